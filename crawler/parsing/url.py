@@ -1,0 +1,265 @@
+"""URLs as text: the one spelling that is requested, the key that deduplicates it, and a page's links.
+
+Three spellings are kept apart:
+
+- the *canonical* URL is what is requested: parsed and serialised by the WHATWG URL standard, without
+  userinfo and fragment, always ASCII;
+- the *deduplication key* treats spellings alike that servers treat alike (``%7E`` and ``~``, the order of
+  query arguments); it is never requested;
+- the *fingerprint* is the key as a 64-bit integer.
+"""
+
+import re
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from ada_url import join_url, normalize_url
+
+MAX_URL_LENGTH = 8_192
+"""Longest canonical URL, in characters."""
+
+_MAX_INPUT_LENGTH = 8 * MAX_URL_LENGTH  # not even parsed beyond this: inline data and attacks
+_SHOWN_LENGTH = 200
+
+
+class BadUrl(ValueError):
+    """A URL that cannot be requested. Its text names the URL, without userinfo, and the reason."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = _shown(url)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.url}: {self.why}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# One URL
+
+
+def canonical(url: str, base: str | None = None) -> str:
+    """The URL to request: `url`, joined to `base` when given, as the WHATWG URL standard serialises it.
+
+    Only http and https. Userinfo and fragment are removed. The result is ASCII (the host in punycode, the
+    rest percent-encoded), has no control character, and always has a path. Raises `BadUrl`.
+    """
+    if len(url) > _MAX_INPUT_LENGTH:
+        raise BadUrl(url, f"longer than {_MAX_INPUT_LENGTH:,} characters")
+    text = url if url.isascii() else _scalar_values(url)
+    try:
+        href = normalize_url(text) if base is None else join_url(base, text)
+    except ValueError:
+        raise BadUrl(url, _why_invalid(text, base)) from None
+    if not href.startswith(("http://", "https://")):
+        raise BadUrl(url, _why_not_http(text, href))
+    href = _without_userinfo(href.partition("#")[0])
+    if len(href) > MAX_URL_LENGTH:
+        raise BadUrl(url, f"longer than {MAX_URL_LENGTH:,} characters")
+    return href
+
+
+def host_of(url: str) -> str:
+    """The host of a canonical URL, without the port; an IPv6 address keeps its brackets."""
+    netloc = url.split("/", 3)[2]
+    if ":" not in netloc or netloc[-1] == "]":
+        return netloc
+    return netloc[: netloc.rindex(":")]
+
+
+def origin_of(url: str) -> str:
+    """``scheme://host[:port]`` of a canonical URL."""
+    return url[: url.index("/", 8)]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Deduplication
+
+
+def dedup_key(url: str) -> str:
+    """The spelling under which a canonical URL is remembered; equal for URLs that servers treat alike.
+
+    Percent-encoding is normalised (RFC 3986 §6.2.2: hex digits upper-case, unreserved characters decoded),
+    query arguments are sorted by name, then value; empty arguments and an empty query are dropped.
+    """
+    if "%" in url:
+        url = _ESCAPE.sub(_normal_escape, url)
+    path, mark, query = url.partition("?")
+    if not mark:
+        return url
+    arguments = sorted(filter(None, query.split("&")), key=_name_then_value)
+    return f"{path}?{'&'.join(arguments)}" if arguments else path
+
+
+def fingerprint(key: str, secret: bytes = b"") -> int:
+    """A deduplication key as a signed 64-bit integer: BLAKE2b, keyed with `secret` (at most 64 bytes).
+
+    With a secret nobody outside can build two URLs with one fingerprint and so hide a page.
+    """
+    return int.from_bytes(blake2b(key.encode(), digest_size=8, key=secret).digest(), "big", signed=True)
+
+
+_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _normal_escape(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if character in _UNRESERVED else escape[0].upper()
+
+
+def _name_then_value(argument: str) -> tuple[str, str, str]:
+    return argument.partition("=")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# All links of a page
+
+
+def join_links(base: str, hrefs: Iterable[str]) -> list[str]:
+    """The canonical URLs that `hrefs` of a page at `base` lead to, in first-seen order, each once.
+
+    Equal to `canonical(href, base)` for each; those that raise `BadUrl` are left out. Raises `BadUrl` when
+    `base` itself is none.
+    """
+    join = _Joiner(base).join
+    found: dict[str, None] = {}
+    heads: set[str] = set()
+    for href in dict.fromkeys(hrefs):
+        # A fragment never changes what is requested. Its mark stays: without it white space before it
+        # would stand at the end, where the standard strips it.
+        mark = href.find("#")
+        head = href if mark < 0 else href[: mark + 1]
+        if head in heads:
+            continue
+        heads.add(head)
+        try:
+            found[join(head)] = None
+        except BadUrl:
+            continue
+    return list(found)
+
+
+# Characters that the standard's path (query) state copies as they are. "%" is copied too, but "%2e" is a
+# dot, which may be a dot segment.
+_PATH = r"(?:[A-Za-z0-9_~!$&()*+,;=:@/.-]|%(?!2[eE]))*+"
+_QUERY = r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?.%-]*+)?"
+_PLAIN = re.compile(f"{_PATH}{_QUERY}#?").fullmatch
+
+# An http(s) URL whose host is plain ASCII names, no punycode (to be checked), and last a name that starts
+# with a letter (not an IPv4 number); no port.
+_ABSOLUTE = re.compile(
+    rf"https?://(?!\S*xn--)(?:[a-z0-9_][a-z0-9_-]*+\.)*+[a-z][a-z0-9-]*+/{_PATH}{_QUERY}#?"
+).fullmatch
+
+
+class _Joiner:
+    """Joins links to one base: by string operations where that is exact, by the URL parser elsewhere."""
+
+    def __init__(self, base: str) -> None:
+        self._base = canonical(base)
+        self._origin = origin_of(self._base)
+        self._page = self._base.partition("?")[0]
+        self._folder = self._page[: self._page.rindex("/") + 1]
+
+    def join(self, href: str) -> str:
+        """The canonical URL of `href`, which may end with an empty fragment. Raises `BadUrl`."""
+        url = self._plain(href)
+        if url is None or len(url) > MAX_URL_LENGTH:
+            return canonical(href, self._base)
+        return url[:-1] if url[-1] == "#" else url
+
+    def _plain(self, href: str) -> str | None:
+        """`href` joined when it is plain: copied by the standard's parser character by character.
+
+        1. ``../../name``: up as many folders, then case 4 (dots elsewhere in the path are not plain);
+        2. ``/path``, but not ``//host``: behind the origin;
+        3. ``https://host/path``: as it is, with the base's own origin like case 2;
+        4. ``name/name``: behind the folder (a colon may end a scheme: not plain);
+        5. ``?query`` or nothing: behind the page.
+        """
+        first = href[:1]
+        if first == ".":
+            return self._from_folder(href)
+        if "/." in href:
+            return None
+        if first == "/":
+            return self._origin + href if href[1:2] != "/" and _PLAIN(href) else None
+        if ":" in href:
+            return self._from_anywhere(href)
+        if first == "?":
+            return self._page + href if _PLAIN(href) else None
+        if first == "" or first == "#":
+            return self._base
+        return self._folder + href if _PLAIN(href) else None
+
+    def _from_folder(self, href: str) -> str | None:
+        folder = self._folder
+        if href.startswith("./"):
+            href = href[2:]
+        while href.startswith("../"):
+            href = href[3:]
+            if len(folder) > len(self._origin) + 1:
+                folder = folder[: folder.rindex("/", 0, -1) + 1]
+        if href[:1] == "." or "/." in href or not _PLAIN(href):
+            return None
+        return folder + href
+
+    def _from_anywhere(self, href: str) -> str | None:
+        if href.startswith(self._origin):
+            path = href[len(self._origin) :]
+            return href if path[:1] == "/" and _PLAIN(path) else None
+        return href if _ABSOLUTE(href) else None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Parts
+
+
+def _scalar_values(text: str) -> str:
+    """Text as the standard takes it: lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _without_userinfo(href: str) -> str:
+    start = href.index("//") + 2
+    at = href.rfind("@", start, href.index("/", start))
+    return href if at < 0 else href[:start] + href[at + 1 :]
+
+
+_SECRET = re.compile(r"^(\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*://|//)?)[^/\\?#]*@", re.IGNORECASE)
+
+
+def _shown(url: str) -> str:
+    """A URL for people: userinfo masked, shortened, control characters visible."""
+    url = _SECRET.sub(r"\1…@", url[: 2 * _SHOWN_LENGTH])
+    return repr(url if len(url) <= _SHOWN_LENGTH else url[:_SHOWN_LENGTH] + "…")
+
+
+def _why_invalid(url: str, base: str | None) -> str:
+    if base is not None:
+        return "not a valid URL"
+    if not url.strip():
+        return "an empty URL"
+    if re.match(r"\s*[a-z][a-z0-9+.-]*:", url, re.IGNORECASE):
+        return "not a valid URL"
+    return f"no scheme; {_proposal(url)}"
+
+
+def _why_not_http(url: str, href: str) -> str:
+    scheme, _, rest = href.partition(":")
+    if "." in scheme or scheme == "localhost" or rest[:1].isdigit():
+        return f"no scheme; {_proposal(url)}"
+    return f"scheme {scheme[:20]!r} is not supported, only http and https are"
+
+
+def _proposal(url: str) -> str:
+    guess = url.strip()
+    try:
+        return f"write {canonical('https:' + '//' * (not guess.startswith('//')) + guess)}"
+    except BadUrl:
+        return "write it with https:// in front"
