@@ -99,7 +99,8 @@ def fingerprint(key: str, secret: bytes = b"") -> int:
     return int.from_bytes(blake2b(key.encode(), digest_size=8, key=secret).digest(), "big", signed=True)
 
 
-_ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
+# Not behind a stray "%": decoding "%%41B" would make a new escape, "%AB".
+_ESCAPE = re.compile("(?<!%)(?<!%[0-9A-Fa-f])%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
