@@ -1,0 +1,142 @@
+"""Items as the outbox holds them: one line of valid UTF-8 JSON each.
+
+What becomes what: numbers, text, booleans, None, lists and mappings as they are; NaN and infinities null;
+dates and times ISO 8601; bytes text (UTF-8, the rest U+FFFD); sets sorted lists; decimals, UUIDs and enums
+as msgspec writes them; keys text. Lone surrogates, which real pages contain, become U+FFFD.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from crawler.errors import CrawlerError
+from crawler.parsing.charset import clean
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_TEXT = frozenset({str})
+# written by msgspec itself, always as valid text
+_WRITTEN = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, Decimal, UUID)
+_MAX_SHOWN = 80
+
+_encode = msgspec.json.Encoder().encode
+
+
+class ItemError(CrawlerError):
+    """What a callback yielded cannot be stored; names the field, its type and the way out."""
+
+
+def encode_item(item: Any) -> bytes:
+    """The item as one line of JSON. Raises `ItemError` for what is no item, or holds what JSON cannot."""
+    if not is_item(item):
+        raise ItemError(
+            f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {_shown(item)}"
+        )
+    try:
+        if type(item) is dict and _is_plain(item):
+            return _encode(item)
+    except (UnicodeEncodeError, RecursionError):
+        pass  # lone surrogates: cleaned below; bottomless: said below, with the field
+    return _encode(_as_json(item, ""))
+
+
+def is_item(value: Any) -> bool:
+    """Whether it is of a kind that can be an item: a mapping, a dataclass or a msgspec struct."""
+    return isinstance(value, (Mapping, msgspec.Struct)) or (
+        dataclasses.is_dataclass(value) and not isinstance(value, type)
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the encoder writes it as we want it, but for lone surrogates: most items, most of the time."""
+    kind = type(value)
+    if kind is dict:
+        return _TEXT.issuperset(map(type, value)) and _all_plain(value.values())
+    if kind is list or kind is tuple:
+        return _all_plain(value)
+    return kind in _ATOMS
+
+
+def _all_plain(values: Any) -> bool:
+    return _ATOMS.issuperset(map(type, values)) or all(map(_is_plain, values))
+
+
+def _as_json(value: Any, field: str) -> Any:
+    """The same in types the encoder writes as promised. `field` is the path to it, for errors."""
+    try:
+        return _converted(value, field)
+    except RecursionError:
+        raise ItemError(f"{_name(field)}: nested too deep, or contains itself") from None
+
+
+def _converted(value: Any, field: str) -> Any:
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):  # subclasses too, such as numpy's numbers
+        if isinstance(value, kind):
+            return clean(str(value)) if kind is str else kind(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "replace")
+    if isinstance(value, _WRITTEN):
+        return value
+    if is_item(value):
+        return {_key(key): _converted(part, f"{field}.{key}") for key, part in _fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [_converted(part, f"{field}[{place}]") for place, part in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_converted(part, f"{field}{{}}") for part in value), key=_order)
+    raise ItemError(f"{_name(field)}: {_shown(value)} cannot be stored{_way_out(value)}")
+
+
+def _fields(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, msgspec.Struct):
+        if value.__struct_config__.tag is not None:
+            yield value.__struct_config__.tag_field, value.__struct_config__.tag
+        for name, field in zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True):
+            if (part := getattr(value, field)) is not msgspec.UNSET:
+                yield name, part
+    else:
+        for plain in dataclasses.fields(value):
+            yield plain.name, getattr(value, plain.name)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, Enum):
+        key = key.value
+    return key.decode("utf-8", "replace") if isinstance(key, bytes) else clean(str(key))
+
+
+def _order(value: Any) -> tuple[str, Any]:
+    """Numbers among numbers, text among text, anything else by its JSON: sorting never fails."""
+    if isinstance(value, (int, float)):
+        return "", value
+    return type(value).__name__, value if isinstance(value, str) else _encode(value)
+
+
+def _name(field: str) -> str:
+    return f"item field {field.removeprefix('.')}" if field else "item"
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
+    return f"{type(value).__name__} ({shown})"
+
+
+def _way_out(value: Any) -> str:
+    if hasattr(value, "getall") or hasattr(value, "get"):
+        return "; a selector gives its text with .get() or .getall()"
+    if callable(value):
+        return "; it was not called"
+    return "; convert it to text, a number, a list or a dict first"
