@@ -1,0 +1,71 @@
+"""Which links belong to a crawl: pure rules on URLs.
+
+What needs the frontier's knowledge (`stay_on_seeded_hosts`) is asked of it in the visit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from crawler.parsing.url import BadUrl, canonical, host_of
+
+# Extensions of files that are never HTML: a link to one need not be fetched to find more pages. Those that
+# also end the names of things people write pages about (Node.js, example.ai, example.so) are not among them.
+_IMAGES = "avif bmp eps gif heic ico jpeg jpg jxl png psd svg svgz tif tiff webp xcf"
+_AUDIO = "aac aiff flac m4a mid midi mp3 oga ogg opus wav weba wma"
+_VIDEO = "3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg ogv swf webm wmv"
+_OFFICE = "doc docm docx dvi epub mobi odg odp ods odt pdf pot pps ppt pptx ps rtf xls xlsb xlsm xlsx"
+_ARCHIVES = "7z apk bz2 cab crx deb dmg exe gz img iso jar lz4 lzma msi rar rpm tar tbz2 tgz whl xz zip zst"
+_PARTS = "css dll dylib eot mjs otf ttf wasm woff woff2"
+
+OTHER_KINDS = frozenset(f"{_IMAGES} {_AUDIO} {_VIDEO} {_OFFICE} {_ARCHIVES} {_PARTS}".split())
+
+
+def looks_like_page(url: str) -> bool:
+    """Whether a canonical URL may lead to a page, judged by the extension of its path alone."""
+    # What follows the last dot holds a slash when that dot is in the host or in a folder's name: no extension.
+    return url.partition("?")[0].rpartition(".")[2].lower() not in OTHER_KINDS
+
+
+def domain_allowed(host: str, allowed_domains: Iterable[str]) -> bool:
+    """Whether `host` is one of the domains or inside one; without any, all are. Ports and case do not matter."""
+    domains = frozenset(map(plain_domain, allowed_domains))
+    return not domains or _inside(plain_domain(host), domains)
+
+
+def plain_domain(name: str) -> str:
+    """A domain as canonical URLs spell it: lower case, punycode, no port, no dot at its end.
+
+    Raises `BadUrl` for what is no domain, such as a URL.
+    """
+    if any(mark in name for mark in "/\\?#@*") or name != name.strip():
+        raise BadUrl(name, "not a domain")
+    return host_of(canonical(f"http://{name}/")).rstrip(".")
+
+
+class Scope:
+    """One spider's rules, made ready once and asked for each link."""
+
+    def __init__(self, allowed_domains: Iterable[str] = (), depth_limit: int = 0) -> None:
+        """`allowed_domains`: empty for any; `depth_limit`: links from a seed, 0 for any. Raises `BadUrl`."""
+        self._domains = frozenset(map(plain_domain, allowed_domains))
+        self._depth_limit = depth_limit
+
+    def reason_out(self, url: str, depth: int = 0) -> str | None:
+        """Why a canonical URL is left out (`scheme`, `offsite`, `depth`); None: it belongs to the crawl."""
+        if not url.startswith(("http://", "https://")):
+            return "scheme"
+        if self._domains and not _inside(host_of(url).rstrip("."), self._domains):
+            return "offsite"
+        if 0 < self._depth_limit < depth:
+            return "depth"
+        return None
+
+
+def _inside(host: str, domains: frozenset[str]) -> bool:
+    """Whether `host`, or what is left of it behind one of its dots, is among the domains."""
+    while host not in domains:
+        _, dot, host = host.partition(".")
+        if not dot:
+            return False
+    return True
