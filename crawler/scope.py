@@ -23,12 +23,12 @@ OTHER_KINDS = frozenset(f"{_IMAGES} {_AUDIO} {_VIDEO} {_OFFICE} {_ARCHIVES} {_PA
 
 def looks_like_page(url: str) -> bool:
     """Whether a canonical URL may lead to a page, judged by the extension of its path alone."""
-    # What follows the last dot holds a slash when that dot is in the host or in a folder's name: no extension.
+    # A last dot in the host or in a folder's name has a slash somewhere behind it: no extension.
     return url.partition("?")[0].rpartition(".")[2].lower() not in OTHER_KINDS
 
 
 def domain_allowed(host: str, allowed_domains: Iterable[str]) -> bool:
-    """Whether `host` is one of the domains or inside one; without any, all are. Ports and case do not matter."""
+    """Whether `host` is one of the domains or inside one; without any, all are. Port and case do not count."""
     domains = frozenset(map(plain_domain, allowed_domains))
     return not domains or _inside(plain_domain(host), domains)
 

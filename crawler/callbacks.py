@@ -1,0 +1,141 @@
+"""Runs one callback of a spider on one page: what it yields becomes encoded items and checked requests.
+
+Callbacks travel by name. A request's `callback` and `errback` may be given as methods of the spider; here,
+where they enter the crawl, they become names. A name that the spider does not have fails the page that holds
+the mistake, before it costs the pages it would have asked for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from crawler.errors import CrawlerError
+from crawler.items import ItemError, encode_item, is_item
+from crawler.model import Request
+from crawler.spider import DropItem, Spider
+
+MAX_RESULTS = 100_000
+"""Most items and requests one page may give."""
+
+_MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
+
+
+class CallbackError(CrawlerError):
+    """A callback that does not exist, is none, or gives more than a page may."""
+
+
+class Found(NamedTuple):
+    """What a callback made of a page."""
+
+    items: list[bytes]  # one line of JSON each
+    requests: list[Request]  # callbacks by name, known to the spider
+    dropped: Counter[str]  # items left out, by reason
+
+
+async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
+    """Call the spider's method `name` and take all it gives. A callback gets a response; an errback gets
+    the request and the failure.
+
+    The method may be a plain or an async generator or function; it may give an iterable, one item or request,
+    or None. `DropItem` leaves out one item when `process_item` raises it, the rest of the page when the
+    callback does. Raises `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
+    """
+    found = Found([], [], Counter())
+    results: list[Any] = []
+    try:
+        await _gather(callback_of(spider, name)(*arguments), results, f"{spider.name}.{name}")
+    except DropItem as why:
+        found.dropped[_reason(why)] += 1
+    known: set[str] = set()  # callback names already checked
+    for result in results:
+        if isinstance(result, Request):
+            found.requests.append(by_name(spider, result, known))
+        else:
+            await _add_item(spider, result, found)
+    return found
+
+
+def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
+    """The spider's method of that name. Raises `CallbackError` when there is none that may be a callback."""
+    if name.startswith("_"):
+        raise CallbackError(f"callback {spider.name}.{name} is private; rename it without the underscore")
+    method = getattr(spider, name, None)
+    if method is None:
+        raise CallbackError(f"spider {spider.name} has no method {name!r} to call back")
+    if not callable(method):
+        raise CallbackError(f"callback {spider.name}.{name} is a {type(method).__name__}, not a method")
+    return method  # type: ignore[no-any-return]
+
+
+def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> Request:
+    """The request with its callbacks as names, checked unless they are in `known`. Raises `CallbackError`."""
+    known = set() if known is None else known
+    callback, errback = request.callback, request.errback
+    if type(callback) is not str or type(errback) is not str:
+        callback, errback = _name(spider, callback) or "parse", _name(spider, errback)
+        request = replace(request, callback=callback, errback=errback)
+    for name in (callback, errback) if errback else (callback,):
+        if name not in known:
+            callback_of(spider, name)
+            known.add(name)
+    return request
+
+
+def _name(spider: Spider, callback: Any) -> str:
+    if callback is None or isinstance(callback, str):
+        return str(callback or "")
+    if getattr(callback, "__self__", spider) is not spider or not hasattr(callback, "__name__"):
+        raise CallbackError(f"callback {callback!r} is no method of spider {spider.name}")
+    return str(callback.__name__)
+
+
+async def _gather(given: Any, results: list[Any], who: str) -> None:
+    """Put what a callback gave, in whichever form, into `results`; what came before an exception is in it."""
+    if inspect.isawaitable(given):
+        given = await given
+    if hasattr(given, "__aiter__"):
+        async for result in given:
+            results.append(result)
+            if len(results) > MAX_RESULTS:
+                break
+    else:
+        for result in islice(_iterable(given, who), MAX_RESULTS + 1):
+            results.append(result)
+    if len(results) > MAX_RESULTS:
+        raise CallbackError(f"{who} gave more than {MAX_RESULTS:,} items and requests for one page")
+
+
+def _iterable(given: Any, who: str) -> Iterable[Any]:
+    if given is None:
+        return ()
+    if is_item(given):  # a Request is a struct, too
+        return (given,)
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
+        return given
+    raise CallbackError(
+        f"{who} returned a {type(given).__name__}; yield items and requests, or return a list of them"
+    )
+
+
+async def _add_item(spider: Spider, item: Any, found: Found) -> None:
+    """Encode it after the spider's last look at it, or count why it was left out."""
+    try:
+        item = spider.process_item(item)
+        if inspect.isawaitable(item):
+            item = await item
+    except DropItem as why:
+        found.dropped[_reason(why)] += 1
+        return
+    if item is None:
+        raise ItemError(f"{spider.name}.process_item returned None; return the item, or raise DropItem(why)")
+    found.items.append(encode_item(item))
+
+
+def _reason(why: DropItem) -> str:
+    return str(why)[:_MAX_REASON] or "dropped"

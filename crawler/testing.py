@@ -1,0 +1,121 @@
+"""Fakes for the tests of spiders and of the crawler: pages from a dict, a spider run on a saved page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from crawler.callbacks import run_callback
+from crawler.model import Request
+from crawler.response import Response
+from crawler.spider import Spider
+
+Page = str | bytes | Path
+Answer = Response | Page | Exception
+
+_HTML = {"content-type": "text/html; charset=utf-8"}
+
+
+class FakeFetcher:
+    """A `Fetcher` that answers from a dict and asks nobody. A URL that is not in it is answered with 404.
+
+    An answer is a `Response`, a page (text, bytes or the path of a saved one) or an exception to raise; a
+    list of answers is given out in turn, the last one for ever. `requests` holds what was asked for.
+    """
+
+    def __init__(self, pages: Mapping[str, Answer | Sequence[Answer]]) -> None:
+        self.pages = dict(pages)
+        self.requests: list[Request] = []
+        self.closed = False
+
+    async def fetch(self, request: Request) -> Response:
+        """The answer for the request's URL. Raises the exception that stands there."""
+        self.requests.append(request)
+        answer = self._answer(request.url)
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, Response):
+            return _response(request, answer.body, answer.url, answer.status, answer.headers)
+        return _response(request, answer)
+
+    async def close(self) -> None:
+        """Remember it in `closed`."""
+        self.closed = True
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs asked for, in order."""
+        return [request.url for request in self.requests]
+
+    def _answer(self, url: str) -> Answer:
+        answer = self.pages.get(url, Response(url, status=404))
+        if isinstance(answer, (Response, str, bytes, Path, Exception)):
+            return answer
+        turn = self.urls.count(url) - 1
+        return answer[min(turn, len(answer) - 1)]
+
+
+class Result(NamedTuple):
+    """What a spider made of a page: items as they would be stored, requests as they would be queued."""
+
+    items: list[dict[str, Any]]
+    requests: list[Request]
+    dropped: Counter[str]
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs of the requests, in order."""
+        return [request.url for request in self.requests]
+
+
+def run_spider(
+    spider: Spider | type[Spider],
+    page: Page = "",
+    url: str = "http://example.com/",
+    callback: str = "parse",
+    **fields: Any,
+) -> Result:
+    """Run one callback of a spider on a page: HTML, bytes, or the path of a saved page.
+
+    `fields` are the response's `status`, `headers`, `request`, or the request's `meta` and `depth`. Raises
+    what the callback raises. Inside a running event loop use `run_spider_async`.
+    """
+    return asyncio.run(run_spider_async(spider, page, url, callback, **fields))
+
+
+async def run_spider_async(
+    spider: Spider | type[Spider],
+    page: Page = "",
+    url: str = "http://example.com/",
+    callback: str = "parse",
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    request: Request | None = None,
+    meta: Mapping[str, Any] | None = None,
+    depth: int = 0,
+) -> Result:
+    """The same for tests that run in an event loop."""
+    made = spider() if isinstance(spider, type) else spider
+    request = request or Request(url, callback=callback, meta=meta or {}, depth=depth, spider=made.name)
+    response = _response(request, page, url, status, _HTML if headers is None else headers)
+    found = await run_callback(made, callback, response)
+    return Result([msgspec.json.decode(item) for item in found.items], found.requests, found.dropped)
+
+
+def _response(
+    request: Request,
+    page: Page,
+    url: str = "",
+    status: int = 200,
+    headers: Mapping[str, str] = _HTML,
+) -> Response:
+    if isinstance(page, Path):
+        page = page.read_bytes()
+    body = page.encode() if isinstance(page, str) else page
+    return Response(url or request.url, status=status, headers=headers, body=body, request=request)
