@@ -1,0 +1,59 @@
+"""Every key: name, type, meaning. The scripts build the same names from the shard's prefix.
+
+`P` is the shard's prefix `{PREFIX:SHARD}:`; the braces are the cluster's hash tag. `J` is `P job:NAME:`.
+
+    P id                    string  random name of this frontier; gone or changed: the server was replaced
+    P shards                string  number of shards (shard 0 only), fixed at creation
+    P jobs                  hash    job name → its record as JSON (shard 0 only)
+    P workers               zset    worker → the server's time (ms) when its lease ends
+    P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
+    P worker:W:jobs         set     jobs in which it may have a processing list
+    P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
+                                    `inflight` requests, `delay` (ms) it asked for, `waiting` jobs to wake at
+                                    its next commit; expires a day after its last use
+    P shared:K              string  small values of the fleet (robots.txt), expiring
+    P lock:K                string  who is finding out that value, expiring
+    J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters
+    J hosts                 zset    host with pending requests → earliest time (ms) to look at it again; hosts at
+                                    their concurrency cap are absent, and named in `waiting` of the host
+    J pending:PRIORITY:H    list    messages, next one at the right end
+    J levels                hash    host → its priorities, highest first; only hosts that use others than 0
+    J processing:W          list    messages a worker holds, newest at the left end
+    J delayed               zset    message → time (ms) before which it must not be handed out
+    J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing)
+    J scope                 set     hosts that were seeded
+    J seeders               zset    seeder → time (ms) until which it is believed to be at work
+    J outbox                stream  `i`: the items of one page, JSON lines
+    J exporter              string  who exports, expiring
+    J dead                  hash    id → dead letter as JSON
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from crawler.errors import UsageError
+
+_JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def shard_prefix(prefix: str, shard: int) -> str:
+    """`P` of a shard."""
+    return f"{{{prefix}:{shard}}}:"
+
+
+def job_prefix(shard_prefix: str, job: str) -> str:
+    """`J` of a job in a shard."""
+    return f"{shard_prefix}job:{job}:"
+
+
+def shard_of(host: str, shards: int) -> int:
+    """The shard a host belongs to."""
+    return zlib.crc32(host.encode()) % shards if shards > 1 else 0
+
+
+def check_job_name(name: str) -> None:
+    """Raise `UsageError` for a name that cannot be part of a key."""
+    if not _JOB_NAME.fullmatch(name):
+        raise UsageError(f"job name {name!r}: use letters, digits, dot, dash and underscore, at most 128")

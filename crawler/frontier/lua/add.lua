@@ -1,0 +1,80 @@
+-- (unknown) → pending: mark requests as seen and push the new ones, in one step.
+--
+-- KEYS  1 J stats
+-- ARGV  1 P   2 J   3 epoch   4 order (fifo|lifo)   5 seed (1: note the hosts as in scope)
+--       then groups of one host, priority and delay: host, priority, delay ms, n, n × (fingerprint, message)
+-- Returns the number of new requests, or the error GONE.
+-- Stays true: a fingerprint is in the seen-set if and only if its request was admitted; known = pending +
+-- processing + done + dead + dropped; adding again changes nothing.
+--
+-- The seen-set is linear hashing over sets small enough to stay arrays of integers (set-max-intset-entries is 512):
+-- with `buckets` N and L the power of two below, an integer lies in bucket h mod 2L, or h mod L where that is ≥ N.
+-- One bucket is split whenever the load passes LOAD, so unsplit buckets hold 2 × LOAD at most, some luck aside.
+
+local LOAD = 200
+local P, J, epoch, order, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local stats = KEYS[1]
+if gone(stats, epoch) then return redis.error_reply('GONE') end
+
+local now = now_ms()
+local state = redis.call('HMGET', stats, 'buckets', 'known')
+local buckets, known = tonumber(state[1]), tonumber(state[2] or 0)
+local low = 1
+while low * 2 <= buckets do low = low * 2 end
+
+-- A double keeps 53 bits; which ones does not matter as long as the same integer always gives the same ones.
+local function hash(fingerprint, range)
+  return math.floor(fingerprint / 2048) % range
+end
+
+local function bucket_of(fingerprint)
+  local place = hash(fingerprint, low * 2)
+  if place >= buckets then place = hash(fingerprint, low) end
+  return J .. 'seen:' .. string.format('%d', place)
+end
+
+local function split()
+  local from = J .. 'seen:' .. string.format('%d', buckets - low)
+  local moved = {}
+  for _, member in ipairs(redis.call('SMEMBERS', from)) do
+    if hash(tonumber(member), low * 2) == buckets then moved[#moved + 1] = member end
+  end
+  if #moved > 0 then
+    redis.call('SADD', J .. 'seen:' .. string.format('%d', buckets), unpack(moved))
+    redis.call('SREM', from, unpack(moved))
+  end
+  buckets = buckets + 1
+  if buckets == low * 2 then low = low * 2 end
+end
+
+local push = order == 'lifo' and 'RPUSH' or 'LPUSH'
+local fresh_total = 0
+local at = 6
+while at <= #ARGV do
+  local host, priority, delay, n = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  at = at + 4
+  local fresh = {}
+  for i = at, at + 2 * n - 2, 2 do
+    if redis.call('SADD', bucket_of(tonumber(ARGV[i])), ARGV[i]) == 1 then fresh[#fresh + 1] = ARGV[i + 1] end
+  end
+  at = at + 2 * n
+  if #fresh > 0 then
+    fresh_total = fresh_total + #fresh
+    if delay > 0 then
+      for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + delay, message) end
+    else
+      redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
+      note_level(J, host, priority)
+      redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+    end
+  end
+  if seed == '1' then redis.call('SADD', J .. 'scope', host) end
+end
+
+if fresh_total > 0 then
+  local before = buckets
+  while known + fresh_total > LOAD * buckets do split() end
+  if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
+  count(stats, { known = fresh_total, admitted = fresh_total, pending = fresh_total })
+end
+return fresh_total

@@ -1,0 +1,176 @@
+-- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turn.
+--
+-- KEYS  1 P workers
+-- ARGV  1 P   2 worker   3 token   4 limit   5 delay ms   6 jitter (share of the delay)   7 cap (requests at once
+--       to a host)   8 lease ms   9 outbox limit (pages)   10 random integer   then job, epoch for each job
+-- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, job, { messages }, job, { messages } … }
+-- Stays true: a message is in one list; a host has at most `cap` requests in flight and its turns are at least
+-- its delay apart, over all workers and jobs; the same token returns the same messages again, because nobody can
+-- have committed any of them: they are still the newest in the processing lists.
+
+local P, worker, token, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local delay, jitter, cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local lease, outbox_limit, random = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local DAY = 86400000
+local W = P .. 'worker:' .. worker
+local now = now_ms()
+
+local last = redis.call('HMGET', W, 'token', 'claimed')
+if last[1] == token then
+  local again = { 0, '', {} }
+  for job, n in string.gmatch(last[2], '(%S+) (%d+)') do
+    again[#again + 1] = job
+    again[#again + 1] = redis.call('LRANGE', P .. 'job:' .. job .. ':processing:' .. worker, 0, n - 1)
+  end
+  return again
+end
+redis.call('ZADD', KEYS[1], now + lease, worker)
+
+-- The host's next message, highest priority first; forgets levels that have run empty.
+local function pop(J, host, levels)
+  local processing = J .. 'processing:' .. worker
+  if not levels then return redis.call('RPOPLPUSH', J .. 'pending:0:' .. host, processing) end
+  while #levels > 0 do
+    local message = redis.call('RPOPLPUSH', J .. 'pending:' .. levels[1] .. ':' .. host, processing)
+    if message then return message end
+    table.remove(levels, 1)
+  end
+  return false
+end
+
+local function levels_of(J, host)
+  local text = redis.call('HGET', J .. 'levels', host)
+  if not text then return nil end
+  local levels = {}
+  for level in string.gmatch(text, '%S+') do levels[#levels + 1] = level end
+  return levels
+end
+
+-- Bytes that are no request of this host die here: nobody could commit or settle them.
+local function is_sound(J, host, message, counters)
+  local _, _, _, _, _, url = read(message)
+  if url and host_of(url) == host then return true end
+  redis.call('LPOP', J .. 'processing:' .. worker)
+  bury(J, message, own_record(message, 'junk', 'bytes in the queue that are no request of host ' .. host, worker), now)
+  count_junk(counters)
+  return false
+end
+
+local function turn_after(pace)
+  random = (random * 16807) % 2147483647
+  return now + math.ceil(pace * (1 + jitter * random / 2147483647))
+end
+
+-- Take what one host may give now; returns the messages.
+local function ask(job, J, host, room, counters)
+  local H = P .. 'host:' .. host
+  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'delay', 'waiting')
+  local due, inflight = tonumber(ledger[1] or 0), tonumber(ledger[2] or 0)
+  local waiting = ledger[4] or ''
+  local function wait_for_slot()
+    redis.call('ZREM', J .. 'hosts', host)
+    if not string.find(' ' .. waiting .. ' ', ' ' .. job .. ' ', 1, true) then
+      redis.call('HSET', H, 'waiting', waiting .. ' ' .. job)
+    end
+  end
+  if inflight >= cap then wait_for_slot() return {} end
+  if due > now then redis.call('ZADD', J .. 'hosts', due, host) return {} end
+
+  local pace = math.max(delay, tonumber(ledger[3] or 0))
+  room = pace > 0 and 1 or math.min(room, cap - inflight)
+  local levels = levels_of(J, host)
+  local taken, more = {}, true
+  while #taken < room do
+    local message = pop(J, host, levels)
+    if not message then more = false break end
+    if is_sound(J, host, message, counters) then taken[#taken + 1] = message end
+  end
+  if levels and #levels == 0 then redis.call('HDEL', J .. 'levels', host) end
+  if #taken > 0 then
+    inflight, due = inflight + #taken, turn_after(pace)
+    redis.call('HSET', H, 'next', due, 'inflight', inflight)
+    redis.call('PEXPIRE', H, DAY)
+  end
+  if not more then redis.call('ZREM', J .. 'hosts', host)
+  elseif inflight >= cap then wait_for_slot()
+  else redis.call('ZADD', J .. 'hosts', due, host) end
+  return taken
+end
+
+local function wake_delayed(J, counters)
+  for _, message in ipairs(redis.call('ZRANGEBYSCORE', J .. 'delayed', '-inf', now, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', J .. 'delayed', message)
+    local _, _, _, _, _, url = read(message)
+    if url and host_of(url) then
+      push_front(J, message, now)
+    else
+      bury(J, message, own_record(message, 'junk', 'bytes in the delayed set that are no request', worker), now)
+      count_junk(counters)
+    end
+  end
+end
+
+local function first_due(key)
+  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
+
+local reply = { -1, 'empty', {} }
+local claimed = {}
+local got = 0
+
+local function note_wait(stats, J)
+  if tonumber(redis.call('HGET', stats, 'pending') or 0) <= 0 then return end
+  local due = math.min(first_due(J .. 'hosts') or math.huge, first_due(J .. 'delayed') or math.huge)
+  -- no host, nothing delayed: all hosts are at their cap, and the next commit wakes one
+  local wait = due == math.huge and 1000 or math.max(0, due - now)
+  if reply[1] < 0 or wait < reply[1] then reply[1] = wait end
+  if reply[2] == 'empty' then reply[2] = 'cooling' end
+end
+
+local function take_from(job)
+  local J = P .. 'job:' .. job .. ':'
+  local stats = J .. 'stats'
+  if redis.call('XLEN', J .. 'outbox') >= outbox_limit then
+    reply[1], reply[2] = math.max(reply[1], 1000), 'outbox'
+    return
+  end
+  local messages, counters = {}, { pending = 0 }
+  wake_delayed(J, counters)
+  local looks = 4 * (limit - got) + 64 -- bounds the script when many hosts turn out not to be ready
+  while got < limit and looks > 0 do
+    local hosts = redis.call('ZRANGEBYSCORE', J .. 'hosts', '-inf', now, 'LIMIT', 0, math.min(limit - got, 64))
+    if #hosts == 0 then break end
+    for _, host in ipairs(hosts) do
+      looks = looks - 1
+      for _, message in ipairs(ask(job, J, host, limit - got, counters)) do
+        messages[#messages + 1] = message
+        got = got + 1
+      end
+      if got >= limit then break end
+    end
+  end
+  if #messages > 0 then
+    redis.call('SADD', W .. ':jobs', job)
+    counters['pending'] = counters['pending'] - #messages
+    counters['processing'] = #messages
+    claimed[#claimed + 1] = job .. ' ' .. #messages
+    reply[#reply + 1] = job
+    -- newest first, as a replay of the same token reads them from the list
+    local newest = {}
+    for i = #messages, 1, -1 do newest[#newest + 1] = messages[i] end
+    reply[#reply + 1] = newest
+  end
+  count(stats, counters)
+  if got < limit then note_wait(stats, J) end
+end
+
+for i = 11, #ARGV, 2 do
+  if gone(P .. 'job:' .. ARGV[i] .. ':stats', ARGV[i + 1]) then
+    reply[3][#reply[3] + 1] = ARGV[i]
+  elseif got < limit then
+    take_from(ARGV[i])
+  end
+end
+redis.call('HSET', W, 'token', token, 'claimed', table.concat(claimed, ' '))
+if got >= limit then reply[1], reply[2] = 0, '' end
+return reply

@@ -1,0 +1,18 @@
+-- A job is deleted: from this step on nobody can add to it, claim from it or commit to it.
+--
+-- KEYS  1 J stats
+-- ARGV  1 P   2 J
+-- Returns 1, or 0 when there was no such job. Its other keys are deleted afterwards, at leisure.
+-- Stays true: the hosts' count of requests in flight, for the jobs that share the ledger.
+
+local P, J = ARGV[1], ARGV[2]
+local now = now_ms()
+for _, worker in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
+  local message = redis.call('LPOP', J .. 'processing:' .. worker)
+  while message do
+    local _, _, _, _, _, url = read(message)
+    if url then settle(P, host_of(url), now, 0, -1) end
+    message = redis.call('LPOP', J .. 'processing:' .. worker)
+  end
+end
+return redis.call('DEL', KEYS[1])

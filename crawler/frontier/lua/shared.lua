@@ -1,0 +1,102 @@
+-- Rules that several transitions share; put in front of each script when it is loaded.
+
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- version, delivery, attempt, crashes, priority, url, rest of a message; nil when it is none
+local function read(message)
+  return string.match(message, '^%[(%d+),(%d+),(%d+),(%d+),(%-?%d+),"([^"]*)"(.*)$')
+end
+
+local function host_of(url)
+  return string.match(url, '^%a+://(%[[^%]]*%])') or string.match(url, '^%a+://([^/:?#]+)')
+end
+
+-- The same message after one delivery more, with `crashed` (0 or 1) more crashes.
+local function redelivered(message, crashed)
+  local version, delivery, attempt, crashes, priority, url, rest = read(message)
+  return string.format('[%s,%d,%s,%d,%s,"', version, delivery + 1, attempt, crashes + crashed, priority) .. url .. '"' .. rest
+end
+
+local function gone(stats, epoch)
+  return redis.call('HGET', stats, 'epoch') ~= epoch
+end
+
+-- Hosts with any priority but 0 list their levels, highest first.
+local function note_level(J, host, priority)
+  local levels = redis.call('HGET', J .. 'levels', host)
+  if not levels then
+    if priority == '0' then return end
+    levels = '0'
+  end
+  local all = {}
+  for level in string.gmatch(levels, '%S+') do
+    if level == priority then return end
+    all[#all + 1] = tonumber(level)
+  end
+  all[#all + 1] = tonumber(priority)
+  table.sort(all, function(a, b) return a > b end)
+  redis.call('HSET', J .. 'levels', host, table.concat(all, ' '))
+end
+
+-- To the front of its host's line.
+local function push_front(J, message, now)
+  local _, _, _, _, priority, url = read(message)
+  local host = host_of(url)
+  redis.call('RPUSH', J .. 'pending:' .. priority .. ':' .. host, message)
+  note_level(J, host, priority)
+  redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+end
+
+-- To pending: the front of its line, or the delayed set when it must wait.
+local function put_back(J, message, now, delay)
+  if delay > 0 then
+    redis.call('ZADD', J .. 'delayed', now + delay, message)
+  else
+    push_front(J, message, now)
+  end
+end
+
+-- A request to `host` has ended: free its slot, and wake the jobs that waited for one.
+local function settle(P, host, now, not_before, delay)
+  local H = P .. 'host:' .. host
+  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting')
+  local due = math.max(tonumber(ledger[1] or 0), not_before)
+  redis.call('HSET', H, 'next', due, 'inflight', math.max(0, (ledger[2] or 0) - 1), 'waiting', '')
+  if delay >= 0 then redis.call('HSET', H, 'delay', delay) end
+  for job in string.gmatch(ledger[3] or '', '%S+') do
+    local J = P .. 'job:' .. job .. ':'
+    if redis.call('EXISTS', J .. 'stats') == 1 then redis.call('ZADD', J .. 'hosts', math.max(due, now), host) end
+  end
+end
+
+-- Keep a dead letter; `record` is a JSON object that lacks its time.
+local function bury(J, message, record, now)
+  local id = string.sub(redis.sha1hex(message), 1, 12)
+  redis.call('HSET', J .. 'dead', id, '{"died":' .. string.format('%d', now) .. ',' .. string.sub(record, 2))
+end
+
+-- A dead letter written without a worker's help.
+local function own_record(message, kind, why, worker)
+  local _, _, attempt, _, _, url = read(message)
+  local shown = string.gsub(message, '[^\32-\126]', function(c) return string.format('\\x%02x', string.byte(c)) end)
+  return cjson.encode({
+    url = url or '', attempts = tonumber(attempt or 0), worker = worker, message = shown,
+    failure = { kind = kind, message = why },
+  })
+end
+
+local function count(stats, counters)
+  for name, by in pairs(counters) do
+    if by ~= 0 then redis.call('HINCRBY', stats, name, by) end
+  end
+end
+
+-- Junk was put into the queue by hand, so it is admitted and ended in the same moment.
+local function count_junk(counters)
+  for _, name in ipairs({ 'known', 'admitted', 'dead', 'finished', 'dead/junk' }) do
+    counters[name] = (counters[name] or 0) + 1
+  end
+end

@@ -1,0 +1,130 @@
+"""The wire format of a request in the queue: one JSON array that any language can write.
+
+    [version, delivery, attempt, crashes, priority, "url", depth, "spider", {extras}]
+
+The first six places never change between versions, because the scripts read them (`lua/shared.lua`):
+
+version   of this format, 1
+delivery  times it was handed out; changes with every return to pending, so old bytes never match new ones
+attempt   failed tries; at RETRY_TIMES + 1 the request is dead
+crashes   deliveries that ended with the worker and its supervisor gone; at MAX_CRASHES it is dead
+priority  higher first
+url       canonical (see `parsing/url.py`)
+
+`extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
+meta, dont_filter, errback, redirects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from crawler.model import Request
+
+VERSION = 1
+MAX_BYTES = 1_000_000
+
+_CANONICAL = re.compile(r"https?://[!#-~]{1,8192}")
+
+
+class JunkMessage(ValueError):
+    """Bytes that are no request. `version` is set when they are one of a version we do not know."""
+
+    def __init__(self, why: str, version: int | None = None) -> None:
+        super().__init__(why)
+        self.version = version
+
+
+class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The less common fields of a request."""
+
+    callback: str = "parse"
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    meta: Mapping[str, Any] = {}
+    dont_filter: bool = False
+    errback: str = ""
+    redirects: int = 0
+
+
+class Message(Struct, frozen=True, array_like=True):
+    """A message as it lies in a list."""
+
+    version: int
+    delivery: int
+    attempt: int
+    crashes: int
+    priority: int
+    url: str
+    depth: int = 0
+    spider: str = ""
+    extras: Extras = Extras()
+
+    @property
+    def request(self) -> Request:
+        """The request it carries."""
+        if self.extras is _PLAIN:
+            return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider)
+        fields = {name: getattr(self.extras, name) for name in Extras.__struct_fields__}
+        return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider, **fields)
+
+
+_PLAIN: Extras = Message.__struct_defaults__[-1]
+_decode = msgspec.json.Decoder(Message).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_peek = msgspec.json.Decoder(list[Any]).decode
+
+
+def encode(request: Request, *, delivery: int = 0, attempt: int = 0, crashes: int = 0) -> bytes:
+    """The message of a request. Raises `TypeError` when `meta` holds what is no JSON."""
+    head = f"[{VERSION},{delivery},{attempt},{crashes},{request.priority}"
+    # A canonical URL holds no quote and no control byte; only a backslash would need escaping.
+    if _is_plain(request) and "\\" not in request.url:
+        return f'{head},"{request.url}",{request.depth},"{request.spider}"]'.encode("ascii")
+    fields = {name: getattr(request, name) for name in Extras.__struct_fields__}
+    tail = _encode((request.url, request.depth, request.spider, Extras(**fields)))
+    return head.encode("ascii") + b"," + tail[1:]
+
+
+def decode(message: bytes) -> Message:
+    """Read and check a message. Raises `JunkMessage`."""
+    try:
+        read = _decode(message)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise JunkMessage(f"not a request: {error}", _version(message)) from None
+    if read.version != VERSION:
+        raise JunkMessage(f"format version {read.version}; this worker knows {VERSION}", read.version)
+    if len(message) > MAX_BYTES:
+        raise JunkMessage(f"{len(message)} bytes; at most {MAX_BYTES} are accepted")
+    if not _CANONICAL.fullmatch(read.url):
+        raise JunkMessage("its URL is not a canonical http or https URL")
+    return read
+
+
+def _is_plain(request: Request) -> bool:
+    return (
+        request.callback == "parse"
+        and not request.meta
+        and request.method == "GET"
+        and not request.headers
+        and not request.redirects
+        and not request.dont_filter
+        and not request.errback
+        and not request.body
+    )
+
+
+def _version(message: bytes) -> int | None:
+    """The version of a message that could not be read, when it is another one than ours."""
+    try:
+        head = _peek(message)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    version = head[0] if head else None
+    return version if isinstance(version, int) and version != VERSION else None

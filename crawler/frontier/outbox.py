@@ -1,0 +1,53 @@
+"""The outbox on Redis: one stream a shard, read in order, trimmed when the sink has the items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from crawler.frontier.keys import job_prefix
+from crawler.frontier.server import Server, errors
+from crawler.model import Job, OutboxEntry
+
+
+class RedisOutbox:
+    """Implements `Outbox`. `shards` is the frontier's list of shard prefixes."""
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+
+    async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        """XRANGE behind the given positions."""
+        pipeline = self._server.client.pipeline(transaction=False)
+        for number, shard in enumerate(self._shards):
+            start = f"({after[number]}" if number in after else "-"
+            pipeline.xrange(f"{job_prefix(shard, job.name)}outbox", min=start, count=limit)
+        with errors(self._server.shown):
+            replies = await pipeline.execute()
+        return [
+            OutboxEntry(number, position.decode(), tuple(fields[b"i"].split(b"\n")))
+            for number, entries in enumerate(replies)
+            for position, fields in entries
+        ]
+
+    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
+        """XTRIM up to and with the given positions."""
+        pipeline = self._server.client.pipeline(transaction=False)
+        for number, position in positions.items():
+            milliseconds, _, sequence = position.partition("-")
+            beyond = f"{milliseconds}-{int(sequence) + 1}"
+            pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
+        with errors(self._server.shown):
+            await pipeline.execute()
+
+    async def hold(self, job: Job, exporter: str, seconds: float) -> str:
+        """A key with a time limit names the exporter."""
+        key = f"{job_prefix(self._shards[0], job.name)}exporter"
+        client, milliseconds = self._server.client, int(seconds * 1000)
+        with errors(self._server.shown):
+            if milliseconds > 0 and await client.set(key, exporter, nx=True, px=milliseconds):
+                return exporter
+            holder = (await client.get(key) or b"").decode()
+            if holder == exporter:
+                await (client.pexpire(key, milliseconds) if milliseconds > 0 else client.delete(key))
+            return holder

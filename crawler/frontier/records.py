@@ -1,0 +1,127 @@
+"""Between our values and what the scripts take and return."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from crawler.frontier import message as wire
+from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
+from crawler.parsing.url import host_of
+
+
+class DeadRecord(msgspec.Struct, frozen=True):
+    """A dead letter as it is stored; the script adds `died`."""
+
+    url: str = ""
+    spider: str = ""
+    callback: str = ""
+    attempts: int = 0
+    worker: str = ""
+    failure: Failure = Failure("unknown", "")
+    message: str = ""
+    died: float = 0  # the server's clock, ms
+
+
+def dead_record(worker: str, message: bytes, failure: Failure, attempts: int | None = None) -> bytes:
+    """The JSON of a dead letter."""
+    try:
+        read = wire.decode(message)
+    except wire.JunkMessage:
+        shown = message.decode("ascii", "backslashreplace")
+        return _encode(DeadRecord(worker=worker, failure=failure, message=shown))
+    return _encode(
+        DeadRecord(
+            url=read.url,
+            spider=read.spider,
+            callback=read.extras.callback,
+            attempts=read.attempt + 1 if attempts is None else attempts,
+            worker=worker,
+            failure=failure,
+            message=message.decode(),
+        )
+    )
+
+
+def _encode(record: DeadRecord) -> bytes:
+    # the script puts `died` in front
+    fields = {name: getattr(record, name) for name in DeadRecord.__struct_fields__ if name != "died"}
+    return msgspec.json.encode(fields)
+
+
+def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
+    """The 11 values of one lease for `commit.lua`."""
+    kind, delay, payload = _outcome(worker, lease, visit)
+    age = -1 if visit.asked_at is None else int((time.monotonic() - visit.asked_at) * 1000)
+    return (
+        kind,
+        lease.message,
+        lease.host,
+        age,
+        int(visit.pause * 1000),
+        -1 if visit.host_delay is None else int(visit.host_delay * 1000),
+        "" if visit.status is None else visit.status,
+        visit.size,
+        int(delay * 1000),
+        len(visit.items),
+        payload,
+    )
+
+
+def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes]:
+    match visit.outcome:
+        case Done():
+            return "done", 0.0, b"\n".join(visit.items)
+        case Skip(reason=reason):
+            return "skip", 0.0, reason.encode()
+        case Retry(delay=delay):
+            return "retry", delay, _again(lease, failed=1)
+        case Release(delay=delay):
+            return "release", delay, _again(lease, failed=0)
+        case Dead(failure=failure):
+            return "dead", 0.0, dead_record(worker, lease.message, failure)
+
+
+def _again(lease: Lease, *, failed: int) -> bytes:
+    old = wire.decode(lease.message)
+    return wire.encode(
+        lease.request, delivery=old.delivery + 1, attempt=old.attempt + failed, crashes=old.crashes
+    )
+
+
+def read_claim(reply: list[Any]) -> Claim:
+    """The reply of `claim.lua`."""
+    wait, idle, gone = reply[:3]
+    leases: list[Lease] = []
+    junk: list[Junk] = []
+    now = time.monotonic()
+    for job, messages in zip(reply[3::2], reply[4::2], strict=True):
+        name = job.decode()
+        for message in reversed(messages):  # newest first in the list
+            read = _lease(name, message, now)
+            leases.append(read) if isinstance(read, Lease) else junk.append(read)
+    return Claim(
+        leases=tuple(leases),
+        junk=tuple(junk),
+        wait=None if wait < 0 else wait / 1000,
+        idle=idle.decode(),
+        gone=tuple(job.decode() for job in gone),
+    )
+
+
+def _lease(job: str, message: bytes, now: float) -> Lease | Junk:
+    try:
+        read = wire.decode(message)
+    except wire.JunkMessage as error:
+        return Junk(job, message, str(error), error.version)
+    return Lease(
+        job=job,
+        request=read.request,
+        message=message,
+        host=host_of(read.url),
+        attempt=read.attempt,
+        delivery=read.delivery,
+        claimed_at=now,
+    )

@@ -1,0 +1,470 @@
+"""The frontier on Redis or Valkey: every transition is one script in `lua/`, on the shard of its host."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from crawler.errors import FrontierError, FrontierReplaced, FrontierUnavailable
+from crawler.frontier import message as wire
+from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
+from crawler.frontier.known import KnownUrls
+from crawler.frontier.outbox import RedisOutbox
+from crawler.frontier.records import commit_arguments, dead_record, read_claim
+from crawler.frontier.server import JobGone, Server, errors
+from crawler.frontier.views import RedisViews
+from crawler.interfaces import Pace
+from crawler.model import (
+    Added,
+    Claim,
+    DeadLetter,
+    Failure,
+    Job,
+    JobStats,
+    Junk,
+    Lease,
+    Reaped,
+    Request,
+    Visit,
+    WorkerInfo,
+)
+from crawler.parsing.url import dedup_key, fingerprint, host_of
+
+ADD_CHUNK = 1000  # messages of one host pushed at once (Lua's unpack has room for some thousand)
+REAP_CHUNK = 200  # requests moved in one script
+
+
+class RedisFrontier:
+    """Implements `Frontier`. The values are those of the settings of the same name."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "crawler",
+        shards: int = 1,
+        lease_seconds: float = 15.0,
+        attempts: int = 3,
+        max_crashes: int = 20,
+        outbox_limit: int = 10_000,
+        timeout: float = 5.0,
+        client_name: str = "crawler",
+    ) -> None:
+        self.server = Server(url, timeout=timeout, name=client_name)
+        self._prefix = prefix
+        self._asked_shards = shards
+        self._shards: list[str] = []  # P of each
+        self._lease_ms = int(lease_seconds * 1000)
+        self._attempts = attempts
+        self._max_crashes = max_crashes
+        self._outbox_limit = outbox_limit
+        self._id = b""
+        self._jobs: dict[str, Job] = {}
+        self._known: dict[str, KnownUrls] = {}  # by epoch
+        self._claim_tokens: dict[tuple[str, int], str] = {}
+        self._first_shard = 0
+        self.outbox = RedisOutbox(self.server, self._shards)
+        self._views = RedisViews(self.server, self._shards)
+
+    # --- opening
+
+    async def open(self) -> None:
+        """Connect; adopt the shard count and name the frontier was created with."""
+        await self.server.open()
+        first = shard_prefix(self._prefix, 0)
+        client = self.server.client
+        with errors(self.server.shown):
+            await client.set(f"{first}shards", self._asked_shards, nx=True)
+            await client.set(f"{first}id", secrets.token_hex(8), nx=True)
+            shards, self._id = await client.mget(f"{first}shards", f"{first}id")
+        self._shards[:] = [shard_prefix(self._prefix, shard) for shard in range(int(shards))]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.server.close()
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self._shards)
+
+    async def _forgotten(self, job: Job) -> FrontierError:
+        """Why the server does not know this job: it was replaced, or somebody deleted the job."""
+        with errors(self.server.shown):
+            identity = await self.server.client.get(f"{self._shards[0]}id")
+        if identity != self._id:
+            return FrontierReplaced(
+                f"the queue server {self.server.shown} was emptied or replaced: it has lost job {job.name!r}; "
+                "nothing more can be done for this crawl, seed it again with --fresh"
+            )
+        return JobGone(f"job {job.name!r} was deleted")
+
+    # --- jobs
+
+    async def create_job(self, job: Job) -> Job:
+        """Create it, or return the one of that name."""
+        check_job_name(job.name)
+        client, registry = self.server.client, f"{self._shards[0]}jobs"
+        with errors(self.server.shown):
+            seconds, micros = await client.time()
+            new = msgspec.structs.replace(
+                job, epoch=job.epoch or secrets.token_hex(8), created=seconds + micros / 1_000_000
+            )
+            await client.hsetnx(registry, job.name, msgspec.json.encode(new))
+            job = msgspec.json.decode(await client.hget(registry, job.name), type=Job)
+            for shard in self._shards:  # repeated when a creation was cut short
+                stats = f"{job_prefix(shard, job.name)}stats"
+                await client.hsetnx(stats, "buckets", 1)
+                await client.hsetnx(stats, "epoch", job.epoch)
+        self._jobs[job.name] = job
+        return job
+
+    async def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+        with errors(self.server.shown):
+            identity, records = await (
+                self.server.client.pipeline(transaction=False)
+                .get(f"{self._shards[0]}id")
+                .hvals(f"{self._shards[0]}jobs")
+                .execute()
+            )
+        if identity != self._id:
+            raise FrontierReplaced(f"the queue server {self.server.shown} was emptied or replaced: its jobs are gone")
+        jobs = sorted((msgspec.json.decode(record, type=Job) for record in records), key=lambda job: job.created)
+        self._jobs.update((job.name, job) for job in jobs)
+        return jobs
+
+    async def delete_job(self, name: str) -> bool:
+        """Forget it in one step a shard, then remove its keys."""
+        client = self.server.client
+        with errors(self.server.shown):
+            known = await client.hexists(f"{self._shards[0]}jobs", name)
+        for shard in self._shards:
+            prefix = job_prefix(shard, name)
+            await self.server.run("forget", f"{prefix}stats", shard, prefix)
+            with errors(self.server.shown):
+                async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
+                    await client.unlink(key)
+        with errors(self.server.shown):
+            await client.hdel(f"{self._shards[0]}jobs", name)
+        self._jobs.pop(name, None)
+        return bool(known)
+
+    # --- adding
+
+    async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
+        """Push the unknown ones. `dont_filter` ones are new every time."""
+        return await self._add(job, [(request, secrets.token_hex(8)) for request in requests], seed=seed)
+
+    async def _add(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
+        """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
+        known = self._known.setdefault(job.epoch, KnownUrls())
+        fresh = [(request, word) for request, word in requests if request.dont_filter or request.url not in known]
+        new = 0
+        for shard, arguments in self._batches(job, fresh):
+            prefix = job_prefix(shard, job.name)
+            try:
+                new += await self.server.run(
+                    "add", f"{prefix}stats", shard, prefix, job.epoch, job.order, int(seed), *arguments
+                )
+            except JobGone:
+                raise await self._forgotten(job) from None
+        if not seed:
+            known.update(request.url for request, _ in fresh if not request.dont_filter)
+        return Added(new, len(requests) - new)
+
+    def _batches(self, job: Job, requests: Iterable[tuple[Request, str]]) -> Iterable[tuple[str, list[Any]]]:
+        """Per shard: the argument groups of `add.lua`."""
+        secret = job.epoch.encode()
+        groups: dict[tuple[int, str, int, int], list[Any]] = defaultdict(list)
+        for request, word in requests:
+            host = host_of(request.url)
+            key = dedup_key(request.url)
+            if request.method != "GET" or request.body:
+                key = f"{request.method} {key} {blake2b(request.body, digest_size=8).hexdigest()}"
+            if request.dont_filter:
+                key = f"{word} {key}"
+            group = groups[shard_of(host, self.shards), host, request.priority, int(request.delay * 1000)]
+            group += (fingerprint(key, secret), wire.encode(request))
+        by_shard: dict[int, list[Any]] = defaultdict(list)
+        for (shard, host, priority, delay), entries in groups.items():
+            for at in range(0, len(entries), 2 * ADD_CHUNK):
+                part = entries[at : at + 2 * ADD_CHUNK]
+                by_shard[shard] += (host, priority, delay, len(part) // 2, *part)
+        return [(self._shards[shard], arguments) for shard, arguments in by_shard.items()]
+
+    async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
+        """Ask the shard of each host."""
+        pipeline = self.server.client.pipeline(transaction=False)
+        for host in hosts:
+            pipeline.sismember(f"{job_prefix(self._shards[shard_of(host, self.shards)], job.name)}scope", host)
+        with errors(self.server.shown):
+            return [bool(found) for found in await pipeline.execute()]
+
+    async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
+        """Note in the first shard until when a seeder is believed to be at work."""
+        prefix = job_prefix(self._shards[0], job.name)
+        client = self.server.client
+        with errors(self.server.shown):
+            if seconds > 0:
+                now, _ = await client.time()
+                await client.zadd(f"{prefix}seeders", {seeder: (now + seconds) * 1000})
+            else:
+                await client.hincrby(f"{prefix}stats", "seeded", 1)
+                await client.zrem(f"{prefix}seeders", seeder)
+
+    # --- working
+
+    async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        """Ask the shards in turn, beginning with another one each time, until the limit is reached."""
+        self._jobs.update((job.name, job) for job in jobs)
+        self._first_shard = (self._first_shard + 1) % self.shards
+        total = Claim(idle="empty")
+        for offset in range(self.shards):
+            room = limit - len(total.leases) - len(total.junk)
+            if room <= 0:
+                break
+            try:
+                part = await self._claim_from((self._first_shard + offset) % self.shards, worker, room, jobs, pace)
+            except FrontierUnavailable:
+                if not total.leases and not total.junk:
+                    raise
+                break  # what we hold must be worked on; the next call says again that the server is away
+            total = _merge(total, part)
+        if total.gone:
+            reason = await self._forgotten(self._jobs[total.gone[0]])
+            if isinstance(reason, FrontierReplaced):
+                raise reason
+        return total
+
+    async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        prefix = self._shards[shard]
+        token = self._claim_tokens.setdefault((worker, shard), secrets.token_hex(8))
+        names = [word for job in jobs for word in (job.name, job.epoch)]
+        reply = await self.server.run(
+            "claim",
+            f"{prefix}workers",
+            prefix,
+            worker,
+            token,
+            limit,
+            int(pace.delay * 1000),
+            pace.jitter,
+            pace.concurrency,
+            self._lease_ms,
+            self._outbox_limit,
+            random.randrange(1, 2**31 - 1),
+            *names,
+        )
+        del self._claim_tokens[worker, shard]  # answered: the next claim is another one
+        return read_claim(reply)
+
+    async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
+        """Links first; then, shard by shard, items and acknowledgement."""
+        by_job: dict[str, list[int]] = defaultdict(list)
+        for number, (lease, _) in enumerate(visits):
+            by_job[lease.job].append(number)
+        accepted = [False] * len(visits)
+        for name, numbers in by_job.items():
+            job = self._jobs[name]
+            try:
+                await self._add(job, [link for number in numbers for link in _links(*visits[number])])
+                await self._commit_job(worker, job, visits, numbers, pace, accepted)
+            except JobGone:
+                reason = await self._forgotten(job)
+                if isinstance(reason, FrontierReplaced):
+                    raise reason from None
+        return accepted
+
+    async def _commit_job(
+        self,
+        worker: str,
+        job: Job,
+        visits: Sequence[tuple[Lease, Visit]],
+        numbers: Sequence[int],
+        pace: Pace,
+        accepted: list[bool],
+    ) -> None:
+        by_shard: dict[int, list[int]] = defaultdict(list)
+        for number in numbers:
+            by_shard[shard_of(visits[number][0].host, self.shards)].append(number)
+        for shard, part in by_shard.items():
+            arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
+            replies = await self._run_commit(worker, job, shard, arguments, pace.delay)
+            for number, reply in zip(part, replies, strict=True):
+                accepted[number] = reply
+
+    async def _run_commit(
+        self, worker: str, job: Job, shard: int, arguments: Sequence[Any], delay: float
+    ) -> list[bool]:
+        prefix = self._shards[shard]
+        # The same leases give the same token, so that a repeated commit gets the first one's answer.
+        token = blake2b(b"".join(arguments[1::11]), digest_size=12).hexdigest()
+        reply = await self.server.run(
+            "commit",
+            f"{job_prefix(prefix, job.name)}processing:{worker}",
+            prefix,
+            worker,
+            job.name,
+            job.epoch,
+            token,
+            int(delay * 1000),
+            *arguments,
+        )
+        return [byte == 0x31 for byte in reply]
+
+    async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
+        """To the dead letters, bytes and all."""
+        record = dead_record(worker, message, failure)
+        return await self._commit_raw(worker, job, message, "junk", 0.0, record)
+
+    async def set_aside(self, worker: str, job: Job, message: bytes, delay: float) -> bool:
+        """Back to pending unchanged, for a worker that knows the version."""
+        return await self._commit_raw(worker, job, message, "aside", delay, message)
+
+    async def _commit_raw(
+        self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes
+    ) -> bool:
+        # The claim let only messages through whose first six places can be read.
+        host = host_of(message.split(b'"', 2)[1].decode("ascii", "replace"))
+        arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), 0, payload]
+        return (await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0))[0]
+
+    # --- leases
+
+    def beat(self, worker: str, info: Mapping[str, Any]) -> None:
+        """Renew the lease in every shard; what the worker says of itself goes to the first."""
+        text = msgspec.json.encode(info)
+        for number, shard in enumerate(self._shards):
+            self.server.run_in_thread(
+                "beat", f"{shard}workers", shard, worker, self._lease_ms, text if number == 0 else b"{}"
+            )
+
+    async def reap(
+        self, worker: str | None = None, *, blame: Lease | None = None, failure: Failure | None = None
+    ) -> list[Reaped]:
+        """Run the script on each shard until it finds nothing more."""
+        found: dict[str, Reaped] = {}
+        for shard in self._shards:
+            while True:
+                arguments = [worker or "", self._max_crashes, REAP_CHUNK, *self._blame(worker, blame, failure)]
+                reply = await self.server.run("reap", f"{shard}workers", shard, *arguments)
+                if not reply:
+                    break
+                name, requeued, dead, more = reply[0].decode(), *reply[1:]
+                before = found.get(name, Reaped(name))
+                found[name] = Reaped(name, before.requeued + requeued, before.dead + dead)
+                if worker is not None and not more:
+                    break
+        return list(found.values())
+
+    def _blame(self, worker: str | None, lease: Lease | None, failure: Failure | None) -> list[Any]:
+        if worker is None or lease is None:
+            return []
+        failure = failure or Failure("crash", "its worker process died while parsing it")
+        if lease.attempt + 1 >= self._attempts:
+            record = dead_record(worker, lease.message, failure, attempts=lease.attempt + 1)
+            return [lease.job, lease.message, "dead", 0, record]
+        old = wire.decode(lease.message)
+        again = wire.encode(
+            lease.request, delivery=old.delivery + 1, attempt=lease.attempt + 1, crashes=old.crashes
+        )
+        return [lease.job, lease.message, "retry", 1000 * 2**lease.attempt, again]
+
+    # --- looking
+
+    async def stats(self, job: Job) -> JobStats:
+        """See `views.py`."""
+        return await self._views.stats(job)
+
+    async def workers(self) -> list[WorkerInfo]:
+        """See `views.py`."""
+        return await self._views.workers()
+
+    async def dead_letters(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
+        """See `views.py`."""
+        return await self._views.dead_letters(job, limit)
+
+    async def redrive(self, job: Job, ids: Sequence[str] | None = None) -> int:
+        """Give dead letters another try; letters that are no request stay."""
+        wanted = None if ids is None else set(ids)
+        moved = 0
+        for number, shard in enumerate(self._shards):
+            prefix = job_prefix(shard, job.name)
+            letters = await self._views.dead_in_shard(number, job)
+            arguments: list[Any] = []
+            for letter in letters:
+                if wanted is None or letter.id in wanted:
+                    arguments += _second_chance(letter)
+            for at in range(0, len(arguments), 2 * ADD_CHUNK):
+                part = arguments[at : at + 2 * ADD_CHUNK]
+                moved += await self.server.run("redrive", f"{prefix}dead", prefix, job.epoch, *part)
+        return moved
+
+    # --- small values of the fleet
+
+    async def get_shared(self, key: str) -> bytes | None:
+        """Read it."""
+        with errors(self.server.shown):
+            value: bytes | None = await self.server.client.get(f"{self._shard_for(key)}shared:{key}")
+        return value
+
+    async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
+        """Write it and let go of its lock."""
+        shard = self._shard_for(key)
+        with errors(self.server.shown):
+            await self.server.client.set(f"{shard}shared:{key}", value, px=max(1, int(seconds * 1000)))
+            await self.server.client.delete(f"{shard}lock:{key}")
+
+    async def lock_shared(self, key: str, seconds: float) -> bool:
+        """Take the lock, unless somebody has it."""
+        with errors(self.server.shown):
+            name = f"{self._shard_for(key)}lock:{key}"
+            return bool(await self.server.client.set(name, b"1", nx=True, px=max(1, int(seconds * 1000))))
+
+    def _shard_for(self, key: str) -> str:
+        return self._shards[shard_of(key, self.shards)]
+
+
+def _merge(total: Claim, part: Claim) -> Claim:
+    waits = [wait for wait in (total.wait, part.wait) if wait is not None]
+    idle = part.idle if total.idle in ("empty", "") else total.idle
+    return Claim(
+        leases=total.leases + part.leases,
+        junk=total.junk + part.junk,
+        wait=min(waits) if waits else None,
+        idle=idle,
+        gone=tuple(dict.fromkeys(total.gone + part.gone)),
+    )
+
+
+def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
+    """The links with a word each that is the same when this commit is repeated."""
+    if not visit.links:
+        return
+    delivery = blake2b(lease.message, digest_size=8).hexdigest()
+    for number, request in enumerate(visit.links):
+        yield request, f"{delivery}:{number}"
+
+
+def _second_chance(letter: DeadLetter) -> list[Any]:
+    message = letter.message.encode("utf-8", "replace")
+    try:
+        old = wire.decode(message)
+    except wire.JunkMessage:
+        return []
+    return [letter.id, wire.encode(old.request, delivery=old.delivery + 1)]
+
+
+def _escape(pattern: str) -> str:
+    """A key as a literal MATCH pattern."""
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in pattern)
+
+
+__all__ = ["Junk", "RedisFrontier"]

@@ -1,0 +1,160 @@
+"""The connection to a Redis or Valkey server: scripts by name, its errors made ours, start-up checks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
+
+SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "forget", "beat")
+# Answers that pass by themselves: loading, fail-over, a long script, a full disk under the append-only file.
+_PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS")
+
+
+class JobGone(FrontierError):
+    """A script found that the server does not know the job with this epoch."""
+
+
+class Server:
+    """Scripts and commands on one server, with at most a few connections."""
+
+    def __init__(self, url: str, *, timeout: float, name: str = "crawler") -> None:
+        self.url = url
+        self.shown = mask(url)
+        self._timeout = timeout
+        self._name = name
+        self._sources = {script: _source(script) for script in SCRIPTS}
+        self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
+        self.client = self._connect()
+        self._beating: redis.Redis | None = None
+
+    async def open(self) -> None:
+        """Check that the server can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
+        with errors(self.shown):
+            await self.client.ping()
+            info = await self.client.info("server")
+            policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
+        version = str(info.get("valkey_version") or info.get("redis_version") or "0")
+        if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+            raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 or Valkey 7.2 is the oldest that works")
+        if policy != "noeviction":
+            raise ConfigError(
+                f"{self.shown}: maxmemory-policy is {policy}, so the server may throw away requests; "
+                "set `maxmemory-policy noeviction` on it"
+            )
+
+    async def keeps_data(self) -> bool:
+        """Whether the server writes an append-only file; without one a restart loses the crawl."""
+        with errors(self.shown):
+            return bool((await self.client.info("persistence")).get("aof_enabled"))
+
+    async def uptime(self) -> float:
+        """Seconds since the server started."""
+        with errors(self.shown):
+            return float((await self.client.info("server"))["uptime_in_seconds"])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+        if self._beating is not None:
+            self._beating.close()
+
+    async def run(self, script: str, key: str, *arguments: Any) -> Any:
+        """Run a script by name. Raises `FrontierError`s, and `JobGone`."""
+        with errors(self.shown):
+            try:
+                return await self.client.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
+            except NoScriptError:  # first use, or the server was restarted
+                return await self.client.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+
+    def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
+        """The same from a thread, on a connection that belongs to that thread alone."""
+        if self._beating is None:
+            self._beating = redis.Redis.from_url(
+                self.url,
+                socket_timeout=self._timeout,
+                socket_connect_timeout=self._timeout,
+                retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+                client_name=f"{self._name}:beat",
+            )
+        with errors(self.shown):
+            try:
+                return self._beating.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
+            except NoScriptError:
+                return self._beating.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+
+    def _connect(self) -> redis.asyncio.Redis:
+        # Few retries here: every caller has a loop of its own, and knows what to say meanwhile.
+        try:
+            pool = redis.asyncio.BlockingConnectionPool.from_url(
+                self.url,
+                max_connections=16,
+                timeout=self._timeout * 4,
+                socket_timeout=self._timeout,
+                socket_connect_timeout=self._timeout,
+                retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+                client_name=self._name,
+            )
+        except ValueError as error:
+            raise ConfigError(f"REDIS_URL {self.shown}: {error}") from None
+        return redis.asyncio.Redis(connection_pool=pool)
+
+
+@contextmanager
+def errors(shown: str) -> Iterator[None]:
+    """The library's errors become ours here, and nowhere else."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise ConfigError(f"{shown}: the server refuses our password: {error}") from None
+    except (ConnectionError, TimeoutError, asyncio.TimeoutError, OSError) as error:
+        if "WRONGPASS" in str(error) or "NOAUTH" in str(error) or "invalid username-password" in str(error):
+            raise ConfigError(f"{shown}: the server refuses our password: {error}") from None
+        raise FrontierUnavailable(f"no answer from the queue server {shown}: {error or type(error).__name__}") from None
+    except ResponseError as error:
+        text = str(error)
+        if text.startswith("GONE"):
+            raise JobGone(f"{shown}: the server does not know this job") from None
+        if text.startswith("OOM") or "OOM command" in text:
+            raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
+        if text.startswith("NOAUTH") or text.startswith("WRONGPASS"):
+            raise ConfigError(f"{shown}: the server wants a password: put it into REDIS_URL") from None
+        if text.startswith(_PASSING):
+            raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
+        raise FrontierError(f"the queue server {shown} refused: {text}") from None
+    except RedisError as error:
+        raise FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {error}") from None
+
+
+def mask(url: str) -> str:
+    """The URL for people: without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _source(script: str) -> bytes:
+    folder = files("crawler.frontier") / "lua"
+    return (folder / "shared.lua").read_bytes() + b"\n" + (folder / f"{script}.lua").read_bytes()

@@ -1,0 +1,132 @@
+"""What there is to see in a Redis frontier. Reads only, and never more than a few keys a shard."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from crawler.frontier.keys import job_prefix
+from crawler.frontier.records import DeadRecord
+from crawler.frontier.server import Server, errors
+from crawler.model import DeadLetter, Job, JobStats, WorkerInfo
+
+# fields of the stats hash that are no counters for people
+_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded")
+_STATES = ("known", "pending", "processing", "done", "dead", "dropped")
+
+
+class RedisViews:
+    """`shards` is the frontier's list of shard prefixes."""
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+
+    async def stats(self, job: Job) -> JobStats:
+        """The order of the reads is the proof of `finished`: seeders, all `finished`, then all `admitted`."""
+        seeders, finished, now = await self._read_ends(job)
+        shards = [await self._read_shard(shard, job, now) for shard in self._shards]
+        counters: Counter[str] = Counter()
+        for shard in shards:
+            counters.update({name: int(value) for name, value in shard["stats"].items() if name != "epoch"})
+        admitted = counters["admitted"]
+        return JobStats(
+            job=job.name,
+            **{name: counters[name] for name in _STATES},
+            outbox=sum(shard["outbox"] for shard in shards),
+            seeding=seeders,
+            ready=sum(shard["ready"] for shard in shards),
+            cooling=sum(shard["cooling"] for shard in shards),
+            delayed=sum(shard["delayed"] for shard in shards),
+            next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
+            finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
+            counters={k: v for k, v in sorted(counters.items()) if k not in _PLUMBING and k not in _STATES},
+        )
+
+    async def _read_ends(self, job: Job) -> tuple[int, int, int]:
+        """(seeders at work, requests that have ended, the server's time in ms), before anything else is read."""
+        client = self._server.client
+        with errors(self._server.shown):
+            seconds, micros = await client.time()
+            now = seconds * 1000 + micros // 1000
+            seeders = await client.zcount(f"{job_prefix(self._shards[0], job.name)}seeders", now, "+inf")
+            pipeline = client.pipeline(transaction=False)
+            for shard in self._shards:
+                pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
+            return seeders, sum(int(value or 0) for value in await pipeline.execute()), now
+
+    async def _read_shard(self, shard: str, job: Job, now: int) -> dict[str, Any]:
+        prefix = job_prefix(shard, job.name)
+        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline.hgetall(f"{prefix}stats")
+        pipeline.xlen(f"{prefix}outbox")
+        pipeline.zcount(f"{prefix}hosts", "-inf", now)
+        pipeline.zcount(f"{prefix}hosts", f"({now}", "+inf")
+        pipeline.zcard(f"{prefix}delayed")
+        pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
+        pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
+        with errors(self._server.shown):
+            stats, outbox, ready, cooling, delayed, *firsts = await pipeline.execute()
+        dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
+        return {
+            "stats": {key.decode(): value.decode() for key, value in stats.items()},
+            "outbox": outbox,
+            "ready": ready,
+            "cooling": cooling,
+            "delayed": delayed,
+            "due": min(dues, default=None),
+        }
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Those of the first shard; every worker beats in all."""
+        client, shard = self._server.client, self._shards[0]
+        with errors(self._server.shown):
+            seconds, micros = await client.time()
+            known = await client.zrange(f"{shard}workers", 0, -1, withscores=True)
+            pipeline = client.pipeline(transaction=False)
+            for worker, _ in known:
+                pipeline.hget(f"{shard}worker:{worker.decode()}", "info")
+            infos = await pipeline.execute() if known else []
+        now = seconds + micros / 1_000_000
+        return [
+            WorkerInfo(worker.decode(), float(until) / 1000 - now, _info(info))
+            for (worker, until), info in zip(known, infos, strict=True)
+        ]
+
+    async def dead_letters(self, job: Job, limit: int) -> list[DeadLetter]:
+        """The newest of all shards."""
+        letters = [letter for number in range(len(self._shards)) for letter in await self.dead_in_shard(number, job)]
+        return heapq.nlargest(limit, letters, key=lambda letter: letter.died)
+
+    async def dead_in_shard(self, number: int, job: Job) -> list[DeadLetter]:
+        """All of one shard."""
+        letters: dict[str, DeadLetter] = {}
+        with errors(self._server.shown):
+            async for key, record in self._server.client.hscan_iter(
+                f"{job_prefix(self._shards[number], job.name)}dead", count=500
+            ):
+                letters[key.decode()] = _letter(key.decode(), record)
+        return list(letters.values())
+
+
+def _info(text: bytes | None) -> Mapping[str, Any]:
+    return msgspec.json.decode(text) if text else {}
+
+
+def _letter(key: str, record: bytes) -> DeadLetter:
+    read = msgspec.json.decode(record, type=DeadRecord)
+    return DeadLetter(
+        id=key,
+        url=read.url,
+        spider=read.spider,
+        callback=read.callback,
+        attempts=read.attempts,
+        worker=read.worker,
+        died=read.died / 1000,
+        failure=read.failure,
+        message=read.message,
+    )

@@ -1,0 +1,169 @@
+"""The seams. Reading this file is reading the architecture: everything else implements or uses one of these.
+
+Frontier   all shared state: which URLs are known, who works on what, when a host may be asked
+Outbox     items between a page's commit and the sink
+Fetcher    a request in, a response out
+Sink       where items end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from crawler.model import (
+    Added,
+    Claim,
+    DeadLetter,
+    Failure,
+    Job,
+    JobStats,
+    Lease,
+    OutboxEntry,
+    Reaped,
+    Request,
+    Visit,
+    WorkerInfo,
+)
+from crawler.response import Response
+
+
+class Pace(Struct, frozen=True):
+    """How hosts are treated that have asked for nothing else. Seconds and counts, per host, for the whole fleet."""
+
+    delay: float = 1.0  # between the starts of two requests
+    jitter: float = 0.0  # up to this share is added to `delay` at random
+    concurrency: int = 1  # requests at once
+
+
+class Frontier(Protocol):
+    """All shared state of a crawl. Every method is one transition (a row of the table in `frontier/__init__`).
+
+    All may raise `FrontierUnavailable` or `FrontierFull`; the same call may then be repeated until it
+    succeeds and takes effect once. `FrontierReplaced` is final: the server has forgotten our jobs.
+    """
+
+    async def open(self) -> None:
+        """Connect, check the server (version, eviction policy), load the scripts."""
+
+    async def close(self) -> None:
+        """Let go of the connections. State stays."""
+
+    async def create_job(self, job: Job) -> Job:
+        """Create it, or return the job of that name that exists, with its own options and epoch."""
+
+    async def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+
+    async def delete_job(self, name: str) -> bool:
+        """Delete all its state; the host ledger stays. False: there was none."""
+
+    async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
+        """(unknown) → pending. Known ones are counted and ignored: adding twice is adding once.
+
+        `seed=True` also notes the hosts as belonging to the crawl (see `in_scope`) and may wait for room.
+        A `dont_filter` request is always new.
+        """
+
+    async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
+        """For each host, whether it was seeded in this job."""
+
+    async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
+        """Somebody will go on adding seeds for `seconds` (0: has ended). Till then the job is not finished."""
+
+    async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        """pending → processing, at most `limit`, only from hosts that may be asked now. Books their next turn.
+
+        The worker must start each at once, and commit each exactly once. After an error the next call returns
+        what the lost reply held.
+        """
+
+    async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
+        """processing → done | pending | dead by each visit's outcome: links first, then items + acknowledgement.
+
+        False: we did not hold that lease any more (reaped, maybe given to another): nothing of it was changed.
+        """
+
+    async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
+        """processing → dead for bytes that are no request."""
+
+    async def set_aside(self, worker: str, job: Job, message: bytes, delay: float) -> bool:
+        """processing → pending after `delay` seconds, bytes unchanged: a message of a version we do not know."""
+
+    def beat(self, worker: str, info: Mapping[str, Any]) -> None:
+        """Renew the worker's lease. Synchronous, called from a thread with a connection of its own."""
+
+    async def reap(
+        self, worker: str | None = None, *, blame: Lease | None = None, failure: Failure | None = None
+    ) -> list[Reaped]:
+        """processing → pending for the leases of workers whose heartbeat has expired; empty list: there are none.
+
+        With `worker`: that one's, at once, because its supervisor saw it die; no crash is then counted against
+        its requests, but for `blame`, the one that was being parsed: it has an attempt more, or is dead with
+        `failure`.
+        """
+
+    async def stats(self, job: Job) -> JobStats:
+        """The counters, O(shards). `finished` is exact."""
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The workers known, alive and expired ones."""
+
+    async def dead_letters(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
+        """The dead letters, newest first, at most `limit`."""
+
+    async def redrive(self, job: Job, ids: Sequence[str] | None = None) -> int:
+        """dead → pending with a clean account; None: all of them. Returns how many."""
+
+    async def get_shared(self, key: str) -> bytes | None:
+        """A small value the fleet shares (robots.txt verdicts); None: nobody has put it, or it has expired."""
+
+    async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
+        """Share it for `seconds`; releases the lock of that key."""
+
+    async def lock_shared(self, key: str, seconds: float) -> bool:
+        """True: we are the one to find it out, for `seconds` at most. False: somebody else is at it."""
+
+
+class Outbox(Protocol):
+    """Items wait here until they are durable in a sink. One exporter a job at a time."""
+
+    async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        """The next entries of all shards, each behind `after[shard]`, at most `limit` a shard. Removes nothing."""
+
+    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
+        """All up to these positions are durable: drop them. Idempotent."""
+
+    async def hold(self, job: Job, exporter: str, seconds: float) -> str:
+        """Become or stay the job's only exporter for `seconds` (0: give it up). Returns who holds it now."""
+
+
+class Fetcher(Protocol):
+    """One HTTP exchange. No redirect is followed: it is returned as a response."""
+
+    async def fetch(self, request: Request) -> Response:
+        """Raises `FetchError` (`Refused` when address or scheme are not permitted). Bounded in bytes and seconds."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class Sink(Protocol):
+    """Where items end. Position and items become durable together, or not at all."""
+
+    def open(self) -> Mapping[int, str]:
+        """Repair what a crash left half-written; the position stored last, per shard (empty: none).
+
+        Raises `OutputError` when it cannot be written, or another exporter holds it.
+        """
+
+    def write(self, entries: Sequence[OutboxEntry]) -> int:
+        """Make them durable, skipping what is there already. Returns the number of items written.
+
+        Raises `OutputError`; the same entries may then be written again.
+        """
+
+    def close(self) -> None:
+        """Let go."""

@@ -1,0 +1,202 @@
+"""The values that travel through the crawler. Frozen, and they know nobody.
+
+A `Request` waits in the frontier. A worker claims it as a `Lease`, turns it into a `Visit` (what was found
+out and what should happen: an `Outcome`), and commits that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+
+class Request(Struct, frozen=True, kw_only=False):
+    """A page to fetch, and the name of the spider method that will read it."""
+
+    url: str
+    callback: str = "parse"  # name of the spider's method; functions are accepted and stored by name
+    method: str = "GET"
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    meta: Mapping[str, Any] = {}  # JSON values only: it travels through the queue
+    priority: int = 0  # higher first; FIFO inside equal priority; -1000..1000
+    dont_filter: bool = False  # True: fetch even if the URL is known
+    errback: str = ""  # spider method called when the request is given up
+    delay: float = 0.0  # seconds from now before which it must not be fetched
+    depth: int = 0  # links from a seed; set by the crawler
+    spider: str = ""  # whose request it is; set by the crawler
+    redirects: int = 0  # redirects followed to get here; set by the crawler
+
+
+class Lease(Struct, frozen=True):
+    """A request this worker holds, until it commits or the reaper takes it back.
+
+    `message` is the very bytes that lie in the worker's processing list. They change with every delivery,
+    so a late commit of an older delivery can match nothing.
+    """
+
+    job: str
+    request: Request
+    message: bytes
+    host: str  # the politeness ledger's key
+    attempt: int = 0  # failed attempts so far
+    delivery: int = 0  # times it was handed out before
+    claimed_at: float = 0.0  # worker's monotonic seconds, for measuring only
+
+
+class Junk(Struct, frozen=True):
+    """Bytes in the queue that are no request (`version` None) or one of a format we do not know."""
+
+    job: str
+    message: bytes
+    why: str
+    version: int | None = None
+
+
+class Failure(Struct, frozen=True):
+    """Why an attempt failed, as it will stand in the dead letter."""
+
+    kind: str  # short stable word: `http_503`, `timeout`, `callback`, `crash` …
+    message: str
+    status: int | None = None
+    traceback: str = ""
+
+
+class Done(Struct, frozen=True):
+    """Fetched and parsed; never asked for again."""
+
+
+class Skip(Struct, frozen=True):
+    """Deliberately not fetched or not parsed, for a reason that is counted (`robots`, `offsite`, `depth` …)."""
+
+    reason: str
+
+
+class Retry(Struct, frozen=True):
+    """Failed for now: back to pending after `delay` seconds, with one attempt more on its account."""
+
+    failure: Failure
+    delay: float
+
+
+class Dead(Struct, frozen=True):
+    """Given up; kept among the dead letters until a person redrives or drops it."""
+
+    failure: Failure
+
+
+class Release(Struct, frozen=True):
+    """Handed back unharmed: to pending after `delay` seconds, no attempt counted."""
+
+    reason: str
+    delay: float = 0.0
+
+
+Outcome = Done | Skip | Retry | Dead | Release
+
+
+class Visit(Struct, frozen=True):
+    """What one visit found out, and what should happen now. Nothing shared has changed yet."""
+
+    outcome: Outcome
+    items: tuple[bytes, ...] = ()  # one JSON object each, valid UTF-8, without line breaks
+    links: tuple[Request, ...] = ()
+    status: int | None = None  # of the response, when there was one
+    size: int = 0  # bytes of the decoded body
+    asked_at: float | None = None  # worker's monotonic seconds when the host was asked; None: it was not
+    seconds: float = 0.0  # how long the host took
+    pause: float = 0.0  # the host asked to be left alone for that long (Retry-After, back-off)
+    host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
+
+
+class Job(Struct, frozen=True):
+    """One crawl: its own pending lists, seen-set, dead letters, outbox and counters."""
+
+    name: str
+    epoch: str = ""  # random at creation; tells this job from a later one of the same name
+    order: str = "fifo"  # or `lifo` (depth first)
+    spider: str = ""  # for seeds that name none
+    arguments: Mapping[str, str] = {}  # `-a NAME=VALUE`, given to the spiders
+    created: float = 0.0  # server's clock, Unix seconds
+
+
+class Added(Struct, frozen=True):
+    """Result of an add: how many were new, how many were known already."""
+
+    new: int
+    known: int
+
+
+class Claim(Struct, frozen=True):
+    """Result of a claim.
+
+    `wait` is the number of seconds until something can become due, None when nothing is pending at all.
+    `idle` says in one word why no more was handed out: `` (limit reached), `empty`, `cooling`, `outbox`, `paused`.
+    `gone` names the jobs asked for that the server does not know (any more).
+    """
+
+    leases: tuple[Lease, ...] = ()
+    junk: tuple[Junk, ...] = ()
+    wait: float | None = None
+    idle: str = ""
+    gone: tuple[str, ...] = ()
+
+
+class Reaped(Struct, frozen=True):
+    """One worker's leases taken back: how many went to pending, how many were dead by then."""
+
+    worker: str
+    requeued: int = 0
+    dead: int = 0
+
+
+class DeadLetter(Struct, frozen=True):
+    """A request that was given up, with all that is known about why."""
+
+    id: str
+    url: str
+    spider: str
+    callback: str
+    attempts: int
+    worker: str
+    died: float  # server's clock, Unix seconds
+    failure: Failure
+    message: str  # as it lay in the queue; latin-1 escape of bytes that are not UTF-8
+
+
+class JobStats(Struct, frozen=True):
+    """One job's counters. pending + processing + done + dead + dropped = known + redriven deliveries, exactly."""
+
+    job: str
+    known: int = 0  # distinct requests ever admitted
+    pending: int = 0
+    processing: int = 0
+    done: int = 0
+    dead: int = 0
+    dropped: int = 0  # dead letters a person threw away
+    outbox: int = 0  # pages whose items wait for the exporter
+    seeding: int = 0  # seeders at work
+    cooling: int = 0  # hosts with pending requests that must wait
+    ready: int = 0  # hosts that may be asked now
+    next_due: float | None = None  # seconds until the next cooling host or delayed request is due
+    delayed: int = 0  # requests with a not-before time
+    finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
+    counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `items`, `retried`, `reaped`, `fenced` …
+
+
+class WorkerInfo(Struct, frozen=True):
+    """What a worker last said about itself with its heartbeat."""
+
+    worker: str
+    lease_left: float  # seconds; negative: expired, about to be reaped
+    info: Mapping[str, Any] = {}
+
+
+class OutboxEntry(Struct, frozen=True):
+    """The items of one page, at its place in one shard's outbox. `position` grows within a shard."""
+
+    shard: int
+    position: str
+    items: tuple[bytes, ...]

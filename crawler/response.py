@@ -1,0 +1,152 @@
+"""What a host answered, with the selectors spiders use (Scrapy's vocabulary). Parsed when first asked, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from crawler.model import Request
+from crawler.parsing import charset, html
+from crawler.parsing.url import canonical, join_links
+
+if TYPE_CHECKING:
+    from parsel import Selector, SelectorList
+
+
+class Response:
+    """One answer. `body` is decoded from its content encoding; header names are lower-case."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        request: Request | None = None,
+        seconds: float = 0.0,
+        address: str = "",
+    ) -> None:
+        self.url = url
+        self.status = status
+        self.headers: Mapping[str, str] = headers or {}
+        self.body = body
+        self.request = request or Request(url)
+        self.seconds = seconds  # from asking to the last byte
+        self.address = address  # the IP address that answered
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status} {self.url}>"
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """The request's `meta`."""
+        return self.request.meta
+
+    @property
+    def depth(self) -> int:
+        """Links from a seed."""
+        return self.request.depth
+
+    @property
+    def content_type(self) -> str:
+        """Media type in lower case without parameters; empty when the host named none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_html(self) -> bool:
+        """Whether it may be read as a page: said to be HTML, or unnamed and looking like it."""
+        if self.content_type:
+            return self.content_type in ("text/html", "application/xhtml+xml")
+        return self.body[:512].lstrip()[:1] == b"<"
+
+    @cached_property
+    def _decoded(self) -> tuple[str, str]:
+        return charset.decode(self.body, self.headers.get("content-type"))
+
+    @property
+    def text(self) -> str:
+        """The body as text; undecodable bytes become U+FFFD."""
+        return self._decoded[0]
+
+    @property
+    def encoding(self) -> str:
+        """The WHATWG name of the encoding `text` was decoded with."""
+        return self._decoded[1]
+
+    def json(self) -> Any:
+        """The body as JSON. Raises `msgspec.DecodeError` when it is none."""
+        return msgspec.json.decode(self.body)
+
+    @cached_property
+    def root(self) -> Any:
+        """The lxml element of the page; an empty `<html>` when there is nothing to parse."""
+        root = html.parse(self.text)
+        return html.parse("<html></html>") if root is None else root
+
+    @cached_property
+    def selector(self) -> Selector:
+        """The parsel selector over the page."""
+        from parsel import Selector  # noqa: PLC0415 - costs 30 ms; many crawls never ask for a selector
+
+        return Selector(root=self.root, type="html")
+
+    def css(self, query: str) -> SelectorList[Selector]:
+        """Select with CSS."""
+        return self.selector.css(query)
+
+    def xpath(self, query: str, **variables: Any) -> SelectorList[Selector]:
+        """Select with XPath."""
+        return self.selector.xpath(query, **variables)
+
+    @cached_property
+    def page(self) -> html.PageMeta:
+        """Title, language, robots directives … of an HTML page."""
+        return html.page_meta(self.root, self.url)
+
+    @cached_property
+    def links(self) -> list[str]:
+        """The canonical absolute URLs of all `a` and `area` links, in order, each once."""
+        return html.links(self.root, self.url)
+
+    @cached_property
+    def visible_text(self) -> str:
+        """The page's text without scripts and styles."""
+        return html.visible_text(self.root)
+
+    def urljoin(self, url: str) -> str:
+        """Absolute, canonical form of a link on this page. Raises `BadUrl`."""
+        base = self.page.base if self.is_html else self.url
+        return canonical(url, base)
+
+    def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
+        """A request for a link on this page: a URL, or a selector of an element or attribute with one."""
+        return Request(self.urljoin(_href(url)), callback=callback_name(callback), **fields)
+
+    def follow_all(
+        self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any
+    ) -> Iterator[Request]:
+        """Requests for many links: those given, those a CSS query selects, or all of the page. Bad ones are left out."""
+        if css:
+            urls = self.css(css)
+        name = callback_name(callback)
+        base = self.page.base if self.is_html else self.url
+        found = self.links if urls is None else join_links(base, [_href(url) for url in urls])
+        for url in found:
+            yield Request(url, callback=name, **fields)
+
+
+def callback_name(callback: Any) -> str:
+    """Callbacks travel through the queue by name: `self.parse_item` is stored as "parse_item"."""
+    return callback if isinstance(callback, str) else str(callback.__name__)
+
+
+def _href(url: str | Selector) -> str:
+    if isinstance(url, str):
+        return url
+    if isinstance(url.root, str):
+        return url.root
+    return str(url.attrib.get("href") or url.attrib.get("src") or "")

