@@ -1,0 +1,165 @@
+"""Undoes a body's content encodings (RFC 9110 §8.4) piece by piece: bounded in size, exact about its end."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import brotli  # type: ignore[import-untyped]
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ACCEPT_ENCODING = "gzip, deflate, br, zstd"
+
+_MAX_LAYERS = 2  # real servers compress a compressed file by mistake; more is an attack
+_MAX_MEMBERS = 1_000  # gzip members or zstd frames in a row; each costs a copy of the rest of its piece
+_ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB, the most RFC 9659 permits
+
+
+class BodyError(Exception):
+    """A body that cannot be used. `kind` and `transient` as in `FetchError`; the text says why, not whose."""
+
+    def __init__(self, kind: str, why: str, *, transient: bool = False) -> None:
+        super().__init__(why)
+        self.kind = kind
+        self.transient = transient
+
+
+class Decoder:
+    """All layers of one body. Each layer's output is bounded, so that a bomb inside a bomb is, too."""
+
+    def __init__(self, content_encoding: str, limit: int) -> None:
+        """`content_encoding` is the header's value, `limit` the bytes that each layer may give.
+
+        Unknown names are ignored, as browsers do (`Content-Encoding: utf-8` is a known mistake).
+        """
+        names = [name for part in content_encoding.split(",") if (name := part.strip().lower()) in _CODECS]
+        if len(names) > _MAX_LAYERS:
+            raise BodyError("decode", f"has {len(names)} content encodings, at most {_MAX_LAYERS} are undone")
+        self._layers = [_Layer(name, limit) for name in reversed(names)]
+
+    def feed(self, piece: bytes) -> bytes:
+        """The decoded form of the body's next piece. Raises `BodyError` (`too_large`, `decode`)."""
+        for layer in self._layers:
+            piece = layer.feed(piece)
+        return piece
+
+    def close(self) -> None:
+        """Raise `BodyError` (`truncated`) when a compressed stream has begun and not ended."""
+        for layer in self._layers:
+            layer.close()
+
+
+class _Member(Protocol):
+    """A decompressor for one compressed stream, from its first byte to its end."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Layer:
+    """One content encoding: one compressed stream or several in a row, up to `limit` bytes in all."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self._name = name
+        self._codec = _CODECS[name]
+        self._room = limit
+        self._plain: bool | None = None  # None until the first byte
+        self._member: _Member | None = None
+        self._members = 0
+
+    def feed(self, piece: bytes) -> bytes:
+        """Decode the next piece, over the ends of streams.
+
+        What was never compressed, whatever its header says, is passed on as it is: a known mistake of
+        servers, and asking again for the `identity` form would cost the host a second request.
+        """
+        if self._plain is None and piece:
+            self._plain = not self._codec.begins(piece)
+        if self._plain:
+            return piece
+        decoded = []
+        while piece and (member := self._current(piece)):
+            decoded.append(self._decode(member, piece))
+            piece = member.unused_data
+        return b"".join(decoded)
+
+    def close(self) -> None:
+        """Nothing at all is a body, too (`HEAD`, 304, length 0); half a stream is not."""
+        if self._member and not self._member.eof:
+            raise BodyError("truncated", f"ends in the middle of its {self._name} stream", transient=True)
+
+    def _current(self, piece: bytes) -> _Member | None:
+        """The stream that `piece` belongs to; None for bytes behind the last one, which mean nothing."""
+        if self._member and not self._member.eof:
+            return self._member
+        if self._member and not (self._codec.repeats and self._codec.begins(piece)):
+            return None
+        self._members += 1
+        if self._members > _MAX_MEMBERS:
+            raise BodyError("decode", f"has more than {_MAX_MEMBERS} {self._name} streams in a row")
+        self._member = self._codec.new(piece)
+        return self._member
+
+    def _decode(self, member: _Member, piece: bytes) -> bytes:
+        try:
+            # One byte more than there is room for tells "too large" from "just fits".
+            decoded = member.decompress(piece, self._room + 1)
+        except (zlib.error, brotli.error, zstd.ZstdError) as error:
+            raise BodyError("decode", f"is not the {self._name} it is said to be ({error})") from error
+        self._room -= len(decoded)
+        if self._room < 0:
+            raise BodyError("too_large", f"is larger than allowed once its {self._name} is undone")
+        return decoded
+
+
+class _Brotli:
+    """Brotli's decompressor in the shape of the standard library's."""
+
+    unused_data = b""  # bytes behind the end are an error to it
+
+    def __init__(self) -> None:
+        self._decompressor = brotli.Decompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._decompressor.is_finished())
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        decoded: bytes = self._decompressor.process(data, output_buffer_limit=max_length)
+        return decoded
+
+
+class _Codec(NamedTuple):
+    """How to tell that a stream begins, how to read one, and whether several may follow each other."""
+
+    begins: Callable[[bytes], bool]
+    new: Callable[[bytes], _Member]
+    repeats: bool = False
+
+
+def _deflate(piece: bytes) -> _Member:
+    # Meant is the zlib format (RFC 1950, compression method 8), but some servers send the bare stream.
+    return zlib.decompressobj(15 if piece[0] & 0x0F == 8 else -15)
+
+
+def _with(magic: bytes) -> Callable[[bytes], bool]:
+    """Whether a piece begins with `magic`, or is too short to tell."""
+    return lambda piece: magic.startswith(piece[: len(magic)])
+
+
+_GZIP = _Codec(_with(b"\x1f\x8b"), lambda _: zlib.decompressobj(31), repeats=True)
+_DEFLATE = _Codec(lambda _: True, _deflate)
+_BROTLI = _Codec(lambda _: True, lambda _: _Brotli())
+_ZSTD = _Codec(_with(b"\x28\xb5\x2f\xfd"), lambda _: zstd.ZstdDecompressor(None, _ZSTD_OPTIONS), repeats=True)
+_CODECS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE, "br": _BROTLI, "zstd": _ZSTD}

@@ -1,0 +1,121 @@
+"""Which addresses may be asked: public ones, and the networks that the setting ALLOWED_NETWORKS names.
+
+Without this a page could make the crawler read what only its own machine or network can reach (server-side
+request forgery). The check stands where a socket is made, so that no spelling of a host, no redirect and no
+DNS answer leads around it. The tables follow IANA's special-purpose address registries (RFC 6890).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from crawler.errors import Refused
+
+_Network = IPv4Network | IPv6Network
+_Address = IPv4Address | IPv6Address
+
+
+def _table(text: str) -> tuple[tuple[_Network, str], ...]:
+    lines = (line.split(None, 1) for line in text.strip().splitlines())
+    return tuple((ip_network(network), kind) for network, kind in lines)
+
+
+# The first line that matches says what an address is.
+_SPECIAL_V4 = _table("""
+    0.0.0.0/8           "this network"
+    10.0.0.0/8          private
+    100.64.0.0/10       carrier-grade NAT
+    127.0.0.0/8         loopback
+    168.63.129.16/32    cloud metadata
+    169.254.0.0/16      link-local
+    172.16.0.0/12       private
+    192.0.0.0/24        reserved
+    192.0.2.0/24        documentation
+    192.88.99.0/24      6to4 relay
+    192.168.0.0/16      private
+    198.18.0.0/15       benchmark
+    198.51.100.0/24     documentation
+    203.0.113.0/24      documentation
+    224.0.0.0/4         multicast
+    255.255.255.255/32  broadcast
+    240.0.0.0/4         reserved
+""")
+_SPECIAL_V6 = _table("""
+    ::/128              unspecified
+    ::1/128             loopback
+    ::ffff:0:0/96       IPv4-mapped
+    ::/96               IPv4-compatible
+    64:ff9b:1::/48      local NAT64
+    100::/64            discard
+    2001::/32           Teredo
+    2001:2::/48         benchmark
+    2001:db8::/32       documentation
+    2001::/23           reserved
+    2002::/16           6to4
+    3fff::/20           documentation
+    2000::/3            public
+    fc00::/7            private
+    fe80::/10           link-local
+    fec0::/10           site-local
+    ff00::/8            multicast
+    ::/0                reserved
+""")
+_NAT64 = IPv6Network("64:ff9b::/96")
+_REMEMBERED = 10_000
+
+
+class AddressGuard:
+    """Lets public addresses pass, and those of the given networks; refuses all others."""
+
+    def __init__(self, allowed_networks: Iterable[str] = ()) -> None:
+        self._allowed = tuple(ip_network(network, strict=False) for network in allowed_networks)
+        self._good: set[str] = set()  # a crawl connects to the same few addresses again and again
+
+    def check(self, address: str, host: str = "") -> None:
+        """Raise `Refused` unless `address`, which `host` resolves to, may be asked."""
+        if address in self._good:
+            return
+        found = _special(ip_address(address))
+        if found and not self._permits(address):
+            raise Refused(self._explain(address, host or address, *found))
+        if len(self._good) >= _REMEMBERED:
+            self._good.clear()
+        self._good.add(address)
+
+    def check_host(self, host: str) -> None:
+        """Raise `Refused` for a URL's host that is a forbidden address itself. Names pass, unresolved."""
+        literal = host[1:-1] if host.startswith("[") else host
+        try:
+            ip_address(literal)
+        except ValueError:
+            return
+        self.check(literal)
+
+    def _permits(self, address: str) -> bool:
+        parsed = ip_address(address)
+        return any(parsed in network for network in self._allowed)
+
+    def _explain(self, address: str, host: str, network: _Network, kind: str) -> str:
+        what = f"{host} is" if host == address else f"{host} leads to {address},"
+        setting = ",".join(map(str, (*self._allowed, network)))
+        return f"{what} a forbidden address ({kind}); to permit it: -s ALLOWED_NETWORKS={setting}"
+
+
+def _special(address: _Address) -> tuple[_Network, str] | None:
+    """The network that makes an address special, and its kind; None for a public address."""
+    if isinstance(address, IPv4Address):
+        return next((entry for entry in _SPECIAL_V4 if address in entry[0]), None)
+    if address in _NAT64:
+        return _behind_nat64(address)
+    network, kind = next(entry for entry in _SPECIAL_V6 if address in entry[0])
+    return None if kind == "public" else (network, kind)
+
+
+def _behind_nat64(address: IPv6Address) -> tuple[_Network, str] | None:
+    """A translator (RFC 6052) asks the IPv4 address inside for us, so that one decides.
+
+    On networks with IPv6 only, each host without an IPv6 address of its own is reached this way.
+    """
+    inner = _special(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return (_NAT64, f"NAT64 of {inner[1]}") if inner else None

@@ -1,0 +1,142 @@
+"""Content encodings: exact, bounded, and tolerant of the mistakes that servers are known for."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import zlib
+from collections.abc import Callable
+
+import brotli
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.fetch.decoding import BodyError, Decoder
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+
+def bare_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZip": gzip.compress,
+    "deflate": zlib.compress,
+    " deflate ": bare_deflate,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+    "identity": bytes,
+    "utf-8": bytes,
+    "": bytes,
+    "gzip, br": lambda data: brotli.compress(gzip.compress(data)),
+    "gzip,gzip": lambda data: gzip.compress(gzip.compress(data)),
+    "deflate, identity, zstd": lambda data: zstd.compress(zlib.compress(data)),
+}
+COMPRESSED = ["gzip", "deflate", " deflate ", "br", "zstd", "gzip, br", "gzip,gzip"]
+
+
+def decode(encoding: str, data: bytes, *, limit: int = 1_000_000, piece: int = 1_000_000) -> bytes:
+    decoder = Decoder(encoding, limit)
+    decoded = [decoder.feed(data[start : start + piece]) for start in range(0, len(data), piece)]
+    decoder.close()
+    return b"".join(decoded)
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+@given(data=st.binary(max_size=2000), piece=st.integers(1, 500))
+def test_every_encoding_is_undone_whatever_the_pieces(encoding: str, data: bytes, piece: int) -> None:
+    assert decode(encoding, PACKERS[encoding](data), piece=piece) == data
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_an_end_that_has_not_come_is_noticed_at_every_byte(encoding: str) -> None:
+    packed = PACKERS[encoding](b"some text, " * 20)
+    for end in range(1, len(packed)):
+        with pytest.raises(BodyError, match="middle") as error:
+            decode(encoding, packed[:end])
+        assert (error.value.kind, error.value.transient) == ("truncated", True)
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_a_body_as_large_as_allowed_passes_and_one_byte_more_does_not(encoding: str) -> None:
+    packed = PACKERS[encoding](b"\0" * 100_000)
+    assert len(decode(encoding, packed, limit=100_000)) == 100_000
+    with pytest.raises(BodyError) as error:
+        decode(encoding, packed, limit=99_999)
+    assert (error.value.kind, error.value.transient) == ("too_large", False)
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_a_bomb_is_cut_off_in_its_first_piece(encoding: str) -> None:
+    with pytest.raises(BodyError) as error:
+        decode(encoding, PACKERS[encoding](bytes(50_000_000)), limit=1_000_000)
+    assert error.value.kind == "too_large"
+
+
+def test_a_layer_that_grows_and_decodes_to_nothing_is_bounded_too() -> None:
+    """An inner stream of empty blocks gives no byte at all, however long it is."""
+    packer = zlib.compressobj(wbits=-15)
+    empty_blocks = packer.compress(b"") + b"\x00\x00\x00\xff\xff" * 1_000_000
+    with pytest.raises(BodyError) as error:
+        decode("deflate, gzip", gzip.compress(empty_blocks))
+    assert error.value.kind == "too_large"
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "br"])
+def test_what_is_not_the_named_encoding_is_an_error(encoding: str) -> None:
+    with pytest.raises(BodyError, match=encoding) as error:
+        decode(encoding, b"<html>plain text</html>")
+    assert (error.value.kind, error.value.transient) == ("decode", False)
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_a_stream_with_broken_bytes_inside_is_an_error(encoding: str) -> None:
+    packed = bytearray(PACKERS[encoding](bytes(range(256)) * 40))
+    packed[len(packed) // 2 :] = b"\xff" * (len(packed) - len(packed) // 2)
+    with pytest.raises(BodyError) as error:
+        decode(encoding, bytes(packed))
+    assert error.value.kind in ("decode", "truncated")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "x-gzip, gzip"])
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+def test_plain_text_under_the_name_of_an_encoding_is_taken_as_it_is(encoding: str, piece: int) -> None:
+    text = b"<html>never \x1f\x8b compressed</html>" * 3
+    assert decode(encoding, text, piece=piece) == text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_streams_in_a_row_are_one_body(encoding: str) -> None:
+    packed = PACKERS[encoding](b"one ") + PACKERS[encoding](b"two")
+    assert decode(encoding, packed) == b"one two"
+    assert decode(encoding, packed, piece=1) == b"one two"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_bytes_behind_the_end_are_dropped(encoding: str) -> None:
+    assert decode(encoding, PACKERS[encoding](b"text") + b"\r\n padding") == b"text"
+
+
+def test_a_flood_of_tiny_streams_is_cut_off() -> None:
+    with pytest.raises(BodyError, match="in a row") as error:
+        decode("gzip", gzip.compress(b"") * 2_000)
+    assert error.value.kind == "decode"
+
+
+def test_more_than_two_layers_are_refused() -> None:
+    with pytest.raises(BodyError, match="at most 2") as error:
+        Decoder("gzip, gzip, gzip", 1000)
+    assert error.value.kind == "decode"
+
+
+@pytest.mark.parametrize("encoding", PACKERS)
+def test_an_empty_body_is_a_body(encoding: str) -> None:
+    assert decode(encoding, b"") == b""
