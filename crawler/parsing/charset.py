@@ -27,14 +27,14 @@ def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
     for mark, name in _MARKS:
         if body.startswith(mark):
             return _decoded(body[len(mark) :], name), name
-    name = _from_header(content_type or "") or _declared(body, content_type or "")
-    if name:
-        return _decoded(body, name), name
+    declared = _from_header(content_type or "") or _declared(body, content_type or "")
+    if declared:
+        return _decoded(body, declared), declared
     try:
         return body.decode(), "utf-8"
     except UnicodeDecodeError as error:
-        name = _guessed(body, error)
-    return _decoded(body, name), name
+        guessed = _guessed(body, error)
+    return _decoded(body, guessed), guessed
 
 
 def clean(text: str) -> str:
@@ -56,7 +56,11 @@ def encoding_of(label: str) -> str | None:
 # ---------------------------------------------------------------------------------------------------------
 # Where an encoding is declared
 
-_MARKS: Final = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_BE, "utf-16be"), (codecs.BOM_UTF16_LE, "utf-16le"))
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_BE, "utf-16be"),
+    (codecs.BOM_UTF16_LE, "utf-16le"),
+)
 
 # One parameter of a media type. A quoted value is taken whole: a "charset=" inside one is no parameter.
 _PARAMETER = re.compile(r';[ \t]*([^\s;="]+)=(?:"((?:[^"\\]|\\.)*+)"|([^\s;,]*))')
@@ -208,8 +212,8 @@ windows-1251 cp1251 x-cp1251
 windows-1252 ansi_x3.4-1968 ascii cp1252 cp819 csisolatin1 ibm819 iso-8859-1 iso-ir-100 iso8859-1 iso88591 \
 iso_8859-1 iso_8859-1:1987 l1 latin1 us-ascii x-cp1252
 windows-1253 cp1253 x-cp1253
-windows-1254 cp1254 csisolatin5 iso-8859-9 iso-ir-148 iso8859-9 iso88599 iso_8859-9 iso_8859-9:1989 l5 latin5 \
-x-cp1254
+windows-1254 cp1254 csisolatin5 iso-8859-9 iso-ir-148 iso8859-9 iso88599 iso_8859-9 iso_8859-9:1989 \
+l5 latin5 x-cp1254
 windows-1255 cp1255 x-cp1255
 windows-1256 cp1256 x-cp1256
 windows-1257 cp1257 x-cp1257
@@ -227,6 +231,4 @@ utf-16be unicodefffe
 utf-16le csunicode iso-10646-ucs-2 ucs-2 unicode unicodefeff utf-16
 x-user-defined
 """
-_NAMES: Final = {
-    label: line.split()[0] for line in _LABELS.strip().split("\n") for label in line.split()
-}
+_NAMES: Final = {label: line.split()[0] for line in _LABELS.strip().split("\n") for label in line.split()}

@@ -15,6 +15,8 @@ from hashlib import blake2b
 
 from ada_url import join_url, normalize_url
 
+from crawler.parsing.charset import clean
+
 MAX_URL_LENGTH = 8_192
 """Longest canonical URL, in characters."""
 
@@ -46,7 +48,7 @@ def canonical(url: str, base: str | None = None) -> str:
     """
     if len(url) > _MAX_INPUT_LENGTH:
         raise BadUrl(url, f"longer than {_MAX_INPUT_LENGTH:,} characters")
-    text = url if url.isascii() else _scalar_values(url)
+    text = clean(url)
     try:
         href = normalize_url(text) if base is None else join_url(base, text)
     except ValueError:
@@ -79,16 +81,20 @@ def origin_of(url: str) -> str:
 def dedup_key(url: str) -> str:
     """The spelling under which a canonical URL is remembered; equal for URLs that servers treat alike.
 
-    Percent-encoding is normalised (RFC 3986 §6.2.2: hex digits upper-case, unreserved characters decoded),
-    query arguments are sorted by name, then value; empty arguments and an empty query are dropped.
+    Percent-encoding is normalised, query arguments are sorted by name, then value; empty arguments and an
+    empty query are dropped.
     """
-    if "%" in url:
-        url = _ESCAPE.sub(_normal_escape, url)
+    url = normal_escapes(url)
     path, mark, query = url.partition("?")
     if not mark:
         return url
     arguments = sorted(filter(None, query.split("&")), key=_name_then_value)
     return f"{path}?{'&'.join(arguments)}" if arguments else path
+
+
+def normal_escapes(text: str) -> str:
+    """Percent-encoding as RFC 3986 §6.2.2 has it: hex digits upper-case, unreserved characters bare."""
+    return _ESCAPE.sub(_normal_escape, text) if "%" in text else text
 
 
 def fingerprint(key: str, secret: bytes = b"") -> int:
@@ -117,11 +123,11 @@ def _name_then_value(argument: str) -> tuple[str, str, str]:
 # All links of a page
 
 
-def join_links(base: str, hrefs: Iterable[str]) -> list[str]:
+def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> list[str]:
     """The canonical URLs that `hrefs` of a page at `base` lead to, in first-seen order, each once.
 
-    Equal to `canonical(href, base)` for each; those that raise `BadUrl` are left out. Raises `BadUrl` when
-    `base` itself is none.
+    Equal to `canonical(href, base)` for each; those that raise `BadUrl` are left out. Stops at `limit` URLs.
+    Raises `BadUrl` when `base` itself is none.
     """
     join = _Joiner(base).join
     found: dict[str, None] = {}
@@ -138,6 +144,8 @@ def join_links(base: str, hrefs: Iterable[str]) -> list[str]:
             found[join(head)] = None
         except BadUrl:
             continue
+        if len(found) == limit:
+            break
     return list(found)
 
 
@@ -215,15 +223,6 @@ class _Joiner:
 
 # ---------------------------------------------------------------------------------------------------------
 # Parts
-
-
-def _scalar_values(text: str) -> str:
-    """Text as the standard takes it: lone surrogates replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def _without_userinfo(href: str) -> str:

@@ -1,0 +1,240 @@
+"""HTML to values: the tree, a page's links, its metadata, its visible text. All of it bounded."""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, cast
+
+import msgspec
+from lxml import etree
+
+from crawler.parsing.charset import clean
+from crawler.parsing.url import BadUrl, canonical, join_links
+
+MAX_LINKS = 10_000
+"""Most links taken from one page."""
+
+MAX_TEXT = 1_000_000
+"""Longest visible text, in characters."""
+
+MAX_ATTRIBUTES = 500
+"""Most attributes of one element in a page longer than 64 KiB."""
+
+MAX_META_LENGTH = 10_000
+"""Longest title, description and other value of `PageMeta`, in characters."""
+
+MAX_REFRESH_SECONDS = 5
+"""A page that sends its reader away later than this is a page to read, not a redirect."""
+
+_MAX_HREFS = 10 * MAX_LINKS  # looked at, when most are no URLs
+
+
+class PageMeta(msgspec.Struct, frozen=True):
+    """What a page says about itself. Texts are empty when it says nothing."""
+
+    title: str
+    description: str
+    language: str
+    """As written in ``<html lang>``, else in ``Content-Language``: ``en``, ``pt-BR``."""
+    base: str
+    """What its links are relative to: the first ``<base href>``, else the page's URL; canonical."""
+    canonical: str | None
+    """Target of ``<link rel=canonical>``."""
+    robots: frozenset[str]
+    """Directives of ``<meta name=robots>`` in lower case: ``noindex``, ``nofollow``."""
+    refresh: str | None
+    """Target of a meta refresh within `MAX_REFRESH_SECONDS`, outside ``<noscript>``."""
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The tree
+
+
+def parse(text: str) -> etree._Element | None:
+    """The root element of an HTML page; None when there is no element in it. Never raises for bad markup.
+
+    What is nested deeper than 2,048 elements is dropped, with all that follows it; so are the attributes of
+    an element behind its first `MAX_ATTRIBUTES`. Time and memory are linear in the length of `text`.
+    """
+    text = clean(text).replace("\0", "")
+    if len(text) > _SHORT_PAGE:
+        text = _TAG.sub(_with_few_attributes, text)
+    # Bytes, because lxml refuses text that declares an encoding of its own. `huge_tree` stands for depth
+    # 2,048 instead of 256 and for long texts: old pages with unclosed <font> tags would lose their end.
+    parser = etree.HTMLParser(encoding="utf-8", recover=True, no_network=True, huge_tree=True)
+    data = text.encode()
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.LxmlError:
+        return None
+    return root if root is not None and isinstance(root.tag, str) else None
+
+
+# The parser's time is quadratic in the attributes of one element: 200,000 of them (2 MB) take minutes.
+_SHORT_PAGE: Final = 65_536
+_SHORT_TAG: Final = 2 * MAX_ATTRIBUTES  # characters; has fewer attributes than that allows
+_TAG: Final = re.compile(r"""<[A-Za-z](?:[^>=]|=\s*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))?)*+""")
+_ATTRIBUTE: Final = re.compile(r"""[^\s/=]++(?:\s*=\s*(?:"[^"]*"?|'[^']*'?|[^\s"']\S*)?)?""")
+
+
+def _with_few_attributes(tag: re.Match[str]) -> str:
+    text = tag[0]
+    if len(text) <= _SHORT_TAG:
+        return text
+    beyond = next(islice(_ATTRIBUTE.finditer(text), MAX_ATTRIBUTES + 1, None), None)
+    return text if beyond is None else text[: beyond.start()]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Links
+
+_HREFS: Final = etree.XPath("//*[self::a or self::area]/@href", smart_strings=False)
+_NOT_FOLLOWED: Final = frozenset(("nofollow", "ugc", "sponsored"))
+
+
+def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> list[str]:
+    """The canonical URLs that ``a`` and ``area`` of the page at `url` lead to: first-seen order, each once.
+
+    At most `MAX_LINKS`. Without `follow_nofollow`, links marked nofollow, ugc or sponsored are left out.
+    Raises `BadUrl` when `url` is none.
+    """
+    hrefs = cast("list[str]", _HREFS(root)) if follow_nofollow else _followed(root)
+    return join_links(_base(root, url), islice(dict.fromkeys(hrefs), _MAX_HREFS), limit=MAX_LINKS)
+
+
+def _followed(root: etree._Element) -> Iterator[str]:
+    for element in root.iter("a", "area"):
+        href = element.get("href")
+        if href is not None and _NOT_FOLLOWED.isdisjoint(element.get("rel", "").lower().split()):
+            yield href
+
+
+def _base(root: etree._Element, url: str) -> str:
+    for element in root.iter("base"):
+        href = element.get("href")
+        if href is not None:  # the first counts, also when it is a bad one (HTML standard §2.4.3)
+            return _target(href, url) or canonical(url)
+    return canonical(url)
+
+
+def _target(href: str, base: str) -> str | None:
+    try:
+        return canonical(href, base)
+    except BadUrl:
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Metadata
+
+
+def page_meta(root: etree._Element, url: str) -> PageMeta:
+    """What the page at `url` says about itself. Raises `BadUrl` when `url` is none."""
+    base = _base(root, url)
+    title = next(root.iter("title"), None)
+    named, pragmas = _metas(root)
+    return PageMeta(
+        title="" if title is None else _line(title.xpath("string()", smart_strings=False)),
+        description=_line(next(iter(named.get("description", ())), "")),
+        language=_language(root, pragmas),
+        base=base,
+        canonical=_canonical(root, base),
+        robots=frozenset(filter(None, map(_line, ",".join(named.get("robots", ())).lower().split(",")))),
+        refresh=_refresh(pragmas.get("refresh", ""), base),
+    )
+
+
+def _metas(root: etree._Element) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Contents of ``meta`` elements: all of each name, and the first of each ``http-equiv``."""
+    named: dict[str, list[str]] = {}
+    pragmas: dict[str, str] = {}
+    for meta in root.iter("meta"):
+        content = meta.get("content", "")[:MAX_META_LENGTH]
+        name = meta.get("name", "").lower()
+        if name in ("description", "robots"):
+            named.setdefault(name, []).append(content)
+        pragma = meta.get("http-equiv", "").lower()
+        if pragma == "content-language" or (pragma == "refresh" and not _inside_noscript(meta)):
+            pragmas.setdefault(pragma, content)
+    return named, pragmas
+
+
+def _inside_noscript(element: etree._Element) -> bool:
+    return next(element.iterancestors("noscript"), None) is not None
+
+
+def _language(root: etree._Element, pragmas: dict[str, str]) -> str:
+    value = root.get("lang") or root.get("xml:lang") or pragmas.get("content-language", "").partition(",")[0]
+    return _line(value)
+
+
+def _canonical(root: etree._Element, base: str) -> str | None:
+    for link in root.iter("link"):
+        if "canonical" in link.get("rel", "").lower().split():
+            return _target(link.get("href", ""), base) if link.get("href", "").strip() else None
+    return None
+
+
+# HTML standard, "shared declarative refresh steps": "5", "0;url=/x", "0, '/x'".
+_REFRESH: Final = re.compile(
+    r"""\s*([0-9]*)[0-9.]*+(?:\s*[;,]\s*|\s+)(?:url\s*=\s*)?(?:'([^']*)|"([^"]*)|(.*))""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def _refresh(content: str, base: str) -> str | None:
+    found = _REFRESH.match(content)
+    if not found:
+        return None
+    seconds, *targets = found.groups("")
+    target = "".join(targets).strip()
+    # Compared by length first: digits may go on for ever.
+    if not target or len(seconds) > 4 or int(seconds or 0) > MAX_REFRESH_SECONDS:
+        return None
+    return _target(target, base)
+
+
+def _line(text: str) -> str:
+    """Text on one line, bounded."""
+    return " ".join(text[:MAX_META_LENGTH].split())
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Visible text
+
+_UNSEEN: Final = frozenset(
+    ("head", "script", "style", "template", "noscript", "noframes", "iframe", "object", "svg")
+)
+_BLOCK_NAMES: Final = """
+address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption
+figure footer form frame frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup
+option p pre search section summary table tbody td tfoot th thead title tr ul
+"""
+_BLOCKS: Final = frozenset(_BLOCK_NAMES.split())
+_BREAK: Final = "\0"  # cannot be in a tree
+
+
+def visible_text(root: etree._Element) -> str:
+    """The text a reader sees: white space collapsed, blocks on lines of their own, at most `MAX_TEXT`."""
+    lines = "".join(_pieces(root)).split(_BREAK)
+    text = "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
+    return text[:MAX_TEXT]
+
+
+def _pieces(root: etree._Element) -> Iterable[str]:
+    """Text and breaks in document order. Walks, does not recurse: pages nest deeper than Python's stack."""
+    walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
+    for event, element in walk:
+        seen = event in ("start", "end") and element.tag not in _UNSEEN
+        if event == "start":
+            if not seen:
+                walk.skip_subtree()
+                continue
+            if element.tag in _BLOCKS:
+                yield _BREAK
+            yield element.text or ""
+            continue
+        if seen and element.tag in _BLOCKS:
+            yield _BREAK
+        if element is not root:
+            yield element.tail or ""
