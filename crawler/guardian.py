@@ -1,0 +1,175 @@
+"""The guardian of an embedded server: starts it, restarts it when it dies, stops it when nobody uses it.
+
+It is a process of its own, run as a file and without any package so that it stays small, and it goes by the
+files of the server's data folder:
+
+users        who uses the server holds a shared lock on it, which the kernel takes back however a process ends
+guardian     the living guardian holds an exclusive lock on it; inside are its process id and its host
+starting     locked while somebody makes sure that guardian and server are there
+keep         exists: the server stays without users until it is told to stop
+valkey.conf  what the server is started with;  server.log  what it and the guardian said last
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+
+UNUSED_SECONDS = 2.0  # a server without users stops after this; commands in a row find it running
+TICK_SECONDS = 0.2
+STOP_SECONDS = 60.0  # to bring the log to the disk; killing it after that costs nothing but this
+
+
+def ask(address: str, command: str, timeout: float = 2.0) -> str:
+    """The reply of the server at this unix socket: `+OK`, `-ERR …`, or the text of a bulk string.
+
+    Empty when nobody answers.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout)
+            connection.connect(address)
+            connection.sendall(command.encode() + b"\r\n")
+            with connection.makefile("rb") as reply:
+                head = reply.readline().decode()
+                return reply.read(int(head[1:])).decode() if head.startswith("$") else head.rstrip()
+    except (OSError, ValueError):
+        return ""
+
+
+def info(address: str) -> dict[str, str]:
+    """The server's INFO; empty when nobody answers."""
+    lines = ask(address, "INFO").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def server_pid(address: str) -> int:
+    """The process id of the server that listens there; 0 when none does."""
+    return int(info(address).get("process_id", 0))
+
+
+def open_locked(path: str, operation: int) -> int | None:
+    """The file, made when missing, open and locked; None when `LOCK_NB` was asked and the lock is taken."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if try_lock(file, operation):
+        return file
+    os.close(file)
+    return None
+
+
+def try_lock(file: int, operation: int) -> bool:
+    """Whether the lock could be had; waits for it unless `LOCK_NB` is asked."""
+    try:
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def alive(pid: int) -> bool:
+    """Whether this process, a child of ours or not, still runs."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:
+        pass
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def terminate(pid: int) -> None:
+    """End a server: SIGTERM makes it bring its log to the disk first."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while alive(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+    except ProcessLookupError:
+        return
+
+
+class Guardian:
+    """Watches one server for one data folder."""
+
+    def __init__(self, folder: str, binary: str, address: str) -> None:
+        self._folder = folder
+        self._binary = binary
+        self._address = address
+        self._keep = os.path.join(folder, "keep")
+        self._told_to_stop = False
+        self._unused_since: float | None = None
+
+    def run(self) -> int:
+        """Until nobody uses the server or somebody says stop. Returns 1 when it could not be started."""
+        signal.signal(signal.SIGTERM, self._stop)
+        users = os.open(os.path.join(self._folder, "users"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        pid = server_pid(self._address)  # left behind by a guardian that was killed
+        ready = bool(pid)
+        pid = pid or self._start_first()
+        while not (self._told_to_stop or self._unused(users)):
+            if not alive(pid):
+                if not ready:
+                    return 1
+                print("guardian: the server died, starting it again", flush=True)
+                time.sleep(TICK_SECONDS)  # it may die at once, again and again
+                pid = self._start()
+            ready = ready or ask(self._address, "PING") == "+PONG"
+            time.sleep(TICK_SECONDS)
+        # If nobody used it, the lock on `users` is ours until we end: who comes now waits, then starts anew.
+        terminate(pid)
+        return 0
+
+    def _start_first(self) -> int:
+        if os.path.exists(self._keep):
+            os.unlink(self._keep)  # it was meant for a server that has ended since, perhaps with the machine
+        return self._start()
+
+    def _start(self) -> int:
+        return os.posix_spawn(
+            self._binary, [self._binary, os.path.join(self._folder, "valkey.conf")], os.environ
+        )
+
+    def _stop(self, *_: object) -> None:
+        self._told_to_stop = True
+
+    def _unused(self, users: int) -> bool:
+        """Whether nobody has used the server for a while. If so, the lock on `users` is ours now."""
+        if os.path.exists(self._keep) or not try_lock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            self._unused_since = None
+            return False
+        now = time.monotonic()
+        self._unused_since = self._unused_since or now
+        if now - self._unused_since >= UNUSED_SECONDS:
+            return True
+        fcntl.flock(users, fcntl.LOCK_UN)
+        return False
+
+
+def main(folder: str, binary: str, address: str) -> int:
+    """Become the guardian, in the background: the call returns as soon as its lock is held."""
+    lock = open_locked(os.path.join(folder, "guardian"), fcntl.LOCK_EX)
+    assert lock is not None  # noqa: S101 - without LOCK_NB it waits
+    if os.fork():
+        return 0
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+    try:
+        return Guardian(folder, binary, address).run()
+    except OSError as error:
+        print(f"guardian: {error}", flush=True)  # into the log, where whoever waits for the server reads it
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
