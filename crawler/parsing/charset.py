@@ -50,7 +50,8 @@ def clean(text: str) -> str:
 
 def encoding_of(label: str) -> str | None:
     """The encoding that a label names (Encoding Standard §4.2), in lower case; None for an unknown label."""
-    return _NAMES.get(label.strip("\t\n\f\r ").lower())
+    # lower() knows more letters than the standard: the Kelvin sign becomes a "k"
+    return _NAMES.get(label.strip("\t\n\f\r ").lower()) if label.isascii() else None
 
 
 # ---------------------------------------------------------------------------------------------------------

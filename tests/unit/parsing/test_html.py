@@ -1,0 +1,268 @@
+"""Pages to values, the hostile ones too."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+from parsel import Selector
+
+from crawler.parsing.html import (
+    MAX_ATTRIBUTES,
+    MAX_LINKS,
+    MAX_META_LENGTH,
+    MAX_TEXT,
+    PageMeta,
+    links,
+    page_meta,
+    parse,
+    visible_text,
+)
+
+URL = "https://example.com/docs/handbook/frontier.html"
+PAGE = Path(__file__).with_name("page.html").read_text()
+
+
+def tree(text: str) -> etree._Element:
+    root = parse(text)
+    assert root is not None
+    return root
+
+
+def meta(text: str, url: str = "http://h/d/p") -> PageMeta:
+    return page_meta(tree(text), url)
+
+
+def test_a_saved_page_says_what_it_is() -> None:
+    assert page_meta(tree(PAGE), URL) == PageMeta(
+        title="Frontier — Crawling handbook",
+        description="How a crawler decides what to fetch next.",
+        language="en",
+        base=URL,
+        canonical="https://example.com/handbook/frontier.html",
+        robots=frozenset({"index", "follow", "max-snippet:-1"}),
+        refresh=None,
+    )
+
+
+def test_a_saved_page_gives_its_links() -> None:
+    found = links(tree(PAGE), URL)
+    assert found[:5] == [
+        "https://example.com/docs/index.html",
+        "https://example.com/docs/",
+        "https://example.com/docs/handbook/",
+        URL,
+        "https://example.com/docs/handbook/index.html",
+    ]
+    assert found[-1] == "https://example.com/docs/handbook/area/one.html"
+    assert len(found) == len(set(found)) == 33
+    assert "https://example.com/docs/handbook/comment.html" not in found
+
+
+def test_links_not_to_be_followed_can_be_left_out() -> None:
+    every, followed = links(tree(PAGE), URL), links(tree(PAGE), URL, follow_nofollow=False)
+    assert [url for url in every if url not in followed] == [
+        "https://docs.example.com/en/3/library/os.html",
+        "https://example.com/docs/handbook/area/one.html",
+    ]
+
+
+def test_a_saved_page_shows_its_text() -> None:
+    lines = visible_text(tree(PAGE)).split("\n")
+    assert lines[:2] == ["Home", "Up"]
+    assert "The frontier¶" in lines
+    assert "A frontier holds requests that wait: see the delay, a folder and robots." in lines
+    assert "State" in lines
+    assert lines[-1] == "After the comment."
+    assert not {"Turn on scripts", "Not shown"} & set(lines)
+    assert "color" not in "".join(lines)
+
+
+def test_the_tree_serves_parsel() -> None:
+    selector = Selector(root=tree(PAGE), type="html")
+    assert selector.css("h1::text").get() == "The frontier"
+
+
+@pytest.mark.parametrize("text", ["", " \n", "<!-- a --><!-- b -->", "<!DOCTYPE html>", "<?php x ?>", "\0"])
+def test_nothing_to_parse_is_none(text: str) -> None:
+    assert parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<?xml version="1.0" encoding="utf-16"?><html><body><a href=x>é</a></body></html>',
+        "<?xml version='1.0'?><!DOCTYPE html><a href=x>é</a>",
+        '<meta charset="koi8-r"><a href=x>é</a>',
+        "\ufeff<a href=x>é</a>",
+        "<a hr\0ef=x>é</a>",
+        "<html><html><body><body><a href=x>é</html></html></a>",
+        "<form><form><table><a href=x>é</table></form>",
+    ],
+)
+def test_odd_openings_do_not_hide_links_nor_spoil_text(text: str) -> None:
+    root = tree(text)
+    assert links(root, "http://h/") == ["http://h/x"]
+    assert visible_text(root).strip("\ufeff\n") == "é"
+
+
+@pytest.mark.parametrize(
+    ("html", "base"),
+    [
+        ("<p>", "http://h/d/p"),
+        ("<base href=/x/>", "http://h/x/"),
+        ("<base href=x>", "http://h/d/x"),
+        ("<base href=//other/y>", "http://other/y"),
+        ("<base target=_top><base href=/x/><base href=/y/>", "http://h/x/"),
+        ("<base href=''>", "http://h/d/p"),
+        ("<base href='http://['><base href=/y/>", "http://h/d/p"),
+        ("<base href='javascript:1'>", "http://h/d/p"),
+        ("<base href='data:,x'>", "http://h/d/p"),
+        ("<body><p><base href=/x/>", "http://h/x/"),
+    ],
+)
+def test_the_first_base_counts(html: str, base: str) -> None:
+    assert meta(html).base == base
+    assert links(tree(html + "<a href=z>z</a>"), "http://h/d/p") == [base[: base.rindex("/") + 1] + "z"]
+
+
+@pytest.mark.parametrize(
+    ("content", "target"),
+    [
+        ("0;url=/x", "http://h/x"),
+        ("0; URL = '/x' junk", "http://h/x"),
+        ('5;url="y"', "http://h/d/y"),
+        ("0,/x", "http://h/x"),
+        ("0 /x", "http://h/x"),
+        ("1.9;url=/x", "http://h/x"),
+        (";url=/x", "http://h/x"),
+        ("5", None),
+        ("0;", None),
+        ("0;url=", None),
+        ("6;url=/x", None),
+        ("9" * 5_000 + ";url=/x", None),
+        ("soon;url=/x", None),
+        ("0;url=javascript:1", None),
+        ("0/x", None),
+    ],
+)
+def test_refresh(content: str, target: str | None) -> None:
+    root = etree.Element("html")
+    etree.SubElement(root, "meta", {"http-equiv": "Refresh", "content": content})
+    assert page_meta(root, "http://h/d/p").refresh == target
+
+
+def test_a_refresh_for_readers_without_scripts_is_not_followed() -> None:
+    assert meta("<noscript><meta http-equiv=refresh content='0;/x'></noscript>").refresh is None
+
+
+@pytest.mark.parametrize(
+    ("html", "field", "value"),
+    [
+        ("<title> a\n b </title><title>c</title>", "title", "a b"),
+        ("<title></title>", "title", ""),
+        ("<title>a &amp; <b>b</b></title>", "title", "a & <b>b</b>"),
+        ("<meta name=Description content=' x  y '>", "description", "x y"),
+        ("<meta name=description>", "description", ""),
+        ("<html lang=pt-BR>", "language", "pt-BR"),
+        ("<html xml:lang=de>", "language", "de"),
+        ("<meta http-equiv=content-language content='fr, en'>", "language", "fr"),
+        ("<link rel='x CANONICAL' href=/x#y>", "canonical", "http://h/x"),
+        ("<base href=/b/><link rel=canonical href=x>", "canonical", "http://h/b/x"),
+        ("<link rel=canonical>", "canonical", None),
+        ("<link rel=canonical href=''>", "canonical", None),
+        ("<link rel=canonical href='http://['>", "canonical", None),
+        ("<link rel=canonical href=mailto:x>", "canonical", None),
+        ("<meta name=ROBOTS content='NoIndex , ,nofollow'>", "robots", {"noindex", "nofollow"}),
+        ("<meta name=robots content=noindex><meta name=robots content=none>", "robots", {"noindex", "none"}),
+        ("<meta name=googlebot content=noindex>", "robots", set()),
+    ],
+)
+def test_page_meta(html: str, field: str, value: object) -> None:
+    assert getattr(meta(html), field) == value
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<p>a<p>b", "a\nb"),
+        ("a<br>b<br/>c", "a\nb\nc"),
+        ("<b>a</b><i>b</i> c", "ab c"),
+        ("<div>a<div>b</div>c</div>d", "a\nb\nc\nd"),
+        ("a \n\t b\xa0 c", "a b c"),
+        ("<ul><li>a<li>b</ul>", "a\nb"),
+        ("<table><tr><td>a<td>b</table>", "a\nb"),
+        ("<head><title>t</title></head><body>a", "a"),
+        ("a<script>x</script>b<style>y</style>c", "abc"),
+        ("a<noscript>x</noscript><template>y<p>z</template>b", "ab"),
+        ("a<!-- x -->b<?y z?>c", "abc"),
+        ("a&lt;b&amp;&nbsp;&copy;", "a<b& ©"),
+        ("<frameset><frame src=a><noframes><p>x</noframes></frameset>", ""),
+    ],
+)
+def test_visible_text(html: str, text: str) -> None:
+    assert visible_text(tree(html)) == text
+
+
+class TestHostile:
+    """Results are bounded, and come back: the suite's time-out is the judge of time."""
+
+    def test_deep_nesting_is_cut(self) -> None:
+        root = tree("<title>t</title><a href=/x>x</a>" + "<div>" * 100_000 + "<a href=/deep>y</a>")
+        assert page_meta(root, "http://h/").title == "t"
+        assert links(root, "http://h/") == ["http://h/x"]
+        assert visible_text(root) == "x"
+
+    def test_unclosed_tags_of_old_pages_are_not_deep_yet(self) -> None:
+        root = tree("<font>x<br>" * 1_000 + "<a href=/end>end</a>")
+        assert links(root, "http://h/") == ["http://h/end"]
+        assert visible_text(root).endswith("x\nend")
+
+    def test_a_long_attribute(self) -> None:
+        root = tree(f"<p title='{'x' * 10_000_000}'>a</p><a href=/y>b</a>")
+        assert links(root, "http://h/") == ["http://h/y"]
+        assert visible_text(root) == "a\nb"
+
+    def test_a_long_href_is_no_link(self) -> None:
+        assert links(tree(f"<a href='{'x' * 10_000_000}'>a</a><a href=/y>"), "http://h/") == ["http://h/y"]
+
+    def test_a_long_text_is_cut(self) -> None:
+        assert len(visible_text(tree("<p>" + "x " * 2_000_000))) == MAX_TEXT
+
+    def test_long_metadata_is_cut(self) -> None:
+        found = meta(f"<title>{'x' * 99_999}</title><meta name=description content={'y' * 99_999}>")
+        assert (len(found.title), len(found.description)) == (MAX_META_LENGTH, MAX_META_LENGTH)
+
+    def test_many_links_are_cut(self) -> None:
+        root = tree("".join(f"<a href={number}>" for number in range(MAX_LINKS + 10)))
+        assert len(links(root, "http://h/")) == MAX_LINKS
+        assert len(links(root, "http://h/", follow_nofollow=False)) == MAX_LINKS
+
+    @pytest.mark.parametrize("quote", ["", "'", '"'])
+    def test_many_attributes_are_cut(self, quote: str) -> None:
+        """Two hundred thousand attributes took the parser two minutes."""
+        many = " ".join(f"a{number}={quote}1{quote}" for number in range(200_000))
+        root = tree(f"<p {many}>x</p><a href=/y>y</a>")
+        assert len(root.xpath("//p")[0].attrib) <= MAX_ATTRIBUTES
+        assert links(root, "http://h/") == ["http://h/y"]
+
+    def test_tags_of_a_long_page_keep_their_attributes(self) -> None:
+        tag = "<a title='a > b' data=\"x='y' <z>\" href=/y>y</a>"
+        assert links(tree("<p>" + "x" * 70_000 + tag), "http://h/") == ["http://h/y"]
+
+    def test_unclosed_quotes(self) -> None:
+        for text in ("<a href='x" * 20_000, "<a b=" * 30_000, "<a " + "'" * 100_000, "<" * 100_000):
+            parse(text)
+
+
+PIECES = "< > </ /> <a href= <!-- --> <p> </p> <base href= = ' \" x \0 \ud800 & ; é"
+
+
+@given(st.lists(st.sampled_from(PIECES.split(" "))))
+def test_no_markup_raises(pieces: list[str]) -> None:
+    root = parse("".join(pieces))
+    if root is not None:
+        page_meta(root, "http://h/")
+        links(root, "http://h/")
+        assert "\0" not in visible_text(root)
