@@ -145,15 +145,15 @@ def status(data_dir: Path) -> Status:
     """What is known of the folder's server. Starts and changes nothing."""
     folder = data_dir.absolute()
     address = _socket_path(folder, make=False)
-    known = guardian.info(address)
-    config = folder / "valkey.conf"
+    pid = guardian.server_pid(str(folder))
+    known = guardian.info(address) if pid else {}
     return Status(
-        running=bool(known),
+        running=bool(pid),
         in_use=_in_use(folder),
-        kept=bool(known) and (folder / "keep").exists(),
-        pid=int(known.get("process_id", 0)),
+        kept=bool(pid) and (folder / "keep").exists(),
+        pid=pid,
         memory_bytes=int(known.get("used_memory", 0)),
-        fsync=_configured_fsync(config) if known else "",
+        fsync=_configured_fsync(folder) if pid else "",
         url=f"unix://{address}",
         data_dir=str(folder),
     )
@@ -166,8 +166,7 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
         return Stopped.NOT_RUNNING
     with _plain_errors(folder), ExitStack() as held:
         watched = _guardian_of(folder)
-        pid = guardian.server_pid(_socket_path(folder, make=False))
-        if not watched and not pid:
+        if not watched and not guardian.server_pid(str(folder)):
             return Stopped.NOT_RUNNING
         if not force:
             alone = _only_user(folder, tries=20)
@@ -180,7 +179,7 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
             os.kill(watched.pid, signal.SIGTERM)
             held.enter_context(_locked(folder / "guardian"))  # waits until the guardian has ended
         else:
-            guardian.terminate(pid)
+            guardian.terminate(str(folder))
         return Stopped.STOPPED
 
 
@@ -199,13 +198,8 @@ class _Watched(NamedTuple):
 
 
 def _guardian_of(folder: Path) -> _Watched | None:
-    """The folder's guardian, known to live by the lock it holds."""
-    while (lock := open_locked(str(folder / "guardian"), fcntl.LOCK_SH | fcntl.LOCK_NB)) is None:
-        if words := (folder / "guardian").read_text().split():
-            return _Watched(int(words[0]), words[1])
-        time.sleep(0.01)  # it holds the lock and is about to write who it is
-    os.close(lock)
-    return None
+    words = guardian.holder(str(folder / "guardian"))
+    return _Watched(int(words[0]), words[1]) if words else None
 
 
 def _bring_up(folder: Path, address: str, binary: Path, fsync: Fsync) -> None:
@@ -222,7 +216,7 @@ def _bring_up(folder: Path, address: str, binary: Path, fsync: Fsync) -> None:
         elif started:
             raise EmbeddedError(f"the embedded server did not start:\n{_end_of_log(folder)}")
         else:
-            if not reply:
+            if not guardian.server_pid(str(folder)):
                 _write_config(folder, address, fsync)
             _start_guardian(folder, address, binary)
             started = True
@@ -264,13 +258,14 @@ def _write_config(folder: Path, address: str, fsync: Fsync) -> None:
     (folder / "valkey.conf").write_text("\n".join(lines) + "\n")
 
 
-def _configured_fsync(config: Path) -> str:
-    settings = dict(line.split(" ", 1) for line in config.read_text().splitlines())
+def _configured_fsync(folder: Path) -> str:
+    lines = (folder / "valkey.conf").read_text().splitlines()
+    settings = dict(line.split(" ", 1) for line in lines)
     return settings["appendfsync"]
 
 
 def _make_stricter(folder: Path, address: str, fsync: Fsync) -> None:
-    if fsync == "always" and _configured_fsync(folder / "valkey.conf") != "always":
+    if fsync == "always" and _configured_fsync(folder) != "always":
         _write_config(folder, address, fsync)  # for the guardian, should it have to start the server again
         ask(address, "CONFIG SET appendfsync always")
 
@@ -286,17 +281,11 @@ def _end_of_log(folder: Path) -> str:
 
 
 def _make_private(folder: Path) -> None:
+    """Make the folder. Raises `EmbeddedError` unless it is a directory, no link, that only we can enter."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_private(folder)
-
-
-def _check_private(folder: Path) -> None:
-    """Raise `EmbeddedError` unless this is a directory, no link, that only we can enter."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise EmbeddedError(
-            f"{folder} is not a folder of your own; remove it, or set another one with DATA_DIR"
-        )
+        raise EmbeddedError(f"{folder} is no folder of your own; remove it, or set another one with DATA_DIR")
     if found.st_mode & 0o077:
         raise EmbeddedError(f"{folder} is open to other users; close it with: chmod 700 '{folder}'")
 

@@ -5,6 +5,8 @@ files of the server's data folder:
 
 users        who uses the server holds a shared lock on it, which the kernel takes back however a process ends
 guardian     the living guardian holds an exclusive lock on it; inside are its process id and its host
+server       the living server holds an exclusive lock on it, so there is never a second one on the same data;
+             inside is its process id
 starting     locked while somebody makes sure that guardian and server are there
 keep         exists: the server stays without users until it is told to stop
 valkey.conf  what the server is started with;  server.log  what it and the guardian said last
@@ -21,6 +23,8 @@ import time
 
 UNUSED_SECONDS = 2.0  # a server without users stops after this; commands in a row find it running
 TICK_SECONDS = 0.2
+STARTING_TICK_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 10.0  # before another start of a server that dies again and again
 STOP_SECONDS = 60.0  # to bring the log to the disk; killing it after that costs nothing but this
 
 
@@ -47,9 +51,29 @@ def info(address: str) -> dict[str, str]:
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
-def server_pid(address: str) -> int:
-    """The process id of the server that listens there; 0 when none does."""
-    return int(info(address).get("process_id", 0))
+def holder(path: str) -> list[str]:
+    """What the living holder of this file's lock wrote about itself: its process id first. Empty without one.
+
+    Unlike a process id this is never wrong: not for a zombie, and not when the number is used again.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        while not try_lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            if words := os.pread(file, 300, 0).decode().split():
+                return words
+            time.sleep(0.005)  # it has the lock and is about to write
+        return []
+    finally:
+        os.close(file)
+
+
+def server_pid(folder: str) -> int:
+    """The process id of the server that works on this folder's data; 0 when none does."""
+    words = holder(os.path.join(folder, "server"))
+    return int(words[0]) if words else 0
 
 
 def open_locked(path: str, operation: int) -> int | None:
@@ -70,30 +94,16 @@ def try_lock(file: int, operation: int) -> bool:
     return True
 
 
-def alive(pid: int) -> bool:
-    """Whether this process, a child of ours or not, still runs."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) == (0, 0)
-    except ChildProcessError:
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def terminate(pid: int) -> None:
-    """End a server: SIGTERM makes it bring its log to the disk first."""
-    try:
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        while alive(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-    except ProcessLookupError:
-        return
+def terminate(folder: str) -> None:
+    """End the folder's server: SIGTERM makes it bring its log to the disk first."""
+    deadline = time.monotonic() + STOP_SECONDS
+    sent = None
+    while pid := server_pid(folder):
+        wanted = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
+        if sent != wanted:
+            os.kill(pid, wanted)
+            sent = wanted
+        time.sleep(0.02)
 
 
 class Guardian:
@@ -110,32 +120,46 @@ class Guardian:
     def run(self) -> int:
         """Until nobody uses the server or somebody says stop. Returns 1 when it could not be started."""
         signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies; the server's lock says whether it lives
         users = os.open(os.path.join(self._folder, "users"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        pid = server_pid(self._address)  # left behind by a guardian that was killed
-        ready = bool(pid)
-        pid = pid or self._start_first()
+        proven = bool(server_pid(self._folder))  # left behind by a guardian that was killed
+        if not proven:
+            self._forget_keep()
+            self._start()
+        ready = False
+        pause = TICK_SECONDS
         while not (self._told_to_stop or self._unused(users)):
-            if not alive(pid):
-                if not ready:
+            if not server_pid(self._folder):
+                if not proven:
                     return 1
                 print("guardian: the server died, starting it again", flush=True)
-                time.sleep(TICK_SECONDS)  # it may die at once, again and again
-                pid = self._start()
-            ready = ready or ask(self._address, "PING") == "+PONG"
-            time.sleep(TICK_SECONDS)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                self._start()
+                ready = False
+            elif not ready and ask(self._address, "PING") == "+PONG":
+                ready = proven = True
+                pause = TICK_SECONDS
+            time.sleep(TICK_SECONDS if ready else STARTING_TICK_SECONDS)
         # If nobody used it, the lock on `users` is ours until we end: who comes now waits, then starts anew.
-        terminate(pid)
+        terminate(self._folder)
         return 0
 
-    def _start_first(self) -> int:
+    def _start(self) -> None:
+        """Start the server with the lock on `server`, which it inherits, and nobody else keeps."""
+        lock = open_locked(os.path.join(self._folder, "server"), fcntl.LOCK_EX)
+        assert lock is not None  # noqa: S101 - without LOCK_NB it waits
+        os.ftruncate(lock, 0)
+        os.set_inheritable(lock, True)
+        arguments = [self._binary, os.path.join(self._folder, "valkey.conf")]
+        ignored = [signal.SIGCHLD, signal.SIGINT, signal.SIGHUP]  # by us; the server has its own ways
+        pid = os.posix_spawn(self._binary, arguments, os.environ, setsigdef=ignored)
+        os.pwrite(lock, f"{pid}\n".encode(), 0)
+        os.close(lock)
+
+    def _forget_keep(self) -> None:
         if os.path.exists(self._keep):
             os.unlink(self._keep)  # it was meant for a server that has ended since, perhaps with the machine
-        return self._start()
-
-    def _start(self) -> int:
-        return os.posix_spawn(
-            self._binary, [self._binary, os.path.join(self._folder, "valkey.conf")], os.environ
-        )
 
     def _stop(self, *_: object) -> None:
         self._told_to_stop = True
@@ -157,12 +181,12 @@ def main(folder: str, binary: str, address: str) -> int:
     """Become the guardian, in the background: the call returns as soon as its lock is held."""
     lock = open_locked(os.path.join(folder, "guardian"), fcntl.LOCK_EX)
     assert lock is not None  # noqa: S101 - without LOCK_NB it waits
+    os.ftruncate(lock, 0)
     if os.fork():
         return 0
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
     try:
         return Guardian(folder, binary, address).run()
