@@ -1,9 +1,9 @@
 """HTML to values: the tree, a page's links, its metadata, its visible text. All of it bounded."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 from lxml import etree
@@ -26,7 +26,7 @@ MAX_META_LENGTH = 10_000
 MAX_REFRESH_SECONDS = 5
 """A page that sends its reader away later than this is a page to read, not a redirect."""
 
-_MAX_HREFS = 10 * MAX_LINKS  # looked at, when most are no URLs
+_MAX_HREFS = 10 * MAX_LINKS  # looked at, when most are repeated or no URLs
 
 
 class PageMeta(msgspec.Struct, frozen=True):
@@ -88,7 +88,6 @@ def _with_few_attributes(tag: re.Match[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------
 # Links
 
-_HREFS: Final = etree.XPath("//*[self::a or self::area]/@href", smart_strings=False)
 _NOT_FOLLOWED: Final = frozenset(("nofollow", "ugc", "sponsored"))
 
 
@@ -98,15 +97,19 @@ def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> li
     At most `MAX_LINKS`. Without `follow_nofollow`, links marked nofollow, ugc or sponsored are left out.
     Raises `BadUrl` when `url` is none.
     """
-    hrefs = cast("list[str]", _HREFS(root)) if follow_nofollow else _followed(root)
-    return join_links(_base(root, url), islice(dict.fromkeys(hrefs), _MAX_HREFS), limit=MAX_LINKS)
+    hrefs = islice(_hrefs(root, follow_nofollow), _MAX_HREFS)
+    return join_links(_base(root, url), hrefs, limit=MAX_LINKS)
 
 
-def _followed(root: etree._Element) -> Iterator[str]:
+def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:
     for element in root.iter("a", "area"):
         href = element.get("href")
-        if href is not None and _NOT_FOLLOWED.isdisjoint(element.get("rel", "").lower().split()):
+        if href is not None and (follow_nofollow or _is_followed(element)):
             yield href
+
+
+def _is_followed(link: etree._Element) -> bool:
+    return _NOT_FOLLOWED.isdisjoint(link.get("rel", "").lower().split())
 
 
 def _base(root: etree._Element, url: str) -> str:
@@ -221,20 +224,21 @@ def visible_text(root: etree._Element) -> str:
     return text[:MAX_TEXT]
 
 
-def _pieces(root: etree._Element) -> Iterable[str]:
+def _pieces(root: etree._Element) -> list[str]:
     """Text and breaks in document order. Walks, does not recurse: pages nest deeper than Python's stack."""
+    pieces: list[str] = []
     walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
     for event, element in walk:
-        seen = event in ("start", "end") and element.tag not in _UNSEEN
+        tag = element.tag
         if event == "start":
-            if not seen:
+            if tag in _UNSEEN:
                 walk.skip_subtree()
                 continue
-            if element.tag in _BLOCKS:
-                yield _BREAK
-            yield element.text or ""
-            continue
-        if seen and element.tag in _BLOCKS:
-            yield _BREAK
-        if element is not root:
-            yield element.tail or ""
+            text = element.text
+        else:
+            text = element.tail if element is not root else None
+        if tag in _BLOCKS:
+            pieces.append(_BREAK)
+        if text:
+            pieces.append(text)
+    return pieces

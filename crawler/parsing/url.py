@@ -12,6 +12,7 @@ Three spellings are kept apart:
 import re
 from collections.abc import Iterable
 from hashlib import blake2b
+from struct import Struct
 
 from ada_url import join_url, normalize_url
 
@@ -64,9 +65,9 @@ def canonical(url: str, base: str | None = None) -> str:
 def host_of(url: str) -> str:
     """The host of a canonical URL, without the port; an IPv6 address keeps its brackets."""
     netloc = url.split("/", 3)[2]
-    if ":" not in netloc or netloc[-1] == "]":
-        return netloc
-    return netloc[: netloc.rindex(":")]
+    if netloc[0] == "[":
+        return netloc[: netloc.index("]") + 1]
+    return netloc.partition(":")[0]
 
 
 def origin_of(url: str) -> str:
@@ -97,12 +98,16 @@ def normal_escapes(text: str) -> str:
     return _ESCAPE.sub(_normal_escape, text) if "%" in text else text
 
 
+_SIGNED_64 = Struct(">q").unpack
+
+
 def fingerprint(key: str, secret: bytes = b"") -> int:
     """A deduplication key as a signed 64-bit integer: BLAKE2b, keyed with `secret` (at most 64 bytes).
 
     With a secret nobody outside can build two URLs with one fingerprint and so hide a page.
     """
-    return int.from_bytes(blake2b(key.encode(), digest_size=8, key=secret).digest(), "big", signed=True)
+    number: int = _SIGNED_64(blake2b(key.encode(), digest_size=8, key=secret).digest())[0]
+    return number
 
 
 # Not behind a stray "%": decoding "%%41B" would make a new escape, "%AB".
