@@ -1,0 +1,170 @@
+"""Whose turn is it: pending requests in lines by host, and the ledger of when each host may be asked.
+
+The in-process counterpart of what the Redis frontier keeps in lists and sorted sets. No clock of its own:
+every method is told what time it is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from crawler.interfaces import Pace
+from crawler.model import Request, Visit
+
+POLL_SECONDS = 1.0
+"""How long to wait for what has no known time: a request in flight, an exporter."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One admitted request on its way through the states, with its account."""
+
+    job: str
+    request: Request
+    host: str
+    attempt: int = 0  # failed attempts so far
+    crashes: int = 0  # deliveries that ended with the worker gone, nobody knows why
+    delivery: int = 0  # times it was handed out
+    message: bytes = b""  # of the delivery it is out with
+
+
+@dataclass(slots=True)
+class Turn:
+    """What the ledger knows of one host."""
+
+    next: float = 0.0  # time before which it is not asked again
+    busy: int = 0  # requests in flight
+    delay: float = 0.0  # seconds between requests that the host itself asked for
+
+
+class Ledger:
+    """The politeness of all jobs and workers together: one `Turn` a host."""
+
+    def __init__(self) -> None:
+        self._turns: dict[str, Turn] = {}
+
+    def __getitem__(self, host: str) -> Turn:
+        return self._turns.setdefault(host, Turn())
+
+    def room(self, host: str, pace: Pace) -> int:
+        """How many requests it may be sent at one moment: one when there is a delay, else up to the cap."""
+        turn = self[host]
+        free = max(0, pace.concurrency - turn.busy)
+        return min(free, 1) if max(pace.delay, turn.delay) > 0 else free
+
+    def book(self, host: str, count: int, pace: Pace, now: float) -> None:
+        """`count` requests are handed out now."""
+        turn = self[host]
+        turn.busy += count
+        share = pace.jitter * random.random()
+        turn.next = max(turn.next, now + max(pace.delay, turn.delay) * (1 + share))
+
+    def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> None:
+        """Move the next turn by what a visit found out; the gap counts from when the host was asked."""
+        turn = self[host]
+        if visit.host_delay is not None:
+            turn.delay = visit.host_delay
+        if visit.asked_at is not None:
+            turn.next = max(turn.next, min(visit.asked_at, now) + max(pace.delay, turn.delay))
+        if visit.pause > 0:
+            turn.next = max(turn.next, now + visit.pause)
+
+
+class Lines:
+    """The pending requests of one job: a line a host, best first, and the hosts in the order of their turns.
+
+    Always true: a host with a line stands either once in the heap of turns, at a time that is never later
+    than the ledger's (other jobs move the ledger; the heap is corrected when the host comes up), or among
+    the `_full`, which have as many requests in flight as they may and come back with `freed`.
+    """
+
+    def __init__(self, *, lifo: bool = False) -> None:
+        self._lifo = lifo
+        self._count = itertools.count(1)
+        self._lines: dict[str, list[tuple[int, int, Entry]]] = {}  # heaps: -priority, rank, entry
+        self._turns: list[tuple[float, int, str]] = []  # heap: not later than its turn, tie, host
+        self._full: set[str] = set()
+        self._delayed: list[tuple[float, int, Entry]] = []  # heap: due, tie, entry
+        self._waiting = 0
+
+    def __len__(self) -> int:
+        return self._waiting + len(self._delayed)
+
+    @property
+    def delayed(self) -> int:
+        """Requests with a not-before time."""
+        return len(self._delayed)
+
+    def push(self, entry: Entry, *, front: bool = False) -> None:
+        """Into its host's line, behind (LIFO: before) those of its priority; `front`: before them."""
+        rank = next(self._count)
+        line = self._lines.get(entry.host)
+        if line is None:
+            line = self._lines[entry.host] = []
+            self._queue(entry.host, 0.0)
+        heappush(line, (-entry.request.priority, -rank if front or self._lifo else rank, entry))
+        self._waiting += 1
+
+    def push_delayed(self, entry: Entry, due: float) -> None:
+        """Not before `due`; then to the front of its line."""
+        heappush(self._delayed, (due, next(self._count), entry))
+
+    def take(self, limit: int, ledger: Ledger, pace: Pace, now: float) -> list[Entry]:
+        """At most `limit` requests of hosts that may be asked now, booked in the ledger; O(log hosts)."""
+        self._wake(now)
+        taken: list[Entry] = []
+        while len(taken) < limit and (host := self._next_host(ledger, pace, now)) is not None:
+            line = self._lines[host]
+            count = min(ledger.room(host, pace), limit - len(taken), len(line))
+            taken += [heappop(line)[2] for _ in range(count)]
+            self._waiting -= count
+            ledger.book(host, count, pace, now)
+            if line:
+                self._queue(host, ledger[host].next)
+            else:
+                del self._lines[host]
+        return taken
+
+    def freed(self, host: str, ledger: Ledger) -> None:
+        """A request to `host` is no longer in flight."""
+        if host in self._full:
+            self._full.remove(host)
+            self._queue(host, ledger[host].next)
+
+    def wait(self, ledger: Ledger, now: float) -> float | None:
+        """Seconds until something can become due; None: nothing is pending."""
+        while self._turns and self._turns[0][0] < (turn := ledger[self._turns[0][2]].next):
+            self._queue(heappop(self._turns)[2], turn)
+        times = [heap[0][0] for heap in (self._turns, self._delayed) if heap]
+        if self._full:
+            times.append(now + POLL_SECONDS)
+        return max(0.0, min(times) - now) if times else None
+
+    def outlook(self, ledger: Ledger, now: float) -> tuple[int, int, float | None]:
+        """How many hosts are ready and how many must wait, and seconds until the next is due. O(hosts)."""
+        times = [ledger[host].next for host in self._lines if host not in self._full]
+        cooling = [time for time in times if time > now]
+        due = [*cooling, self._delayed[0][0]] if self._delayed else cooling
+        soonest = max(0.0, min(due) - now) if due else None
+        return len(times) - len(cooling), len(cooling) + len(self._full), soonest
+
+    def _wake(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            self.push(heappop(self._delayed)[2], front=True)
+
+    def _next_host(self, ledger: Ledger, pace: Pace, now: float) -> str | None:
+        while self._turns and self._turns[0][0] <= now:
+            host = heappop(self._turns)[2]
+            if (time := ledger[host].next) > now:
+                self._queue(host, time)
+            elif ledger.room(host, pace) == 0:
+                self._full.add(host)
+            else:
+                return host
+        return None
+
+    def _queue(self, host: str, time: float) -> None:
+        heappush(self._turns, (time, next(self._count), host))

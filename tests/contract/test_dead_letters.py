@@ -1,0 +1,121 @@
+"""The dead: what is known of them, and how they get another chance."""
+
+from __future__ import annotations
+
+import time
+
+from crawler.model import Dead, Failure, Request, Retry
+from tests.contract.world import Crawl, World, dead, failed, hosts, pages
+
+FAILURE = Failure(
+    "callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3'
+)
+
+
+async def test_a_dead_letter_tells_all_that_is_known(crawl: Crawl) -> None:
+    before = time.time()
+    await crawl.add(Request("http://a.example/", callback="parse_item", spider="shop"))
+    await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
+    lease = await crawl.lease(worker="w7")
+    await crawl.end(lease, Dead(FAILURE), worker="w7")
+    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    assert (letter.url, letter.spider, letter.callback) == ("http://a.example/", "shop", "parse_item")
+    assert (letter.attempts, letter.worker, letter.failure) == (2, "w7", FAILURE)
+    assert before - 1 < letter.died < time.time() + 1
+    assert letter.message == lease.message.decode()
+    assert letter.id
+
+
+async def test_newest_first_and_at_most_the_limit(world: World, crawl: Crawl) -> None:
+    await crawl.add(*hosts(6))
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Dead(Failure("x", lease.request.url)))
+        await world.pass_time(0.002)
+    letters = await crawl.frontier.dead_letters(crawl.job, 4)
+    everything = await crawl.frontier.dead_letters(crawl.job)
+    assert letters == everything[:4]
+    assert [letter.died for letter in everything] == sorted((one.died for one in everything), reverse=True)
+    assert len({letter.id for letter in everything}) == 6
+
+
+async def test_equal_dont_filter_requests_each_leave_a_letter(crawl: Crawl) -> None:
+    await crawl.add(*[Request("http://a.example/", dont_filter=True)] * 2)
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, dead())
+    assert await crawl.counts() == (0, 0, 0, 2)
+    assert len(await crawl.frontier.dead_letters(crawl.job)) == 2
+    assert await crawl.frontier.redrive(crawl.job) == 2
+    assert await crawl.counts() == (2, 0, 0, 0)
+
+
+async def test_redrive_gives_all_another_chance_with_a_clean_account(crawl: Crawl) -> None:
+    requests = [Request(url, priority=3, meta={"n": n}) for n, url in enumerate(hosts(10))]
+    await crawl.add(*requests)
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Retry(failed(), 0.0))
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, dead())
+    assert await crawl.frontier.redrive(crawl.job) == 10
+    assert await crawl.counts() == (10, 0, 0, 0)
+    leases = (await crawl.claim()).leases
+    assert {lease.attempt for lease in leases} == {0}
+    assert sorted((lease.request for lease in leases), key=lambda r: r.meta["n"]) == requests
+    assert await crawl.frontier.dead_letters(crawl.job) == []
+
+
+async def test_redrive_of_some(crawl: Crawl) -> None:
+    await _kill(crawl, *hosts(5))
+    chosen = await crawl.frontier.dead_letters(crawl.job, 2)
+    ids = [letter.id for letter in chosen]
+    assert await crawl.frontier.redrive(crawl.job, [*ids, "unknown", ids[0]]) == 2
+    assert sorted(await crawl.urls()) == sorted(letter.url for letter in chosen)
+    assert await crawl.counts() == (0, 2, 0, 3)
+
+
+async def test_redrive_of_none(crawl: Crawl) -> None:
+    await _kill(crawl, *hosts(2))
+    assert await crawl.frontier.redrive(crawl.job, []) == 0
+    assert await crawl.counts() == (0, 0, 0, 2)
+
+
+async def test_redriving_twice_is_redriving_once(crawl: Crawl) -> None:
+    await _kill(crawl, *hosts(3))
+    ids = [letter.id for letter in await crawl.frontier.dead_letters(crawl.job)]
+    assert await crawl.frontier.redrive(crawl.job, ids) == 3
+    assert await crawl.frontier.redrive(crawl.job, ids) == 0
+    assert await crawl.counts() == (3, 0, 0, 0)
+
+
+async def test_a_lease_that_died_cannot_end_its_redriven_request(crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    old = await crawl.lease()
+    await crawl.end(old, dead())
+    await crawl.frontier.redrive(crawl.job)
+    again = await crawl.lease()
+    assert again.request.url == old.request.url
+    await crawl.end(await crawl.lease())
+    assert not await crawl.end(old)
+    assert await crawl.end(again)
+    assert await crawl.counts() == (0, 0, 2, 0)
+
+
+async def test_a_redriven_request_can_die_again(crawl: Crawl) -> None:
+    for _ in range(3):
+        await _kill(crawl, "http://a.example/")
+        assert await crawl.finished()
+        assert await crawl.frontier.redrive(crawl.job) == 1
+        assert not await crawl.finished()
+    await crawl.end(await crawl.lease())
+    assert await crawl.counts() == (0, 0, 1, 0)
+    assert await crawl.finished()
+
+
+async def test_dead_requests_stay_known(crawl: Crawl) -> None:
+    await _kill(crawl, "http://a.example/")
+    assert await crawl.add("http://a.example/") == 0
+
+
+async def _kill(crawl: Crawl, *urls: str) -> None:
+    await crawl.add(*urls)
+    for lease in (await crawl.claim()).leases:
+        assert await crawl.end(lease, dead())

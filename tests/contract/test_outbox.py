@@ -1,0 +1,138 @@
+"""Items between a page's commit and the sink."""
+
+from __future__ import annotations
+
+from crawler.model import OutboxEntry
+from tests.contract.world import Crawl, World, dead, hosts, pages
+
+
+async def test_items_of_a_page_are_one_entry_unchanged(crawl: Crawl) -> None:
+    items = ('{"a":"ü \U0001f980"}'.encode(), b'{"b":"\\n \\u0000"}')
+    await _commit(crawl, pages(1), *items)
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert entry.items == items
+
+
+async def test_a_page_without_items_leaves_no_entry(crawl: Crawl) -> None:
+    await _commit(crawl, hosts(3))
+    assert await crawl.outbox.read(crawl.job, {}, 10) == []
+    assert (await crawl.frontier.stats(crawl.job)).outbox == 0
+
+
+async def test_a_dead_page_leaves_no_entry(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), dead(), items=(b"{}",))
+    assert await crawl.outbox.read(crawl.job, {}, 10) == []
+
+
+async def test_the_outbox_is_counted_in_pages(crawl: Crawl) -> None:
+    await _commit(crawl, hosts(4), b"{}", b"{}")
+    stats = await crawl.frontier.stats(crawl.job)
+    assert (stats.outbox, stats.counters["items"]) == (4, 8)
+
+
+async def test_positions_grow_within_a_shard(crawl: Crawl) -> None:
+    await _commit(crawl, pages(40), b"{}")
+    entries = await crawl.outbox.read(crawl.job, {}, 100)
+    assert len({entry.position for entry in entries}) == 40
+    for at, entry in enumerate(entries):
+        assert await crawl.outbox.read(crawl.job, {entry.shard: entry.position}, 100) == entries[at + 1 :]
+
+
+async def test_reading_removes_nothing(crawl: Crawl) -> None:
+    await _commit(crawl, hosts(10), b"{}")
+    once = await crawl.outbox.read(crawl.job, {}, 100)
+    assert await crawl.outbox.read(crawl.job, {}, 100) == once
+    assert len(once) == 10
+
+
+async def test_at_most_the_limit_a_shard(world: World, crawl: Crawl) -> None:
+    await _commit(crawl, hosts(40), b"{}")
+    entries = await crawl.outbox.read(crawl.job, {}, 3)
+    assert len(entries) == 3 * world.shards
+    assert {entry.shard for entry in entries} == set(range(world.shards))
+
+
+async def test_reading_on_behind_the_positions_finds_each_entry_once(crawl: Crawl) -> None:
+    urls = hosts(40)
+    await crawl.add(*urls)
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, items=(f'"{lease.request.url}"'.encode(),))
+    found: list[OutboxEntry] = []
+    positions: dict[int, str] = {}
+    while entries := await crawl.outbox.read(crawl.job, positions, 3):
+        found += entries
+        positions |= {entry.shard: entry.position for entry in entries}
+    assert sorted(entry.items[0].decode().strip('"') for entry in found) == sorted(urls)
+
+
+async def test_acknowledged_entries_are_gone_and_no_others(crawl: Crawl) -> None:
+    await _commit(crawl, hosts(40), b"{}")
+    first = await crawl.outbox.read(crawl.job, {}, 2)
+    positions = {entry.shard: entry.position for entry in first}
+    await crawl.outbox.acknowledge(crawl.job, positions)
+    rest = await crawl.outbox.read(crawl.job, {}, 100)
+    assert len(rest) == 40 - len(first)
+    assert not {(entry.shard, entry.position) for entry in first} & {(e.shard, e.position) for e in rest}
+    assert await crawl.outbox.read(crawl.job, positions, 100) == rest
+    assert (await crawl.frontier.stats(crawl.job)).outbox == len(rest)
+
+
+async def test_acknowledging_again_or_older_changes_nothing(crawl: Crawl) -> None:
+    await _commit(crawl, pages(4), b"{}")
+    entries = await crawl.outbox.read(crawl.job, {}, 100)
+    for at in (1, 1, 0):
+        await crawl.outbox.acknowledge(crawl.job, {entries[at].shard: entries[at].position})
+    assert await crawl.outbox.read(crawl.job, {}, 100) == entries[2:]
+
+
+async def test_positions_grow_also_after_everything_was_acknowledged(crawl: Crawl) -> None:
+    await _commit(crawl, pages(2), b"{}")
+    last = (await crawl.outbox.read(crawl.job, {}, 100))[-1]
+    await crawl.outbox.acknowledge(crawl.job, {last.shard: last.position})
+    assert await crawl.outbox.read(crawl.job, {}, 100) == []
+    await _commit(crawl, ["http://a.example/more"], b"{}")
+    assert len(await crawl.outbox.read(crawl.job, {last.shard: last.position}, 100)) == 1
+
+
+async def test_a_position_that_is_gone_can_still_be_read_behind(crawl: Crawl) -> None:
+    """After a crash between the sink's write and the acknowledgement, or after it."""
+    await _commit(crawl, pages(3), b"{}")
+    entries = await crawl.outbox.read(crawl.job, {}, 100)
+    shard = entries[0].shard
+    await crawl.outbox.acknowledge(crawl.job, {shard: entries[1].position})
+    assert await crawl.outbox.read(crawl.job, {shard: entries[0].position}, 100) == entries[2:]
+
+
+async def test_one_exporter_at_a_time(world: World, crawl: Crawl) -> None:
+    assert await crawl.outbox.hold(crawl.job, "e1", 60.0) == "e1"
+    assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e1"
+    assert await crawl.outbox.hold(crawl.job, "e1", 60.0) == "e1"
+
+
+async def test_an_exporter_can_give_it_up(crawl: Crawl) -> None:
+    await crawl.outbox.hold(crawl.job, "e1", 60.0)
+    await crawl.outbox.hold(crawl.job, "e2", 0.0)
+    assert await crawl.outbox.hold(crawl.job, "e3", 60.0) == "e1", "only the holder can"
+    await crawl.outbox.hold(crawl.job, "e1", 0.0)
+    assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e2"
+
+
+async def test_a_silent_exporter_is_replaced(world: World, crawl: Crawl) -> None:
+    await crawl.outbox.hold(crawl.job, "e1", 0.05)
+    await world.pass_time(0.06)
+    assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e2"
+    assert await crawl.outbox.hold(crawl.job, "e1", 60.0) == "e2"
+
+
+async def test_holding_again_extends_the_time(world: World, crawl: Crawl) -> None:
+    await crawl.outbox.hold(crawl.job, "e1", 0.05)
+    await crawl.outbox.hold(crawl.job, "e1", 60.0)
+    await world.pass_time(0.06)
+    assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e1"
+
+
+async def _commit(crawl: Crawl, urls: list[str], *items: bytes) -> None:
+    await crawl.add(*urls)
+    for lease in (await crawl.claim()).leases:
+        assert await crawl.end(lease, items=items)

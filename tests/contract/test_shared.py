@@ -1,0 +1,63 @@
+"""Small values the fleet shares, such as robots.txt verdicts: one finds out, all know."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.contract.world import Crawl, World
+
+
+async def test_a_value_that_nobody_has_put(crawl: Crawl) -> None:
+    assert await crawl.frontier.get_shared("robots:a.example") is None
+
+
+async def test_what_one_puts_all_can_get(world: World, crawl: Crawl) -> None:
+    value = bytes(range(256))
+    await crawl.frontier.put_shared("robots:http://a.example:80", value, 60.0)
+    assert await (await world.client()).get_shared("robots:http://a.example:80") == value
+    assert await crawl.frontier.get_shared("robots:other") is None
+
+
+async def test_an_empty_value_is_a_value(crawl: Crawl) -> None:
+    await crawl.frontier.put_shared("k", b"", 60.0)
+    assert await crawl.frontier.get_shared("k") == b""
+
+
+async def test_the_last_value_counts(crawl: Crawl) -> None:
+    await crawl.frontier.put_shared("k", b"old", 0.05)
+    await crawl.frontier.put_shared("k", b"new", 60.0)
+    assert await crawl.frontier.get_shared("k") == b"new"
+
+
+async def test_values_expire(world: World, crawl: Crawl) -> None:
+    await crawl.frontier.put_shared("k", b"v", 0.05)
+    await world.pass_time(0.05)
+    assert await crawl.frontier.get_shared("k") is None
+
+
+async def test_one_of_many_gets_the_lock(world: World, crawl: Crawl) -> None:
+    clients = [await world.client() for _ in range(5)]
+    assert sum(await asyncio.gather(*(client.lock_shared("k", 60.0) for client in clients))) == 1
+
+
+async def test_locks_of_different_keys_are_different(crawl: Crawl) -> None:
+    assert await crawl.frontier.lock_shared("k1", 60.0)
+    assert await crawl.frontier.lock_shared("k2", 60.0)
+
+
+async def test_a_lock_expires(world: World, crawl: Crawl) -> None:
+    assert await crawl.frontier.lock_shared("k", 0.05)
+    await world.pass_time(0.05)
+    assert await crawl.frontier.lock_shared("k", 60.0)
+
+
+async def test_putting_the_value_releases_the_lock(crawl: Crawl) -> None:
+    assert await crawl.frontier.lock_shared("k", 60.0)
+    await crawl.frontier.put_shared("k", b"v", 60.0)
+    assert await crawl.frontier.lock_shared("k", 60.0)
+
+
+async def test_a_lock_hides_no_value(crawl: Crawl) -> None:
+    await crawl.frontier.put_shared("k", b"v", 60.0)
+    assert await crawl.frontier.lock_shared("k", 60.0)
+    assert await crawl.frontier.get_shared("k") == b"v"
