@@ -1,0 +1,129 @@
+"""What can be known to be wrong with a spider before its first page: its class, its arguments."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from crawler.errors import ConfigError
+from crawler.parsing.url import BadUrl, canonical
+from crawler.scope import plain_domain
+from crawler.settings import Settings, override
+from crawler.spider import Spider
+
+_METHODS = ("start_requests", "parse", "process_item", "errback", "closed")
+_MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
+
+
+def problems(cls: type[Spider]) -> Iterator[str]:
+    """What is wrong with the class, one sentence each; nothing when it may be used."""
+    yield from _name(cls.name)
+    yield from _settings(cls.custom_settings)
+    yield from _texts("allowed_domains", cls.allowed_domains, _domain)
+    yield from _texts("start_urls", cls.start_urls, _url)
+    for method in _METHODS:
+        if not callable(getattr(cls, method, None)):
+            yield f"{method} must be a method"
+    if cls.parse is Spider.parse and cls.start_requests is Spider.start_requests:
+        yield "has no parse(self, response), which reads the pages that were seeded"
+
+
+def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
+    """Callbacks that the class names in the source of its module, but does not have, one sentence each."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+            assigned = _assigned(node)
+            calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+            for call in filter(_makes_request, calls):
+                for name in map(_callback, _callback_arguments(call)):
+                    if name and name not in assigned and not hasattr(cls, name):
+                        yield f"line {call.lineno} names the callback {name}, which is no method of the class"
+
+
+def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for `-a` arguments that the spider does not take, lacks, or would be broken by."""
+    parameters = inspect.signature(cls).parameters.values()
+    named = {
+        part.name: part for part in parameters if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)
+    }
+    takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters)
+    for name in arguments.keys() - named.keys():
+        if not takes_any:
+            taken = ", ".join(named) or "none"
+            raise ConfigError(f"spider {cls.name} takes no argument {name!r}; it takes: {taken}")
+        if not name.isidentifier() or name.startswith("_"):
+            raise ConfigError(f"-a {name}=…: an argument is named like a variable, such as category")
+        if hasattr(Spider, name) or callable(getattr(cls, name, None)):
+            raise ConfigError(f"-a {name}=… would replace {name} of spider {cls.name}; choose another name")
+    missing = [name for name, part in named.items() if part.default is part.empty and name not in arguments]
+    if missing:
+        raise ConfigError(f"spider {cls.name} needs {' '.join(f'-a {name}=…' for name in missing)}")
+
+
+def _name(name: Any) -> Iterator[str]:
+    if not name:
+        yield 'has no name; give it one, such as name = "quotes"'
+    elif not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        yield f"name {name!r} may hold only letters, digits and _ . -"
+
+
+def _settings(layer: Any) -> Iterator[str]:
+    if not isinstance(layer, Mapping):
+        yield "custom_settings must be a dict"
+        return
+    try:
+        override(Settings(), layer, "custom_settings")
+    except ConfigError as error:
+        yield str(error)
+
+
+def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        yield f"{attribute} must be a list, such as {attribute} = [{values!r}]"
+    elif isinstance(values, (list, tuple, set, frozenset)):  # nothing that can be read only once
+        for value in values:
+            yield from check(value)
+
+
+def _domain(domain: Any) -> Iterator[str]:
+    try:
+        plain_domain(str(domain))
+    except BadUrl:
+        bare = re.sub(r"^\w+://|^[*.]+", "", str(domain)).partition("/")[0]
+        yield f"allowed_domains: {domain!r} is no domain; write {bare!r}, which includes its subdomains"
+
+
+def _url(url: Any) -> Iterator[str]:
+    try:
+        canonical(str(url))
+    except BadUrl as error:
+        yield f"start_urls: {error}"
+
+
+def _makes_request(call: ast.Call) -> bool:
+    return getattr(call.func, "attr", getattr(call.func, "id", "")) in _MAKERS
+
+
+def _callback_arguments(call: ast.Call) -> Iterator[ast.expr]:
+    yield from call.args[1:2]
+    for keyword in call.keywords:
+        if keyword.arg in ("callback", "errback"):
+            yield keyword.value
+
+
+def _callback(given: ast.expr) -> str:
+    """The name in `"parse_item"` or `self.parse_item`; empty for what is known at run time only."""
+    if isinstance(given, ast.Constant) and isinstance(given.value, str):
+        return given.value
+    if isinstance(given, ast.Attribute) and isinstance(given.value, ast.Name) and given.value.id == "self":
+        return given.attr
+    return ""
+
+
+def _assigned(node: ast.ClassDef) -> set[str]:
+    """Names of `self` that methods of the class set."""
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    return {part.attr for part in attributes if isinstance(part.ctx, ast.Store)}

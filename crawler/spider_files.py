@@ -1,0 +1,124 @@
+"""Imports the modules that spiders are in. A module that cannot be imported is noted, and stops no other."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import traceback
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from crawler.errors import ConfigError
+
+Broken = dict[str, ConfigError]  # file or place → why it could not be imported
+
+_OURS = "__spider_folder__"  # marks the packages made here
+
+
+def make_importable(folder: Path) -> None:
+    """Let the spiders import what lies in `folder`."""
+    importlib.invalidate_caches()  # files may be younger than what the importer remembers
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: a file there must not stand in for an installed module
+
+
+def modules_of(folder: Path, place: str, broken: Broken) -> list[ModuleType]:
+    """The modules of one place: a folder (relative to `folder`, slashes or dots), a package or a module."""
+    for directory in (folder / place, folder / place.replace(".", "/")):
+        if directory.is_dir():
+            return list(_from_folder(folder, directory.resolve(), broken))
+    return from_package(place, broken)
+
+
+def from_package(name: str, broken: Broken) -> list[ModuleType]:
+    """An installed module and, when it is a package, the modules inside it."""
+    module = _imported(name, name, broken)
+    if module is None:
+        return []
+    inside = [f"{name}.{part.name}" for part in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+    parts = [_imported(part, part, broken) for part in inside if not part.rpartition(".")[2].startswith("_")]
+    return [module, *filter(None, parts)]
+
+
+def announced(point: EntryPoint, broken: Broken) -> object:
+    """The module or class that an installed package announces; None: it cannot be imported."""
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # somebody's own code may fail in any way
+        file = f"{point.value} (entry point {point.name})"
+        broken[file] = _load_error(file, error)
+        return None
+
+
+def _from_folder(folder: Path, directory: Path, broken: Broken) -> Iterator[ModuleType]:
+    """Its files, as modules of a package named like it, so that they can import their neighbours."""
+    parts = directory.relative_to(folder).parts if directory.is_relative_to(folder) else directory.parts[-2:]
+    for depth in range(1, len(parts) + 1):
+        path = directory.parents[len(parts) - depth - 1] if depth < len(parts) else directory
+        if not _make_package(".".join(parts[:depth]), path, broken):
+            return
+    for file in sorted(directory.glob("*.py")):
+        if not file.name.startswith("_"):
+            module = _imported(".".join((*parts, file.stem)), str(file), broken)
+            if module is not None:
+                yield module
+
+
+def _make_package(name: str, directory: Path, broken: Broken) -> bool:
+    """Make the package `name` mean this folder, whatever else on the import path is called so.
+
+    One made here before for another folder gives way. False: it cannot be made.
+    """
+    present = sys.modules.get(name)
+    if present is not None and list(getattr(present, "__path__", ())) == [str(directory)]:
+        return True
+    if present is not None and getattr(present, "__file__", None) and not hasattr(present, _OURS):
+        broken[str(directory)] = ConfigError(
+            f"{directory}: the name {name} is taken by {present.__file__}; rename the folder"
+        )
+        return False
+    for other in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
+        del sys.modules[other]
+    spec = _package_spec(name, directory)
+    package = sys.modules[name] = module_from_spec(spec)
+    setattr(package, _OURS, True)
+    try:
+        if spec.origin and spec.loader:
+            spec.loader.exec_module(package)
+    except (Exception, SystemExit) as error:  # as above
+        del sys.modules[name]
+        broken[str(spec.origin)] = _load_error(str(spec.origin), error)
+        return False
+    return True
+
+
+def _package_spec(name: str, directory: Path) -> ModuleSpec:
+    init = directory / "__init__.py"
+    if init.is_file():
+        spec = spec_from_file_location(name, init, submodule_search_locations=[str(directory)])
+        if spec is not None:
+            return spec
+    spec = ModuleSpec(name, None, is_package=True)
+    spec.submodule_search_locations = [str(directory)]
+    return spec
+
+
+def _imported(name: str, file: str, broken: Broken) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # as above
+        broken[file] = _load_error(file, error)
+        return None
+
+
+def _load_error(file: str, error: BaseException) -> ConfigError:
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" (line {lines[-1]})" if lines else ""
+    wrong = ConfigError(f"{file}: {type(error).__name__}: {error}{where}")
+    wrong.__cause__ = error
+    return wrong

@@ -1,0 +1,63 @@
+"""The `site` spider: any site, no code. Follows every page of the seeded hosts, one item a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from crawler import DropItem, Request, Response, Spider
+from crawler.scope import looks_like_page
+
+
+class Site(Spider):
+    """Any site, no code: one item a page, follows all links that stay on the seeded hosts."""
+
+    name = "site"
+    stay_on_seeded_hosts = True
+
+    def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:
+        """An item for HTML and plain text, requests for the links of HTML; the rest counts as `no_page`."""
+        if response.is_html:
+            yield html_item(response)
+            yield from map(Request, filter(looks_like_page, response.links))
+        elif response.content_type == "text/plain":
+            yield item(response, text=response.text)
+        else:
+            raise DropItem("no_page")
+
+
+def html_item(response: Response) -> dict[str, Any]:
+    """What an HTML page says, and where it leads."""
+    page = response.page
+    return item(
+        response,
+        title=page.title,
+        description=page.description,
+        language=page.language,
+        text=response.visible_text,
+        links=response.links,
+    )
+
+
+def item(
+    response: Response,
+    *,
+    title: str = "",
+    description: str = "",
+    language: str = "",
+    text: str = "",
+    links: list[str] | None = None,
+) -> dict[str, Any]:
+    """The item of one page. `url` is the one requested; `fetched_at` is UTC, to the second."""
+    return {
+        "url": response.request.url,
+        "status": response.status,
+        "title": title,
+        "description": description,
+        "language": language,
+        "text": text,
+        "links": links or [],
+        "depth": response.depth,
+        "fetched_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
