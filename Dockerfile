@@ -1,0 +1,17 @@
+FROM python:3.13-slim
+
+WORKDIR /opt/crawler
+COPY requirements.lock ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY crawler ./crawler
+ENV PYTHONPATH=/opt/crawler PYTHONUNBUFFERED=1
+
+# the deployment's own settings.py and spiders/ are found in the working directory
+RUN useradd --create-home --uid 10001 crawler && mkdir /data && chown crawler:crawler /data
+COPY settings.py /work/
+COPY spiders /work/spiders
+WORKDIR /work
+USER crawler
+
+ENTRYPOINT ["python", "-m", "crawler"]
+CMD ["worker"]

@@ -1,0 +1,78 @@
+"""The wheel: brings `crawler` and nothing else, and works in an empty folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel's content, as site-packages would hold it."""
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_the_wheel_brings_the_package_alone(wheel: Path) -> None:
+    """Nothing named `settings`, `spiders` or `tests` at the top of site-packages."""
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    assert tops == {"crawler", f"crawler-{wheel.name.split('-')[1]}.dist-info"}
+
+
+def test_the_wheel_brings_every_file_of_the_package(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if name.startswith("crawler/")}
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "crawler").rglob("*") if path.is_file()}
+    assert packed == {name for name in files if "__pycache__" not in name}
+    assert any(name.endswith(".lua") for name in packed)
+
+
+def test_it_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    ran = _run(installed, tmp_path, "version")
+    assert ran.returncode == 0, ran.stderr
+    assert "0.1.0" in ran.stdout
+
+
+def test_the_built_in_spider_is_there_without_a_project(installed: Path, tmp_path: Path) -> None:
+    ran = _run(installed, tmp_path, "spiders")
+    assert ran.returncode == 0, ran.stderr
+    assert "site" in ran.stdout
+
+
+def test_the_command_of_the_wheel_is_the_module(installed: Path) -> None:
+    points = next(installed.glob("*.dist-info")) / "entry_points.txt"
+    assert "crawler = crawler.cli:main" in points.read_text()
+
+
+def _run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # -P keeps this tree, where the tests run, off the import path
+    command = [sys.executable, "-P", "-c", _COMMAND, str(installed), *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+_COMMAND = """
+import sys
+installed = sys.argv.pop(1)
+sys.path.insert(0, installed)
+import crawler.cli
+assert crawler.cli.__file__.startswith(installed), crawler.cli.__file__
+sys.exit(crawler.cli.main())
+"""
