@@ -11,7 +11,7 @@ from crawler.fetch.guard import AddressGuard
 from crawler.parsing.url import canonical, host_of
 
 FORBIDDEN = {
-    "0.0.0.0": "this network",
+    "0.0.0.0": "this network",  # noqa: S104 - nothing is bound here
     "0.1.2.3": "this network",
     "10.0.0.1": "private",
     "100.64.0.1": "carrier-grade NAT",

@@ -1,0 +1,163 @@
+"""What becomes of a request: its response or error, and how often it failed, give an outcome. Pure.
+
+    2xx                                  None: the spider reads it
+    301, 302, 303, 307, 308              `redirect` makes the next request
+    a status of `retry_http_codes`       Retry, later each time; Dead when the tries are used up
+    a transient error (time-out …)       the same
+    any other status or error            Dead at once: asking again would give the same
+
+Randomness and the clock are arguments: `chance` is a number in 0..1, `now` is Unix seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from crawler.errors import FetchError
+from crawler.model import Dead, Failure, Outcome, Request, Retry
+from crawler.parsing.url import BadUrl, canonical, origin_of
+from crawler.response import Response
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+DAY = 86_400.0
+"""No host may hold a request longer than this, whatever it says. Seconds."""
+
+TOO_MANY_REQUESTS_PAUSE = 60.0
+"""A host that says 429 and not for how long is left alone for these seconds."""
+
+_JITTER = 0.5  # a delay is spread over 75 % .. 125 %
+_MAX_DOUBLINGS = 32
+_SECONDS = re.compile(
+    r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII
+).fullmatch  # with a fraction: a common mistake
+_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+
+class Rules(Struct, frozen=True):
+    """How stubborn we are. The settings of the same names."""
+
+    retry_times: int = 2  # tries after the first one
+    retry_http_codes: frozenset[int] = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
+    retry_delay: float = 1.0  # seconds before the first retry; doubles each time
+    retry_max_delay: float = 3600.0  # seconds; a host that asks for longer gets longer
+    redirect_max_times: int = 20
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Statuses and errors
+
+
+def judge(response: Response, attempt: int, rules: Rules, *, chance: float, now: float) -> Outcome | None:
+    """The outcome of a response that is no redirect to follow; None: it is good, the spider reads it.
+
+    `attempt` is the number of tries that failed before this one.
+    """
+    status = response.status
+    if 200 <= status < 300:
+        return None
+    failure = Failure(f"http_{status}", f"{response.url}: {_phrase(status)}", status)
+    if status not in rules.retry_http_codes:
+        return Dead(failure)
+    return _again(failure, attempt, rules, chance, at_least=pause(response, now))
+
+
+def judge_error(error: FetchError, attempt: int, rules: Rules, *, chance: float) -> Outcome:
+    """The outcome of a fetch that gave no response."""
+    failure = Failure(error.kind, str(error))
+    return _again(failure, attempt, rules, chance) if error.transient else Dead(failure)
+
+
+def _again(failure: Failure, attempt: int, rules: Rules, chance: float, at_least: float = 0.0) -> Outcome:
+    if attempt >= rules.retry_times:
+        return Dead(failure)
+    delay = rules.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
+    return Retry(failure, max(min(delay, rules.retry_max_delay), at_least))
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"status {status}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Retry-After
+
+
+def pause(response: Response, now: float) -> float:
+    """Seconds for which the response asks that its whole host be left alone; 0: it does not ask."""
+    if response.status not in (429, 503):
+        return 0.0
+    asked = retry_after(response, now)
+    if asked is None:
+        return TOO_MANY_REQUESTS_PAUSE if response.status == 429 else 0.0
+    return asked
+
+
+def retry_after(response: Response, now: float) -> float | None:
+    """Retry-After (RFC 9110 §10.2.3) in seconds from now, 0 to a day. None: absent, or garbage."""
+    value = response.headers.get("retry-after", "").strip()
+    if _SECONDS(value):
+        return min(float(value), DAY)
+    try:
+        date = parsedate_to_datetime(value)
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(moment - now, 0.0), DAY)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Redirects
+
+
+def redirect(response: Response, rules: Rules) -> Request | Outcome:
+    """The request that a response of `REDIRECTS` leads to, or `Dead` when it leads nowhere.
+
+    A new request, to pass scope, robots, guard and politeness like any other. It keeps what its
+    predecessor was for (spider, callback, meta, priority, depth), not what was meant for another origin.
+    """
+    request = response.request
+    if request.redirects >= rules.redirect_max_times:
+        return _lost(
+            "redirects", response, f"more than {rules.redirect_max_times} redirects (REDIRECT_MAX_TIMES)"
+        )
+    location = response.headers.get("location", "")
+    if not location:
+        return _lost("redirect", response, f"{_phrase(response.status)} without a Location")
+    try:
+        url = canonical(location, response.url)
+    except BadUrl as error:
+        return _lost("redirect", response, f"redirects to {error}")
+    following = replace(request, url=url, redirects=request.redirects + 1, delay=0.0)
+    if _becomes_get(request.method, response.status):
+        following = replace(following, method="GET", body=b"", headers=_without_content(following))
+    if origin_of(url) != origin_of(response.url):
+        following = replace(following, headers=_without_secrets(following))
+    return following
+
+
+def _lost(kind: str, response: Response, why: str) -> Dead:
+    return Dead(Failure(kind, f"{response.url}: {why}", response.status))
+
+
+def _becomes_get(method: str, status: int) -> bool:
+    """As browsers do it (Fetch standard, HTTP-redirect fetch); 307 and 308 keep method and body."""
+    method = method.upper()
+    return (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD"))
+
+
+def _without_content(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if not name.lower().startswith("content-")}
+
+
+def _without_secrets(request: Request) -> dict[str, str]:
+    return {name: value for name, value in request.headers.items() if name.lower() not in _SECRETS}
