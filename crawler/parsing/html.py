@@ -23,6 +23,8 @@ MAX_ATTRIBUTES = 500
 MAX_META_LENGTH = 10_000
 """Longest title, description and other value of `PageMeta`, in characters."""
 
+_MAX_METAS = 1_000  # looked at in one page
+
 MAX_REFRESH_SECONDS = 5
 """A page that sends its reader away later than this is a page to read, not a redirect."""
 
@@ -53,15 +55,17 @@ class PageMeta(msgspec.Struct, frozen=True):
 def parse(text: str) -> etree._Element | None:
     """The root element of an HTML page; None when there is no element in it. Never raises for bad markup.
 
-    What is nested deeper than 2,048 elements is dropped, with all that follows it; so are the attributes of
-    an element behind its first `MAX_ATTRIBUTES`. Time and memory are linear in the length of `text`.
+    What is nested deeper than 2,048 elements (256 in a page longer than 2 Mi characters) is dropped, with all
+    that follows it; so are the attributes of an element behind its first `MAX_ATTRIBUTES`.
     """
     text = clean(text).replace("\0", "")
     if len(text) > _SHORT_PAGE:
         text = _TAG.sub(_with_few_attributes, text)
-    # Bytes, because lxml refuses text that declares an encoding of its own. `huge_tree` stands for depth
-    # 2,048 instead of 256 and for long texts: old pages with unclosed <font> tags would lose their end.
-    parser = etree.HTMLParser(encoding="utf-8", recover=True, no_network=True, huge_tree=True)
+    # `huge_tree` stands for depth 2,048 instead of 256: old pages with unclosed <font> tags would lose their
+    # end. Not on long pages, because the parser's time grows with depth times tags: 10 MB took 9 s.
+    huge = len(text) <= _LONG_PAGE
+    parser = etree.HTMLParser(encoding="utf-8", recover=True, no_network=True, huge_tree=huge)
+    # Bytes, because lxml refuses text that declares an encoding of its own.
     data = text.encode()
     try:
         root = etree.fromstring(data, parser)
@@ -72,6 +76,7 @@ def parse(text: str) -> etree._Element | None:
 
 # The parser's time is quadratic in the attributes of one element: 200,000 of them (2 MB) take minutes.
 _SHORT_PAGE: Final = 65_536
+_LONG_PAGE: Final = 2 * 1024 * 1024
 _SHORT_TAG: Final = 2 * MAX_ATTRIBUTES  # characters; has fewer attributes than that allows
 _TAG: Final = re.compile(r"""<[A-Za-z](?:[^>=]|=\s*(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z))?)*+""")
 _ATTRIBUTE: Final = re.compile(r"""[^\s/=]++(?:\s*=\s*(?:"[^"]*"?|'[^']*'?|[^\s"']\S*)?)?""")
@@ -151,7 +156,7 @@ def _metas(root: etree._Element) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Contents of ``meta`` elements: all of each name, and the first of each ``http-equiv``."""
     named: dict[str, list[str]] = {}
     pragmas: dict[str, str] = {}
-    for meta in root.iter("meta"):
+    for meta in islice(root.iter("meta"), _MAX_METAS):
         content = meta.get("content", "")[:MAX_META_LENGTH]
         name = meta.get("name", "").lower()
         if name in ("description", "robots"):

@@ -3,7 +3,7 @@
 import codecs
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.parsing.charset import clean, decode, encoding_of
@@ -140,6 +140,7 @@ def test_encodings_are_the_standards(encoding: str, body: bytes, text: str) -> N
     assert decode(body, f"text/html; charset={encoding}") == (text, encoding)
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200),
     st.none()

@@ -54,6 +54,7 @@ def test_a_link_is_joined_as_the_parser_joins_it(case: tuple[str, str]) -> None:
     assert join_links(base, [href]) == one_by_one(base, [href])
 
 
+@settings(deadline=None)
 @given(st.sampled_from(BASES), st.text())
 def test_any_text_is_joined_as_the_parser_joins_it(base: str, href: str) -> None:
     assert join_links(base, [href]) == one_by_one(base, [href])

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.parsing.robots import ALLOW_ALL, DISALLOW_ALL, MAX_BYTES, Robots
@@ -244,6 +244,7 @@ PIECES = "User-agent: Disallow: Allow: Crawl-delay: Sitemap: * $ / a % %2 %41 é
 FILES = st.lists(st.sampled_from(PIECES.split(" "))).map(lambda pieces: "".join(pieces).encode())
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | FILES, st.text(max_size=9))
 def test_no_file_raises(body: bytes, agent: str) -> None:
     robots = Robots.parse(b"User-agent: *\n" + body)

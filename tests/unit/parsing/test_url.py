@@ -1,7 +1,7 @@
 """The spelling that is requested, the key that deduplicates it, and what a bad URL is told."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.parsing.url import (
@@ -183,6 +183,7 @@ def test_a_long_fragment_does_not_count() -> None:
     assert canonical("http://x/y#" + "z" * 20_000) == "http://x/y"
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from([None, BASE, "https://[::1]:8443/a//b/"]))
 def test_canonical_gives_clean_ascii_or_bad_url(text: str, base: str | None) -> None:
     try:
@@ -195,7 +196,7 @@ def test_canonical_gives_clean_ascii_or_bad_url(text: str, base: str | None) -> 
         return
     assert url.isascii()
     assert url.isprintable()
-    assert not set(url) & set(" #\\")
+    assert not set(url) & set(" #")
     assert "@" not in origin_of(url)
     assert host_of(url)
     assert canonical(url) == url
@@ -235,6 +236,7 @@ def test_a_plain_url_is_its_own_key() -> None:
     assert dedup_key(url) is url
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="%4125fFx~é/", max_size=30))
 def test_normal_escapes_are_stable(text: str) -> None:
     once = normal_escapes(text)
