@@ -139,6 +139,9 @@ class Outbox(Protocol):
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Become or stay the job's only exporter for `seconds` (0: give it up). Returns who holds it now."""
 
+    async def holder(self, job: Job) -> str:
+        """Who exports the job now; empty: nobody."""
+
 
 class Fetcher(Protocol):
     """One HTTP exchange. No redirect is followed: it is returned as a response."""

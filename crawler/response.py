@@ -124,6 +124,7 @@ class Response:
 
     def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
         """A request for a link on this page: a URL, or a selector of an element or attribute with one."""
+        fields.setdefault("spider", self.request.spider)
         return Request(self.urljoin(_href(url)), callback=callback_name(callback), **fields)
 
     def follow_all(
@@ -135,6 +136,7 @@ class Response:
         name = callback_name(callback)
         base = self.page.base if self.is_html else self.url
         found = self.links if urls is None else join_links(base, [_href(url) for url in urls])
+        fields.setdefault("spider", self.request.spider)
         for url in found:
             yield Request(url, callback=name, **fields)
 

@@ -51,3 +51,8 @@ class RedisOutbox:
             if holder == exporter:
                 await (client.pexpire(key, milliseconds) if milliseconds > 0 else client.delete(key))
             return holder
+
+    async def holder(self, job: Job) -> str:
+        """Read that key."""
+        with errors(self._server.shown):
+            return (await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter") or b"").decode()

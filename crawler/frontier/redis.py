@@ -274,7 +274,9 @@ class RedisFrontier:
         for name, numbers in by_job.items():
             job = self._jobs[name]
             try:
-                await self._add(job, [link for number in numbers for link in _links(*visits[number])])
+                links = [link for number in numbers for link in _links(*visits[number])]
+                await self._add(job, [link for link in links if link[0].depth > 0])
+                await self._add(job, [link for link in links if link[0].depth == 0], seed=True)  # a seed's redirect
                 await self._commit_job(worker, job, visits, numbers, pace, accepted)
             except JobGone:
                 reason = await self._forgotten(job)
@@ -357,7 +359,8 @@ class RedisFrontier:
                 reply = await self.server.run("reap", f"{shard}workers", shard, *arguments)
                 if not reply:
                     break
-                name, requeued, dead, more = reply[0].decode(), *reply[1:]
+                name = reply[0].decode()
+                requeued, dead, more = reply[1:]
                 before = found.get(name, Reaped(name))
                 found[name] = Reaped(name, before.requeued + requeued, before.dead + dead)
                 if worker is not None and not more:

@@ -45,8 +45,9 @@ class Server:
         self._name = name
         self._sources = {script: _source(script) for script in SCRIPTS}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
-        self.client = self._connect()
-        self._beating: redis.Redis | None = None
+        # The library's annotations allow for replies we never ask for; `Any` is the honest type of what it returns.
+        self.client: Any = self._connect()
+        self._beating: Any = None
 
     async def open(self) -> None:
         """Check that the server can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""

@@ -1,0 +1,128 @@
+"""Side task: outbox → sink. What is durable in the sink leaves the outbox, nothing sooner."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from crawler.errors import FrontierFull, FrontierUnavailable, OutputError
+from crawler.incident import Incident
+from crawler.interfaces import Frontier, Outbox, Sink
+from crawler.model import Job
+
+HOLD_SECONDS = 15.0  # an exporter silent for so long may be replaced by another
+
+
+class Held(OutputError):
+    """Another exporter is at work on this job."""
+
+
+class Stop(Protocol):
+    """An event that somebody sets when the exporter should drain what is there and end."""
+
+    def is_set(self) -> bool: ...
+    async def wait(self) -> object: ...
+
+
+class Exporter:
+    """Moves one job's items into one sink, batch by batch. `name` tells it from other exporters."""
+
+    def __init__(
+        self, frontier: Frontier, outbox: Outbox, sink: Sink, job: Job, *, name: str, batch: int, patient: bool
+    ) -> None:
+        """`patient`: wait out a full disk or another exporter instead of raising `OutputError`."""
+        self._frontier = frontier
+        self._outbox = outbox
+        self._sink = sink
+        self._job = job
+        self._name = name
+        self._batch = batch
+        self._patient = patient
+        self._held_at = -HOLD_SECONDS
+        self._positions: dict[int, str] = {}
+        self._waiting = Incident("export_waits")
+        self.items = 0  # written by this exporter
+
+    async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
+        """Drain the outbox; then end, or with `follow` wait for more until `stop`, or `until()` says it was all."""
+        try:
+            if not await self._begin(stop):
+                return
+            while True:
+                last = not follow or stop.is_set() or (until is not None and until())
+                if await self._move():
+                    continue
+                if last:
+                    return
+                await _pause(stop, 0.1)
+        finally:
+            self._sink.close()
+            if self._held_at > 0:
+                await self._let_go()
+
+    async def _begin(self, stop: Stop) -> bool:
+        """Become the job's exporter, open the sink, tell the outbox what it holds. False: stopped before that."""
+        while True:
+            try:
+                await self._hold()
+                self._positions = dict(await asyncio.to_thread(self._sink.open))
+                if self._positions:
+                    await self._outbox.acknowledge(self._job, self._positions)
+                self._waiting.over()
+                return True
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._waiting.met(error)
+            except Held as error:
+                if not self._patient:
+                    raise
+                self._waiting.met(error)
+            if stop.is_set():
+                return False
+            await _pause(stop, 1.0)
+
+    async def _move(self) -> bool:
+        """One batch. True: go on at once; False: nothing there at the moment."""
+        try:
+            await self._hold()
+            entries = await self._outbox.read(self._job, self._positions, self._batch)
+            if not entries:
+                return False
+            self.items += await asyncio.to_thread(self._sink.write, entries)
+            for entry in entries:
+                self._positions[entry.shard] = entry.position
+            await self._outbox.acknowledge(self._job, self._positions)
+            self._waiting.over()
+        except (FrontierUnavailable, FrontierFull) as error:
+            self._waiting.met(error)
+            await asyncio.sleep(1.0)
+        except OutputError as error:
+            if not self._patient:
+                raise
+            self._waiting.met(error)
+            await asyncio.sleep(2.0)
+        return True
+
+    async def _hold(self) -> None:
+        """Stay the only exporter of the job. Raises `Held` when it is another one by now."""
+        now = time.monotonic()
+        if now - self._held_at < HOLD_SECONDS / 3:
+            return
+        holder = await self._outbox.hold(self._job, self._name, HOLD_SECONDS)
+        if holder != self._name:
+            raise Held(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
+        self._held_at = now
+
+    async def _let_go(self) -> None:
+        try:
+            await self._outbox.hold(self._job, self._name, 0)
+        except FrontierUnavailable:
+            pass  # it expires by itself
+
+
+async def _pause(stop: Stop, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        pass

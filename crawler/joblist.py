@@ -1,0 +1,39 @@
+"""Which jobs a worker works for at the moment, read from the frontier once a second."""
+
+from __future__ import annotations
+
+import time
+
+from crawler.errors import UsageError
+from crawler.interfaces import Frontier
+from crawler.model import Job
+
+FRESH_FOR = 1.0  # seconds
+
+
+class JobList:
+    """All jobs, or those named. Callable, as the worker wants it."""
+
+    def __init__(self, frontier: Frontier, names: tuple[str, ...] = ()) -> None:
+        self._frontier = frontier
+        self._names = names
+        self._jobs: list[Job] = []
+        self._by_name: dict[str, Job] = {}
+        self._read_at = -FRESH_FOR
+
+    async def __call__(self) -> list[Job]:
+        """The jobs, rotated by one each time, so that none is always served first."""
+        now = time.monotonic()
+        if now - self._read_at >= FRESH_FOR:
+            jobs = await self._frontier.jobs()
+            self._jobs = [job for job in jobs if not self._names or job.name in self._names]
+            self._by_name.update((job.name, job) for job in jobs)
+            self._read_at = now
+        self._jobs = self._jobs[1:] + self._jobs[:1]
+        return list(self._jobs)
+
+    def job(self, name: str) -> Job:
+        """The job of a lease. Raises `UsageError` when it was never seen."""
+        if name not in self._by_name:
+            raise UsageError(f"no job {name!r}")
+        return self._by_name[name]

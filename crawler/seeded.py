@@ -1,0 +1,45 @@
+"""Which hosts were seeded in a job: asked of the frontier once, then remembered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from crawler.interfaces import Frontier
+from crawler.model import Job
+
+MAX_HOSTS = 50_000  # remembered a job
+NO_HOLDS_FOR = 5.0  # seconds: a host that was not seeded may be, any moment
+
+
+class SeededHosts:
+    """Answers for many jobs; `job_of(name)` gives the job of a lease."""
+
+    def __init__(self, frontier: Frontier, job_of: Callable[[str], Job]) -> None:
+        self._frontier = frontier
+        self._job_of = job_of
+        self._yes: dict[str, set[str]] = {}  # by the job's epoch
+        self._no: dict[tuple[str, str], float] = {}  # (epoch, host) → until when, monotonic seconds
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]:
+        """Those of the hosts that were seeded."""
+        record = self._job_of(job)
+        yes = self._yes.setdefault(record.epoch, set())
+        now = time.monotonic()
+        wanted = set(hosts)
+        unknown = [host for host in wanted - yes if self._no.get((record.epoch, host), 0.0) < now]
+        if unknown:
+            answers = await self._frontier.in_scope(record, unknown)
+            for host, seeded in zip(unknown, answers, strict=True):
+                if seeded:
+                    yes.add(host)
+                else:
+                    self._no[record.epoch, host] = now + NO_HOLDS_FOR
+            self._forget_some(yes)
+        return wanted & yes
+
+    def _forget_some(self, yes: set[str]) -> None:
+        if len(self._no) > MAX_HOSTS:
+            self._no.clear()
+        if len(yes) > MAX_HOSTS:
+            yes.clear()

@@ -1,0 +1,144 @@
+"""Side task: a stream of URLs → frontier, in batches, however slow or long the stream. May be repeated safely."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from crawler.errors import FrontierFull, FrontierUnavailable, Refused
+from crawler.incident import Incident
+from crawler.interfaces import Frontier
+from crawler.model import Added, Job, Request
+from crawler.parsing.url import BadUrl, canonical, host_of
+
+BATCH = 4000  # seeds sent at once
+AHEAD = 4 * BATCH  # lines read before the frontier has taken them
+PRESENCE = 30.0  # seconds that a silent seeder is believed to be at work
+
+
+class HostCheck(Protocol):
+    """Raises `Refused` for an address literal that may not be asked."""
+
+    def check_host(self, host: str) -> None: ...
+
+
+class Feed:
+    """Reads a blocking stream in a thread, so that a slow one delays nobody and a fast one fills no memory."""
+
+    def __init__(self, lines: Iterable[str | Request]) -> None:
+        self._lines = lines
+        self._read: deque[str | Request] = deque()
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="seeds", daemon=True)
+        self._thread.start()
+
+    def take(self) -> list[str | Request] | None:
+        """What has been read by now, at most a batch; None at the end of the stream. Raises the stream's error."""
+        ended = not self._thread.is_alive()
+        batch = [self._read.popleft() for _ in range(min(BATCH, len(self._read)))]
+        if batch or not ended:
+            return batch
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopped = True
+
+    def _run(self) -> None:
+        try:
+            for line in self._lines:
+                self._read.append(line)
+                while len(self._read) >= AHEAD and not self._stopped:
+                    time.sleep(0.005)
+                if self._stopped:
+                    return
+        except BaseException as error:  # handed to the reader
+            self._error = error
+
+
+class Seeder:
+    """Streams seeds into one job. `new`, `known` and `refused` (by reason) grow as it goes."""
+
+    def __init__(
+        self, frontier: Frontier, job: Job, guard: HostCheck, *, name: str, refused: Callable[[str, str], None]
+    ) -> None:
+        """`refused(url, why)` is called for each URL that is not taken."""
+        self._frontier = frontier
+        self._job = job
+        self._guard = guard
+        self._name = name
+        self._tell_refused = refused
+        self._away = Incident("seeding_waits")
+        self.new = 0
+        self.known = 0
+        self.refused: Counter[str] = Counter()
+
+    async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
+        """Until the stream ends. The job counts as unfinished for as long."""
+        feed = Feed(lines)
+        present_at = -PRESENCE
+        try:
+            while (batch := feed.take()) is not None:
+                if time.monotonic() - present_at > PRESENCE / 3:
+                    await self._patiently(lambda: self._frontier.seeding(self._job, self._name, PRESENCE))
+                    present_at = time.monotonic()
+                if not batch:
+                    await asyncio.sleep(0.01)
+                    continue
+                await self._add(batch)
+                if progress is not None:
+                    progress(self.new, self.known)
+        finally:
+            feed.stop()
+            await self._frontier.seeding(self._job, self._name, 0)
+
+    async def _add(self, batch: list[str | Request]) -> None:
+        requests = [request for line in batch if (request := self._request(line)) is not None]
+        if not requests:
+            return
+        added: list[Added] = []
+
+        async def add() -> None:
+            added.append(await self._frontier.add(self._job, requests, seed=True))
+
+        await self._patiently(add)
+        self.new += added[0].new
+        self.known += added[0].known
+
+    def _request(self, line: str | Request) -> Request | None:
+        text = line if isinstance(line, str) else line.url
+        try:
+            url = canonical(text)
+            self._guard.check_host(host_of(url))
+        except BadUrl as error:
+            self.refused["bad url"] += 1
+            self._tell_refused(text, str(error))
+            return None
+        except Refused as error:
+            self.refused["address not permitted"] += 1
+            self._tell_refused(text, str(error))
+            return None
+        if isinstance(line, str):
+            return Request(url, spider=self._job.spider)
+        return replace(line, url=url, depth=0, spider=line.spider or self._job.spider)
+
+    async def _patiently(self, call: Callable[[], object]) -> None:
+        """Repeat it until the queue server takes it."""
+        while True:
+            try:
+                await call()  # type: ignore[misc]
+                self._away.over()
+                return
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                await asyncio.sleep(0.5)

@@ -1,0 +1,199 @@
+"""One worker process a core: starts them, watches them, names the page that killed one, starts another.
+
+A child that ends by itself with a documented exit code (bad configuration, server replaced …) ends all: its
+siblings would fail the same way. One that dies any other way is replaced, its page blamed, the rest handed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.interfaces import Frontier
+from crawler.model import Failure
+from crawler.slot import Parsing, Slot
+
+log = structlog.get_logger()
+
+LOOK = 0.25  # seconds between looks at the slots
+FINAL_CODES = (2, 70, 78)  # exit codes of a child that another one would end with as well
+
+
+class Child:
+    """One worker process and the slot it shares with us."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, slot: Slot) -> None:
+        self.name = name
+        self.process = process
+        self.slot = slot
+        self.killed_for: Parsing | None = None
+        self.started = time.monotonic()
+
+
+class Supervisor:
+    """`orders(name, slot descriptor)` gives the bytes a new child reads from its standard input."""
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        orders: Callable[[str, int], bytes],
+        *,
+        callback_seconds: float,
+        grace_seconds: float,
+    ) -> None:
+        """A callback that holds its process longer than `callback_seconds` is killed with it."""
+        self._frontier = frontier
+        self._orders = orders
+        self._callback_seconds = callback_seconds
+        self._grace = grace_seconds
+        self._children: list[Child] = []
+        self.stopping = False
+        self.code_of_signal = 0  # what a shell would call the signal that stopped us
+        self._stopped = asyncio.Event()
+        self._code = 0
+
+    async def run(self, processes: int) -> int:
+        """Until `stop()`. Returns the exit code: 0, or that of a child that could not go on."""
+        keepers = [asyncio.create_task(self._keep_one()) for _ in range(processes)]
+        watching = asyncio.create_task(self._watch())
+        try:
+            await asyncio.gather(*keepers)
+        finally:
+            watching.cancel()
+            for child in self._children:
+                _signal(child, signal.SIGKILL)
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(watching, *keepers, return_exceptions=True)
+        return self._code
+
+    def stop(self, code: int = 0) -> None:
+        """Tell the children to drain; called again: to hand back at once."""
+        self.stopping = True
+        self._code = self._code or code
+        self._stopped.set()
+        for child in self._children:
+            _signal(child, signal.SIGTERM)
+
+    async def _keep_one(self) -> None:
+        """Keep one child alive until we stop."""
+        slot = Slot()
+        delay = 0.0
+        while not self.stopping:
+            child = await self._start(slot)
+            code = await self._wait_for(child)
+            self._children.remove(child)
+            if self.stopping and code == 0:
+                return
+            if code in FINAL_CODES:
+                self.stop(code)
+                return
+            await self._clean_up(child, code)
+            # A child that dies at once is not started again at once.
+            delay = 0.0 if time.monotonic() - child.started > 5 else min(5.0, delay * 2 + 0.2)
+            await _first(self._stopped.wait(), delay)
+
+    async def _start(self, slot: Slot) -> Child:
+        slot.clear()
+        name = worker_name()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "crawler.child",
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=(slot.descriptor,),
+        )
+        child = Child(name, process, slot)
+        self._children.append(child)
+        assert process.stdin is not None
+        try:
+            process.stdin.write(self._orders(name, slot.descriptor))
+            process.stdin.close()
+            await process.stdin.wait_closed()
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it died on the way; its exit code says why
+        if self.stopping:
+            _signal(child, signal.SIGTERM)
+        return child
+
+    async def _wait_for(self, child: Child) -> int:
+        """Its exit code. One that does not end after being told to, grace and all, is killed."""
+        waiting = asyncio.ensure_future(child.process.wait())
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not waiting.done() and not await _first(asyncio.shield(waiting), self._grace + 10.0):
+            log.error("worker_does_not_end", worker=child.name)
+            _signal(child, signal.SIGKILL)
+        return await waiting
+
+    async def _watch(self) -> None:
+        """Kill a child whose callback never returns."""
+        while True:
+            await asyncio.sleep(LOOK)
+            for child in list(self._children):
+                parsing = child.slot.read()
+                if parsing is None or parsing.seconds < self._callback_seconds or child.killed_for:
+                    continue
+                child.killed_for = parsing
+                log.error(
+                    "callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1)
+                )
+                _signal(child, signal.SIGKILL)
+
+    async def _clean_up(self, child: Child, code: int) -> None:
+        """Hand back what the dead child held: the page it died of with an attempt more, the others unharmed."""
+        parsing = child.killed_for or child.slot.read()
+        how = _how(code) if child.killed_for is None else f"its callback ran for {self._callback_seconds:g} s"
+        url = parsing.lease.request.url if parsing else None
+        log.error("worker_died", worker=child.name, how=how, while_parsing=url)
+        failure = Failure("crash", f"killed its worker process {child.name}: {how}")
+        await self._until_done(
+            lambda: self._frontier.reap(child.name, blame=parsing.lease if parsing else None, failure=failure)
+        )
+
+    async def _until_done(self, reap: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await reap()
+                return
+            except (FrontierUnavailable, FrontierFull):
+                if self.stopping:
+                    return  # the lease expires by itself
+                await asyncio.sleep(0.5)
+
+
+def worker_name() -> str:
+    """Unique in the fleet, and new for each start."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
+def _signal(child: Child, number: signal.Signals) -> None:
+    try:
+        child.process.send_signal(number)
+    except ProcessLookupError:
+        pass
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+async def _first(waiting: Awaitable[object], seconds: float) -> bool:
+    """Whether it came to an end within that time."""
+    try:
+        await asyncio.wait_for(waiting, seconds)
+    except TimeoutError:
+        return False
+    return True

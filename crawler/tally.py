@@ -1,0 +1,63 @@
+"""What one worker process counts about itself, for its heartbeat and the live display. Plain numbers, no I/O."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+from crawler.model import Done, Lease, Visit
+
+MAX_HOSTS = 2_000
+SHOWN_HOSTS = 5
+
+
+class Tally:
+    """One per process. `info()` may be called from another thread."""
+
+    def __init__(self, version: str) -> None:
+        self.in_flight = 0
+        self.fenced = 0
+        self.idle = ""
+        self._version = version
+        self._pages = 0
+        self._status: Counter[str] = Counter()
+        self._hosts: dict[str, tuple[int, float]] = {}  # requests, mean seconds (moving)
+
+    def visited(self, lease: Lease, visit: Visit) -> None:
+        """Count one visit."""
+        self._pages += isinstance(visit.outcome, Done)
+        if visit.asked_at is None:
+            return
+        self._status[f"{visit.status // 100}xx" if visit.status else "error"] += 1
+        requests, mean = self._hosts.get(lease.host, (0, visit.seconds))
+        self._hosts[lease.host] = (requests + 1, mean + (visit.seconds - mean) * 0.1)
+        if len(self._hosts) > MAX_HOSTS:  # the busiest survive
+            keep = sorted(self._hosts, key=lambda host: -self._hosts[host][0])[: MAX_HOSTS // 2]
+            self._hosts = {host: self._hosts[host] for host in keep}
+
+    def info(self) -> dict[str, Any]:
+        """What the heartbeat carries: small, whatever the crawl's size."""
+        hosts = list(self._hosts.items())
+        busiest = sorted(hosts, key=lambda pair: -pair[1][0])[:SHOWN_HOSTS]
+        slowest = sorted(hosts, key=lambda pair: -pair[1][1])[:SHOWN_HOSTS]
+        return {
+            "pid": os.getpid(),
+            "version": self._version,
+            "pages": self._pages,
+            "in_flight": self.in_flight,
+            "fenced": self.fenced,
+            "idle": self.idle,
+            "rss": resident_bytes(),
+            "status": dict(self._status),
+            "hosts": {host: [requests, round(mean * 1000, 1)] for host, (requests, mean) in busiest + slowest},
+        }
+
+
+def resident_bytes() -> int:
+    """This process's resident memory; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as file:  # noqa: PTH123 - read every few seconds; a plain open is enough
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0

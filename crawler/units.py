@@ -1,0 +1,65 @@
+"""Makes spiders ready to work: an instance per job, with the rules that its settings give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from crawler.gate import RobotsGate
+from crawler.model import Job
+from crawler.policy import Rules
+from crawler.registry import Registry
+from crawler.scope import Scope
+from crawler.settings import Settings, override
+from crawler.visit import Unit
+
+
+class Units:
+    """Keeps one `Unit` for each pair of job and spider met."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        explicit: Collection[str],
+        gate: RobotsGate,
+        job_of: Callable[[str], Job],
+    ) -> None:
+        """`explicit` names the settings that stand closer to the user than a spider's own."""
+        self._registry = registry
+        self._settings = settings
+        self._explicit = explicit
+        self._gate = gate
+        self._job_of = job_of
+        self._units: dict[tuple[str, str], Unit] = {}
+
+    def __call__(self, job: str, spider: str) -> Unit:
+        """Raises `UsageError` or `ConfigError` when there is no such spider, or it cannot be made."""
+        record = self._job_of(job)
+        key = (record.epoch, spider)
+        if key not in self._units:
+            self._units[key] = self._make(record, spider)
+        return self._units[key]
+
+    def close(self, reason: str) -> None:
+        """Tell the spiders that it is over."""
+        for unit in self._units.values():
+            unit.spider.closed(reason)
+
+    def _make(self, job: Job, name: str) -> Unit:
+        spider = self._registry.make(name, job.arguments)
+        own = spider.custom_settings
+        settings = override(self._settings, own, f"spider {name}", keep=self._explicit)
+        paced = "DOWNLOAD_DELAY" in own and "DOWNLOAD_DELAY" not in self._explicit
+        return Unit(
+            spider=spider,
+            scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT),
+            rules=Rules(
+                retry_times=settings.RETRY_TIMES,
+                retry_http_codes=frozenset(settings.RETRY_HTTP_CODES),
+                retry_delay=settings.RETRY_DELAY,
+                retry_max_delay=settings.RETRY_MAX_DELAY,
+                redirect_max_times=settings.REDIRECT_MAX_TIMES,
+            ),
+            gate=self._gate if settings.ROBOTSTXT_OBEY else None,
+            delay=settings.DOWNLOAD_DELAY if paced else None,
+        )

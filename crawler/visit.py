@@ -1,0 +1,186 @@
+"""The story of one URL: find out, then decide. Nothing shared changes here; the worker commits the result.
+
+1. robots.txt: may we ask?            no → Skip; not known yet → Release, the turn went to robots.txt
+2. fetch                              error → Retry or Dead by policy
+3. status: judge it by policy         redirect → a new request; error → Retry or Dead
+4. the spider's callback              exception → Retry or Dead, with its traceback
+5. links that belong to the crawl     offsite, too deep, malformed → left out, counted
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from crawler import policy
+from crawler.callbacks import Found, run_callback
+from crawler.errors import CrawlerError, FetchError
+from crawler.gate import RobotsGate, Verdict
+from crawler.interfaces import Fetcher
+from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
+from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.response import Response
+from crawler.scope import Scope
+from crawler.spider import Spider
+
+log = structlog.get_logger()
+
+
+class Unit(Struct, frozen=True):
+    """A spider ready to work in one job, with the rules its settings give."""
+
+    spider: Spider
+    scope: Scope
+    rules: policy.Rules
+    gate: RobotsGate | None  # None: robots.txt is not asked
+    delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
+
+
+class SeededHosts(Protocol):
+    """Answers which hosts were seeded in a job."""
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]: ...
+
+
+class ParseSlot(Protocol):
+    """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
+
+    def enter(self, lease: Lease) -> None: ...
+    def leave(self, lease: Lease) -> None: ...
+
+
+class Visitor:
+    """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider."""
+
+    def __init__(
+        self, fetcher: Fetcher, unit_of: Callable[[str, str], Unit], seeded: SeededHosts, slot: ParseSlot
+    ) -> None:
+        self._fetcher = fetcher
+        self._unit_of = unit_of
+        self._seeded = seeded
+        self._slot = slot
+
+    async def visit(self, lease: Lease) -> Visit:
+        """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
+        try:
+            unit = self._unit_of(lease.job, lease.request.spider)
+        except CrawlerError as error:
+            # Another worker, or this one after a restart, may have it.
+            return Visit(_again(Failure("spider", str(error)), lease, policy.Rules(), at_least=30.0))
+        visit = await self._find_out(lease, unit)
+        if isinstance(visit.outcome, Dead) and lease.request.errback:
+            visit = await self._call_errback(lease, unit, visit, visit.outcome.failure)
+        return visit
+
+    async def _find_out(self, lease: Lease, unit: Unit) -> Visit:
+        crawl_delay = unit.delay
+        if unit.gate is not None:
+            verdict = await unit.gate.check(lease.request)
+            if verdict.word == "disallow":
+                return Visit(Skip("robots"))
+            if verdict.word == "again":
+                return Visit(Release("robots", verdict.delay), asked_at=verdict.asked_at)
+            if verdict.word == "unreachable":
+                return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at)
+            if verdict.crawl_delay is not None:
+                crawl_delay = max(verdict.crawl_delay, unit.delay or 0.0)
+        return replace(await self._fetch(lease, unit), host_delay=crawl_delay)
+
+    async def _fetch(self, lease: Lease, unit: Unit) -> Visit:
+        asked_at = time.monotonic()
+        try:
+            response = await self._fetcher.fetch(lease.request)
+        except FetchError as error:
+            outcome = policy.judge_error(error, lease.attempt, unit.rules, chance=random.random())
+            return Visit(outcome, asked_at=asked_at, seconds=time.monotonic() - asked_at)
+        outcome, found = await self._read(lease, unit, response)
+        return Visit(
+            outcome,
+            items=tuple(found.items),
+            links=tuple(await self._admit(lease, unit, found.requests)),
+            status=response.status,
+            size=len(response.body),
+            asked_at=asked_at,
+            seconds=response.seconds,
+            pause=policy.pause(response, time.time()),
+        )
+
+    async def _read(self, lease: Lease, unit: Unit, response: Response) -> tuple[Outcome, Found]:
+        """Judge the status, then let the spider read the page."""
+        nothing = Found([], [], Counter())
+        if response.status in policy.REDIRECTS:
+            target = policy.redirect(response, unit.rules)
+            if isinstance(target, Request):
+                return Skip("redirect"), Found([], [target], Counter())
+            return target, nothing
+        judged = policy.judge(response, lease.attempt, unit.rules, chance=random.random(), now=time.time())
+        if judged is not None:
+            return judged, nothing
+        return await self._parse(lease, unit, lease.request.callback, response)
+
+    async def _parse(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
+        self._slot.enter(lease)
+        try:
+            return Done(), await run_callback(unit.spider, callback, *arguments)
+        except Exception as error:
+            # A spider may raise anything; it costs this page and no other.
+            failure = Failure("callback", f"{type(error).__name__}: {error}"[:2000], traceback=_traceback(error))
+            log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
+            return _again(failure, lease, unit.rules), Found([], [], Counter())
+        finally:
+            self._slot.leave(lease)
+
+    async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
+        _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
+        links = await self._admit(lease, unit, found.requests)
+        return replace(visit, items=tuple(found.items), links=tuple(links))
+
+    async def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
+        """The requests that belong to the crawl, complete: canonical URL, depth, spider."""
+        parent = lease.request
+        admitted = []
+        for request in requests:
+            is_redirect = request.redirects > parent.redirects
+            # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
+            depth = parent.depth if is_redirect else parent.depth + 1
+            try:
+                # What `response.follow` made is canonical already, and names the spider.
+                url = request.url if request.spider else canonical(request.url)
+            except BadUrl as error:
+                log.debug("link_refused", page=parent.url, why=str(error))
+                continue
+            if unit.scope.reason_out(url, depth) is None:
+                admitted.append(replace(request, url=url, depth=depth, spider=request.spider or parent.spider))
+        if unit.spider.stay_on_seeded_hosts and admitted:
+            admitted = await self._on_seeded_hosts(lease, admitted)
+        return admitted
+
+    async def _on_seeded_hosts(self, lease: Lease, requests: list[Request]) -> list[Request]:
+        moved = {host_of(request.url) for request in requests if request.depth == 0}  # where a seed redirects to
+        hosts = {host_of(request.url) for request in requests} - {lease.host} - moved
+        seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
+        return [request for request in requests if host_of(request.url) in seeded]
+
+
+def _again(failure: Failure, lease: Lease, rules: policy.Rules, at_least: float = 0.0) -> Outcome:
+    return policy.after(failure, lease.attempt, rules, chance=random.random(), at_least=at_least)
+
+
+def _unreachable(verdict: Verdict, lease: Lease, unit: Unit) -> Outcome:
+    """robots.txt could not be had, so the page must not be asked for. What hit robots.txt would hit the page."""
+    if verdict.error is not None:
+        return policy.judge_error(verdict.error, lease.attempt, unit.rules, chance=random.random())
+    return _again(Failure("robots", verdict.why), lease, unit.rules, at_least=verdict.delay)
+
+
+def _traceback(error: BaseException) -> str:
+    """The last lines of it, for the dead letter."""
+    return "".join(traceback.format_exception(error))[-8000:]

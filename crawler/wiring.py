@@ -1,0 +1,305 @@
+"""The composition root: settings → concrete parts, opened and closed in order. Only this file names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from crawler import embedded
+from crawler.child import Orders
+from crawler.errors import ConfigError, UsageError
+from crawler.exporter import Exporter
+from crawler.fetch.guard import AddressGuard
+from crawler.frontier.memory import MemoryFrontier
+from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.server import mask
+from crawler.gate import RobotsGate
+from crawler.heartbeat import Heartbeat
+from crawler.interfaces import Frontier, Outbox, Pace, Sink
+from crawler.joblist import JobList
+from crawler.model import Job
+from crawler.reaper import Reaper
+from crawler.registry import find_spiders
+from crawler.seeded import SeededHosts
+from crawler.seeder import Seeder
+from crawler.settings import VERSION, Settings
+from crawler.sinks.jsonl import JsonlSink, StdoutSink
+from crawler.slot import NoSlot, Slot
+from crawler.supervisor import Supervisor, worker_name
+from crawler.tally import Tally
+from crawler.units import Units
+from crawler.visit import Visitor
+from crawler.worker import Worker, WorkerOptions
+
+log = structlog.get_logger()
+
+
+class Config(Struct, frozen=True):
+    """What a command runs with: the settings in force, where each came from, and the folder it runs in."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    folder: Path
+
+    @property
+    def explicit(self) -> tuple[str, ...]:
+        """Settings given by environment or command line: a spider's own do not override them."""
+        return tuple(name for name, origin in self.origins.items() if origin in ("environment", "-s"))
+
+
+class Connected(Struct, frozen=True):
+    """An open frontier and its outbox."""
+
+    frontier: Frontier
+    outbox: Outbox
+    url: str  # shown to people: without password
+    address: str  # for workers: with it
+    uptime: Callable[[], Awaitable[float]]  # seconds the server has been running
+
+
+# --- the queue
+
+
+@asynccontextmanager
+async def connect(config: Config) -> AsyncIterator[Connected]:
+    """The frontier and outbox of `REDIS_URL`; the embedded server when none is set."""
+    settings = config.settings
+    async with AsyncExitStack() as stack:
+        url = settings.REDIS_URL
+        if not url:
+            url = await asyncio.to_thread(_attach_embedded, config, stack)
+        connected = _memory(url, settings) if url.startswith("memory:") else _redis(url, settings)
+        stack.push_async_callback(connected.frontier.close)
+        await connected.frontier.open()
+        await _warn(connected, config)
+        yield connected
+
+
+def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
+    settings = config.settings
+    binary = embedded.find_binary(settings.EMBEDDED_BINARY)
+    server = embedded.attach(data_dir(config), binary=binary, fsync=settings.EMBEDDED_FSYNC)
+    stack.callback(server.detach)
+    return server.url
+
+
+def data_dir(config: Config) -> Path:
+    """Where the embedded server of this folder keeps its data."""
+    chosen = config.settings.DATA_DIR
+    return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
+
+
+def _redis(url: str, settings: Settings) -> Connected:
+    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(
+            f"REDIS_URL {mask(url)}: expected redis://, rediss://, unix:// or memory://, "
+            "for example redis://127.0.0.1:6379/0"
+        )
+    frontier = RedisFrontier(
+        url,
+        prefix=settings.KEY_PREFIX,
+        shards=settings.SHARDS,
+        lease_seconds=settings.LEASE_SECONDS,
+        attempts=settings.RETRY_TIMES + 1,
+        max_crashes=settings.MAX_CRASHES,
+        outbox_limit=settings.OUTBOX_LIMIT,
+        timeout=settings.REDIS_TIMEOUT,
+    )
+    return Connected(frontier, frontier.outbox, mask(url), url, frontier.server.uptime)
+
+
+def _memory(url: str, settings: Settings) -> Connected:
+    maxsize = parse_qs(urlsplit(url).query).get("maxsize", ["0"])[0]
+    if not maxsize.isdigit():
+        raise ConfigError(f"REDIS_URL {url}: maxsize must be a number, for example memory://?maxsize=10000")
+    frontier = MemoryFrontier(
+        lease_seconds=settings.LEASE_SECONDS,
+        attempts=settings.RETRY_TIMES + 1,
+        max_crashes=settings.MAX_CRASHES,
+        outbox_limit=settings.OUTBOX_LIMIT,
+        maxsize=int(maxsize),
+    )
+
+    async def uptime() -> float:
+        return math.inf
+
+    return Connected(frontier, frontier, url, url, uptime)
+
+
+async def _warn(connected: Connected, config: Config) -> None:
+    """Once, at start: what a careful person would want to know."""
+    url = config.settings.REDIS_URL
+    frontier = connected.frontier
+    if not url or not isinstance(frontier, RedisFrontier):
+        return
+    if not await frontier.server.keeps_data():
+        log.warning("no_append_only_file", server=connected.url, why="a restart of the server loses the crawl")
+    parts = urlsplit(url)
+    is_near = parts.scheme == "unix" or parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not is_near and (parts.scheme != "rediss" or not parts.password):
+        log.warning("queue_server_open", server=connected.url, why="use rediss:// and a password across a network")
+
+
+# --- parts
+
+
+def supervisor(config: Config, connected: Connected, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
+    """A supervisor whose children work for these jobs (none: all)."""
+    settings = config.settings
+    changes: dict[str, object] = {"REDIS_URL": connected.address}
+    if concurrency:
+        changes["CONCURRENT_REQUESTS"] = concurrency
+    settings = msgspec.structs.replace(settings, **changes)
+
+    def orders(name: str, slot: int) -> bytes:
+        return msgspec.json.encode(
+            Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs)
+        )
+
+    return Supervisor(
+        connected.frontier,
+        orders,
+        callback_seconds=settings.CALLBACK_TIMEOUT,
+        grace_seconds=settings.GRACE_SECONDS,
+    )
+
+
+def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
+    """The sink of a target: a path, or `-`. Raises `UsageError` for a format that does not exist."""
+    if target == "-":
+        return StdoutSink(job.epoch)
+    path = Path(target)
+    if path.suffix in (".csv", ".xml", ".parquet", ".json"):
+        raise UsageError(f"{target}: items are written as JSON lines; name the file {path.with_suffix('.jsonl')}")
+    return JsonlSink(path, job.epoch, overwrite=overwrite)
+
+
+def exporter(
+    config: Config, connected: Connected, job: Job, target: str, *, overwrite: bool, patient: bool
+) -> Exporter:
+    """An exporter of one job to one target."""
+    return Exporter(
+        connected.frontier,
+        connected.outbox,
+        sink(target, job, overwrite=overwrite),
+        job,
+        name=worker_name(),
+        batch=config.settings.EXPORT_BATCH,
+        patient=patient,
+    )
+
+
+def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[str, str], None]) -> Seeder:
+    """A seeder for one job."""
+    guard = AddressGuard(config.settings.ALLOWED_NETWORKS)
+    return Seeder(connected.frontier, job, guard, name=worker_name(), refused=refused)
+
+
+# --- one worker process
+
+
+async def run_child(orders: Orders) -> None:
+    """Work as the supervisor's orders say, until SIGTERM."""
+    config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
+    async with connect(config) as connected:
+        worker = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
+        await worker.until_stopped()
+
+
+class RunningWorker:
+    """A worker with its side tasks: heartbeat and reaper."""
+
+    def __init__(self, worker: Worker, heartbeat: Heartbeat, reaper: Reaper, stack: AsyncExitStack) -> None:
+        self.worker = worker
+        self._heartbeat = heartbeat
+        self._reaper = reaper
+        self._stack = stack
+
+    async def until_stopped(self) -> None:
+        """Order of the end: no more claims, drain, commit; only then may the lease run out."""
+        self._heartbeat.start()
+        reaping = asyncio.create_task(self._reaper.run(), name="reap")
+        working = asyncio.create_task(self.worker.run(), name="work")
+        try:
+            await asyncio.wait({reaping, working}, return_when=asyncio.FIRST_COMPLETED)
+            if reaping.done():
+                reaping.result()  # it never ends by itself: this raises
+            await working
+        finally:
+            reaping.cancel()
+            working.cancel()
+            await asyncio.gather(reaping, working, return_exceptions=True)
+            await asyncio.to_thread(self._heartbeat.stop)
+            await self._stack.aclose()
+
+
+async def start_worker(
+    config: Config,
+    connected: Connected,
+    name: str,
+    jobs: tuple[str, ...],
+    slot: Slot | NoSlot,
+    *,
+    handle_signals: bool = True,
+) -> RunningWorker:
+    """Build a worker and all it needs."""
+    from crawler.fetch.http import HttpFetcher, Limits  # noqa: PLC0415 - aiohttp costs 0.2 s; only workers need it
+
+    settings, frontier = config.settings, connected.frontier
+    stack = AsyncExitStack()
+    fetcher = HttpFetcher(
+        settings.USER_AGENT,
+        AddressGuard(settings.ALLOWED_NETWORKS),
+        headers=settings.DEFAULT_REQUEST_HEADERS,
+        limits=Limits(
+            seconds=settings.DOWNLOAD_TIMEOUT,
+            connect_seconds=settings.CONNECT_TIMEOUT,
+            silent_seconds=settings.READ_TIMEOUT,
+            body_bytes=settings.DOWNLOAD_MAXSIZE,
+        ),
+        tls_ca_file=settings.TLS_CA_FILE,
+    )
+    stack.push_async_callback(fetcher.close)
+    job_list = JobList(frontier, jobs)
+    gate = RobotsGate(
+        frontier,
+        fetcher,
+        user_agent=settings.USER_AGENT,
+        cache_seconds=settings.ROBOTSTXT_CACHE_SECONDS,
+        max_delay=settings.ROBOTSTXT_MAX_DELAY,
+    )
+    registry = find_spiders(config.folder, settings.SPIDER_MODULES)
+    units = Units(registry, settings, config.explicit, gate, job_list.job)
+    stack.callback(units.close, "shutdown")
+    visitor = Visitor(fetcher, units, SeededHosts(frontier, job_list.job), slot)
+    tally = Tally(VERSION)
+    options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
+    worker = Worker(frontier, visitor.visit, job_list, options, tally)
+    if handle_signals:
+        handle_stop(worker.stop)
+    heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
+    return RunningWorker(worker, heartbeat, Reaper(frontier, settings.LEASE_SECONDS, connected.uptime), stack)
+
+
+def pace(settings: Settings) -> Pace:
+    """How hosts are treated that have asked for nothing else."""
+    return Pace(
+        delay=settings.DOWNLOAD_DELAY,
+        jitter=settings.DOWNLOAD_DELAY_JITTER,
+        concurrency=settings.CONCURRENT_REQUESTS_PER_DOMAIN,
+    )
+
+
+def handle_stop(stop: Callable[[], None]) -> None:
+    """SIGTERM means: stop. Again: stop now."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)

@@ -1,0 +1,230 @@
+"""How many stories at once: take a free slot, then claim; commit in batches; hand everything back when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from msgspec import Struct
+
+from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
+from crawler.incident import Incident
+from crawler.interfaces import Frontier, Pace
+from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
+from crawler.tally import Tally
+
+log = structlog.get_logger()
+
+IDLE_POLL = 0.5  # seconds between claims when there is nothing to do
+SET_ASIDE = 60.0  # seconds that a message of an unknown version is left for a worker that knows it
+COMMIT_BATCH = 128  # visits committed in one step
+LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
+
+
+class WorkerOptions(Struct, frozen=True):
+    """`name` is unique in the fleet and new for each start; times in seconds."""
+
+    name: str
+    pace: Pace
+    concurrency: int = 64
+    grace_seconds: float = 20.0
+
+
+class Worker:
+    """One event loop's worth of visits.
+
+    Stopping is a written order: stop claiming; let visits end within the grace time; hand the rest back; commit.
+    """
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        visit: Callable[[Lease], Awaitable[Visit]],
+        jobs: Callable[[], Awaitable[Sequence[Job]]],
+        options: WorkerOptions,
+        tally: Tally,
+    ) -> None:
+        """`jobs()` tells which jobs to work for, at any moment."""
+        self._frontier = frontier
+        self._visit = visit
+        self._jobs = jobs
+        self._options = options
+        self._tally = tally
+        self._visits: dict[asyncio.Task[None], Lease] = {}
+        self._finished: list[tuple[Lease, Visit]] = []
+        self._uncommitted = 0
+        self._stopping = asyncio.Event()
+        self._now = asyncio.Event()  # the second signal: hand back at once
+        self._slot_free = asyncio.Event()
+        self._has_finished = asyncio.Event()
+        self._all_committed = asyncio.Event()
+        self._away = Incident("queue_server_away")
+
+    def stop(self) -> None:
+        """Drain within the grace time; called a second time: hand back now."""
+        if self._stopping.is_set():
+            self._now.set()
+        self._stopping.set()
+        self._slot_free.set()
+
+    async def run(self) -> None:
+        """Until stopped. Raises `FrontierReplaced` when the server has forgotten our jobs."""
+        committing = asyncio.create_task(self._commit_for_ever(), name="commit")
+        claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
+        try:
+            done, _ = await asyncio.wait({committing, claiming}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a side task that dies takes the worker with it
+            await self._drain()
+            await self._hand_back()
+            await self._commit_rest(committing)
+        finally:
+            for task in (committing, claiming, *self._visits):
+                task.cancel()
+            await asyncio.gather(committing, claiming, *self._visits, return_exceptions=True)
+
+    # --- claiming
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._stopping.is_set():
+            free = self._options.concurrency - len(self._visits) - self._uncommitted
+            if free <= 0:
+                await self._wait_for_slot(None)
+                continue
+            claim = await self._claim(free)
+            for lease in claim.leases:
+                self._start(lease)
+            for junk in claim.junk:
+                await self._remove(junk)
+            self._tally.idle = claim.idle
+            if not claim.leases:
+                await self._wait_for_slot(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
+
+    async def _claim(self, limit: int) -> Claim:
+        try:
+            jobs = await self._jobs()
+            if not jobs:
+                return Claim(idle="no job")
+            claim = await self._frontier.claim(self._options.name, limit, jobs, self._options.pace)
+            self._away.over()
+            return claim
+        except (FrontierUnavailable, FrontierFull) as error:
+            self._away.met(error)
+            await asyncio.sleep(0.5)
+            return Claim(idle="queue server away")
+
+    async def _wait_for_slot(self, seconds: float | None) -> None:
+        """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
+        self._slot_free.clear()
+        if self._stopping.is_set():
+            return
+        try:
+            await asyncio.wait_for(self._slot_free.wait(), None if seconds is None else max(0.001, seconds))
+        except TimeoutError:
+            pass
+
+    async def _remove(self, junk: Junk) -> None:
+        """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it."""
+        job = next(job for job in await self._jobs() if job.name == junk.job)
+        log.warning("junk_in_queue", job=junk.job, why=junk.why)
+        try:
+            if junk.version is None:
+                await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
+            else:
+                await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
+        except (FrontierUnavailable, FrontierFull) as error:
+            self._away.met(error)  # it stays in our list until we are reaped, and then it comes again
+
+    # --- visiting
+
+    def _start(self, lease: Lease) -> None:
+        task = asyncio.create_task(self._tell(lease))
+        self._visits[task] = lease
+        self._tally.in_flight = len(self._visits)
+
+    async def _tell(self, lease: Lease) -> None:
+        """One visit, from lease to its place in the next commit."""
+        try:
+            visit = await self._visit(lease)
+        except FrontierError as error:
+            self._away.met(error)
+            visit = Visit(Release("queue server away"))
+        except asyncio.CancelledError:
+            visit = Visit(Release("shutdown"))
+        self._finish(lease, visit)
+
+    def _finish(self, lease: Lease, visit: Visit) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._visits.pop(task, None)
+        self._tally.visited(lease, visit)
+        self._tally.in_flight = len(self._visits)
+        self._finished.append((lease, visit))
+        self._uncommitted += 1
+        self._all_committed.clear()
+        self._has_finished.set()
+
+    # --- committing
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await self._has_finished.wait()
+            batch = self._finished[:COMMIT_BATCH]
+            accepted = await self._commit(batch)
+            del self._finished[: len(batch)]
+            self._uncommitted -= len(batch)
+            if not self._finished:
+                self._has_finished.clear()
+                self._all_committed.set()
+            self._slot_free.set()
+            fenced = accepted.count(False)
+            if fenced:
+                log.warning("late_commit_refused", requests=fenced, why="their leases had gone to others meanwhile")
+                self._tally.fenced += fenced
+
+    async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
+        """For as long as it takes. The same batch may be committed again after an error: it counts once."""
+        while True:
+            try:
+                accepted = await self._frontier.commit(self._options.name, batch, self._options.pace)
+                self._away.over()
+                return accepted
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                await asyncio.sleep(0.25)
+
+    # --- stopping
+
+    async def _drain(self) -> None:
+        """Give visits the grace time, or until the second signal; cancelled ones are handed back uncounted."""
+        if self._visits:
+            log.info("draining", in_flight=len(self._visits), seconds=self._options.grace_seconds)
+        deadline = time.monotonic() + self._options.grace_seconds
+        hurry = asyncio.create_task(self._now.wait())
+        try:
+            while self._visits and not hurry.done() and time.monotonic() < deadline:
+                left = deadline - time.monotonic()
+                await asyncio.wait({*self._visits, hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+
+    async def _hand_back(self) -> None:
+        """Cancel the visits that are left; each becomes a release."""
+        visits = list(self._visits)
+        for task in visits:
+            task.cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
+
+    async def _commit_rest(self, committing: asyncio.Task[None]) -> None:
+        """The last commit. When the server is away now, the leases expire and their requests come again elsewhere."""
+        if not self._finished:
+            return
+        waiting = asyncio.create_task(self._all_committed.wait())
+        await asyncio.wait({waiting, committing}, timeout=LAST_COMMIT, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if committing.done():
+            committing.result()
+        if self._finished:
+            log.warning("left_to_the_reaper", requests=len(self._finished), why="the queue server does not answer")
