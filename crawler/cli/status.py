@@ -1,0 +1,137 @@
+"""`status` and `jobs`: what is there, who works on it, and why nothing happens when nothing does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from crawler.cli.options import Call, Json, config_of, flag
+from crawler.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from crawler.app import Config, Connected
+    from crawler.model import JobStats, WorkerInfo
+
+
+def status(
+    call: Call,
+    watch: Annotated[bool, flag("--watch", help="Look again every second, until Ctrl-C.")] = False,
+    json_: Json = False,
+) -> int:
+    """Show all jobs and workers, and why a job does not move."""
+    config = config_of(call)
+    if note := _nothing_yet(config):
+        print(json.dumps({"server": None, "jobs": [], "workers": []}) if json_ else note)
+        return 0
+    return asyncio.run(_status(config, watch=watch, as_json=json_))
+
+
+def _nothing_yet(config: Config) -> str:
+    """What to say instead of starting an embedded server that has nothing to tell; empty: it has."""
+    from crawler.app import data_dir
+    from crawler.cli.embedded import has_data, is_running
+
+    if config.settings.REDIS_URL or is_running(config) or has_data(config):
+        return ""
+    return (
+        f"no jobs yet: no embedded queue server has run for {config.folder} (data in {data_dir(config)}).\n"
+        "Start a crawl with: crawler crawl URL; or set REDIS_URL to look at another server."
+    )
+
+
+async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
+    from crawler import app
+    from crawler.cli import tables
+
+    async with app.connect(config) as connected:
+        if watch:
+            await _watch(connected, as_json=as_json)
+        stats, workers = await _look(connected)
+        if as_json:
+            print(json.dumps(as_data(stats, workers, connected.url)))
+        else:
+            tables.console().print(tables.status_view(stats, workers, connected.url))
+    return 0
+
+
+async def _watch(connected: Connected, *, as_json: bool) -> None:
+    """Until Ctrl-C, which ends the command."""
+    from rich.live import Live
+
+    from crawler.cli import tables
+
+    async def view() -> RenderableType:
+        return tables.status_view(*await _look(connected), connected.url)
+
+    if as_json:
+        while True:
+            print(json.dumps(as_data(*await _look(connected), connected.url)), flush=True)
+            await asyncio.sleep(1.0)
+    with Live(await view(), console=tables.console(), auto_refresh=False) as live:
+        while True:
+            await asyncio.sleep(1.0)
+            live.update(await view(), refresh=True)
+
+
+async def _look(connected: Connected) -> tuple[list[JobStats], list[WorkerInfo]]:
+    frontier = connected.frontier
+    stats = [await frontier.stats(job) for job in await frontier.jobs()]
+    return stats, await frontier.workers()
+
+
+def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[str, Any]:
+    """The same for scripts."""
+    import msgspec
+
+    from crawler.cli.figures import why_idle
+    from crawler.printable import without_password
+
+    jobs = [{**msgspec.to_builtins(one), "idle": why_idle(one, workers)} for one in stats]
+    return {"server": without_password(url), "jobs": jobs, "workers": msgspec.to_builtins(workers)}
+
+
+def jobs(
+    call: Call,
+    action: Annotated[Literal["list", "delete"], typer.Argument(help="What to do.")] = "list",
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Jobs to delete.")] = None,
+    json_: Json = False,
+) -> int:
+    """List the jobs, or delete some with all their state: crawler jobs delete NAME"""
+    if (action == "delete") != bool(names):
+        raise UsageError("name the jobs to delete: crawler jobs delete NAME; plain `crawler jobs` lists them")
+    config = config_of(call)
+    if action == "list":
+        return asyncio.run(_list(config, as_json=json_))
+    return asyncio.run(_delete(config, names or []))
+
+
+async def _list(config: Config, *, as_json: bool) -> int:
+    from crawler import app
+    from crawler.cli import tables
+
+    async with app.connect(config) as connected:
+        stats, _ = await _look(connected)
+        if as_json:
+            print(json.dumps(as_data(stats, [], connected.url)["jobs"]))
+        else:
+            tables.console().print(tables.jobs_table(stats) if stats else "no jobs")
+    return 0
+
+
+async def _delete(config: Config, names: list[str]) -> int:
+    from crawler import app
+
+    async with app.connect(config) as connected:
+        known = [job.name for job in await connected.frontier.jobs()]
+        for name in names:
+            if name not in known:
+                raise UsageError(f"no job is named {name!r}; there are: {', '.join(known) or 'none'}")
+        for name in names:
+            await connected.frontier.delete_job(name)
+            print(f"deleted job {name}")
+    return 0

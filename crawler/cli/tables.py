@@ -1,0 +1,197 @@
+"""Tables for people: values in, rich tables out. Everything from outside is shown as plain, safe text."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from crawler.cli.figures import (
+    counted,
+    duration,
+    group,
+    in_words,
+    pages,
+    rate,
+    size,
+    status_classes,
+    why_idle,
+)
+from crawler.model import DeadLetter, JobStats, WorkerInfo
+from crawler.printable import shown
+
+if TYPE_CHECKING:
+    from crawler.app import CrawlReport
+
+_WIDTH_OFF_TERMINAL = 160
+
+
+def console(*, error: bool = False) -> Console:
+    """The terminal, or plain text without colours where there is none. `NO_COLOR` is honoured by rich."""
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else _WIDTH_OFF_TERMINAL
+    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Iterable[str] = ()) -> Table:
+    """A plain table; the columns named in `numbers` stand to the right."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    numbers = set(numbers)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+    return made
+
+
+def _cell(value: object) -> RenderableType:
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Text(counted(value))
+    return Text(shown(str(value)))
+
+
+def fields(pairs: Mapping[str, object]) -> Table:
+    """Name and value, a line each."""
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
+    for name, value in pairs.items():
+        made.add_row(name, _cell(value))
+    return made
+
+
+# ---------------------------------------------------------------------------------------------------------
+# status, jobs
+
+
+def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: str) -> RenderableType:
+    """Jobs, workers and, for each job that does not move, why."""
+    if not stats:
+        return Text(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL", overflow="fold")
+    parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
+    parts += [jobs_table(stats), Text(), workers_table(workers) if workers else Text("no workers")]
+    reasons = {one.job: why_idle(one, workers) for one in stats if not one.finished}
+    parts += [Text()] if any(reasons.values()) else []
+    parts += [Text(f"{shown(job)}: {why}", overflow="fold") for job, why in reasons.items() if why]
+    return Group(*parts)
+
+
+def jobs_table(stats: Iterable[JobStats]) -> Table:
+    """One job a line."""
+    columns = ("job", "known", "pending", "processing", "done", "dead", "outbox", "state")
+    rows = (
+        (
+            *(one.job, one.known, one.pending, one.processing),
+            *(one.done, _bad(one.dead), one.outbox, job_state(one)),
+        )
+        for one in stats
+    )
+    return table(columns, rows, numbers=columns[1:-1])
+
+
+def job_state(stats: JobStats) -> str:
+    """One or two words: finished, exporting, seeding, running, waiting."""
+    if stats.finished:
+        return "items wait for export" if stats.outbox else "finished"
+    if stats.seeding:
+        return "seeding"
+    return "running" if stats.processing else "waiting"
+
+
+def workers_table(workers: Iterable[WorkerInfo]) -> Table:
+    """One worker process a line, the living first."""
+    columns = ("worker", "in flight", "pages", "memory", "doing", "lease")
+    rows = [
+        (
+            one.worker,
+            one.info.get("in_flight", "?"),
+            one.info.get("pages", "?"),
+            size(one.info["rss"]) if "rss" in one.info else "?",
+            one.info.get("idle") or "fetching",
+            f"{duration(one.lease_left)} left" if one.lease_left > 0 else Text("expired", "red"),
+        )
+        for one in sorted(workers, key=lambda one: (one.lease_left <= 0, one.worker))
+    ]
+    return table(columns, rows, numbers=("in flight", "pages", "memory"))
+
+
+def _bad(number: int) -> Text:
+    return Text(counted(number), style="red" if number else "")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# dead letters
+
+
+def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
+    """One dead letter a line; the first of each pair is its job."""
+    columns = ("id", "job", "URL", "why", "tries", "died (UTC)")
+    rows = (
+        (
+            one.id,
+            job,
+            one.url or "(no request)",
+            f"{one.failure.kind}: {one.failure.message}"[:300],
+            one.attempts,
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.died)),
+        )
+        for job, one in letters
+    )
+    return table(columns, rows, numbers=("tries",))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# the end of a crawl
+
+
+def summary(report: CrawlReport) -> RenderableType:
+    """What came of a crawl, and what can be done now."""
+    stats = report.stats
+    lines: dict[str, object] = {
+        "ended": report.reason,
+        "pages": f"{counted(pages(stats))} of {counted(stats.known)} known URLs",
+        "answers": in_words(status_classes(stats.counters)) or "none",
+        "items": f"{counted(report.items)} → {'stdout' if report.target == '-' else report.target}",
+        "time": f"{duration(report.seconds)}{_pace(report)}",
+        "skipped": in_words(group(stats.counters, "skip")),
+        "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
+        "dead": _dead(stats),
+    }
+    parts: list[RenderableType] = [fields({name: value for name, value in lines.items() if value})]
+    if after := _what_now(report):
+        parts += [Text(), Text(after, overflow="fold")]
+    return Group(*parts)
+
+
+def _pace(report: CrawlReport) -> str:
+    # a resumed crawl has pages from before; a rate over them would be false
+    if not report.seconds or not report.seeds.new or report.seeds.known:
+        return ""
+    return f", {rate(pages(report.stats) / report.seconds)} pages/s"
+
+
+def _dead(stats: JobStats) -> Text | str:
+    if not stats.dead:
+        return ""
+    return Text(f"{counted(stats.dead)} ({in_words(group(stats.counters, 'dead'))})", style="red")
+
+
+def _what_now(report: CrawlReport) -> str:
+    job = shown(report.stats.job)
+    if report.reason == "interrupted":
+        return "Nothing is lost: the same command goes on where this one stopped."
+    if report.reason == "already finished":
+        return "This crawl was finished before. To do it again from the start: the same command with --fresh"
+    if report.stats.dead:
+        return (
+            f"See why they were given up: crawler dead --job {job}\n"
+            f"Try them again: crawler redrive --all --job {job}, then the same command once more"
+        )
+    return ""

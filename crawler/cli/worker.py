@@ -1,0 +1,88 @@
+"""`worker` and `export`: the two halves of a crawl that may run on any machine."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+
+from crawler.cli.figures import counted
+from crawler.cli.options import (
+    AppendTo,
+    Call,
+    Concurrency,
+    Overwrite,
+    Processes,
+    config_of,
+    flag,
+    option,
+)
+from crawler.errors import UsageError
+from crawler.printable import shown
+
+
+def worker(
+    call: Call,
+    job: Annotated[
+        list[str] | None,
+        option("--job", metavar="NAME", help="Only this job; may be repeated."),
+    ] = None,
+    processes: Processes = 0,
+    concurrency: Concurrency = 0,
+    until_finished: Annotated[
+        bool, flag("--until-finished", help="End when all is fetched and its items are written.")
+    ] = False,
+) -> int:
+    """Fetch pages of all jobs until stopped. Start as many as you like, on as many machines as you like.
+
+    Ctrl-C or SIGTERM lets the requests in flight end (GRACE_SECONDS); a second one stops at once.
+    """
+    config = config_of(call)
+
+    from crawler import app
+
+    return asyncio.run(
+        app.work(
+            config,
+            jobs=tuple(job or ()),
+            processes=processes,
+            concurrency=concurrency,
+            until_finished=until_finished,
+        )
+    )
+
+
+def export(
+    call: Call,
+    job: Annotated[str, typer.Option("--job", metavar="NAME")] = "default",
+    output: AppendTo = "",
+    overwrite: Overwrite = "",
+    follow: Annotated[bool, flag("--follow", help="Go on until stopped.")] = False,
+    until_finished: Annotated[
+        bool, flag("--until-finished", help="Go on until the job is finished and its items are written.")
+    ] = False,
+) -> int:
+    """Write the items that workers found to a file. Each item is written exactly once, also after a crash."""
+    if bool(output) == bool(overwrite):
+        raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
+    config = config_of(call)
+
+    from crawler import app
+
+    report = asyncio.run(
+        app.export(
+            config,
+            job,
+            output or overwrite,
+            overwrite=bool(overwrite),
+            follow=follow,
+            until_finished=until_finished,
+        )
+    )
+    if not call.quiet:
+        left = f", {counted(report.left)} pages still wait" if report.left else ""
+        where = "stdout" if report.target == "-" else shown(report.target)
+        print(f"{counted(report.items)} items → {where}{left} (job {shown(report.job)})", file=sys.stderr)
+    return 0

@@ -1,0 +1,47 @@
+"""Text from the web and URLs with passwords, made safe for terminals, logs and reports."""
+
+from __future__ import annotations
+
+import re
+
+# C0, DEL and C1 steer terminals; line and paragraph separators split log lines; bidirectional controls make a
+# URL look like another one; lone surrogates cannot be encoded.
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_UNSAFE_IN_LINES = re.compile(_UNSAFE.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
+
+# On the web a path may hold an @ of its own. In the URL of a queue server all up to the last one is userinfo,
+# also when the password holds a character that should have been escaped.
+_WEB_USERINFO = re.compile(r"\b(https?://)[^/?#\s@\"'<>]*(?:@[^/?#\s@\"'<>]*)*@", re.IGNORECASE)
+_SERVER_USERINFO = re.compile(r"\b((?!https?:)[a-z][a-z0-9+.-]*://[^:@/\s]*):\S+@", re.IGNORECASE)
+_PASSWORD_ARGUMENT = re.compile(r"([?&;](?:password|passwd|pass)=)[^&\s\"']*", re.IGNORECASE)
+
+
+def printable(text: str) -> str:
+    """`text` with every character that a terminal or a log reader would obey shown as its escape, `\\x1b`."""
+    return text if text.isprintable() else _UNSAFE.sub(_escape, text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines, such as a traceback: line breaks and tabs stay."""
+    return _UNSAFE_IN_LINES.sub(_escape, text)
+
+
+def without_password(text: str) -> str:
+    """`text` with the passwords of all URLs in it shown as `***`; of web URLs the user's name, too."""
+    if "://" not in text:
+        return text
+    if "@" in text:
+        text = _WEB_USERINFO.sub(r"\1***@", text)
+        text = _SERVER_USERINFO.sub(r"\1:***@", text)
+    return _PASSWORD_ARGUMENT.sub(r"\1***", text) if "pass" in text.lower() else text
+
+
+def shown(text: str) -> str:
+    """`text` as it may be shown to a person: no control characters, no passwords."""
+    return without_password(printable(text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
