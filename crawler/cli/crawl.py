@@ -20,6 +20,7 @@ from crawler.cli.options import (
     Overwrite,
     Processes,
     SeedFiles,
+    SeedUrls,
     SpiderName,
     config_of,
     flag,
@@ -38,9 +39,7 @@ if TYPE_CHECKING:
 
 def crawl(
     call: Call,
-    urls: Annotated[
-        list[str] | None, typer.Argument(metavar="URL", help="Where to begin; - is stdin.")
-    ] = None,
+    urls: SeedUrls = None,
     file: SeedFiles = None,
     spider: SpiderName = "site",
     arguments: ArgumentOptions = None,

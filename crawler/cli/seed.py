@@ -17,6 +17,7 @@ from crawler.cli.options import (
     Call,
     Json,
     SeedFiles,
+    SeedUrls,
     SpiderName,
     config_of,
     spider_arguments,
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 def seed(
     call: Call,
-    urls: Annotated[
-        list[str] | None, typer.Argument(metavar="URL", help="Where to begin; - is stdin.")
-    ] = None,
+    urls: SeedUrls = None,
     file: SeedFiles = None,
     spider: SpiderName = "site",
     arguments: ArgumentOptions = None,
