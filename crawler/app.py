@@ -182,9 +182,7 @@ async def crawl(
             await connected.frontier.delete_job(job.name)
         job = await connected.frontier.create_job(job)
         run = _Crawl(config, connected, job, target, observe)
-        return await run.run(
-            urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused
-        )
+        return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
 
 
 class _Crawl:
@@ -211,9 +209,7 @@ class _Crawl:
         concurrency: int,
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
-        out = exporter(
-            self._config, self._connected, self._job, self._target, overwrite=overwrite, patient=True
-        )
+        out = exporter(self._config, self._connected, self._job, self._target, overwrite=overwrite, patient=True)
         seeding = seeder(self._config, self._connected, self._job, refused)
         exporting = asyncio.create_task(out.run(self._stop, until=self._stop.is_set, follow=True), name="export")
         seeds = asyncio.create_task(seeding.run(urls), name="seed")

@@ -35,8 +35,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor tells us
     os.chdir(Path(orders.folder))
 
-    from crawler.wiring import run_child  # noqa: PLC0415 - after the signal handling is in place
-    from crawler.logs import configure  # noqa: PLC0415
+    from crawler.logs import configure
+    from crawler.wiring import run_child  # after the signal handling is in place
 
     configure(orders.settings.LOG_LEVEL, orders.settings.LOG_FORMAT)
     try:
@@ -49,7 +49,7 @@ def main() -> int:
 
 def _run(main: object) -> None:
     try:
-        import uvloop  # noqa: PLC0415 - not on every platform
+        import uvloop  # not on every platform
     except ImportError:
         asyncio.run(main)  # type: ignore[arg-type]
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from crawler.errors import FrontierFull, FrontierUnavailable, OutputError
@@ -115,14 +116,10 @@ class Exporter:
         self._held_at = now
 
     async def _let_go(self) -> None:
-        try:
+        with suppress(FrontierUnavailable):  # then it expires by itself
             await self._outbox.hold(self._job, self._name, 0)
-        except FrontierUnavailable:
-            pass  # it expires by itself
 
 
 async def _pause(stop: Stop, seconds: float) -> None:
-    try:
+    with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        pass

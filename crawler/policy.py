@@ -65,16 +65,17 @@ def judge(response: Response, attempt: int, rules: Rules, *, chance: float, now:
     failure = Failure(f"http_{status}", f"{response.url}: {_phrase(status)}", status)
     if status not in rules.retry_http_codes:
         return Dead(failure)
-    return _again(failure, attempt, rules, chance, at_least=pause(response, now))
+    return after(failure, attempt, rules, chance=chance, at_least=pause(response, now))
 
 
 def judge_error(error: FetchError, attempt: int, rules: Rules, *, chance: float) -> Outcome:
     """The outcome of a fetch that gave no response."""
     failure = Failure(error.kind, str(error))
-    return _again(failure, attempt, rules, chance) if error.transient else Dead(failure)
+    return after(failure, attempt, rules, chance=chance) if error.transient else Dead(failure)
 
 
-def _again(failure: Failure, attempt: int, rules: Rules, chance: float, at_least: float = 0.0) -> Outcome:
+def after(failure: Failure, attempt: int, rules: Rules, *, chance: float, at_least: float = 0.0) -> Outcome:
+    """Another try, in `at_least` seconds or later, or Dead when the tries are used up."""
     if attempt >= rules.retry_times:
         return Dead(failure)
     delay = rules.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))

@@ -90,7 +90,7 @@ class Response:
     @cached_property
     def selector(self) -> Selector:
         """The parsel selector over the page."""
-        from parsel import Selector  # noqa: PLC0415 - costs 30 ms; many crawls never ask for a selector
+        from parsel import Selector  # costs 30 ms; many crawls never ask for a selector
 
         return Selector(root=self.root, type="html")
 
@@ -130,7 +130,7 @@ class Response:
     def follow_all(
         self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any
     ) -> Iterator[Request]:
-        """Requests for many links: those given, those a CSS query selects, or all of the page. Bad ones are left out."""
+        """Requests for many links: those given, those a CSS query selects, or all of the page, but bad ones."""
         if css:
             urls = self.css(css)
         name = callback_name(callback)

@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.errors import FrontierFull, FrontierUnavailable, Refused

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -114,13 +115,7 @@ class Supervisor:
         )
         child = Child(name, process, slot)
         self._children.append(child)
-        assert process.stdin is not None
-        try:
-            process.stdin.write(self._orders(name, slot.descriptor))
-            process.stdin.close()
-            await process.stdin.wait_closed()
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it died on the way; its exit code says why
+        await _send(process.stdin, self._orders(name, slot.descriptor))
         if self.stopping:
             _signal(child, signal.SIGTERM)
         return child
@@ -145,9 +140,7 @@ class Supervisor:
                 if parsing is None or parsing.seconds < self._callback_seconds or child.killed_for:
                     continue
                 child.killed_for = parsing
-                log.error(
-                    "callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1)
-                )
+                log.error("callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1))
                 _signal(child, signal.SIGKILL)
 
     async def _clean_up(self, child: Child, code: int) -> None:
@@ -177,11 +170,18 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
+async def _send(pipe: asyncio.StreamWriter | None, orders: bytes) -> None:
+    if pipe is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):  # it died on the way; its exit code says why
+        pipe.write(orders)
+        pipe.close()
+        await pipe.wait_closed()
+
+
 def _signal(child: Child, number: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         child.process.send_signal(number)
-    except ProcessLookupError:
-        pass
 
 
 def _how(code: int) -> str:

@@ -57,7 +57,7 @@ class Tally:
 def resident_bytes() -> int:
     """This process's resident memory; 0 where the system does not tell."""
     try:
-        with open("/proc/self/statm") as file:  # noqa: PTH123 - read every few seconds; a plain open is enough
+        with open("/proc/self/statm") as file:  # read every few seconds; a plain open is enough
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return 0

@@ -1,4 +1,4 @@
-"""The composition root: settings → concrete parts, opened and closed in order. Only this file names concrete classes."""
+"""The composition root: settings → concrete parts, opened and closed in order. Only this names concrete classes."""
 
 from __future__ import annotations
 
@@ -162,9 +162,7 @@ def supervisor(config: Config, connected: Connected, jobs: tuple[str, ...], conc
     settings = msgspec.structs.replace(settings, **changes)
 
     def orders(name: str, slot: int) -> bytes:
-        return msgspec.json.encode(
-            Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs)
-        )
+        return msgspec.json.encode(Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs))
 
     return Supervisor(
         connected.frontier,
@@ -253,7 +251,7 @@ async def start_worker(
     handle_signals: bool = True,
 ) -> RunningWorker:
     """Build a worker and all it needs."""
-    from crawler.fetch.http import HttpFetcher, Limits  # noqa: PLC0415 - aiohttp costs 0.2 s; only workers need it
+    from crawler.fetch.http import HttpFetcher, Limits  # aiohttp costs 0.2 s; only workers need it
 
     settings, frontier = config.settings, connected.frontier
     stack = AsyncExitStack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 import structlog
 from msgspec import Struct
@@ -120,10 +121,8 @@ class Worker:
         self._slot_free.clear()
         if self._stopping.is_set():
             return
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._slot_free.wait(), None if seconds is None else max(0.001, seconds))
-        except TimeoutError:
-            pass
 
     async def _remove(self, junk: Junk) -> None:
         """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it."""

@@ -44,6 +44,7 @@ from crawler.model import (
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
 _SHARD = 0  # there is only one
+_CRASH_DELAY = 1.0  # seconds before a page that killed its worker is tried again; doubles each time
 
 
 @dataclass(slots=True, eq=False)
@@ -237,6 +238,8 @@ class MemoryFrontier:
             crawl.counters["fenced"] += 1
             return False
         for link in links:
+            if link.depth == 0:  # a seed was redirected there: it belongs to the crawl as the seed does
+                crawl.hosts.add(host_of(link.url))
             self._admit(crawl, link)
         self._ledger.settle(entry.host, visit, pace, self._clock())
         self._free([entry.host])
@@ -328,8 +331,8 @@ class MemoryFrontier:
         expired = [name for name, (end, _) in list(self._workers.items()) if end <= now]
         return [self._take_back(name, self._count_crash) for name in expired]
 
-    def _take_back(self, worker: str, judge: Callable[[Entry], Failure | None]) -> Reaped:
-        """All it holds goes back to pending, or to the dead when `judge` finds a failure."""
+    def _take_back(self, worker: str, judge: Callable[[Entry], Failure | float]) -> Reaped:
+        """All it holds goes back to pending after the seconds that `judge` says, or is dead of a failure."""
         self._workers.pop(worker, None)
         held = self._held.pop(worker, [])
         dead = 0
@@ -337,33 +340,35 @@ class MemoryFrontier:
             crawl = self._crawls[entry.job]
             crawl.processing -= 1
             crawl.counters["reaped"] += 1
-            if failure := judge(entry):
-                self._die(crawl, entry, failure, worker)
+            verdict = judge(entry)
+            if isinstance(verdict, Failure):
+                self._die(crawl, entry, verdict, worker)
                 dead += 1
             else:
-                crawl.lines.push(entry, front=True)
+                self._put(crawl, entry, verdict, front=True)
         self._free(entry.host for entry in held)
         return Reaped(worker, len(held) - dead, dead)
 
-    def _count_crash(self, entry: Entry) -> Failure | None:
+    def _count_crash(self, entry: Entry) -> Failure | float:
         """Its worker vanished and nobody knows why."""
         entry.crashes += 1
         if entry.crashes < self._max_crashes:
-            return None
+            return 0.0
         return Failure("crash", f"its worker was gone after each of {entry.crashes} deliveries")
 
-    def _blame(self, lease: Lease | None, failure: Failure | None) -> Callable[[Entry], Failure | None]:
+    def _blame(self, lease: Lease | None, failure: Failure | None) -> Callable[[Entry], Failure | float]:
         """The request of `lease` has an attempt more; the others of its worker are innocent."""
-        failure = failure or Failure("crash", "its worker died of it")
+        failure = failure or Failure("crash", "its worker process died while parsing it")
 
-        def judge(entry: Entry) -> Failure | None:
+        def judge(entry: Entry) -> Failure | float:
             if lease is None or (entry.job, entry.message) != (lease.job, lease.message):
-                return None
+                return 0.0
             if entry.attempt + 1 >= self._attempts:
                 return failure
+            delay: float = _CRASH_DELAY * 2**entry.attempt
             entry.attempt += 1
             self._crawls[entry.job].counters["retried"] += 1
-            return None
+            return delay
 
         return judge
 
@@ -467,6 +472,11 @@ class MemoryFrontier:
             crawl.exporter = exporter if seconds > 0 else ""
             crawl.held_until = now + seconds
         return crawl.exporter
+
+    async def holder(self, job: Job) -> str:
+        """Who exports the job now; empty: nobody."""
+        crawl = self._crawl(job)
+        return crawl.exporter if crawl.held_until > self._clock() else ""
 
     # --- which job is meant
 

@@ -86,9 +86,7 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
 
 def _again(lease: Lease, *, failed: int) -> bytes:
     old = wire.decode(lease.message)
-    return wire.encode(
-        lease.request, delivery=old.delivery + 1, attempt=old.attempt + failed, crashes=old.crashes
-    )
+    return wire.encode(lease.request, delivery=old.delivery + 1, attempt=old.attempt + failed, crashes=old.crashes)
 
 
 def read_claim(reply: list[Any]) -> Claim:

@@ -330,9 +330,7 @@ class RedisFrontier:
         """Back to pending unchanged, for a worker that knows the version."""
         return await self._commit_raw(worker, job, message, "aside", delay, message)
 
-    async def _commit_raw(
-        self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes
-    ) -> bool:
+    async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         # The claim let only messages through whose first six places can be read.
         host = host_of(message.split(b'"', 2)[1].decode("ascii", "replace"))
         arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), 0, payload]
@@ -375,9 +373,7 @@ class RedisFrontier:
             record = dead_record(worker, lease.message, failure, attempts=lease.attempt + 1)
             return [lease.job, lease.message, "dead", 0, record]
         old = wire.decode(lease.message)
-        again = wire.encode(
-            lease.request, delivery=old.delivery + 1, attempt=lease.attempt + 1, crashes=old.crashes
-        )
+        again = wire.encode(lease.request, delivery=old.delivery + 1, attempt=lease.attempt + 1, crashes=old.crashes)
         return [lease.job, lease.message, "retry", 1000 * 2**lease.attempt, again]
 
     # --- looking

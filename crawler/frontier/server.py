@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha1
@@ -57,7 +56,9 @@ class Server:
             policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
-            raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 or Valkey 7.2 is the oldest that works")
+            raise ConfigError(
+                f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works"
+            )
         if policy != "noeviction":
             raise ConfigError(
                 f"{self.shown}: maxmemory-policy is {policy}, so the server may throw away requests; "
@@ -128,7 +129,7 @@ def errors(shown: str) -> Iterator[None]:
         yield
     except AuthenticationError as error:
         raise ConfigError(f"{shown}: the server refuses our password: {error}") from None
-    except (ConnectionError, TimeoutError, asyncio.TimeoutError, OSError) as error:
+    except (ConnectionError, TimeoutError, OSError) as error:
         if "WRONGPASS" in str(error) or "NOAUTH" in str(error) or "invalid username-password" in str(error):
             raise ConfigError(f"{shown}: the server refuses our password: {error}") from None
         raise FrontierUnavailable(f"no answer from the queue server {shown}: {error or type(error).__name__}") from None
@@ -138,7 +139,7 @@ def errors(shown: str) -> Iterator[None]:
             raise JobGone(f"{shown}: the server does not know this job") from None
         if text.startswith("OOM") or "OOM command" in text:
             raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
-        if text.startswith("NOAUTH") or text.startswith("WRONGPASS"):
+        if text.startswith(("NOAUTH", "WRONGPASS")):
             raise ConfigError(f"{shown}: the server wants a password: put it into REDIS_URL") from None
         if text.startswith(_PASSING):
             raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None

@@ -28,7 +28,7 @@ def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str])
             places = positions | {entry.shard: entry.position + part}
             vector = " ".join(f"{shard}:{place}" for shard, place in sorted(places.items(), key=_parts_last))
             comma = b"" if item == b"{}" else b","
-            yield b"%b%b%b%b %b\"}\n" % (item[:-1], comma, KEY, epoch.encode(), vector.encode())
+            yield b'%b%b%b%b %b"}\n' % (item[:-1], comma, KEY, epoch.encode(), vector.encode())
         positions[entry.shard] = entry.position
 
 
