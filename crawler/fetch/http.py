@@ -1,0 +1,188 @@
+"""Fetches one URL over HTTP/1.1 with aiohttp: each size and time bounded, each failure a `FetchError`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from time import perf_counter
+
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp.abc import AbstractResolver
+from msgspec import Struct
+from yarl import URL
+
+from crawler.errors import FetchError, Refused
+from crawler.fetch.connect import Answer, Pool, tls_context
+from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, Decoder
+from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
+from crawler.fetch.guard import AddressGuard
+from crawler.model import Request
+from crawler.response import Response
+
+# Of the answer's head. Real ones pass 8 KiB a field (policies, cookies); all together stay under 9 MB.
+_MAX_STATUS_LINE = 16 * 1024
+_MAX_FIELD = 32 * 1024
+_MAX_FIELDS = 256
+
+_NO_GUESS = ("content-type",)  # a body's type is the spider's to say
+
+
+class Limits(Struct, frozen=True):
+    """How long and how large one exchange may be."""
+
+    seconds: float = 60.0  # for all of it
+    connect_seconds: float = 10.0  # to connect, TLS included
+    silent_seconds: float = 30.0  # without a byte
+    body_bytes: int = 16 * 1024 * 1024  # of the decoded body
+
+
+class HttpFetcher:
+    """A `Fetcher`. Make it inside the running event loop, close it there."""
+
+    def __init__(
+        self,
+        user_agent: str,
+        guard: AddressGuard,
+        *,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        tls_ca_file: str = "",
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """`headers` go with each request that brings none of that name; no `resolver`: the system's.
+
+        Raises `ConfigError` when `tls_ca_file` cannot be used.
+        """
+        limits = limits or Limits()
+        self._body_bytes = limits.body_bytes
+        self._session = ClientSession(
+            connector=Pool(guard, tls_context(tls_ca_file), resolver),
+            response_class=Answer,
+            headers={"accept-encoding": ACCEPT_ENCODING, **(headers or {}), "user-agent": user_agent},
+            timeout=ClientTimeout(
+                total=limits.seconds, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds
+            ),
+            cookie_jar=DummyCookieJar(),  # one host's cookies are no other's business
+            auto_decompress=False,
+            max_line_size=_MAX_STATUS_LINE,
+            max_field_size=_MAX_FIELD,
+            max_headers=_MAX_FIELDS,
+        )
+
+    async def fetch(self, request: Request) -> Response:
+        """One exchange. Raises `FetchError`, or `Refused` when the scheme or address is not permitted."""
+        _check(request)
+        url = request.url
+        started = perf_counter()
+        try:
+            async with self._session.request(
+                request.method,
+                URL(url, encoded=True),
+                headers=request.headers or None,
+                data=request.body or None,
+                skip_auto_headers=_NO_GUESS if request.body else None,
+                allow_redirects=False,
+            ) as answer:
+                assert isinstance(answer, Answer)  # noqa: S101 - for the type checker
+                headers = _headers(answer)
+                body = await self._body(answer, headers)
+        except BodyError as error:
+            raise FetchError(error.kind, f"{url}: the body {error}", transient=error.transient) from error
+        except NETWORK_ERRORS as error:
+            raise as_fetch_error(error, url) from error
+        return Response(
+            url,
+            status=answer.status,
+            headers=headers,
+            body=body,
+            request=request,
+            seconds=perf_counter() - started,
+            address=answer.address,
+        )
+
+    async def close(self) -> None:
+        """Close the connections. A fetch under way fails."""
+        await self._session.close()
+
+    async def _body(self, answer: Answer, headers: Mapping[str, str]) -> bytes:
+        """The decoded body, complete. Raises `BodyError`, and aiohttp's errors for a short one."""
+        limit = self._body_bytes
+        if answer.method != "HEAD" and (answer.content_length or 0) > limit:
+            raise _too_large(limit)
+        encoding = headers.get("content-encoding")
+        decoder = Decoder(encoding, limit) if encoding else None
+        received = 0
+        body = bytearray()
+        while piece := await answer.content.readany():
+            received += len(piece)
+            if received > limit:
+                raise _too_large(limit)
+            body += decoder.feed(piece) if decoder else piece
+        if decoder:
+            decoder.close()
+        return bytes(body)
+
+
+def _too_large(limit: int) -> BodyError:
+    return BodyError("too_large", f"is larger than {limit:,} bytes (DOWNLOAD_MAXSIZE)")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What may be sent. Requests come through a queue: nothing that could begin a second line or request.
+
+_REQUEST_URL = re.compile(r"https?://[!-~]+/[!-~]*").fullmatch
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_FIELD_VALUE = re.compile(r"[^\0\r\n\ud800-\udfff]*").fullmatch
+_FRAMING = frozenset(
+    {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+
+
+def _check(request: Request) -> None:
+    """Raise `FetchError` for a request that must not be put on the wire."""
+    url = request.url
+    if not url.startswith(("http://", "https://")):
+        raise Refused(f"{_shown(url)}: only http and https are fetched")
+    if not _REQUEST_URL(url) or "@" in url.split("/", 3)[2]:
+        raise _malformed(f"{_shown(url)}: not a canonical URL")
+    if not _TOKEN(request.method) or request.method.upper() == "CONNECT":
+        raise _malformed(f"{url}: {request.method!r} is no method to fetch with")
+    for name, value in request.headers.items():
+        if not _TOKEN(name) or not _FIELD_VALUE(value):
+            raise _malformed(f"{url}: header {name!r} holds characters that HTTP does not permit")
+        if name.lower() in _FRAMING:
+            raise _malformed(f"{url}: header {name!r} is the crawler's own to set")
+
+
+def _malformed(message: str) -> FetchError:
+    return FetchError("malformed", message, transient=False)
+
+
+def _shown(url: str) -> str:
+    """A URL that is not canonical, for people: shortened, without userinfo, control characters visible."""
+    return repr(re.sub(r"//[^/?#]*@", "//…@", url[:200]))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What came back
+
+
+def _headers(answer: Answer) -> dict[str, str]:
+    """Lower-case names; the values of one name joined (RFC 9110 §5.3)."""
+    fields = answer.headers
+    headers = {name.lower(): value for name, value in fields.items()}
+    if len(headers) < len(fields):
+        headers = {name: ", ".join(fields.getall(name)) for name in headers}
+    for name, value in headers.items():
+        if not value.isascii():
+            headers[name] = _text(value)
+    return headers
+
+
+def _text(value: str) -> str:
+    """A field value as UTF-8, or else as Latin-1. aiohttp hands bytes that are no UTF-8 on as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value
