@@ -118,9 +118,7 @@ def _iterable(given: Any, who: str) -> Iterable[Any]:
         return (given,)
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
         return given
-    raise CallbackError(
-        f"{who} returned a {type(given).__name__}; yield items and requests, or return a list of them"
-    )
+    raise CallbackError(f"{who} returned a {type(given).__name__}; yield items and requests, or return a list of them")
 
 
 async def _add_item(spider: Spider, item: Any, found: Found) -> None:

@@ -36,9 +36,7 @@ class ItemError(CrawlerError):
 def encode_item(item: Any) -> bytes:
     """The item as one line of JSON. Raises `ItemError` for what is no item, or holds what JSON cannot."""
     if not is_item(item):
-        raise ItemError(
-            f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {_shown(item)}"
-        )
+        raise ItemError(f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {_shown(item)}")
     try:
         if type(item) is dict and _is_plain(item):
             return _encode(item)

@@ -91,11 +91,7 @@ class Registry:
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(name, self._spiders, n=3, cutoff=0.5)
-        hint = (
-            f"did you mean {' or '.join(near)}?"
-            if near
-            else f"there are: {', '.join(self.names()) or 'none'}"
-        )
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self.names()) or 'none'}"
         broken = "".join(f"\n  not loaded: {error}" for error in self.broken.values())
         return f"no spider is named {name!r}; {hint}{broken}"
 

@@ -12,7 +12,10 @@ Results = Iterable[Any] | AsyncIterable[Any] | None
 
 
 class DropItem(Exception):
-    """Raised by `process_item` to leave an item out; the reason is counted."""
+    """Raised by `process_item` to leave an item out, by a callback to leave out the rest of its page.
+
+    The text is the reason that is counted: a word from a small set (`no_price`), nothing that differs by page.
+    """
 
 
 class Spider:

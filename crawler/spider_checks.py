@@ -46,9 +46,7 @@ def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
 def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
     """Raise `ConfigError` for `-a` arguments that the spider does not take, lacks, or would be broken by."""
     parameters = inspect.signature(cls).parameters.values()
-    named = {
-        part.name: part for part in parameters if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)
-    }
+    named = {part.name: part for part in parameters if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)}
     takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters)
     for name in arguments.keys() - named.keys():
         if not takes_any:

@@ -21,9 +21,7 @@ class Catalogue(Spider):
 
     def parse(self, response: Response) -> Iterator[Request]:
         """A list: its products first (they are what we came for), then its next page."""
-        yield from response.follow_all(
-            css=".product h3 a, .product a.name", callback=self.parse_product, priority=1
-        )
+        yield from response.follow_all(css=".product h3 a, .product a.name", callback=self.parse_product, priority=1)
         yield from response.follow_all(css=NEXT)
 
     def parse_product(self, response: Response) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,9 @@ class Site(Spider):
         """An item for HTML and plain text, requests for the links of HTML; the rest counts as `no_page`."""
         if response.is_html:
             yield html_item(response)
-            yield from map(Request, filter(looks_like_page, response.links))
+            # `response.links` are canonical; a request that names its spider is not made so once more.
+            spider = response.request.spider
+            yield from (Request(url, spider=spider) for url in filter(looks_like_page, response.links))
         elif response.content_type == "text/plain":
             yield item(response, text=response.text)
         else:

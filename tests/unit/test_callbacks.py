@@ -189,9 +189,7 @@ async def test_methods_become_names() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "callback", ["parse_itm", "_hidden", "<lambda>", "", lambda response: None, Forms().text, 3]
-)
+@pytest.mark.parametrize("callback", ["parse_itm", "_hidden", "<lambda>", "", lambda response: None, Forms().text, 3])
 def test_a_request_for_a_callback_the_spider_does_not_have_is_refused(callback: Any) -> None:
     with pytest.raises(CallbackError, match="named"):
         by_name(Named(), Request("http://a.example/", callback=callback))

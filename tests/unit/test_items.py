@@ -130,9 +130,7 @@ def test_a_long_value_is_cut_in_the_error() -> None:
 
 
 texts = st.text(st.characters(codec=None), max_size=20)
-leaves = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), texts, st.binary(), st.datetimes(), st.dates()
-)
+leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts, st.binary(), st.datetimes(), st.dates())
 members = st.one_of(st.integers(), texts, st.none(), st.booleans(), st.binary(max_size=4))
 
 

@@ -132,9 +132,7 @@ def test_an_unknown_name_tells_near_names_and_broken_files(folder: Path) -> None
 
 
 def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
-    write(
-        folder, a=spider("same", cls="A"), b=spider("same", cls="B"), c=spider("same", cls="C"), d=spider("d")
-    )
+    write(folder, a=spider("same", cls="A"), b=spider("same", cls="B"), c=spider("same", cls="C"), d=spider("d"))
     registry = found_in(folder)
     assert registry.names() == ["d", "site"]
     with pytest.raises(ConfigError, match=r"two spiders are named same: A in .*a\.py and B in .*b\.py"):
@@ -235,9 +233,7 @@ def test_a_folder_does_not_take_the_name_of_an_imported_package(folder: Path) ->
 
 def test_installed_packages_announce_spiders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "plugin_one.py").write_text("from crawler import *\n" + spider("one"))
-    (folder / "plugin_two.py").write_text(
-        "from crawler import *\n" + spider("two") + "\n" + spider("no", cls="No")
-    )
+    (folder / "plugin_two.py").write_text("from crawler import *\n" + spider("two") + "\n" + spider("no", cls="No"))
     (folder / "plugin_bad.py").write_text("1 / 0")
     points = [("a", "plugin_one"), ("b", "plugin_two:S"), ("c", "plugin_bad"), ("d", "plugin_one:S")]
     announced = EntryPoints(EntryPoint(name, value, "crawler.spiders") for name, value in points)

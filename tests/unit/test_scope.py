@@ -94,9 +94,7 @@ def test_a_host_with_an_extension_for_a_name_is_a_page() -> None:
     assert looks_like_page("http://example.zip/")
 
 
-labels = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(
-    lambda label: "--" not in label
-)
+labels = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True).filter(lambda label: "--" not in label)
 domains = st.lists(labels, min_size=1, max_size=4).map(".".join)
 
 

@@ -112,9 +112,7 @@ def test_catalogue_ends_with_the_last_list() -> None:
 
 
 def test_catalogue_reads_a_product() -> None:
-    result = run_spider(
-        Catalogue, PAGES / "catalogue_product.html", "http://example.com/pot/2.html", "parse_product"
-    )
+    result = run_spider(Catalogue, PAGES / "catalogue_product.html", "http://example.com/pot/2.html", "parse_product")
     assert result.items == [
         {
             "url": "http://example.com/pot/2.html",
