@@ -235,9 +235,7 @@ def _start_guardian(folder: Path, address: str, binary: Path) -> None:
     command = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(binary), address]
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        subprocess.run(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
-        )
+        subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
     finally:
         os.close(output)
 

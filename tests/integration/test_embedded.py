@@ -128,9 +128,7 @@ def test_a_killed_server_is_started_again_under_its_users_with_all_its_data(fold
             client.rpush("pending", number)
         pid = status(folder)["pid"]
         os.kill(pid, signal.SIGKILL)
-        wait_until(
-            lambda: status(folder)["pid"] not in (0, pid) and guardian.ask(_socket(folder), "PING") == "+PONG"
-        )
+        wait_until(lambda: status(folder)["pid"] not in (0, pid) and guardian.ask(_socket(folder), "PING") == "+PONG")
         assert client.llen("pending") == 1000
 
 

@@ -1,9 +1,11 @@
-"""The wheel: brings `crawler` and nothing else, and works in an empty folder."""
+"""The wheel: brings `crawler` and nothing else, and works in an empty folder. The locks: every file pinned."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -60,6 +62,31 @@ def test_the_built_in_spider_is_there_without_a_project(installed: Path, tmp_pat
 def test_the_command_of_the_wheel_is_the_module(installed: Path) -> None:
     points = next(installed.glob("*.dist-info")) / "entry_points.txt"
     assert "crawler = crawler.cli:main" in points.read_text()
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_a_lock_pins_everything_by_hash_and_names_no_address(name: str) -> None:
+    text = (ROOT / name).read_text()
+    packages = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
+    assert packages
+    assert all(re.match(r"[a-z0-9-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", package, re.DOTALL) for package in packages)
+    assert not re.search(r"://|^-|@", text, re.MULTILINE)
+
+
+def test_the_locks_hold_every_package_that_is_asked_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = project["project"]["dependencies"]
+    assert _names(asked) <= _locked("requirements.lock")
+    assert _names([*asked, *project["dependency-groups"]["dev"]]) <= _locked("requirements-dev.lock")
+    assert _locked("requirements.lock") <= _locked("requirements-dev.lock")
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^a-zA-Z0-9-]", requirement)[0] for requirement in requirements}
+
+
+def _locked(name: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / name).read_text(), re.MULTILINE))
 
 
 def _run(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
