@@ -142,9 +142,7 @@ class Valkey:
             if status is not None or time.monotonic() > deadline:
                 said = self.log.read_text(errors="replace")[-2000:]
                 self.close()
-                raise RuntimeError(
-                    f"the queue server for the tests did not start (exit status {status}):\n{said}"
-                )
+                raise RuntimeError(f"the queue server for the tests did not start (exit status {status}):\n{said}")
             time.sleep(0.005)
 
     def _answers(self) -> bool:

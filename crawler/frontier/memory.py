@@ -225,8 +225,7 @@ class MemoryFrontier:
         """processing → done | pending | dead by each outcome. False: not held any more, nothing changed."""
         links = [_travelled(visit.links) for _, visit in visits]
         return [
-            self._commit(worker, lease, visit, found, pace)
-            for (lease, visit), found in zip(visits, links, strict=True)
+            self._commit(worker, lease, visit, found, pace) for (lease, visit), found in zip(visits, links, strict=True)
         ]
 
     def _commit(self, worker: str, lease: Lease, visit: Visit, links: Sequence[Request], pace: Pace) -> bool:

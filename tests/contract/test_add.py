@@ -85,6 +85,14 @@ async def test_method_and_body_tell_requests_apart(crawl: Crawl) -> None:
     assert await crawl.add(Request(url), *forms) == 3
 
 
+async def test_method_and_body_tell_requests_apart_over_several_pages(crawl: Crawl) -> None:
+    url = "http://a.example/search"
+    for body in (b"", b"q=1", b"q=2"):
+        method = "POST" if body else "GET"
+        assert await crawl.add(Request(url, method=method, body=body), seed=False) == 1
+        assert await crawl.add(Request(url, method=method, body=body), seed=False) == 0
+
+
 async def test_links_to_hosts_of_all_shards_are_admitted(crawl: Crawl) -> None:
     assert await crawl.add(*hosts(100), seed=False) == 100
     assert sorted(await crawl.urls(200)) == sorted(hosts(100))
@@ -179,9 +187,7 @@ async def test_lone_surrogates_in_meta_do_no_harm(crawl: Crawl) -> None:
 
 
 @pytest.mark.parametrize("meta", [{"when": object()}, {"call": print}], ids=["object", "function"])
-async def test_meta_that_is_no_json_is_refused_and_nothing_is_admitted(
-    crawl: Crawl, meta: dict[str, object]
-) -> None:
+async def test_meta_that_is_no_json_is_refused_and_nothing_is_admitted(crawl: Crawl, meta: dict[str, object]) -> None:
     good = Request("http://a.example/good")
     with pytest.raises(TypeError):
         await crawl.add(good, Request("http://a.example/bad", meta=meta))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from crawler.model import Done, Failure, Job, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import Done, Job, Outcome, Release, Request, Retry, Skip, Visit
 from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 
@@ -111,9 +111,7 @@ async def test_a_released_request_comes_to_the_front(crawl: Crawl) -> None:
 
 @pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("x")], ids=["retry", "release"])
 async def test_priority_is_kept_on_the_way_back(crawl: Crawl, outcome: Outcome) -> None:
-    await crawl.add(
-        Request("http://a.example/low", priority=-5), Request("http://a.example/high", priority=5)
-    )
+    await crawl.add(Request("http://a.example/low", priority=-5), Request("http://a.example/high", priority=5))
     await crawl.end(await crawl.lease(), outcome)
     await crawl.add("http://a.example/normal")
     assert await crawl.urls() == [f"http://a.example/{name}" for name in ("high", "normal", "low")]
@@ -172,9 +170,7 @@ async def test_a_late_commit_of_a_reaped_lease_changes_nothing(crawl: Crawl) -> 
     await crawl.add("http://a.example/")
     late = await crawl.lease(worker="w1")
     await crawl.frontier.reap("w1")
-    assert not await crawl.end(
-        late, worker="w1", items=(b"{}",), status=200, size=7, pause=60.0, host_delay=60.0
-    )
+    assert not await crawl.end(late, worker="w1", items=(b"{}",), status=200, size=7, pause=60.0, host_delay=60.0)
     assert await crawl.counts() == (1, 0, 0, 0)
     counters = (await crawl.frontier.stats(crawl.job)).counters
     assert counters["fenced"] == 1
@@ -256,8 +252,19 @@ async def test_links_are_admitted_before_the_page_is_done(crawl: Crawl) -> None:
 
 async def test_links_bring_no_host_into_scope(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
-    await crawl.end(await crawl.lease(), links=(Request("http://b.example/"),))
+    await crawl.end(await crawl.lease(), links=(Request("http://b.example/", depth=1),))
     assert await crawl.frontier.in_scope(crawl.job, ["b.example"]) == [False]
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_where_a_seed_is_redirected_belongs_to_the_crawl(crawl: Crawl, known: bool) -> None:
+    """A link of depth 0 is a seed's redirect; its host is in scope even if a page led there before."""
+    await crawl.add("http://a.example/", "http://c.example/")
+    first, second = sorted((await crawl.claim()).leases, key=lambda lease: lease.request.url)
+    if known:
+        await crawl.end(first, links=(Request("http://b.example/", depth=1),))
+    await crawl.end(second, links=(Request("http://b.example/", depth=0, redirects=1),))
+    assert await crawl.frontier.in_scope(crawl.job, ["b.example"]) == [True]
 
 
 async def test_links_of_a_lost_lease_do_not_double(crawl: Crawl) -> None:
@@ -325,22 +332,12 @@ async def test_what_is_counted(crawl: Crawl) -> None:
 # --- bytes that are no request
 
 
-async def test_what_is_buried_is_dead(crawl: Crawl) -> None:
-    await crawl.add("http://a.example/")
-    lease = await crawl.lease()
-    assert await crawl.frontier.bury("w1", crawl.job, lease.message, Failure("junk", "cannot be read"))
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
-    assert letter.failure.kind == "junk"
-    assert (await crawl.counts())[:3] == (0, 0, 0)
-    assert await crawl.counter("dead/junk") == 1
-    assert await crawl.finished()
-
-
 async def test_only_the_holder_may_bury(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     lease = await crawl.lease()
     assert not await crawl.frontier.bury("w2", crawl.job, lease.message, failed())
-    assert not await crawl.frontier.bury("w1", crawl.job, b"never seen", failed())
+    other = lease.message.replace(b"a.example", b"b.example")
+    assert not await crawl.frontier.bury("w1", crawl.job, other, failed())
     assert await crawl.counts() == (0, 1, 0, 0)
 
 

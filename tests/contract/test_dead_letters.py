@@ -7,9 +7,7 @@ import time
 from crawler.model import Dead, Failure, Request, Retry
 from tests.contract.world import Crawl, World, dead, failed, hosts, pages
 
-FAILURE = Failure(
-    "callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3'
-)
+FAILURE = Failure("callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3')
 
 
 async def test_a_dead_letter_tells_all_that_is_known(crawl: Crawl) -> None:

@@ -234,7 +234,8 @@ async def test_never_early_while_workers_add_links(world: World, crawl: Crawl) -
                     Request(f"http://h{branch}.example/{url.rpartition('/')[2]}-{branch}")
                     for branch in range(branches if level < depth else 0)
                 )
-                done += await frontier_of.end(lease, worker=worker, links=links)
+                accepted = await frontier_of.end(lease, worker=worker, links=links)
+                done += accepted
             await asyncio.sleep(0)
 
     clients = [Crawl(world, await world.client(), crawl.job) for _ in range(3)]

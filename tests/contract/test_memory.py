@@ -8,7 +8,7 @@ import pytest
 
 from crawler.errors import FrontierError
 from crawler.frontier.memory import MemoryFrontier
-from crawler.model import Done, Job, Request, Visit
+from crawler.model import Done, Failure, Job, Request, Visit
 from tests.contract.world import AT_ONCE, pages
 
 
@@ -54,9 +54,7 @@ async def test_a_worker_whose_page_has_more_links_than_there_is_room_gets_on(
 
 async def test_several_seeders_share_the_room(small: tuple[MemoryFrontier, Job]) -> None:
     frontier, job = small
-    seeders = [
-        asyncio.create_task(frontier.add(job, _requests(10, f"h{n}.example"), seed=True)) for n in range(3)
-    ]
+    seeders = [asyncio.create_task(frontier.add(job, _requests(10, f"h{n}.example"), seed=True)) for n in range(3)]
     done = 0
     while not all(seeder.done() for seeder in seeders) or (await frontier.stats(job)).pending:
         assert (await frontier.stats(job)).pending <= 3
@@ -83,6 +81,15 @@ async def test_a_cancelled_seeder_has_added_what_there_was_room_for(
     seeder.cancel()
     await frontier.claim("w1", 3, [job], AT_ONCE)
     assert (await frontier.add(job, _requests(5), seed=True)).new == 2
+
+
+async def test_what_is_buried_is_dead(small: tuple[MemoryFrontier, Job]) -> None:
+    frontier, job = small
+    await frontier.add(job, _requests(1))
+    (lease,) = (await frontier.claim("w1", 1, [job], AT_ONCE)).leases
+    assert await frontier.bury("w1", job, lease.message, Failure("junk", "cannot be read"))
+    stats = await frontier.stats(job)
+    assert (stats.dead, stats.known, stats.finished, stats.counters["dead/junk"]) == (1, 1, True, 1)
 
 
 async def test_state_outlives_close() -> None:

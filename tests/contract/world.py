@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
+import redis.asyncio
+
+from crawler.frontier.keys import shard_prefix
 from crawler.frontier.memory import MemoryFrontier
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Frontier, Outbox, Pace
@@ -61,6 +64,17 @@ class World:
         else:
             await asyncio.sleep(seconds + 0.002)  # the server counts milliseconds
 
+    async def expire(self, worker: str, others: Sequence[str] = ()) -> None:
+        """Let the lease of one worker run out, and those of the `others` not."""
+        if self._memory is not None:
+            self._now += 3600.0
+            for other in others:
+                self._memory.beat(other, {})
+            return
+        async with redis.asyncio.Redis.from_url(self.server.url) as client:
+            for shard in range(self.shards):
+                await client.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
+
     async def close(self) -> None:
         """Close all clients."""
         await self._clients.aclose()
@@ -83,9 +97,7 @@ class Crawl:
     @property
     def outbox(self) -> Outbox:
         """In memory the frontier itself."""
-        return (
-            self.frontier.outbox if isinstance(self.frontier, RedisFrontier) else cast(Outbox, self.frontier)
-        )
+        return self.frontier.outbox if isinstance(self.frontier, RedisFrontier) else cast(Outbox, self.frontier)
 
     async def add(self, *requests: str | Request, seed: bool = True) -> int:
         """Add URLs or requests; how many were new."""

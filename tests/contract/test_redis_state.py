@@ -1,0 +1,276 @@
+"""How the Redis frontier lies in the server: lists to look at, one hash tag a shard, no searching."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import cast
+
+import pytest
+import redis.asyncio
+
+from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
+from crawler.frontier.redis import RedisFrontier
+from crawler.model import Done, Failure, Job, Request, Retry, Visit
+from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
+from tests.valkey import Valkey
+
+
+@pytest.fixture(params=["redis", "redis-4-shards"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
+    """Only the kinds with a server."""
+    made = World(request.param, valkey_server)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def redis_client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
+    """A person with a command line."""
+    client = redis.asyncio.Redis.from_url(valkey_server.url)
+    yield client
+    await client.aclose()
+
+
+async def _keys(client: redis.asyncio.Redis, world: World, like: str = "*") -> list[str]:
+    return sorted([key.decode() async for key in client.scan_iter(match=f"{{{world.prefix}:*{like}", count=1000)])
+
+
+async def _lists(client: redis.asyncio.Redis, world: World, like: str) -> list[bytes]:
+    """All entries of the lists of that name, oldest last."""
+    found: list[bytes] = []
+    for key in await _keys(client, world, like):
+        assert await client.type(key) == b"list"
+        found += cast("list[bytes]", await client.lrange(key, 0, -1))
+    return found
+
+
+async def test_pending_and_processing_are_lists(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+    await crawl.add(*pages(3), Request("http://a.example/high", priority=5))
+    assert len(await _lists(redis_client, world, ":pending:*")) == 4
+    leases = (await crawl.claim(2)).leases
+    assert [lease.request.url for lease in leases] == ["http://a.example/high", "http://a.example/0"]
+    assert set(await _lists(redis_client, world, ":processing:*")) == {lease.message for lease in leases}
+    assert len(await _lists(redis_client, world, ":pending:*")) == 2
+
+
+async def test_lists_that_are_empty_are_gone(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+    """What a finished crawl leaves does not grow with its hosts, but for the seen-set and the ledger."""
+    await crawl.add(*hosts(20), *[Request(f"{url}p", priority=3) for url in hosts(20)], seed=False)
+    while leases := (await crawl.claim()).leases:
+        await crawl.finish(leases)
+    left = [key.split(":", 2)[2] for key in await _keys(redis_client, world, ":job:*")]
+    assert {key for key in left if not key.startswith(("job:news:seen:", "job:news:stats"))} == set()
+
+
+async def test_all_keys_of_a_shard_share_its_hash_tag(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
+    await _fill(crawl)
+    tags = {key[: key.index("}") + 1] for key in await _keys(redis_client, world)}
+    assert tags == {f"{{{world.prefix}:{shard}}}" for shard in range(world.shards)}
+    stray = [key.decode() async for key in redis_client.scan_iter(match=f"*{world.prefix}*", count=1000)]
+    assert [key for key in stray if not key.startswith(f"{{{world.prefix}:")] == []
+
+
+async def test_nobody_searches_on_the_paths_of_a_worker(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
+    """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters."""
+    await redis_client.config_resetstat()
+    await _fill(crawl)
+    await crawl.frontier.stats(crawl.job)
+    await crawl.frontier.workers()
+    await crawl.frontier.reap("w1")
+    await crawl.outbox.read(crawl.job, {}, 10)
+    ran = {name.removeprefix("cmdstat_") for name in await redis_client.info("commandstats")}
+    assert "evalsha" in ran
+    assert not ran & {"keys", "scan", "sscan", "hscan", "zscan", "sort", "hkeys", "hvals"}
+
+
+async def test_deleting_a_job_leaves_no_key_of_it(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
+    await _fill(crawl)
+    assert await _keys(redis_client, world, ":job:news:*")
+    await crawl.frontier.delete_job("news")
+    assert await _keys(redis_client, world, ":job:news:*") == []
+
+
+async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: World) -> None:
+    crawl = await Crawl.create(world, Job("a.b"))
+    other = await Crawl.create(world, Job("axb"))
+    await other.add(*hosts(3))
+    await crawl.frontier.delete_job("a.b")
+    assert await other.counts() == (3, 0, 0, 0)
+
+
+async def test_the_shards_are_those_of_the_creation(world: World, crawl: Crawl) -> None:
+    """A client that is set to another number adopts what is there."""
+    await crawl.add(*hosts(10))
+    other = RedisFrontier(world.server.url, prefix=world.prefix, shards=9)
+    await other.open()
+    claim = await other.claim("w2", 50, [crawl.job], AT_ONCE)
+    await other.close()
+    assert other.shards == world.shards
+    assert len(claim.leases) == 10
+
+
+# --- junk
+
+
+JUNK = {
+    "no-json": b"\x80\x02\xff not json",
+    "pickle": b"\x80\x04\x95\x0b\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94.",
+    "empty": b"",
+    "other-host": b'[1,0,0,0,0,"http://elsewhere.example/"]',
+    "not-canonical": b'[1,0,0,0,0,"http://a.example/ \xc3\xbc"]',
+    "wrong-types": b'[1,0,0,0,0,"http://a.example/","deep"]',
+    "unknown-field": b'[1,0,0,0,0,"http://a.example/",0,"",{"exec":"rm"}]',
+    "scheme": b'[1,0,0,0,0,"file://a.example/etc/passwd"]',
+    "cut": b'[1,0,0,0,0,"http://a.example/",0,"",{"meta":',
+    "nested": b'[1,0,0,0,0,"http://a.example/",0,"",{"meta":' + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK.keys())
+async def test_junk_ends_among_the_dead_and_harms_nobody(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
+) -> None:
+    await crawl.add(*pages(2))
+    (line,) = await _keys(redis_client, world, ":pending:*")
+    await redis_client.rpush(line, junk)
+    while (claim := await crawl.claim()).leases or claim.junk:
+        assert all(await crawl.finish(claim.leases))
+        for one in claim.junk:
+            assert one.version is None
+            assert await crawl.frontier.bury("w1", crawl.job, one.message, Failure("junk", one.why))
+    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    assert letter.failure.kind == "junk"
+    assert await crawl.counts() == (0, 0, 2, 1)
+    assert await crawl.finished()
+    assert (await crawl.claim(pace=AT_ONCE)).idle == "empty"
+
+
+async def test_junk_frees_its_hosts_slot(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+    await crawl.add("http://a.example/")
+    (line,) = await _keys(redis_client, world, ":pending:*")
+    await redis_client.rpush(line, JUNK["wrong-types"])
+    await crawl.frontier.claim("w1", 1, [crawl.job], AT_ONCE)
+    (held,) = await _lists(redis_client, world, ":processing:*")
+    await crawl.frontier.bury("w1", crawl.job, held, Failure("junk", "x"))
+    for key in await _keys(redis_client, world, ":host:*"):
+        assert int(await redis_client.hget(key, "inflight") or 0) == 0
+
+
+async def test_a_message_of_a_later_version_is_left_as_it_is(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
+    await crawl.add(*pages(1))
+    (line,) = await _keys(redis_client, world, ":pending:*")
+    later = b'[7,0,0,0,0,"http://a.example/",0,"",{"new":1}]'
+    await redis_client.lset(line, 0, later)  # type: ignore[arg-type]
+    (junk,) = (await crawl.claim()).junk
+    assert (junk.version, junk.message) == (7, later)
+    assert await crawl.frontier.set_aside("w1", crawl.job, junk.message, 60.0)
+    (delayed,) = await _keys(redis_client, world, ":delayed")
+    assert await redis_client.zrange(delayed, 0, -1) == [later]
+    assert await crawl.counts() == (1, 0, 0, 0)
+
+
+# --- servers that fail
+
+
+async def test_an_emptied_server_is_not_taken_for_the_end() -> None:
+    with Valkey() as server:
+        frontier = RedisFrontier(server.url)
+        await frontier.open()
+        job = await frontier.create_job(Job("news"))
+        await frontier.add(job, [Request(url) for url in hosts(5)])
+        claim = await frontier.claim("w1", 2, [job], AT_ONCE)
+        client = redis.asyncio.Redis.from_url(server.url)
+        await client.flushall()
+        await client.aclose()
+        with pytest.raises(FrontierReplaced, match="news"):
+            await frontier.claim("w1", 2, [job], AT_ONCE)
+        with pytest.raises(FrontierReplaced, match="news"):
+            await frontier.add(job, [Request("http://new.example/")])
+        with pytest.raises(FrontierReplaced, match="news"):
+            await frontier.commit("w1", [(lease, Visit(Done())) for lease in claim.leases], AT_ONCE)
+        with pytest.raises(FrontierReplaced):
+            await frontier.jobs()
+        assert not (await frontier.stats(job)).finished
+        await frontier.close()
+
+
+async def test_a_server_that_evicts_is_refused() -> None:
+    with Valkey(options={"maxmemory": "50mb", "maxmemory-policy": "allkeys-lru"}) as server:
+        frontier = RedisFrontier(server.url)
+        with pytest.raises(ConfigError, match="maxmemory-policy"):
+            await frontier.open()
+        await frontier.close()
+
+
+async def test_state_outlives_a_killed_server() -> None:
+    with Valkey(appendonly=True) as server:
+        frontier = RedisFrontier(server.url)
+        await frontier.open()
+        job = await frontier.create_job(Job("news"))
+        await frontier.add(job, [Request(url) for url in hosts(10)])
+        claim = await frontier.claim("w1", 4, [job], AT_ONCE)
+        server.restart()
+        assert await frontier.commit("w1", [(lease, Visit(Done())) for lease in claim.leases], AT_ONCE) == [True] * 4
+        stats = await frontier.stats(job)
+        assert (stats.pending, stats.processing, stats.done) == (6, 0, 4)
+        await frontier.close()
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+async def test_calls_whose_reply_was_lost_are_repeated_and_take_effect_once(shards: int) -> None:
+    """The server has done it, but its answer came too late: nothing is lost, nothing is doubled."""
+    with Valkey() as server:
+        frontier = RedisFrontier(server.url, shards=shards, timeout=0.1)
+        await frontier.open()
+        job = await frontier.create_job(Job("news"))
+        requests = [Request(url) for url in hosts(20)]
+
+        with server.frozen(), pytest.raises(FrontierUnavailable):
+            await frontier.add(job, requests)
+        await frontier.add(job, requests)
+
+        with server.frozen(), pytest.raises(FrontierUnavailable):
+            await frontier.claim("w1", 50, [job], AT_ONCE)
+        leases = (await frontier.claim("w1", 50, [job], AT_ONCE)).leases
+        assert sorted(lease.request.url for lease in leases) == sorted(hosts(20))
+
+        visits = [(lease, Visit(Done(), items=(b"{}",))) for lease in leases[:10]]
+        visits += [(lease, Visit(Retry(failed(), 0.0))) for lease in leases[10:15]]
+        visits += [(lease, Visit(dead())) for lease in leases[15:]]
+        with server.frozen(), pytest.raises(FrontierUnavailable):
+            await frontier.commit("w1", visits, AT_ONCE)
+        assert await frontier.commit("w1", visits, AT_ONCE) == [True] * 20
+        stats = await frontier.stats(job)
+        assert (stats.known, stats.pending, stats.processing, stats.done, stats.dead) == (20, 5, 0, 10, 5)
+        assert (stats.outbox, stats.counters["items"], stats.counters["retried"]) == (10, 10, 5)
+        await frontier.close()
+
+
+async def test_an_unreachable_server_is_named(tmp_path: object) -> None:
+    frontier = RedisFrontier(f"unix://{tmp_path}/nobody", timeout=0.5)
+    with pytest.raises(FrontierUnavailable, match="nobody"):
+        await frontier.open()
+    await frontier.close()
+
+
+async def _fill(crawl: Crawl) -> None:
+    """Use every kind of key."""
+    await crawl.add(*hosts(40), *pages(3), Request("http://a.example/p", priority=5))
+    await crawl.add(Request("http://a.example/later", delay=60.0))
+    await crawl.frontier.seeding(crawl.job, "s1", 60.0)
+    await crawl.outbox.hold(crawl.job, "e1", 60.0)
+    await crawl.frontier.put_shared("robots:a.example", b"v", 60.0)
+    await crawl.frontier.lock_shared("robots:b.example", 60.0)
+    await asyncio.to_thread(crawl.frontier.beat, "w1", {"pid": 1})
+    leases = (await crawl.claim(30)).leases
+    visits = [Visit(Done(), items=(b"{}",)), Visit(dead()), Visit(Retry(failed(), 60.0))]
+    await crawl.frontier.commit("w1", [(lease, visits[n % 3]) for n, lease in enumerate(leases[:20])], AT_ONCE)

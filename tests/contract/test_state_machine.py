@@ -1,0 +1,380 @@
+"""Every frontier against a small model: random steps, and after each the counters must be the model's.
+
+The model knows of each request its state and its account, nothing of lists, scripts or shards. What happens
+at which time is left open (`SOON` may be due or not), so that real servers need no sleeping. More of it:
+`HYPOTHESIS_PROFILE=long`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from crawler.interfaces import Pace
+from crawler.model import Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
+from tests.contract.world import KINDS, Crawl, World, dead, failed
+from tests.valkey import Valkey
+
+T = TypeVar("T")
+
+WORKERS = ("w1", "w2", "w3")
+ATTEMPTS = 3
+MAX_CRASHES = 2
+NOW, SOON, LATE = "now", "soon", "late"  # may be claimed; perhaps; certainly not
+PACE = Pace(delay=0.0, concurrency=2)
+LONG = 1e6  # seconds that will not pass
+CRASH = Failure("crash", "signal 9")
+
+
+@dataclass
+class Record:
+    """What the model knows of one request."""
+
+    number: int
+    host: str
+    priority: int
+    due: str
+    state: str = "pending"
+    attempt: int = 0
+    crashes: int = 0
+    delivery: int = 0
+    worker: str = ""
+    lease: Lease | None = None
+
+    def back(self, due: str = NOW) -> None:
+        """To pending."""
+        self.state, self.due, self.lease = "pending", due, None
+        self.delivery += 1
+
+    def end(self, state: str) -> None:
+        """To done or dead."""
+        self.state, self.lease = state, None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A request as the rules draw it."""
+
+    host: int
+    page: int
+    priority: int = 0
+    dont_filter: bool = False
+    late: bool = False
+
+
+links = st.lists(
+    st.builds(
+        Link,
+        host=st.integers(0, 4),
+        page=st.integers(0, 9),
+        priority=st.sampled_from((0, 0, 0, -1, 2)),
+        dont_filter=st.sampled_from((False, False, False, True)),
+        late=st.sampled_from((False, False, False, True)),
+    ),
+    max_size=6,
+)
+outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
+    (
+        Done(),
+        Done(),
+        Done(),
+        Skip("robots"),
+        Retry(failed(), 0.0),
+        Retry(failed(), LONG),
+        Release("drain"),
+        Release("drain", LONG),
+        dead(),
+    )
+)
+picks = st.integers(0, 1_000)
+
+
+class Machine(RuleBasedStateMachine):
+    """The rules; each does one thing to the frontier and the same to the model."""
+
+    def __init__(self, kind: str, server: Valkey) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.world = World(kind, server)
+        self.crawl = self.run(Crawl.create(self.world, Job("model"), attempts=ATTEMPTS, max_crashes=MAX_CRASHES))
+        self.frontier = self.crawl.frontier
+        self.numbers = itertools.count()
+        self.records: dict[int, Record] = {}
+        self.known: set[str] = set()
+        self.old: list[tuple[str, Lease, bool]] = []  # leases no longer held, and how their commit was answered
+        self.seeders: set[str] = set()
+        self.ended_seeding = False
+        self.items: Counter[bytes] = Counter()  # committed
+        self.exported: Counter[bytes] = Counter()
+        self.waiting = 0  # pages in the outbox
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        """Wait for one call."""
+        return self.runner.run(step)
+
+    def teardown(self) -> None:
+        """Close all."""
+        self.run(self.world.close())
+        self.runner.close()
+
+    # --- rules
+
+    @rule(drawn=links, seed=st.booleans())
+    def add(self, drawn: list[Link], seed: bool) -> None:
+        """(unknown) → pending."""
+        requests = [self.request(link) for link in drawn]
+        new = sum(self.admit(link, request) for link, request in zip(drawn, requests, strict=True))
+        added = self.run(self.frontier.add(self.crawl.job, requests, seed=seed))
+        assert (added.new, added.known) == (new, len(drawn) - new)
+
+    @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 8))
+    def claim(self, worker: str, limit: int) -> None:
+        """pending → processing."""
+        busy = Counter(record.host for record in self.held())
+        claim = self.run(self.frontier.claim(worker, limit, [self.crawl.job], PACE))
+        assert not claim.junk
+        assert not claim.gone
+        assert len(claim.leases) <= limit
+        for lease in claim.leases:
+            self.hand_out(worker, lease)
+            busy[lease.host] += 1
+            assert busy[lease.host] <= PACE.concurrency
+        if len(claim.leases) < limit:
+            assert claim.idle == ("cooling" if self.in_state("pending") else "empty")
+            assert (claim.wait is None) == (not self.in_state("pending"))
+            for record in self.in_state("pending"):
+                assert record.due != NOW or busy[record.host] >= PACE.concurrency, (
+                    f"{record} could have been handed out"
+                )
+        self.check_priorities(claim.leases)
+
+    @precondition(lambda self: self.held())
+    @rule(pick=picks, count=st.integers(1, 4), outcome=outcomes, drawn=links, items=st.integers(0, 2))
+    def commit(self, pick: int, count: int, outcome: Outcome, drawn: list[Link], items: int) -> None:
+        """processing → done | pending | dead: some leases of one worker, the first with links and items."""
+        first = self.pick(self.held(), pick)
+        others = [record for record in self.held() if record.worker == first.worker and record is not first]
+        batch = [first, *others[: count - 1]]
+        found = tuple(self.request(link) for link in drawn)
+        lines = tuple(b'{"n":%d}' % next(self.numbers) for _ in range(items))
+        visits = [(leased(record), Visit(outcome)) for record in batch]
+        visits[0] = (leased(first), Visit(outcome, items=lines, links=found, status=200))
+        answers = self.run(self.frontier.commit(first.worker, visits, PACE))
+        assert answers == [True] * len(batch)
+        for link, request in zip(drawn, found, strict=True):
+            self.admit(link, request)
+        if lines and isinstance(outcome, Done):
+            self.items.update(lines)
+            self.waiting += 1
+        for record in batch:
+            self.let_go(record, answer=True)
+            self.settle(record, outcome)
+
+    @precondition(lambda self: self.old)
+    @rule(pick=picks, outcome=outcomes, items=st.integers(0, 1))
+    def commit_late(self, pick: int, outcome: Outcome, items: int) -> None:
+        """A lease that is held no more: nothing changes, whatever the worker says."""
+        worker, lease, answer = self.pick(self.old, pick)
+        visit = Visit(outcome, items=(b'{"late":1}',) * items, status=500)
+        (found,) = self.run(self.frontier.commit(worker, [(lease, visit)], PACE))
+        assert not found or answer, "only a commit that was accepted may be answered so again"
+
+    @precondition(lambda self: self.held())
+    @rule(pick=picks, worker=st.sampled_from(WORKERS), outcome=outcomes)
+    def commit_anothers(self, pick: int, worker: str, outcome: Outcome) -> None:
+        """A lease that another worker holds: nothing changes."""
+        record = self.pick(self.held(), pick)
+        if worker != record.worker:
+            visits = [(leased(record), Visit(outcome))]
+            assert self.run(self.frontier.commit(worker, visits, PACE)) == [False]
+
+    @rule(worker=st.sampled_from(WORKERS), blamed=st.none() | picks)
+    def die(self, worker: str, blamed: int | None) -> None:
+        """processing → pending: its supervisor saw it die, and may know of which request."""
+        held = [record for record in self.held() if record.worker == worker]
+        culprit = self.pick(held, blamed) if held and blamed is not None else None
+        blame = leased(culprit) if culprit else None
+        reaped = self.run(self.frontier.reap(worker, blame=blame, failure=CRASH))
+        for record in held:
+            self.let_go(record, answer=False)
+            if record is not culprit:
+                record.back()
+            elif record.attempt + 1 < ATTEMPTS:
+                record.back(SOON)
+                record.attempt += 1
+            else:
+                record.end("dead")
+        deaths = sum(record.state == "dead" for record in held)
+        assert sum(one.dead for one in reaped) == deaths
+        assert sum(one.requeued for one in reaped) == len(held) - deaths
+
+    @rule(worker=st.sampled_from(WORKERS))
+    def vanish(self, worker: str) -> None:
+        """processing → pending: its lease has run out, and nobody knows why."""
+        self.run(self.world.expire(worker, [other for other in WORKERS if other != worker]))
+        reaped = self.run(self.frontier.reap())
+        assert {one.worker for one in reaped} <= {worker}
+        held = [record for record in self.held() if record.worker == worker]
+        for record in held:
+            self.let_go(record, answer=False)
+            record.crashes += 1
+            if record.crashes < MAX_CRASHES:
+                record.back()
+            else:
+                record.end("dead")
+        assert sum(one.dead for one in reaped) == sum(record.state == "dead" for record in held)
+
+    @rule(pick=st.none() | picks)
+    def redrive(self, pick: int | None) -> None:
+        """dead → pending, one or all."""
+        letters = self.run(self.frontier.dead_letters(self.crawl.job))
+        assert len(letters) == len({letter.id for letter in letters}) == len(self.in_state("dead"))
+        chosen = letters if pick is None else [self.pick(letters, pick)] if letters else []
+        ids = None if pick is None else [letter.id for letter in chosen]
+        assert self.run(self.frontier.redrive(self.crawl.job, ids)) == len(chosen)
+        numbers = {_number(letter.message) for letter in chosen}
+        for record in self.in_state("dead"):
+            if record.number in numbers:
+                record.back()
+                record.attempt = record.crashes = 0
+
+    @rule(seeder=st.sampled_from(("s1", "s2")), begins=st.booleans())
+    def seed(self, seeder: str, begins: bool) -> None:
+        """Somebody begins or ends to seed."""
+        self.run(self.frontier.seeding(self.crawl.job, seeder, LONG if begins else 0.0))
+        self.seeders ^= {seeder} & self.seeders if not begins else {seeder} - self.seeders
+        self.ended_seeding |= not begins
+
+    @rule(limit=st.integers(1, 5))
+    def export(self, limit: int) -> None:
+        """Outbox → sink."""
+        entries = self.run(self.crawl.outbox.read(self.crawl.job, {}, limit))
+        self.exported.update(item for entry in entries for item in entry.items)
+        self.waiting -= len(entries)
+        positions = {entry.shard: entry.position for entry in entries}
+        self.run(self.crawl.outbox.acknowledge(self.crawl.job, positions))
+
+    @rule()
+    def drain(self) -> None:
+        """Everything that may be claimed comes out, once, and all items reach the sink: nothing is lost."""
+        self.claim("w1", 1_000)
+        while held := self.held():
+            self.commit(0, len(held), Done(), [], 1)
+            self.claim("w1", 1_000)
+        assert not [record for record in self.in_state("pending") if record.due == NOW]
+        for _ in range(self.waiting):
+            self.export(1)
+        assert self.exported == self.items
+
+    # --- what is always true
+
+    @invariant()
+    def the_counters_are_the_models(self) -> None:
+        """No request in two states, none lost, none doubled; finished if and only if it is so."""
+        stats = self.run(self.frontier.stats(self.crawl.job))
+        states = Counter(record.state for record in self.records.values())
+        assert (stats.pending, stats.processing) == (states["pending"], states["processing"])
+        assert (stats.done, stats.dead) == (states["done"], states["dead"])
+        assert stats.known == len(self.records)
+        assert stats.outbox == self.waiting
+        assert stats.seeding == len(self.seeders)
+        begun = bool(self.records) or self.ended_seeding
+        unfinished = states["pending"] + states["processing"] + len(self.seeders)
+        assert stats.finished == (begun and not unfinished)
+        assert all(value >= 0 for value in stats.counters.values())
+        assert set(self.exported.values()) <= {1}
+
+    # --- the model
+
+    def request(self, link: Link) -> Request:
+        """With a number by which it is found again."""
+        return Request(
+            f"http://h{link.host}.example/{link.page}",
+            priority=link.priority,
+            dont_filter=link.dont_filter,
+            delay=LONG if link.late else 0.0,
+            meta={"n": next(self.numbers)},
+        )
+
+    def admit(self, link: Link, request: Request) -> bool:
+        if not link.dont_filter:
+            if request.url in self.known:
+                return False
+            self.known.add(request.url)
+        number = request.meta["n"]
+        self.records[number] = Record(number, f"h{link.host}.example", link.priority, LATE if link.late else NOW)
+        return True
+
+    def hand_out(self, worker: str, lease: Lease) -> None:
+        record = self.records[lease.request.meta["n"]]
+        assert record.state == "pending"
+        assert record.due != LATE
+        assert (lease.attempt, lease.delivery, lease.host) == (record.attempt, record.delivery, record.host)
+        record.state, record.worker, record.lease = "processing", worker, lease
+
+    def check_priorities(self, leases: Sequence[Lease]) -> None:
+        """Nothing better of the same host was left behind."""
+        for lease in leases:
+            waiting = (record for record in self.in_state("pending") if record.due == NOW)
+            better = [r for r in waiting if r.host == lease.host and r.priority > lease.request.priority]
+            assert not better
+
+    def settle(self, record: Record, outcome: Outcome) -> None:
+        match outcome:
+            case Retry(_, delay):
+                record.back(LATE if delay else NOW)
+                record.attempt += 1
+            case Release(_, delay):
+                record.back(LATE if delay else NOW)
+            case Done() | Skip():
+                record.end("done")
+            case _:
+                record.end("dead")
+
+    def let_go(self, record: Record, *, answer: bool) -> None:
+        self.old.append((record.worker, leased(record), answer))
+
+    def held(self) -> list[Record]:
+        return self.in_state("processing")
+
+    def in_state(self, state: str) -> list[Record]:
+        return [record for record in self.records.values() if record.state == state]
+
+    def pick(self, choices: Sequence[T], number: int) -> T:
+        return choices[number % len(choices)]
+
+
+def leased(record: Record) -> Lease:
+    """The lease of a request in flight."""
+    assert record.lease is not None
+    return record.lease
+
+
+def _number(message: str) -> int:
+    return int(message.rpartition('"n":')[2].partition("}")[0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.timeout(3600)
+def test_the_frontier_does_what_the_model_does(kind: str, valkey_server: Valkey) -> None:
+    """Thousands of random steps in all."""
+    profile = hypothesis.settings()
+    share = 1 if kind == "memory" else 3  # a server costs a round trip a step
+    settings = hypothesis.settings(profile, max_examples=max(10, profile.max_examples // share), stateful_step_count=40)
+    run_state_machine_as_test(cast(type[Machine], partial(Machine, kind, valkey_server)), settings=settings)
