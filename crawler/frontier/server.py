@@ -119,7 +119,7 @@ class Server:
             )
         except ValueError as error:
             raise ConfigError(f"REDIS_URL {self.shown}: {error}") from None
-        return redis.asyncio.Redis(connection_pool=pool)
+        return redis.asyncio.Redis.from_pool(pool)
 
 
 @contextmanager
