@@ -11,7 +11,7 @@ RUN useradd --create-home --uid 10001 crawler && mkdir /data && chown crawler:cr
 COPY settings.py /work/
 COPY spiders /work/spiders
 WORKDIR /work
-USER crawler
+USER 10001
 
 ENTRYPOINT ["python", "-m", "crawler"]
 CMD ["worker"]
