@@ -1,0 +1,49 @@
+"""The chaos suite's fixtures, its size (see `__main__.py`), and the table at the end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.judge import table
+from tests.chaos.stage import Scale, Theatre
+
+SHORT = Scale()
+
+
+@pytest.fixture(scope="session")
+def scale() -> Scale:
+    """Short, unless `python -m tests.chaos` says otherwise."""
+    if "CHAOS_PAGES" not in os.environ:
+        return SHORT
+    return Scale(
+        pages=int(os.environ["CHAOS_PAGES"]),
+        hosts=8,
+        workers=4,
+        faults=int(os.environ["CHAOS_FAULTS"]),
+        is_long=True,
+    )
+
+
+@pytest.fixture
+def theatre(tmp_path: Path, seed: int, scale: Scale) -> Theatre:
+    """Call it to set a stage."""
+    return Theatre(tmp_path, seed, scale)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every scenario runs once a random seed."""
+    if "theatre" in metafunc.fixturenames:
+        first, runs = int(os.environ.get("CHAOS_SEED", "1")), int(os.environ.get("CHAOS_REPEAT", "1"))
+        metafunc.parametrize("seed", range(first, first + runs))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures."""
+    rows = table()
+    if rows:
+        terminalreporter.section("promises")
+        for row in rows:
+            terminalreporter.write_line(row)

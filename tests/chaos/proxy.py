@@ -1,0 +1,147 @@
+"""A TCP proxy in front of the queue server: the network between them and all that can happen to it.
+
+async with proxy_to(server.socket) as network:
+    worker(REDIS_URL=network.url)
+    network.cut()          # black hole: nothing arrives, nothing is refused
+    network.heal()         # what was sent meanwhile arrives now, late
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+CHUNK = 65_536
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends RST
+
+
+class Proxy:
+    """Passes bytes on until told otherwise. Every change holds for connections that are open and for new ones."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._port = 0
+        self._open = asyncio.Event()
+        self._open.set()
+        self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loses_replies = False
+        self.delay = 0.0  # seconds by which each reply comes later
+        self.replies_lost = 0
+        self.commands_late = 0
+
+    @property
+    def url(self) -> str:
+        """The queue server, as seen from behind this network."""
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    def cut(self) -> None:
+        """Black hole: connections stay, bytes stop."""
+        self._open.clear()
+
+    def lose_replies(self) -> None:
+        """Commands arrive and are carried out; nobody hears so."""
+        self._loses_replies = True
+
+    def heal(self) -> None:
+        """Bytes flow again. Connections that lost a reply are reset: what follows would not fit the question."""
+        if self._loses_replies:
+            self._loses_replies = False
+            self.reset()
+        self._open.set()
+
+    def reset(self) -> None:
+        """RST on every connection."""
+        for link in list(self._links):
+            for writer in link:
+                _reset(writer)
+
+    async def serve(self) -> asyncio.Server:
+        """Listen on a free port."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def close(self) -> None:
+        """End all connections."""
+        self.heal()
+        self.reset()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._link(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the queue server is down (then we hang up, as its machine would), or we are closing
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self._open.wait()
+        up_reader, up_writer = await asyncio.open_unix_connection(str(self._target))
+        link = (writer, up_writer)
+        self._links.add(link)
+        pumps = [
+            asyncio.create_task(self._commands(reader, up_writer)),
+            asyncio.create_task(self._replies(up_reader, writer)),
+        ]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._links.discard(link)
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            up_writer.close()
+
+    async def _commands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if not self._open.is_set():
+                    self.commands_late += 1
+                    await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+
+    async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                if self._loses_replies:
+                    self.replies_lost += 1
+                    continue
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    if connection is not None and connection.family == socket.AF_INET:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def proxy_to(target: Path) -> AsyncIterator[Proxy]:
+    """A proxy to the unix socket `target`."""
+    proxy = Proxy(target)
+    server = await proxy.serve()
+    try:
+        yield proxy
+    finally:
+        server.close()
+        await proxy.close()
+        await server.wait_closed()

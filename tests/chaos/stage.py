@@ -1,0 +1,279 @@
+"""One scenario's world: a site, a queue server, a fleet, the faults done to them, and the row they end as."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.chaos.fleet import Command, Fleet, Overdue, until
+from tests.chaos.judge import TABLE, Crawl, Row, judge
+from tests.chaos.proxy import Proxy, proxy_to
+from tests.valkey import Valkey
+from tests.webserver import Running, Site, serve, slow
+
+PER_HOST = 4  # requests at once to a host
+IN_FLIGHT = 16  # and in a worker process: the C of the promises
+LEASE = 2.0  # seconds
+
+SETTINGS: Mapping[str, object] = {
+    "ALLOWED_NETWORKS": "127.0.0.0/8",
+    "DOWNLOAD_DELAY": 0,
+    "CONCURRENT_REQUESTS_PER_DOMAIN": PER_HOST,
+    "CONCURRENT_REQUESTS": IN_FLIGHT,
+    "LEASE_SECONDS": LEASE,
+    "GRACE_SECONDS": 5,
+    "REDIS_TIMEOUT": 2,
+    "RETRY_DELAY": 0.2,
+    "EXPORT_BATCH": 20,
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is: short ones are part of every test run, long ones are the proof."""
+
+    pages: int = 240
+    hosts: int = 4
+    workers: int = 2
+    faults: int = 3
+    is_long: bool = False
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which a crawl must come to its end, faults included."""
+        return 45.0 + self.pages / 10 + self.faults * 8
+
+
+class Stage:
+    """What a scenario plays with."""
+
+    def __init__(
+        self, row: Row, scale: Scale, web: Running, site: Site, server: Valkey, fleet: Fleet, network: Proxy | None
+    ) -> None:
+        self.row = row
+        self.scale = scale
+        self.web = web
+        self.site = site
+        self.server = server
+        self.fleet = fleet
+        self._network = network
+        self.chance = random.Random(f"{row.seed} {row.promise}")
+        self.output = fleet.folder / "items.jsonl"
+        self.exporter: Command | None = None
+        self._queue: Any = redis.Redis(unix_socket_path=str(server.socket))
+
+    @property
+    def network(self) -> Proxy:
+        """Between the fleet and the queue server."""
+        assert self._network is not None
+        return self._network
+
+    @property
+    def queue(self) -> Any:
+        """A client of the queue server, for doing harm and for looking at bytes."""
+        return self._queue
+
+    # --- running
+
+    async def start(self, workers: int = 0, *, spider: str = "site", seeds: Sequence[str] = ()) -> None:
+        """Seeder, workers and exporter, all at the same time."""
+        for _ in range(workers or self.scale.workers):
+            await self.fleet.worker()
+        await self.export()
+        seeder = await self.fleet.run("seed", "--spider", spider, *(seeds or self.web.seeds))
+        if await seeder.ended() != 0:
+            raise Overdue(f"the seeder ended with exit code {seeder.code}")
+
+    async def export(self, **how: Any) -> Command:
+        """An exporter that ends when the job is finished and all its items are in the file."""
+        self.exporter = await self.fleet.run("export", "-o", str(self.output), "--until-finished", **how)
+        return self.exporter
+
+    async def finish(self, seconds: float = 0.0) -> Crawl:
+        """Wait until the exporter says that it was all, and judge."""
+        assert self.exporter is not None
+        code = await self.exporter.ended(seconds or self.scale.patience)
+        if code != 0:
+            raise Overdue(f"the exporter ended with exit code {code}")
+        return self.judged()
+
+    def judged(self) -> Crawl:
+        """As things stand."""
+        return judge(self.site, self.web.log, self.output)
+
+    async def reached(self, share: float) -> None:
+        """Wait until that share of the site's pages has been asked for."""
+        await self.asked(int(share * self.site.pages))
+
+    async def asked(self, requests: int, seconds: float = 0.0) -> None:
+        """Wait until the web server has got so many requests."""
+        seconds = seconds or self.scale.patience
+        try:
+            async with asyncio.timeout(seconds):
+                await self.web.until(requests)
+        except TimeoutError:
+            have = len(self.web.log)
+            raise Overdue(f"waited {seconds:g} s for request {requests}; there were {have}") from None
+
+    def moments(self, number: int = 0, first: float = 0.08, last: float = 0.85) -> list[float]:
+        """Shares of the site at which to do harm, by chance, in order."""
+        number = number or self.scale.faults
+        width = (last - first) / number
+        return [first + width * (n + self.chance.random()) for n in range(number)]
+
+    # --- harm
+
+    def fault(self, what: str) -> None:
+        """Note that harm is done now."""
+        self.row.faults.append((time.monotonic(), what))
+
+    async def kill_a_child(self) -> None:
+        """SIGKILL to the worker process of a random supervisor."""
+        await self.fleet.working()
+        pids = [pid for worker in self.fleet.running for pid in worker.children]
+        pid = self.chance.choice(pids)
+        self.fault(f"kill -9 of worker process {pid}")
+        os.kill(pid, signal.SIGKILL)
+
+    async def kill_a_machine(self) -> None:
+        """SIGKILL to a random supervisor and its worker process at once; another machine takes their place."""
+        await self.fleet.working()
+        worker = self.chance.choice(self.fleet.running)
+        self.fault(f"kill -9 of {worker.name} and its processes")
+        worker.kill()
+        await worker.ended()
+        await self.fleet.worker()
+
+    async def kill_all_workers(self) -> None:
+        """SIGKILL to every supervisor and worker process, reapers and all; as many come again."""
+        await self.fleet.working()
+        victims = self.fleet.running
+        self.fault("kill -9 of all workers")
+        for worker in victims:
+            worker.kill()
+        for worker in victims:
+            await worker.ended()
+            await self.fleet.worker()
+
+    async def kill_the_server(self, down: float = 0.0) -> None:
+        """SIGKILL to the queue server; it starts again on the same data after `down` seconds."""
+        self.fault("kill -9 of the queue server")
+        await asyncio.to_thread(self.server.kill)
+        await asyncio.sleep(down)  # the outage itself
+        await asyncio.to_thread(self.server.start)
+
+    async def recovery(self, what: str = "recovery s", limit: float = 0.0) -> None:
+        """Measure how long it takes from now to the next request at the web server."""
+        before, started = len(self.web.log), time.monotonic()
+        await self.asked(before + 1)
+        seconds = time.monotonic() - started
+        figure = next((figure for figure in self.row.figures if figure.name == what), None)
+        if figure is None:
+            self.row.at_most(what, seconds, limit) if limit else self.row.told(what, seconds)
+        elif seconds > figure.value:
+            figure.value, figure.met = seconds, not limit or seconds <= limit
+
+    # --- looking
+
+    async def status(self) -> dict[str, Any]:
+        """What `status --json` says of the job."""
+        command = await self.fleet.finished("status", "--json")
+        found: dict[str, Any] = json.loads(_json_line(command))
+        return found
+
+    async def job(self) -> dict[str, Any]:
+        """The first job in `status --json`."""
+        job: dict[str, Any] = (await self.status())["jobs"][0]
+        return job
+
+    async def dead(self) -> list[dict[str, Any]]:
+        """What `dead --json` lists."""
+        command = await self.fleet.finished("dead", "--limit", "100000", "--json")
+        return [json.loads(line) for line in command.output.splitlines() if line.startswith("{")]
+
+    # --- the verdict
+
+    def expect(self, crawl: Crawl, *, refetched: float | None = None, faults: bool = True) -> None:
+        """What is promised of every crawl; `refetched` is the limit, when there is one."""
+        row = self.row
+        row.told("pages", crawl.pages)
+        if faults:
+            row.faults_before(crawl.end)
+        row.exactly("lost", crawl.lost, 0)
+        if refetched is None:
+            row.told("refetched", crawl.refetched)
+        else:
+            row.at_most("refetched", crawl.refetched, refetched)
+        for name in ("missing", "duplicates", "foreign", "broken"):
+            row.exactly(name, getattr(crawl, name), 0)
+
+
+def _json_line(command: Command) -> str:
+    lines = [line for line in command.output.splitlines() if line.startswith("{")]
+    if not lines:
+        raise Overdue(f"{command.name} printed no JSON (exit code {command.code})")
+    return lines[-1]
+
+
+@dataclass(frozen=True)
+class Theatre:
+    """Makes stages for one test."""
+
+    folder: Path
+    seed: int
+    scale: Scale
+
+    @asynccontextmanager
+    async def __call__(
+        self,
+        promise: str,
+        title: str,
+        *,
+        settings: Mapping[str, object] | None = None,
+        pages: int = 0,
+        hosts: int = 0,
+        page_seconds: float = 0.04,
+        fsync: str = "everysec",
+        options: Mapping[str, str] | None = None,
+        network: bool = False,
+    ) -> AsyncIterator[Stage]:
+        """Set the stage; at the end print its row, and fail when a figure misses its target."""
+        row = Row(promise, title, self.seed)
+        TABLE.append(row)
+        started = time.monotonic()
+        site = Site(pages or self.scale.pages, hosts or self.scale.hosts, self.seed, size=400)
+        site.on("/", slow(page_seconds))
+        async with AsyncExitStack() as stack:
+            server = stack.enter_context(Valkey(appendonly=True, fsync=fsync, options=options))
+            web = await stack.enter_async_context(serve(site))
+            proxy = await stack.enter_async_context(proxy_to(server.socket)) if network else None
+            folder = self.folder / promise
+            folder.mkdir()
+            fleet = Fleet(folder, proxy.url if proxy else server.url, {**SETTINGS, **(settings or {})})
+            stack.push_async_callback(fleet.close)
+            stage = Stage(row, self.scale, web, site, server, fleet, proxy)
+            stack.callback(stage.queue.close)
+            try:
+                yield stage
+            except BaseException as error:
+                row.problem = row.problem or f"{type(error).__name__}: {error}"
+                if isinstance(error, Exception):
+                    raise AssertionError(f"{row}\n{row.problem}\n{fleet.tails()}") from error
+                raise
+            finally:
+                row.seconds = time.monotonic() - started
+            assert row.passed, f"{row}\n{row.faults}\n{fleet.tails()}"
+
+
+__all__ = ["IN_FLIGHT", "LEASE", "PER_HOST", "Scale", "Stage", "Theatre", "until"]
