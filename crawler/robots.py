@@ -57,9 +57,7 @@ class RobotsAnswer(Struct, frozen=True):
         return RobotsAnswer(kind, float(seconds), body)  # type: ignore[arg-type]
 
 
-def verdict_source(
-    answer: int | FetchError, body: bytes = b"", *, seconds: float = MAX_SECONDS
-) -> RobotsAnswer:
+def verdict_source(answer: int | FetchError, body: bytes = b"", *, seconds: float = MAX_SECONDS) -> RobotsAnswer:
     """What a final status, or the failure to get one, means. A good one may be used for `seconds`."""
     if isinstance(answer, FetchError):
         return RobotsAnswer("disallow", UNREACHABLE_SECONDS)

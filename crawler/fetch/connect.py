@@ -80,9 +80,7 @@ class _CheckedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         if self._resolver is None:
-            self._resolver = (
-                DefaultResolver()
-            )  # not before it is needed: literal addresses need no DNS at all
+            self._resolver = DefaultResolver()  # not before it is needed: literal addresses need no DNS
         records = await self._resolver.resolve(host, port, family)
         for record in records:
             self._guard.check(record["host"], host)

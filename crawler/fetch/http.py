@@ -133,9 +133,7 @@ def _too_large(limit: int) -> BodyError:
 _REQUEST_URL = re.compile(r"https?://[!-~]+/[!-~]*").fullmatch
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _FIELD_VALUE = re.compile(r"[^\0\r\n\ud800-\udfff]*").fullmatch
-_FRAMING = frozenset(
-    {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
-)
+_FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
 
 
 def _check(request: Request) -> None:

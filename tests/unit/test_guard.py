@@ -11,7 +11,7 @@ from crawler.fetch.guard import AddressGuard
 from crawler.parsing.url import canonical, host_of
 
 FORBIDDEN = {
-    "0.0.0.0": "this network",  # noqa: S104 - nothing is bound here
+    "0.0.0.0": "this network",
     "0.1.2.3": "this network",
     "10.0.0.1": "private",
     "100.64.0.1": "carrier-grade NAT",
@@ -134,7 +134,7 @@ SPELLINGS = [
     "http://127.1/",
     "http://127.0.0.1./",
     "http://%31%32%37.0.0.1/",
-    "http://１２７.０.０.１/",  # noqa: RUF001
+    "http://１２７.０.０.１/",
     "http://①②⑦.⓪.⓪.①/",
     "http://127。0。0。1/",
     "http://0/",
@@ -153,9 +153,7 @@ def test_every_spelling_of_a_literal_is_refused_before_connecting(url: str) -> N
         AddressGuard(["127.0.1.0/24"]).check_host(host_of(canonical(url)))
 
 
-@pytest.mark.parametrize(
-    "host", ["example.com", "localhost", "127.example", "8.8.8.8", "[2606:4700::1]", "127.0.1.9"]
-)
+@pytest.mark.parametrize("host", ["example.com", "localhost", "127.example", "8.8.8.8", "[2606:4700::1]", "127.0.1.9"])
 def test_names_and_permitted_literals_pass_the_early_check(host: str) -> None:
     AddressGuard(["127.0.1.0/24"]).check_host(host)
 

@@ -80,9 +80,7 @@ def test_bytes_of_another_version_are_none(data: bytes) -> None:
     assert decoded is None or decoded.encode().partition(b"\n")[2] == decoded.body
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"rules", b"rules -1.000\n", b"rules nan\n", b"other 1.000\n", b"{}", b"\xff"]
-)
+@pytest.mark.parametrize("data", [b"", b"rules", b"rules -1.000\n", b"rules nan\n", b"other 1.000\n", b"{}", b"\xff"])
 def test_broken_bytes_are_none(data: bytes) -> None:
     assert RobotsAnswer.decode(data) is None
 

@@ -1,0 +1,96 @@
+"""Only permitted addresses are connected to, whatever the spelling, the name or the DNS says."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from crawler.errors import FetchError, Refused
+from crawler.model import Request
+from tests.integration.fetch.server import Names, fetching, ok, says, serving
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.2.1"])
+async def test_a_forbidden_address_gets_no_connection(host: str) -> None:
+    async with serving(says(ok()), host) as server, fetching(("127.0.1.0/24",)) as fetcher:
+        with pytest.raises(Refused, match=r"loopback.*ALLOWED_NETWORKS=127.0.1.0/24,127.0.0.0/8"):
+            await fetcher.fetch(Request(f"{server.origin}/"))
+    assert server.connections == 0
+
+
+async def test_a_permitted_network_is_asked_without_any_dns() -> None:
+    names = Names()
+    async with (
+        serving(says(ok()), "127.0.1.7") as server,
+        fetching(("127.0.1.0/24",), resolver=names) as fetcher,
+    ):
+        response = await fetcher.fetch(Request(f"{server.origin}/"))
+    assert response.address == "127.0.1.7"
+    assert names.asked == []
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "0.0.0.0",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+    ],
+)
+async def test_no_spelling_of_this_machine_is_connected_to(host: str) -> None:
+    names = Names(localhost=[["127.0.0.1"]])
+    async with serving(says(ok())) as server, fetching(("127.0.1.0/24",), resolver=names) as fetcher:
+        with pytest.raises(FetchError) as caught:
+            await fetcher.fetch(Request(f"http://{host}:{server.port}/"))
+        assert caught.value.kind in ("refused", "malformed", "dns")
+        assert not caught.value.transient
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("answer", [["127.0.0.1"], ["127.0.1.1", "127.0.0.1"], ["127.0.0.1", "127.0.1.1"]])
+async def test_one_forbidden_address_in_a_dns_answer_refuses_the_name(answer: list[str]) -> None:
+    async with (
+        serving(says(ok()), "127.0.0.1") as server,
+        fetching(("127.0.1.0/24",), resolver=Names(evil=[answer])) as fetcher,
+    ):
+        with pytest.raises(Refused, match=r"evil.example leads to 127.0.0.1"):
+            await fetcher.fetch(Request(f"http://evil.example:{server.port}/"))
+    assert server.connections == 0
+
+
+async def test_a_name_that_changes_its_address_is_checked_again_and_connected_where_checked() -> None:
+    """DNS rebinding: good when looked at first, forbidden when looked at again."""
+    names = Names(evil=[["127.0.1.1"], ["127.0.0.1"]])
+    async with (
+        serving(says(ok(b"good", "Connection: close")), "127.0.1.1") as good,
+        fetching(("127.0.1.0/24",), resolver=names) as fetcher,
+    ):
+        for _ in range(3):  # each on a connection of its own; the address is known for a minute
+            response = await fetcher.fetch(Request(f"http://evil.example:{good.port}/"))
+            assert (response.body, response.address) == (b"good", "127.0.1.1")
+        assert names.asked == ["evil.example"]
+        with pytest.raises(Refused):
+            await fetcher.fetch(Request("http://evil.example:1/"))  # another port is looked up anew
+
+
+@pytest.mark.parametrize(("code", "transient"), [(socket.EAI_NONAME, False), (socket.EAI_AGAIN, True)])
+async def test_a_name_that_does_not_exist_is_permanent_a_silent_resolver_is_not(code: int, transient: bool) -> None:
+    async with fetching(resolver=Names(error=code)) as fetcher:
+        with pytest.raises(FetchError, match=r"http://nowhere.example/: the name nowhere.example does not") as caught:
+            await fetcher.fetch(Request("http://nowhere.example/"))
+    assert (caught.value.kind, caught.value.transient) == ("dns", transient)
+
+
+async def test_a_closed_port_is_worth_another_try() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with fetching() as fetcher:
+        with pytest.raises(FetchError, match="cannot connect") as caught:
+            await fetcher.fetch(Request(f"http://127.0.0.1:{port}/"))
+    assert (caught.value.kind, caught.value.transient) == ("connect", True)

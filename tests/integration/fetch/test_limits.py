@@ -1,0 +1,189 @@
+"""However large or slow an answer is, it ends within bounds of bytes, seconds and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+
+import brotli  # type: ignore[import-untyped]
+import pytest
+
+from crawler.errors import FetchError
+from crawler.fetch.http import Limits
+from crawler.model import Request
+from tests.integration.fetch.server import Server, Talk, failure, fetch_once, fetching, ok, says, serving
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("br", brotli.compress)]
+)
+async def test_encodings_are_undone_and_bounded(encoding: str, pack: Callable[[bytes], bytes]) -> None:
+    fits, too_large = pack(b"\0" * 100_000), pack(b"\0" * 100_001)
+    assert len((await fetch_once(ok(fits, f"Content-Encoding: {encoding}"))).body) == 100_000
+    error = await failure(ok(too_large, f"Content-Encoding: {encoding}"))
+    assert (error.kind, error.transient) == ("too_large", False)
+
+
+async def test_a_body_announced_too_large_is_not_waited_for() -> None:
+    error = await failure(ok(b"", length=100_001))
+    assert (error.kind, error.transient) == ("too_large", False)
+    assert "100,000 bytes" in str(error)
+
+
+async def test_a_body_without_end_is_cut_off() -> None:
+    async def endless(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"2\r\nxx\r\n" * 1000)
+            await writer.drain()
+
+    assert (await failure(endless)).kind == "too_large"
+
+
+async def test_the_largest_body_allowed_passes() -> None:
+    assert len((await fetch_once(ok(b"x" * 100_000))).body) == 100_000
+
+
+async def test_plain_text_called_gzip_is_taken_as_it_is_with_one_request() -> None:
+    async with serving(says(ok(b"<html>", "Content-Encoding: gzip"))) as server, fetching() as fetcher:
+        assert (await fetcher.fetch(Request(f"{server.origin}/"))).body == b"<html>"
+    assert len(server.heads) == 1
+
+
+async def stays_silent(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await server.hear(reader)
+    await reader.read()
+
+
+async def drips(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await server.hear(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def drips_its_body(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+    await drips(server, reader, writer)
+
+
+async def hints_for_ever(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await server.hear(reader)
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("talk", "setting"),
+    [
+        (stays_silent, "READ_TIMEOUT"),
+        (drips, "DOWNLOAD_TIMEOUT"),
+        (drips_its_body, "DOWNLOAD_TIMEOUT"),
+        (hints_for_ever, "DOWNLOAD_TIMEOUT"),
+    ],
+)
+async def test_a_slow_host_is_given_up_in_time(talk: Talk, setting: str) -> None:
+    limits = Limits(seconds=0.5, connect_seconds=0.3, silent_seconds=0.2, body_bytes=1000_000)
+    started = asyncio.get_running_loop().time()
+    error = await failure(talk, limits=limits)
+    assert asyncio.get_running_loop().time() - started < 2
+    assert (error.kind, error.transient) == ("timeout", True)
+    assert setting in str(error)
+
+
+async def test_a_host_that_does_not_take_the_connection_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for other in waiting:
+            other.setblocking(False)
+            other.connect_ex(address)
+        async with fetching(limits=Limits(connect_seconds=0.2)) as fetcher:
+            with pytest.raises(FetchError, match="CONNECT_TIMEOUT") as caught:
+                await fetcher.fetch(Request(f"http://127.0.0.1:{address[1]}/"))
+        for other in waiting:
+            other.close()
+    assert (caught.value.kind, caught.value.transient) == ("timeout", True)
+
+
+HEADER_FLOODS = {
+    "many fields": b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % n for n in range(1000)),
+    "a long value": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
+    "a long name": b"HTTP/1.1 200 OK\r\n" + b"x" * 200_000,
+    "a long status": b"HTTP/1.1 200 " + b"x" * 200_000,
+}
+
+
+@pytest.mark.parametrize("flood", HEADER_FLOODS.values(), ids=HEADER_FLOODS.keys())
+async def test_a_flood_of_headers_is_cut_off(flood: bytes) -> None:
+    error = await failure(flood + b"\r\n\r\n")
+    assert (error.kind, error.transient) == ("malformed", False)
+
+
+async def test_headers_larger_than_usual_pass() -> None:
+    response = await fetch_once(ok(b"fine", "X-Policy: " + "x" * 30_000, *(f"X-{n}: {n}" for n in range(200))))
+    assert response.body == b"fine"
+
+
+BOMB = """
+import asyncio, gzip, resource, sys
+from crawler.errors import FetchError
+from crawler.fetch.guard import AddressGuard
+from crawler.fetch.http import HttpFetcher
+from crawler.model import Request
+
+async def main():
+    fetcher = HttpFetcher("example/1.0", AddressGuard(["127.0.0.0/8"]))
+    for path in sys.argv[2:]:
+        try:
+            await fetcher.fetch(Request(sys.argv[1] + path))
+        except FetchError as error:
+            print(error.kind)
+    await fetcher.close()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+asyncio.run(main())
+"""
+
+
+def bomb_of(megabytes: int) -> bytes:
+    """A gzip stream of zeros. Behind a full flush each megabyte looks the same, so it is packed but once."""
+    packer = zlib.compressobj(wbits=31)
+    first, again = (packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + again * (megabytes - 1)
+
+
+def test_bombs_cost_little_memory() -> None:
+    """A gigabyte in a megabyte, alone and nested, in a process of its own: its peak is measured."""
+    bomb = bomb_of(1_000)
+    nested = gzip.compress(bomb_of(20_000))
+    answers = {
+        "/bomb": ok(bomb, "Content-Encoding: gzip"),
+        "/nested": ok(nested, "Content-Encoding: gzip, gzip"),
+    }
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(answers[(await server.hear(reader)).split()[1]])
+            await writer.drain()
+
+    async def main() -> list[str]:
+        async with serving(talk) as server:
+            command = [sys.executable, "-c", BOMB, server.origin, *answers]
+            process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+            output, _ = await process.communicate()
+            return output.decode().split()
+
+    *kinds, megabytes = asyncio.run(main())
+    assert kinds == ["too_large", "too_large"]
+    assert int(megabytes) < 200
