@@ -32,9 +32,7 @@ _app = typer.Typer(
 
 
 @_app.callback()
-def _root(
-    ctx: typer.Context, settings: SettingOptions = None, verbose: Verbose = False, quiet: Quiet = False
-) -> None:
+def _root(ctx: typer.Context, settings: SettingOptions = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
     ctx.obj = join(None, settings=settings, verbose=verbose, quiet=quiet)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())

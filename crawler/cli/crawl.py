@@ -63,7 +63,7 @@ def crawl(
     target = output or overwrite or f"{name}.jsonl"
     _check_output(output, overwrite, target, json_)
     refusals = Refusals()
-    with _display(call, config, f"{spider} · {name}", target) as (config, observe):
+    with _display(call, config, f"job {name}", target) as (config, observe):
         report = asyncio.run(
             _crawl(
                 config,
@@ -79,9 +79,10 @@ def crawl(
             )
         )
     refusals.close(report.seeds.refused)
-    _print(report, as_json=json_, quiet=call.quiet)
-    seeded = report.seeds.new or report.seeds.known
-    return USAGE if refusals.total and not seeded else report.code
+    if refusals.total and not report.stats.known:
+        return USAGE  # each was refused, and has been told why
+    _print(report, fresh=fresh, as_json=json_, quiet=call.quiet)
+    return report.code
 
 
 async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:
@@ -127,10 +128,10 @@ def _logging_readably(config: Config) -> Config:
     return replace(config, settings=replace(config.settings, LOG_FORMAT="console"))
 
 
-def _print(report: CrawlReport, *, as_json: bool, quiet: bool) -> None:
+def _print(report: CrawlReport, *, fresh: bool, as_json: bool, quiet: bool) -> None:
     from crawler.cli import figures, tables
 
     if as_json:
         print(json.dumps(figures.scrapy_stats(report)))
     if not quiet:
-        tables.console(error=True).print(tables.summary(report))
+        tables.console(error=True).print(tables.summary(report, fresh=fresh))

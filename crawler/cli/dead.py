@@ -40,9 +40,7 @@ async def _dead(config: Config, name: str, limit: int, *, as_json: bool) -> int:
 
     async with app.connect(config) as connected:
         jobs = [await _job(connected.frontier, name)] if name else await connected.frontier.jobs()
-        letters = [
-            (job.name, letter) for job in jobs for letter in await connected.frontier.dead_letters(job, limit)
-        ]
+        letters = [(job.name, letter) for job in jobs for letter in await connected.frontier.dead_letters(job, limit)]
     if as_json:
         for its_job, letter in letters:
             print(json.dumps({"job": its_job, **msgspec.to_builtins(letter)}))

@@ -22,6 +22,7 @@ from crawler.cli.figures import (
     in_words,
     pages,
     rate,
+    several,
     size,
     slowest,
     status_classes,
@@ -73,9 +74,12 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
         yield "skipped", Text(in_words(skips, limit=_SKIPS_SHOWN))
     if trouble := _trouble(stats):
         yield "trouble", Text(in_words(trouble), style="red" if stats.dead else "yellow")
-    if known := hosts(progress.workers):
-        yield "busiest", Text(_hosts(busiest(known, _HOSTS_SHOWN)))
-        yield "slowest", Text(_hosts(slowest(known, _HOSTS_SHOWN)))
+    known = hosts(progress.workers)
+    if known:
+        few = len(known) <= _HOSTS_SHOWN
+        yield "hosts" if few else "busiest", Text(_hosts(busiest(known, _HOSTS_SHOWN)))
+        if not few:
+            yield "slowest", Text(_hosts(slowest(known, _HOSTS_SHOWN)))
     yield "workers", Text(_workers(progress.workers))
     if why := why_idle(stats, progress.workers):
         yield "idle", Text(why, style="green" if stats.finished else "yellow")
@@ -102,7 +106,8 @@ def _bar(stats: JobStats) -> RenderableType:
 
 def _items(progress: Progress, target: str) -> str:
     where = "stdout" if target == "-" else shown(target)
-    waiting = f", {counted(progress.stats.outbox)} pages wait for export" if progress.stats.outbox else ""
+    left = progress.stats.outbox
+    waiting = f", {several(left, 'page')} to be written" if left else ""
     return f"{counted(progress.exported)} → {where}{waiting}"
 
 
@@ -125,9 +130,7 @@ def _trouble(stats: JobStats) -> dict[str, int]:
 
 
 def _hosts(figures: Sequence[HostFigures]) -> str:
-    return ", ".join(
-        f"{shown(one.host)} {counted(one.pages)} × {one.seconds * 1000:,.0f} ms" for one in figures
-    )
+    return ", ".join(f"{shown(one.host)} {counted(one.pages)} × {one.seconds * 1000:,.0f} ms" for one in figures)
 
 
 def _workers(workers: Sequence[WorkerInfo]) -> str:

@@ -13,7 +13,7 @@ import traceback
 
 from typer import TyperException
 
-from crawler.errors import CrawlerError
+from crawler.errors import CrawlerError, FrontierUnavailable
 from crawler.printable import printable_lines, without_password
 
 USAGE = 2
@@ -25,6 +25,9 @@ READER_GONE = 141
 def ended_by(error: BaseException, *, verbose: bool = False) -> int:
     """Say on stderr what happened, and return the exit code."""
     match error:
+        case FrontierUnavailable():
+            say_error(f"{error}; start the server, or correct REDIS_URL (see: crawler settings --show-origin)")
+            return error.exit_code
         case CrawlerError():
             say_error(str(error))
             return error.exit_code

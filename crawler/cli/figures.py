@@ -25,6 +25,11 @@ def counted(number: int) -> str:
     return f"{number:,}"
 
 
+def several(number: int, noun: str) -> str:
+    """`1 page`, `1,234 pages`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def rate(per_second: float) -> str:
     """A rate with the digits that matter: `0.25`, `7.4`, `1,234`."""
     if per_second >= 99.95:
@@ -136,8 +141,8 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
         return "no worker is running; start one with: crawler worker"
     states = {str(worker.info.get("idle", "")) for worker in alive(workers)}
     if states == {"outbox"}:
-        waiting = counted(stats.outbox)
-        return f"the exporter is behind: items of {waiting} pages wait; is `crawler export` running?"
+        waiting = several(stats.outbox, "page")
+        return f"the exporter is behind: items of {waiting} wait; is `crawler export` running?"
     if states == {"paused"}:
         return "paused"
     if stats.ready or stats.processing:
@@ -153,9 +158,9 @@ def _waiting(stats: JobStats) -> str:
     if stats.delayed and stats.delayed >= stats.pending:
         return f"all {counted(stats.pending)} pending requests wait for their time (retries, delays){due}"
     if stats.cooling:
-        hosts = "1 host is" if stats.cooling == 1 else f"{counted(stats.cooling)} hosts are"
-        return f"polite: {hosts} not asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
-    return f"{counted(stats.pending)} requests are pending{due}"
+        waiting = several(stats.cooling, "host")
+        return f"polite: {waiting} not to be asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
+    return f"{several(stats.pending, 'request')} pending{due}"
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -53,15 +53,11 @@ SpiderName = Annotated[str, typer.Option("--spider", metavar="NAME", help="Who r
 SeedUrls = Annotated[
     list[str] | None, typer.Argument(metavar="URL", help="Where to begin; - is stdin.", show_default=False)
 ]
-SeedFiles = Annotated[
-    list[str] | None, option("-f", "--file", metavar="FILE", help="URLs, one a line; - is stdin.")
-]
+SeedFiles = Annotated[list[str] | None, option("-f", "--file", metavar="FILE", help="URLs, one a line; - is stdin.")]
 AppendTo = Annotated[str, option("-o", "--output", metavar="FILE", help="Append items to FILE; - is stdout.")]
 Overwrite = Annotated[str, option("-O", "--overwrite", metavar="FILE", help="Write items to a new FILE.")]
 Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one a core.")]
-Concurrency = Annotated[
-    int, option(min=0, metavar="N", help="Requests at once in a process; 0: CONCURRENT_REQUESTS.")
-]
+Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once in a process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
 
 _SHARED = {"settings": SettingOptions, "verbose": Verbose, "quiet": Quiet}

@@ -138,7 +138,7 @@ def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
             one.id,
             job,
             one.url or "(no request)",
-            f"{one.failure.kind}: {one.failure.message}"[:300],
+            f"{one.failure.kind}: {one.failure.message.removeprefix(f'{one.url}: ')}"[:300],
             one.attempts,
             time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.died)),
         )
@@ -151,23 +151,30 @@ def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
 # the end of a crawl
 
 
-def summary(report: CrawlReport) -> RenderableType:
+def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
     """What came of a crawl, and what can be done now."""
     stats = report.stats
     lines: dict[str, object] = {
         "ended": report.reason,
         "pages": f"{counted(pages(stats))} of {counted(stats.known)} known URLs",
         "answers": in_words(status_classes(stats.counters)) or "none",
-        "items": f"{counted(report.items)} → {'stdout' if report.target == '-' else report.target}",
+        "items": _items(report),
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": in_words(group(stats.counters, "skip")),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "dead": _dead(stats),
     }
     parts: list[RenderableType] = [fields({name: value for name, value in lines.items() if value})]
-    if after := _what_now(report):
+    if after := _what_now(report, fresh):
         parts += [Text(), Text(after, overflow="fold")]
     return Group(*parts)
+
+
+def _items(report: CrawlReport) -> str:
+    where = "stdout" if report.target == "-" else report.target
+    total = report.stats.counters.get("items", 0)
+    before = f" ({counted(total)} with earlier runs)" if total > report.items else ""
+    return f"{counted(report.items)} → {where}{before}"
 
 
 def _pace(report: CrawlReport) -> str:
@@ -180,13 +187,16 @@ def _pace(report: CrawlReport) -> str:
 def _dead(stats: JobStats) -> Text | str:
     if not stats.dead:
         return ""
-    return Text(f"{counted(stats.dead)} ({in_words(group(stats.counters, 'dead'))})", style="red")
+    kinds = group(stats.counters, "dead")  # counted when they died: some may have been redriven since
+    why = f" ({in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
+    return Text(f"{counted(stats.dead)}{why}", style="red")
 
 
-def _what_now(report: CrawlReport) -> str:
+def _what_now(report: CrawlReport, fresh: bool) -> str:
     job = shown(report.stats.job)
     if report.reason == "interrupted":
-        return "Nothing is lost: the same command goes on where this one stopped."
+        same = "the same command without --fresh" if fresh else "the same command"
+        return f"Nothing is lost: {same} goes on where this one stopped."
     if report.reason == "already finished":
         return "This crawl was finished before. To do it again from the start: the same command with --fresh"
     if report.stats.dead:

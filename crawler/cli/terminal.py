@@ -25,9 +25,9 @@ _STYLES = {"[error": "red", "[critical": "red", "[warning": "yellow"}
 
 @contextmanager
 def live_picture() -> Iterator[Callable[[RenderableType], None]]:
-    """Gives the function that shows a new picture in the place of the last one. The last one stays."""
+    """Gives the function that shows a new picture in the place of the last one. It goes at the end."""
     with _pipe_for_stderr() as (console, outlet):
-        live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
         with live, _lines_above(console, outlet):
             yield lambda picture: live.update(picture, refresh=True)
 
