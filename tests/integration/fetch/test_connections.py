@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -44,26 +45,25 @@ async def test_surplus_bytes_never_become_the_next_answer(surplus: bytes, late: 
 
 async def test_surplus_that_still_lies_in_the_kernel_is_noticed() -> None:
     """The event loop has had no turn to read it when the next request is about to be sent."""
+    loop = asyncio.get_running_loop()
     peers: list[socket.socket] = []
 
-    def answer_each_connection_once() -> None:
+    async def answer_each_connection_once(listener: socket.socket) -> None:
         for body in (b"first", b"second"):
-            peer, _ = listener.accept()
-            peers.append(peer)
-            peer.recv(65536)
-            peer.sendall(ok(body))
+            peer, _ = await loop.sock_accept(listener)
+            peers.append(stack.enter_context(peer))
+            await loop.sock_recv(peer, 65536)
+            await loop.sock_sendall(peer, ok(body))
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(5)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setblocking(False)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        answering = asyncio.get_running_loop().run_in_executor(None, answer_each_connection_once)
-        async with fetching() as fetcher:
+        async with asyncio.TaskGroup() as tasks, fetching() as fetcher:
+            tasks.create_task(answer_each_connection_once(listener))
             assert (await fetcher.fetch(Request(url))).body == b"first"
-            peers[0].sendall(ok(b"evil"))
+            peers[0].send(ok(b"evil"))
             assert (await fetcher.fetch(Request(url))).body == b"second"
-        await answering
-        for peer in peers:
-            peer.close()
 
 
 async def test_a_connection_dropped_while_idle_is_replaced_before_asking() -> None:
