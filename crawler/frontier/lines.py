@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from crawler.frontier.message import again, pardoned
 from crawler.interfaces import Pace
 from crawler.model import Request, Visit
 
@@ -20,15 +21,30 @@ POLL_SECONDS = 1.0
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One admitted request on its way through the states, with its account."""
+    """One request on its way through the states, with its account."""
 
     job: str
     request: Request
     host: str
+    message: bytes  # as it would lie in a list; other bytes for every delivery
+    mark: int  # fingerprint by which it is known
+    delay: float = 0.0  # seconds before it may be handed out for the first time
     attempt: int = 0  # failed attempts so far
     crashes: int = 0  # deliveries that ended with the worker gone, nobody knows why
-    delivery: int = 0  # times it was handed out
-    message: bytes = b""  # of the delivery it is out with
+    delivery: int = 0  # times it was handed out and came back
+
+    def come_back(self, *, failed: int = 0, crashed: int = 0) -> None:
+        """Charge its account for a delivery that has not ended it; the old message is worth nothing any more."""
+        self.attempt += failed
+        self.crashes += crashed
+        self.delivery += 1
+        self.message = again(self.message, failed=failed)
+
+    def pardon(self) -> None:
+        """A clean account."""
+        self.attempt = self.crashes = 0
+        self.delivery += 1
+        self.message = pardoned(self.message)
 
 
 @dataclass(slots=True)
@@ -134,14 +150,14 @@ class Lines:
             self._full.remove(host)
             self._queue(host, ledger[host].next)
 
-    def wait(self, ledger: Ledger, now: float) -> float | None:
-        """Seconds until something can become due; None: nothing is pending."""
+    def wait(self, ledger: Ledger, now: float) -> float:
+        """Seconds until something can become due. Something is pending."""
         while self._turns and self._turns[0][0] < (turn := ledger[self._turns[0][2]].next):
             self._queue(heappop(self._turns)[2], turn)
         times = [heap[0][0] for heap in (self._turns, self._delayed) if heap]
         if self._full:
             times.append(now + POLL_SECONDS)
-        return max(0.0, min(times) - now) if times else None
+        return max(0.0, min(times) - now)
 
     def outlook(self, ledger: Ledger, now: float) -> tuple[int, int, float | None]:
         """How many hosts are ready and how many must wait, and seconds until the next is due. O(hosts)."""

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from crawler.errors import FrontierError
-from crawler.model import Failure, Job, Request
-from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from crawler.model import Failure, Job, Request, Retry
+from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 
 async def test_adding_twice_is_adding_once(crawl: Crawl) -> None:
@@ -61,6 +61,19 @@ async def test_dont_filter_is_always_new(crawl: Crawl) -> None:
     assert await crawl.add(request, request) == 2
     assert await crawl.add(request) == 1
     assert len((await crawl.claim()).leases) == 3
+
+
+async def test_a_dont_filter_link_is_new_once_for_its_page(crawl: Crawl) -> None:
+    """A page may be visited again after a crash: what it asked for then is not asked for twice."""
+    await crawl.add("http://a.example/", "http://b.example/")
+    links = (Request("http://c.example/", dont_filter=True),) * 2
+    for lease in (await crawl.claim(2)).leases:
+        await crawl.end(lease, Retry(failed(), 0.0), links=links)
+    assert (await crawl.frontier.stats(crawl.job)).known == 2 + 2 * 2
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, links=links)
+    again = await crawl.frontier.stats(crawl.job)
+    assert again.known - 6 == 4 * 2, "the links themselves are pages, and ask for two more each"
 
 
 async def test_equal_dont_filter_requests_end_one_by_one(crawl: Crawl) -> None:

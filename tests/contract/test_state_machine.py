@@ -88,6 +88,8 @@ links = st.lists(
         late=st.sampled_from((False, False, False, True)),
     ),
     max_size=6,
+    # which of two in one call is taken is left open
+    unique_by=lambda link: (link.host, link.page, link.dont_filter),
 )
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
     (
@@ -116,7 +118,7 @@ class Machine(RuleBasedStateMachine):
         self.frontier = self.crawl.frontier
         self.numbers = itertools.count()
         self.records: dict[int, Record] = {}
-        self.known: set[str] = set()
+        self.known: set[object] = set()  # URLs, and what tells `dont_filter` requests of one URL apart
         self.old: list[tuple[str, Lease, bool]] = []  # leases no longer held, and how their commit was answered
         self.seeders: set[str] = set()
         self.ended_seeding = False
@@ -177,8 +179,10 @@ class Machine(RuleBasedStateMachine):
         visits[0] = (leased(first), Visit(outcome, items=lines, links=found, status=200))
         answers = self.run(self.frontier.commit(first.worker, visits, PACE))
         assert answers == [True] * len(batch)
+        times: Counter[str] = Counter()
         for link, request in zip(drawn, found, strict=True):
-            self.admit(link, request)
+            times[request.url] += link.dont_filter
+            self.admit(link, request, (first.number, request.url, times[request.url]))
         if lines and isinstance(outcome, Done):
             self.items.update(lines)
             self.waiting += 1
@@ -312,11 +316,12 @@ class Machine(RuleBasedStateMachine):
             meta={"n": next(self.numbers)},
         )
 
-    def admit(self, link: Link, request: Request) -> bool:
-        if not link.dont_filter:
-            if request.url in self.known:
-                return False
-            self.known.add(request.url)
+    def admit(self, link: Link, request: Request, word: object = None) -> bool:
+        """`word`: what a `dont_filter` link is known by, because its page may be visited again."""
+        mark = request.url if not link.dont_filter else word
+        if mark is not None and mark in self.known:
+            return False
+        self.known.add(mark)
         number = request.meta["n"]
         self.records[number] = Record(number, f"h{link.host}.example", link.priority, LATE if link.late else NOW)
         return True

@@ -1,0 +1,211 @@
+"""One job of the in-process frontier: its known, pending and dead requests, its outbox and its counters."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+
+from crawler.frontier.lines import Entry, Ledger, Lines
+from crawler.frontier.message import decode, encode
+from crawler.model import (
+    Dead,
+    DeadLetter,
+    Done,
+    Failure,
+    Job,
+    JobStats,
+    OutboxEntry,
+    Release,
+    Request,
+    Retry,
+    Skip,
+    Visit,
+)
+from crawler.parsing.url import dedup_key, fingerprint, host_of
+
+SHARD = 0  # there is only one
+
+
+class MemoryJob:
+    """Every method is one step of the state table, and knows nothing of workers and of other jobs."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.lines = Lines(lifo=job.order == "lifo")
+        self.scope: set[str] = set()  # hosts that were seeded
+        self.processing = 0
+        self.counters: Counter[str] = Counter()
+        self.room = asyncio.Event()  # set when a request has left `pending`
+        self._seen: set[int] = set()
+        self._begun = False  # a request was admitted, or a seeder has ended without any
+        self._seeders: dict[str, float] = {}  # until when each is at work
+        self._known = self._done = 0
+        self._dead: dict[str, tuple[Entry, DeadLetter]] = {}  # oldest first
+        self._ids = itertools.count(1)
+        self._outbox: deque[OutboxEntry] = deque()
+        self._positions = itertools.count(1)
+        self._exporter, self._held_until = "", 0.0
+
+    @property
+    def outbox(self) -> int:
+        """Pages whose items wait for the exporter."""
+        return len(self._outbox)
+
+    # --- (unknown) → pending
+
+    def prepare(self, request: Request, word: str) -> Entry:
+        """A request as it will lie in the queue. `word` keeps a `dont_filter` one apart from others of its URL.
+
+        It goes through the wire format and back: what could not travel fails here too, before anything has
+        changed. Raises `TypeError` and `ValueError` as `encode` and `decode` do.
+        """
+        nonce = word if request.dont_filter else ""
+        message = encode(request, nonce)
+        travelled = decode(message).request
+        return Entry(self.job.name, travelled, host_of(request.url), message, _mark(request, nonce), request.delay)
+
+    def admit(self, entry: Entry, now: float) -> bool:
+        """Into its line, unless it is known."""
+        if entry.mark in self._seen:
+            return False
+        self._seen.add(entry.mark)
+        self._known += 1
+        self._begun = True
+        self._put(entry, entry.delay, now)
+        return True
+
+    def note_seeder(self, seeder: str, seconds: float, now: float) -> None:
+        """It will go on adding for `seconds`; 0: it has ended."""
+        self._begun = self._begun or seconds <= 0
+        self._seeders[seeder] = now + seconds
+
+    def _put(self, entry: Entry, delay: float, now: float, *, front: bool = False) -> None:
+        if delay > 0:
+            self.lines.push_delayed(entry, now + delay)
+        else:
+            self.lines.push(entry, front=front)
+
+    # --- processing → done | pending | dead
+
+    def end(self, entry: Entry, visit: Visit, worker: str, now: float) -> None:
+        """What a visit decided."""
+        if visit.status is not None:
+            self.counters[f"status/{visit.status}"] += 1
+        self.counters["bytes"] += visit.size
+        match visit.outcome:
+            case Done():
+                self._finish("pages")
+                self._send(visit.items)
+            case Skip(reason):
+                self._finish(f"skip/{reason}")
+            case Retry(_, delay):
+                self.put_back(entry, delay, now, failed=1)
+            case Release(_, delay):
+                self.counters["released"] += 1
+                self.put_back(entry, delay, now)
+            case Dead(failure):
+                self.die(entry, failure, worker)
+
+    def put_back(self, entry: Entry, delay: float, now: float, *, failed: int = 0, crashed: int = 0) -> None:
+        """To the front of its line, or there after `delay` seconds."""
+        self.counters["retried"] += failed
+        entry.come_back(failed=failed, crashed=crashed)
+        self._put(entry, delay, now, front=True)
+
+    def set_aside(self, entry: Entry, delay: float, now: float) -> None:
+        """The same, with its bytes unchanged."""
+        self.counters["set_aside"] += 1
+        self._put(entry, delay, now, front=True)
+
+    def _finish(self, counter: str) -> None:
+        self._done += 1
+        self.counters[counter] += 1
+
+    # --- the dead
+
+    def die(self, entry: Entry, failure: Failure, worker: str) -> None:
+        """Keep it among the dead letters."""
+        letter = DeadLetter(
+            id=f"{next(self._ids):012d}",
+            url=entry.request.url,
+            spider=entry.request.spider,
+            callback=entry.request.callback,
+            attempts=entry.attempt + 1,
+            worker=worker,
+            died=time.time(),
+            failure=failure,
+            message=entry.message.decode(),
+        )
+        self._dead[letter.id] = (entry, letter)
+        self.counters[f"dead/{failure.kind}"] += 1
+
+    def letters(self, limit: int) -> list[DeadLetter]:
+        """Newest first."""
+        return [letter for _, letter in itertools.islice(reversed(self._dead.values()), limit)]
+
+    def redrive(self, ids: Sequence[str] | None) -> int:
+        """dead → pending; None: all."""
+        wanted = list(self._dead) if ids is None else dict.fromkeys(ids)
+        entries = [self._dead.pop(key)[0] for key in wanted if key in self._dead]
+        for entry in entries:
+            entry.pardon()
+            self.lines.push(entry, front=True)
+        self.counters["redriven"] += len(entries)
+        return len(entries)
+
+    # --- the outbox
+
+    def _send(self, items: tuple[bytes, ...]) -> None:
+        if items:
+            self._outbox.append(OutboxEntry(SHARD, f"{next(self._positions):020d}", items))
+            self.counters["items"] += len(items)
+
+    def read(self, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        """The next entries behind a position."""
+        last = after.get(SHARD, "")
+        return list(itertools.islice((entry for entry in self._outbox if entry.position > last), limit))
+
+    def acknowledge(self, positions: Mapping[int, str]) -> None:
+        """Drop all up to a position."""
+        while self._outbox and self._outbox[0].position <= positions.get(SHARD, ""):
+            self._outbox.popleft()
+
+    def hold(self, exporter: str, seconds: float, now: float) -> str:
+        """Who exports from now on."""
+        if self._held_until <= now or self._exporter == exporter:
+            self._exporter = exporter if seconds > 0 else ""
+            self._held_until = now + seconds
+        return self._exporter
+
+    # --- figures
+
+    def stats(self, ledger: Ledger, now: float) -> JobStats:
+        """All taken at one moment. O(hosts)."""
+        ready, cooling, next_due = self.lines.outlook(ledger, now)
+        seeding = sum(until > now for until in self._seeders.values())
+        return JobStats(
+            job=self.job.name,
+            known=self._known,
+            pending=len(self.lines),
+            processing=self.processing,
+            done=self._done,
+            dead=len(self._dead),
+            outbox=self.outbox,
+            seeding=seeding,
+            cooling=cooling,
+            ready=ready,
+            next_due=next_due,
+            delayed=self.lines.delayed,
+            finished=self._begun and not (len(self.lines) or self.processing or seeding),
+            counters={name: count for name, count in sorted(self.counters.items()) if count},
+        )
+
+
+def _mark(request: Request, nonce: str) -> int:
+    key = dedup_key(request.url)
+    if request.method != "GET" or request.body:
+        key = f"{request.method} {key} {request.body.hex()}"
+    return fingerprint(f"{nonce} {key}" if nonce else key)
