@@ -1,80 +1,26 @@
-"""What the commands do, built from the parts that `wiring.py` makes: seed, work, export, and all three as a crawl."""
+"""What the commands do, built from the parts that `wiring.py` makes. `crawl` has a file of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 import structlog
-from msgspec import Struct
 
+from crawler.crawl import crawl
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
-from crawler.exporter import Exporter
 from crawler.incident import Incident
-from crawler.model import Job, JobStats, Request, WorkerInfo
-from crawler.slot import NoSlot
-from crawler.supervisor import Supervisor, worker_name
-from crawler.wiring import (
-    Config,
-    Connected,
-    connect,
-    data_dir,
-    exporter,
-    seeder,
-    start_worker,
-    supervisor,
-)
+from crawler.model import Job, JobStats, Request
+from crawler.reports import CrawlReport, ExportReport, Progress, SeedReport
+from crawler.signals import calling, draining
+from crawler.wiring import Config, Connected, connect, data_dir, exporter, seeder, supervisor
 
 log = structlog.get_logger()
 
 LOOK = 0.5  # seconds between looks at the counters
 REPORT = 10.0  # seconds between log lines
-FORCED = {signal.SIGINT: 130, signal.SIGTERM: 143}
-
-
-class SeedReport(Struct, frozen=True):
-    """What became of the seeds. `refused` counts by reason."""
-
-    job: str
-    new: int
-    known: int
-    refused: Mapping[str, int]
-
-
-class ExportReport(Struct, frozen=True):
-    """What an export did. `left` is what still waits in the outbox (pages)."""
-
-    job: str
-    target: str
-    items: int
-    left: int
-
-
-class Progress(Struct, frozen=True):
-    """One look at a running crawl, for the live display and the 10-second log line."""
-
-    stats: JobStats
-    workers: tuple[WorkerInfo, ...]
-    seconds: float  # since this command started
-    pages_per_second: float  # over the last few seconds
-    exported: int  # items in the sink so far, by this command
-
-
-class CrawlReport(Struct, frozen=True):
-    """How a crawl ended. `reason`: finished, already finished, interrupted, failed."""
-
-    reason: str
-    stats: JobStats
-    seeds: SeedReport
-    target: str
-    items: int
-    seconds: float
-    code: int = 0  # exit code
 
 
 # --- the single steps
@@ -112,7 +58,7 @@ async def work(
     _needs_server(config, "worker")
     async with connect(config) as connected:
         crew = supervisor(config, connected, jobs, concurrency)
-        with _signals(crew):
+        with draining(crew):
             running = asyncio.create_task(crew.run(processes or config.settings.PROCESSES or os.cpu_count() or 1))
             watching = asyncio.create_task(_watch_jobs(connected, jobs, until_finished))
             await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -144,7 +90,7 @@ async def export(
     patient = follow or until_finished
     stop = asyncio.Event()
     async with connect(config) as connected:
-        with _signals_set(stop):
+        with calling(stop.set):
             record = await _find_job(connected, job, stop if patient else None)
             if record is None:
                 return ExportReport(job, target, 0, 0)
@@ -160,181 +106,7 @@ async def export(
         return ExportReport(job, target, out.items, left)
 
 
-# --- all of it
-
-
-async def crawl(
-    config: Config,
-    job: Job,
-    urls: Iterable[str | Request],
-    target: str,
-    *,
-    overwrite: bool = False,
-    fresh: bool = False,
-    processes: int = 0,
-    concurrency: int = 0,
-    refused: Callable[[str, str], None],
-    observe: Callable[[Progress], None],
-) -> CrawlReport:
-    """seed + workers + export + wait on this machine. `observe` is called about twice a second."""
-    async with connect(config) as connected:
-        if fresh:
-            await connected.frontier.delete_job(job.name)
-        job = await connected.frontier.create_job(job)
-        run = _Crawl(config, connected, job, target, observe)
-        return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
-
-
-class _Crawl:
-    """One run of the `crawl` command."""
-
-    def __init__(
-        self, config: Config, connected: Connected, job: Job, target: str, observe: Callable[[Progress], None]
-    ) -> None:
-        self._config = config
-        self._connected = connected
-        self._job = job
-        self._target = target
-        self._observe = observe
-        self._started = time.monotonic()
-        self._stop = asyncio.Event()
-        self._rate = _Rate()
-
-    async def run(
-        self,
-        urls: Iterable[str | Request],
-        *,
-        overwrite: bool,
-        processes: int,
-        concurrency: int,
-        refused: Callable[[str, str], None],
-    ) -> CrawlReport:
-        out = exporter(self._config, self._connected, self._job, self._target, overwrite=overwrite, patient=True)
-        seeding = seeder(self._config, self._connected, self._job, refused)
-        exporting = asyncio.create_task(out.run(self._stop, until=self._stop.is_set, follow=True), name="export")
-        seeds = asyncio.create_task(seeding.run(urls), name="seed")
-        # Most lists of seeds are short: then we know now whether there is anything to do.
-        await asyncio.wait({seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-        crew = _crew(self._config, self._connected, self._job, concurrency)
-        code = 0
-        with _signals(crew):
-            reason = "already finished" if await self._nothing_to_do(seeds, seeding.new) else ""
-            if not reason:
-                running = asyncio.create_task(
-                    crew.run(processes or self._config.settings.PROCESSES or os.cpu_count() or 1), name="workers"
-                )
-                reason, code = await self._until_end(crew, running, seeds, exporting, out)
-            self._stop.set()
-            await exporting
-        stats = await self._connected.frontier.stats(self._job)
-        if not stats.known and seeding.refused:
-            reason, code = "failed", 1
-        report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
-        seconds = time.monotonic() - self._started
-        return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
-
-    async def _nothing_to_do(self, seeds: asyncio.Task[None], new: int) -> bool:
-        if not seeds.done():
-            return False
-        seeds.result()
-        stats = await self._connected.frontier.stats(self._job)
-        return stats.finished and not new
-
-    async def _until_end(
-        self,
-        crew: Supervisor | InProcess,
-        running: asyncio.Task[int],
-        seeds: asyncio.Task[None],
-        exporting: asyncio.Task[None],
-        out: Exporter,
-    ) -> tuple[str, int]:
-        """Until the job is finished, somebody stops us, or a part dies. Returns (reason, exit code)."""
-        away = Incident("queue_server_away")
-        try:
-            while not running.done():
-                try:
-                    stats = await self._look(out)
-                    away.over()
-                    if stats.finished and seeds.done() and not crew.stopping:
-                        crew.stop()
-                        await running
-                        return "finished", 0
-                except (FrontierUnavailable, FrontierFull) as error:
-                    away.met(error)
-                await asyncio.wait({running, exporting}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
-                for part in (seeds, exporting):
-                    if part.done():
-                        part.result()  # a part that dies takes the crawl with it, and says why
-            code = running.result()
-            return ("interrupted", code or crew.code_of_signal) if code in (0, 130, 143) else ("failed", code)
-        finally:
-            seeds.cancel()
-            if not running.done():
-                crew.stop()
-                crew.stop()
-                await asyncio.wait({running})
-
-    async def _look(self, out: Exporter) -> JobStats:
-        stats = await self._connected.frontier.stats(self._job)
-        workers = tuple(await self._connected.frontier.workers())
-        rate = self._rate.of(stats.counters.get("pages", 0))
-        self._observe(Progress(stats, workers, time.monotonic() - self._started, rate, out.items))
-        return stats
-
-
-class InProcess:
-    """A worker in this very process, for a frontier that lives in it (`memory://`). Stands in for a supervisor."""
-
-    def __init__(self, config: Config, connected: Connected, job: Job) -> None:
-        self._config = config
-        self._connected = connected
-        self._job = job
-        self._stop: Callable[[], None] | None = None
-        self.stopping = False
-        self.code_of_signal = 0
-
-    async def run(self, processes: int) -> int:
-        """Until `stop()`; `processes` does not matter."""
-        running = await start_worker(
-            self._config, self._connected, worker_name(), (self._job.name,), NoSlot(), handle_signals=False
-        )
-        self._stop = running.worker.stop
-        if self.stopping:
-            self._stop()
-        await running.until_stopped()
-        return self.code_of_signal if self.code_of_signal else 0
-
-    def stop(self, code: int = 0) -> None:
-        """Drain; again: now."""
-        self.stopping = True
-        self.code_of_signal = self.code_of_signal or code
-        if self._stop is not None:
-            self._stop()
-
-
-def _crew(config: Config, connected: Connected, job: Job, concurrency: int) -> Supervisor | InProcess:
-    if connected.address.startswith("memory:"):
-        return InProcess(config, connected, job)
-    return supervisor(config, connected, (job.name,), concurrency)
-
-
 # --- watching
-
-
-class _Rate:
-    """Pages a second over the last few seconds."""
-
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._seconds = seconds
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def of(self, pages: int) -> float:
-        now = time.monotonic()
-        self._seen.append((now, pages))
-        while now - self._seen[0][0] > self._seconds:
-            self._seen.popleft()
-        since, before = self._seen[0]
-        return (pages - before) / (now - since) if now > since else 0.0
 
 
 class _Finished:
@@ -439,43 +211,6 @@ def _needs_server(config: Config, command: str) -> None:
             f"REDIS_URL={config.settings.REDIS_URL} lives in one process, so `{command}` would find nothing in it; "
             "use `crawler crawl`, or a Redis or Valkey server"
         )
-
-
-# --- signals
-
-
-@contextmanager
-def _signals(crew: Supervisor | InProcess) -> Iterator[None]:
-    """First SIGINT or SIGTERM: drain. Second: hand back at once, and end with 130 or 143."""
-    loop = asyncio.get_running_loop()
-
-    def stop(number: signal.Signals) -> None:
-        again = crew.stopping
-        crew.stop(FORCED[number] if again else 0)
-        if not again:
-            crew.code_of_signal = FORCED[number]
-            log.info("stopping", why=number.name, again="once more: stop now")
-
-    for number in FORCED:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield
-    finally:
-        for number in FORCED:
-            loop.remove_signal_handler(number)
-
-
-@contextmanager
-def _signals_set(event: asyncio.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set the event."""
-    loop = asyncio.get_running_loop()
-    for number in FORCED:
-        loop.add_signal_handler(number, event.set)
-    try:
-        yield
-    finally:
-        for number in FORCED:
-            loop.remove_signal_handler(number)
 
 
 __all__ = [

@@ -8,12 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from crawler.errors import FrontierFull, FrontierUnavailable, OutputError
+from crawler.errors import FrontierFull, FrontierUnavailable, OutputError, UsageError
 from crawler.incident import Incident
 from crawler.interfaces import Frontier, Outbox, Sink
 from crawler.model import Job
-
-HOLD_SECONDS = 15.0  # an exporter silent for so long may be replaced by another
 
 
 class Held(OutputError):
@@ -31,9 +29,21 @@ class Exporter:
     """Moves one job's items into one sink, batch by batch. `name` tells it from other exporters."""
 
     def __init__(
-        self, frontier: Frontier, outbox: Outbox, sink: Sink, job: Job, *, name: str, batch: int, patient: bool
+        self,
+        frontier: Frontier,
+        outbox: Outbox,
+        sink: Sink,
+        job: Job,
+        *,
+        name: str,
+        batch: int,
+        lease_seconds: float,
+        patient: bool,
     ) -> None:
-        """`patient`: wait out a full disk or another exporter instead of raising `OutputError`."""
+        """Silent for longer than `lease_seconds`, it may be replaced by another.
+
+        `patient`: wait out a full disk or another exporter instead of raising `OutputError`.
+        """
         self._frontier = frontier
         self._outbox = outbox
         self._sink = sink
@@ -41,7 +51,8 @@ class Exporter:
         self._name = name
         self._batch = batch
         self._patient = patient
-        self._held_at = -HOLD_SECONDS
+        self._lease = lease_seconds
+        self._held_at = -lease_seconds
         self._positions: dict[int, str] = {}
         self._waiting = Incident("export_waits")
         self.items = 0  # written by this exporter
@@ -106,11 +117,16 @@ class Exporter:
         return True
 
     async def _hold(self) -> None:
-        """Stay the only exporter of the job. Raises `Held` when it is another one by now."""
+        """Stay the only exporter of the job. Raises `Held` when it is another one by now.
+
+        Raises `FrontierReplaced` when the server has forgotten it all: an empty outbox is no proof of an end.
+        """
         now = time.monotonic()
-        if now - self._held_at < HOLD_SECONDS / 3:
+        if now - self._held_at < self._lease / 3:
             return
-        holder = await self._outbox.hold(self._job, self._name, HOLD_SECONDS)
+        if all(job.epoch != self._job.epoch for job in await self._frontier.jobs()):
+            raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
+        holder = await self._outbox.hold(self._job, self._name, self._lease)
         if holder != self._name:
             raise Held(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
         self._held_at = now

@@ -6,9 +6,7 @@ import re
 
 # C0, DEL and C1 steer terminals; line and paragraph separators split log lines; bidirectional controls make a
 # URL look like another one; lone surrogates cannot be encoded.
-_UNSAFE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _UNSAFE_IN_LINES = re.compile(_UNSAFE.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 
 # On the web a path may hold an @ of its own. In the URL of a queue server all up to the last one is userinfo,

@@ -170,7 +170,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except Exception as error:
         # a person's own file may fail in any way; they need its name, not our traceback
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
-    return {name: value for name, value in names.items() if name.isupper()}
+    return {name: value for name, value in names.items() if name.isupper() and name[0] != "_"}
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

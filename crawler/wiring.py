@@ -193,6 +193,7 @@ def exporter(
         job,
         name=worker_name(),
         batch=config.settings.EXPORT_BATCH,
+        lease_seconds=config.settings.LEASE_SECONDS,
         patient=patient,
     )
 

@@ -363,3 +363,7 @@ class MemoryFrontier:
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Become or stay the job's only exporter for `seconds` (0: give it up). Returns who holds it now."""
         return self._view(job).hold(exporter, seconds, self._clock())
+
+    async def holder(self, job: Job) -> str:
+        """Who exports the job now; empty: nobody."""
+        return self._view(job).holder(self._clock())

@@ -180,6 +180,10 @@ class MemoryJob:
             self._held_until = now + seconds
         return self._exporter
 
+    def holder(self, now: float) -> str:
+        """Who exports now; empty: nobody."""
+        return self._exporter if self._held_until > now else ""
+
     # --- figures
 
     def stats(self, ledger: Ledger, now: float) -> JobStats:

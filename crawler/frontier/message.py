@@ -12,19 +12,22 @@ priority  higher first
 url       canonical (see `parsing/url.py`)
 
 `extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
-meta, dont_filter, errback, redirects.
+meta, dont_filter, errback, redirects; and `nonce`, which keeps requests apart that may be fetched though their URL
+is known: no two messages of a job are ever equal.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from crawler.model import Request
+from crawler.parsing.charset import clean
 
 VERSION = 1
 MAX_BYTES = 1_000_000
@@ -51,6 +54,7 @@ class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     dont_filter: bool = False
     errback: str = ""
     redirects: int = 0
+    nonce: str = ""
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -71,25 +75,75 @@ class Message(Struct, frozen=True, array_like=True):
         """The request it carries."""
         if self.extras is _PLAIN:
             return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider)
-        fields = {name: getattr(self.extras, name) for name in Extras.__struct_fields__}
+        fields = {name: getattr(self.extras, name) for name in _EXTRAS}
         return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider, **fields)
 
 
+_EXTRAS = tuple(name for name in Extras.__struct_fields__ if name != "nonce")
 _PLAIN: Extras = Message.__struct_defaults__[-1]
 _decode = msgspec.json.Decoder(Message).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _peek = msgspec.json.Decoder(list[Any]).decode
 
 
-def encode(request: Request, *, delivery: int = 0, attempt: int = 0, crashes: int = 0) -> bytes:
-    """The message of a request. Raises `TypeError` when `meta` holds what is no JSON."""
-    head = f"[{VERSION},{delivery},{attempt},{crashes},{request.priority}"
+def encode(request: Request, nonce: str = "") -> bytes:
+    """The message of a request that was never handed out.
+
+    Raises `TypeError` when `meta` holds what is no JSON, `ValueError` when it is too large to travel.
+    """
+    head = f"[{VERSION},0,0,0,{request.priority}"
     # A canonical URL holds no quote and no control byte; only a backslash would need escaping.
-    if _is_plain(request) and "\\" not in request.url:
-        return f'{head},"{request.url}",{request.depth},"{request.spider}"]'.encode("ascii")
-    fields = {name: getattr(request, name) for name in Extras.__struct_fields__}
-    tail = _encode((request.url, request.depth, request.spider, Extras(**fields)))
-    return head.encode("ascii") + b"," + tail[1:]
+    if not nonce and _is_plain(request) and "\\" not in request.url:
+        return f'{head},"{request.url}",{request.depth},{_quoted(request.spider)}]'.encode()
+    fields = {name: getattr(request, name) for name in _EXTRAS}
+    parts = (request.url, request.depth, request.spider, Extras(**fields, nonce=nonce))
+    try:
+        tail = _encode(parts)
+    except UnicodeEncodeError:  # lone surrogates, which real pages contain
+        fields["meta"], fields["headers"] = _cleaned(request.meta), _cleaned(request.headers)
+        tail = _encode((*parts[:3], Extras(**fields, nonce=nonce)))
+    if len(tail) > MAX_BYTES:
+        raise ValueError(f"request for {request.url[:200]}: {len(tail):,} bytes with its meta; at most {MAX_BYTES:,}")
+    return head.encode() + b"," + tail[1:]
+
+
+def again(message: bytes, *, failed: int = 0) -> bytes:
+    """The same message for its next delivery, with `failed` failed tries more; 0 clears nothing."""
+    version, delivery, attempt, crashes, rest = _head(message)
+    return b"[%d,%d,%d,%d%b" % (version, delivery + 1, attempt + failed, crashes, rest)
+
+
+def pardoned(message: bytes) -> bytes:
+    """The same message for its next delivery, with a clean account."""
+    version, delivery, _, _, rest = _head(message)
+    return b"[%d,%d,0,0%b" % (version, delivery + 1, rest)
+
+
+def identity(message: bytes) -> bytes:
+    """What stays the same over all deliveries of a message."""
+    return _head(message)[4]
+
+
+def _head(message: bytes) -> tuple[int, int, int, int, bytes]:
+    """(version, delivery, attempt, crashes, the rest with its comma)."""
+    version, delivery, attempt, crashes, rest = message[1:].split(b",", 4)
+    return int(version), int(delivery), int(attempt), int(crashes), b"," + rest
+
+
+@lru_cache(maxsize=256)
+def _quoted(spider: str) -> str:
+    return _encode(spider).decode()
+
+
+def _cleaned(value: Any) -> Any:
+    """JSON data with lone surrogates replaced."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {_cleaned(key): _cleaned(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(one) for one in value]
+    return value
 
 
 def decode(message: bytes) -> Message:

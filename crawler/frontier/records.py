@@ -77,16 +77,11 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
         case Skip(reason=reason):
             return "skip", 0.0, reason.encode()
         case Retry(delay=delay):
-            return "retry", delay, _again(lease, failed=1)
+            return "retry", delay, wire.again(lease.message, failed=1)
         case Release(delay=delay):
-            return "release", delay, _again(lease, failed=0)
+            return "release", delay, wire.again(lease.message)
         case Dead(failure=failure):
             return "dead", 0.0, dead_record(worker, lease.message, failure)
-
-
-def _again(lease: Lease, *, failed: int) -> bytes:
-    old = wire.decode(lease.message)
-    return wire.encode(lease.request, delivery=old.delivery + 1, attempt=old.attempt + failed, crashes=old.crashes)
 
 
 def read_claim(reply: list[Any]) -> Claim:

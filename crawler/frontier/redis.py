@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -67,7 +67,9 @@ class RedisFrontier:
         self._id = b""
         self._jobs: dict[str, Job] = {}
         self._known: dict[str, KnownUrls] = {}  # by epoch
+        # Of calls without an answer: (worker, shard) → token; (worker, shard, epoch) → (leases, token).
         self._claim_tokens: dict[tuple[str, int], str] = {}
+        self._commit_tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
         self._first_shard = 0
         self.outbox = RedisOutbox(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards)
@@ -165,7 +167,7 @@ class RedisFrontier:
     async def _add(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
         """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
         known = self._known.setdefault(job.epoch, KnownUrls())
-        fresh = [(request, word) for request, word in requests if request.dont_filter or request.url not in known]
+        fresh = [pair for pair in requests if seed or not _is_simple(pair[0]) or pair[0].url not in known]
         new = 0
         for shard, arguments in self._batches(job, fresh):
             prefix = job_prefix(shard, job.name)
@@ -176,7 +178,7 @@ class RedisFrontier:
             except JobGone:
                 raise await self._forgotten(job) from None
         if not seed:
-            known.update(request.url for request, _ in fresh if not request.dont_filter)
+            known.update(request.url for request, _ in fresh if _is_simple(request))
         return Added(new, len(requests) - new)
 
     def _batches(self, job: Job, requests: Iterable[tuple[Request, str]]) -> Iterable[tuple[str, list[Any]]]:
@@ -191,7 +193,7 @@ class RedisFrontier:
             if request.dont_filter:
                 key = f"{word} {key}"
             group = groups[shard_of(host, self.shards), host, request.priority, int(request.delay * 1000)]
-            group += (fingerprint(key, secret), wire.encode(request))
+            group += (fingerprint(key, secret), wire.encode(request, word if request.dont_filter else ""))
         by_shard: dict[int, list[Any]] = defaultdict(list)
         for (shard, host, priority, delay), entries in groups.items():
             for at in range(0, len(entries), 2 * ADD_CHUNK):
@@ -213,8 +215,8 @@ class RedisFrontier:
         client = self.server.client
         with errors(self.server.shown):
             if seconds > 0:
-                now, _ = await client.time()
-                await client.zadd(f"{prefix}seeders", {seeder: (now + seconds) * 1000})
+                now, micros = await client.time()
+                await client.zadd(f"{prefix}seeders", {seeder: int((now + seconds) * 1000 + micros / 1000)})
             else:
                 await client.hincrby(f"{prefix}stats", "seeded", 1)
                 await client.zrem(f"{prefix}seeders", seeder)
@@ -245,24 +247,27 @@ class RedisFrontier:
 
     async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         prefix = self._shards[shard]
-        token = self._claim_tokens.setdefault((worker, shard), secrets.token_hex(8))
+        token = self._claim_tokens.pop((worker, shard), "") or secrets.token_hex(8)
         names = [word for job in jobs for word in (job.name, job.epoch)]
-        reply = await self.server.run(
-            "claim",
-            f"{prefix}workers",
-            prefix,
-            worker,
-            token,
-            limit,
-            int(pace.delay * 1000),
-            pace.jitter,
-            pace.concurrency,
-            self._lease_ms,
-            self._outbox_limit,
-            random.randrange(1, 2**31 - 1),
-            *names,
-        )
-        del self._claim_tokens[worker, shard]  # answered: the next claim is another one
+        try:
+            reply = await self.server.run(
+                "claim",
+                f"{prefix}workers",
+                prefix,
+                worker,
+                token,
+                limit,
+                int(pace.delay * 1000),
+                pace.jitter,
+                pace.concurrency,
+                self._lease_ms,
+                self._outbox_limit,
+                random.randrange(1, 2**31 - 1),
+                *names,
+            )
+        except FrontierUnavailable:
+            self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
+            raise
         return read_claim(reply)
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
@@ -272,7 +277,11 @@ class RedisFrontier:
             by_job[lease.job].append(number)
         accepted = [False] * len(visits)
         for name, numbers in by_job.items():
-            job = self._jobs[name]
+            if name not in self._jobs:
+                await self.jobs()
+            job = self._jobs.get(name)
+            if job is None:
+                continue  # deleted meanwhile
             try:
                 links = [link for number in numbers for link in _links(*visits[number])]
                 await self._add(job, [link for link in links if link[0].depth > 0])
@@ -306,19 +315,27 @@ class RedisFrontier:
         self, worker: str, job: Job, shard: int, arguments: Sequence[Any], delay: float
     ) -> list[bool]:
         prefix = self._shards[shard]
-        # The same leases give the same token, so that a repeated commit gets the first one's answer.
-        token = blake2b(b"".join(arguments[1::11]), digest_size=12).hexdigest()
-        reply = await self.server.run(
-            "commit",
-            f"{job_prefix(prefix, job.name)}processing:{worker}",
-            prefix,
-            worker,
-            job.name,
-            job.epoch,
-            token,
-            int(delay * 1000),
-            *arguments,
-        )
+        # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
+        leases = b"".join(arguments[1::11])
+        key = (worker, shard, job.epoch)
+        before, token = self._commit_tokens.pop(key, (b"", ""))
+        if before != leases:
+            token = secrets.token_hex(8)
+        try:
+            reply = await self.server.run(
+                "commit",
+                f"{job_prefix(prefix, job.name)}processing:{worker}",
+                prefix,
+                worker,
+                job.name,
+                job.epoch,
+                token,
+                int(delay * 1000),
+                *arguments,
+            )
+        except FrontierUnavailable:
+            self._commit_tokens[key] = (leases, token)
+            raise
         return [byte == 0x31 for byte in reply]
 
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
@@ -372,9 +389,7 @@ class RedisFrontier:
         if lease.attempt + 1 >= self._attempts:
             record = dead_record(worker, lease.message, failure, attempts=lease.attempt + 1)
             return [lease.job, lease.message, "dead", 0, record]
-        old = wire.decode(lease.message)
-        again = wire.encode(lease.request, delivery=old.delivery + 1, attempt=lease.attempt + 1, crashes=old.crashes)
-        return [lease.job, lease.message, "retry", 1000 * 2**lease.attempt, again]
+        return [lease.job, lease.message, "retry", 1000 * 2**lease.attempt, wire.again(lease.message, failed=1)]
 
     # --- looking
 
@@ -443,22 +458,30 @@ def _merge(total: Claim, part: Claim) -> Claim:
     )
 
 
+def _is_simple(request: Request) -> bool:
+    """Whether its URL alone tells whether it is known."""
+    return not request.dont_filter and request.method == "GET" and not request.body
+
+
 def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
-    """The links with a word each that is the same when this commit is repeated."""
+    """The links with a word each that is the same when this page is committed or visited again."""
     if not visit.links:
         return
-    delivery = blake2b(lease.message, digest_size=8).hexdigest()
-    for number, request in enumerate(visit.links):
-        yield request, f"{delivery}:{number}"
+    page = blake2b(wire.identity(lease.message), digest_size=8).hexdigest()
+    times: Counter[str] = Counter()
+    for request in visit.links:
+        if request.dont_filter:
+            times[request.url] += 1
+        yield request, f"{page}:{times[request.url]}"
 
 
 def _second_chance(letter: DeadLetter) -> list[Any]:
     message = letter.message.encode("utf-8", "replace")
     try:
-        old = wire.decode(message)
+        wire.decode(message)
     except wire.JunkMessage:
         return []
-    return [letter.id, wire.encode(old.request, delivery=old.delivery + 1)]
+    return [letter.id, wire.pardoned(message)]
 
 
 def _escape(pattern: str) -> str:

@@ -15,19 +15,25 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
     AuthenticationError,
+    ClusterDownError,
     ConnectionError,
     NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,
+    TryAgainError,
 )
 from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 
 SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "forget", "beat")
-# Answers that pass by themselves: loading, fail-over, a long script, a full disk under the append-only file.
-_PASSING = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "MISCONF", "NOREPLICAS")
+# Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over. The library
+# makes classes of some codes, and then their texts lack the code.
+_PASSING = ("BUSY", "MISCONF", "NOREPLICAS")
+_PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
 
 
 class JobGone(FrontierError):
@@ -137,11 +143,11 @@ def errors(shown: str) -> Iterator[None]:
         text = str(error)
         if text.startswith("GONE"):
             raise JobGone(f"{shown}: the server does not know this job") from None
-        if text.startswith("OOM") or "OOM command" in text:
+        if isinstance(error, OutOfMemoryError) or "OOM command" in text:
             raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
         if text.startswith(("NOAUTH", "WRONGPASS")):
             raise ConfigError(f"{shown}: the server wants a password: put it into REDIS_URL") from None
-        if text.startswith(_PASSING):
+        if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING):
             raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
         raise FrontierError(f"the queue server {shown} refused: {text}") from None
     except RedisError as error:

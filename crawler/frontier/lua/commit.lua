@@ -10,7 +10,7 @@
 -- Stays true: what is acknowledged here has its items in the outbox; what is 0 changed nothing; the same token
 -- returns the same string and does nothing.
 
-local P, worker, job, epoch, token, default_delay = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local P, worker, job, epoch, token, pace = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local J = P .. 'job:' .. job .. ':'
 local W = P .. 'worker:' .. worker
 local stats = J .. 'stats'
@@ -78,10 +78,8 @@ for at = 7, #ARGV, 11 do
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
     apply[kind](message, delay, payload, n)
-    local not_before = 0
-    if age >= 0 then not_before = now - age + math.max(default_delay, host_delay) end
-    if pause > 0 then not_before = math.max(not_before, now + pause) end
-    settle(P, host, now, not_before, host_delay)
+    local asked = age >= 0 and now - age or nil
+    settle(P, host, now, asked, pace, host_delay >= 0 and host_delay or nil, pause > 0 and now + pause or 0)
     replies[#replies + 1] = '1'
   else
     add('fenced', 1)
