@@ -34,9 +34,7 @@ TOO_MANY_REQUESTS_PAUSE = 60.0
 
 _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
-_SECONDS = re.compile(
-    r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII
-).fullmatch  # with a fraction: a common mistake
+_SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # with a fraction: a common mistake
 _SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
@@ -128,9 +126,7 @@ def redirect(response: Response, rules: Rules) -> Request | Outcome:
     """
     request = response.request
     if request.redirects >= rules.redirect_max_times:
-        return _lost(
-            "redirects", response, f"more than {rules.redirect_max_times} redirects (REDIRECT_MAX_TIMES)"
-        )
+        return _lost("redirects", response, f"more than {rules.redirect_max_times} redirects (REDIRECT_MAX_TIMES)")
     location = response.headers.get("location", "")
     if not location:
         return _lost("redirect", response, f"{_phrase(response.status)} without a Location")

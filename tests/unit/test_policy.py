@@ -88,9 +88,7 @@ def test_a_transient_error_is_tried_again(kind: str) -> None:
     assert (dead.failure.kind, dead.failure.message, dead.failure.status) == (kind, f"{URL}: broken", None)
 
 
-@pytest.mark.parametrize(
-    "error", [FetchError("tls", "expired", transient=False), Refused("a private address")]
-)
+@pytest.mark.parametrize("error", [FetchError("tls", "expired", transient=False), Refused("a private address")])
 def test_a_permanent_error_is_dead_at_once(error: FetchError) -> None:
     dead = judge_error(error, 0, RULES, chance=0.5)
     assert isinstance(dead, Dead)
@@ -135,9 +133,7 @@ def test_retry_after_is_seconds_or_a_date_bounded_by_a_day(value: str, seconds: 
     assert retry_after(response(503, retry_after=value), NOW) == seconds
 
 
-@given(
-    st.text(max_size=60) | st.from_regex(r"(\w{3}, )?\d{0,5} \w{3,9} \d{0,12} [\d:]{0,12}( [+-]?\w{0,9})?")
-)
+@given(st.text(max_size=60) | st.from_regex(r"(\w{3}, )?\d{0,5} \w{3,9} \d{0,12} [\d:]{0,12}( [+-]?\w{0,9})?"))
 def test_garbage_in_retry_after_never_raises(value: str) -> None:
     seconds = retry_after(response(503, retry_after=value), NOW)
     assert seconds is None or 0 <= seconds <= DAY
@@ -155,9 +151,7 @@ def test_garbage_in_retry_after_never_raises(value: str) -> None:
         (200, {"retry_after": "10"}, 0.0),
     ],
 )
-def test_the_host_is_left_alone_for_as_long_as_it_asks(
-    status: int, headers: dict[str, str], seconds: float
-) -> None:
+def test_the_host_is_left_alone_for_as_long_as_it_asks(status: int, headers: dict[str, str], seconds: float) -> None:
     assert pause(response(status, **headers), NOW) == seconds
 
 
@@ -217,9 +211,7 @@ def followed(status: int, location: str, request: Request = FULL, rules: Rules =
     ],
 )
 def test_methods_change_as_in_browsers(status: int, method: str, becomes: str) -> None:
-    request = Request(
-        FULL.url, method=method, body=b"data", headers={"content-type": "text/plain", "x-own": "1"}
-    )
+    request = Request(FULL.url, method=method, body=b"data", headers={"content-type": "text/plain", "x-own": "1"})
     following = followed(status, "/next", request)
     kept = becomes == method
     assert following.method == becomes
