@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -213,12 +213,8 @@ def resident_mb(pid: int) -> float:
     return 0.0
 
 
-async def together(*waits: Awaitable[object]) -> None:
-    """All at once; the first that fails ends it."""
-    async with asyncio.TaskGroup() as group:
-        for wait in waits:
-            group.create_task(_settled(wait))
-
-
-async def _settled(wait: Awaitable[object]) -> None:
-    await wait
+async def tool(arguments: Sequence[str]) -> None:
+    """Run a program of the system to its end."""
+    process = await asyncio.create_subprocess_exec(*arguments)
+    if await process.wait() != 0:
+        raise Overdue(f"{' '.join(arguments)} ended with exit code {process.returncode}")

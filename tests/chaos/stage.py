@@ -71,6 +71,7 @@ class Stage:
         self.chance = random.Random(f"{row.seed} {row.promise}")
         self.output = fleet.folder / "items.jsonl"
         self.exporter: Command | None = None
+        self.finished_at = 0.0  # monotonic seconds
         self._queue: Any = redis.Redis(unix_socket_path=str(server.socket))
 
     @property
@@ -104,6 +105,7 @@ class Stage:
         """Wait until the exporter says that it was all, and judge."""
         assert self.exporter is not None
         code = await self.exporter.ended(seconds or self.scale.patience)
+        self.finished_at = time.monotonic()
         if code != 0:
             raise Overdue(f"the exporter ended with exit code {code}")
         return self.judged()
@@ -204,17 +206,14 @@ class Stage:
 
     # --- the verdict
 
-    def expect(self, crawl: Crawl, *, refetched: float | None = None, faults: bool = True) -> None:
-        """What is promised of every crawl; `refetched` is the limit, when there is one."""
+    def expect(self, crawl: Crawl, *, refetched: float, faults: bool = True, end: float = 0.0) -> None:
+        """What is promised of every crawl; `refetched` is the limit. Faults count when they came before `end`."""
         row = self.row
         row.told("pages", crawl.pages)
         if faults:
-            row.faults_before(crawl.end)
+            row.faults_before(end or crawl.end)
         row.exactly("lost", crawl.lost, 0)
-        if refetched is None:
-            row.told("refetched", crawl.refetched)
-        else:
-            row.at_most("refetched", crawl.refetched, refetched)
+        row.at_most("refetched", crawl.refetched, refetched)
         for name in ("missing", "duplicates", "foreign", "broken"):
             row.exactly(name, getattr(crawl, name), 0)
 
