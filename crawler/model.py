@@ -103,6 +103,7 @@ class Visit(Struct, frozen=True):
     outcome: Outcome
     items: tuple[bytes, ...] = ()  # one JSON object each, valid UTF-8, without line breaks
     links: tuple[Request, ...] = ()
+    dropped: Mapping[str, int] = {}  # items left out, by reason
     status: int | None = None  # of the response, when there was one
     size: int = 0  # bytes of the decoded body
     asked_at: float | None = None  # worker's monotonic seconds when the host was asked; None: it was not
@@ -183,7 +184,7 @@ class JobStats(Struct, frozen=True):
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
     delayed: int = 0  # requests with a not-before time
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
-    counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `items`, `retried`, `reaped`, `fenced` …
+    counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `dropped/…`, `items`, `retried`, `reaped`, `fenced` …
 
 
 class WorkerInfo(Struct, frozen=True):

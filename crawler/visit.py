@@ -106,6 +106,7 @@ class Visitor:
             outcome,
             items=tuple(found.items),
             links=tuple(await self._admit(lease, unit, found.requests)),
+            dropped=found.dropped,
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,

@@ -95,6 +95,8 @@ class MemoryJob:
         if visit.status is not None:
             self.counters[f"status/{visit.status}"] += 1
         self.counters["bytes"] += visit.size
+        for why, times in visit.dropped.items():
+            self.counters[f"dropped/{'_'.join(why.split())}"] += times
         match visit.outcome:
             case Done():
                 self._finish("pages")

@@ -52,7 +52,7 @@ def _encode(record: DeadRecord) -> bytes:
 
 
 def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
-    """The 11 values of one lease for `commit.lua`."""
+    """The 12 values of one lease for `commit.lua`."""
     kind, delay, payload = _outcome(worker, lease, visit)
     age = -1 if visit.asked_at is None else int((time.monotonic() - visit.asked_at) * 1000)
     return (
@@ -65,6 +65,7 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
         "" if visit.status is None else visit.status,
         visit.size,
         int(delay * 1000),
+        " ".join(f"{'_'.join(why.split())} {times}" for why, times in visit.dropped.items()),
         len(visit.items),
         payload,
     )

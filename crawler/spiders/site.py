@@ -17,49 +17,27 @@ class Site(Spider):
     stay_on_seeded_hosts = True
 
     def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:
-        """An item for HTML and plain text, requests for the links of HTML; the rest counts as `no_page`."""
+        """An item for HTML and requests for its links; the rest counts as `no_page`."""
         if response.is_html:
             yield html_item(response)
             # `response.links` are canonical; a request that names its spider is not made so once more.
             spider = response.request.spider
             yield from (Request(url, spider=spider) for url in filter(looks_like_page, response.links))
-        elif response.content_type == "text/plain":
-            yield item(response, text=response.text)
         else:
             raise DropItem("no_page")
 
 
 def html_item(response: Response) -> dict[str, Any]:
-    """What an HTML page says, and where it leads."""
+    """What an HTML page says, and where it leads. `url` is the one requested; `fetched_at` is UTC, to the second."""
     page = response.page
-    return item(
-        response,
-        title=page.title,
-        description=page.description,
-        language=page.language,
-        text=response.visible_text,
-        links=response.links,
-    )
-
-
-def item(
-    response: Response,
-    *,
-    title: str = "",
-    description: str = "",
-    language: str = "",
-    text: str = "",
-    links: list[str] | None = None,
-) -> dict[str, Any]:
-    """The item of one page. `url` is the one requested; `fetched_at` is UTC, to the second."""
     return {
         "url": response.request.url,
         "status": response.status,
-        "title": title,
-        "description": description,
-        "language": language,
-        "text": text,
-        "links": links or [],
+        "title": page.title,
+        "description": page.description,
+        "language": page.language,
+        "text": response.visible_text,
+        "links": response.links,
         "depth": response.depth,
         "fetched_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

@@ -369,3 +369,14 @@ async def test_only_the_holder_may_set_aside(crawl: Crawl) -> None:
     lease = await crawl.lease()
     assert not await crawl.frontier.set_aside("w2", crawl.job, lease.message, 0.0)
     assert await crawl.counts() == (0, 1, 0, 0)
+
+
+async def test_items_left_out_are_counted_by_reason(crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    for _ in range(2):
+        await crawl.end(await crawl.lease(), dropped={"no page": 1, "twice": 2})
+    counters = (await crawl.frontier.stats(crawl.job)).counters
+    assert {name: counters[name] for name in counters if name.startswith("dropped/")} == {
+        "dropped/no_page": 2,
+        "dropped/twice": 4,
+    }

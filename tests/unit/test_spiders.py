@@ -11,7 +11,6 @@ from spiders.catalogue import Catalogue, price, stock
 from spiders.docs import Docs
 
 PAGES = Path(__file__).parent.parent / "pages"
-TEXT = {"content-type": "text/plain; charset=utf-8"}
 
 
 def test_site_gives_one_item_a_page() -> None:
@@ -49,13 +48,7 @@ def test_site_follows_what_may_be_a_page() -> None:
     ]
 
 
-def test_site_takes_plain_text_as_it_is() -> None:
-    result = run_spider(Site, "<a href=x>\nno links here", headers=TEXT)
-    assert [item["text"] for item in result.items] == ["<a href=x>\nno links here"]
-    assert result.requests == []
-
-
-@pytest.mark.parametrize("kind", ["image/png", "application/pdf", "application/json"])
+@pytest.mark.parametrize("kind", ["image/png", "application/pdf", "application/json", "text/plain; charset=utf-8"])
 def test_site_counts_what_is_no_page(kind: str) -> None:
     assert run_spider(Site, b"\x89PNG <a href=x>", headers={"content-type": kind}) == ([], [], {"no_page": 1})
 

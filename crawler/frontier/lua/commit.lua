@@ -2,9 +2,9 @@
 --
 -- KEYS  1 J processing:W
 -- ARGV  1 P   2 worker   3 job   4 epoch   5 token   6 delay ms (between requests to a host that asked for none)
---       then for each lease 11 values: kind (done|skip|retry|release|aside|dead|junk), message, host, age ms of the
+--       then for each lease 12 values: kind (done|skip|retry|release|aside|dead|junk), message, host, age ms of the
 --       request to the host (-1: none was made), pause ms, host delay ms (-1: as before), status, size in bytes,
---       delay ms before it may be handed out again, number of items, then
+--       delay ms before it may be handed out again, items left out (`reason n reason n`), number of items, then
 --       done: the items as JSON lines | skip: the reason | retry, release, aside: the new message | dead, junk: the record
 -- Returns a string with 1 for each lease committed and 0 for each that was not ours any more; or the error GONE.
 -- Stays true: what is acknowledged here has its items in the outbox; what is 0 changed nothing; the same token
@@ -68,15 +68,16 @@ local apply = {
 }
 
 local replies = {}
-for at = 7, #ARGV, 11 do
+for at = 7, #ARGV, 12 do
   local kind, message, host, age = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local pause, host_delay = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local status, size = ARGV[at + 6], tonumber(ARGV[at + 7])
-  local delay, n, payload = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 9]), ARGV[at + 10]
+  local delay, n, payload = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 10]), ARGV[at + 11]
   if redis.call('LREM', KEYS[1], 1, message) == 1 then
     add('processing', -1)
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
+    for why, times in string.gmatch(ARGV[at + 9], '(%S+) (%d+)') do add('dropped/' .. why, tonumber(times)) end
     apply[kind](message, delay, payload, n)
     local asked = age >= 0 and now - age or nil
     settle(P, host, now, asked, pace, host_delay >= 0 and host_delay or nil, pause > 0 and now + pause or 0)
