@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -76,9 +77,11 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         shared = {name: arguments.pop(name) for name in _SHARED}
         try:
             ctx.obj = join(ctx.obj, **shared)
-            return function(ctx.obj, **arguments) or 0
+            code = function(ctx.obj, **arguments)
+            sys.stdout.flush()  # a reader that went away is noticed here, not after we have ended
         except Exception as error:  # whatever it is, a person gets one line
-            return ended_by(error, verbose=shared["verbose"] or bool(ctx.obj and ctx.obj.verbose))
+            code = ended_by(error, verbose=shared["verbose"] or bool(ctx.obj and ctx.obj.verbose))
+        return code or 0
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [

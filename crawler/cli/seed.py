@@ -23,7 +23,7 @@ from crawler.cli.options import (
     spider_arguments,
 )
 from crawler.cli.seeds import Refusals, Seeds
-from crawler.errors import UsageError
+from crawler.errors import ConfigError, UsageError
 from crawler.model import Job, Request
 
 if TYPE_CHECKING:
@@ -82,7 +82,10 @@ def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
 
 def start_requests(spider: Spider) -> list[Request]:
     """The seeds that the spider brings itself. Raises `UsageError` when there are none."""
-    requests = list(spider.start_requests())
+    try:
+        requests = list(spider.start_requests())
+    except Exception as error:  # the spider author's own code; its text is all that helps
+        raise ConfigError(f"start_requests of spider {spider.name}: {type(error).__name__}: {error}") from error
     if not requests:
         raise UsageError(
             f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls of its own"

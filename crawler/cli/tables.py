@@ -31,11 +31,17 @@ if TYPE_CHECKING:
 _WIDTH_OFF_TERMINAL = 160
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader went away: let `exits` end the command as for any other output."""
+        raise BrokenPipeError
+
+
 def console(*, error: bool = False) -> Console:
     """The terminal, or plain text without colours where there is none. `NO_COLOR` is honoured by rich."""
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH_OFF_TERMINAL
-    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+    return _Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Iterable[str] = ()) -> Table:

@@ -1,0 +1,471 @@
+"""The commands as people and scripts meet them: real processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.valkey import Valkey
+from tests.webserver import Running, Site, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = (sys.executable, "-m", "crawler")
+LOCAL = ("-s", "ALLOWED_NETWORKS=127.0.0.0/8", "-s", "DOWNLOAD_DELAY=0", "-s", "RETRY_DELAY=0.05")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        return lines[0]
+
+
+class Shell:
+    """A working directory, and the environment of the commands that run in it."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("CRAWLER_", "REDIS_"))},
+            "PYTHONPATH": str(ROOT),
+            "XDG_DATA_HOME": str(folder / "data"),
+            **environment,
+        }
+
+    async def start(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        """Start `crawler ARGUMENTS`."""
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *COMMAND,
+            *arguments,
+            cwd=self.folder,
+            **{"env": self.environment, "stdin": asyncio.subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, **options},
+        )
+
+    async def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ended:
+        """Run it to its end."""
+        options: dict[str, Any] = {"env": {**self.environment, **environment}}
+        if stdin is not None:
+            options["stdin"] = asyncio.subprocess.PIPE
+        process = await self.start(*arguments, **options)
+        out, err = await process.communicate(None if stdin is None else stdin.encode())
+        return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty working directory; its path is short, for the socket in it."""
+    return tmp_path_factory.mktemp("p")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    """A server that keeps its data: without that every command warns."""
+    with Valkey(appendonly=True, fsync="everysec") as running:
+        yield running
+
+
+@pytest.fixture
+def shell(folder: Path, server: Valkey) -> Shell:
+    """Commands on one server, with keys of their own."""
+    return Shell(folder, {"REDIS_URL": server.url, "CRAWLER_KEY_PREFIX": folder.name})
+
+
+@pytest.fixture
+def bare(folder: Path) -> Shell:
+    """Commands without any server set."""
+    return Shell(folder, {})
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Running]:
+    """Forty pages on two hosts."""
+    async with serve(Site(pages=40, hosts=2, seed=1)) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def silent_port() -> Iterator[int]:
+    """A port on which nobody listens, for as long as the block runs."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Without a server
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tuple[str, ...]) -> None:
+    ended = await bare.run(*arguments)
+    assert ended.code == 0
+    commands = [
+        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "reap"),
+        *("spiders", "settings", "version", "up", "down"),
+    ]
+    for name in commands:
+        assert re.search(rf"\b{name}\b", ended.out), name
+    assert "\x1b" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["crwal"], 2, r"No such command 'crwal'. Did you mean 'crawl'\?"),
+        (["seed", "--jbo", "x"], 2, "No such option: --jbo"),
+        (["worker", "--processes", "many"], 2, "--processes"),
+        (["seed", "http://127.0.0.1/", "--spider", "sit"], 2, r"no spider is named 'sit'; did you mean site\?"),
+        (["crawl", "http://127.0.0.1/", "--spider", "zzz"], 2, "there are: .*site"),
+        (["seed", "http://127.0.0.1/", "-a", "x"], 2, "-a x: expected NAME=VALUE"),
+        (["seed"], 2, "no seeds: give URLs, -f FILE or - for stdin"),
+        (["seed", "-f", "nothing"], 2, "-f nothing: no such file"),
+        (["crawl", "-"], 2, "needs a name: --job NAME"),
+        (["crawl", "http://127.0.0.1/", "-o", "a", "-O", "b"], 2, "-o appends and -O overwrites"),
+        (["crawl", "http://127.0.0.1/", "-o", "-", "--json"], 2, "cannot share stdout"),
+        (["export"], 2, "-o FILE appends, -O FILE overwrites, -o - is stdout"),
+        (["redrive"], 2, "crawler redrive ID..., or --all"),
+        (["jobs", "delete"], 2, "crawler jobs delete NAME"),
+        (["jobs", "burn"], 2, "'burn' is not one of 'list', 'delete'"),
+        (["status", "-s", "DOWNLOAD_DELY=1"], 78, r"unknown setting DOWNLOAD_DELY .*did you mean DOWNLOAD_DELAY\?"),
+        (["-s", "LOG_LEVEL=loud", "status"], 78, r"LOG_LEVEL='loud' \(from -s\): expected one of DEBUG"),
+        (["status", "-s", "REDIS_URL=ftp://host"], 78, "expected redis://, rediss://, unix:// or memory://"),
+        (["worker", "-s", "REDIS_URL=memory://"], 2, "lives in one process"),
+        (["up", "-s", "REDIS_URL=redis://host"], 2, r"REDIS_URL is set \(-s\)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+async def test_a_mistake_is_one_line_that_says_what_to_do(
+    bare: Shell, arguments: list[str], code: int, text: str
+) -> None:
+    ended = await bare.run(*arguments)
+    assert ended.code == code
+    assert re.search(text, ended.error)
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1
+
+
+async def test_a_spider_file_that_fails_is_named_and_hides_no_other(bare: Shell) -> None:
+    (bare.folder / "spiders").mkdir()
+    (bare.folder / "spiders" / "broken.py").write_text("raise RuntimeError('not today')")
+    ended = await bare.run("spiders")
+    assert ended.code == 78
+    assert "broken.py" in ended.error
+    assert "not today" in ended.error
+    assert "site" in ended.out
+
+
+async def test_a_spider_that_cannot_name_its_seeds_is_named(bare: Shell) -> None:
+    (bare.folder / "spiders").mkdir()
+    source = "from crawler import Spider\nclass S(Spider):\n    name = 's'\n    def start_requests(self): 1 / 0\n"
+    (bare.folder / "spiders" / "s.py").write_text(source + "    def parse(self, response): ...\n")
+    ended = await bare.run("seed", "--spider", "s")
+    assert ended.code == 78
+    assert "start_requests of spider s: ZeroDivisionError: division by zero" in ended.error
+
+
+async def test_settings_tell_where_each_value_comes_from_and_no_password(bare: Shell) -> None:
+    (bare.folder / "settings.py").write_text("DOWNLOAD_DELAY = 3\n")
+    bare.environment |= {"REDIS_URL": "redis://me:geheim@host:6379/0", "CRAWLER_RETRY_TIMES": "7"}
+    ended = await bare.run("-s", "DEPTH_LIMIT=1", "settings", "--show-origin", "--json", "-s", "DEPTH_LIMIT=2")
+    told = json.loads(ended.out)
+    assert told["DOWNLOAD_DELAY"] == {"value": 3.0, "origin": str(bare.folder / "settings.py")}
+    assert told["RETRY_TIMES"] == {"value": 7, "origin": "environment"}
+    assert told["DEPTH_LIMIT"] == {"value": 2, "origin": "-s"}
+    assert told["REDIS_URL"] == {"value": "redis://me:***@host:6379/0", "origin": "environment"}
+    assert told["DOWNLOAD_TIMEOUT"]["origin"] == "default"
+    table = await bare.run("settings", "--show-origin")
+    assert re.search(r"RETRY_TIMES +7 +environment", table.out)
+    assert "geheim" not in table.out
+
+
+async def test_version(bare: Shell) -> None:
+    assert re.match(r"crawler \d+\.\d+", (await bare.run("version")).out)
+    assert "python" in json.loads((await bare.run("version", "--json")).out)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Servers that cannot be used
+
+
+async def test_an_unreachable_server_is_named_without_its_password(bare: Shell) -> None:
+    with silent_port() as port:
+        url = f"redis://:geheim@127.0.0.1:{port}/0"
+        for arguments in (["status"], ["seed", "http://127.0.0.1/"], ["worker"], ["export", "-o", "-"]):
+            ended = await bare.run(*arguments, REDIS_URL=url)
+            assert ended.code == 69, arguments
+            assert f"redis://:***@127.0.0.1:{port}/0" in ended.error
+            assert "REDIS_URL" in ended.error, "says what to do"
+            assert "geheim" not in ended.err
+
+
+async def test_a_wrong_or_missing_password_is_a_matter_of_configuration(bare: Shell) -> None:
+    with Valkey(tcp=True, options={"requirepass": "geheim"}) as server:
+        for password in ("falsch", ""):
+            ended = await bare.run("status", REDIS_URL=f"redis://:{password}@127.0.0.1:{server.port}/0")
+            assert ended.code == 78
+            assert "password" in ended.error
+            assert "falsch" not in ended.err
+
+
+async def test_tls_towards_a_port_without_it_ends_with_a_line(bare: Shell) -> None:
+    with Valkey(tcp=True) as server:
+        url = f"rediss://127.0.0.1:{server.port}/0"
+        ended = await bare.run("status", "-s", "REDIS_TIMEOUT=0.5", REDIS_URL=url)
+    assert ended.code == 69
+    assert url in ended.error
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The embedded server
+
+
+async def test_status_starts_no_server_when_there_is_nothing_to_tell(bare: Shell) -> None:
+    ended = await bare.run("status")
+    assert ended.code == 0
+    assert "Start a crawl with: crawler crawl URL" in ended.out
+    assert not (bare.folder / "data").exists()
+    assert json.loads((await bare.run("status", "--json")).out) == {"server": None, "jobs": [], "workers": []}
+
+
+async def test_up_keeps_the_embedded_server_until_down(bare: Shell) -> None:
+    assert "running at unix://" in (await bare.run("up")).out
+    try:
+        assert (await bare.run("seed", "http://127.0.0.1/", *LOCAL)).out.startswith("new 1, known 0, refused 0")
+        assert "default" in (await bare.run("status")).out
+    finally:
+        ended = await bare.run("down")
+    assert "stopped; its data stays in" in ended.out
+    assert "not running" in (await bare.run("down")).out
+    assert json.loads((await bare.run("status", "--json")).out)["jobs"][0]["known"] == 1, "read from the data"
+    await bare.run("down", "--force")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# seed
+
+
+async def test_seed_takes_arguments_files_and_stdin_and_may_be_repeated(shell: Shell) -> None:
+    (shell.folder / "urls").write_text("# comment\n\nhttp://127.0.0.1/b\nhttp://127.0.0.1/a\n")
+    given = ["seed", "http://127.0.0.1/a", "-f", "urls", "-", *LOCAL]
+    ended = await shell.run(*given, stdin="http://127.0.0.1/c\n")
+    assert (ended.code, ended.out, ended.err) == (0, "new 3, known 1, refused 0 (job default)\n", "")
+    again = await shell.run(*given, "--json", stdin="http://127.0.0.1/c\n")
+    assert json.loads(again.out) == {"job": "default", "new": 0, "known": 4, "refused": {}}
+
+
+async def test_refused_seeds_are_told_with_the_reason(shell: Shell) -> None:
+    urls = ["ftp://127.0.0.1/x", "example.com", "http://10.0.0.1/", "http://u:geheim@127.0.0.1:1/a\x1b[31m"]
+    ended = await shell.run("seed", *urls, *LOCAL)
+    assert ended.code == 0, "one of them was taken"
+    assert ended.out == "new 1, known 0, refused 3 (job default)\n"
+    assert re.search(r"refused ftp://127\.0\.0\.1/x: .*only http and https", ended.err)
+    assert re.search(r"refused example\.com: .*https://example\.com/", ended.err)
+    assert re.search(r"refused http://10\.0\.0\.1/: .*ALLOWED_NETWORKS", ended.err)
+    assert (await shell.run("seed", "ftp://127.0.0.1/x")).code == 2, "nothing was taken"
+
+
+async def test_many_refused_seeds_are_counted(shell: Shell) -> None:
+    ended = await shell.run("seed", "-", *LOCAL, stdin="".join(f"ftp://127.0.0.1/{n}\n" for n in range(500)))
+    assert ended.out == "new 0, known 0, refused 500 (job default)\n"
+    assert len(ended.err.splitlines()) == 21
+    assert "refused 500 in all" in ended.err
+
+
+async def test_ctrl_c_while_a_pipe_is_silent_says_what_was_added(shell: Shell) -> None:
+    process = await shell.start("seed", "-", *LOCAL, stdin=asyncio.subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"http://127.0.0.1/a\nhttp://127.0.0.1/b\n")
+    await process.stdin.drain()
+    await until_known(shell, 2)
+    process.send_signal(signal.SIGINT)
+    err = (await asyncio.wait_for(process.communicate(), 10))[1].decode()
+    assert process.returncode == 130
+    assert err.strip() == "interrupted: new 2, known 0 so far; repeat the command to add the rest"
+
+
+async def until_known(shell: Shell, count: int) -> None:
+    """Wait until the default job knows that many URLs."""
+    async with asyncio.timeout(20):
+        while True:
+            jobs = json.loads((await shell.run("status", "--json")).out)["jobs"]
+            if jobs and jobs[0]["known"] >= count:
+                return
+
+
+# ---------------------------------------------------------------------------------------------------------
+# crawl
+
+
+async def test_a_crawl_to_the_end_then_once_more_then_afresh(shell: Shell, site: Running) -> None:
+    given = ["crawl", *site.seeds, *LOCAL, "--processes", "1"]
+    first = await shell.run(*given)
+    assert first.code == 0, first.err
+    assert re.search(r"ended +finished", first.err)
+    assert first.out == ""
+    (file,) = shell.folder.glob("site-127.0.1.*.jsonl")
+    urls = [json.loads(line)["url"] for line in file.read_text().splitlines()]
+    assert sorted(urls) == sorted(site.site.truth())  # type: ignore[attr-defined]
+
+    hits = len(site.log)
+    again = await shell.run(*given, "--json")
+    assert again.code == 0
+    assert "was finished before. To do it again from the start: the same command with --fresh" in again.err
+    assert json.loads(again.out)["finish_reason"] == "already_finished"
+    assert len(site.log) == hits
+
+    fresh = await shell.run(*given, "--fresh", "--json", "-q")
+    told = json.loads(fresh.out)
+    assert (told["finish_reason"], told["items_exported"], fresh.err) == ("finished", len(urls), "")
+    assert len(file.read_text().splitlines()) == len(urls), "written anew, not twice"
+
+
+async def test_items_on_stdout_are_alone_there(shell: Shell, site: Running) -> None:
+    ended = await shell.run("crawl", *site.seeds, *LOCAL, "-o", "-", "-q", "--processes", "1")
+    assert len(ended.out.splitlines()) == len(site.site.truth())  # type: ignore[attr-defined]
+    assert all(json.loads(line)["status"] == 200 for line in ended.out.splitlines())
+    assert ended.err == ""
+
+
+async def test_interrupted_it_says_how_to_go_on_and_does(shell: Shell, site: Running) -> None:
+    given = ["crawl", *site.seeds, *LOCAL, "--processes", "1", "-O", "items.jsonl"]
+    process = await shell.start(*given, "-s", "DOWNLOAD_DELAY=0.2")
+    await asyncio.wait_for(site.until(5), 20)  # robots.txt of both hosts, and pages
+    process.send_signal(signal.SIGINT)
+    err = (await asyncio.wait_for(process.communicate(), 30))[1].decode()
+    assert process.returncode == 130
+    assert "Nothing is lost: the same command goes on where this one stopped." in err
+    assert (await shell.run(*given)).code == 0
+    urls = [json.loads(line)["url"] for line in (shell.folder / "items.jsonl").read_text().splitlines()]
+    assert sorted(urls) == sorted(site.site.truth())  # type: ignore[attr-defined]
+
+
+async def test_an_output_that_cannot_be_written(shell: Shell, site: Running) -> None:
+    ended = await shell.run("crawl", *site.seeds, *LOCAL, "-o", "/nowhere/items.jsonl", "--processes", "1")
+    assert ended.code == 73
+    assert "/nowhere/items.jsonl" in ended.error
+
+
+async def test_seeds_that_are_all_refused_end_the_crawl(shell: Shell) -> None:
+    ended = await shell.run("crawl", "ftp://127.0.0.1/")
+    assert ended.code == 2
+    assert re.fullmatch(r"refused ftp://127\.0\.0\.1/: .*only http and https.*\n", ended.err)
+
+
+async def test_on_a_terminal_a_live_picture_leaves_stdout_to_the_items(shell: Shell, site: Running) -> None:
+    screen = await on_terminal(shell, "crawl", *site.seeds, "-o", "-", "--processes", "1", *LOCAL)
+    assert "known URLs" in screen.err
+    assert "\x1b[" in screen.err, "drawn in place"
+    assert re.search(r"ended +finished", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.err))
+    assert all(json.loads(line) for line in screen.out.splitlines())
+    assert "\x1b" not in screen.out
+
+
+async def test_no_color_is_honoured(shell: Shell, site: Running) -> None:
+    shell.environment["NO_COLOR"] = "1"
+    screen = await on_terminal(shell, "crawl", *site.seeds, "-o", "-", "--processes", "1", *LOCAL)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", screen.err)
+
+
+async def on_terminal(shell: Shell, *arguments: str) -> Ended:
+    """Run it with a terminal of its own as stderr."""
+    ours, theirs = pty.openpty()
+    process = await shell.start(*arguments, stderr=theirs, env={**shell.environment, "TERM": "xterm-256color"})
+    os.close(theirs)
+    reading = asyncio.create_task(asyncio.to_thread(_read_terminal, ours))
+    out, _ = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), await reading)
+
+
+def _read_terminal(terminal: int) -> str:
+    parts = []
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while part := os.read(terminal, 65536):
+            parts.append(part)
+    os.close(terminal)
+    return b"".join(parts).decode()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# worker, export, dead, redrive, jobs
+
+
+async def test_the_single_steps(shell: Shell, site: Running) -> None:
+    await shell.run("seed", *site.seeds, *LOCAL)
+    before = json.loads((await shell.run("status", "--json")).out)["jobs"][0]
+    assert (before["finished"], before["idle"]) == (False, "no worker is running; start one with: crawler worker")
+    worker = await shell.run("worker", "--until-finished", "--processes", "1", *LOCAL)
+    assert worker.code == 0, worker.err
+    assert "items wait for export" in (await shell.run("jobs")).out
+    export = await shell.run("export", "-o", "items.jsonl", "--until-finished")
+    total = len(site.site.truth())  # type: ignore[attr-defined]
+    assert (export.code, export.err) == (0, f"{total} items → items.jsonl (job default)\n")
+    assert len((shell.folder / "items.jsonl").read_text().splitlines()) == total
+    assert re.search(r"default .* finished", (await shell.run("jobs")).out)
+    assert "nothing was given up" in (await shell.run("dead")).out
+    assert "nothing to take back" in (await shell.run("reap")).out
+    assert (
+        await shell.run("jobs", "delete", "defualt")
+    ).error == "error: no job is named 'defualt'; there are: default"
+    assert (await shell.run("jobs", "delete", "default")).out == "deleted job default\n"
+    assert (await shell.run("jobs")).out.strip() == "no jobs"
+
+
+async def test_dead_letters_are_listed_and_redriven(shell: Shell) -> None:
+    with silent_port() as port:
+        url = f"http://127.0.0.1:{port}/"
+        ended = await shell.run(
+            "crawl", url, *LOCAL, "--processes", "1", "-s", "RETRY_TIMES=0", "-s", "ROBOTSTXT_OBEY=false"
+        )
+    assert ended.code == 0
+    assert "crawler redrive --all" in ended.err
+    (line,) = (await shell.run("dead", "--json")).out.splitlines()
+    letter = json.loads(line)
+    assert (letter["url"], letter["failure"]["kind"]) == (url, "connect")
+    assert url in (await shell.run("dead")).out
+    wrong = await shell.run("redrive", "no-such-id")
+    assert (wrong.code, "are not among the dead" in wrong.error) == (2, True)
+    assert (await shell.run("redrive", letter["id"])).out.startswith("1 back to pending")
+    assert (await shell.run("redrive", "--all")).out.startswith("0 back to pending")
+
+
+async def test_a_worker_ends_in_order_on_sigterm(shell: Shell) -> None:
+    process = await shell.start("worker", "--processes", "1", *LOCAL)
+    async with asyncio.timeout(20):
+        while not json.loads((await shell.run("status", "--json")).out)["workers"]:
+            pass
+    process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["settings"], ["settings", "--json"]])
+async def test_a_reader_that_goes_away_is_no_error(bare: Shell, arguments: list[str]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = await bare.start(*arguments, stdout=theirs)
+    os.close(theirs)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (141, b"")

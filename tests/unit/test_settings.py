@@ -1,0 +1,125 @@
+"""Settings: five layers, the later wins; every mistake is named with its place and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crawler.errors import ConfigError
+from crawler.settings import Settings, load, override, parse_override
+
+# ---------------------------------------------------------------------------------------------------------
+# Layers
+
+
+def test_without_anything_the_defaults_are_in_force(tmp_path: Path) -> None:
+    settings, origins = load(tmp_path, environ={})
+    assert settings == Settings()
+    assert origins == {}
+
+
+def test_each_layer_wins_over_the_ones_before(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("DOWNLOAD_DELAY = 2\nRETRY_TIMES = 5\nUSER_AGENT = 'mine'\n_X = helper = 1\n")
+    environ = {"CRAWLER_RETRY_TIMES": "6", "CRAWLER_USER_AGENT": "ours"}
+    settings, origins = load(tmp_path, overrides={"USER_AGENT": "yours"}, environ=environ)
+    assert (settings.DOWNLOAD_DELAY, settings.RETRY_TIMES, settings.USER_AGENT) == (2.0, 6, "yours")
+    assert origins == {
+        "DOWNLOAD_DELAY": str(tmp_path / "settings.py"),
+        "RETRY_TIMES": "environment",
+        "USER_AGENT": "-s",
+    }
+
+
+def test_a_spider_overrides_what_is_not_set_closer_to_the_user() -> None:
+    settings = Settings(DOWNLOAD_DELAY=2.0, DEPTH_LIMIT=3)
+    changed = override(settings, {"DOWNLOAD_DELAY": 9, "DEPTH_LIMIT": 9}, "spider x", keep=("DEPTH_LIMIT",))
+    assert (changed.DOWNLOAD_DELAY, changed.DEPTH_LIMIT) == (9.0, 3)
+    with pytest.raises(ConfigError, match=r"DEPTH_LIMT \(from spider x\); did you mean DEPTH_LIMIT"):
+        override(settings, {"DEPTH_LIMT": 1}, "spider x")
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"REDIS_URL": "redis://a"}, "redis://a"),
+        ({"REDIS_URL": "redis://a", "CRAWLER_REDIS_URL": "redis://b"}, "redis://b"),
+        ({"REDIS_URL": ""}, ""),
+        ({"CRAWLER_SERVICE_HOST": "10.0.0.1"}, ""),  # put there by an orchestrator
+    ],
+)
+def test_redis_url_is_read_as_other_programs_name_it(tmp_path: Path, environ: dict[str, str], url: str) -> None:
+    settings, _ = load(tmp_path, environ=environ)
+    assert url == settings.REDIS_URL
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Values as a person writes them
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("DOWNLOAD_DELAY", "0.5", 0.5),
+        ("DOWNLOAD_DELAY", "2", 2.0),
+        ("RETRY_TIMES", " 3 ", 3),
+        ("ROBOTSTXT_OBEY", "no", False),
+        ("ROBOTSTXT_OBEY", "True", True),
+        ("ALLOWED_NETWORKS", "127.0.0.0/8, 10.0.0.0/8", ("127.0.0.0/8", "10.0.0.0/8")),
+        ("ALLOWED_NETWORKS", '["::1/128"]', ("::1/128",)),
+        ("ALLOWED_NETWORKS", "", ()),
+        ("RETRY_HTTP_CODES", "500,503", (500, 503)),
+        ("DEFAULT_REQUEST_HEADERS", '{"accept": "*/*"}', {"accept": "*/*"}),
+        ("LOG_LEVEL", "DEBUG", "DEBUG"),
+        ("USER_AGENT", "bot/1 (+https://example.com)", "bot/1 (+https://example.com)"),
+    ],
+)
+def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text: str, value: object) -> None:
+    assert getattr(load(tmp_path, overrides={name: text}, environ={})[0], name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("DOWNLOAD_DELAY", "soon", r"DOWNLOAD_DELAY='soon' \(from -s\)"),
+        ("DOWNLOAD_DELAY", "-1", r"DOWNLOAD_DELAY='-1' \(from -s\): .*>= 0"),
+        ("CONCURRENT_REQUESTS", "0", ">= 1"),
+        ("ROBOTSTXT_OBEY", "maybe", "expected true or false"),
+        ("LOG_LEVEL", "debug", "expected one of DEBUG, INFO, WARNING, ERROR"),
+        ("ALLOWED_NETWORKS", "localhost", "'localhost' is no network; write it like"),
+        ("DEFAULT_REQUEST_HEADERS", "{", "DEFAULT_REQUEST_HEADERS"),
+        ("DOWNLOAD_DELY", "1", r"unknown setting DOWNLOAD_DELY \(from -s\); did you mean DOWNLOAD_DELAY\?"),
+        ("XYZZY", "1", "`crawler settings` lists them all"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_with_what_could(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, overrides={name: text}, environ={})
+
+
+def test_an_error_never_shows_the_password_of_the_queue_server(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("REDIS_URL = ['redis://:geheim@host']\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, environ={})
+    assert "REDIS_URL" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["DOWNLOAD_DELAY = ", "raise RuntimeError('x')", "import nothing_like_this"])
+def test_a_settings_file_that_fails_is_named(tmp_path: Path, source: str) -> None:
+    (tmp_path / "settings.py").write_text(source)
+    with pytest.raises(ConfigError, match=str(tmp_path / "settings.py")):
+        load(tmp_path, environ={})
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [("DOWNLOAD_DELAY=1", ("DOWNLOAD_DELAY", "1")), (" USER_AGENT =a=b ", ("USER_AGENT", "a=b "))],
+)
+def test_an_override_is_a_name_and_all_behind_the_first_sign(text: str, pair: tuple[str, str]) -> None:
+    assert parse_override(text) == pair
+
+
+def test_an_override_without_a_value_says_how_to_write_one() -> None:
+    with pytest.raises(ConfigError, match="expected NAME=VALUE"):
+        parse_override("DOWNLOAD_DELAY")
