@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from typing import Any
 
-from crawler.model import Done, Lease, Visit
+from crawler.model import Done, Lease, Release, Visit
 
 MAX_HOSTS = 2_000
 SHOWN_HOSTS = 5
@@ -27,7 +27,7 @@ class Tally:
     def visited(self, lease: Lease, visit: Visit) -> None:
         """Count one visit."""
         self._pages += isinstance(visit.outcome, Done)
-        if visit.asked_at is None:
+        if visit.asked_at is None or isinstance(visit.outcome, Release):
             return
         self._status[f"{visit.status // 100}xx" if visit.status else "error"] += 1
         requests, mean = self._hosts.get(lease.host, (0, visit.seconds))

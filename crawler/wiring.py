@@ -7,7 +7,7 @@ import math
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from crawler import embedded
 from crawler.child import Orders
-from crawler.errors import ConfigError, UsageError
+from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier.memory import MemoryFrontier
@@ -201,7 +201,8 @@ def exporter(
 def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[str, str], None]) -> Seeder:
     """A seeder for one job."""
     guard = AddressGuard(config.settings.ALLOWED_NETWORKS)
-    return Seeder(connected.frontier, job, guard, name=worker_name(), refused=refused)
+    lease = config.settings.LEASE_SECONDS
+    return Seeder(connected.frontier, job, guard, name=worker_name(), lease_seconds=lease, refused=refused)
 
 
 # --- one worker process
@@ -218,8 +219,18 @@ async def run_child(orders: Orders) -> None:
 class RunningWorker:
     """A worker with its side tasks: heartbeat and reaper."""
 
-    def __init__(self, worker: Worker, heartbeat: Heartbeat, reaper: Reaper, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        name: str,
+        frontier: Frontier,
+        worker: Worker,
+        heartbeat: Heartbeat,
+        reaper: Reaper,
+        stack: AsyncExitStack,
+    ) -> None:
         self.worker = worker
+        self._name = name
+        self._frontier = frontier
         self._heartbeat = heartbeat
         self._reaper = reaper
         self._stack = stack
@@ -239,7 +250,13 @@ class RunningWorker:
             working.cancel()
             await asyncio.gather(reaping, working, return_exceptions=True)
             await asyncio.to_thread(self._heartbeat.stop)
+            await self._leave()
             await self._stack.aclose()
+
+    async def _leave(self) -> None:
+        """Sign off: what is still held, if anything, goes back at once instead of when the lease runs out."""
+        with suppress(FrontierError):
+            await self._frontier.reap(self._name)
 
 
 async def start_worker(
@@ -287,7 +304,9 @@ async def start_worker(
     if handle_signals:
         handle_stop(worker.stop)
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
-    return RunningWorker(worker, heartbeat, Reaper(frontier, settings.LEASE_SECONDS, connected.uptime), stack)
+    return RunningWorker(
+        name, frontier, worker, heartbeat, Reaper(frontier, settings.LEASE_SECONDS, connected.uptime), stack
+    )
 
 
 def pace(settings: Settings) -> Pace:
