@@ -140,6 +140,15 @@ class Stage:
         """Note that harm is done now."""
         self.row.faults.append((time.monotonic(), what))
 
+    async def busiest(self) -> Command:
+        """Wait until a worker has requests in flight, for only then is there something to lose; the one with most."""
+        await until(lambda: any(self._held_by(worker) for worker in self.fleet.running), "a worker with requests")
+        return max(self.fleet.running, key=self._held_by)
+
+    def _held_by(self, worker: Command) -> int:
+        keys = self.queue.scan_iter(match=f"*:processing:*:{worker.pid}:*", count=10_000)
+        return sum(self.queue.llen(key) for key in keys)
+
     async def kill_a_child(self) -> None:
         """SIGKILL to the worker process of a random supervisor."""
         await self.fleet.working()
@@ -159,7 +168,7 @@ class Stage:
 
     async def kill_all_workers(self) -> None:
         """SIGKILL to every supervisor and worker process, reapers and all; as many come again."""
-        await self.fleet.working()
+        await self.busiest()
         victims = self.fleet.running
         self.fault("kill -9 of all workers")
         for worker in victims:
@@ -246,6 +255,7 @@ class Theatre:
         fsync: str = "everysec",
         options: Mapping[str, str] | None = None,
         network: bool = False,
+        folder: str = "project",
     ) -> AsyncIterator[Stage]:
         """Set the stage; at the end print its row, and fail when a figure misses its target."""
         row = Row(promise, title, self.seed)
@@ -257,9 +267,9 @@ class Theatre:
             server = stack.enter_context(Valkey(appendonly=True, fsync=fsync, options=options))
             web = await stack.enter_async_context(serve(site))
             proxy = await stack.enter_async_context(proxy_to(server.socket)) if network else None
-            folder = self.folder / promise
-            folder.mkdir()
-            fleet = Fleet(folder, proxy.url if proxy else server.url, {**SETTINGS, **(settings or {})})
+            project = self.folder / folder
+            project.mkdir()
+            fleet = Fleet(project, proxy.url if proxy else server.url, {**SETTINGS, **(settings or {})})
             stack.push_async_callback(fleet.close)
             stage = Stage(row, self.scale, web, site, server, fleet, proxy)
             stack.callback(stage.queue.close)

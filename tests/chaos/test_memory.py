@@ -1,0 +1,52 @@
+"""P27, P28: a worker's memory grows neither with the frontier nor with time."""
+
+from __future__ import annotations
+
+from tests.chaos.fleet import resident_mb
+from tests.chaos.stage import Stage, Theatre
+
+JOB = "{crawler:0}:job:default:"
+
+
+async def test_p27_memory_and_a_large_frontier(theatre: Theatre) -> None:
+    """A worker with a million pending requests (short: 30,000) is no larger than one with a few."""
+    async with theatre("P27", "a large frontier", pages=200) as stage:
+        pending = 1_000_000 if stage.scale.is_long else 30_000
+        await stage.start(workers=1)
+        await stage.finish()
+        before, used = memory_of_workers(stage), int(stage.queue.info("memory")["used_memory"])
+        urls = stage.fleet.folder / "urls.txt"
+        urls.write_text("".join(f"http://127.9.0.{1 + n % 8}:1/list/page?number={n}\n" for n in range(pending)))
+        # nobody is there, and the first look at robots.txt says so: they stay pending
+        seed = await stage.fleet.finished("seed", "-f", str(urls), seconds=120)
+        stage.row.exactly("exit code", seed.code or 0, 0)
+        await stage.fleet.finished("status")
+        stage.row.told("pending", int(stage.queue.hget(f"{JOB}stats", "pending")))
+        stage.row.at_most("growth MB", memory_of_workers(stage) - before, 50)
+        stage.row.at_most("worker MB", memory_of_workers(stage), 300)
+        bytes_a_url = (int(stage.queue.info("memory")["used_memory"]) - used) / pending
+        stage.row.told("bytes a URL in the server", bytes_a_url)
+
+
+async def test_p28_memory_and_time(theatre: Theatre) -> None:
+    """A worker's memory after many pages is what it was after some (long: 30 minutes' worth of them)."""
+    pages = 10 * theatre.scale.pages if theatre.scale.is_long else 600
+    async with theatre("P28", "slope of a worker's memory", page_seconds=0.0, pages=pages) as stage:
+        await stage.start(workers=1)
+        await stage.reached(0.5)
+        asked, before = len(stage.web.log), memory_of_workers(stage)
+        await stage.finish()
+        thousands = (len(stage.web.log) - asked) / 1000
+        stage.row.told("pages", stage.site.pages)
+        stage.row.told("MB at half", before)
+        stage.row.told("MB at the end", memory_of_workers(stage))
+        slope = (memory_of_workers(stage) - before) / thousands
+        if stage.scale.is_long:
+            stage.row.at_most("MB a 1,000 pages", slope, 1)
+        else:
+            stage.row.told("MB a 1,000 pages", slope)
+
+
+def memory_of_workers(stage: Stage) -> float:
+    """Resident memory of the largest worker process."""
+    return max(resident_mb(pid) for worker in stage.fleet.running for pid in worker.children)
