@@ -19,7 +19,6 @@ from crawler.parsing.url import BadUrl, canonical, host_of
 
 BATCH = 4000  # seeds sent at once
 AHEAD = 4 * BATCH  # lines read before the frontier has taken them
-PRESENCE = 30.0  # seconds that a silent seeder is believed to be at work
 
 
 class HostCheck(Protocol):
@@ -69,13 +68,21 @@ class Seeder:
     """Streams seeds into one job. `new`, `known` and `refused` (by reason) grow as it goes."""
 
     def __init__(
-        self, frontier: Frontier, job: Job, guard: HostCheck, *, name: str, refused: Callable[[str, str], None]
+        self,
+        frontier: Frontier,
+        job: Job,
+        guard: HostCheck,
+        *,
+        name: str,
+        lease_seconds: float,
+        refused: Callable[[str, str], None],
     ) -> None:
-        """`refused(url, why)` is called for each URL that is not taken."""
+        """Silent for `lease_seconds`, it no longer counts as at work; `refused(url, why)` is told what is not taken."""
         self._frontier = frontier
         self._job = job
         self._guard = guard
         self._name = name
+        self._lease = lease_seconds
         self._tell_refused = refused
         self._away = Incident("seeding_waits")
         self.new = 0
@@ -85,11 +92,11 @@ class Seeder:
     async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
         """Until the stream ends. The job counts as unfinished for as long."""
         feed = Feed(lines)
-        present_at = -PRESENCE
+        present_at = -self._lease
         try:
             while (batch := feed.take()) is not None:
-                if time.monotonic() - present_at > PRESENCE / 3:
-                    await self._patiently(lambda: self._frontier.seeding(self._job, self._name, PRESENCE))
+                if time.monotonic() - present_at > self._lease / 3:
+                    await self._patiently(lambda: self._frontier.seeding(self._job, self._name, self._lease))
                     present_at = time.monotonic()
                 if not batch:
                     await asyncio.sleep(0.01)

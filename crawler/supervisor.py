@@ -94,6 +94,7 @@ class Supervisor:
             code = await self._wait_for(child)
             self._children.remove(child)
             if self.stopping and code == 0:
+                await self._sign_off(child)
                 return
             if code in FINAL_CODES:
                 self.stop(code)
@@ -153,6 +154,10 @@ class Supervisor:
         await self._until_done(
             lambda: self._frontier.reap(child.name, blame=parsing.lease if parsing else None, failure=failure)
         )
+
+    async def _sign_off(self, child: Child) -> None:
+        """Its lease ends with it; otherwise it would run out later, and others would report a death."""
+        await self._until_done(lambda: self._frontier.reap(child.name))
 
     async def _until_done(self, reap: Callable[[], Awaitable[object]]) -> None:
         while True:
