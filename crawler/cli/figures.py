@@ -97,7 +97,7 @@ def pages(stats: JobStats) -> int:
 
 def unanswered(workers: Iterable[WorkerInfo]) -> int:
     """Requests of these workers that had no answer: no address, no connection, time-out …"""
-    return sum(int(worker.info.get("status", {}).get("error", 0)) for worker in workers)
+    return sum(int(worker.info.get("status", {}).get("error", 0)) for worker in alive(workers))
 
 
 class HostFigures(Struct, frozen=True):
@@ -111,7 +111,7 @@ class HostFigures(Struct, frozen=True):
 def hosts(workers: Iterable[WorkerInfo]) -> list[HostFigures]:
     """What the workers' heartbeats say about hosts, joined; in no order."""
     joined: dict[str, tuple[int, float]] = {}
-    for worker in workers:
+    for worker in alive(workers):
         for host, (count, mean_ms) in worker.info.get("hosts", {}).items():
             before, total = joined.get(host, (0, 0.0))
             joined[host] = before + count, total + count * mean_ms

@@ -103,7 +103,9 @@ def jobs_table(stats: Iterable[JobStats]) -> Table:
 
 
 def job_state(stats: JobStats) -> str:
-    """One or two words: finished, exporting, seeding, running, waiting."""
+    """In a word or two: empty, seeding, running, waiting, finished."""
+    if not stats.known and not stats.seeding:
+        return "empty"
     if stats.finished:
         return "items wait for export" if stats.outbox else "finished"
     if stats.seeding:
@@ -120,7 +122,7 @@ def workers_table(workers: Iterable[WorkerInfo]) -> Table:
             one.info.get("in_flight", "?"),
             one.info.get("pages", "?"),
             size(one.info["rss"]) if "rss" in one.info else "?",
-            one.info.get("idle") or "fetching",
+            (one.info.get("idle") or "fetching") if one.lease_left > 0 else "",
             f"{duration(one.lease_left)} left" if one.lease_left > 0 else Text("expired", "red"),
         )
         for one in sorted(workers, key=lambda one: (one.lease_left <= 0, one.worker))
