@@ -1,7 +1,22 @@
 """A distributed web crawler built on reliable queues. These are the names spider authors import."""
 
-from crawler.model import Request
-from crawler.response import Response
-from crawler.spider import DropItem, Spider
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crawler.model import Request
+    from crawler.response import Response
+    from crawler.spider import DropItem, Spider
 
 __all__ = ["DropItem", "Request", "Response", "Spider"]
+
+_HOMES = {"Request": "model", "Response": "response", "Spider": "spider", "DropItem": "spider"}
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when first asked for: parsing libraries cost 0.1 s, which `crawler --help` need not pay (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'crawler' has no attribute {name!r}")
+    return getattr(import_module(f"crawler.{_HOMES[name]}"), name)

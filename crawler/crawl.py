@@ -96,7 +96,7 @@ class _Crawl:
             return False
         seeds.result()
         stats = await self._connected.frontier.stats(self._job)
-        return stats.finished and not new
+        return stats.finished and not new and not stats.outbox
 
     async def _until_end(
         self,

@@ -27,7 +27,7 @@ class Verdict(Struct, frozen=True):
 
     `word`: `allow`, `disallow`; `again` (ask once more in `delay` seconds: somebody is finding out, or the turn went
     to robots.txt itself); `unreachable` (no page may be asked for `delay` seconds, and `why`).
-    `asked_at`: monotonic seconds when the host was asked for robots.txt just now; None: it was not.
+    `asked_at`: monotonic seconds when the host had answered for robots.txt just now; None: it was not asked.
     """
 
     word: Literal["allow", "disallow", "again", "unreachable"]
@@ -97,13 +97,13 @@ class RobotsGate:
     async def _find_out(self, origin: str) -> Verdict:
         if not await self._frontier.lock_shared(f"robots:{origin}", LOCK_SECONDS):
             return Verdict("again", delay=0.5)
-        asked_at = time.monotonic()
         error = None
         try:
             answer = await self._ask(origin)
         except FetchError as caught:
             error = caught
             answer = robots.RobotsAnswer("disallow", ERROR_SECONDS)
+        asked_at = time.monotonic()
         await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         known = self._keep(origin, answer)
         if answer.kind == "disallow":

@@ -106,7 +106,9 @@ class Visit(Struct, frozen=True):
     dropped: Mapping[str, int] = {}  # items left out, by reason
     status: int | None = None  # of the response, when there was one
     size: int = 0  # bytes of the decoded body
-    asked_at: float | None = None  # worker's monotonic seconds when the host was asked; None: it was not
+    # Worker's monotonic seconds by which the host had surely been asked: the first bytes of its answer, or the moment
+    # we gave up. The next turn counts from here, so no delay on our side shortens the gap that the host sees.
+    asked_at: float | None = None  # None: it was not asked
     seconds: float = 0.0  # how long the host took
     pause: float = 0.0  # the host asked to be left alone for that long (Retry-After, back-off)
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
@@ -184,7 +186,7 @@ class JobStats(Struct, frozen=True):
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
     delayed: int = 0  # requests with a not-before time
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
-    counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `dropped/…`, `items`, `retried`, `reaped`, `fenced` …
+    counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `dropped/…`, `retried`, `reaped`, `fenced` …
 
 
 class WorkerInfo(Struct, frozen=True):

@@ -29,6 +29,7 @@ class Response:
         request: Request | None = None,
         seconds: float = 0.0,
         address: str = "",
+        answered_at: float | None = None,
     ) -> None:
         self.url = url
         self.status = status
@@ -37,6 +38,7 @@ class Response:
         self.request = request or Request(url)
         self.seconds = seconds  # from asking to the last byte
         self.address = address  # the IP address that answered
+        self.answered_at = answered_at  # monotonic seconds at the first bytes of the answer
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"

@@ -128,7 +128,7 @@ class Seeder:
             self._guard.check_host(host_of(url))
         except BadUrl as error:
             self.refused["bad url"] += 1
-            self._tell_refused(text, str(error))
+            self._tell_refused(text, error.why)
             return None
         except Refused as error:
             self.refused["address not permitted"] += 1

@@ -96,6 +96,8 @@ class Supervisor:
             if self.stopping and code == 0:
                 await self._sign_off(child)
                 return
+            if self.stopping and code == -signal.SIGTERM:
+                return  # told to stop before it had begun
             if code in FINAL_CODES:
                 self.stop(code)
                 return

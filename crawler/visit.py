@@ -95,12 +95,13 @@ class Visitor:
         return replace(await self._fetch(lease, unit), host_delay=crawl_delay)
 
     async def _fetch(self, lease: Lease, unit: Unit) -> Visit:
-        asked_at = time.monotonic()
+        began = time.monotonic()
         try:
             response = await self._fetcher.fetch(lease.request)
         except FetchError as error:
             outcome = policy.judge_error(error, lease.attempt, unit.rules, chance=random.random())
-            return Visit(outcome, asked_at=asked_at, seconds=time.monotonic() - asked_at)
+            return Visit(outcome, asked_at=time.monotonic(), seconds=time.monotonic() - began)
+        asked_at = response.answered_at or time.monotonic()
         outcome, found = await self._read(lease, unit, response)
         return Visit(
             outcome,

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from crawler import embedded
 from crawler.child import Orders
-from crawler.errors import ConfigError, FrontierError, UsageError
+from crawler.errors import ConfigError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier.memory import MemoryFrontier
@@ -71,8 +71,8 @@ class Connected(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def connect(config: Config) -> AsyncIterator[Connected]:
-    """The frontier and outbox of `REDIS_URL`; the embedded server when none is set."""
+async def connect(config: Config, *, warn: bool = True) -> AsyncIterator[Connected]:
+    """The frontier and outbox of `REDIS_URL`; the embedded server when none is set. `warn`: of a careless server."""
     settings = config.settings
     async with AsyncExitStack() as stack:
         url = settings.REDIS_URL
@@ -81,7 +81,8 @@ async def connect(config: Config) -> AsyncIterator[Connected]:
         connected = _memory(url, settings) if url.startswith("memory:") else _redis(url, settings)
         stack.push_async_callback(connected.frontier.close)
         await connected.frontier.open()
-        await _warn(connected, config)
+        if warn:
+            await _warn(connected, config)
         yield connected
 
 
@@ -211,7 +212,7 @@ def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[st
 async def run_child(orders: Orders) -> None:
     """Work as the supervisor's orders say, until SIGTERM."""
     config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
-    async with connect(config) as connected:
+    async with connect(config, warn=False) as connected:
         worker = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
         await worker.until_stopped()
 
@@ -219,18 +220,8 @@ async def run_child(orders: Orders) -> None:
 class RunningWorker:
     """A worker with its side tasks: heartbeat and reaper."""
 
-    def __init__(
-        self,
-        name: str,
-        frontier: Frontier,
-        worker: Worker,
-        heartbeat: Heartbeat,
-        reaper: Reaper,
-        stack: AsyncExitStack,
-    ) -> None:
+    def __init__(self, worker: Worker, heartbeat: Heartbeat, reaper: Reaper, stack: AsyncExitStack) -> None:
         self.worker = worker
-        self._name = name
-        self._frontier = frontier
         self._heartbeat = heartbeat
         self._reaper = reaper
         self._stack = stack
@@ -250,13 +241,7 @@ class RunningWorker:
             working.cancel()
             await asyncio.gather(reaping, working, return_exceptions=True)
             await asyncio.to_thread(self._heartbeat.stop)
-            await self._leave()
             await self._stack.aclose()
-
-    async def _leave(self) -> None:
-        """Sign off: what is still held, if anything, goes back at once instead of when the lease runs out."""
-        with suppress(FrontierError):
-            await self._frontier.reap(self._name)
 
 
 async def start_worker(
@@ -304,9 +289,7 @@ async def start_worker(
     if handle_signals:
         handle_stop(worker.stop)
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
-    return RunningWorker(
-        name, frontier, worker, heartbeat, Reaper(frontier, settings.LEASE_SECONDS, connected.uptime), stack
-    )
+    return RunningWorker(worker, heartbeat, Reaper(frontier, settings.LEASE_SECONDS, connected.uptime), stack)
 
 
 def pace(settings: Settings) -> Pace:

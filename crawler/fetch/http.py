@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from aiohttp.abc import AbstractResolver
@@ -83,6 +83,7 @@ class HttpFetcher:
                 skip_auto_headers=_NO_GUESS if request.body else None,
                 allow_redirects=False,
             ) as answer:
+                answered_at = monotonic()
                 assert isinstance(answer, Answer)  # noqa: S101 - for the type checker
                 headers = _headers(answer)
                 body = await self._body(answer, headers)
@@ -98,6 +99,7 @@ class HttpFetcher:
             request=request,
             seconds=perf_counter() - started,
             address=answer.address,
+            answered_at=answered_at,
         )
 
     async def close(self) -> None:

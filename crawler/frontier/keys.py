@@ -9,8 +9,8 @@
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
-                                    `inflight` requests, `delay` (ms) it asked for, `waiting` jobs to wake at
-                                    its next commit; expires a day after its last use
+                                    `inflight` requests, `pace` (ms) at the last claim, `delay` (ms) it asked
+                                    for, `waiting` jobs to wake at its next commit; expires a day after its last use
     P shared:K              string  small values of the fleet (robots.txt), expiring
     P lock:K                string  who is finding out that value, expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters

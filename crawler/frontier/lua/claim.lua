@@ -88,7 +88,7 @@ local function ask(job, J, host, room, counters)
   if levels and #levels == 0 then redis.call('HDEL', J .. 'levels', host) end
   if #taken > 0 then
     inflight, due = inflight + #taken, turn_after(pace)
-    redis.call('HSET', H, 'next', due, 'inflight', inflight)
+    redis.call('HSET', H, 'next', due, 'inflight', inflight, 'pace', pace)
     redis.call('PEXPIRE', H, DAY)
   end
   if not more then redis.call('ZREM', J .. 'hosts', host)

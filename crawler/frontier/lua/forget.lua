@@ -11,7 +11,7 @@ for _, worker in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
   local message = redis.call('LPOP', J .. 'processing:' .. worker)
   while message do
     local _, _, _, _, _, url = read(message)
-    if url then settle(P, host_of(url), now, nil, 0, nil, 0) end
+    if url then settle(P, host_of(url), now, now, nil, nil, 0) end
     message = redis.call('LPOP', J .. 'processing:' .. worker)
   end
 end

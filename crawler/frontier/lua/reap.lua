@@ -47,7 +47,7 @@ local function move(J, message, is_blamed, counters)
   end
   counters['processing'] = (counters['processing'] or 0) - 1
   counters['reaped'] = (counters['reaped'] or 0) + 1
-  settle(P, host_of(url), now, nil, 0, nil, 0)
+  settle(P, host_of(url), now, now, nil, nil, 0) -- it may have been asked a moment ago
 end
 
 for _, job in ipairs(redis.call('SMEMBERS', W .. ':jobs')) do

@@ -59,14 +59,19 @@ local function put_back(J, message, now, delay)
   end
 end
 
--- A request to `host` has ended: free its slot, and wake the jobs that waited for one. `asked`: when the host was
--- asked (ms, nil: it was not); `pace`: ms between requests to a host that wants nothing else; `delay`: what this one
--- wants (nil: as before); `rest`: when it wants to be asked again at the earliest (0: it did not say).
+-- A request to `host` has ended: free its slot, and wake the jobs that waited for one.
+--   asked  when the host was asked (ms; nil: it was not)
+--   pace   ms between requests to a host that wants nothing else (nil: as when it was claimed)
+--   delay  ms that this host wants (nil: as before)
+--   rest   when it wants to be asked again at the earliest (ms; 0: it did not say)
 local function settle(P, host, now, asked, pace, delay, rest)
   local H = P .. 'host:' .. host
-  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay')
+  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace')
   local due = math.max(tonumber(ledger[1] or 0), rest)
-  if asked then due = math.max(due, asked + math.max(pace, delay or tonumber(ledger[4] or 0))) end
+  if asked then
+    pace = math.max(pace or tonumber(ledger[5] or 0), delay or tonumber(ledger[4] or 0))
+    due = math.max(due, asked + pace)
+  end
   redis.call('HSET', H, 'next', due, 'inflight', math.max(0, (ledger[2] or 0) - 1), 'waiting', '')
   if delay then redis.call('HSET', H, 'delay', delay) end
   for job in string.gmatch(ledger[3] or '', '%S+') do
