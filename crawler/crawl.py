@@ -71,6 +71,12 @@ class _Crawl:
         seeding = seeder(self._config, self._connected, self._job, refused)
         exporting = asyncio.create_task(out.run(self._stop, until=self._stop.is_set, follow=True), name="export")
         seeds = asyncio.create_task(seeding.run(urls), name="seed")
+        begun = asyncio.create_task(out.begun.wait())
+        await asyncio.wait({begun, exporting}, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        if exporting.done():
+            seeds.cancel()
+            exporting.result()  # the sink cannot be used: say so before anything is fetched
         # Most lists of seeds are short: then we know now whether there is anything to do.
         await asyncio.wait({seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         crew = _crew(self._config, self._connected, self._job, concurrency)
@@ -87,6 +93,7 @@ class _Crawl:
         stats = await self._connected.frontier.stats(self._job)
         if not stats.known and seeding.refused:
             reason, code = "failed", 1
+            await self._connected.frontier.delete_job(self._job.name)
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)

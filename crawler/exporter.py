@@ -55,16 +55,20 @@ class Exporter:
         self._held_at = -lease_seconds
         self._positions: dict[int, str] = {}
         self._waiting = Incident("export_waits")
+        self.begun = asyncio.Event()  # set once the sink is open
         self.items = 0  # written by this exporter
 
     async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
-        """Drain the outbox; then end, or with `follow` wait for more until `stop`, or `until()` says it was all."""
+        """Drain the outbox; then end, or with `follow` wait for more until `stop`, or `until()` says it was all.
+
+        What stands in the way is waited out until `stop`, and raised then: items that are left wait in the outbox.
+        """
         try:
             if not await self._begin(stop):
                 return
             while True:
                 last = not follow or stop.is_set() or (until is not None and until())
-                if await self._move():
+                if await self._move(stop):
                     continue
                 if last:
                     return
@@ -83,6 +87,7 @@ class Exporter:
                 if self._positions:
                     await self._outbox.acknowledge(self._job, self._positions)
                 self._waiting.over()
+                self.begun.set()
                 return True
             except (FrontierUnavailable, FrontierFull) as error:
                 self._waiting.met(error)
@@ -94,7 +99,7 @@ class Exporter:
                 return False
             await _pause(stop, 1.0)
 
-    async def _move(self) -> bool:
+    async def _move(self, stop: Stop) -> bool:
         """One batch. True: go on at once; False: nothing there at the moment."""
         try:
             await self._hold()
@@ -106,14 +111,11 @@ class Exporter:
                 self._positions[entry.shard] = entry.position
             await self._outbox.acknowledge(self._job, self._positions)
             self._waiting.over()
-        except (FrontierUnavailable, FrontierFull) as error:
-            self._waiting.met(error)
-            await asyncio.sleep(1.0)
-        except OutputError as error:
-            if not self._patient:
+        except (FrontierUnavailable, FrontierFull, OutputError) as error:
+            if stop.is_set() or (isinstance(error, OutputError) and not self._patient):
                 raise
             self._waiting.met(error)
-            await asyncio.sleep(2.0)
+            await _pause(stop, 1.0)
         return True
 
     async def _hold(self) -> None:

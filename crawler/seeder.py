@@ -93,23 +93,27 @@ class Seeder:
         """Until the stream ends. The job counts as unfinished for as long."""
         feed = Feed(lines)
         present_at = -self._lease
+        ready: list[Request] = []
         try:
-            while (batch := feed.take()) is not None:
+            while (batch := feed.take()) is not None or ready:
                 if time.monotonic() - present_at > self._lease / 3:
                     await self._patiently(lambda: self._frontier.seeding(self._job, self._name, self._lease))
                     present_at = time.monotonic()
-                if not batch:
+                if not batch and not ready:
                     await asyncio.sleep(0.01)
                     continue
-                await self._add(batch)
+                # The next batch is made ready while the queue server works on this one.
+                _, ready = await asyncio.gather(self._add(ready), asyncio.to_thread(self._prepare, batch or []))
                 if progress is not None:
                     progress(self.new, self.known)
         finally:
             feed.stop()
             await self._frontier.seeding(self._job, self._name, 0)
 
-    async def _add(self, batch: list[str | Request]) -> None:
-        requests = [request for line in batch if (request := self._request(line)) is not None]
+    def _prepare(self, batch: list[str | Request]) -> list[Request]:
+        return [request for line in batch if (request := self._request(line)) is not None]
+
+    async def _add(self, requests: list[Request]) -> None:
         if not requests:
             return
         added: list[Added] = []

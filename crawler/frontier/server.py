@@ -62,9 +62,7 @@ class Server:
             policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
-            raise ConfigError(
-                f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works"
-            )
+            raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
         if policy != "noeviction":
             raise ConfigError(
                 f"{self.shown}: maxmemory-policy is {policy}, so the server may throw away requests; "
@@ -134,11 +132,13 @@ def errors(shown: str) -> Iterator[None]:
     try:
         yield
     except AuthenticationError as error:
-        raise ConfigError(f"{shown}: the server refuses our password: {error}") from None
+        raise _password_error(shown, str(error)) from None
     except (ConnectionError, TimeoutError, OSError) as error:
-        if "WRONGPASS" in str(error) or "NOAUTH" in str(error) or "invalid username-password" in str(error):
-            raise ConfigError(f"{shown}: the server refuses our password: {error}") from None
-        raise FrontierUnavailable(f"no answer from the queue server {shown}: {error or type(error).__name__}") from None
+        text = str(error) or type(error).__name__
+        if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
+            raise _password_error(shown, text) from None
+        hint = " (rediss:// speaks TLS: does that port?)" if shown.startswith("rediss:") else ""
+        raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
     except ResponseError as error:
         text = str(error)
         if text.startswith("GONE"):
@@ -146,12 +146,18 @@ def errors(shown: str) -> Iterator[None]:
         if isinstance(error, OutOfMemoryError) or "OOM command" in text:
             raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
         if text.startswith(("NOAUTH", "WRONGPASS")):
-            raise ConfigError(f"{shown}: the server wants a password: put it into REDIS_URL") from None
+            raise _password_error(shown, text) from None
         if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING):
             raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
         raise FrontierError(f"the queue server {shown} refused: {text}") from None
     except RedisError as error:
         raise FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {error}") from None
+
+
+def _password_error(shown: str, text: str) -> ConfigError:
+    if "NOAUTH" in text:
+        return ConfigError(f"{shown}: the server wants a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
+    return ConfigError(f"{shown}: the server refuses our user name or password; check REDIS_URL")
 
 
 def mask(url: str) -> str:
