@@ -94,7 +94,6 @@ class Supervisor:
             code = await self._wait_for(child)
             self._children.remove(child)
             if self.stopping and code == 0:
-                await self._sign_off(child)
                 return
             if self.stopping and code == -signal.SIGTERM:
                 return  # told to stop before it had begun
@@ -156,10 +155,6 @@ class Supervisor:
         await self._until_done(
             lambda: self._frontier.reap(child.name, blame=parsing.lease if parsing else None, failure=failure)
         )
-
-    async def _sign_off(self, child: Child) -> None:
-        """Its lease ends with it; otherwise it would run out later, and others would report a death."""
-        await self._until_done(lambda: self._frontier.reap(child.name))
 
     async def _until_done(self, reap: Callable[[], Awaitable[object]]) -> None:
         while True:
