@@ -11,12 +11,13 @@ from tests.chaos.judge import table
 from tests.chaos.stage import Scale, Theatre
 
 SHORT = Scale()
+IS_LONG = "CHAOS_PAGES" in os.environ
 
 
 @pytest.fixture(scope="session")
 def scale() -> Scale:
     """Short, unless `python -m tests.chaos` says otherwise."""
-    if "CHAOS_PAGES" not in os.environ:
+    if not IS_LONG:
         return SHORT
     return Scale(
         pages=int(os.environ["CHAOS_PAGES"]),
@@ -31,6 +32,19 @@ def scale() -> Scale:
 def theatre(tmp_path: Path, seed: int, scale: Scale) -> Theatre:
     """Call it to set a stage."""
     return Theatre(tmp_path, seed, scale)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what only the long form plays out of the short one."""
+    if not IS_LONG:
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="in the long form: scripts/chaos"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "long: a second look at a promise, played by scripts/chaos alone")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -24,6 +24,7 @@ async def test_p05_kill_the_exporter(theatre: Theatre) -> None:
         stage.expect(await stage.finish(), refetched=0, end=stage.finished_at)
 
 
+@pytest.mark.long
 async def test_p05_two_exporters(theatre: Theatre) -> None:
     """A second exporter of the job waits and says so, and takes over when the first is gone."""
     async with theatre("P5", "two exporters on one file") as stage:
@@ -76,6 +77,7 @@ async def test_p19_file_too_large(theatre: Theatre) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.long
 async def test_p19_disk_full(theatre: Theatre) -> None:
     """The same on a disk that is full; the file is whole at every moment."""
     async with theatre("P19", "disk full, then not", pages=120) as stage:
@@ -99,6 +101,7 @@ async def test_p19_disk_full(theatre: Theatre) -> None:
         stage.expect(crawl, refetched=0, faults=False)
 
 
+@pytest.mark.long
 async def test_p19_device_full(theatre: Theatre) -> None:
     """An export that may not wait ends with exit code 73 and one line; its items stay in the outbox."""
     async with theatre("P19", "export -o /dev/full", pages=60) as stage:

@@ -42,7 +42,7 @@ async def test_p17_poison_pages(theatre: Theatre, scale: Scale) -> None:
 async def poisoned(theatre: Theatre, pages: tuple[int, ...], title: str, folder: str) -> None:
     """The body of P17, for some of its pages."""
     settings = {"CALLBACK_TIMEOUT": 1}
-    async with theatre("P17", title, pages=160, settings=settings, folder=folder) as stage:
+    async with theatre("P17", title, pages=60, settings=settings, folder=folder) as stage:
         stage.fleet.spider("poison", POISON.replace("POISON", str(pages)))
         await stage.start(spider="poison")
         poison = {stage.site.url(n): n for n in pages}
@@ -83,7 +83,7 @@ async def cure_and_redrive(stage: Stage) -> None:
 async def test_p18_our_own_ends_do_not_count(theatre: Theatre) -> None:
     """Attempts that end by our shutdown, a kill or the server's outage do not count: with one attempt, none is dead."""
     settings = {"RETRY_TIMES": 0, "GRACE_SECONDS": 0}
-    async with theatre("P18", "shutdowns, kills, outages; 1 attempt", settings=settings, page_seconds=0.2) as stage:
+    async with theatre("P18", "shutdowns, kills, outages; 1 attempt", settings=settings, page_seconds=0.15) as stage:
         await stage.start()
         for number, share in enumerate(stage.moments(max(3, stage.scale.faults), last=0.75)):
             await stage.reached(share)
@@ -122,7 +122,7 @@ class Hog(Site):
 
 async def test_p22_worker_out_of_memory(theatre: Theatre) -> None:
     """A page that eats all memory (RLIMIT_AS) is dead after N attempts; nothing else is."""
-    async with theatre("P22", "a page that eats all memory", pages=160) as stage:
+    async with theatre("P22", "a page that eats all memory", pages=60) as stage:
         stage.fleet.spider("hog", HOG)
         for _ in range(stage.scale.workers):
             await stage.fleet.worker(wrapper=small_memory(1500))
@@ -139,7 +139,7 @@ async def test_p22_worker_out_of_memory(theatre: Theatre) -> None:
 
 async def test_p29_transient_errors(theatre: Theatre) -> None:
     """Errors that pass are tried again, later each time; Retry-After is met; half a body is an error."""
-    async with theatre("P29", "503 twice, 429 for 2 s, half a body", pages=120) as stage:
+    async with theatre("P29", "503 twice, 429 for 2 s, half a body", pages=100) as stage:
         kinds = {"flaky": flaky(2), "truncated": truncated(1)}
         harmed = {why: stage.site.some(0.08, why) for why in kinds}
         for why, handler in kinds.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from tests.chaos.fleet import until
 from tests.chaos.stage import IN_FLIGHT, LEASE, Stage, Theatre
 
@@ -47,6 +49,7 @@ async def test_p09_emptied_server(theatre: Theatre) -> None:
         await all_notice(stage)
 
 
+@pytest.mark.long
 async def test_p09_replaced_server(theatre: Theatre) -> None:
     """Nor is another, empty server at the same address."""
     async with theatre("P9", "another, empty server at its address") as stage:
@@ -108,7 +111,7 @@ async def disturb(stage: Stage, how: str) -> None:
 
 async def test_p11_slow_server(theatre: Theatre) -> None:
     """A queue server that takes its time makes the crawl slower, not wrong."""
-    async with theatre("P11", "each reply 0.1 s late", network=True, pages=80) as stage:
+    async with theatre("P11", "each reply 0.1 s late", network=True, pages=50) as stage:
         stage.network.delay = 0.1
         stage.fault("slow replies")
         await stage.start()

@@ -91,7 +91,7 @@ async def test_p13_a_busy_event_loop_keeps_its_lease(theatre: Theatre) -> None:
 
 async def test_p15_clocks_apart(theatre: Theatre) -> None:
     """Workers and an exporter whose clocks are an hour ahead and behind change nothing."""
-    async with theatre("P15", "clocks an hour apart", settings={"LEASE_SECONDS": 1}) as stage:
+    async with theatre("P15", "clocks an hour apart", settings={"LEASE_SECONDS": 1}, pages=120) as stage:
         for hours in (-1, 1):
             how = clock_off(stage.fleet.folder / f"clock{hours}", hours, ROOT)
             await stage.fleet.worker(environment=how)
@@ -105,7 +105,7 @@ async def test_p15_clocks_apart(theatre: Theatre) -> None:
 
 async def test_p16_a_paused_worker_wakes_up(theatre: Theatre) -> None:
     """Frozen for longer than its lease; its requests go to others; its late commit is refused and counted."""
-    async with theatre("P16", "SIGSTOP for 2 × lease, then SIGCONT", page_seconds=0.2) as stage:
+    async with theatre("P16", "SIGSTOP for 2 × lease, then SIGCONT", page_seconds=0.2, pages=100) as stage:
         await stage.start()
         await stage.reached(0.2)
         frozen = await stage.busiest()
@@ -123,7 +123,7 @@ async def test_p16_a_paused_worker_wakes_up(theatre: Theatre) -> None:
 
 async def test_p21_drain(theatre: Theatre) -> None:
     """SIGTERM: requests in flight come to their end within the grace time, exit code 0, nothing asked twice."""
-    async with theatre("P21", "SIGTERM drains", pages=160, page_seconds=0.5) as stage:
+    async with theatre("P21", "SIGTERM drains", pages=80, page_seconds=0.5) as stage:
         grace = 5.0
         await stage.start()
         await stage.reached(0.25)
