@@ -85,6 +85,8 @@ class AddressGuard:
 
     def check_host(self, host: str) -> None:
         """Raise `Refused` for a URL's host that is a forbidden address itself. Names pass, unresolved."""
+        if not host.startswith("[") and not host[-1:].isdigit():
+            return  # a canonical host that is an IPv4 address ends in a digit; most are names
         literal = host[1:-1] if host.startswith("[") else host
         try:
             ip_address(literal)

@@ -27,10 +27,16 @@ local function hash(fingerprint, range)
   return math.floor(fingerprint / 2048) % range
 end
 
+local names = {} -- a page's or a batch's links share few buckets: each name is made once
 local function bucket_of(fingerprint)
   local place = hash(fingerprint, low * 2)
   if place >= buckets then place = hash(fingerprint, low) end
-  return J .. 'seen:' .. string.format('%d', place)
+  local name = names[place]
+  if not name then
+    name = J .. 'seen:' .. string.format('%d', place)
+    names[place] = name
+  end
+  return name
 end
 
 local function split()
