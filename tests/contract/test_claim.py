@@ -351,6 +351,18 @@ async def test_two_jobs_on_one_host_share_its_cap(world: World, crawl: Crawl) ->
     assert len(await other.urls(pace=pace)) == 1, "a slot freed by one job serves the other"
 
 
+async def test_two_jobs_on_one_host_share_its_cap_also_when_the_delay_has_passed(world: World, crawl: Crawl) -> None:
+    """A slow host: the request of one job is still in flight when the other's turn would come."""
+    other = await Crawl.create(world, Job("other"))
+    await crawl.add(*pages(2))
+    await other.add(*pages(2))
+    lease = await crawl.lease(pace=QUICK)
+    await world.pass_time(0.06)
+    assert await other.urls(pace=QUICK) == []
+    await crawl.end(lease, pace=QUICK)
+    assert len(await other.urls(pace=QUICK)) == 1
+
+
 async def test_both_jobs_get_on_when_they_share_a_host(world: World, crawl: Crawl) -> None:
     other = await Crawl.create(world, Job("other"))
     pace = Pace(delay=0.0, concurrency=1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar, cast
 
 import pytest
 import redis.asyncio
@@ -12,8 +12,11 @@ import redis.asyncio
 from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
 from crawler.frontier.redis import RedisFrontier
 from crawler.model import Done, Failure, Job, Request, Retry, Visit
+from tests.chaos.proxy import proxy_to
 from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 from tests.valkey import Valkey
+
+T = TypeVar("T")
 
 
 @pytest.fixture(params=["redis", "redis-4-shards"])
@@ -226,29 +229,31 @@ async def test_state_outlives_a_killed_server() -> None:
 
 
 @pytest.mark.parametrize("shards", [1, 4])
-async def test_calls_whose_reply_was_lost_are_repeated_and_take_effect_once(shards: int) -> None:
-    """The server has done it, but its answer came too late: nothing is lost, nothing is doubled."""
-    with Valkey() as server:
-        frontier = RedisFrontier(server.url, shards=shards, timeout=0.1)
+async def test_calls_whose_reply_was_lost_are_repeated_and_take_effect_once(valkey_server: Valkey, shards: int) -> None:
+    """The server has done it, but nobody hears so: nothing is lost, nothing is doubled."""
+    async with proxy_to(valkey_server.socket) as network:
+        frontier = RedisFrontier(network.url, prefix=f"lost{shards}", shards=shards, timeout=0.1)
         await frontier.open()
         job = await frontier.create_job(Job("news"))
-        requests = [Request(url) for url in hosts(20)]
 
-        with server.frozen(), pytest.raises(FrontierUnavailable):
-            await frontier.add(job, requests)
-        await frontier.add(job, requests)
+        async def unheard(call: Callable[[], Awaitable[T]]) -> T:
+            """Call with the reply lost in one shard after the other, then once more."""
+            for _ in range(shards):
+                lost = network.replies_lost
+                network.lose_replies()
+                with pytest.raises(FrontierUnavailable):
+                    await call()
+                assert network.replies_lost > lost
+                network.heal()
+            return await call()
 
-        with server.frozen(), pytest.raises(FrontierUnavailable):
-            await frontier.claim("w1", 50, [job], AT_ONCE)
-        leases = (await frontier.claim("w1", 50, [job], AT_ONCE)).leases
+        await unheard(lambda: frontier.add(job, [Request(url) for url in hosts(20)]))
+        leases = (await unheard(lambda: frontier.claim("w1", 50, [job], AT_ONCE))).leases
         assert sorted(lease.request.url for lease in leases) == sorted(hosts(20))
 
-        visits = [(lease, Visit(Done(), items=(b"{}",))) for lease in leases[:10]]
-        visits += [(lease, Visit(Retry(failed(), 0.0))) for lease in leases[10:15]]
-        visits += [(lease, Visit(dead())) for lease in leases[15:]]
-        with server.frozen(), pytest.raises(FrontierUnavailable):
-            await frontier.commit("w1", visits, AT_ONCE)
-        assert await frontier.commit("w1", visits, AT_ONCE) == [True] * 20
+        outcomes = [Done()] * 10 + [Retry(failed(), 0.0)] * 5 + [dead()] * 5
+        visits = [(lease, Visit(outcome, items=(b"{}",))) for lease, outcome in zip(leases, outcomes, strict=True)]
+        assert await unheard(lambda: frontier.commit("w1", visits, AT_ONCE)) == [True] * 20
         stats = await frontier.stats(job)
         assert (stats.known, stats.pending, stats.processing, stats.done, stats.dead) == (20, 5, 0, 10, 5)
         assert (stats.outbox, stats.counters["items"], stats.counters["retried"]) == (10, 10, 5)
