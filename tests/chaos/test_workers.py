@@ -60,9 +60,9 @@ async def test_p04_discovery_is_atomic(theatre: Theatre) -> None:
 
 async def test_p12_slow_pages_keep_their_lease(theatre: Theatre) -> None:
     """The reaper never takes from a live worker whose pages take many times the lease."""
-    async with theatre("P12", "page time 4 × lease", pages=24, settings={"LEASE_SECONDS": 1}) as stage:
+    async with theatre("P12", "page time 3 × lease", pages=24) as stage:
         for n in range(4, 8):  # found first, so they are slow together
-            stage.site.on(stage.site.path(n), slow(4.0))
+            stage.site.on(stage.site.path(n), slow(3 * LEASE))
         await stage.start()
         stage.expect(await stage.finish(), refetched=0, faults=False)
 
@@ -76,14 +76,14 @@ class Busy(Site):
 
     def parse(self, response):
         if response.url.endswith("/p5.html"):
-            time.sleep(4)
+            time.sleep(6)
         yield from super().parse(response)
 """
 
 
 async def test_p13_a_busy_event_loop_keeps_its_lease(theatre: Theatre) -> None:
     """Nor from one whose event loop is held up by a page for many times the lease."""
-    async with theatre("P13", "event loop held up for 4 × lease", pages=60, settings={"LEASE_SECONDS": 1}) as stage:
+    async with theatre("P13", "event loop held up for 3 × lease", pages=60) as stage:
         stage.fleet.spider("busy", BUSY)
         await stage.start(spider="busy")
         stage.expect(await stage.finish(), refetched=0, faults=False)
@@ -91,7 +91,8 @@ async def test_p13_a_busy_event_loop_keeps_its_lease(theatre: Theatre) -> None:
 
 async def test_p15_clocks_apart(theatre: Theatre) -> None:
     """Workers and an exporter whose clocks are an hour ahead and behind change nothing."""
-    async with theatre("P15", "clocks an hour apart", settings={"LEASE_SECONDS": 1}, pages=120) as stage:
+    settings = {"CONCURRENT_REQUESTS": 4}  # so that there is enough for both
+    async with theatre("P15", "clocks an hour apart", settings=settings, pages=120, page_seconds=0.1) as stage:
         for hours in (-1, 1):
             how = clock_off(stage.fleet.folder / f"clock{hours}", hours, ROOT)
             await stage.fleet.worker(environment=how)
