@@ -7,7 +7,8 @@ import math
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from crawler import embedded
 from crawler.child import Orders
-from crawler.errors import ConfigError, UsageError
+from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier.memory import MemoryFrontier
@@ -218,10 +219,18 @@ async def run_child(orders: Orders) -> None:
 
 
 class RunningWorker:
-    """A worker with its side tasks: heartbeat and reaper."""
+    """A worker with its side tasks: heartbeat and reaper. `sign_off()` ends its lease."""
 
-    def __init__(self, worker: Worker, heartbeat: Heartbeat, reaper: Reaper, stack: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        heartbeat: Heartbeat,
+        reaper: Reaper,
+        sign_off: Callable[[], Awaitable[object]],
+        stack: AsyncExitStack,
+    ) -> None:
         self.worker = worker
+        self._sign_off = sign_off
         self._heartbeat = heartbeat
         self._reaper = reaper
         self._stack = stack
@@ -241,6 +250,8 @@ class RunningWorker:
             working.cancel()
             await asyncio.gather(reaping, working, return_exceptions=True)
             await asyncio.to_thread(self._heartbeat.stop)
+            with suppress(FrontierError):  # else the lease runs out by itself, and others report a death
+                await self._sign_off()
             await self._stack.aclose()
 
 
@@ -289,7 +300,8 @@ async def start_worker(
     if handle_signals:
         handle_stop(worker.stop)
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
-    return RunningWorker(worker, heartbeat, Reaper(frontier, settings.LEASE_SECONDS, connected.uptime), stack)
+    reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
+    return RunningWorker(worker, heartbeat, reaper, partial(frontier.reap, name), stack)
 
 
 def pace(settings: Settings) -> Pace:
