@@ -8,22 +8,27 @@ the mistake, before it costs the pages it would have asked for.
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from crawler.errors import CrawlerError
 from crawler.items import ItemError, encode_item, is_item
-from crawler.model import Request
+from crawler.model import Failure, Request
 from crawler.spider import DropItem, Spider
 
 MAX_RESULTS = 100_000
 """Most items and requests one page may give."""
 
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
+_MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
+_MAX_TRACEBACK = 8_000  # characters of its last lines
 
 
 class CallbackError(CrawlerError):
@@ -59,6 +64,34 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
         else:
             await _add_item(spider, result, found)
     return found
+
+
+def failure_of(spider: Spider, error: Exception) -> Failure:
+    """What is kept of an exception that came out of `run_callback`."""
+    name = type(error).__name__
+    return Failure(
+        "callback",
+        f"{name}: {error}"[:_MAX_MESSAGE],
+        traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK:],
+        error=name,
+        line=_line_in(_files_of(spider), error),
+    )
+
+
+def _line_in(files: set[str], error: Exception) -> str:
+    """`shop.py:42`: the deepest line of these files the exception came through; empty: none."""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    return next((f"{Path(file).name}:{line}" for file, line in reversed(lines) if file in files), "")
+
+
+def _files_of(spider: Spider) -> set[str]:
+    """Where its class and those it is made from are written."""
+    classes = type(spider).__mro__
+    files = set()
+    for one in classes[: classes.index(Spider)]:
+        with suppress(OSError, TypeError):  # written nowhere, such as in a Python shell
+            files.add(inspect.getfile(one))
+    return files
 
 
 def callback_of(spider: Spider, name: str) -> Callable[..., Any]:

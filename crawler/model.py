@@ -62,6 +62,8 @@ class Failure(Struct, frozen=True):
     message: str
     status: int | None = None
     traceback: str = ""
+    error: str = ""  # class of what the spider's code raised
+    line: str = ""  # `shop.py:42`, the deepest line of the spider's own file that it came through
 
 
 class Done(Struct, frozen=True):
@@ -166,7 +168,9 @@ class DeadLetter(Struct, frozen=True):
     worker: str
     died: float  # server's clock, Unix seconds
     failure: Failure
-    message: str  # as it lay in the queue; latin-1 escape of bytes that are not UTF-8
+    message: str  # as it lay in the queue; bytes that are not UTF-8 as `\xff`
+    host: str = ""
+    deliveries: int = 0  # times it was handed out
 
 
 class JobStats(Struct, frozen=True):

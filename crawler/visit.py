@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -21,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler import policy
-from crawler.callbacks import Found, run_callback
+from crawler.callbacks import Found, failure_of, run_callback
 from crawler.errors import CrawlerError, FetchError
 from crawler.gate import RobotsGate, Verdict
 from crawler.interfaces import Fetcher
@@ -134,7 +133,7 @@ class Visitor:
             return Done(), await run_callback(unit.spider, callback, *arguments)
         except Exception as error:
             # A spider may raise anything; it costs this page and no other.
-            failure = Failure("callback", f"{type(error).__name__}: {error}"[:2000], traceback=_traceback(error))
+            failure = failure_of(unit.spider, error)
             log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
             return _again(failure, lease, unit.rules), Found([], [], Counter())
         finally:
@@ -181,8 +180,3 @@ def _unreachable(verdict: Verdict, lease: Lease, unit: Unit) -> Outcome:
     if verdict.error is not None:
         return policy.judge_error(verdict.error, lease.attempt, unit.rules, chance=random.random())
     return _again(Failure("robots", verdict.why), lease, unit.rules, at_least=verdict.delay)
-
-
-def _traceback(error: BaseException) -> str:
-    """The last lines of it, for the dead letter."""
-    return "".join(traceback.format_exception(error))[-8000:]

@@ -140,6 +140,8 @@ class MemoryJob:
             died=time.time(),
             failure=failure,
             message=entry.message.decode(),
+            host=entry.host,
+            deliveries=entry.delivery + 1,
         )
         self._dead[letter.id] = (entry, letter)
         self.counters[f"dead/{failure.kind}"] += 1

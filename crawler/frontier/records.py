@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
 import msgspec
 
 from crawler.frontier import message as wire
-from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
+from crawler.model import Claim, Dead, DeadLetter, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
+from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
+
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
 
 class DeadRecord(msgspec.Struct, frozen=True):
-    """A dead letter as it is stored; the script adds `died`."""
+    """A dead letter as it is stored; the script adds `died`. What the message says is not stored twice."""
 
-    url: str = ""
-    spider: str = ""
-    callback: str = ""
     attempts: int = 0
     worker: str = ""
     failure: Failure = Failure("unknown", "")
@@ -26,29 +27,51 @@ class DeadRecord(msgspec.Struct, frozen=True):
 
 
 def dead_record(worker: str, message: bytes, failure: Failure, attempts: int | None = None) -> bytes:
-    """The JSON of a dead letter."""
+    """The JSON of a dead letter, without its time: the script puts that in front."""
+    if attempts is None:
+        try:
+            attempts = wire.decode(message).attempt + 1
+        except wire.JunkMessage:
+            attempts = 0
+    shown = message.decode("utf-8", "backslashreplace")
+    record = {"attempts": attempts, "worker": worker, "failure": failure, "message": shown}
     try:
-        read = wire.decode(message)
-    except wire.JunkMessage:
-        shown = message.decode("ascii", "backslashreplace")
-        return _encode(DeadRecord(worker=worker, failure=failure, message=shown))
-    return _encode(
-        DeadRecord(
-            url=read.url,
-            spider=read.spider,
-            callback=read.extras.callback,
-            attempts=read.attempt + 1 if attempts is None else attempts,
-            worker=worker,
-            failure=failure,
-            message=message.decode(),
-        )
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError:  # lone surrogates: headers and pages hold them, and so do errors that quote them
+        words = {name: clean(getattr(failure, name)) for name in ("message", "traceback")}
+        return msgspec.json.encode({**record, "failure": msgspec.structs.replace(failure, **words)})
+
+
+def read_dead(key: str, record: bytes) -> DeadLetter:
+    """A dead letter as it is stored. A script's own may hold bytes that are no text: they are shown as `\\xff`."""
+    try:
+        read = msgspec.json.decode(record, type=DeadRecord)
+    except UnicodeDecodeError:
+        text = _BEYOND_ASCII.sub(lambda byte: b"\\\\x%02x" % byte[0][0], record)
+        read = msgspec.json.decode(text, type=DeadRecord)
+    letter = DeadLetter(
+        id=key,
+        url="",
+        spider="",
+        callback="",
+        attempts=read.attempts,
+        worker=read.worker,
+        died=read.died / 1000,
+        failure=read.failure,
+        message=read.message,
     )
-
-
-def _encode(record: DeadRecord) -> bytes:
-    # the script puts `died` in front
-    fields = {name: getattr(record, name) for name in DeadRecord.__struct_fields__ if name != "died"}
-    return msgspec.json.encode(fields)
+    try:
+        said = wire.decode(read.message.encode())
+    except wire.JunkMessage:
+        return letter
+    return msgspec.structs.replace(
+        letter,
+        url=said.url,
+        spider=said.spider,
+        callback=said.extras.callback,
+        host=host_of(said.url),
+        deliveries=said.delivery + 1,
+    )
 
 
 def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from crawler.frontier.keys import job_prefix
-from crawler.frontier.records import DeadRecord
+from crawler.frontier.records import read_dead
 from crawler.frontier.server import Server, errors
 from crawler.model import DeadLetter, Job, JobStats, WorkerInfo
 
@@ -109,24 +109,9 @@ class RedisViews:
             async for key, record in self._server.client.hscan_iter(
                 f"{job_prefix(self._shards[number], job.name)}dead", count=500
             ):
-                letters[key.decode()] = _letter(key.decode(), record)
+                letters[key.decode()] = read_dead(key.decode(), record)
         return list(letters.values())
 
 
 def _info(text: bytes | None) -> Mapping[str, Any]:
     return msgspec.json.decode(text) if text else {}
-
-
-def _letter(key: str, record: bytes) -> DeadLetter:
-    read = msgspec.json.decode(record, type=DeadRecord)
-    return DeadLetter(
-        id=key,
-        url=read.url,
-        spider=read.spider,
-        callback=read.callback,
-        attempts=read.attempts,
-        worker=read.worker,
-        died=read.died / 1000,
-        failure=read.failure,
-        message=read.message,
-    )

@@ -20,8 +20,32 @@ async def test_a_dead_letter_tells_all_that_is_known(crawl: Crawl) -> None:
     assert (letter.url, letter.spider, letter.callback) == ("http://a.example/", "shop", "parse_item")
     assert (letter.attempts, letter.worker, letter.failure) == (2, "w7", FAILURE)
     assert before - 1 < letter.died < time.time() + 1
+    assert (letter.host, letter.deliveries) == ("a.example", 2)
     assert letter.message == lease.message.decode()
     assert letter.id
+
+
+async def test_a_failure_may_quote_what_is_no_text(crawl: Crawl) -> None:
+    """Headers and pages hold lone surrogates; the letter shows something in their place or keeps them."""
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), Dead(Failure("callback", "KeyError: '\ud800'", traceback="\udfff!")))
+    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    assert letter.failure.message.startswith("KeyError: '")
+    assert letter.failure.traceback.endswith("!")
+
+
+async def test_a_request_that_no_worker_survived_is_told_as_well_and_comes_back(world: World) -> None:
+    crawl = await Crawl.create(world, max_crashes=1)
+    request = Request("http://a.example/", callback="parse_item", spider="shop", meta={"word": "ü\U0001f980"})
+    await crawl.add(request)
+    await crawl.lease()
+    await world.expire("w1")
+    await crawl.frontier.reap()
+    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    assert (letter.url, letter.spider, letter.callback, letter.host) == (request.url, "shop", "parse_item", "a.example")
+    assert (letter.failure.kind, letter.deliveries) == ("crash", 1)
+    assert await crawl.frontier.redrive(crawl.job) == 1
+    assert (await crawl.lease()).request == request
 
 
 async def test_newest_first_and_at_most_the_limit(world: World, crawl: Crawl) -> None:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import crawler.callbacks
 from crawler import DropItem, Request, Response, Spider
-from crawler.callbacks import CallbackError, by_name, run_callback
+from crawler.callbacks import CallbackError, by_name, failure_of, run_callback
 from crawler.items import ItemError
 from crawler.model import Failure
 from crawler.testing import FakeFetcher, run_spider, run_spider_async
@@ -262,3 +263,56 @@ async def test_fake_fetcher_answers_from_its_pages_and_remembers_the_requests() 
     assert len(fetcher.urls) == 6
     await fetcher.close()
     assert fetcher.closed
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is kept of an exception
+
+
+class Faulty(Spider):
+    """Fails in several depths."""
+
+    name = "faulty"
+
+    def own(self, response: Response) -> Iterator[Any]:
+        yield ITEM["b"]
+
+    def through_a_library(self, response: Response) -> Any:
+        return json.loads("{")
+
+    def gives_no_item(self, response: Response) -> Any:
+        return object()
+
+
+class Heir(Faulty):
+    """Has no line of its own."""
+
+    name = "heir"
+
+
+@pytest.mark.parametrize(
+    ("spider", "callback", "error", "code"),
+    [
+        (Faulty(), "own", "KeyError", 'ITEM["b"]'),
+        (Faulty(), "through_a_library", "JSONDecodeError", "json.loads("),
+        (Heir(), "own", "KeyError", 'ITEM["b"]'),
+        (Faulty(), "gives_no_item", "CallbackError", ""),
+        (Faulty(), "missing", "CallbackError", ""),
+    ],
+)
+async def test_a_failure_names_the_deepest_line_of_the_spiders_own_file(
+    spider: Spider, callback: str, error: str, code: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any, that is the point
+        await run_callback(spider, callback, PAGE)
+    assert caught.tb is not None
+    failure = failure_of(spider, caught.value.with_traceback(caught.tb.tb_next))  # without the line of this test
+    assert (failure.kind, failure.error) == ("callback", error)
+    assert failure.message.startswith(f"{error}: ")
+    assert failure.traceback.startswith("Traceback ")
+    if not code:
+        assert failure.line == ""
+        return
+    file, _, number = failure.line.partition(":")
+    assert file == Path(__file__).name
+    assert code in Path(__file__).read_text().splitlines()[int(number) - 1]

@@ -88,10 +88,9 @@ end
 
 -- A dead letter written without a worker's help.
 local function own_record(message, kind, why, worker)
-  local _, _, attempt, _, _, url = read(message)
-  local shown = string.gsub(message, '[^\32-\126]', function(c) return string.format('\\x%02x', string.byte(c)) end)
+  local _, _, attempt = read(message)
   return cjson.encode({
-    url = url or '', attempts = tonumber(attempt or 0), worker = worker, message = shown,
+    attempts = tonumber(attempt or 0), worker = worker, message = message,
     failure = { kind = kind, message = why },
   })
 end
