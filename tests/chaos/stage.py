@@ -17,7 +17,7 @@ from typing import Any
 import redis
 
 from tests.chaos.fleet import Command, Fleet, Overdue, until
-from tests.chaos.judge import TABLE, Crawl, Row, judge
+from tests.chaos.judge import TABLE, Crawl, Row, judge, refetch_delays
 from tests.chaos.proxy import Proxy, proxy_to
 from tests.valkey import Valkey
 from tests.webserver import Running, Site, serve, slow
@@ -194,6 +194,12 @@ class Stage:
             self.row.at_most(what, seconds, limit) if limit else self.row.told(what, seconds)
         elif seconds > figure.value:
             figure.value, figure.met = seconds, not limit or seconds <= limit
+
+    def expect_refetch_within(self, seconds: float) -> None:
+        """Of 100 requests that a fault cut off, 99 are made again in that time."""
+        delays = refetch_delays(self.web.log, self.row.faults)
+        if delays:
+            self.row.at_most("fault to refetch s, p99", delays[int(0.99 * (len(delays) - 1))], seconds)
 
     # --- looking
 

@@ -15,7 +15,7 @@ from tests.webserver import Hit
 
 async def test_p05_kill_the_exporter(theatre: Theatre) -> None:
     """An exporter killed in the middle of its writing; another one goes on behind the last whole page."""
-    async with theatre("P5", "kill -9 of the exporter", settings={"EXPORT_BATCH": 5}) as stage:
+    async with theatre("P5", "kill -9 of the exporter", settings={"EXPORT_BATCH": 5, "LEASE_SECONDS": 1}) as stage:
         await stage.start()
         lines = [int(share * stage.site.pages) for share in stage.moments()]
         for wanted in lines:

@@ -125,7 +125,7 @@ async def test_p22_worker_out_of_memory(theatre: Theatre) -> None:
     async with theatre("P22", "a page that eats all memory", pages=60) as stage:
         stage.fleet.spider("hog", HOG)
         for _ in range(stage.scale.workers):
-            await stage.fleet.worker(wrapper=small_memory(1500))
+            await stage.fleet.worker(wrapper=small_memory(900))
         await stage.export()
         await stage.fleet.finished("seed", "--spider", "hog", *stage.web.seeds)
         crawl = await stage.finish()

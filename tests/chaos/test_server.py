@@ -105,14 +105,14 @@ async def disturb(stage: Stage, how: str) -> None:
         lost = network.replies_lost
         network.lose_replies()
         await until(lambda: network.replies_lost > lost + 2, "replies that get lost")
-    await asyncio.sleep(1.5 * LEASE)
+    await asyncio.sleep(1.25 * LEASE)
     network.heal()
 
 
 async def test_p11_slow_server(theatre: Theatre) -> None:
     """A queue server that takes its time makes the crawl slower, not wrong."""
-    async with theatre("P11", "each reply 0.1 s late", network=True, pages=50) as stage:
-        stage.network.delay = 0.1
+    async with theatre("P11", "each reply 0.05 s late", network=True, pages=50) as stage:
+        stage.network.delay = 0.05
         stage.fault("slow replies")
         await stage.start()
         stage.expect(await stage.finish(), refetched=IN_FLIGHT, faults=False)

@@ -32,6 +32,7 @@ async def test_p02_kill_any_worker(theatre: Theatre) -> None:
             await (stage.kill_a_machine() if number % 3 == 2 else stage.kill_a_child())
             await stage.recovery()
         stage.expect(await stage.finish(), refetched=stage.scale.faults * IN_FLIGHT)
+        stage.expect_refetch_within(2 * LEASE)
 
 
 async def test_p03_kill_all_workers(theatre: Theatre) -> None:
