@@ -72,6 +72,8 @@ class Stage:
         self.output = fleet.folder / "items.jsonl"
         self.exporter: Command | None = None
         self.finished_at = 0.0  # monotonic seconds
+        self._asked: set[str] = set()  # pages in the first `_looked_at` entries of the web server's log
+        self._looked_at = 0
         self._queue: Any = redis.Redis(unix_socket_path=str(server.socket))
 
     @property
@@ -115,8 +117,14 @@ class Stage:
         return judge(self.site, self.web.log, self.output)
 
     async def reached(self, share: float) -> None:
-        """Wait until that share of the site's pages has been asked for."""
-        await self.asked(int(share * self.site.pages))
+        """Wait until that share of the site's pages has been asked for; asking again does not count."""
+        while self._pages_asked() < int(share * self.site.pages):
+            await self.asked(len(self.web.log) + 1)
+
+    def _pages_asked(self) -> int:
+        self._asked.update(hit.url for hit in self.web.log[self._looked_at :] if self.site.page(hit.url) is not None)
+        self._looked_at = len(self.web.log)
+        return len(self._asked)
 
     async def asked(self, requests: int, seconds: float = 0.0) -> None:
         """Wait until the web server has got so many requests."""
