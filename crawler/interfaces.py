@@ -8,7 +8,7 @@ Sink       where items end
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -114,8 +114,14 @@ class Frontier(Protocol):
     async def dead_letters(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
         """The dead letters, newest first, at most `limit`."""
 
-    async def redrive(self, job: Job, ids: Sequence[str] | None = None) -> int:
+    def each_dead(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """The dead letters one after the other in no order, however many there are; with `ids` those alone."""
+
+    async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
         """dead → pending with a clean account; None: all of them. Returns how many."""
+
+    async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """dead → dropped: gone for good, but still known; None: all of them. Returns how many."""
 
     async def get_shared(self, key: str) -> bytes | None:
         """A small value the fleet shares (robots.txt verdicts); None: nobody has put it, or it has expired."""

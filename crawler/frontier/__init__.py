@@ -12,6 +12,7 @@ or not at all:
     processing               commit(Release), set_aside      pending, attempt not counted       commit
     processing, worker gone  reap                            pending, crash + 1; dead when used up   reap
     dead                     redrive (by a person)           pending, clean account             redrive
+    dead                     drop (by a person)              dropped                            drop
 
 Rules:
 

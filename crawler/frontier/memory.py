@@ -11,7 +11,7 @@ import itertools
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -322,9 +322,18 @@ class MemoryFrontier:
         """The dead letters, newest first, at most `limit`."""
         return self._view(job).letters(limit)
 
-    async def redrive(self, job: Job, ids: Sequence[str] | None = None) -> int:
+    async def each_dead(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """The dead letters one after the other; with `ids` those alone."""
+        for letter in self._view(job).chosen(ids):
+            yield letter
+
+    async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
         """dead → pending with a clean account; None: all of them. Returns how many."""
         return self._state(job).redrive(ids)
+
+    async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """dead → dropped, but still known; None: all of them. Returns how many."""
+        return self._state(job).drop(ids)
 
     async def stats(self, job: Job) -> JobStats:
         """The counters, all taken at one moment. O(hosts)."""

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from crawler.frontier.lines import Entry, Ledger, Lines
 from crawler.frontier.message import decode, encode
@@ -42,7 +42,7 @@ class MemoryJob:
         self._seen: set[int] = set()
         self._begun = False  # a request was admitted, or a seeder has ended without any
         self._seeders: dict[str, float] = {}  # until when each is at work
-        self._known = self._done = 0
+        self._known = self._done = self._dropped = 0
         self._dead: dict[str, tuple[Entry, DeadLetter]] = {}  # oldest first
         self._ids = itertools.count(1)
         self._outbox: deque[OutboxEntry] = deque()
@@ -150,10 +150,22 @@ class MemoryJob:
         """Newest first."""
         return [letter for _, letter in itertools.islice(reversed(self._dead.values()), limit)]
 
-    def redrive(self, ids: Sequence[str] | None) -> int:
-        """dead → pending; None: all."""
+    def chosen(self, ids: Collection[str] | None) -> list[DeadLetter]:
+        """Those of these ids; None: all."""
         wanted = list(self._dead) if ids is None else dict.fromkeys(ids)
-        entries = [self._dead.pop(key)[0] for key in wanted if key in self._dead]
+        return [self._dead[key][1] for key in wanted if key in self._dead]
+
+    def drop(self, ids: Collection[str] | None) -> int:
+        """dead → dropped; None: all."""
+        letters = self.chosen(ids)
+        for letter in letters:
+            del self._dead[letter.id]
+        self._dropped += len(letters)
+        return len(letters)
+
+    def redrive(self, ids: Collection[str] | None) -> int:
+        """dead → pending; None: all."""
+        entries = [self._dead.pop(letter.id)[0] for letter in self.chosen(ids)]
         for entry in entries:
             entry.pardon()
             self.lines.push(entry, front=True)
@@ -201,6 +213,7 @@ class MemoryJob:
             processing=self.processing,
             done=self._done,
             dead=len(self._dead),
+            dropped=self._dropped,
             outbox=self.outbox,
             seeding=seeding,
             cooling=cooling,

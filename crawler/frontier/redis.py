@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -13,6 +13,7 @@ import msgspec
 
 from crawler.errors import FrontierError, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
+from crawler.frontier.dead import RedisDead
 from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
 from crawler.frontier.known import KnownUrls
 from crawler.frontier.outbox import RedisOutbox
@@ -73,6 +74,7 @@ class RedisFrontier:
         self._first_shard = 0
         self.outbox = RedisOutbox(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards)
+        self._dead = RedisDead(self.server, self._shards)
 
     # --- opening
 
@@ -401,25 +403,23 @@ class RedisFrontier:
         """See `views.py`."""
         return await self._views.workers()
 
-    async def dead_letters(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
-        """See `views.py`."""
-        return await self._views.dead_letters(job, limit)
+    # --- the dead
 
-    async def redrive(self, job: Job, ids: Sequence[str] | None = None) -> int:
-        """Give dead letters another try; letters that are no request stay."""
-        wanted = None if ids is None else set(ids)
-        moved = 0
-        for number, shard in enumerate(self._shards):
-            prefix = job_prefix(shard, job.name)
-            letters = await self._views.dead_in_shard(number, job)
-            arguments: list[Any] = []
-            for letter in letters:
-                if wanted is None or letter.id in wanted:
-                    arguments += _second_chance(letter)
-            for at in range(0, len(arguments), 2 * ADD_CHUNK):
-                part = arguments[at : at + 2 * ADD_CHUNK]
-                moved += await self.server.run("redrive", f"{prefix}dead", prefix, job.epoch, *part)
-        return moved
+    def each_dead(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """See `dead.py`."""
+        return self._dead.each(job, ids)
+
+    async def dead_letters(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
+        """See `dead.py`."""
+        return await self._dead.newest(job, limit)
+
+    async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """See `dead.py`."""
+        return await self._dead.redrive(job, ids)
+
+    async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """See `dead.py`."""
+        return await self._dead.drop(job, ids)
 
     # --- small values of the fleet
 
@@ -473,15 +473,6 @@ def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
         if request.dont_filter:
             times[request.url] += 1
         yield request, f"{page}:{times[request.url]}"
-
-
-def _second_chance(letter: DeadLetter) -> list[Any]:
-    message = letter.message.encode("utf-8", "replace")
-    try:
-        wire.decode(message)
-    except wire.JunkMessage:
-        return []
-    return [letter.id, wire.pardoned(message)]
 
 
 def _escape(pattern: str) -> str:

@@ -29,7 +29,7 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 
-SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "forget", "beat")
+SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "drop", "forget", "beat")
 # Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over. The library
 # makes classes of some codes, and then their texts lack the code.
 _PASSING = ("BUSY", "MISCONF", "NOREPLICAS")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import msgspec
 
 from crawler.frontier.keys import job_prefix
-from crawler.frontier.records import read_dead
 from crawler.frontier.server import Server, errors
-from crawler.model import DeadLetter, Job, JobStats, WorkerInfo
+from crawler.model import Job, JobStats, WorkerInfo
 
 # fields of the stats hash that are no counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded")
@@ -96,21 +94,6 @@ class RedisViews:
             WorkerInfo(worker.decode(), float(until) / 1000 - now, _info(info))
             for (worker, until), info in zip(known, infos, strict=True)
         ]
-
-    async def dead_letters(self, job: Job, limit: int) -> list[DeadLetter]:
-        """The newest of all shards."""
-        letters = [letter for number in range(len(self._shards)) for letter in await self.dead_in_shard(number, job)]
-        return heapq.nlargest(limit, letters, key=lambda letter: letter.died)
-
-    async def dead_in_shard(self, number: int, job: Job) -> list[DeadLetter]:
-        """All of one shard."""
-        letters: dict[str, DeadLetter] = {}
-        with errors(self._server.shown):
-            async for key, record in self._server.client.hscan_iter(
-                f"{job_prefix(self._shards[number], job.name)}dead", count=500
-            ):
-                letters[key.decode()] = read_dead(key.decode(), record)
-        return list(letters.values())
 
 
 def _info(text: bytes | None) -> Mapping[str, Any]:

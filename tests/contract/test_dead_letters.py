@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from crawler.model import Dead, Failure, Request, Retry
-from tests.contract.world import Crawl, World, dead, failed, hosts, pages
+from crawler.model import Dead, Failure, Request, Retry, Visit
+from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 FAILURE = Failure("callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3')
 
@@ -137,7 +137,51 @@ async def test_dead_requests_stay_known(crawl: Crawl) -> None:
     assert await crawl.add("http://a.example/") == 0
 
 
+async def test_all_are_told_one_by_one_or_those_of_some_ids(crawl: Crawl) -> None:
+    await _kill(crawl, *hosts(5))
+    letters = [letter async for letter in crawl.frontier.each_dead(crawl.job)]
+    newest_first = await crawl.frontier.dead_letters(crawl.job)
+    assert sorted(letters, key=lambda letter: letter.id) == sorted(newest_first, key=lambda letter: letter.id)
+    ids = [letters[3].id, "unknown", letters[1].id, letters[3].id]
+    chosen = [letter async for letter in crawl.frontier.each_dead(crawl.job, ids)]
+    assert {letter.id for letter in chosen} == {letters[3].id, letters[1].id}
+    assert len(chosen) == 2
+
+
+async def test_dropped_letters_are_gone_for_good_and_stay_known(crawl: Crawl) -> None:
+    await _kill(crawl, *hosts(5))
+    chosen = await crawl.frontier.dead_letters(crawl.job, 2)
+    ids = [letter.id for letter in chosen]
+    assert await crawl.frontier.drop(crawl.job, [*ids, "unknown", ids[0]]) == 2
+    assert await crawl.frontier.drop(crawl.job, ids) == 0
+    assert await crawl.frontier.redrive(crawl.job, ids) == 0
+    assert not set(ids) & {letter.id for letter in await crawl.frontier.dead_letters(crawl.job)}
+    assert await crawl.counts() == (0, 0, 0, 3)
+    assert (await crawl.frontier.stats(crawl.job)).dropped == 2
+    assert await crawl.add(*hosts(5)) == 0
+    assert await crawl.frontier.drop(crawl.job) == 3
+    assert await crawl.counts() == (0, 0, 0, 0)
+
+
+async def test_dropping_does_not_undo_the_end(crawl: Crawl) -> None:
+    await _kill(crawl, *hosts(3))
+    assert await crawl.frontier.drop(crawl.job, []) == 0
+    assert await crawl.frontier.drop(crawl.job) == 3
+    assert await crawl.finished()
+    assert await crawl.frontier.dead_letters(crawl.job) == []
+
+
+async def test_many_are_moved_in_parts(crawl: Crawl) -> None:
+    await _kill(crawl, *pages(450))
+    ids = [letter.id async for letter in crawl.frontier.each_dead(crawl.job)]
+    assert len(set(ids)) == len(ids) == 450
+    assert await crawl.frontier.redrive(crawl.job, ids[:250]) == 250
+    assert await crawl.frontier.drop(crawl.job) == 200
+    assert await crawl.counts() == (250, 0, 0, 0)
+
+
 async def _kill(crawl: Crawl, *urls: str) -> None:
     await crawl.add(*urls)
-    for lease in (await crawl.claim()).leases:
-        assert await crawl.end(lease, dead())
+    while leases := (await crawl.claim()).leases:
+        visits = [(lease, Visit(dead())) for lease in leases]
+        assert all(await crawl.frontier.commit("w1", visits, AT_ONCE))

@@ -63,7 +63,7 @@ class Record:
         self.delivery += 1
 
     def end(self, state: str) -> None:
-        """To done or dead."""
+        """To done, dead or dropped."""
         self.state, self.lease = state, None
 
 
@@ -258,6 +258,16 @@ class Machine(RuleBasedStateMachine):
                 record.back()
                 record.attempt = record.crashes = 0
 
+    @rule(pick=st.none() | picks)
+    def drop(self, pick: int | None) -> None:
+        """dead → dropped, one or all."""
+        letters = self.run(self.frontier.dead_letters(self.crawl.job))
+        chosen = letters if pick is None else [self.pick(letters, pick)] if letters else []
+        ids = None if pick is None else [letter.id for letter in chosen]
+        assert self.run(self.frontier.drop(self.crawl.job, ids)) == len(chosen)
+        for letter in chosen:
+            self.records[_number(letter.message)].end("dropped")
+
     @rule(seeder=st.sampled_from(("s1", "s2")), begins=st.booleans())
     def seed(self, seeder: str, begins: bool) -> None:
         """Somebody begins or ends to seed."""
@@ -294,7 +304,7 @@ class Machine(RuleBasedStateMachine):
         stats = self.run(self.frontier.stats(self.crawl.job))
         states = Counter(record.state for record in self.records.values())
         assert (stats.pending, stats.processing) == (states["pending"], states["processing"])
-        assert (stats.done, stats.dead) == (states["done"], states["dead"])
+        assert (stats.done, stats.dead, stats.dropped) == (states["done"], states["dead"], states["dropped"])
         assert stats.known == len(self.records)
         assert stats.outbox == self.waiting
         assert stats.seeding == len(self.seeders)
