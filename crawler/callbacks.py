@@ -66,7 +66,7 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
     return found
 
 
-def failure_of(spider: Spider, error: Exception) -> Failure:
+def failure_of(spider: Spider, error: BaseException) -> Failure:
     """What is kept of an exception that came out of `run_callback`."""
     name = type(error).__name__
     return Failure(
@@ -78,7 +78,7 @@ def failure_of(spider: Spider, error: Exception) -> Failure:
     )
 
 
-def _line_in(files: set[str], error: Exception) -> str:
+def _line_in(files: set[str], error: BaseException) -> str:
     """`shop.py:42`: the deepest line of these files the exception came through; empty: none."""
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     return next((f"{Path(file).name}:{line}" for file, line in reversed(lines) if file in files), "")

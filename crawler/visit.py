@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.callbacks import Found, failure_of, run_callback
-from crawler.errors import CrawlerError, FetchError
+from crawler.errors import CrawlerError, FetchError, FrontierError
 from crawler.gate import RobotsGate, Verdict
 from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
@@ -57,15 +58,22 @@ class ParseSlot(Protocol):
 
 
 class Visitor:
-    """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider."""
+    """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider;
+    `check(request)` raises `ValueError` for one that cannot travel through the queue."""
 
     def __init__(
-        self, fetcher: Fetcher, unit_of: Callable[[str, str], Unit], seeded: SeededHosts, slot: ParseSlot
+        self,
+        fetcher: Fetcher,
+        unit_of: Callable[[str, str], Unit],
+        seeded: SeededHosts,
+        slot: ParseSlot,
+        check: Callable[[Request], None],
     ) -> None:
         self._fetcher = fetcher
         self._unit_of = unit_of
         self._seeded = seeded
         self._slot = slot
+        self._check = check
 
     async def visit(self, lease: Lease) -> Visit:
         """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
@@ -74,6 +82,17 @@ class Visitor:
         except CrawlerError as error:
             # Another worker, or this one after a restart, may have it.
             return Visit(_again(Failure("spider", str(error)), lease, policy.Rules(), at_least=30.0))
+        try:
+            return await self._visit(lease, unit)
+        except FrontierError:
+            raise
+        except Exception as error:
+            # A mistake of ours or of a library. Whatever it is, it costs this page alone, and somebody gets to see it.
+            failure = replace(failure_of(unit.spider, error), kind="internal")
+            log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
+            return Visit(_again(failure, lease, unit.rules), asked_at=time.monotonic())
+
+    async def _visit(self, lease: Lease, unit: Unit) -> Visit:
         visit = await self._find_out(lease, unit)
         if isinstance(visit.outcome, Dead) and lease.request.errback:
             visit = await self._call_errback(lease, unit, visit, visit.outcome.failure)
@@ -105,7 +124,7 @@ class Visitor:
         return Visit(
             outcome,
             items=tuple(found.items),
-            links=tuple(await self._admit(lease, unit, found.requests)),
+            links=tuple(await self._on_seeded_hosts(lease, unit, found.requests)),
             dropped=found.dropped,
             status=response.status,
             size=len(response.body),
@@ -120,7 +139,7 @@ class Visitor:
         if response.status in policy.REDIRECTS:
             target = policy.redirect(response, unit.rules)
             if isinstance(target, Request):
-                return Skip("redirect"), Found([], [target], Counter())
+                return Skip("redirect"), Found([], self._admit(lease, unit, [target]), Counter())
             return target, nothing
         judged = policy.judge(response, lease.attempt, unit.rules, chance=random.random(), now=time.time())
         if judged is not None:
@@ -130,8 +149,11 @@ class Visitor:
     async def _parse(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
         self._slot.enter(lease)
         try:
-            return Done(), await run_callback(unit.spider, callback, *arguments)
-        except Exception as error:
+            found = await run_callback(unit.spider, callback, *arguments)
+            return Done(), found._replace(requests=self._admit(lease, unit, found.requests))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _are_cancelled():
+                raise
             # A spider may raise anything; it costs this page and no other.
             failure = failure_of(unit.spider, error)
             log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
@@ -141,11 +163,11 @@ class Visitor:
 
     async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
         _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
-        links = await self._admit(lease, unit, found.requests)
+        links = await self._on_seeded_hosts(lease, unit, found.requests)
         return replace(visit, items=tuple(found.items), links=tuple(links))
 
-    async def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
-        """The requests that belong to the crawl, complete: canonical URL, depth, spider."""
+    def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
+        """The requests in scope, complete: canonical URL, depth, spider. Raises `ValueError` when one cannot travel."""
         parent = lease.request
         admitted = []
         for request in requests:
@@ -159,16 +181,25 @@ class Visitor:
                 log.debug("link_refused", page=parent.url, why=str(error))
                 continue
             if unit.scope.reason_out(url, depth) is None:
-                admitted.append(replace(request, url=url, depth=depth, spider=request.spider or parent.spider))
-        if unit.spider.stay_on_seeded_hosts and admitted:
-            admitted = await self._on_seeded_hosts(lease, admitted)
+                complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
+                self._check(complete)
+                admitted.append(complete)
         return admitted
 
-    async def _on_seeded_hosts(self, lease: Lease, requests: list[Request]) -> list[Request]:
+    async def _on_seeded_hosts(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
+        """Those that a spider which stays on the seeded hosts may follow."""
+        if not unit.spider.stay_on_seeded_hosts:
+            return requests
         moved = {host_of(request.url) for request in requests if request.depth == 0}  # where a seed redirects to
         hosts = {host_of(request.url) for request in requests} - {lease.host} - moved
         seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
         return [request for request in requests if host_of(request.url) in seeded]
+
+
+def _are_cancelled() -> bool:
+    """Whether somebody cancelled this visit; else a `CancelledError` is the spider's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _again(failure: Failure, lease: Lease, rules: policy.Rules, at_least: float = 0.0) -> Outcome:

@@ -21,6 +21,7 @@ from crawler.child import Orders
 from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
+from crawler.frontier import message
 from crawler.frontier.memory import MemoryFrontier
 from crawler.frontier.redis import RedisFrontier
 from crawler.frontier.server import mask
@@ -293,7 +294,7 @@ async def start_worker(
     registry = find_spiders(config.folder, settings.SPIDER_MODULES)
     units = Units(registry, settings, config.explicit, gate, job_list.job)
     stack.callback(units.close, "shutdown")
-    visitor = Visitor(fetcher, units, SeededHosts(frontier, job_list.job), slot)
+    visitor = Visitor(fetcher, units, SeededHosts(frontier, job_list.job), slot, message.check)
     tally = Tally(VERSION)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally)

@@ -28,11 +28,16 @@ from msgspec import Struct
 
 from crawler.model import Request
 from crawler.parsing.charset import clean
+from crawler.parsing.url import BadUrl
 
 VERSION = 1
 MAX_BYTES = 1_000_000
+MAX_PRIORITY = 1_000  # either way; the scripts keep priorities as text, and large numbers change their look there
 
-_CANONICAL = re.compile(r"https?://[!#-~]{1,8192}")
+_ROOM = 1_000  # bytes of a message that its counts and its nonce may take
+_YEARS = 10 * 366 * 86_400  # seconds: a request that must wait longer is a mistake
+# an origin without user and password (and in lower case, so that every part spells the host alike), then the rest
+_CANONICAL = re.compile(r"https?://[!$-.0-9:;=\[\]_`a-~]{1,8192}/[!#-~]{0,8192}")
 
 
 class JunkMessage(ValueError):
@@ -102,9 +107,35 @@ def encode(request: Request, nonce: str = "") -> bytes:
     except UnicodeEncodeError:  # lone surrogates, which real pages contain
         fields["meta"], fields["headers"] = _cleaned(request.meta), _cleaned(request.headers)
         tail = _encode((*parts[:3], Extras(**fields, nonce=nonce)))
-    if len(tail) > MAX_BYTES:
+    if len(tail) > MAX_BYTES - _ROOM // 2:
         raise ValueError(f"request for {request.url[:200]}: {len(tail):,} bytes with its meta; at most {MAX_BYTES:,}")
     return head.encode() + b"," + tail[1:]
+
+
+def check(request: Request) -> None:
+    """Raise `ValueError`, in words for the author of a spider, for a request that cannot travel through the queue."""
+    url, priority, delay = request.url, request.priority, request.delay
+    if not _CANONICAL.fullmatch(url):
+        raise BadUrl(url, "not a canonical URL; response.follow and response.urljoin make one")
+    if type(priority) is not int or abs(priority) > MAX_PRIORITY:
+        raise ValueError(f"priority {priority!r} for {url}: use a whole number, -{MAX_PRIORITY} to {MAX_PRIORITY}")
+    if type(delay) not in (int, float) or not 0 <= delay <= _YEARS:
+        raise ValueError(f"delay {delay!r} for {url}: use seconds from now, at most ten years")
+    try:
+        message = encode(request)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"meta for {url} travels through the queue as JSON: {error}") from None
+    if len(message) > MAX_BYTES - _ROOM:
+        raise ValueError(f"request for {url}: {len(message):,} bytes with its meta; at most {MAX_BYTES - _ROOM:,}")
+    if not _is_plain(request):
+        _check_fields(request, message)
+
+
+def _check_fields(request: Request, message: bytes) -> None:
+    try:
+        decode(message)
+    except JunkMessage as error:
+        raise ValueError(f"request for {request.url}: {error}") from None
 
 
 def again(message: bytes, *, failed: int = 0) -> bytes:

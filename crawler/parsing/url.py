@@ -57,6 +57,8 @@ def canonical(url: str, base: str | None = None) -> str:
     if not href.startswith(("http://", "https://")):
         raise BadUrl(url, _why_not_http(text, href))
     href = _without_userinfo(href.partition("#")[0])
+    if '"' in href:  # the standard lets it stand in a host, but there is no such host, and messages quote URLs
+        raise BadUrl(url, "a quotation mark in the host name")
     if len(href) > MAX_URL_LENGTH:
         raise BadUrl(url, f"longer than {MAX_URL_LENGTH:,} characters")
     return href

@@ -1,0 +1,151 @@
+"""One URL's story: whatever a spider or a page comes up with costs that page and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from crawler.frontier.message import MAX_BYTES, check, decode, encode
+from crawler.interfaces import Fetcher
+from crawler.model import Dead, Done, Lease, Request, Retry, Visit
+from crawler.parsing.url import host_of
+from crawler.policy import Rules
+from crawler.response import Response
+from crawler.scope import Scope
+from crawler.slot import NoSlot
+from crawler.spider import Spider
+from crawler.testing import FakeFetcher
+from crawler.visit import Unit, Visitor
+
+URL = "http://a.example/"
+
+
+class Nobody:
+    """No host was seeded."""
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]:
+        return set()
+
+
+class Mischief(Spider):
+    """Each callback does one thing no callback should."""
+
+    name = "mischief"
+
+    def parse(self, response: Response) -> Any:
+        yield {"url": response.url}
+        yield Request("http://a.example/next", meta={"page": 2})
+
+    def meta_no_json(self, response: Response) -> Any:
+        yield Request("http://a.example/next", meta={"when": object()})
+
+    def meta_too_large(self, response: Response) -> Any:
+        yield Request("http://a.example/next", meta={"text": "x" * MAX_BYTES})
+
+    def meta_nearly_too_large(self, response: Response) -> Any:
+        yield Request("http://a.example/next", meta={"text": "x" * (MAX_BYTES - 600)})
+
+    def priority_too_high(self, response: Response) -> Any:
+        yield Request("http://a.example/next", priority=10**15)
+
+    def priority_half(self, response: Response) -> Any:
+        yield Request("http://a.example/next", priority=0.5)  # type: ignore[arg-type]
+
+    def delay_endless(self, response: Response) -> Any:
+        yield Request("http://a.example/next", delay=float("inf"))
+
+    def headers_no_text(self, response: Response) -> Any:
+        yield Request("http://a.example/next", headers={"x-page": 2})  # type: ignore[dict-item]
+
+    def secret_in_url(self, response: Response) -> Any:
+        yield Request("http://me:secret@a.example/", spider="other")
+
+    def exits(self, response: Response) -> Any:
+        sys.exit(2)
+
+    async def cancels_itself(self, response: Response) -> Any:
+        raise asyncio.CancelledError
+
+    def surrogates(self, response: Response) -> Any:
+        raise ValueError("price \ud800 is no number")
+
+    async def waits(self, response: Response) -> Any:
+        await asyncio.sleep(3600)
+
+
+def visitor(fetcher: Fetcher | None = None) -> Visitor:
+    unit = Unit(spider=Mischief(), scope=Scope(), rules=Rules(), gate=None)
+    return Visitor(fetcher or FakeFetcher({URL: "<p>text"}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+
+
+def lease(callback: str = "parse", attempt: int = 0) -> Lease:
+    request = Request(URL, callback=callback, spider="mischief")
+    return Lease("news", request, encode(request), host_of(URL), attempt=attempt)
+
+
+async def visit(callback: str, attempt: int = 0) -> Visit:
+    return await visitor().visit(lease(callback, attempt))
+
+
+async def test_what_a_callback_gives_becomes_a_visit() -> None:
+    found = await visit("parse")
+    assert found.outcome == Done()
+    assert found.items == (b'{"url":"http://a.example/"}',)
+    assert found.links == (Request("http://a.example/next", meta={"page": 2}, depth=1, spider="mischief"),)
+
+
+@pytest.mark.parametrize(
+    ("callback", "told"),
+    [
+        ("meta_no_json", "meta for http://a.example/next travels through the queue as JSON"),
+        ("meta_too_large", "bytes with its meta; at most"),
+        ("meta_nearly_too_large", "bytes with its meta; at most"),
+        ("priority_too_high", "priority 1000000000000000 for http://a.example/next: use a whole number"),
+        ("priority_half", "priority 0.5"),
+        ("delay_endless", "delay inf"),
+        ("headers_no_text", "Expected `str`, got `int`"),
+        ("secret_in_url", "not a canonical URL"),
+        ("exits", "SystemExit: 2"),
+        ("cancels_itself", "CancelledError"),
+        ("surrogates", "ValueError: price"),
+    ],
+)
+async def test_a_mistake_of_the_spider_fails_its_page_and_nothing_else(callback: str, told: str) -> None:
+    first, last = await visit(callback), await visit(callback, attempt=2)
+    assert isinstance(first.outcome, Retry)
+    assert isinstance(last.outcome, Dead)
+    assert last.outcome.failure.kind == "callback"
+    assert told in last.outcome.failure.message
+    assert "secret@" not in str(last)
+    assert not first.links
+    assert not first.items
+
+
+async def test_a_cancelled_visit_stays_cancelled() -> None:
+    task = asyncio.create_task(visit("waits"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_nobody_foresaw_costs_its_page_alone() -> None:
+    fetcher = FakeFetcher({URL: ZeroDivisionError("in a library")})
+    found = await visitor(fetcher).visit(lease())
+    assert isinstance(found.outcome, Retry)
+    assert found.outcome.failure.kind == "internal"
+    assert "in a library" in found.outcome.failure.message
+    assert found.asked_at is not None, "nobody knows whether the host was asked, so its delay counts from now"
+
+
+def test_a_request_that_passes_the_check_can_be_read_after_many_deliveries() -> None:
+    request = Request("http://a.example/", meta={"text": "x" * 998_800}, dont_filter=True)
+    check(request)
+    message = encode(request, "0123456789abcdef:100000")
+    for account in (b"[1,0,0,0,", b"[1,999999,999999,999999,"):
+        assert decode(message.replace(b"[1,0,0,0,", account, 1)).request == request
