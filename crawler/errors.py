@@ -4,6 +4,7 @@ CrawlerError                  something a person can act on; its text says what 
 ├── UsageError                a wrong argument, spider name, URL                    exit 2
 ├── ConfigError               a setting or a spider file that cannot be used        exit 78
 ├── OutputError               a sink that cannot be written                         exit 73
+│   └── OutputClosed          nor ever again: nobody reads the pipe any more        exit 73
 ├── FrontierError             the queue server answered, but not as it must         exit 70
 │   ├── FrontierUnavailable   no answer: worth waiting and trying again             exit 69
 │   ├── FrontierFull          out of memory: worth waiting and trying again         exit 75
@@ -39,6 +40,10 @@ class OutputError(CrawlerError):
     """A sink that cannot be written, such as a full disk or a folder without permission."""
 
     exit_code = 73
+
+
+class OutputClosed(OutputError):
+    """A sink that can never be written again: who read the pipe is gone."""
 
 
 class FrontierError(CrawlerError):

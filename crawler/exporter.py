@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from crawler.errors import FrontierFull, FrontierUnavailable, OutputError, UsageError
+from crawler.errors import FrontierFull, FrontierUnavailable, OutputClosed, OutputError, UsageError
 from crawler.incident import Incident
 from crawler.interfaces import Frontier, Outbox, Sink
 from crawler.model import Job
@@ -53,7 +53,9 @@ class Exporter:
         self._patient = patient
         self._lease = lease_seconds
         self._held_at = -lease_seconds
-        self._positions: dict[int, str] = {}
+        self._positions: dict[int, str] = {}  # of the last page of each shard that is durable in the sink
+        self._acknowledged: dict[int, str] = {}  # the same, as far as the outbox is known to know it
+        self._is_open = False
         self._waiting = Incident("export_waits")
         self.begun = asyncio.Event()  # set once the sink is open
         self.items = 0  # written by this exporter
@@ -83,9 +85,10 @@ class Exporter:
         while True:
             try:
                 await self._hold()
-                self._positions = dict(await asyncio.to_thread(self._sink.open))
-                if self._positions:
-                    await self._outbox.acknowledge(self._job, self._positions)
+                if not self._is_open:  # the sink is locked for everybody, ourselves included
+                    self._positions = dict(await asyncio.to_thread(self._sink.open))
+                    self._is_open = True
+                await self._acknowledge()
                 self._waiting.over()
                 self.begun.set()
                 return True
@@ -104,19 +107,27 @@ class Exporter:
         try:
             await self._hold()
             entries = await self._outbox.read(self._job, self._positions, self._batch)
-            if not entries:
-                return False
-            self.items += await asyncio.to_thread(self._sink.write, entries)
-            for entry in entries:
-                self._positions[entry.shard] = entry.position
-            await self._outbox.acknowledge(self._job, self._positions)
+            if entries:
+                self.items += await asyncio.to_thread(self._sink.write, entries)
+                for entry in entries:
+                    self._positions[entry.shard] = entry.position
+            await self._acknowledge()  # without entries, too: the last answer may have been lost
             self._waiting.over()
+            return bool(entries)
+        except OutputClosed:
+            raise
         except (FrontierUnavailable, FrontierFull, OutputError) as error:
             if stop.is_set() or (isinstance(error, OutputError) and not self._patient):
                 raise
             self._waiting.met(error)
             await _pause(stop, 1.0)
-        return True
+            return True
+
+    async def _acknowledge(self) -> None:
+        """What is durable leaves the outbox, unless it has left already."""
+        if self._positions != self._acknowledged:
+            await self._outbox.acknowledge(self._job, self._positions)
+            self._acknowledged = dict(self._positions)
 
     async def _hold(self) -> None:
         """Stay the only exporter of the job. Raises `Held` when it is another one by now.

@@ -176,7 +176,7 @@ class MemoryJob:
 
     def _send(self, items: tuple[bytes, ...]) -> None:
         if items:
-            self._outbox.append(OutboxEntry(SHARD, f"{next(self._positions):020d}", items))
+            self._outbox.append(OutboxEntry(SHARD, f"{next(self._positions):020d}-0", items))
             self.counters["items"] += len(items)
 
     def read(self, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
