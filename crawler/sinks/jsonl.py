@@ -13,9 +13,12 @@ import os
 import stat
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from crawler.errors import OutputError
+import msgspec
+
+from crawler.errors import OutputClosed, OutputError
 from crawler.model import OutboxEntry
 from crawler.sinks import position
 
@@ -54,7 +57,8 @@ class JsonlSink:
         try:
             self._append(b"".join(block))
         except OSError as error:
-            self._cut(self._size)
+            with suppress(OSError):  # then the next attempt does it
+                self._cut(self._size)
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
         self._positions = positions
         return len(block)
@@ -66,6 +70,7 @@ class JsonlSink:
             self._file = -1
 
     def _append(self, block: bytes) -> None:
+        self._cut(self._size)
         written = 0
         while written < len(block):
             written += os.write(self._file, memoryview(block)[written:])
@@ -103,22 +108,28 @@ class StdoutSink:
     def __init__(self, epoch: str) -> None:
         self._epoch = epoch
         self._positions: dict[int, str] = {}
+        self._unprinted = b""  # of entries whose positions are noted already
+        self._items = 0  # in it
 
     def open(self) -> Mapping[int, str]:
         """Nothing to repair."""
         return {}
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
-        """Print and flush."""
+        """Print. What a full disk refuses is kept, from the very byte on, and printed first when it is called again."""
         block = list(position.lines(entries, self._epoch, self._positions))
+        self._unprinted += b"".join(block)
+        self._items += len(block)
         try:
-            sys.stdout.buffer.write(b"".join(block))
-            sys.stdout.buffer.flush()
+            while self._unprinted:
+                written = os.write(sys.stdout.fileno(), self._unprinted)
+                self._unprinted = self._unprinted[written:]
         except BrokenPipeError:
-            raise OutputError("standard output was closed; what was not printed stays in the outbox") from None
+            raise OutputClosed("standard output was closed; what was not printed stays in the outbox") from None
         except OSError as error:
             raise OutputError(f"cannot write items to standard output: {error.strerror}") from None
-        return len(block)
+        printed, self._items = self._items, 0
+        return printed
 
     def close(self) -> None:
         """Nothing to let go."""
@@ -129,19 +140,29 @@ def _survey(data: mmap.mmap, epoch: str, path: Path) -> tuple[dict[int, str], in
     whole = data.rfind(b"\n") + 1
     mark = position.KEY + epoch.encode() + b" "
     end, torn_page = whole, whole
-    while True:
-        at = data.rfind(mark, 0, end)
-        if at < 0:
-            break
+    places = None
+    while places is None and (at := data.rfind(mark, 0, end)) >= 0:
         start = data.rfind(b"\n", 0, at) + 1
         stop = data.find(b"\n", at) + 1
         places = position.read(data[start:stop], epoch)
-        if places is not None:
-            return dict(places), torn_page, False
-        # first items of a page whose last one is missing: cut them, if nothing else was appended since
-        end, torn_page = start, start if stop == torn_page else torn_page
-    if whole == len(data):
-        return {}, torn_page, False
-    if position.KEY in data[whole:] or data[whole : whole + 1] == b"{":
-        return {}, torn_page, False
-    raise OutputError(f"{path} does not end with a line break and was not written by an export; name another file")
+        if places is None:
+            # first items of a page whose last one is missing: cut them, if nothing else was appended since
+            end, torn_page = start, start if stop == torn_page else torn_page
+    if torn_page < whole:
+        return dict(places or {}), torn_page, False
+    return dict(places or {}), *_ending(data[whole:], whole, mark, path)
+
+
+def _ending(tail: bytes, whole: int, mark: bytes, path: Path) -> tuple[int, bool]:
+    """What becomes of bytes behind the last line break: (bytes of the file to keep, whether to add a line break)."""
+    if not tail or mark in tail:
+        return whole, False
+    try:
+        msgspec.json.decode(tail)
+    except msgspec.DecodeError:
+        if position.KEY in tail or tail[:1] == b"{":
+            return whole, False
+        raise OutputError(
+            f"{path} does not end with a line break and was not written by an export; name another file"
+        ) from None
+    return whole + len(tail), True  # somebody else's last line, whole but for its end
