@@ -43,14 +43,8 @@ class RedisOutbox:
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """A key with a time limit names the exporter."""
         key = f"{job_prefix(self._shards[0], job.name)}exporter"
-        client, milliseconds = self._server.client, int(seconds * 1000)
-        with errors(self._server.shown):
-            if milliseconds > 0 and await client.set(key, exporter, nx=True, px=milliseconds):
-                return exporter
-            holder = (await client.get(key) or b"").decode()
-            if holder == exporter:
-                await (client.pexpire(key, milliseconds) if milliseconds > 0 else client.delete(key))
-            return holder
+        holder: bytes = await self._server.run("hold", key, exporter, int(seconds * 1000))
+        return holder.decode()
 
     async def holder(self, job: Job) -> str:
         """Read that key."""

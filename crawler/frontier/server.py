@@ -29,9 +29,10 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 
-SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "drop", "forget", "beat")
-# Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over. The library
-# makes classes of some codes, and then their texts lack the code.
+SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "drop", "forget", "beat", "hold")
+# Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that
+# a person has ended, which is possible only before its first write. The library makes classes of some codes, and
+# then their texts lack the code.
 _PASSING = ("BUSY", "MISCONF", "NOREPLICAS")
 _PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
 
@@ -147,7 +148,7 @@ def errors(shown: str) -> Iterator[None]:
             raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
         if text.startswith(("NOAUTH", "WRONGPASS")):
             raise _password_error(shown, text) from None
-        if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING):
+        if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
             raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
         raise FrontierError(f"the queue server {shown} refused: {text}") from None
     except RedisError as error:
