@@ -51,8 +51,8 @@ local function is_sound(J, host, message, counters)
   local _, _, _, _, _, url = read(message)
   if url and host_of(url) == host then return true end
   redis.call('LPOP', J .. 'processing:' .. worker)
-  bury(J, message, own_record(message, 'junk', 'bytes in the queue that are no request of host ' .. host, worker), now)
-  count_junk(counters)
+  local why = 'bytes in the queue that are no request of host ' .. host
+  bury_junk(J, message, own_record(message, 'junk', why, worker), now, counters)
   return false
 end
 
@@ -104,8 +104,8 @@ local function wake_delayed(J, counters)
     if url and host_of(url) then
       push_front(J, message, now)
     else
-      bury(J, message, own_record(message, 'junk', 'bytes in the delayed set that are no request', worker), now)
-      count_junk(counters)
+      local why = 'bytes in the delayed set that are no request'
+      bury_junk(J, message, own_record(message, 'junk', why, worker), now, counters)
     end
   end
 end

@@ -61,8 +61,7 @@ local apply = {
     add('dead/' .. (string.match(record, '"kind":"([%w_]+)"') or 'unknown'), 1)
   end,
   junk = function(old, _, record)
-    bury(J, old, record, now)
-    count_junk(counters)
+    bury_junk(J, old, record, now, counters)
     add('pending', 1) -- nobody had counted it when the claim took it from there
   end,
 }

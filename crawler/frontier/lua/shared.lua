@@ -80,10 +80,10 @@ local function settle(P, host, now, asked, pace, delay, rest)
   end
 end
 
--- Keep a dead letter; `record` is a JSON object that lacks its time.
+-- Keep a dead letter; `record` is a JSON object that lacks its time. Returns 1, or 0 when those very bytes lay there.
 local function bury(J, message, record, now)
   local id = string.sub(redis.sha1hex(message), 1, 12)
-  redis.call('HSET', J .. 'dead', id, '{"died":' .. string.format('%d', now) .. ',' .. string.sub(record, 2))
+  return redis.call('HSET', J .. 'dead', id, '{"died":' .. string.format('%d', now) .. ',' .. string.sub(record, 2))
 end
 
 -- A dead letter written without a worker's help.
@@ -101,8 +101,10 @@ local function count(stats, counters)
   end
 end
 
--- Junk was put into the queue by hand, so it is admitted and ended in the same moment.
-local function count_junk(counters)
+-- Junk was put into the queue by hand, so it is admitted and ended in the same moment. The same bytes once more are
+-- the same letter.
+local function bury_junk(J, message, record, now, counters)
+  if bury(J, message, record, now) == 0 then return end
   for _, name in ipairs({ 'known', 'admitted', 'dead', 'finished', 'dead/junk' }) do
     counters[name] = (counters[name] or 0) + 1
   end
