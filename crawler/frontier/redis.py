@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from crawler.errors import FrontierError, FrontierReplaced, FrontierUnavailable
+from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.dead import RedisDead
 from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
@@ -71,6 +71,10 @@ class RedisFrontier:
         # Of calls without an answer: (worker, shard) → token; (worker, shard, epoch) → (leases, token).
         self._claim_tokens: dict[tuple[str, int], str] = {}
         self._commit_tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
+        # What a repeated call must know of the first: epoch → (requests, words);
+        # worker → (shard, epoch, leases) → answers.
+        self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
+        self._answers: dict[str, dict[tuple[int, str, bytes], list[bool]]] = defaultdict(dict)
         self._first_shard = 0
         self.outbox = RedisOutbox(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards)
@@ -163,8 +167,15 @@ class RedisFrontier:
     # --- adding
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
-        """Push the unknown ones. `dont_filter` ones are new every time."""
-        return await self._add(job, [(request, secrets.token_hex(8)) for request in requests], seed=seed)
+        """Push the unknown ones. `dont_filter` ones are new every time, but not when a call is repeated."""
+        before, words = self._adds.pop(job.epoch, ((), []))
+        if before != requests:
+            words = [secrets.token_hex(8) for _ in requests]
+        try:
+            return await self._add(job, list(zip(requests, words, strict=True)), seed=seed)
+        except (FrontierUnavailable, FrontierFull):
+            self._adds[job.epoch] = (requests, words)
+            raise
 
     async def _add(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
         """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
@@ -236,10 +247,10 @@ class RedisFrontier:
                 break
             try:
                 part = await self._claim_from((self._first_shard + offset) % self.shards, worker, room, jobs, pace)
-            except FrontierUnavailable:
+            except (FrontierUnavailable, FrontierFull):
                 if not total.leases and not total.junk:
                     raise
-                break  # what we hold must be worked on; the next call says again that the server is away
+                break  # what we hold must be worked on; the next call says again what is wrong
             total = _merge(total, part)
         if total.gone:
             reason = await self._forgotten(self._jobs[total.gone[0]])
@@ -293,6 +304,7 @@ class RedisFrontier:
                 reason = await self._forgotten(job)
                 if isinstance(reason, FrontierReplaced):
                     raise reason from None
+        self._answers.pop(worker, None)
         return accepted
 
     async def _commit_job(
@@ -308,10 +320,14 @@ class RedisFrontier:
         for number in numbers:
             by_shard[shard_of(visits[number][0].host, self.shards)].append(number)
         for shard, part in by_shard.items():
-            arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
-            replies = await self._run_commit(worker, job, shard, arguments, pace.delay)
-            for number, reply in zip(part, replies, strict=True):
-                accepted[number] = reply
+            # A call that is repeated because another shard did not answer must not be taken for a late one here.
+            call = (shard, job.epoch, b"".join(visits[number][0].message for number in part))
+            answers = self._answers[worker]
+            if call not in answers:
+                arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
+                answers[call] = await self._run_commit(worker, job, shard, arguments, pace.delay)
+            for number, answer in zip(part, answers[call], strict=True):
+                accepted[number] = answer
 
     async def _run_commit(
         self, worker: str, job: Job, shard: int, arguments: Sequence[Any], delay: float
