@@ -39,7 +39,10 @@ class Valkey:
         appendonly: bool = False,
         fsync: str = "always",
         options: Mapping[str, str] | None = None,
+        program: str = "",
     ) -> None:
+        """`program`: another server's binary, such as the system's `redis-server`."""
+        self.program = program or get_binary_path()
         self.folder = Path(tempfile.mkdtemp(prefix="vk-"))  # short: a socket's path has 107 bytes at most
         self.socket = self.folder / "s"
         self.port = _free_port() if tcp else 0
@@ -74,7 +77,7 @@ class Valkey:
         arguments = [word for name, value in self.options.items() for word in (f"--{name}", value)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [get_binary_path(), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [self.program, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         self._wait_for_answer()
 

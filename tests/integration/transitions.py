@@ -1,0 +1,333 @@
+"""Every transition of the Redis frontier as a small scene: what is there before, and the call that changes it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import redis.asyncio
+from redis.asyncio.retry import Retry as Repeat
+from redis.backoff import NoBackoff
+
+from crawler.frontier.keys import shard_prefix
+from crawler.frontier.redis import RedisFrontier
+from crawler.interfaces import Pace
+from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
+
+ATTEMPTS, MAX_CRASHES = 3, 2
+PACE = Pace(delay=0.0, concurrency=3)
+WHY = Failure("http_503", "the server said no", 503)
+LATER = 3600.0  # seconds: not within a test
+
+Call = Callable[[], Awaitable[Any]]
+_prefixes = itertools.count(1)
+
+
+class Scene:
+    """One frontier of its own on a server, with a job and a second one that shares its hosts."""
+
+    def __init__(self, url: str, shards: int = 1) -> None:
+        self.prefix = f"f{next(_prefixes)}"
+        self.frontier = RedisFrontier(
+            url, prefix=self.prefix, shards=shards, attempts=ATTEMPTS, max_crashes=MAX_CRASHES, timeout=5.0
+        )
+        self.job = self.other = Job("")
+
+    async def set(self) -> None:
+        """Open it and create the jobs."""
+        self.raw.connection_pool.connection_kwargs["retry"] = Repeat(NoBackoff(), 1)  # as always, but without a pause
+        await self.frontier.open()
+        self.job = await self.frontier.create_job(Job("news", epoch="e1"))  # so that equal URLs fall into equal buckets
+        self.other = await self.frontier.create_job(Job("other", epoch="e2"))
+
+    async def add(self, *requests: Request | str, job: Job | None = None) -> None:
+        """Seed them."""
+        made = [Request(one) if isinstance(one, str) else one for one in requests]
+        await self.frontier.add(job or self.job, made, seed=True)
+
+    async def claim(self, limit: int = 50, job: Job | None = None) -> Claim:
+        """As worker `w1`."""
+        return await self.frontier.claim("w1", limit, [job or self.job], PACE)
+
+    async def held(self, *requests: Request | str) -> list[Lease]:
+        """Seed them and claim them all, in the order of their URLs."""
+        await self.add(*requests)
+        return sorted((await self.claim()).leases, key=lambda lease: lease.request.url)
+
+    async def commit(self, leases: list[Lease], *outcomes: Outcome, **visit: Any) -> list[bool]:
+        """One outcome a lease."""
+        visits = [(lease, Visit(outcome, **visit)) for lease, outcome in zip(leases, outcomes, strict=True)]
+        return await self.frontier.commit("w1", visits, PACE)
+
+    async def expire(self, worker: str = "w1") -> None:
+        """Let its lease run out."""
+        for shard in range(self.frontier.shards):
+            await self.raw.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
+
+    async def push(self, message: bytes, host: str = "a.example") -> None:
+        """Bytes into the front of a host's line, by hand."""
+        await self.raw.rpush(f"{shard_prefix(self.prefix, 0)}job:news:pending:0:{host}", message)
+
+    @property
+    def raw(self) -> redis.asyncio.Redis:
+        """The connection."""
+        client: redis.asyncio.Redis = self.frontier.server.client
+        return client
+
+
+@asynccontextmanager
+async def scene(url: str, shards: int = 1) -> AsyncIterator[Scene]:
+    """A new one."""
+    made = Scene(url, shards)
+    try:
+        await made.set()
+        yield made
+    finally:
+        keys = [key async for key in made.raw.scan_iter(match=f"{{{made.prefix}:*", count=10_000)]
+        await made.raw.unlink(*keys)
+        await made.frontier.close()
+
+
+class Transition(NamedTuple):
+    """`arrange` prepares a scene and returns the call. `refused`: a server without memory says no to it."""
+
+    script: str
+    arrange: Callable[[Scene], Awaitable[Call]]
+    refused: bool = False
+    is_two_scripts: bool = False  # the first may be done when the second fails
+    is_for_one_shard: bool = False  # the scene puts bytes into it by hand
+    is_late: bool = False  # its leases have gone to others
+
+
+def pages(count: int, host: str = "a.example") -> list[str]:
+    """URLs of one host."""
+    return [f"http://{host}/{number}" for number in range(count)]
+
+
+def mixed() -> list[Request]:
+    """Requests of several hosts, priorities and times."""
+    plain = [Request(url) for host in ("a.example", "b.example", "c.example") for url in pages(2, host)]
+    return [
+        *plain,
+        Request("http://a.example/high", priority=5),
+        Request("http://d.example/low", priority=-1),
+        Request("http://a.example/late", delay=LATER),
+        Request("http://a.example/0", dont_filter=True),
+    ]
+
+
+# --- add
+
+
+async def add(scene: Scene) -> Call:
+    await scene.add(*pages(2))
+    return lambda: scene.frontier.add(scene.job, mixed(), seed=True)
+
+
+async def add_and_split(scene: Scene) -> Call:
+    """The seen-set gets a bucket more."""
+    await scene.add(*pages(195))
+    return lambda: scene.frontier.add(scene.job, [Request(url) for url in pages(10, "b.example")])
+
+
+async def add_known(scene: Scene) -> Call:
+    await scene.add(*pages(3))
+    return lambda: scene.frontier.add(scene.job, [Request(url) for url in pages(3)], seed=True)
+
+
+# --- claim
+
+
+async def claim(scene: Scene) -> Call:
+    """Hosts at their cap, several priorities, a delayed request whose time has come."""
+    await scene.add(*pages(6), *mixed(), Request("http://e.example/", delay=0.001))
+    await asyncio.sleep(0.003)
+    return lambda: scene.claim()
+
+
+async def claim_junk(scene: Scene) -> Call:
+    """The same bytes twice, and bytes of another host."""
+    await scene.add(*pages(1))
+    for junk in (b"\x80 junk", b"\x80 junk", b'[1,0,0,0,0,"http://elsewhere.example/"]'):
+        await scene.push(junk)
+    return lambda: scene.claim()
+
+
+async def claim_nothing(scene: Scene) -> Call:
+    return lambda: scene.claim()
+
+
+# --- commit
+
+
+def commit_of(*outcomes: Outcome, **visit: Any) -> Callable[[Scene], Awaitable[Call]]:
+    """One call that commits as many requests."""
+
+    async def arrange(scene: Scene) -> Call:
+        leases = await scene.held(*pages(3), *pages(3, "b.example"))
+        return lambda: scene.commit(leases[: len(outcomes)], *outcomes, **visit)
+
+    return arrange
+
+
+async def commit_late(scene: Scene) -> Call:
+    """Its leases have gone to others."""
+    leases = await scene.held(*pages(2))
+    await scene.frontier.reap("w1")
+    return lambda: scene.commit(leases, Done(), Dead(WHY), items=(b"{}",))
+
+
+async def commit_links(scene: Scene) -> Call:
+    """Two scripts: the links, then the page."""
+    leases = await scene.held(*pages(2))
+    links = (*mixed(), Request("http://n.example/", depth=1), Request("http://n.example/x", depth=1, dont_filter=True))
+    return lambda: scene.commit(leases, Done(), Done(), links=links, items=(b'{"a":1}', b'{"b":2}'))
+
+
+async def commit_wakes_another_job(scene: Scene) -> Call:
+    """Which waits for a slot of the same host."""
+    leases = await scene.held(*pages(3))
+    await scene.add(*pages(2), job=scene.other)
+    assert not (await scene.claim(job=scene.other)).leases
+    return lambda: scene.commit(leases[:1], Done())
+
+
+async def bury(scene: Scene) -> Call:
+    await scene.add(*pages(1))
+    await scene.push(b'[1,0,0,0,0,"http://a.example/","wrong"]')
+    (junk,) = (await scene.claim()).junk
+    return lambda: scene.frontier.bury("w1", scene.job, junk.message, Failure("junk", "x"))
+
+
+async def set_aside(scene: Scene) -> Call:
+    await scene.add(*pages(1))
+    line = f"{shard_prefix(scene.prefix, 0)}job:news:pending:0:a.example"
+    await scene.raw.lset(line, 0, b'[7,0,0,0,0,"http://a.example/0",0,"",{"new":1}]')  # type: ignore[arg-type]
+    (junk,) = (await scene.claim()).junk
+    return lambda: scene.frontier.set_aside("w1", scene.job, junk.message, LATER)
+
+
+# --- reap
+
+
+async def reap(scene: Scene) -> Call:
+    """Whoever has expired; two jobs, one request for the second time and so dead."""
+    await scene.held(*pages(2))
+    await scene.expire()
+    await scene.frontier.reap()
+    await scene.add(*pages(2, "b.example"), job=scene.other)
+    await scene.frontier.claim("w1", 50, [scene.job, scene.other], PACE)
+    await scene.expire()
+    return lambda: scene.frontier.reap()
+
+
+async def reap_seen_dying(scene: Scene) -> Call:
+    await scene.held(*pages(3))
+    return lambda: scene.frontier.reap("w1")
+
+
+async def reap_and_blame(scene: Scene) -> Call:
+    leases = await scene.held(*pages(3))
+    return lambda: scene.frontier.reap("w1", blame=leases[1], failure=WHY)
+
+
+async def reap_and_bury(scene: Scene) -> Call:
+    """The blamed one has no attempt left."""
+    for _ in range(ATTEMPTS - 1):
+        leases = await scene.held(*pages(3))
+        await scene.commit(leases, *[Retry(WHY, 0.0)] * 3)
+    leases = await scene.held()
+    return lambda: scene.frontier.reap("w1", blame=leases[1], failure=WHY)
+
+
+async def reap_the_idle(scene: Scene) -> Call:
+    await scene.claim()
+    await scene.expire()
+    return lambda: scene.frontier.reap()
+
+
+# --- the others
+
+
+async def redrive(scene: Scene) -> Call:
+    leases = await scene.held(*pages(3), Request("http://b.example/", priority=4))
+    await scene.commit(leases, *[Dead(WHY)] * len(leases))
+    return lambda: scene.frontier.redrive(scene.job)
+
+
+async def drop(scene: Scene) -> Call:
+    leases = await scene.held(*pages(3))
+    await scene.commit(leases, *[Dead(WHY)] * 3)
+    letters = await scene.frontier.dead_letters(scene.job)
+    return lambda: scene.frontier.drop(scene.job, [letter.id for letter in letters[:2]])
+
+
+async def forget(scene: Scene) -> Call:
+    leases = await scene.held(*pages(5), *pages(1, "b.example"))
+    await scene.commit(leases[:2], Done(), Dead(WHY), items=(b"{}",))
+    await scene.add(*pages(1), job=scene.other)
+    return lambda: scene.frontier.delete_job("news")
+
+
+async def hold_first(scene: Scene) -> Call:
+    return lambda: scene.frontier.outbox.hold(scene.job, "e1", LATER)
+
+
+async def hold_again(scene: Scene) -> Call:
+    await scene.frontier.outbox.hold(scene.job, "e1", LATER)
+    return lambda: scene.frontier.outbox.hold(scene.job, "e1", LATER)
+
+
+async def hold_no_more(scene: Scene) -> Call:
+    await scene.frontier.outbox.hold(scene.job, "e1", LATER)
+    return lambda: scene.frontier.outbox.hold(scene.job, "e1", 0.0)
+
+
+async def beat_first(scene: Scene) -> Call:
+    return lambda: asyncio.to_thread(scene.frontier.beat, "w9", {"pid": 9})
+
+
+async def beat_again(scene: Scene) -> Call:
+    await scene.held(*pages(1))
+    return lambda: asyncio.to_thread(scene.frontier.beat, "w1", {"pid": 1})
+
+
+_ONE_OF_EACH = (Done(), Skip("robots"), Retry(WHY, 0.0), Retry(WHY, LATER), Release("drain"), Dead(WHY))
+
+TRANSITIONS = {
+    "add": Transition("add", add, refused=True),
+    "add-and-split": Transition("add", add_and_split, refused=True),
+    "add-known": Transition("add", add_known, refused=True),
+    "claim": Transition("claim", claim, refused=True),
+    "claim-junk": Transition("claim", claim_junk, refused=True, is_for_one_shard=True),
+    "claim-nothing": Transition("claim", claim_nothing, refused=True),
+    "commit-done": Transition("commit", commit_of(Done(), items=(b'{"a":1}', b'{"b":2}'), status=200, size=9)),
+    "commit-skip": Transition("commit", commit_of(Skip("robots"))),
+    "commit-retry": Transition("commit", commit_of(Retry(WHY, 0.0), status=503, pause=1.0)),
+    "commit-retry-later": Transition("commit", commit_of(Retry(WHY, LATER), host_delay=2.0)),
+    "commit-release": Transition("commit", commit_of(Release("drain"))),
+    "commit-release-later": Transition("commit", commit_of(Release("drain", LATER))),
+    "commit-dead": Transition("commit", commit_of(Dead(WHY))),
+    "commit-one-of-each": Transition("commit", commit_of(*_ONE_OF_EACH, items=(b"{}",), dropped={"empty": 1})),
+    "commit-late": Transition("commit", commit_late, is_late=True),
+    "commit-links": Transition("commit", commit_links, refused=True, is_two_scripts=True),
+    "commit-wakes-another-job": Transition("commit", commit_wakes_another_job),
+    "bury": Transition("commit", bury, is_for_one_shard=True),
+    "set-aside": Transition("commit", set_aside, is_for_one_shard=True),
+    "reap": Transition("reap", reap),
+    "reap-seen-dying": Transition("reap", reap_seen_dying),
+    "reap-and-blame": Transition("reap", reap_and_blame),
+    "reap-and-bury": Transition("reap", reap_and_bury),
+    "reap-the-idle": Transition("reap", reap_the_idle),
+    "redrive": Transition("redrive", redrive),
+    "drop": Transition("drop", drop),
+    "forget": Transition("forget", forget),
+    "beat-first": Transition("beat", beat_first),
+    "beat-again": Transition("beat", beat_again),
+    "hold": Transition("hold", hold_first),
+    "hold-again": Transition("hold", hold_again),
+    "hold-no-more": Transition("hold", hold_no_more),
+}
