@@ -50,6 +50,15 @@ class Scale:
     is_long: bool = False
 
     @property
+    def page_seconds(self) -> float:
+        """What a page takes: a crawl lasts about a second a fault at least, so that faults come while it goes on."""
+        return max(0.04, self.paced(self.faults))
+
+    def paced(self, seconds: float) -> float:
+        """What a page must take for the whole crawl to last that long."""
+        return seconds * PER_HOST * self.hosts / self.pages if self.is_long else 0.01
+
+    @property
     def patience(self) -> float:
         """Seconds in which a crawl must come to its end, faults included."""
         return 45.0 + self.pages / 10 + self.faults * 8
@@ -193,10 +202,15 @@ class Stage:
         await asyncio.to_thread(self.server.start)
 
     async def recovery(self, what: str = "recovery s", limit: float = 0.0) -> None:
-        """Measure how long it takes from now to the next request at the web server."""
-        before, started = len(self.web.log), time.monotonic()
-        await self.asked(before + 1)
-        seconds = time.monotonic() - started
+        """Measure how long it takes from now to the next request at the web server; at the crawl's end there is none."""
+        before, exporter = len(self.web.log), self.exporter
+
+        def goes_on() -> bool:
+            return len(self.web.log) > before or (exporter is not None and exporter.code is not None)
+
+        seconds = await until(goes_on, f"a request after number {before}", self.scale.patience)
+        if len(self.web.log) == before:
+            return
         figure = next((figure for figure in self.row.figures if figure.name == what), None)
         if figure is None:
             self.row.at_most(what, seconds, limit) if limit else self.row.told(what, seconds)
@@ -223,8 +237,8 @@ class Stage:
         return job
 
     async def dead(self) -> list[dict[str, Any]]:
-        """What `dead --json` lists."""
-        command = await self.fleet.finished("dead", "--limit", "100000", "--json")
+        """What `dead --list --json` lists."""
+        command = await self.fleet.finished("dead", "--list", "--limit", "100000", "--json")
         return [json.loads(line) for line in command.output.splitlines() if line.startswith("{")]
 
     # --- the verdict
@@ -265,7 +279,7 @@ class Theatre:
         settings: Mapping[str, object] | None = None,
         pages: int = 0,
         hosts: int = 0,
-        page_seconds: float = 0.04,
+        page_seconds: float | None = None,
         fsync: str = "everysec",
         options: Mapping[str, str] | None = None,
         network: bool = False,
@@ -276,7 +290,7 @@ class Theatre:
         TABLE.append(row)
         started = time.monotonic()
         site = Site(pages or self.scale.pages, hosts or self.scale.hosts, self.seed, size=400)
-        site.on("/", slow(page_seconds))
+        site.on("/", slow(self.scale.page_seconds if page_seconds is None else page_seconds))
         async with AsyncExitStack() as stack:
             server = stack.enter_context(Valkey(appendonly=True, fsync=fsync, options=options))
             web = await stack.enter_async_context(serve(site))

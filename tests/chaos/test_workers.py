@@ -49,8 +49,9 @@ async def test_p03_kill_all_workers(theatre: Theatre) -> None:
 
 async def test_p04_discovery_is_atomic(theatre: Theatre) -> None:
     """Kills in quick succession, of workers in the very moment in which they commit links and are reaped."""
-    async with theatre("P4", "kills in quick succession", page_seconds=0.01) as stage:
-        kills = 100 if stage.scale.is_long else 5
+    kills = 100 if theatre.scale.is_long else 5
+    pace = theatre.scale.paced(0.5 * kills)
+    async with theatre("P4", "kills in quick succession", page_seconds=pace) as stage:
         await stage.start()
         for share in stage.moments(kills, first=0.05):
             await stage.reached(share)
