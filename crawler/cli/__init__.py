@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from crawler.cli import crawl, dead, embedded, project, seed, status, worker
+from crawler.cli import crawl, dead, embedded, project, repair, seed, status, worker
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Quiet, SettingOptions, Verbose, join, with_shared_options
 
@@ -15,7 +15,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
     "Look": (status.status, status.jobs, dead.dead),
-    "Repair": (dead.redrive, dead.reap),
+    "Repair": (repair.redrive, repair.drop, repair.reap),
     "This project": (project.spiders, project.settings, project.version),
     "Embedded queue server": (embedded.up, embedded.down),
 }

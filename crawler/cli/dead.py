@@ -1,87 +1,168 @@
-"""`dead`, `redrive` and `reap`: what was given up, and putting things back."""
+"""`dead`: what was given up and why, in groups, one by one, or all of one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from crawler.cli.figures import counted
-from crawler.cli.options import Call, Json, config_of, flag, option
+from crawler.cli.options import Call, config_of, flag, option
 from crawler.errors import UsageError
-from crawler.printable import shown
 
 if TYPE_CHECKING:
     from crawler.app import Config
+    from crawler.dead_letters import Condition
     from crawler.interfaces import Frontier
-    from crawler.model import Job
+    from crawler.model import DeadLetter, Job
 
-JobName = Annotated[str, option("--job", metavar="NAME", help="Which job; needed when there are several.")]
+BY = ("error", "spider")  # how letters are grouped when nothing is said
+
+Where = Annotated[
+    list[str] | None,
+    option("--where", metavar="FIELD=PATTERN", help="Only these, e.g. 'error=http_5*'; all that are given must match."),
+]
 
 
 def dead(
     call: Call,
+    action: Annotated[
+        Literal["groups", "show"], typer.Argument(help="show ID...: all that is known of these.")
+    ] = "groups",
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False)] = None,
+    group: Annotated[
+        list[str] | None,
+        option("--group", metavar="FIELD", help="By what; may be repeated (if not given: error, spider)."),
+    ] = None,
+    list_: Annotated[bool, flag("--list", help="One by one, the newest first.")] = False,
+    where: Where = None,
     job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many a job.")] = 100,
-    json_: Annotated[bool, flag("--json", help="All that is known, one JSON object a line.")] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many lines a job.")] = 100,
+    json_: Annotated[bool, flag("--json", help="One JSON object a line; of a letter all that is known.")] = False,
 ) -> int:
-    """List the requests that were given up and why, the newest first."""
-    return asyncio.run(_dead(config_of(call), job, limit, as_json=json_))
+    """Show the requests that were given up and why, in groups, the largest first.
+
+    FIELD is one of: error, host, spider, callback, line (of the spider's file), url, status, worker.
+    """
+    from crawler.dead_letters import known_field, parse_condition
+
+    if (action == "show") != bool(ids):
+        raise UsageError("name the letters to show: crawler dead show ID...; `crawler dead --list` lists them")
+    if action == "show" and (group or list_ or where):
+        raise UsageError("crawler dead show ID... takes no --group, --list or --where: ids say it all")
+    by = [known_field(name, "--group") for name in group or BY]
+    conditions = [parse_condition(text) for text in where or ()]
+    config = config_of(call)
+    if ids:
+        return asyncio.run(_show(config, job, set(ids), as_json=json_))
+    if list_:
+        return asyncio.run(_list(config, job, conditions, limit, as_json=json_))
+    return asyncio.run(_groups(config, job, by, conditions, limit, as_json=json_))
 
 
-async def _dead(config: Config, name: str, limit: int, *, as_json: bool) -> int:
-    import msgspec
+async def _groups(
+    config: Config, name: str, by: Sequence[str], conditions: Sequence[Condition], limit: int, *, as_json: bool
+) -> int:
+    from crawler import app
+    from crawler.cli import tables
+    from crawler.dead_letters import Groups
 
+    found = []
+    async with app.connect(config) as connected:
+        for job in await _jobs(connected.frontier, name):
+            groups = Groups(by)
+            async for letter in chosen(connected.frontier, job, conditions):
+                groups.add(letter)
+            found += [(job.name, group) for group in groups.largest(limit)]
+    if as_json:
+        for its_job, group in found:
+            values = dict(zip(by, group.values, strict=True))
+            rest = {"count": group.count, "newest": group.newest, "example": {"id": group.id, "url": group.url}}
+            print(json.dumps({"job": its_job, **values, **rest}))
+    elif found:
+        tables.console().print(tables.dead_groups_table(by, found))
+        _say_what_now()
+    else:
+        print(_none(conditions))
+    return 0
+
+
+async def _list(config: Config, name: str, conditions: Sequence[Condition], limit: int, *, as_json: bool) -> int:
+    from crawler import app
+    from crawler.cli import tables
+    from crawler.dead_letters import newest
+
+    found = []
+    async with app.connect(config) as connected:
+        for job in await _jobs(connected.frontier, name):
+            letters = await newest(chosen(connected.frontier, job, conditions), limit)
+            found += [(job.name, letter) for letter in letters]
+    if as_json:
+        _print_json(found)
+    elif found:
+        tables.console().print(tables.dead_table(found))
+        _say_what_now()
+    else:
+        print(_none(conditions))
+    return 0
+
+
+async def _show(config: Config, name: str, ids: Collection[str], *, as_json: bool) -> int:
     from crawler import app
     from crawler.cli import tables
 
     async with app.connect(config) as connected:
-        jobs = [await _job(connected.frontier, name)] if name else await connected.frontier.jobs()
-        letters = [(job.name, letter) for job in jobs for letter in await connected.frontier.dead_letters(job, limit)]
+        frontier = connected.frontier
+        jobs = await _jobs(frontier, name)
+        found = [(job.name, letter) for job in jobs async for letter in frontier.each_dead(job, ids)]
     if as_json:
-        for its_job, letter in letters:
-            print(json.dumps({"job": its_job, **msgspec.to_builtins(letter)}))
-    elif letters:
-        tables.console().print(tables.dead_table(letters))
-        print("\nTry them again: crawler redrive ID..., or --all", file=sys.stderr)
-    else:
-        print("nothing was given up")
-    return 0
-
-
-def redrive(
-    call: Call,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="As listed by: dead")] = None,
-    all_: Annotated[bool, flag("--all", help="All of the job.")] = False,
-    job: JobName = "",
-) -> int:
-    """Put requests that were given up back among the pending, with a clean account."""
-    if bool(ids) == all_:
-        raise UsageError("say which: crawler redrive ID..., or --all; `crawler dead` lists them")
-    return asyncio.run(_redrive(config_of(call), job, None if all_ else ids))
-
-
-async def _redrive(config: Config, name: str, ids: list[str] | None) -> int:
-    from crawler import app
-
-    async with app.connect(config) as connected:
-        job = await _job(connected.frontier, name)
-        moved = await connected.frontier.redrive(job, ids)
-    print(f"{counted(moved)} back to pending (job {job.name})")
-    missing = 0 if ids is None else len(set(ids)) - moved
+        _print_json(found)
+    for its_job, letter in () if as_json else found:
+        tables.console().print(tables.letter_view(its_job, letter))
+    missing = sorted(set(ids) - {letter.id for _, letter in found})
     if missing:
-        raise UsageError(
-            f"{counted(missing)} of these ids are not among the dead of job {job.name}; "
-            f"see: crawler dead --job {job.name}"
-        )
+        raise UsageError(f"among the dead is none with the id {', '.join(missing)}; see: crawler dead --list")
     return 0
 
 
-async def _job(frontier: Frontier, name: str) -> Job:
-    """The job of that name, or the only one there is. Raises `UsageError`."""
+def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
+    import msgspec
+
+    for job, letter in letters:
+        print(json.dumps({"job": job, **msgspec.to_builtins(letter)}))
+
+
+def _say_what_now() -> None:
+    text = (
+        "All of one: crawler dead show ID (ids: --list)   some: --where 'error=http_5*'\n"
+        "Try again: crawler redrive ID... | --where FIELD=PATTERN | --all   throw away: crawler drop, likewise"
+    )
+    print(f"\n{text}", file=sys.stderr)
+
+
+def _none(conditions: Sequence[Condition]) -> str:
+    return "nothing that was given up matches" if conditions else "nothing was given up"
+
+
+async def _jobs(frontier: Frontier, name: str) -> list[Job]:
+    """The job of that name; all when none is named."""
+    return [await job_named(frontier, name)] if name else await frontier.jobs()
+
+
+async def chosen(frontier: Frontier, job: Job, conditions: Sequence[Condition]) -> AsyncIterator[DeadLetter]:
+    """The job's letters that meet the conditions."""
+    from crawler.dead_letters import meets
+
+    async for letter in frontier.each_dead(job):
+        if meets(letter, conditions):
+            yield letter
+
+
+async def job_named(frontier: Frontier, name: str) -> Job:
+    """The job of that name, or the only one there is when none is named. Raises `UsageError`."""
     jobs = {job.name: job for job in await frontier.jobs()}
     if name in jobs:
         return jobs[name]
@@ -91,25 +172,3 @@ async def _job(frontier: Frontier, name: str) -> Job:
     if len(jobs) == 1:
         return next(iter(jobs.values()))
     raise UsageError(f"say which job with --job NAME; there are: {known}")
-
-
-def reap(call: Call, json_: Json = False) -> int:
-    """Give the requests of workers that have died back to the others. Workers do this by themselves, too."""
-    return asyncio.run(_reap(config_of(call), as_json=json_))
-
-
-async def _reap(config: Config, *, as_json: bool) -> int:
-    import msgspec
-
-    from crawler import app
-
-    async with app.connect(config) as connected:
-        reaped = await connected.frontier.reap()
-    if as_json:
-        print(json.dumps(msgspec.to_builtins(reaped)))
-        return 0
-    for one in reaped:
-        print(f"{shown(one.worker)}: {counted(one.requeued)} back to pending, {counted(one.dead)} given up")
-    if not reaped:
-        print("no worker's lease has expired: nothing to take back")
-    return 0

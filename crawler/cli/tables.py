@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
@@ -18,12 +19,14 @@ from crawler.cli.figures import (
     in_words,
     pages,
     rate,
+    several,
     size,
     status_classes,
     why_idle,
 )
+from crawler.dead_letters import Group, error_of
 from crawler.model import DeadLetter, JobStats, WorkerInfo
-from crawler.printable import shown
+from crawler.printable import printable_lines, shown, without_password
 
 if TYPE_CHECKING:
     from crawler.app import CrawlReport
@@ -86,7 +89,7 @@ def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: s
     reasons = {one.job: why_idle(one, workers) for one in stats if not one.finished}
     parts += [Text()] if any(reasons.values()) else []
     parts += [Text(f"{shown(job)}: {why}", overflow="fold") for job, why in reasons.items() if why]
-    return Group(*parts)
+    return Lines(*parts)
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
@@ -138,21 +141,59 @@ def _bad(number: int) -> Text:
 # dead letters
 
 
+def dead_groups_table(by: Sequence[str], groups: Iterable[tuple[str, Group]]) -> Table:
+    """One group a line; the first of each pair is its job."""
+    columns = ("count", "job", *by, "newest (UTC)", "for example")
+    rows = (
+        (one.count, job, *(value or "-" for value in one.values), _moment(one.newest), one.url or "(no request)")
+        for job, one in groups
+    )
+    return table(columns, rows, numbers=("count",))
+
+
 def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
     """One dead letter a line; the first of each pair is its job."""
     columns = ("id", "job", "URL", "why", "tries", "died (UTC)")
     rows = (
-        (
-            one.id,
-            job,
-            one.url or "(no request)",
-            f"{one.failure.kind}: {one.failure.message.removeprefix(f'{one.url}: ')}"[:300],
-            one.attempts,
-            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(one.died)),
-        )
+        (one.id, job, one.url or "(no request)", _why(one)[:300], one.attempts, _moment(one.died))
         for job, one in letters
     )
     return table(columns, rows, numbers=("tries",))
+
+
+def letter_view(job: str, letter: DeadLetter) -> RenderableType:
+    """All that is known of one."""
+    failure = letter.failure
+    known: dict[str, object] = {
+        "id": letter.id,
+        "job": job,
+        "URL": letter.url or "(no request)",
+        "host": letter.host,
+        "spider": letter.spider,
+        "callback": letter.callback,
+        "why": _why(letter),
+        "line": failure.line,
+        "status": str(failure.status or ""),
+        "tries": f"{counted(letter.attempts)} failed; handed out {several(letter.deliveries, 'time')}",
+        "worker": letter.worker,
+        "died": f"{_moment(letter.died)} UTC",
+        "message": letter.message,
+    }
+    parts: list[RenderableType] = [fields({name: value for name, value in known.items() if value})]
+    if failure.traceback:
+        parts += [Text(), Text(without_password(printable_lines(failure.traceback)), overflow="fold")]
+    return Lines(*parts, Text())
+
+
+def _why(letter: DeadLetter) -> str:
+    """The error, and what it said of the page."""
+    failure = letter.failure
+    said = failure.message.removeprefix(f"{letter.url}: ").removeprefix(f"{failure.error}: ")
+    return f"{error_of(failure)}: {said}"
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -175,7 +216,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
     parts: list[RenderableType] = [fields({name: value for name, value in lines.items() if value})]
     if after := _what_now(report, fresh):
         parts += [Text(), Text(after, overflow="fold")]
-    return Group(*parts)
+    return Lines(*parts)
 
 
 def _items(report: CrawlReport) -> str:

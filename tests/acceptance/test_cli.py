@@ -123,7 +123,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
     ended = await bare.run(*arguments)
     assert ended.code == 0
     commands = [
-        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "reap"),
+        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "reap"),
         *("spiders", "settings", "version", "up", "down"),
     ]
     for name in commands:
@@ -146,7 +146,14 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["crawl", "http://127.0.0.1/", "-o", "a", "-O", "b"], 2, "-o appends and -O overwrites"),
         (["crawl", "http://127.0.0.1/", "-o", "-", "--json"], 2, "cannot share stdout"),
         (["export"], 2, "-o FILE appends, -O FILE overwrites, -o - is stdout"),
-        (["redrive"], 2, "crawler redrive ID..., or --all"),
+        (["redrive"], 2, "crawler redrive ID..., --where FIELD=PATTERN, or --all"),
+        (["drop"], 2, "crawler drop ID..., --where FIELD=PATTERN, or --all"),
+        (["drop", "--all", "--where", "host=a"], 2, "say which: crawler drop"),
+        (["redrive", "--where", "http_503"], 2, "expected FIELD=PATTERN"),
+        (["dead", "--where", "hsot=a"], 2, r"did you mean host\?"),
+        (["dead", "--group", "lines"], 2, r"did you mean line\?"),
+        (["dead", "show"], 2, "crawler dead show ID"),
+        (["dead", "show", "x", "--list"], 2, "ids say it all"),
         (["jobs", "delete"], 2, "crawler jobs delete NAME"),
         (["jobs", "burn"], 2, "'burn' is not one of 'list', 'delete'"),
         (["status", "-s", "DOWNLOAD_DELY=1"], 78, r"unknown setting DOWNLOAD_DELY .*did you mean DOWNLOAD_DELAY\?"),
@@ -441,7 +448,7 @@ async def test_dead_letters_are_listed_and_redriven(shell: Shell) -> None:
         )
     assert ended.code == 0
     assert "crawler redrive --all" in ended.err
-    (line,) = (await shell.run("dead", "--json")).out.splitlines()
+    (line,) = (await shell.run("dead", "--list", "--json")).out.splitlines()
     letter = json.loads(line)
     assert (letter["url"], letter["failure"]["kind"]) == (url, "connect")
     assert url in (await shell.run("dead")).out
@@ -449,6 +456,53 @@ async def test_dead_letters_are_listed_and_redriven(shell: Shell) -> None:
     assert (wrong.code, "are not among the dead" in wrong.error) == (2, True)
     assert (await shell.run("redrive", letter["id"])).out.startswith("1 back to pending")
     assert (await shell.run("redrive", "--all")).out.startswith("0 back to pending")
+
+
+FAULTY = """
+from crawler import Spider
+
+class Faulty(Spider):
+    name = "faulty"
+
+    def parse(self, response):
+        yield {"url": response.url}
+        price = {}["\x1b[31mprice"]
+"""
+
+
+async def test_dead_letters_in_groups_filtered_shown_and_dropped(shell: Shell, site: Running) -> None:
+    (shell.folder / "spiders").mkdir()
+    (shell.folder / "spiders" / "faulty.py").write_text(FAULTY)
+    with silent_port() as port:
+        urls = (*site.seeds, f"http://127.0.0.1:{port}/")
+        options = ("--spider", "faulty", "--processes", "1", "-s", "RETRY_TIMES=0", "-s", "ROBOTSTXT_OBEY=false")
+        await shell.run("crawl", *urls, *LOCAL, *options)
+    by_line = await _json_lines(shell, "dead", "--group", "error", "--group", "line")
+    assert {one["error"] for one in by_line} == {"callback/KeyError", "connect"}
+    assert {one["line"] for one in by_line} == {"faulty.py:9", ""}
+    broken = next(one for one in by_line if one["line"])
+    table = (await shell.run("dead")).out
+    assert re.search(rf"{broken['count']} +{broken['job']} +callback/KeyError +faulty ", table)
+
+    shown = (await shell.run("dead", "show", broken["example"]["id"])).out
+    assert broken["example"]["url"] in shown
+    assert "KeyError: '\\x1b[31mprice'" in shown
+    assert '    price = {}["' in shown
+    assert "\x1b" not in shown
+    assert "no-such-id" in (await shell.run("dead", "show", "no-such-id")).error
+
+    letters = await _json_lines(shell, "dead", "--list", "--where", "error=connect", "--where", "host=127.*")
+    assert [letter["failure"]["kind"] for letter in letters] == ["connect"]
+    assert "matches" in (await shell.run("dead", "--where", "url=nothing")).out
+    assert (await shell.run("drop", "--where", "error=connect")).out == f"1 dropped (job {broken['job']})\n"
+    redriven = await shell.run("redrive", "--where", "line=faulty.py:*", "--where", "spider=faulty")
+    assert redriven.out == f"{broken['count']} back to pending (job {broken['job']})\n"
+    (job,) = json.loads((await shell.run("status", "--json")).out)["jobs"]
+    assert (job["dead"], job["dropped"], job["pending"]) == (0, 1, broken["count"])
+
+
+async def _json_lines(shell: Shell, *arguments: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (await shell.run(*arguments, "--json")).out.splitlines()]
 
 
 async def test_a_worker_ends_in_order_on_sigterm(shell: Shell) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from crawler.app import CrawlReport, Progress, SeedReport
 from crawler.cli import display, figures, tables
 from crawler.cli.terminal import style_of
+from crawler.dead_letters import Group
 from crawler.model import DeadLetter, Failure, JobStats, WorkerInfo
 
 COUNTERS = {
@@ -226,6 +227,52 @@ def test_status_shows_jobs_workers_and_why_one_does_not_move() -> None:
 
 def test_status_without_jobs_says_how_to_start_one() -> None:
     assert "crawler crawl URL" in rendered(tables.status_view([], [], "redis://host"))
+
+
+def test_all_of_a_dead_letter_is_shown_and_nothing_of_it_steers_the_terminal() -> None:
+    failure = Failure(
+        "callback",
+        "KeyError: '\x1b[2J'",
+        status=200,
+        traceback='Traceback\n\tFile "shop.py", line 42\nKeyError: \x1b[2J\u202e http://user:secret@a.example/',
+        error="KeyError",
+        line="shop.py:42",
+    )
+    letter = DeadLetter(
+        *("id1", "http://a.example/\x9b", "shop", "parse", 3, "w1", 1_800_000_000.0, failure, "[1,\x07]"),
+        host="a.example",
+        deliveries=4,
+    )
+    text = rendered(tables.letter_view("news", letter), 200)
+    for part in (
+        "callback/KeyError: '\\x1b[2J'",
+        "shop.py:42",
+        "3 failed; handed out 4 times",
+        "2027-01-15 08:00:00 UTC",
+    ):
+        assert part in text
+    assert text.count("KeyError:") == 2
+    assert "secret" not in text
+    assert not set("\x1b\x07\x9b\u202e") & set(text)
+
+
+def test_groups_of_dead_letters_stand_in_the_order_given_with_an_example() -> None:
+    groups = [
+        ("news", Group(("http_503", "a.example"), 1234, 1_800_000_000.0, "id1", "http://a.example/1")),
+        ("news", Group(("junk", ""), 1, 1_800_000_000.0, "id2", "")),
+    ]
+    lines = rendered(tables.dead_groups_table(("error", "host"), groups), 200).splitlines()
+    assert lines[0].split()[:4] == ["count", "job", "error", "host"]
+    assert lines[1].split() == [
+        "1,234",
+        "news",
+        "http_503",
+        "a.example",
+        "2027-01-15",
+        "08:00:00",
+        "http://a.example/1",
+    ]
+    assert lines[2].split() == ["1", "news", "junk", "-", "2027-01-15", "08:00:00", "(no", "request)"]
 
 
 def test_dead_letters_from_the_web_cannot_steer_the_terminal() -> None:

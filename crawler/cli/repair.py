@@ -1,0 +1,94 @@
+"""`redrive`, `drop` and `reap`: putting things back, or throwing them away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crawler.cli.dead import Where, chosen, job_named
+from crawler.cli.figures import counted
+from crawler.cli.options import Call, Json, config_of, flag, option
+from crawler.errors import UsageError
+from crawler.printable import shown
+
+if TYPE_CHECKING:
+    from crawler.app import Config
+    from crawler.dead_letters import Condition
+    from crawler.interfaces import Frontier
+    from crawler.model import Job
+
+JobName = Annotated[str, option("--job", metavar="NAME", help="Which job; needed when there are several.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="As listed by: dead --list", show_default=False)]
+All = Annotated[bool, flag("--all", help="All of the job.")]
+
+
+def redrive(call: Call, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
+    """Put requests that were given up back among the pending, with a clean account."""
+    return _move(call, "redrive", ids, where, job, everything=all_)
+
+
+def drop(call: Call, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
+    """Throw away requests that were given up. Their URLs stay known, so the job does not ask for them again."""
+    return _move(call, "drop", ids, where, job, everything=all_)
+
+
+def _move(call: Call, verb: str, ids: list[str] | None, where: list[str] | None, job: str, *, everything: bool) -> int:
+    from crawler.dead_letters import parse_condition
+
+    if [bool(ids), bool(where), everything].count(True) != 1:
+        raise UsageError(
+            f"say which: crawler {verb} ID..., --where FIELD=PATTERN, or --all; `crawler dead --list` lists them"
+        )
+    conditions = [parse_condition(text) for text in where or ()]
+    return asyncio.run(_move_some(config_of(call), verb, job, ids, conditions))
+
+
+async def _move_some(
+    config: Config, verb: str, name: str, ids: list[str] | None, conditions: Sequence[Condition]
+) -> int:
+    from crawler import app
+
+    async with app.connect(config) as connected:
+        frontier = connected.frontier
+        job = await job_named(frontier, name)
+        if conditions:
+            matching = [letter.id async for letter in chosen(frontier, job, conditions)]
+        moved = await _transition(frontier, verb, job, matching if conditions else ids)
+    print(f"{counted(moved)} {'back to pending' if verb == 'redrive' else 'dropped'} (job {job.name})")
+    missing = 0 if ids is None else len(set(ids)) - moved
+    if missing:
+        raise UsageError(
+            f"{counted(missing)} of these ids are not among the dead of job {job.name}, or are no requests; "
+            f"see: crawler dead --list --job {job.name}"
+        )
+    return 0
+
+
+async def _transition(frontier: Frontier, verb: str, job: Job, ids: list[str] | None) -> int:
+    return await (frontier.redrive(job, ids) if verb == "redrive" else frontier.drop(job, ids))
+
+
+def reap(call: Call, json_: Json = False) -> int:
+    """Give the requests of workers that have died back to the others. Workers do this by themselves, too."""
+    return asyncio.run(_reap(config_of(call), as_json=json_))
+
+
+async def _reap(config: Config, *, as_json: bool) -> int:
+    import msgspec
+
+    from crawler import app
+
+    async with app.connect(config) as connected:
+        reaped = await connected.frontier.reap()
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(reaped)))
+        return 0
+    for one in reaped:
+        print(f"{shown(one.worker)}: {counted(one.requeued)} back to pending, {counted(one.dead)} given up")
+    if not reaped:
+        print("no worker's lease has expired: nothing to take back")
+    return 0
