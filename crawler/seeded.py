@@ -9,6 +9,7 @@ from crawler.interfaces import Frontier
 from crawler.model import Job
 
 MAX_HOSTS = 50_000  # remembered a job
+MAX_JOBS = 100
 NO_HOLDS_FOR = 5.0  # seconds: a host that was not seeded may be, any moment
 
 
@@ -35,11 +36,14 @@ class SeededHosts:
                     yes.add(host)
                 else:
                     self._no[record.epoch, host] = now + NO_HOLDS_FOR
-            self._forget_some(yes)
-        return wanted & yes
+        answer = wanted & yes
+        self._forget_some(yes)
+        return answer
 
     def _forget_some(self, yes: set[str]) -> None:
         if len(self._no) > MAX_HOSTS:
             self._no.clear()
         if len(yes) > MAX_HOSTS:
             yes.clear()
+        while len(self._yes) > MAX_JOBS:
+            del self._yes[next(iter(self._yes))]
