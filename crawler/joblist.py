@@ -20,6 +20,7 @@ class JobList:
         self._jobs: list[Job] = []
         self._by_name: dict[str, Job] = {}
         self._read_at = -FRESH_FOR
+        self._turn = 0
 
     async def __call__(self) -> list[Job]:
         """The jobs, rotated by one each time, so that none is always served first."""
@@ -29,8 +30,9 @@ class JobList:
             self._jobs = [job for job in jobs if not self._names or job.name in self._names]
             self._by_name.update((job.name, job) for job in jobs)
             self._read_at = now
-        self._jobs = self._jobs[1:] + self._jobs[:1]
-        return list(self._jobs)
+        self._turn += 1  # goes on when the list is read anew, or the same job would be first each time
+        first = self._turn % max(1, len(self._jobs))
+        return self._jobs[first:] + self._jobs[:first]
 
     def job(self, name: str) -> Job:
         """The job of a lease. Raises `UsageError` when it was never seen."""
