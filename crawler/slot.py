@@ -13,11 +13,12 @@ import tempfile
 import time
 
 import msgspec
+from msgspec.structs import replace
 
-from crawler.model import Lease
+from crawler.model import Lease, Request
 
 _HEAD = struct.Struct("=dI")  # since (monotonic seconds, the same clock in both processes), length
-SIZE = 256 * 1024  # a longer message goes unblamed
+SIZE = 2 * 1024 * 1024  # room for the longest message there is; what is not written to takes no memory
 
 
 class Parsing(msgspec.Struct, frozen=True):
@@ -65,9 +66,8 @@ class Slot:
         _HEAD.pack_into(self._memory, 0, 0.0, 0)
 
     def _note(self, lease: Lease) -> None:
-        text = msgspec.msgpack.encode(lease)
-        if len(text) > SIZE - _HEAD.size:
-            text = b""
+        # The message says it all; what was read from it may be large, and hold numbers that msgpack cannot.
+        text = msgspec.msgpack.encode(replace(lease, request=Request(lease.request.url)))
         _HEAD.pack_into(self._memory, 0, 0.0, 0)  # never an old head over new bytes
         self._memory[_HEAD.size : _HEAD.size + len(text)] = text
         _HEAD.pack_into(self._memory, 0, time.monotonic(), len(text))
