@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from crawler.parsing.robots import ALLOW_ALL, Robots
 from crawler.parsing.url import BadUrl, canonical, origin_of
 
 MAX_ORIGINS = 5_000  # rules kept in this process
+MAX_BYTES = 4_000_000  # of robots.txt that these rules were read from; they take several times as much
 LOCK_SECONDS = 60.0
 # After a network error the pages' own retries ask again; this only spares the host a stampede.
 ERROR_SECONDS = 5.0
@@ -41,8 +43,9 @@ class Verdict(Struct, frozen=True):
 class Known(Struct, frozen=True):
     """An origin's rules in this process."""
 
-    answer: robots.RobotsAnswer
+    kind: robots.Kind
     rules: Robots
+    size: int  # bytes they were read from
     until: float  # monotonic seconds
 
 
@@ -58,8 +61,9 @@ class RobotsGate:
         self._agent = robots.agent_token(user_agent)
         self._cache_seconds = cache_seconds
         self._max_delay = max_delay
-        self._known: OrderedDict[str, Known] = OrderedDict()
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._known: OrderedDict[str, Known] = OrderedDict()  # read lately last
+        self._size = 0  # of all of them
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # gone when nobody waits
 
     async def check(self, request: Request) -> Verdict:
         """The verdict on a request. May fetch robots.txt, which takes the host's turn: then the word is `again`."""
@@ -71,11 +75,10 @@ class RobotsGate:
                 known = self._lookup(origin) or await self._shared(origin)
                 if known is None:
                     return await self._find_out(origin)
-            self._locks.pop(origin, None)
         return self._judge(known, request.url)
 
     def _judge(self, known: Known, url: str) -> Verdict:
-        if known.answer.kind == "disallow":
+        if known.kind == "disallow":
             left = max(0.0, known.until - time.monotonic())
             return Verdict("unreachable", delay=left, why=f"robots.txt of {origin_of(url)} could not be had")
         delay = known.rules.crawl_delay(self._agent)
@@ -132,8 +135,10 @@ class RobotsGate:
     def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Known:
         rules = Robots.parse(answer.body) if answer.kind == "rules" else ALLOW_ALL
         # refreshed from the fleet's copy every few minutes, so that the time limit there is the one that counts
-        known = Known(answer, rules, time.monotonic() + min(answer.seconds, 300.0))
+        known = Known(answer.kind, rules, len(answer.body), time.monotonic() + min(answer.seconds, 300.0))
+        before = self._known.pop(origin, None)
+        self._size += known.size - (before.size if before else 0)
         self._known[origin] = known
-        if len(self._known) > MAX_ORIGINS:
-            self._known.popitem(last=False)
+        while len(self._known) > MAX_ORIGINS or self._size > MAX_BYTES:
+            self._size -= self._known.popitem(last=False)[1].size
         return known
