@@ -26,6 +26,9 @@ from crawler.spider import DropItem, Spider
 MAX_RESULTS = 100_000
 """Most items and requests one page may give."""
 
+MAX_ITEM_BYTES = 100_000_000
+"""Most bytes of JSON that the items of one page may take: they travel to the queue server in one piece."""
+
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
 _MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
 _MAX_TRACEBACK = 8_000  # characters of its last lines
@@ -63,6 +66,8 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
             found.requests.append(by_name(spider, result, known))
         else:
             await _add_item(spider, result, found)
+    if sum(map(len, found.items)) > MAX_ITEM_BYTES:
+        raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     return found
 
 

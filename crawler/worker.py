@@ -10,7 +10,7 @@ from contextlib import suppress
 import structlog
 from msgspec import Struct
 
-from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
+from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.incident import Incident
 from crawler.interfaces import Frontier, Pace
 from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 IDLE_POLL = 0.5  # seconds between claims when there is nothing to do
 SET_ASIDE = 60.0  # seconds that a message of an unknown version is left for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
+COMMIT_BYTES = 8_000_000  # of items and links in one step, unless a single visit brings more
+LINK_BYTES = 200  # what a link counts for
 LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
 
 
@@ -90,6 +92,7 @@ class Worker:
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
+            self._slot_free.clear()  # before we look: what is freed while we claim must wake us, too
             free = self._options.concurrency - len(self._visits) - self._uncommitted
             if free <= 0:
                 await self._wait_for_slot(None)
@@ -118,23 +121,34 @@ class Worker:
 
     async def _wait_for_slot(self, seconds: float | None) -> None:
         """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
-        self._slot_free.clear()
-        if self._stopping.is_set():
-            return
         with suppress(TimeoutError):
             await asyncio.wait_for(self._slot_free.wait(), None if seconds is None else max(0.001, seconds))
 
     async def _remove(self, junk: Junk) -> None:
-        """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it."""
-        job = next(job for job in await self._jobs() if job.name == junk.job)
+        """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it.
+
+        For as long as it takes: in our list they would keep the job from ending for as long as we live.
+        """
         log.warning("junk_in_queue", job=junk.job, why=junk.why)
-        try:
-            if junk.version is None:
-                await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
-            else:
-                await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
-        except (FrontierUnavailable, FrontierFull) as error:
-            self._away.met(error)  # it stays in our list until we are reaped, and then it comes again
+        while not self._stopping.is_set():
+            try:
+                for job in await self._jobs():
+                    if job.name == junk.job:
+                        await self._put_away(job, junk)
+                return
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                await asyncio.sleep(0.5)
+            except FrontierReplaced:
+                raise
+            except FrontierError:
+                return  # the job was deleted meanwhile
+
+    async def _put_away(self, job: Job, junk: Junk) -> None:
+        if junk.version is None:
+            await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
+        else:
+            await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
 
     # --- visiting
 
@@ -170,7 +184,7 @@ class Worker:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._has_finished.wait()
-            batch = self._finished[:COMMIT_BATCH]
+            batch = self._next_batch()
             accepted = await self._commit(batch)
             del self._finished[: len(batch)]
             self._uncommitted -= len(batch)
@@ -182,6 +196,16 @@ class Worker:
             if fenced:
                 log.warning("late_commit_refused", requests=fenced, why="their leases had gone to others meanwhile")
                 self._tally.fenced += fenced
+
+    def _next_batch(self) -> list[tuple[Lease, Visit]]:
+        """The oldest, but not more than the server can take within the time it has for an answer."""
+        batch = self._finished[:COMMIT_BATCH]
+        size = 0
+        for number, (_, visit) in enumerate(batch):
+            size += sum(map(len, visit.items)) + LINK_BYTES * len(visit.links)
+            if size > COMMIT_BYTES:
+                return batch[: max(1, number)]
+        return batch
 
     async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
         """For as long as it takes. The same batch may be committed again after an error: it counts once."""

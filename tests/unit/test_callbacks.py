@@ -316,3 +316,9 @@ async def test_a_failure_names_the_deepest_line_of_the_spiders_own_file(
     file, _, number = failure.line.partition(":")
     assert file == Path(__file__).name
     assert code in Path(__file__).read_text().splitlines()[int(number) - 1]
+
+
+async def test_more_bytes_of_items_than_a_page_may_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawler.callbacks.MAX_ITEM_BYTES", 5)
+    with pytest.raises(CallbackError, match="more than 5 bytes of items for one page"):
+        await run_callback(Forms(), "one_item", PAGE)
