@@ -202,7 +202,7 @@ class Stage:
         await asyncio.to_thread(self.server.start)
 
     async def recovery(self, what: str = "recovery s", limit: float = 0.0) -> None:
-        """Measure how long it takes from now to the next request at the web server; at the crawl's end there is none."""
+        """Measure how long it takes from now to the next request at the web server, if there is one more."""
         before, exporter = len(self.web.log), self.exporter
 
         def goes_on() -> bool:
