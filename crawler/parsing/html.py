@@ -210,9 +210,7 @@ def _line(text: str) -> str:
 # ---------------------------------------------------------------------------------------------------------
 # Visible text
 
-_UNSEEN: Final = frozenset(
-    ("head", "script", "style", "template", "noscript", "noframes", "iframe", "object", "svg")
-)
+_UNSEEN: Final = frozenset(("head", "script", "style", "template", "noscript", "noframes", "iframe", "object", "svg"))
 _BLOCK_NAMES: Final = """
 address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption
 figure footer form frame frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup

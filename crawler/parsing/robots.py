@@ -127,9 +127,7 @@ class _Reader:
 
     def read(self, name: str, value: str) -> None:
         if name == "sitemap":
-            self.sitemaps += [value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")] * bool(
-                value
-            )
+            self.sitemaps += [value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")] * bool(value)
         elif name == "user-agent":
             self._begin(value)
         elif name == "crawl-delay":

@@ -143,13 +143,9 @@ def test_encodings_are_the_standards(encoding: str, body: bytes, text: str) -> N
 @settings(deadline=None)
 @given(
     st.binary(max_size=200),
-    st.none()
-    | st.text(max_size=40)
-    | st.sampled_from(["gb18030", "utf-16", "big5"]).map("a/b;charset={}".format),
+    st.none() | st.text(max_size=40) | st.sampled_from(["gb18030", "utf-16", "big5"]).map("a/b;charset={}".format),
 )
-def test_decode_never_raises_and_gives_text_that_can_be_encoded(
-    body: bytes, content_type: str | None
-) -> None:
+def test_decode_never_raises_and_gives_text_that_can_be_encoded(body: bytes, content_type: str | None) -> None:
     text, encoding = decode(body, content_type)
     assert text.encode().decode() == text
     assert encoding_of(encoding) == encoding
