@@ -1,0 +1,1 @@
+"""The same faults for two crawlers: see `__main__.py`."""
