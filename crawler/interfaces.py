@@ -123,6 +123,15 @@ class Frontier(Protocol):
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
         """dead → dropped: gone for good, but still known; None: all of them. Returns how many."""
 
+    async def pause(self, job: Job, what: str, name: str, why: str) -> bool:
+        """Hand out nothing more of a `host` or `spider` in this job, or (`job`) of all of it. False: it was so before.
+
+        Leases go on. What shares a host's line with the next page of a paused spider waits with it.
+        """
+
+    async def resume(self, job: Job, what: str, name: str) -> bool:
+        """Lift a pause, a person's or one that `commit` made; its counts begin anew. False: there was none."""
+
     async def get_shared(self, key: str) -> bytes | None:
         """A small value the fleet shares (robots.txt verdicts); None: nobody has put it, or it has expired."""
 

@@ -173,6 +173,15 @@ class DeadLetter(Struct, frozen=True):
     deliveries: int = 0  # times it was handed out
 
 
+class Pause(Struct, frozen=True):
+    """What a job leaves alone until a person resumes it."""
+
+    what: str  # `host`, `spider` or `job`
+    name: str
+    why: str
+    since: float  # server's clock, Unix seconds
+
+
 class JobStats(Struct, frozen=True):
     """One job's counters. pending + processing + done + dead + dropped = known + redriven deliveries, exactly."""
 
@@ -190,7 +199,16 @@ class JobStats(Struct, frozen=True):
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
     delayed: int = 0  # requests with a not-before time
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
+    paused: tuple[Pause, ...] = ()  # some, when there are hundreds
+    held: int = 0  # hosts with pending requests that are left alone because of that
     counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `dropped/…`, `retried`, `reaped`, `fenced` …
+
+    @property
+    def is_held(self) -> bool:
+        """Nothing will move before a person resumes it: all that is left is paused."""
+        if not self.paused or not self.pending or self.processing or self.seeding:
+            return False
+        return any(pause.what == "job" for pause in self.paused) or not (self.ready or self.cooling or self.delayed)
 
 
 class WorkerInfo(Struct, frozen=True):

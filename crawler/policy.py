@@ -20,7 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.errors import FetchError
-from crawler.model import Dead, Failure, Outcome, Request, Retry
+from crawler.model import Dead, Done, Failure, Outcome, Request, Retry, Skip, Visit
 from crawler.parsing.url import BadUrl, canonical, origin_of
 from crawler.response import Response
 
@@ -36,6 +36,9 @@ _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # with a fraction: a common mistake
 _SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
+
+SYSTEMIC = frozenset({"callback", "crash", "connect", "dns", "tls", "timeout", "robots"})
+"""Failures that, when many pages have them, are not the pages' own: besides these the statuses of `_is_systemic`."""
 
 
 class Rules(Struct, frozen=True):
@@ -78,6 +81,28 @@ def after(failure: Failure, attempt: int, rules: Rules, *, chance: float, at_lea
         return Dead(failure)
     delay = rules.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
     return Retry(failure, max(min(delay, rules.retry_max_delay), at_least))
+
+
+def verdict(visit: Visit) -> str:
+    """What a visit says about its host and its spider: `ok`, the kind of a systemic failure, or nothing (empty).
+
+    A 404 is `ok`: that page does not exist, but the host answers as it should.
+    """
+    match visit.outcome:
+        case Retry(failure=failure) | Dead(failure=failure) if _is_systemic(failure):
+            return failure.kind
+        case Done():
+            return "ok"
+        case Skip() | Dead() if visit.status is not None:
+            return "ok"
+    return ""
+
+
+def _is_systemic(failure: Failure) -> bool:
+    status = failure.status or 0
+    if failure.kind == f"http_{status}":
+        return status >= 500 or status in (401, 403, 407, 408, 429)
+    return failure.kind in SYSTEMIC
 
 
 def _phrase(status: int) -> str:

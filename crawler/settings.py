@@ -74,6 +74,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     RETRY_HTTP_CODES: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 522, 524)
     RETRY_DELAY: Seconds = 1.0  # before the first retry; doubles each time, with jitter
     RETRY_MAX_DELAY: Seconds = 3600.0
+    EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages: a host or spider is paused; 1: never
+    EXPLODING_MIN: Positive = 20  # failures alike before that
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a callback that takes longer is killed
     MAX_CRASHES: Positive = 20  # deliveries that ended with the whole machine gone before a request is dead
 

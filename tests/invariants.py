@@ -192,8 +192,8 @@ def _place(job: JobPart, part: str, content: Any) -> None:
     elif kind == "dead":
         letters = [json.loads(record.decode("utf-8", "surrogateescape")) for record in content.values()]
         job.entries += [Entry("dead", letter["message"].encode("utf-8", "surrogateescape")) for letter in letters]
-    elif kind == "hosts":
-        job.hosts = {host.decode(): float(score) for host, score in content.items()}
+    elif kind in ("hosts", "held"):  # both are looked at when their time has come
+        job.hosts |= {host.decode(): float(score) for host, score in content.items()}
     elif kind == "levels":
         job.levels = {host.decode(): levels.decode().split() for host, levels in content.items()}
     elif kind == "seen":

@@ -23,6 +23,8 @@ Rules:
   token gets the same answer again.
 - One clock: the server's `TIME`, read inside the script.
 - Links are added first, then the page commits. A crash in between adds them again, which changes nothing.
+- What is paused stays where it is: a claim passes it over until it is resumed (`pause`). `commit` and `reap` pause a
+  host or a spider by themselves when most of its last pages failed alike.
 - A script's first write either may fail for want of memory (then nothing has happened), or frees memory (and then
   the server lets the rest of the script through): it can never stop half-way.
 - Finished is proven by counters that only grow: `finished` of all shards is read first, then `admitted` of all

@@ -16,6 +16,10 @@
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters
     J hosts                 zset    host with pending requests → earliest time (ms) to look at it again; hosts at
                                     their concurrency cap are absent, and named in `waiting` of the host
+    J held                  zset    host with pending requests that is paused → time (ms) to look at it again
+    J paused                hash    `host H`, `spider S` or `job J` → since when (ms), and why
+    J recent                hash    `host H` or `spider S` whose pages failed lately → pages, failed alike, kind; small,
+                                    expires a day after its last use
     J pending:PRIORITY:H    list    messages, next one at the right end
     J levels                hash    host → its priorities, highest first; only hosts that use others than 0
     J processing:W          list    messages a worker holds, newest at the left end

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -94,7 +95,8 @@ class Lines:
 
     Always true: a host with a line stands either once in the heap of turns, at a time that is never later
     than the ledger's (other jobs move the ledger; the heap is corrected when the host comes up), or among
-    the `_full`, which have as many requests in flight as they may and come back with `freed`.
+    the `_full`, which have as many requests in flight as they may and come back with `freed`, or among the `_held`,
+    which are paused and come back with `resume`.
     """
 
     def __init__(self, *, lifo: bool = False) -> None:
@@ -103,6 +105,7 @@ class Lines:
         self._lines: dict[str, list[tuple[int, int, Entry]]] = {}  # heaps: -priority, rank, entry
         self._turns: list[tuple[float, int, str]] = []  # heap: not later than its turn, tie, host
         self._full: set[str] = set()
+        self._held: set[str] = set()  # paused
         self._delayed: list[tuple[float, int, Entry]] = []  # heap: due, tie, entry
         self._waiting = 0
 
@@ -128,21 +131,45 @@ class Lines:
         """Not before `due`; then to the front of its line."""
         heappush(self._delayed, (due, next(self._count), entry))
 
-    def take(self, limit: int, ledger: Ledger, pace: Pace, now: float) -> list[Entry]:
+    def take(
+        self, limit: int, ledger: Ledger, pace: Pace, now: float, is_paused: Callable[[Entry], bool]
+    ) -> list[Entry]:
         """At most `limit` requests of hosts that may be asked now, booked in the ledger; O(log hosts)."""
         self._wake(now)
         taken: list[Entry] = []
         while len(taken) < limit and (host := self._next_host(ledger, pace, now)) is not None:
             line = self._lines[host]
-            count = min(ledger.room(host, pace), limit - len(taken), len(line))
-            taken += [heappop(line)[2] for _ in range(count)]
+            before = len(taken)
+            room = min(ledger.room(host, pace), limit - before)
+            while line and len(taken) - before < room and not is_paused(line[0][2]):
+                taken.append(heappop(line)[2])
+            count = len(taken) - before
             self._waiting -= count
-            ledger.book(host, count, pace, now)
-            if line:
-                self._queue(host, ledger[host].next)
-            else:
+            if count:
+                ledger.book(host, count, pace, now)
+            if not line:
                 del self._lines[host]
+            elif count < room:
+                self._held.add(host)
+            else:
+                self._queue(host, ledger[host].next)
         return taken
+
+    @property
+    def held(self) -> int:
+        """Hosts that are left alone because they, or the spider of their next request, are paused."""
+        return len(self._held)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing but those is left."""
+        return bool(self._held) and not (self._turns or self._full or self._delayed)
+
+    def resume(self, ledger: Ledger) -> None:
+        """A pause was lifted: look at all of them again."""
+        for host in self._held:
+            self._queue(host, ledger[host].next)
+        self._held.clear()
 
     def freed(self, host: str, ledger: Ledger) -> None:
         """A request to `host` is no longer in flight."""
@@ -155,13 +182,13 @@ class Lines:
         while self._turns and self._turns[0][0] < (turn := ledger[self._turns[0][2]].next):
             self._queue(heappop(self._turns)[2], turn)
         times = [heap[0][0] for heap in (self._turns, self._delayed) if heap]
-        if self._full:
+        if self._full or self._held:
             times.append(now + POLL_SECONDS)
         return max(0.0, min(times) - now)
 
     def outlook(self, ledger: Ledger, now: float) -> tuple[int, int, float | None]:
         """How many hosts are ready and how many must wait, and seconds until the next is due. O(hosts)."""
-        times = [ledger[host].next for host in self._lines if host not in self._full]
+        times = [ledger[host].next for host in self._lines if host not in self._full and host not in self._held]
         cooling = [time for time in times if time > now]
         due = [*cooling, self._delayed[0][0]] if self._delayed else cooling
         soonest = max(0.0, min(due) - now) if due else None

@@ -21,6 +21,7 @@ from crawler.errors import FrontierError
 from crawler.frontier.lines import POLL_SECONDS, Entry, Ledger
 from crawler.frontier.memory_job import MemoryJob
 from crawler.frontier.message import identity
+from crawler.frontier.outcomes import Outcomes
 from crawler.interfaces import Pace
 from crawler.model import (
     Added,
@@ -55,6 +56,8 @@ class MemoryFrontier:
         attempts: int = 3,
         max_crashes: int = 20,
         outbox_limit: int = 10_000,
+        exploding_share: float = 0.5,
+        exploding_min: int = 20,
         maxsize: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,6 +65,7 @@ class MemoryFrontier:
         self._attempts = attempts
         self._max_crashes = max_crashes
         self._outbox_limit = outbox_limit
+        self._exploding = (exploding_share, exploding_min)
         self._maxsize = maxsize
         self._clock = clock
         self._jobs: dict[str, MemoryJob] = {}
@@ -84,7 +88,8 @@ class MemoryFrontier:
         """Create it, or return the job of that name that exists."""
         if job.name not in self._jobs:
             epoch = job.epoch or secrets.token_hex(8)
-            self._jobs[job.name] = MemoryJob(msgspec.structs.replace(job, epoch=epoch, created=time.time()))
+            new = msgspec.structs.replace(job, epoch=epoch, created=time.time())
+            self._jobs[job.name] = MemoryJob(new, Outcomes(*self._exploding))
         return self._jobs[job.name].job
 
     async def jobs(self) -> list[Job]:
@@ -156,8 +161,8 @@ class MemoryFrontier:
         states = [state for job in jobs if (state := self._known(job)) is not None]
         leases: list[Lease] = []
         for state in states:
-            if not self._is_full(state):
-                taken = state.lines.take(limit - len(leases), self._ledger, pace, now)
+            if not self._is_full(state) and not state.is_paused:
+                taken = state.lines.take(limit - len(leases), self._ledger, pace, now, state.leaves_alone)
                 leases += [self._hand_out(worker, state, entry) for entry in taken]
         idle, wait = ("", None) if len(leases) == limit else self._why_idle(states, now)
         gone = tuple(job.name for job in jobs if self._known(job) is None)
@@ -185,9 +190,10 @@ class MemoryFrontier:
         waiting = [state for state in states if len(state.lines)]
         if not waiting:
             return "empty", None
-        full = any(self._is_full(state) for state in waiting)
-        waits = [state.lines.wait(self._ledger, now) for state in waiting if not self._is_full(state)]
-        return "outbox" if full else "cooling", min(waits, default=POLL_SECONDS)
+        full = [state for state in waiting if self._is_full(state)]
+        moving = [state for state in waiting if state not in full and not state.is_paused]
+        word = "outbox" if full else "cooling" if any(not state.lines.is_held for state in moving) else "paused"
+        return word, min((state.lines.wait(self._ledger, now) for state in moving), default=POLL_SECONDS)
 
     # --- processing → done | pending | dead
 
@@ -310,11 +316,12 @@ class MemoryFrontier:
         now = self._clock()
         if blame is None or (entry.job, entry.message) != (blame.job, blame.message):
             state.put_back(entry, 0.0, now)
-        elif entry.attempt + 1 < self._attempts:
+            return None
+        state.outcomes.watch(entry.host, entry.request.spider, "crash")
+        if entry.attempt + 1 < self._attempts:
             state.put_back(entry, _CRASH_DELAY * 2**entry.attempt, now, failed=1)
-        else:
-            return failure or Failure("crash", "its worker process died while parsing it")
-        return None
+            return None
+        return failure or Failure("crash", "its worker process died while parsing it")
 
     # --- the dead, and figures
 
@@ -338,6 +345,18 @@ class MemoryFrontier:
     async def stats(self, job: Job) -> JobStats:
         """The counters, all taken at one moment. O(hosts)."""
         return self._view(job).stats(self._ledger, self._clock())
+
+    # --- pauses
+
+    async def pause(self, job: Job, what: str, name: str, why: str) -> bool:
+        """Hand out nothing more of a host or spider in this job, or of all of it. False: it was so before."""
+        return self._state(job).outcomes.pause((what, name), why)
+
+    async def resume(self, job: Job, what: str, name: str) -> bool:
+        """Lift a pause; its counts begin anew. False: there was none."""
+        state = self._state(job)
+        state.lines.resume(self._ledger)
+        return state.outcomes.resume((what, name))
 
     # --- what the fleet shares
 

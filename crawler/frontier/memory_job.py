@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 
 from crawler.frontier.lines import Entry, Ledger, Lines
 from crawler.frontier.message import decode, encode
+from crawler.frontier.outcomes import Outcomes
 from crawler.model import (
     Dead,
     DeadLetter,
@@ -25,6 +26,7 @@ from crawler.model import (
     Visit,
 )
 from crawler.parsing.url import dedup_key, fingerprint, host_of
+from crawler.policy import verdict
 
 SHARD = 0  # there is only one
 
@@ -32,8 +34,9 @@ SHARD = 0  # there is only one
 class MemoryJob:
     """Every method is one step of the state table, and knows nothing of workers and of other jobs."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, outcomes: Outcomes | None = None) -> None:
         self.job = job
+        self.outcomes = outcomes or Outcomes(share=1.0, least=1)
         self.lines = Lines(lifo=job.order == "lifo")
         self.scope: set[str] = set()  # hosts that were seeded
         self.processing = 0
@@ -92,6 +95,7 @@ class MemoryJob:
 
     def end(self, entry: Entry, visit: Visit, worker: str, now: float) -> None:
         """What a visit decided."""
+        self.outcomes.watch(entry.host, entry.request.spider, verdict(visit))
         if visit.status is not None:
             self.counters[f"status/{visit.status}"] += 1
         self.counters["bytes"] += visit.size
@@ -172,6 +176,18 @@ class MemoryJob:
         self.counters["redriven"] += len(entries)
         return len(entries)
 
+    # --- pauses
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether all of it is."""
+        return ("job", self.job.name) in self.outcomes.paused
+
+    def leaves_alone(self, entry: Entry) -> bool:
+        """Whether its host or its spider is paused."""
+        paused = self.outcomes.paused
+        return bool(paused) and (("host", entry.host) in paused or ("spider", entry.request.spider) in paused)
+
     # --- the outbox
 
     def _send(self, items: tuple[bytes, ...]) -> None:
@@ -220,6 +236,8 @@ class MemoryJob:
             ready=ready,
             next_due=next_due,
             delayed=self.lines.delayed,
+            paused=tuple(self.outcomes.paused.values()),
+            held=self.lines.held,
             finished=self._begun and not (len(self.lines) or self.processing or seeding),
             counters={name: count for name, count in sorted(self.counters.items()) if count},
         )

@@ -12,6 +12,7 @@ from crawler.frontier import message as wire
 from crawler.model import Claim, Dead, DeadLetter, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
+from crawler.policy import verdict
 
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -75,7 +76,7 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
 
 
 def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
-    """The 12 values of one lease for `commit.lua`."""
+    """The 13 values of one lease for `commit.lua`."""
     kind, delay, payload = _outcome(worker, lease, visit)
     age = -1 if visit.asked_at is None else int((time.monotonic() - visit.asked_at) * 1000)
     return (
@@ -90,6 +91,7 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
         int(delay * 1000),
         " ".join(f"{'_'.join(why.split())} {times}" for why, times in visit.dropped.items()),
         len(visit.items),
+        verdict(visit),
         payload,
     )
 

@@ -54,6 +54,8 @@ class RedisFrontier:
         attempts: int = 3,
         max_crashes: int = 20,
         outbox_limit: int = 10_000,
+        exploding_share: float = 0.5,
+        exploding_min: int = 20,
         timeout: float = 5.0,
         client_name: str = "crawler",
     ) -> None:
@@ -65,6 +67,7 @@ class RedisFrontier:
         self._attempts = attempts
         self._max_crashes = max_crashes
         self._outbox_limit = outbox_limit
+        self._exploding = (exploding_share, exploding_min)
         self._id = b""
         self._jobs: dict[str, Job] = {}
         self._known: dict[str, KnownUrls] = {}  # by epoch
@@ -334,7 +337,7 @@ class RedisFrontier:
     ) -> list[bool]:
         prefix = self._shards[shard]
         # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
-        leases = b"".join(arguments[1::12])
+        leases = b"".join(arguments[1::13])
         key = (worker, shard, job.epoch)
         before, token = self._commit_tokens.pop(key, (b"", ""))
         if before != leases:
@@ -349,6 +352,7 @@ class RedisFrontier:
                 job.epoch,
                 token,
                 int(delay * 1000),
+                *self._exploding,
                 *arguments,
             )
         except FrontierUnavailable:
@@ -368,7 +372,7 @@ class RedisFrontier:
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         # The claim let only messages through whose first six places can be read.
         host = host_of(message.split(b'"', 2)[1].decode("ascii", "replace"))
-        arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, payload]
+        arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, "", payload]
         return (await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0))[0]
 
     # --- leases
@@ -388,7 +392,8 @@ class RedisFrontier:
         found: dict[str, Reaped] = {}
         for shard in self._shards:
             while True:
-                arguments = [worker or "", self._max_crashes, REAP_CHUNK, *self._blame(worker, blame, failure)]
+                blamed = self._blame(worker, blame, failure)
+                arguments = [worker or "", self._max_crashes, REAP_CHUNK, *self._exploding, *blamed]
                 reply = await self.server.run("reap", f"{shard}workers", shard, *arguments)
                 if not reply:
                     break
@@ -436,6 +441,24 @@ class RedisFrontier:
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
         """See `dead.py`."""
         return await self._dead.drop(job, ids)
+
+    # --- pauses
+
+    async def pause(self, job: Job, what: str, name: str, why: str) -> bool:
+        """In every shard: a spider's pages are in all of them."""
+        return await self._pause(job, what, name, why)
+
+    async def resume(self, job: Job, what: str, name: str) -> bool:
+        """In every shard."""
+        return await self._pause(job, what, name, "")
+
+    async def _pause(self, job: Job, what: str, name: str, why: str) -> bool:
+        shards = [self._shard_for(name)] if what == "host" else self._shards
+        changed = 0
+        for shard in shards:
+            prefix = job_prefix(shard, job.name)
+            changed += await self.server.run("pause", f"{prefix}paused", prefix, job.epoch, f"{what} {name}", why)
+        return changed > 0
 
     # --- small values of the fleet
 

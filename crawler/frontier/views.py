@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from crawler.frontier.keys import job_prefix
 from crawler.frontier.server import Server, errors
-from crawler.model import Job, JobStats, WorkerInfo
+from crawler.model import Job, JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are no counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded")
+_PAUSES = 50  # shown of a shard
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
 
@@ -40,6 +41,8 @@ class RedisViews:
             ready=sum(shard["ready"] for shard in shards),
             cooling=sum(shard["cooling"] for shard in shards),
             delayed=sum(shard["delayed"] for shard in shards),
+            paused=_pauses(line for shard in shards for line in shard["paused"].items()),
+            held=sum(shard["held"] for shard in shards),
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
             finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
             counters={k: v for k, v in sorted(counters.items()) if k not in _PLUMBING and k not in _STATES},
@@ -65,10 +68,13 @@ class RedisViews:
         pipeline.zcount(f"{prefix}hosts", "-inf", now)
         pipeline.zcount(f"{prefix}hosts", f"({now}", "+inf")
         pipeline.zcard(f"{prefix}delayed")
+        pipeline.zcard(f"{prefix}held")
+        pipeline.hget(f"{prefix}paused", f"job {job.name}")
+        pipeline.hrandfield(f"{prefix}paused", _PAUSES, withvalues=True)
         pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
         with errors(self._server.shown):
-            stats, outbox, ready, cooling, delayed, *firsts = await pipeline.execute()
+            stats, outbox, ready, cooling, delayed, held, whole, some, *firsts = await pipeline.execute()
         dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
         return {
             "stats": {key.decode(): value.decode() for key, value in stats.items()},
@@ -76,6 +82,8 @@ class RedisViews:
             "ready": ready,
             "cooling": cooling,
             "delayed": delayed,
+            "held": held,
+            "paused": {**_pairs(some), **({f"job {job.name}".encode(): whole} if whole else {})},
             "due": min(dues, default=None),
         }
 
@@ -94,6 +102,20 @@ class RedisViews:
             WorkerInfo(worker.decode(), float(until) / 1000 - now, _info(info))
             for (worker, until), info in zip(known, infos, strict=True)
         ]
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
+    """One of each: a spider may be paused in several shards."""
+    pauses: dict[tuple[str, str], Pause] = {}
+    for subject, text in found:
+        what, _, name = subject.decode("utf-8", "replace").partition(" ")
+        since, _, why = text.decode("utf-8", "replace").partition(" ")
+        pauses.setdefault((what, name), Pause(what, name, why, int(since) / 1000))
+    return tuple(sorted(pauses.values(), key=lambda pause: pause.since))
 
 
 def _info(text: bytes | None) -> Mapping[str, Any]:

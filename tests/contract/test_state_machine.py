@@ -125,6 +125,7 @@ class Machine(RuleBasedStateMachine):
         self.items: Counter[bytes] = Counter()  # committed
         self.exported: Counter[bytes] = Counter()
         self.waiting = 0  # pages in the outbox
+        self.paused: set[str] = set()  # hosts
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
         """Wait for one call."""
@@ -158,12 +159,12 @@ class Machine(RuleBasedStateMachine):
             busy[lease.host] += 1
             assert busy[lease.host] <= PACE.concurrency
         if len(claim.leases) < limit:
-            assert claim.idle == ("cooling" if self.in_state("pending") else "empty")
+            assert claim.idle in (("cooling", "paused") if self.in_state("pending") else ("empty",))
+            assert claim.idle != "paused" or self.paused
             assert (claim.wait is None) == (not self.in_state("pending"))
             for record in self.in_state("pending"):
-                assert record.due != NOW or busy[record.host] >= PACE.concurrency, (
-                    f"{record} could have been handed out"
-                )
+                held_back = busy[record.host] >= PACE.concurrency or record.host in self.paused
+                assert record.due != NOW or held_back, f"{record} could have been handed out"
         self.check_priorities(claim.leases)
 
     @precondition(lambda self: self.held())
@@ -268,6 +269,21 @@ class Machine(RuleBasedStateMachine):
         for letter in chosen:
             self.records[_number(letter.message)].end("dropped")
 
+    @rule(host=st.integers(0, 4))
+    def pause(self, host: int) -> None:
+        """Nothing more of a host is handed out."""
+        name = f"h{host}.example"
+        assert self.run(self.frontier.pause(self.crawl.job, "host", name, "why")) == (name not in self.paused)
+        self.paused.add(name)
+
+    @precondition(lambda self: self.paused)
+    @rule(pick=picks)
+    def resume(self, pick: int) -> None:
+        """And again."""
+        name = self.pick(sorted(self.paused), pick)
+        assert self.run(self.frontier.resume(self.crawl.job, "host", name))
+        self.paused.remove(name)
+
     @rule(seeder=st.sampled_from(("s1", "s2")), begins=st.booleans())
     def seed(self, seeder: str, begins: bool) -> None:
         """Somebody begins or ends to seed."""
@@ -287,6 +303,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def drain(self) -> None:
         """Everything that may be claimed comes out, once, and all items reach the sink: nothing is lost."""
+        while self.paused:
+            self.resume(0)
         self.claim("w1", 1_000)
         while held := self.held():
             self.commit(0, len(held), Done(), [], 1)
@@ -308,6 +326,7 @@ class Machine(RuleBasedStateMachine):
         assert stats.known == len(self.records)
         assert stats.outbox == self.waiting
         assert stats.seeding == len(self.seeders)
+        assert {pause.name for pause in stats.paused} == self.paused
         begun = bool(self.records) or self.ended_seeding
         unfinished = states["pending"] + states["processing"] + len(self.seeders)
         assert stats.finished == (begun and not unfinished)
@@ -340,6 +359,7 @@ class Machine(RuleBasedStateMachine):
         record = self.records[lease.request.meta["n"]]
         assert record.state == "pending"
         assert record.due != LATE
+        assert record.host not in self.paused
         assert (lease.attempt, lease.delivery, lease.host) == (record.attempt, record.delivery, record.host)
         record.state, record.worker, record.lease = "processing", worker, lease
 

@@ -42,7 +42,11 @@ class World:
         return 4 if self.kind == "redis-4-shards" else 1
 
     async def client(self, **options: Any) -> Frontier:
-        """An open frontier: on Redis a connection of its own, in memory always the same object."""
+        """An open frontier: on Redis a connection of its own, in memory always the same object.
+
+        Failures pause nothing unless `exploding_share` says so: most tests are about something else.
+        """
+        options = {"exploding_share": 1.0, **options}
         if self.kind == "memory":
             if self._memory is None:
                 self._memory = MemoryFrontier(clock=lambda: self._now, **options)

@@ -265,6 +265,46 @@ async def drop(scene: Scene) -> Call:
     return lambda: scene.frontier.drop(scene.job, [letter.id for letter in letters[:2]])
 
 
+async def pause(scene: Scene) -> Call:
+    await scene.add(*pages(3))
+    return lambda: scene.frontier.pause(scene.job, "host", "a.example", "x")
+
+
+async def resume(scene: Scene) -> Call:
+    """One host whose requests are held, in a job that counts failures."""
+    leases = await scene.held(*pages(3))
+    await scene.commit(leases, Retry(WHY, 0.0), Retry(WHY, 0.0), Done())
+    await scene.frontier.pause(scene.job, "host", "a.example", "x")
+    await scene.claim()
+    return lambda: scene.frontier.resume(scene.job, "host", "a.example")
+
+
+async def claim_of_a_paused_host(scene: Scene) -> Call:
+    await scene.add(*pages(3), *pages(2, "b.example"))
+    await scene.frontier.pause(scene.job, "host", "a.example", "x")
+    return scene.claim
+
+
+async def claim_after_a_pause(scene: Scene) -> Call:
+    """The line of a spider that is not paused any more, and of one that is."""
+    await scene.add(Request("http://a.example/", spider="s"), Request("http://b.example/", spider="t"))
+    await scene.frontier.pause(scene.job, "spider", "s", "x")
+    await scene.frontier.pause(scene.job, "spider", "t", "x")
+    await scene.claim()
+    await scene.frontier.resume(scene.job, "spider", "t")
+    return scene.claim
+
+
+async def commit_explodes(scene: Scene) -> Call:
+    """The last one of enough failures: host and spider are judged, the host is paused."""
+    await scene.add(*pages(21))
+    for _ in range(6):
+        leases = await scene.held()
+        await scene.commit(leases, *[Dead(WHY)] * len(leases))
+    leases = await scene.held()
+    return lambda: scene.commit(leases, *[Dead(WHY)] * len(leases))
+
+
 async def forget(scene: Scene) -> Call:
     leases = await scene.held(*pages(5), *pages(1, "b.example"))
     await scene.commit(leases[:2], Done(), Dead(WHY), items=(b"{}",))
@@ -324,6 +364,11 @@ TRANSITIONS = {
     "reap-the-idle": Transition("reap", reap_the_idle),
     "redrive": Transition("redrive", redrive),
     "drop": Transition("drop", drop),
+    "pause": Transition("pause", pause, refused=True),
+    "resume": Transition("pause", resume),
+    "claim-paused": Transition("claim", claim_of_a_paused_host, refused=True),
+    "claim-after-a-pause": Transition("claim", claim_after_a_pause, refused=True),
+    "commit-explodes": Transition("commit", commit_explodes),
     "forget": Transition("forget", forget),
     "beat-first": Transition("beat", beat_first),
     "beat-again": Transition("beat", beat_again),

@@ -12,6 +12,7 @@ local P, worker, token, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local delay, jitter, cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local lease, outbox_limit, random = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local DAY = 86400000
+local LOOK_AGAIN = 10000 -- ms until a host that is paused is looked at again
 local W = P .. 'worker:' .. worker
 local now = now_ms()
 
@@ -61,8 +62,18 @@ local function turn_after(pace)
   return now + math.ceil(pace * (1 + jitter * random / 2147483647))
 end
 
--- Take what one host may give now; returns the messages.
-local function ask(job, J, host, room, counters)
+-- Whether this host, or the spider of its next message, is paused in this job.
+local function is_paused(J, host)
+  if redis.call('HEXISTS', J .. 'paused', 'host ' .. host) == 1 then return true end
+  for _, level in ipairs(levels_of(J, host) or { '0' }) do
+    local message = redis.call('LINDEX', J .. 'pending:' .. level .. ':' .. host, -1)
+    if message then return redis.call('HEXISTS', J .. 'paused', 'spider ' .. (spider_of(message) or '')) == 1 end
+  end
+  return false
+end
+
+-- Take what one host may give now; returns the messages. `pausing`: something in this job is paused.
+local function ask(job, J, host, room, counters, pausing)
   local H = P .. 'host:' .. host
   local ledger = redis.call('HMGET', H, 'next', 'inflight', 'delay', 'waiting')
   local due, inflight = tonumber(ledger[1] or 0), tonumber(ledger[2] or 0)
@@ -79,10 +90,11 @@ local function ask(job, J, host, room, counters)
   local pace = math.max(delay, tonumber(ledger[3] or 0))
   room = pace > 0 and 1 or math.min(room, cap - inflight)
   local levels = levels_of(J, host)
-  local taken, more = {}, true
+  local taken, left = {}, 'more'
   while #taken < room do
+    if pausing and is_paused(J, host) then left = 'paused' break end
     local message = pop(J, host, levels)
-    if not message then more = false break end
+    if not message then left = 'nothing' break end
     if is_sound(J, host, message, counters) then taken[#taken + 1] = message end
   end
   if levels and #levels == 0 then redis.call('HDEL', J .. 'levels', host) end
@@ -91,7 +103,9 @@ local function ask(job, J, host, room, counters)
     redis.call('HSET', H, 'next', due, 'inflight', inflight, 'pace', pace)
     redis.call('PEXPIRE', H, DAY)
   end
-  if not more then redis.call('ZREM', J .. 'hosts', host)
+  if left ~= 'more' then
+    redis.call('ZREM', J .. 'hosts', host)
+    if left == 'paused' then redis.call('ZADD', J .. 'held', now + LOOK_AGAIN, host) end
   elseif inflight >= cap then wait_for_slot()
   else redis.call('ZADD', J .. 'hosts', due, host) end
   return taken
@@ -110,6 +124,14 @@ local function wake_delayed(J, counters)
   end
 end
 
+-- Hosts that were paused: their pause may have been lifted.
+local function wake_held(J)
+  for _, host in ipairs(redis.call('ZRANGEBYSCORE', J .. 'held', '-inf', now, 'LIMIT', 0, 64)) do
+    redis.call('ZREM', J .. 'held', host)
+    redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+  end
+end
+
 local function first_due(key)
   return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
 end
@@ -121,10 +143,11 @@ local got = 0
 local function note_wait(stats, J)
   if tonumber(redis.call('HGET', stats, 'pending') or 0) <= 0 then return end
   local due = math.min(first_due(J .. 'hosts') or math.huge, first_due(J .. 'delayed') or math.huge)
-  -- no host, nothing delayed: all hosts are at their cap, and the next commit wakes one
-  local wait = due == math.huge and 1000 or math.max(0, due - now)
+  local held = due == math.huge and first_due(J .. 'held')
+  -- no host, nothing delayed or paused: all hosts are at their cap, and the next commit wakes one
+  local wait = (due == math.huge or held) and 1000 or math.max(0, due - now)
   if reply[1] < 0 or wait < reply[1] then reply[1] = wait end
-  if reply[2] == 'empty' then reply[2] = 'cooling' end
+  if reply[2] == 'empty' then reply[2] = held and 'paused' or 'cooling' end
 end
 
 local function take_from(job)
@@ -134,15 +157,22 @@ local function take_from(job)
     reply[1], reply[2] = math.max(reply[1], 1000), 'outbox'
     return
   end
+  local pausing = redis.call('EXISTS', J .. 'paused') == 1
+  if pausing and redis.call('HEXISTS', J .. 'paused', 'job ' .. job) == 1 then
+    if reply[1] < 0 then reply[1] = 1000 end
+    if reply[2] == 'empty' then reply[2] = 'paused' end
+    return
+  end
   local messages, counters = {}, { pending = 0 }
   wake_delayed(J, counters)
+  wake_held(J)
   local looks = 4 * (limit - got) + 64 -- bounds the script when many hosts turn out not to be ready
   while got < limit and looks > 0 do
     local hosts = redis.call('ZRANGEBYSCORE', J .. 'hosts', '-inf', now, 'LIMIT', 0, math.min(limit - got, 64))
     if #hosts == 0 then break end
     for _, host in ipairs(hosts) do
       looks = looks - 1
-      for _, message in ipairs(ask(job, J, host, limit - got, counters)) do
+      for _, message in ipairs(ask(job, J, host, limit - got, counters, pausing)) do
         messages[#messages + 1] = message
         got = got + 1
       end

@@ -3,14 +3,15 @@
 -- KEYS  1 P workers
 -- ARGV  1 P   2 worker ('': any whose lease has expired)   3 crashes after which a request is dead
 --       4 requests to move at most
---       then, with a worker, the request it died of: 5 job ('': none)   6 message   7 kind (retry|dead)
---       8 delay ms   9 new message or record
+--       5 share and 6 number of pages that fail alike before their host or spider is paused
+--       then, with a worker, the request it died of: 7 job ('': none)   8 message   9 kind (retry|dead)
+--       10 delay ms   11 new message or record
 -- Returns {} when there is nothing to reap, else { worker, requeued, dead, 1 when some are left }.
 -- Stays true: each message moves once, however many reapers run, because it leaves the processing list in the
 -- same step; a worker that beats again before this runs is not touched.
 
 local P, worker, max_crashes, budget = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local blame_job, blamed = ARGV[5] or '', ARGV[6]
+local blame_job, blamed = ARGV[7] or '', ARGV[8]
 local seen_dying = worker ~= ''
 local now = now_ms()
 if not seen_dying then
@@ -34,10 +35,10 @@ end
 
 local function move(J, message, is_blamed, counters)
   local _, _, attempt, crashes, _, url = read(message)
-  if is_blamed and ARGV[7] == 'dead' then
-    to_dead(J, message, ARGV[9], counters, 'crash')
+  if is_blamed and ARGV[9] == 'dead' then
+    to_dead(J, message, ARGV[11], counters, 'crash')
   elseif is_blamed then
-    back_to_pending(J, ARGV[9], tonumber(ARGV[8]), counters)
+    back_to_pending(J, ARGV[11], tonumber(ARGV[10]), counters)
     counters['retried'] = (counters['retried'] or 0) + 1
   elseif not seen_dying and crashes + 1 >= max_crashes then
     local why = 'the machine of its worker was gone after each of ' .. max_crashes .. ' deliveries'
@@ -45,6 +46,7 @@ local function move(J, message, is_blamed, counters)
   else
     back_to_pending(J, redelivered(message, seen_dying and 0 or 1), 0, counters)
   end
+  if is_blamed then watch(J, host_of(url), message, 'crash', tonumber(ARGV[5]), tonumber(ARGV[6]), now) end
   counters['processing'] = (counters['processing'] or 0) - 1
   counters['reaped'] = (counters['reaped'] or 0) + 1
   settle(P, host_of(url), now, now, nil, nil, 0) -- it may have been asked a moment ago

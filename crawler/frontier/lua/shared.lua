@@ -95,6 +95,52 @@ local function own_record(message, kind, why, worker)
   })
 end
 
+-- Whose request a message is; nil when it is none.
+local function spider_of(message)
+  local _, _, _, _, _, _, rest = read(message)
+  return rest and string.match(rest, '^,%d+,"([^"]*)"')
+end
+
+-- How the last pages of a host or a spider (`subject`) went: pages, of these failed alike, kind. Only of those that
+-- failed lately; the older a page is, the less it counts. Returns how many had failed alike before, and whether that
+-- is enough now: at least `least`, and more than `share` of the pages.
+local function note_outcome(J, subject, kind, share, least, now)
+  local recent = J .. 'recent'
+  local before = redis.call('HGET', recent, subject)
+  if not before then
+    if kind == 'ok' then return 0, false end
+    if redis.call('HLEN', recent) >= 10000 then redis.call('DEL', recent) end -- a bound, and no more
+  end
+  local pages, failed, alike = string.match(before or '0 0 ?', '^(%d+) (%d+) (%S+)$')
+  pages, failed = pages + 1, tonumber(failed)
+  local known = kind == alike and failed or 0
+  if kind == alike then failed = failed + 1
+  elseif kind ~= 'ok' and failed == 0 then failed, alike = 1, kind
+  elseif kind ~= 'ok' then failed = failed - 1 end -- a vote: the kind of most failures stays
+  if failed >= least and failed > share * pages then
+    local why = string.format('%d %d of %d failed with %s', now, failed, pages, alike)
+    redis.call('HSETNX', J .. 'paused', subject, why)
+    redis.call('HDEL', recent, subject)
+    return known, true
+  end
+  if pages >= least / math.min(share, 0.5) then pages, failed = math.floor(pages / 2), math.floor(failed / 2) end
+  if failed == 0 then redis.call('HDEL', recent, subject)
+  else redis.call('HSET', recent, subject, string.format('%d %d %s', pages, failed, alike)) end
+  redis.call('PEXPIRE', recent, 86400000)
+  return known, false
+end
+
+-- Pause a host or spider of a job when its pages fail alike.
+--   kind  ok, the kind of a failure that is not the page's own, or '' when nothing was found out
+local function watch(J, host, message, kind, share, least, now)
+  if kind == '' or share >= 1 then return end
+  local known, paused = note_outcome(J, 'host ' .. host, kind, share, least, now)
+  -- one bad host is not its spider's fault: there each host that fails counts once
+  if kind == 'ok' or (known == 0 and not paused) then
+    note_outcome(J, 'spider ' .. (spider_of(message) or ''), kind, share, least, now)
+  end
+end
+
 local function count(stats, counters)
   for name, by in pairs(counters) do
     if by ~= 0 then redis.call('HINCRBY', stats, name, by) end

@@ -1,0 +1,227 @@
+"""A host or spider whose pages fail alike is left alone instead of burning attempts, until somebody resumes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.model import Dead, Done, Failure, Job, Outcome, Release, Request, Retry
+from tests.contract.world import Crawl, World, hosts, pages
+
+LEAST = 6
+FORBIDDEN = Failure("http_403", "403 Forbidden", 403)
+BROKEN = Failure("callback", "KeyError: 'price'", error="KeyError", line="shop.py:42")
+MISSING = Failure("http_404", "404 Not Found", 404)
+
+
+@pytest.fixture
+async def crawl(world: World) -> Crawl:
+    """A job that is quickly alarmed."""
+    return await Crawl.create(world, exploding_share=0.5, exploding_min=LEAST)
+
+
+async def visit(crawl: Crawl, *outcomes: Outcome, host: str = "a.example", spider: str = "shop") -> None:
+    """Give as many new pages of the host these outcomes, one after the other."""
+    known = (await crawl.frontier.stats(crawl.job)).known
+    for number, outcome in enumerate(outcomes, known):
+        await crawl.add(Request(f"http://{host}/{number}", spider=spider, priority=9))
+        lease = await crawl.lease()
+        failure = getattr(outcome, "failure", None)
+        assert await crawl.end(lease, outcome, status=failure.status if failure else 200)
+
+
+async def paused(crawl: Crawl) -> list[tuple[str, str]]:
+    """What is, in this job."""
+    return [(pause.what, pause.name) for pause in (await crawl.frontier.stats(crawl.job)).paused]
+
+
+# --- what explodes
+
+
+async def test_a_host_that_fails_alike_is_left_alone_and_says_why(crawl: Crawl) -> None:
+    await visit(crawl, Done(), *[Dead(FORBIDDEN)] * LEAST)
+    await crawl.add(*[f"{url}x" for url in pages(3)], "http://b.example/")
+    assert await crawl.urls() == ["http://b.example/"]
+    (pause,) = (await crawl.frontier.stats(crawl.job)).paused
+    assert (pause.what, pause.name) == ("host", "a.example")
+    assert pause.why == f"{LEAST} of {LEAST} failed with http_403"
+    assert await crawl.counts() == (3, 1, 1, LEAST)
+    assert not await crawl.finished()
+
+
+async def test_retries_count_and_burn_no_further_attempt(crawl: Crawl) -> None:
+    await crawl.add(*pages(LEAST))
+    leases = (await crawl.claim()).leases
+    for lease in leases:
+        await crawl.end(lease, Retry(FORBIDDEN, 0.0), status=403)
+    assert await crawl.urls() == []
+    assert (await crawl.claim()).idle == "paused"
+    await crawl.frontier.resume(crawl.job, "host", "a.example")
+    assert [lease.attempt for lease in (await crawl.claim()).leases] == [1] * LEAST
+
+
+@pytest.mark.parametrize("kind", ["http_401", "http_429", "http_500", "http_503", "connect", "dns", "tls", "timeout"])
+async def test_kinds_that_are_not_the_pages_own(crawl: Crawl, kind: str) -> None:
+    status = int(kind.removeprefix("http_")) if kind.startswith("http_") else None
+    await visit(crawl, *[Dead(Failure(kind, "x", status))] * LEAST)
+    assert await paused(crawl) == [("host", "a.example")]
+
+
+@pytest.mark.parametrize(
+    "outcomes",
+    [
+        [Dead(MISSING)] * 20,
+        [Dead(Failure("http_410", "gone", 410))] * 20,
+        [Dead(Failure("malformed", "x"))] * 20,
+        [Release("drain")] * 20,
+        [Dead(FORBIDDEN)] * (LEAST - 1),
+        [Done(), Dead(FORBIDDEN), Done()] * 15,
+        [Dead(MISSING), Dead(FORBIDDEN), Dead(MISSING)] * 15,
+        [Dead(FORBIDDEN), Dead(Failure("timeout", "x"))] * 20,
+        [*[Dead(FORBIDDEN)] * (LEAST - 1), *[Done()] * 40] * 3,
+    ],
+    ids=["404", "410", "malformed", "release", "few", "a-third", "a-third-404", "two-kinds", "bursts"],
+)
+async def test_what_does_not_explode(crawl: Crawl, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        await visit(crawl, outcome)
+        if isinstance(outcome, Release):
+            await crawl.finish((await crawl.claim()).leases)
+    assert await paused(crawl) == []
+
+
+async def test_a_share_of_one_means_never(world: World) -> None:
+    crawl = await Crawl.create(world, exploding_share=1.0, exploding_min=1)
+    await visit(crawl, *[Dead(FORBIDDEN)] * 10)
+    assert await paused(crawl) == []
+
+
+async def test_a_host_that_turns_bad_after_good_years_is_noticed(crawl: Crawl) -> None:
+    await visit(crawl, *[Done()] * 50, *[Dead(FORBIDDEN)] * LEAST)
+    assert await paused(crawl) == [("host", "a.example")]
+
+
+@pytest.mark.parametrize("failure", [BROKEN, Failure("dns", "x")], ids=["callback", "dns"])
+async def test_many_hosts_that_fail_alike_pause_the_spider(crawl: Crawl, failure: Failure) -> None:
+    """A broken spider, no network: each host has failed once only. Every shard judges for itself."""
+    await crawl.add(*[Request(url, spider="shop") for url in hosts(LEAST * crawl.world.shards * 4)])
+    while leases := (await crawl.claim(1)).leases:
+        await crawl.end(leases[0], Dead(failure))
+    assert await paused(crawl) == [("spider", "shop")]
+    _, _, _, dead = await crawl.counts()
+    assert dead == LEAST * crawl.world.shards
+    await crawl.add(Request("http://z.example/x", spider="news"))
+    assert await crawl.urls() == ["http://z.example/x"]
+
+
+async def test_a_failing_host_does_not_pause_its_spider(crawl: Crawl) -> None:
+    for failure in (FORBIDDEN, BROKEN):
+        await visit(crawl, *[Dead(failure)] * LEAST, host=f"{failure.kind.replace('_', '-')}.example")
+    await visit(crawl, Dead(FORBIDDEN), Dead(BROKEN), host="b.example")
+    assert await paused(crawl) == [("host", "http-403.example"), ("host", "callback.example")]
+
+
+async def test_pages_that_kill_their_worker_count(world: World) -> None:
+    crawl = await Crawl.create(world, exploding_share=0.5, exploding_min=2)
+    await crawl.add(*pages(3))
+    for _ in range(2):
+        lease = await crawl.lease()
+        await crawl.frontier.reap("w1", blame=lease, failure=Failure("crash", "signal 9"))
+    assert await paused(crawl) == [("host", "a.example")]
+
+
+async def test_another_job_goes_on(crawl: Crawl) -> None:
+    await visit(crawl, *[Dead(FORBIDDEN)] * LEAST)
+    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    await other.add(*pages(2))
+    assert len(await other.urls()) == 2
+
+
+# --- what a person pauses
+
+
+async def test_pausing_and_resuming_a_host(crawl: Crawl) -> None:
+    await crawl.add(*pages(2), *hosts(2))
+    assert await crawl.frontier.pause(crawl.job, "host", "a.example", "they asked us to")
+    assert not await crawl.frontier.pause(crawl.job, "host", "a.example", "again")
+    assert sorted(await crawl.urls()) == hosts(2)
+    (pause,) = (await crawl.frontier.stats(crawl.job)).paused
+    assert pause.why == "they asked us to"
+    assert await crawl.frontier.resume(crawl.job, "host", "a.example")
+    assert not await crawl.frontier.resume(crawl.job, "host", "a.example")
+    assert await crawl.urls() == pages(2)
+    assert await paused(crawl) == []
+
+
+async def test_pausing_and_resuming_a_spider(crawl: Crawl) -> None:
+    """What shares the line of a host waits behind a page of the paused spider, in its order."""
+    await crawl.add(Request("http://a.example/0", spider="news"), Request("http://a.example/1", spider="shop"))
+    await crawl.add(Request("http://a.example/2", spider="news"), Request("http://b.example/0", spider="news"))
+    await crawl.frontier.pause(crawl.job, "spider", "shop", "being mended")
+    assert sorted(await crawl.urls()) == ["http://a.example/0", "http://b.example/0"]
+    await crawl.frontier.resume(crawl.job, "spider", "shop")
+    assert await crawl.urls() == ["http://a.example/1", "http://a.example/2"]
+
+
+async def test_pausing_and_resuming_the_whole_job(crawl: Crawl) -> None:
+    await crawl.add(*hosts(8))
+    await crawl.frontier.pause(crawl.job, "job", crawl.job.name, "till Monday")
+    claim = await crawl.claim()
+    assert (claim.leases, claim.idle) == ((), "paused")
+    assert claim.wait is not None
+    assert claim.wait > 0.1
+    assert (await crawl.frontier.stats(crawl.job)).is_held
+    await crawl.frontier.resume(crawl.job, "job", crawl.job.name)
+    assert len(await crawl.urls()) == 8
+
+
+async def test_what_is_in_flight_ends_as_ever_while_paused(crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    first, second, third = (await crawl.claim()).leases
+    await crawl.frontier.pause(crawl.job, "host", "a.example", "x")
+    assert await crawl.end(first)
+    assert await crawl.end(second, Retry(FORBIDDEN, 0.0))
+    assert await crawl.end(third, Release("drain"))
+    assert await crawl.add("http://a.example/new") == 1
+    assert await crawl.urls() == []
+    assert await crawl.counts() == (3, 0, 1, 0)
+    await crawl.frontier.resume(crawl.job, "host", "a.example")
+    assert len(await crawl.urls()) == 3
+
+
+async def test_pausing_what_nobody_knows_harms_nothing(crawl: Crawl) -> None:
+    await crawl.add(*hosts(3))
+    await crawl.frontier.pause(crawl.job, "host", "z.example", "x")
+    await crawl.frontier.pause(crawl.job, "spider", "nobody", "x")
+    assert len(await crawl.urls()) == 3
+    assert not await crawl.frontier.resume(crawl.job, "host", "y.example")
+
+
+async def test_held_means_that_nothing_else_is_left(crawl: Crawl) -> None:
+    await crawl.add(*pages(2), "http://b.example/")
+    await crawl.frontier.pause(crawl.job, "host", "a.example", "x")
+    lease = await crawl.lease()
+    assert await crawl.urls() == []
+    assert not (await crawl.frontier.stats(crawl.job)).is_held
+    await crawl.end(lease)
+    assert await crawl.urls() == []
+    stats = await crawl.frontier.stats(crawl.job)
+    assert (stats.is_held, stats.held, stats.ready, stats.cooling) == (True, 1, 0, 0)
+    await crawl.add("http://c.example/")
+    assert not (await crawl.frontier.stats(crawl.job)).is_held
+
+
+async def test_after_a_resume_the_counts_begin_anew(crawl: Crawl) -> None:
+    await visit(crawl, *[Dead(FORBIDDEN)] * LEAST)
+    await crawl.frontier.resume(crawl.job, "host", "a.example")
+    await visit(crawl, *[Dead(FORBIDDEN)] * (LEAST - 1))
+    assert await paused(crawl) == []
+    await visit(crawl, Dead(FORBIDDEN))
+    assert await paused(crawl) == [("host", "a.example")]
+
+
+async def test_a_deleted_job_takes_its_pauses_with_it(crawl: Crawl) -> None:
+    await crawl.frontier.pause(crawl.job, "host", "a.example", "x")
+    await crawl.frontier.delete_job(crawl.job.name)
+    again = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job(crawl.job.name)))
+    await again.add(*pages(1))
+    assert len(await again.urls()) == 1
