@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from crawler.errors import CrawlerError
 from crawler.incident import Incident
 
 
@@ -42,7 +41,8 @@ class Heartbeat:
             try:
                 self._beat(self._worker, self._info())
                 self._away.over()
-            except CrawlerError as error:
+            except Exception as error:
+                # Whatever it is: a thread that ends here would hand a living worker's requests to others.
                 self._away.met(error)
             if self._stopped.wait(self._seconds):
                 return

@@ -93,7 +93,10 @@ class Frontier(Protocol):
         """processing → pending after `delay` seconds, bytes unchanged: a message of a version we do not know."""
 
     def beat(self, worker: str, info: Mapping[str, Any]) -> None:
-        """Renew the worker's lease. Synchronous, called from a thread with a connection of its own."""
+        """Renew the worker's lease; with an empty `info`, what it said before stays.
+
+        Synchronous, called from a thread with a connection of its own.
+        """
 
     async def reap(
         self, worker: str | None = None, *, blame: Lease | None = None, failure: Failure | None = None

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import structlog
 
-from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
 from crawler.interfaces import Frontier
 from crawler.model import Failure
 from crawler.slot import Parsing, Slot
@@ -26,6 +26,7 @@ from crawler.slot import Parsing, Slot
 log = structlog.get_logger()
 
 LOOK = 0.25  # seconds between looks at the slots
+LATE = 10.0  # seconds beyond the grace time after which a child that does not end is killed
 FINAL_CODES = (2, 70, 78)  # exit codes of a child that another one would end with as well
 
 
@@ -37,6 +38,8 @@ class Child:
         self.process = process
         self.slot = slot
         self.killed_for: Parsing | None = None
+        self.is_late = False  # killed because it did not end in time when it was told to
+        self.beaten_at = 0.0  # monotonic seconds when we last kept its lease for it
         self.started = time.monotonic()
 
 
@@ -50,12 +53,14 @@ class Supervisor:
         *,
         callback_seconds: float,
         grace_seconds: float,
+        lease_seconds: float,
     ) -> None:
         """A callback that holds its process longer than `callback_seconds` is killed with it."""
         self._frontier = frontier
         self._orders = orders
         self._callback_seconds = callback_seconds
         self._grace = grace_seconds
+        self._beat_every = lease_seconds / 5
         self._children: list[Child] = []
         self.stopping = False
         self.code_of_signal = 0  # what a shell would call the signal that stopped us
@@ -128,26 +133,45 @@ class Supervisor:
         stopped = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if not waiting.done() and not await _first(asyncio.shield(waiting), self._grace + 10.0):
+        if not waiting.done() and not await _first(asyncio.shield(waiting), self._grace + LATE):
             log.error("worker_does_not_end", worker=child.name)
+            child.is_late = True
             _signal(child, signal.SIGKILL)
         return await waiting
 
     async def _watch(self) -> None:
-        """Kill a child whose callback never returns."""
+        """Kill a child whose callback never returns, and until then keep its lease.
+
+        A regular expression may hold the interpreter for as long as it runs, so that the child's own heartbeat is
+        silent. Others would reap what it holds, and the page that is to blame would go to the next worker, unblamed.
+        """
         while True:
             await asyncio.sleep(LOOK)
             for child in list(self._children):
                 parsing = child.slot.read()
-                if parsing is None or parsing.seconds < self._callback_seconds or child.killed_for:
+                if parsing is None or child.killed_for:
                     continue
-                child.killed_for = parsing
-                log.error("callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1))
-                _signal(child, signal.SIGKILL)
+                if parsing.seconds >= self._callback_seconds:
+                    self._kill_for(child, parsing)
+                elif parsing.seconds >= self._beat_every:
+                    await self._keep_lease(child)
+
+    def _kill_for(self, child: Child, parsing: Parsing) -> None:
+        child.killed_for = parsing
+        log.error("callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1))
+        _signal(child, signal.SIGKILL)
+
+    async def _keep_lease(self, child: Child) -> None:
+        now = time.monotonic()
+        if now - child.beaten_at >= self._beat_every:
+            child.beaten_at = now
+            with suppress(FrontierError):  # while the queue server is away nobody reaps
+                await asyncio.to_thread(self._frontier.beat, child.name, {})
 
     async def _clean_up(self, child: Child, code: int) -> None:
         """Hand back what the dead child held: the page it died of with an attempt more, the others unharmed."""
-        parsing = child.killed_for or child.slot.read()
+        # A page that was still at work when we had to stop is no poison.
+        parsing = None if child.is_late else child.killed_for or child.slot.read()
         how = _how(code) if child.killed_for is None else f"its callback ran for {self._callback_seconds:g} s"
         url = parsing.lease.request.url if parsing else None
         log.error("worker_died", worker=child.name, how=how, while_parsing=url)
@@ -188,7 +212,7 @@ def _signal(child: Child, number: signal.Signals) -> None:
 
 def _how(code: int) -> str:
     if code < 0:
-        return f"signal {signal.Signals(-code).name}"
+        return f"signal {-code} ({signal.strsignal(-code)})"
     return f"exit code {code}"
 
 

@@ -172,6 +172,7 @@ def supervisor(config: Config, connected: Connected, jobs: tuple[str, ...], conc
         orders,
         callback_seconds=settings.CALLBACK_TIMEOUT,
         grace_seconds=settings.GRACE_SECONDS,
+        lease_seconds=settings.LEASE_SECONDS,
     )
 
 

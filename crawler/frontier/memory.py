@@ -271,7 +271,7 @@ class MemoryFrontier:
 
     def beat(self, worker: str, info: Mapping[str, Any]) -> None:
         """Renew the worker's lease. May be called from any thread: it is one assignment."""
-        self._workers[worker] = (self._clock() + self._lease_seconds, info)
+        self._workers[worker] = (self._clock() + self._lease_seconds, info or self._workers.get(worker, (0.0, {}))[1])
 
     async def workers(self) -> list[WorkerInfo]:
         """The workers known, alive and expired ones."""

@@ -1,0 +1,136 @@
+"""A supervisor and real worker processes: who is to blame when one of them dies, and who is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from crawler.frontier.redis import RedisFrontier
+from crawler.model import DeadLetter, Job, JobStats, Request
+from crawler.settings import Settings
+from crawler.wiring import Config, Connected, connect, supervisor
+from tests.valkey import Valkey
+
+SPIDER = """
+import os, re, time
+from crawler import Spider
+
+class Harm(Spider):
+    name = "harm"
+    custom_settings = {"ROBOTSTXT_OBEY": False}
+
+    def parse(self, response):
+        pass
+
+    def hold_the_interpreter(self, response):
+        re.match(r"(a|aa)+$", "a" * 60 + "b")
+
+    def take_long(self, response):
+        open("begun", "w").close()
+        time.sleep(3600)
+"""
+
+
+@asynccontextmanager
+async def page() -> AsyncIterator[str]:
+    """A server whose every page is the same."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.1.1", 0)
+    async with server:
+        yield f"http://127.0.1.1:{server.sockets[0].getsockname()[1]}/"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with that spider; worker processes are started in it."""
+    (tmp_path / "spiders").mkdir()
+    (tmp_path / "spiders" / "harm.py").write_text(SPIDER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    return tmp_path
+
+
+def config(folder: Path, server: Valkey, prefix: str, **changes: object) -> Config:
+    """Settings with little patience."""
+    settings = Settings(
+        **{
+            "REDIS_URL": server.url,
+            "KEY_PREFIX": prefix,
+            "ALLOWED_NETWORKS": ("127.0.0.0/8",),
+            "DOWNLOAD_DELAY": 0.0,
+            "LEASE_SECONDS": 1.0,
+            "RETRY_TIMES": 0,
+            **changes,
+        }  # type: ignore[arg-type]
+    )
+    return Config(settings, {}, folder)
+
+
+async def seeded(connected: Connected, url: str, callback: str) -> Job:
+    """A job with one page for that callback."""
+    job = await connected.frontier.create_job(Job("news", spider="harm"))
+    await connected.frontier.add(job, [Request(url, callback=callback, spider="harm")], seed=True)
+    return job
+
+
+async def until_finished(connected: Connected, job: Job) -> tuple[JobStats, list[DeadLetter]]:
+    """Its figures and dead letters at the end."""
+    while not (stats := await connected.frontier.stats(job)).finished:  # noqa: ASYNC110 - the server tells nobody
+        await asyncio.sleep(0.05)
+    return stats, await connected.frontier.dead_letters(job)
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_that_silences_the_heartbeat_is_blamed_and_nobody_else_reaps_it(
+    valkey_server: Valkey, folder: Path
+) -> None:
+    made = config(folder, valkey_server, "sv1", CALLBACK_TIMEOUT=4.0)
+    async with page() as url, connect(made) as connected:
+        other = RedisFrontier(valkey_server.url, prefix="sv1", lease_seconds=1.0)
+        await other.open()
+        job = await seeded(connected, url, "hold_the_interpreter")
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        reaped = []
+        ended = asyncio.create_task(until_finished(connected, job))
+        while not ended.done():
+            reaped += await other.reap()
+            await asyncio.sleep(0.1)
+        crew.stop()
+        await running
+        await other.close()
+    stats, (letter,) = await ended
+    assert sum(one.requeued + one.dead for one in reaped) == 0
+    assert letter.failure.kind == "crash"
+    assert "its callback ran for 4 s" in letter.failure.message
+    assert letter.attempts == 1
+    assert stats.dead == 1
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_that_is_still_at_work_when_we_stop_is_not_blamed(
+    valkey_server: Valkey, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.supervisor.LATE", 0.5)
+    made = config(folder, valkey_server, "sv2", GRACE_SECONDS=0.2)
+    async with page() as url, connect(made) as connected:
+        job = await seeded(connected, url, "take_long")
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        while not (folder / "begun").exists():
+            assert not running.done()
+            await asyncio.sleep(0.05)
+        crew.stop()
+        await running
+        stats = await connected.frontier.stats(job)
+    assert (stats.pending, stats.processing, stats.dead) == (1, 0, 0)
+    assert stats.counters.get("retried", 0) == 0
