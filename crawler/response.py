@@ -112,7 +112,9 @@ class Response:
     @cached_property
     def links(self) -> list[str]:
         """The canonical absolute URLs of all `a` and `area` links, in order, each once."""
-        return html.links(self.root, self.url)
+        if "root" in self.__dict__:  # there is a tree already
+            return html.links(self.root, self.url)
+        return html.links_in(self.text, self.url)
 
     @cached_property
     def visible_text(self) -> str:

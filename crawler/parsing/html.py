@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from itertools import islice
+from operator import methodcaller
 from typing import Final
 
 import msgspec
 from lxml import etree
 
 from crawler.parsing.charset import clean
+from crawler.parsing.link_scan import scan
 from crawler.parsing.url import BadUrl, canonical, join_links
 
 MAX_LINKS = 10_000
@@ -94,6 +96,7 @@ def _with_few_attributes(tag: re.Match[str]) -> str:
 # Links
 
 _NOT_FOLLOWED: Final = frozenset(("nofollow", "ugc", "sponsored"))
+_HREF: Final = methodcaller("get", "href")
 
 
 def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> list[str]:
@@ -106,11 +109,22 @@ def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> li
     return join_links(_base(root, url), hrefs, limit=MAX_LINKS)
 
 
+def links_in(text: str, url: str) -> list[str]:
+    """The same as `links` of the tree of `text`, without the tree when the page is plain enough."""
+    text = clean(text)
+    found = scan(text)
+    if found is None:
+        root = parse(text)
+        return [] if root is None else links(root, url)
+    base = canonical(url) if found.base is None else _target(found.base, url) or canonical(url)
+    return join_links(base, islice(found.links, _MAX_HREFS), limit=MAX_LINKS)
+
+
 def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:
-    for element in root.iter("a", "area"):
-        href = element.get("href")
-        if href is not None and (follow_nofollow or _is_followed(element)):
-            yield href
+    links = root.iter("a", "area")
+    if not follow_nofollow:
+        links = filter(_is_followed, links)
+    return (href for href in map(_HREF, links) if href is not None)
 
 
 def _is_followed(link: etree._Element) -> bool:

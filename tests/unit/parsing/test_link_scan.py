@@ -1,0 +1,134 @@
+"""The scan finds what the tree has, or leaves the page to the parser; never anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from crawler.parsing import html
+from crawler.parsing.charset import decode
+from crawler.parsing.link_scan import MAX_TAG, Hrefs, scan
+
+URL = "http://example.com/folder/page.html"
+PAGES = sorted((Path(__file__).parents[2] / "pages").glob("*.html"))
+DOCUMENTATION = sorted(Path("/usr/share/doc").glob("*/html/**/*.html"))[::25][:200]  # where there is some
+
+
+def in_tree(text: str) -> Hrefs:
+    """The slow way."""
+    root = html.parse(text)
+    if root is None:
+        return Hrefs([], None)
+    bases = (base.get("href") for base in root.iter("base"))
+    links = [link.get("href") for link in root.iter("a", "area")]
+    return Hrefs([href for href in links if href is not None], next((b for b in bases if b is not None), None))
+
+
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ('<!DOCTYPE html><p>x <a href="1">one</a> <a class="b" href=\'2\'>two</a>', ["1", "2"]),
+        ("<ul><li><a href=3>3<li><a rel=x href=4 title='y'>4</ul>", ["3", "4"]),
+        ('<a name="x">no link</a><a href="">here</a><area href="5"/>', ["", "5"]),
+        ('<a href="x?a=1&amp;b=2&quot;">', ['x?a=1&b=2"']),
+        ('<img alt="a > b <a href=x>"><a href="6">', ["6"]),
+        ("<script>if (a < b) write('<a href=x>')</script><a href=7>", ["7"]),
+        ("<style>a > b {}</style><title><a href=x></title><textarea><a href=x></textarea><a href=8>", ["8"]),
+        ("<!-- <a href=x> --><a href=9>", ["9"]),
+        ('<?xml version="1.0"?><html><body><a href="10"/></body></html>\n', ["10"]),
+        ('<a data-href="x" title="href=y" href="11">', ["11"]),
+        ("no markup at all", []),
+        ("", []),
+    ],
+)
+def test_plain_pages_are_scanned(text: str, links: list[str]) -> None:
+    """The common forms, and what only looks like a link."""
+    found = scan(text)
+    assert found is not None
+    assert found.links == links == in_tree(text).links
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<A HREF=1>",
+        "<a href=1 HREF=2>" * (MAX_TAG // 10),
+        f'<a title="{"x" * MAX_TAG}" href="1">',
+        '<a href = "1">',
+        '<a b"c=" href=1><a href="2">',
+        '<a href="x&copy=1">',
+        "<!-- a --!><a href=1> -->",
+        "<!--> <a href=1> -->",
+        "<script><!-- <script> </script> <a href=1> --></script>",
+        "<script/><a href=1>",
+        "<xmp><a href=1></xmp>",
+        "<p></html><a href=1>",
+        "<![CDATA[<a href=1>]]>",
+        "a < b <a href=1>",
+        "<a:b href=1>",
+        "<a href=1",
+        "<a href>",
+        "\0<a href=1>",
+    ],
+)
+def test_odd_pages_are_left_to_the_parser(text: str) -> None:
+    """Whatever parsers may disagree about; and the answer is then the parser's."""
+    found = scan(text)
+    assert found is None or found == in_tree(text)
+    assert html.links_in(text, URL) == exact(text)
+
+
+def exact(text: str) -> list[str]:
+    """The links by the tree alone."""
+    root = html.parse(text)
+    return [] if root is None else html.links(root, URL)
+
+
+def test_the_first_base_counts() -> None:
+    """Also for links that stand before it."""
+    text = '<a href="1"></a><base target="x"><base href="/b/"><base href="/c/">'
+    assert html.links_in(text, URL) == exact(text) == ["http://example.com/b/1"]
+
+
+@pytest.mark.parametrize("page", PAGES + DOCUMENTATION, ids=str)
+def test_real_pages(page: Path) -> None:
+    """Saved pages, and the documentation that is installed."""
+    text = decode(page.read_bytes(), "text/html")[0]
+    assert html.links_in(text, URL) == exact(text)
+    assert scan(text) in (None, in_tree(text))
+
+
+_PIECES = """
+<a href="1">|<a href='2'>|<a href=3>|<a href = "4">|<a href="5&amp;6">|<a href="&copy;7">|<a HREF=8>|<a name=x>|</a>
+<area href=9>|<base href="/x/">|<base>|<p>|</p>|<b>|<i>|</b>|<div class="c">|</div>|<div title="<a href=10>">|<br/>
+<div title='>'>|<div x=y>|<div =x>|<div a"b>|<!-- -->|<!-- a -- -->|<!-->|-->|--!>|<!doctype html>|<?|?>|text
+<script>|</script>|<script src="s">|<style>|</style>|<title>|</title>|<textarea>|</textarea>|<SCRIPT>|</SCRIPT>
+<select>|<option>|</select>|<table>|<tr>|<td>|</table>|<svg>|</svg>|<math>|<template>|</template>|<noscript>|<form>
+</noscript>|<iframe>|</iframe>|<xmp>|<plaintext>|<frameset>|<html>|</html>|<head>|</head>|<body>|</body>|<![CDATA[
+]]>|<|>| |"|'|=|/|&|ä|\u00a0|<a/href=11>|<a href="12"title="x">|<a title=href=x href=13>|<!--|\n
+"""
+
+
+@given(st.lists(st.sampled_from(_PIECES.strip().replace("\n", "|").split("|")), max_size=30).map("".join))
+@example("<p></html><a href=1>")
+@example("</html><a href=1>")
+def test_any_mixture_of_markup(text: str) -> None:
+    """Whatever is put together: the same links in the same order, and the same base."""
+    assert scan(text) in (None, in_tree(text))
+    assert html.links_in(text, URL) == exact(text)
+
+
+@given(st.text(alphabet="<>/=\"'!-a hrefbscript\n\t1&;", max_size=60))
+def test_any_characters(text: str) -> None:
+    """No text makes the two differ."""
+    assert scan(text) in (None, in_tree(text))
+
+
+def test_a_hostile_page_is_read_in_linear_time() -> None:
+    """Half a megabyte that almost matches, in many ways: no step looks at the same text again and again."""
+    for piece in ("<a ", "<a href=", "<a href='", "<p x=", '<p x="', "<!--", "<script>", "<a x ", "</", "<p a=b "):
+        text = piece * (500_000 // len(piece))
+        assert scan(text) in (None, Hrefs([], None))
