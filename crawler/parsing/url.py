@@ -11,6 +11,7 @@ Three spellings are kept apart:
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
@@ -162,11 +163,16 @@ _PATH = r"(?:[A-Za-z0-9_~!$&()*+,;=:@/.-]|%(?!2[eE]))*+"
 _QUERY = r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?.%-]*+)?"
 _PLAIN = re.compile(f"{_PATH}{_QUERY}#?").fullmatch
 
-# An http(s) URL whose host is plain ASCII names, no punycode (to be checked), and last a name that starts
-# with a letter (not an IPv4 number); no port.
-_ABSOLUTE = re.compile(
-    rf"https?://(?!\S*xn--)(?:[a-z0-9_][a-z0-9_-]*+\.)*+[a-z][a-z0-9-]*+/{_PATH}{_QUERY}#?"
-).fullmatch
+_MAX_ORIGIN = 300  # characters; a host's name has 253 at most
+
+
+@lru_cache(maxsize=4096)
+def _is_canonical(origin: str) -> bool:
+    """Whether the parser leaves ``scheme://host[:port]`` as it is; links of a crawl lead to few origins."""
+    try:
+        return canonical(f"{origin}/") == f"{origin}/"
+    except BadUrl:
+        return False
 
 
 class _Joiner:
@@ -177,6 +183,7 @@ class _Joiner:
         self._origin = origin_of(self._base)
         self._page = self._base.partition("?")[0]
         self._folder = self._page[: self._page.rindex("/") + 1]
+        self._up = {"": self._folder}  # "../../" → that folder
 
     def join(self, href: str) -> str:
         """The canonical URL of `href`, which may end with an empty fragment. Raises `BadUrl`."""
@@ -190,7 +197,7 @@ class _Joiner:
 
         1. ``../../name``: up as many folders, then case 4 (dots elsewhere in the path are not plain);
         2. ``/path``, but not ``//host``: behind the origin;
-        3. ``https://host/path``: as it is, with the base's own origin like case 2;
+        3. ``https://host/path``: as it is, behind an origin that is canonical;
         4. ``name/name``: behind the folder (a colon may end a scheme: not plain);
         5. ``?query`` or nothing: behind the page.
         """
@@ -210,22 +217,30 @@ class _Joiner:
         return self._folder + href if _PLAIN(href) else None
 
     def _from_folder(self, href: str) -> str | None:
-        folder = self._folder
         if href.startswith("./"):
             href = href[2:]
-        while href.startswith("../"):
-            href = href[3:]
+        end = href.rfind("../") + 3 if "../" in href else 0
+        folder = self._up.get(href[:end]) or self._climb(href[:end])
+        if folder is None or href[end : end + 1] == "." or href.find("/.", end) >= 0 or not _PLAIN(href, end):
+            return None
+        return folder + href[end:]
+
+    def _climb(self, steps: str) -> str | None:
+        """The folder that ``../../`` leads to; None when there is more in `steps`."""
+        if steps != "../" * (len(steps) // 3):
+            return None
+        folder = self._folder
+        for _ in range(len(steps) // 3):
             if len(folder) > len(self._origin) + 1:
                 folder = folder[: folder.rindex("/", 0, -1) + 1]
-        if href[:1] == "." or "/." in href or not _PLAIN(href):
-            return None
-        return folder + href
+        self._up[steps] = folder
+        return folder
 
     def _from_anywhere(self, href: str) -> str | None:
-        if href.startswith(self._origin):
-            path = href[len(self._origin) :]
-            return href if path[:1] == "/" and _PLAIN(path) else None
-        return href if _ABSOLUTE(href) else None
+        end = href.find("/", 8)
+        if not 8 < end < _MAX_ORIGIN or not href.startswith(("http://", "https://")) or not _PLAIN(href, end):
+            return None
+        return href if _is_canonical(href[:end]) else None
 
 
 # ---------------------------------------------------------------------------------------------------------
