@@ -63,7 +63,9 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
     known: set[str] = set()  # callback names already checked
     for result in results:
         if isinstance(result, Request):
-            found.requests.append(by_name(spider, result, known))
+            if result.errback or result.callback not in known:
+                result = by_name(spider, result, known)
+            found.requests.append(result)
         else:
             await _add_item(spider, result, found)
     if sum(map(len, found.items)) > MAX_ITEM_BYTES:
@@ -143,8 +145,7 @@ async def _gather(given: Any, results: list[Any], who: str) -> None:
             if len(results) > MAX_RESULTS:
                 break
     else:
-        for result in islice(_iterable(given, who), MAX_RESULTS + 1):
-            results.append(result)
+        results.extend(islice(_iterable(given, who), MAX_RESULTS + 1))
     if len(results) > MAX_RESULTS:
         raise CallbackError(f"{who} gave more than {MAX_RESULTS:,} items and requests for one page")
 

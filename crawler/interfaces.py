@@ -67,6 +67,11 @@ class Frontier(Protocol):
         A `dont_filter` request is always new.
         """
 
+    def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
+        """Without those that are certainly known, as far as can be told without asking: adding them would change
+        nothing. Most links of most pages are.
+        """
+
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """For each host, whether it was seeded in this job."""
 

@@ -13,7 +13,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -50,6 +50,12 @@ class SeededHosts(Protocol):
     async def among(self, job: str, hosts: Iterable[str]) -> set[str]: ...
 
 
+class MaybeNew(Protocol):
+    """Leaves out requests that are certainly known in a job (see `Frontier.maybe_new`)."""
+
+    def __call__(self, job: str, requests: Sequence[Request], /) -> Sequence[Request]: ...
+
+
 class ParseSlot(Protocol):
     """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
 
@@ -68,9 +74,11 @@ class Visitor:
         seeded: SeededHosts,
         slot: ParseSlot,
         check: Callable[[Request], None],
+        maybe_new: MaybeNew = lambda job, requests: requests,
     ) -> None:
         self._fetcher = fetcher
         self._unit_of = unit_of
+        self._maybe_new = maybe_new
         self._seeded = seeded
         self._slot = slot
         self._check = check
@@ -170,7 +178,7 @@ class Visitor:
         """The requests in scope, complete: canonical URL, depth, spider. Raises `ValueError` when one cannot travel."""
         parent = lease.request
         admitted = []
-        for request in requests:
+        for request in self._maybe_new(lease.job, requests):
             is_redirect = request.redirects > parent.redirects
             # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
             depth = parent.depth if is_redirect else parent.depth + 1

@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from crawler.gate import RobotsGate
 from crawler.heartbeat import Heartbeat
 from crawler.interfaces import Frontier, Outbox, Pace, Sink
 from crawler.joblist import JobList
-from crawler.model import Job
+from crawler.model import Job, Request
 from crawler.reaper import Reaper
 from crawler.registry import find_spiders
 from crawler.seeded import SeededHosts
@@ -295,7 +295,12 @@ async def start_worker(
     registry = find_spiders(config.folder, settings.SPIDER_MODULES)
     units = Units(registry, settings, config.explicit, gate, job_list.job)
     stack.callback(units.close, "shutdown")
-    visitor = Visitor(fetcher, units, SeededHosts(frontier, job_list.job), slot, message.check)
+
+    def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:
+        return frontier.maybe_new(job_list.job(job), requests)
+
+    seeded = SeededHosts(frontier, job_list.job)
+    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new)
     tally = Tally(VERSION)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally)

@@ -21,6 +21,8 @@ log = structlog.get_logger()
 IDLE_POLL = 0.5  # seconds between claims when there is nothing to do
 SET_ASIDE = 60.0  # seconds that a message of an unknown version is left for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
+COMMIT_COMPANY = 16  # fewer than these wait COMMIT_WAIT for others that are on their way: round trips cost CPU
+COMMIT_WAIT = 0.01  # seconds
 COMMIT_BYTES = 8_000_000  # of items and links in one step, unless a single visit brings more
 LINK_BYTES = 200  # what a link counts for
 LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
@@ -184,6 +186,8 @@ class Worker:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._has_finished.wait()
+            if len(self._finished) < min(COMMIT_COMPANY, len(self._visits)):
+                await asyncio.sleep(COMMIT_WAIT)
             batch = self._next_batch()
             accepted = await self._commit(batch)
             del self._finished[: len(batch)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from crawler.model import Request
 
 
 class KnownUrls:
@@ -16,8 +18,27 @@ class KnownUrls:
     def __contains__(self, url: str) -> bool:
         return url in self._young or url in self._old
 
+    def without(self, requests: Sequence[Request]) -> list[Request]:
+        """Those that may be new, and those with more than a URL, which is checked."""
+        young, old = self._young, self._old
+        return [
+            request
+            for request in requests
+            if ((url := request.url) not in young and url not in old)
+            or not is_simple(request)
+            or request.meta
+            or request.headers
+            or request.priority
+            or request.delay
+        ]
+
     def update(self, urls: Iterable[str]) -> None:
         """Note URLs that have been admitted, now or before."""
         self._young.update(urls)
         if len(self._young) >= self._capacity:
             self._old, self._young = self._young, set()
+
+
+def is_simple(request: Request) -> bool:
+    """Whether its URL alone tells whether it is known. A redirect may also tell which hosts belong to the crawl."""
+    return not (request.dont_filter or request.redirects or request.body) and request.method == "GET"

@@ -137,6 +137,10 @@ class MemoryFrontier:
             new += state.admit(entry, self._clock())
         return Added(new, len(entries) - new)
 
+    def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
+        """All of them: asking is as cheap as remembering here."""
+        return requests
+
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """For each host, whether it was seeded in this job."""
         scope = self._view(job).scope

@@ -15,7 +15,7 @@ from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, Fronti
 from crawler.frontier import message as wire
 from crawler.frontier.dead import RedisDead
 from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
-from crawler.frontier.known import KnownUrls
+from crawler.frontier.known import KnownUrls, is_simple
 from crawler.frontier.outbox import RedisOutbox
 from crawler.frontier.records import commit_arguments, dead_record, read_claim
 from crawler.frontier.server import JobGone, Server, errors
@@ -183,7 +183,7 @@ class RedisFrontier:
     async def _add(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
         """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
         known = self._known.setdefault(job.epoch, KnownUrls())
-        fresh = [pair for pair in requests if seed or not _is_simple(pair[0]) or pair[0].url not in known]
+        fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or pair[0].url not in known]
         new = 0
         for shard, arguments in self._batches(job, fresh):
             prefix = job_prefix(shard, job.name)
@@ -194,7 +194,7 @@ class RedisFrontier:
             except JobGone:
                 raise await self._forgotten(job) from None
         if not seed:
-            known.update(request.url for request, _ in fresh if _is_simple(request))
+            known.update(request.url for request, _ in fresh if is_simple(request))
         return Added(new, len(requests) - new)
 
     def _batches(self, job: Job, requests: Iterable[tuple[Request, str]]) -> Iterable[tuple[str, list[Any]]]:
@@ -216,6 +216,11 @@ class RedisFrontier:
                 part = entries[at : at + 2 * ADD_CHUNK]
                 by_shard[shard] += (host, priority, delay, len(part) // 2, *part)
         return [(self._shards[shard], arguments) for shard, arguments in by_shard.items()]
+
+    def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
+        """Without those of which this process remembers that they were added."""
+        known = self._known.get(job.epoch)
+        return requests if known is None else known.without(requests)
 
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """Ask the shard of each host."""
@@ -495,11 +500,6 @@ def _merge(total: Claim, part: Claim) -> Claim:
         idle=idle,
         gone=tuple(dict.fromkeys(total.gone + part.gone)),
     )
-
-
-def _is_simple(request: Request) -> bool:
-    """Whether its URL alone tells whether it is known."""
-    return not request.dont_filter and request.method == "GET" and not request.body
 
 
 def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:

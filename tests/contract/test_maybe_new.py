@@ -1,0 +1,43 @@
+"""What may be left out before it is sent: only requests that are known for certain."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from crawler.model import Job, Request
+from tests.contract.world import Crawl, World, pages
+
+
+async def test_unknown_requests_all_stay(crawl: Crawl) -> None:
+    await crawl.add(*pages(3), seed=False)
+    new = [Request(url) for url in pages(9)[3:]]
+    assert list(crawl.frontier.maybe_new(crawl.job, new)) == new
+
+
+async def test_what_is_left_out_would_have_changed_nothing(crawl: Crawl) -> None:
+    await crawl.add(*pages(5), seed=False)
+    requests = [Request(url) for url in pages(9)]
+    kept = crawl.frontier.maybe_new(crawl.job, requests)
+    assert await crawl.add(*kept, seed=False) == 4
+    assert await crawl.add(*requests, seed=False) == 0
+
+
+async def test_requests_that_are_more_than_their_url_stay(crawl: Crawl) -> None:
+    """A POST, one that is fetched though known, a redirect, which may tell where the site really is."""
+    await crawl.add("http://a.example/", seed=False)
+    plain = Request("http://a.example/")
+    others = [
+        replace(plain, dont_filter=True),
+        replace(plain, method="POST"),
+        replace(plain, body=b"x"),
+        replace(plain, redirects=1),
+    ]
+    assert list(crawl.frontier.maybe_new(crawl.job, others)) == others
+
+
+async def test_a_job_of_the_same_name_starts_with_nothing_known(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(3), seed=False)
+    await crawl.frontier.delete_job(crawl.job.name)
+    again = await crawl.frontier.create_job(Job(crawl.job.name))
+    requests = [Request(url) for url in pages(3)]
+    assert list(crawl.frontier.maybe_new(again, requests)) == requests
