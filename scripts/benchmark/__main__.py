@@ -1,0 +1,85 @@
+"""`scripts/bench`: what a page costs, here and elsewhere.
+
+crawl   sites crawled by the crawler and its peers, interleaved
+queue   the frontier alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from scripts.benchmark import corpus as corpora
+from scripts.benchmark.contenders import CONTENDERS, peers_python
+from scripts.benchmark.corpus import Corpus
+from scripts.benchmark.process import cores
+from scripts.benchmark.rounds import Rounds, table
+from scripts.benchmark.webserver import nginx
+
+SMOKE_PAGES = 300
+
+
+def main() -> int:
+    """Parse, run, print. 0: every run fetched exactly the right pages."""
+    options = _options()
+    if options.command == "queue":
+        from scripts.benchmark import queue
+
+        return queue.main(options.only, options.sizes)
+    return _crawl(options)
+
+
+def _crawl(options: argparse.Namespace) -> int:
+    corpus = _corpus(options)
+    names = ["crawler"] if options.smoke else options.only or list(CONTENDERS)
+    contenders = [CONTENDERS[name] for name in names]
+    python = peers_python(options.folder / "peers") if any(one.is_peer for one in contenders) else Path(sys.executable)
+    server_core, crawler_core = cores()
+    mean, links = corpus.bytes / len(corpus.pages), corpus.links / len(corpus.pages)
+    shape = f"{len(corpus.pages):,} pages, {len(corpus.roots)} hosts, {mean / 1000:.1f} kB, {links:.0f} links a page"
+    print(f"{corpus.name}: {shape}")
+    with nginx(corpus, options.folder / "nginx", server_core) as server:
+        rounds = Rounds(corpus, server, python, crawler_core, server_core)
+        rounds.play(contenders, 1 if options.smoke else options.repeat)
+    print(table(rounds.results))
+    return 0 if all(result.is_right for result in rounds.results) else 1
+
+
+def _corpus(options: argparse.Namespace) -> Corpus:
+    if options.docs:
+        return corpora.documentation(options.folder, options.docs)
+    if options.smoke:
+        return corpora.generated(options.folder, pages=SMOKE_PAGES, hosts=4, port=options.port)
+    return corpora.generated(options.folder, pages=options.pages, port=options.port)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    crawl = commands.add_parser("crawl", help="crawl a corpus with the crawler and its peers")
+    crawl.add_argument("--pages", type=int, default=20_000, help="of the generated site (%(default)s)")
+    crawl.add_argument("--docs", type=Path, nargs="+", metavar="DIR", help="crawl these folders of HTML instead")
+    crawl.add_argument("--repeat", type=int, default=3, help="rounds; medians are told (%(default)s)")
+    crawl.add_argument(
+        "--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"some of: {', '.join(CONTENDERS)}"
+    )
+    crawl.add_argument("--smoke", action="store_true", help="a small site, the crawler alone, once: is coverage exact?")
+    crawl.add_argument("--port", type=int, default=18_080, help="of the generated site (%(default)s)")
+    crawl.add_argument("--folder", type=Path, default=_folder(), help="for sites and peers (%(default)s)")
+    queue = commands.add_parser("queue", help="the frontier alone")
+    queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page pending hosts memory seed start")
+    queue.add_argument(
+        "--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="pending requests (%(default)s)"
+    )
+    return parser.parse_args()
+
+
+def _folder() -> Path:
+    return Path(__file__).resolve().parents[2] / ".bench"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

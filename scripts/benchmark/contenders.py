@@ -1,0 +1,106 @@
+"""Who is compared, and how each is started on a corpus."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.benchmark.corpus import Corpus
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+PEER_PACKAGES = ("scrapy", "scrapy-redis", "crawlee[parsel]", "aiohttp[speedups]", "uvloop", "parsel")
+
+PER_HOST, AT_ONCE = 8, 64
+"""Requests at once to one host, and in all: the same for everybody who can be told."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One crawler in one manner. `arguments` follow its interpreter; {seeds} and {output} are filled in."""
+
+    name: str
+    about: str
+    arguments: tuple[str, ...]
+    is_peer: bool = True  # runs in the environment of the peers
+    needs_queue: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, python: Path, corpus: Corpus, output: Path) -> list[str]:
+        """The words to start it with."""
+        words = [str(python) if self.is_peer else sys.executable]
+        for word in self.arguments:
+            words += corpus.seeds if word == "{seeds}" else [word.replace("{output}", str(output))]
+        return words
+
+
+def _ours(name: str, about: str, spider: str, *more: str) -> Contender:
+    settings = {
+        "DOWNLOAD_DELAY": "0",
+        "CONCURRENT_REQUESTS_PER_DOMAIN": str(PER_HOST),
+        "CONCURRENT_REQUESTS": str(AT_ONCE),
+        "ALLOWED_NETWORKS": "127.0.0.0/8",
+        "SPIDER_MODULES": str(HERE / "spiders"),
+        "USER_AGENT": "bench/1.0 (+http://127.0.2.1/)",
+        "LOG_FORMAT": "json",
+    }
+    options = [word for setting, value in settings.items() for word in ("-s", f"{setting}={value}")]
+    command = ("-P", "-m", "crawler", "crawl", "{seeds}", "--spider", spider, "-O", "{output}", "--fresh")
+    return Contender(
+        name,
+        about,
+        (*command, "--processes", "1", *options, *more),
+        is_peer=False,
+        needs_queue=True,
+        environment={"PYTHONPATH": str(ROOT)},
+    )
+
+
+def _peer(name: str, about: str, script: str, mode: str, **more: object) -> Contender:
+    arguments = (str(HERE / "peers" / script), mode, "{output}", "{seeds}")
+    return Contender(name, about, arguments, **more)  # type: ignore[arg-type]
+
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        _ours("crawler", "links only; durable queue, robots.txt, ledger, fencing, logs", "links"),
+        _ours("crawler-2", "the same in two processes", "links", "--processes", "2"),
+        _ours("crawler-titles", "an item a page by selectors, written exactly once", "titles"),
+        _ours("crawler-site", "the `site` spider: an item with the page's text and links", "site"),
+        _peer("bare", "aiohttp + parsel + urllib in one loop, no queue", "bare.py", "links"),
+        _peer("scrapy", "links only, queue in memory", "scrapy_spider.py", "links"),
+        _peer("scrapy-titles", "an item a page by selectors", "scrapy_spider.py", "titles"),
+        _peer("scrapy-redis", "links only, queue in the same server", "scrapy_spider.py", "links", needs_queue=True),
+        *(
+            _peer(
+                f"crawlee-{at_once}",
+                f"links only, queue in memory, {at_once} at once",
+                "crawlee_spider.py",
+                "links",
+                environment={"CONCURRENCY": str(at_once)},
+            )
+            for at_once in (8, 16, 64)
+        ),
+    )
+}
+
+
+def peers_python(folder: Path) -> Path:
+    """The interpreter of the peers' own environment, made and filled when it is not there yet."""
+    python = folder / "bin" / "python"
+    stamp = folder / "complete"
+    if not stamp.exists():
+        print(f"installing {', '.join(PEER_PACKAGES)} into {folder} (once)", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        quiet = ("-qq", "--no-input", "--disable-pip-version-check")
+        subprocess.run([python, "-m", "pip", "install", *quiet, *PEER_PACKAGES], check=True, env=dict(os.environ))
+        listed = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True)
+        stamp.write_text(listed.stdout)
+    return python

@@ -1,0 +1,60 @@
+"""The bare loop: aiohttp, parsel, urllib and a set; no queue, no robots.txt, no politeness, nothing kept.
+
+`python bare.py links OUTPUT SEED…`. What its parts cost is what a crawler on these parts cannot avoid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+import aiohttp
+import parsel
+import uvloop
+
+PAGES = (".html", "/")
+_, _, *SEEDS = sys.argv[1:]
+HOSTS = frozenset(urlsplit(seed).hostname for seed in SEEDS)
+AT_ONCE = 64
+
+
+async def main() -> None:
+    """Until nothing is left."""
+    queue: asyncio.Queue[str] = asyncio.Queue()
+    seen = set(SEEDS)
+    for seed in SEEDS:
+        queue.put_nowait(seed)
+
+    async def work(session: aiohttp.ClientSession) -> None:
+        while True:
+            url = await queue.get()
+            try:
+                async with session.get(url) as answer:
+                    body = await answer.read()
+                    if answer.status == 200:
+                        for link in _links(body.decode("utf-8", "replace"), url):
+                            if link not in seen:
+                                seen.add(link)
+                                queue.put_nowait(link)
+            finally:
+                queue.task_done()
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=8)) as session:
+        workers = [asyncio.create_task(work(session)) for _ in range(AT_ONCE)]
+        await queue.join()
+        for worker in workers:
+            worker.cancel()
+
+
+def _links(text: str, url: str) -> list[str]:
+    found = []
+    for href in parsel.Selector(text, type="html").css("a::attr(href), area::attr(href)").getall():
+        link = urldefrag(urljoin(url, href)).url
+        parts = urlsplit(link)
+        if parts.hostname in HOSTS and parts.path.endswith(PAGES):
+            found.append(link)
+    return found
+
+
+uvloop.run(main())

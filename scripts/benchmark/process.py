@@ -1,0 +1,102 @@
+"""Runs one command on one core and tells what it used: CPU of all its processes, time, memory of the largest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOOK = 0.2  # seconds between looks at the memory
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a command used. Times in seconds; `cpu` is user + system of it and all its descendants."""
+
+    cpu: float
+    wall: float
+    peak_bytes: int  # of its largest process
+    code: int
+
+
+def cores() -> tuple[int | None, int | None]:
+    """One core for the servers, one for the crawler; None where there are not two, or no `taskset`."""
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(available) < 2 or shutil.which("taskset") is None:
+        return None, None
+    return available[0], available[1]
+
+
+def pinned(core: int | None) -> list[str]:
+    """The words in front of a command that keep it on a core."""
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
+def run(
+    command: Sequence[str], *, core: int | None, folder: Path, environment: Mapping[str, str] | None = None
+) -> Usage:
+    """Run it to its end, its output into `folder`/output."""
+    started = time.monotonic()
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [*pinned(core), *command],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(environment or {})},
+        )
+        memory = _Memory(process.pid)
+        # wait4 counts the process and every descendant that was waited for: nothing is sampled, nothing missed
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.monotonic() - started
+    return Usage(used.ru_utime + used.ru_stime, wall, memory.stop(), process.returncode)
+
+
+def cpu_of(pid: int) -> float:
+    """User + system seconds of a running process, threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class _Memory:
+    """Watches the resident memory of a process and its descendants; the highest mark of any of them counts."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._peak = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        self._ended.set()
+        self._thread.join()
+        return self._peak
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_LOOK):
+            self._peak = max([self._peak, *map(_high_mark, _family(self._pid))])
+
+
+def _family(pid: int) -> list[int]:
+    """The process and its descendants."""
+    try:
+        children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (OSError, ValueError):
+        return [pid]
+    return [pid, *(one for child in children for one in _family(child))]
+
+
+def _high_mark(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)

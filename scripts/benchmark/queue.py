@@ -1,0 +1,186 @@
+"""The frontier alone, on a durable server: CPU of client and server, latency and bytes, at many sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+from crawler.frontier.redis import RedisFrontier
+from crawler.interfaces import Pace
+from crawler.model import Done, Job, Request, Visit
+from scripts.benchmark.contenders import ROOT
+from scripts.benchmark.process import cores, cpu_of
+from tests.valkey import Valkey
+
+PACE = Pace(delay=0.0, concurrency=1_000_000)
+LINKS = 35
+BATCH = 16  # visits a commit, as a busy worker has them
+
+
+class Bench:
+    """A frontier on a fresh server, and a job in it."""
+
+    def __init__(self, server: Valkey) -> None:
+        self.server = server
+        self.frontier = RedisFrontier(server.url)
+        self.job = Job("bench")
+
+    async def open(self) -> Bench:
+        await self.frontier.open()
+        self.job = await self.frontier.create_job(self.job)
+        return self
+
+    async def fill(self, requests: int, hosts: int = 1000) -> None:
+        """That many pending, their URLs about 60 characters long."""
+        for at in range(0, requests, 20_000):
+            await self.frontier.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
+
+    async def memory(self) -> int:
+        return int((await self.frontier.server.client.info("memory"))["used_memory"])
+
+    def server_cpu(self) -> float:
+        return cpu_of(self.server.pid)
+
+
+def request(n: int, hosts: int) -> Request:
+    """Request number `n`, spread over the hosts."""
+    return Request(f"http://host-{n % hosts:07d}.example.com/articles/2026/page-{n:012d}.html", spider="bench")
+
+
+async def page(bench: Bench, sizes: Sequence[int]) -> None:
+    """Claim, add the links of a page (one in 35 is new, as in a real crawl), commit: CPU of both sides."""
+    pages = 6_000
+    await bench.fill(pages)
+    started, server = time.process_time(), bench.server_cpu()
+    new = iter(range(10_000_000, 20_000_000))
+    known = [request(n, 1000) for n in range(pages)]
+    done = 0
+    while done < pages:
+        claim = await bench.frontier.claim("w", BATCH, [bench.job], PACE)
+        visits = []
+        for lease in claim.leases:
+            links = [known[(done * 7 + n) % pages] for n in range(LINKS - 1)]
+            links.append(Request(f"http://new.example.com/{next(new):012d}/page.html", depth=1, spider="bench"))
+            wanted = bench.frontier.maybe_new(bench.job, links)
+            visits.append((lease, Visit(Done(), links=tuple(wanted), status=200, size=10_000, asked_at=0.0)))
+            done += 1
+        await bench.frontier.commit("w", visits, PACE)
+    client, server = time.process_time() - started, bench.server_cpu() - server
+    tell("a page with 35 links", f"client {client / done * 1e6:.0f} µs, server {server / done * 1e6:.0f} µs CPU")
+
+
+async def pending(bench: Bench, sizes: Sequence[int]) -> None:
+    """Claim and commit while more and more is pending."""
+    filled = 0
+    for size in sizes:
+        for at in range(filled, size, 20_000):
+            await bench.frontier.add(bench.job, [request(n, 1000) for n in range(at, min(size, at + 20_000))])
+        filled = size
+        tell(f"claim + commit of {BATCH}, {size:,} pending", await _cycle(bench))
+
+
+async def hosts(bench: Bench, sizes: Sequence[int]) -> None:
+    """Claims while more and more hosts are known, one request each, most of them resting."""
+    filled = 0
+    for size in (1_000, *sizes):
+        for at in range(filled, size, 20_000):
+            await bench.frontier.add(bench.job, [request(n, size) for n in range(at, min(size, at + 20_000))])
+        filled = size
+        tell(f"claim + commit of {BATCH}, {size:,} hosts", await _cycle(bench, rounds=40))
+
+
+async def _cycle(bench: Bench, rounds: int = 300) -> str:
+    """Median latency, and the server's CPU a request; what is taken out is put back by a release."""
+    times = []
+    server = bench.server_cpu()
+    for _ in range(rounds):
+        started = time.perf_counter()
+        claim = await bench.frontier.claim("w", BATCH, [bench.job], PACE)
+        await bench.frontier.commit("w", [(lease, Visit(Done(), status=200)) for lease in claim.leases], PACE)
+        times.append(time.perf_counter() - started)
+    used = (bench.server_cpu() - server) / rounds / BATCH
+    return f"median {median(times) * 1000:.2f} ms, server {used * 1e6:.0f} µs CPU a request"
+
+
+async def memory(bench: Bench, sizes: Sequence[int]) -> None:
+    """Bytes a URL: all of it, and the seen-set alone."""
+    for size in (100, *sizes):
+        await bench.frontier.delete_job("bench")
+        bench.job = await bench.frontier.create_job(Job("bench"))
+        before = await bench.memory()
+        await bench.fill(size, hosts=max(1, size // 1000))
+        used = await bench.memory() - before
+        seen = 0
+        async for key in bench.frontier.server.client.scan_iter(match="*:seen:*", count=10_000):
+            seen += await bench.frontier.server.client.memory_usage(key, samples=0)
+        tell(f"{size:,} pending", f"seen-set {seen / size:.1f}, all else {(used - seen) / size:.1f} bytes a URL")
+
+
+async def seed(bench: Bench, sizes: Sequence[int]) -> None:
+    """`crawler seed -` from a pipe."""
+    urls = "".join(f"http://host-{n % 1000:04d}.example.com/a/{n:010d}.html\n" for n in range(300_000))
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        words = [sys.executable, "-P", "-m", "crawler", "seed", "-", "--job", "seeds", "-q"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": bench.server.url}
+        await asyncio.to_thread(
+            subprocess.run, words, input=urls.encode(), check=True, cwd=folder, env=environment, capture_output=True
+        )
+        seconds = time.monotonic() - started
+    tell("seed from a pipe", f"{300_000 / seconds:,.0f} URLs/s, start of the command included")
+
+
+async def start(bench: Bench, sizes: Sequence[int]) -> None:
+    """Commands that people wait for."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": bench.server.url}
+    for words in (("--help",), ("status", "--job", "bench"), ("version",)):
+        times = []
+        for _ in range(5):
+            started = time.monotonic()
+            command = [sys.executable, "-P", "-m", "crawler", *words]
+            await asyncio.to_thread(subprocess.run, command, capture_output=True, cwd=Path.home(), env=environment)
+            times.append(time.monotonic() - started)
+        tell(f"crawler {' '.join(words)}", f"{median(times):.2f} s")
+
+
+ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
+    "page": page,
+    "pending": pending,
+    "hosts": hosts,
+    "memory": memory,
+    "seed": seed,
+    "start": start,
+}
+
+
+def tell(what: str, figure: str) -> None:
+    """One line of the result."""
+    print(f"| {what} | {figure} |", flush=True)
+
+
+def main(names: Sequence[str] | None, sizes: Sequence[int]) -> int:
+    """Each on a server of its own."""
+    server_core, client_core = cores()
+    if client_core is not None:
+        os.sched_setaffinity(0, {client_core})
+    for name in names or ALL:
+        with Valkey(appendonly=True, fsync="everysec") as server:
+            if server_core is not None:
+                os.sched_setaffinity(server.pid, {server_core})
+            asyncio.run(_measure(server, name, sizes))
+    return 0
+
+
+async def _measure(server: Valkey, name: str, sizes: Sequence[int]) -> None:
+    bench = await Bench(server).open()
+    try:
+        await ALL[name](bench, sizes)
+    finally:
+        await bench.frontier.close()

@@ -1,0 +1,129 @@
+"""All contenders in turn, several times; a figure counts only when its run fetched exactly the right pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from scripts.benchmark.contenders import Contender
+from scripts.benchmark.corpus import Corpus
+from scripts.benchmark.process import cpu_of, run
+from scripts.benchmark.webserver import Nginx
+from tests.valkey import Valkey
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run. Times in milliseconds a page."""
+
+    contender: str
+    corpus: str
+    pages: int
+    cpu_ms: float
+    server_ms: float  # of the queue server
+    pages_per_second: float
+    peak_mb: float
+    missing: int
+    surplus: int
+    again: int  # pages fetched more than once
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it fetched every page and no other. Some fetch their seeds twice; that costs only them."""
+        return not self.missing and not self.surplus
+
+
+class Rounds:
+    """Runs contenders on one corpus, and remembers the results."""
+
+    def __init__(
+        self, corpus: Corpus, server: Nginx, python: Path, core: int | None, server_core: int | None = None
+    ) -> None:
+        self._corpus = corpus
+        self._server = server
+        self._python = python
+        self._core = core
+        self._server_core = server_core
+        self._said: dict[str, str] = {}
+        self.results: list[Result] = []
+
+    def play(self, contenders: Sequence[Contender], times: int) -> None:
+        """Every contender once, then every one again: what else the machine does hits all alike."""
+        for _ in range(times):
+            for contender in contenders:
+                result = self._run(contender)
+                self.results.append(result)
+                print(json.dumps(asdict(result)), file=sys.stderr, flush=True)
+
+    def _run(self, contender: Contender) -> Result:
+        corpus = self._corpus
+        with tempfile.TemporaryDirectory(prefix="bench-") as name, _queue(contender, self._server_core) as queue:
+            folder = Path(name)
+            environment = {**contender.environment, "XDG_DATA_HOME": name}
+            if queue:
+                environment["REDIS_URL"] = queue.url
+            self._server.forget()
+            before = cpu_of(queue.pid) if queue else 0.0
+            command = contender.command(self._python, corpus, folder / "items.jsonl")
+            core = None if contender.name.endswith("-2") else self._core
+            used = run(command, core=core, folder=folder, environment=environment)
+            server_cpu = cpu_of(queue.pid) - before if queue else 0.0
+            fetched = self._server.fetched()
+            said = (folder / "output").read_text(errors="replace")
+            self._said[contender.name] = said
+            if used.code:
+                print(said[-3000:], file=sys.stderr)
+            pages = len(corpus.pages)
+            return Result(
+                contender=contender.name,
+                corpus=corpus.name,
+                pages=pages,
+                cpu_ms=round(used.cpu / pages * 1000, 4),
+                server_ms=round(server_cpu / pages * 1000, 4),
+                pages_per_second=round(pages / used.wall, 1),
+                peak_mb=round(used.peak_bytes / 1e6, 1),
+                missing=len(corpus.pages - fetched.keys()),
+                surplus=len(fetched.keys() - corpus.pages),
+                again=sum(times > 1 for times in fetched.values()),
+            )
+
+
+@contextmanager
+def _queue(contender: Contender, core: int | None) -> Iterator[Valkey | None]:
+    """A fresh durable queue server, beside the web server on its core."""
+    if not contender.needs_queue:
+        yield None
+        return
+    with Valkey(appendonly=True, fsync="everysec") as server:
+        if core is not None:
+            os.sched_setaffinity(server.pid, {core})
+        yield server
+
+
+def table(results: Sequence[Result]) -> str:
+    """Medians, and each contender's CPU a page as a multiple of the first one's, with its spread."""
+    names = list(dict.fromkeys(result.contender for result in results))
+    by_name = {name: [result for result in results if result.contender == name] for name in names}
+    first = by_name[names[0]]
+    lines = [
+        "| contender | CPU-ms/page | × | spread | queue server | pages/s | MB | coverage |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, runs in by_name.items():
+        ratios = [run.cpu_ms / one.cpu_ms for run, one in zip(runs, first, strict=True)]
+        wrong = next((run for run in runs if not run.is_right), None)
+        coverage = f"{wrong.missing} missing, {wrong.surplus} surplus, {wrong.again} twice" if wrong else "exact"
+        lines.append(
+            f"| {name} | {median(run.cpu_ms for run in runs):.3f} | {median(ratios):.2f} "
+            f"| {min(ratios):.2f}–{max(ratios):.2f} | {median(run.server_ms for run in runs):.3f} "
+            f"| {median(run.pages_per_second for run in runs):.0f} | {max(run.peak_mb for run in runs):.0f} "
+            f"| {coverage} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,26 @@
+"""The benchmark's short form: nothing about time, only that a crawl fetches exactly the pages there are."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin"), reason="needs nginx")
+def test_a_small_crawl_covers_the_site(tmp_path: Path) -> None:
+    """300 pages on 4 hosts, judged by nginx's log."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    words = ("-m", "scripts.benchmark", "crawl", "--smoke", "--folder", str(tmp_path), "--port", port)
+    run = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"\| crawler \|.*\| exact \|", run.stdout), run.stdout
