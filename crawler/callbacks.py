@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from crawler.errors import CrawlerError
 from crawler.items import ItemError, encode_item, is_item
 from crawler.model import Failure, Request
+from crawler.parsing.charset import clean
 from crawler.spider import DropItem, Spider
 
 MAX_RESULTS = 100_000
@@ -175,4 +176,4 @@ async def _add_item(spider: Spider, item: Any, found: Found) -> None:
 
 
 def _reason(why: DropItem) -> str:
-    return str(why)[:_MAX_REASON] or "dropped"
+    return clean(str(why)[:_MAX_REASON]).strip() or "dropped"

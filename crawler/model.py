@@ -103,7 +103,7 @@ class Visit(Struct, frozen=True):
     """What one visit found out, and what should happen now. Nothing shared has changed yet."""
 
     outcome: Outcome
-    items: tuple[bytes, ...] = ()  # one JSON object each, valid UTF-8, without line breaks
+    items: tuple[bytes, ...] = ()  # of Done and Dead; one JSON object each, valid UTF-8, without line breaks
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
     status: int | None = None  # of the response, when there was one

@@ -172,7 +172,7 @@ class Visitor:
     async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
         _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
         links = await self._on_seeded_hosts(lease, unit, found.requests)
-        return replace(visit, items=tuple(found.items), links=tuple(links))
+        return replace(visit, items=tuple(found.items), links=tuple(links), dropped=found.dropped)
 
     def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
         """The requests in scope, complete: canonical URL, depth, spider. Raises `ValueError` when one cannot travel."""

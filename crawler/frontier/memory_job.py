@@ -114,6 +114,7 @@ class MemoryJob:
                 self.put_back(entry, delay, now)
             case Dead(failure):
                 self.die(entry, failure, worker)
+                self._send(visit.items)  # of its errback
 
     def put_back(self, entry: Entry, delay: float, now: float, *, failed: int = 0, crashed: int = 0) -> None:
         """To the front of its line, or there after `delay` seconds."""

@@ -76,8 +76,10 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
 
 
 def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
-    """The 13 values of one lease for `commit.lua`."""
+    """The 14 values of one lease for `commit.lua`."""
     kind, delay, payload = _outcome(worker, lease, visit)
+    # A page that is given up has an errback's items; one that will come again brings them then.
+    items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
     age = -1 if visit.asked_at is None else int((time.monotonic() - visit.asked_at) * 1000)
     return (
         kind,
@@ -90,7 +92,8 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
         visit.size,
         int(delay * 1000),
         " ".join(f"{'_'.join(why.split())} {times}" for why, times in visit.dropped.items()),
-        len(visit.items),
+        len(items),
+        b"\n".join(items),
         verdict(visit),
         payload,
     )
@@ -99,7 +102,7 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
 def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes]:
     match visit.outcome:
         case Done():
-            return "done", 0.0, b"\n".join(visit.items)
+            return "done", 0.0, b""
         case Skip(reason=reason):
             return "skip", 0.0, reason.encode()
         case Retry(delay=delay):

@@ -342,7 +342,7 @@ class RedisFrontier:
     ) -> list[bool]:
         prefix = self._shards[shard]
         # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
-        leases = b"".join(arguments[1::13])
+        leases = b"".join(arguments[1::14])
         key = (worker, shard, job.epoch)
         before, token = self._commit_tokens.pop(key, (b"", ""))
         if before != leases:
@@ -377,7 +377,7 @@ class RedisFrontier:
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         # The claim let only messages through whose first six places can be read.
         host = host_of(message.split(b'"', 2)[1].decode("ascii", "replace"))
-        arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, "", payload]
+        arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
         return (await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0))[0]
 
     # --- leases

@@ -239,6 +239,14 @@ async def test_concurrent_commits_of_one_lease_take_effect_once(world: World, cr
     assert await crawl.counter("items") == 10
 
 
+async def test_items_of_an_errback_reach_the_outbox_though_the_page_is_dead(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), dead("http_404"), items=(b'{"gone":1}', b'{"gone":2}'))
+    assert await crawl.counts() == (0, 0, 0, 1)
+    assert await crawl.counter("items") == 2
+    assert [entry.items for entry in await crawl.outbox.read(crawl.job, {}, 10)] == [(b'{"gone":1}', b'{"gone":2}')]
+
+
 # --- links
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from crawler.model import OutboxEntry
-from tests.contract.world import Crawl, World, dead, hosts, pages
+import pytest
+
+from crawler.model import OutboxEntry, Outcome, Release, Retry, Skip
+from tests.contract.world import Crawl, World, failed, hosts, pages
 
 
 async def test_items_of_a_page_are_one_entry_unchanged(crawl: Crawl) -> None:
@@ -19,9 +21,10 @@ async def test_a_page_without_items_leaves_no_entry(crawl: Crawl) -> None:
     assert (await crawl.frontier.stats(crawl.job)).outbox == 0
 
 
-async def test_a_dead_page_leaves_no_entry(crawl: Crawl) -> None:
+@pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown"), Skip("robots")])
+async def test_a_page_that_was_not_read_to_its_end_leaves_no_entry(crawl: Crawl, outcome: Outcome) -> None:
     await crawl.add("http://a.example/")
-    await crawl.end(await crawl.lease(), dead(), items=(b"{}",))
+    await crawl.end(await crawl.lease(), outcome, items=(b"{}",))
     assert await crawl.outbox.read(crawl.job, {}, 10) == []
 
 

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from crawler.interfaces import Pace
-from crawler.model import Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
 from tests.contract.world import KINDS, Crawl, World, dead, failed
 from tests.valkey import Valkey
 
@@ -184,7 +184,7 @@ class Machine(RuleBasedStateMachine):
         for link, request in zip(drawn, found, strict=True):
             times[request.url] += link.dont_filter
             self.admit(link, request, (first.number, request.url, times[request.url]))
-        if lines and isinstance(outcome, Done):
+        if lines and isinstance(outcome, (Dead, Done)):
             self.items.update(lines)
             self.waiting += 1
         for record in batch:

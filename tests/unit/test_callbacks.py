@@ -207,6 +207,14 @@ def steps(last_look: Callable[[Any], Any], *given: Any) -> Named:
     return spider
 
 
+async def test_a_reason_that_quotes_a_page_can_be_written() -> None:
+    class Quotes(Forms):
+        def parse(self, response: Response) -> Any:
+            raise DropItem("price \ud800")
+
+    assert (await run_callback(Quotes(), "parse", PAGE)).dropped == {"price \ufffd": 1}
+
+
 async def test_process_item_changes_or_drops_items() -> None:
     def last_look(item: dict[str, int]) -> dict[str, int]:
         if item["n"] > 1:

@@ -3,11 +3,11 @@
 -- KEYS  1 J processing:W
 -- ARGV  1 P   2 worker   3 job   4 epoch   5 token   6 delay ms (between requests to a host that asked for none)
 --       7 share and 8 number of pages that fail alike before their host or spider is paused
---       then for each lease 13 values: kind (done|skip|retry|release|aside|dead|junk), message, host, age ms of the
+--       then for each lease 14 values: kind (done|skip|retry|release|aside|dead|junk), message, host, age ms of the
 --       request to the host (-1: none was made), pause ms, host delay ms (-1: as before), status, size in bytes,
---       delay ms before it may be handed out again, items left out (`reason n reason n`), number of items, what it
---       says about host and spider (see `watch`), then
---       done: the items as JSON lines | skip: the reason | retry, release, aside: the new message | dead, junk: the record
+--       delay ms before it may be handed out again, items left out (`reason n reason n`), number of items, the
+--       items as JSON lines, what it says about host and spider (see `watch`), then
+--       skip: the reason | retry, release, aside: the new message | dead, junk: the record
 -- Returns a string with 1 for each lease committed and 0 for each that was not ours any more; or the error GONE.
 -- Stays true: what is acknowledged here has its items in the outbox; what is 0 changed nothing; the same token
 -- returns the same string and does nothing.
@@ -31,13 +31,9 @@ local function finish(state)
 end
 
 local apply = {
-  done = function(_, _, items, n)
+  done = function()
     finish('done')
     add('pages', 1)
-    if n > 0 then
-      redis.call('XADD', J .. 'outbox', '*', 'i', items)
-      add('items', n)
-    end
   end,
   skip = function(_, _, reason)
     finish('done')
@@ -70,18 +66,22 @@ local apply = {
 }
 
 local replies = {}
-for at = 9, #ARGV, 13 do
+for at = 9, #ARGV, 14 do
   local kind, message, host, age = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local pause, host_delay = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local status, size = ARGV[at + 6], tonumber(ARGV[at + 7])
-  local delay, n, payload = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 10]), ARGV[at + 12]
+  local delay, n, payload = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 10]), ARGV[at + 13]
   if redis.call('LREM', KEYS[1], 1, message) == 1 then
     add('processing', -1)
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
     for why, times in string.gmatch(ARGV[at + 9], '(%S+) (%d+)') do add('dropped/' .. why, tonumber(times)) end
-    apply[kind](message, delay, payload, n)
-    watch(J, host, message, ARGV[at + 11], share, least, now)
+    apply[kind](message, delay, payload)
+    if n > 0 then
+      redis.call('XADD', J .. 'outbox', '*', 'i', ARGV[at + 11])
+      add('items', n)
+    end
+    watch(J, host, message, ARGV[at + 12], share, least, now)
     local asked = age >= 0 and now - age or nil
     settle(P, host, now, asked, pace, host_delay >= 0 and host_delay or nil, pause > 0 and now + pause or 0)
     replies[#replies + 1] = '1'
