@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import structlog
 
-from crawler.crawl import crawl
+from crawler.crawl import HELD, TRY_LATER, crawl
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
-from crawler.incident import Incident
+from crawler.incident import Incident, Pauses
 from crawler.model import Job, JobStats, Request
 from crawler.reports import CrawlReport, ExportReport, Progress, SeedReport
 from crawler.signals import calling, draining
@@ -54,7 +55,8 @@ async def work(
     until_finished: bool = False,
 ) -> int:
     """Run a supervisor and its worker processes until stopped, or until the jobs (all, when none is named) are
-    proven finished and their outboxes drained by an exporter that is at work. Returns the exit code."""
+    proven finished and their outboxes drained by an exporter that is at work, or until all that is left of them is
+    paused. Returns the exit code."""
     _needs_server(config, "worker")
     async with connect(config) as connected:
         crew = supervisor(config, connected, jobs, concurrency)
@@ -68,9 +70,8 @@ async def work(
                 code = await running
             finally:
                 watching.cancel()
-            if watching.done() and not watching.cancelled():
-                watching.result()
-        return code
+            held = watching.done() and not watching.cancelled() and watching.result()
+        return TRY_LATER if held and not code else code
 
 
 async def export(
@@ -132,9 +133,12 @@ class _Finished:
             await asyncio.sleep(LOOK)
 
 
-async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finished: bool) -> None:
-    """Log how the jobs stand every 10 s; with `until_finished` return when they have ended."""
-    away = Incident("queue_server_away")
+async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finished: bool) -> bool:
+    """Log how the jobs stand every 10 s; with `until_finished` return when they have ended.
+
+    True: of some all that is left is paused.
+    """
+    away, pauses = Incident("queue_server_away"), defaultdict[str, Pauses](Pauses)
     reported = time.monotonic()
     waiting_for_export = False
     while True:
@@ -150,14 +154,17 @@ async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finish
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
             _report(stats)
-        if not until_finished or not jobs or len(jobs) < len(names) or not all(one.finished for one in stats):
+        held = [one.job for one in stats if pauses[one.job].seen(one) > HELD]
+        if not until_finished or not jobs or len(jobs) < len(names):
+            continue
+        if not all(one.finished or one.job in held for one in stats):
             continue
         undrained = [one for one, holder in zip(stats, exporters, strict=True) if one.outbox and holder]
         if not undrained:
             for one in stats:
                 if one.outbox:
                     log.warning("items_wait", job=one.job, pages=one.outbox, why="no exporter is running")
-            return
+            return bool(held)
         if not waiting_for_export:
             waiting_for_export = True
             log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])

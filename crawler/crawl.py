@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.exporter import Exporter
-from crawler.incident import Incident
+from crawler.incident import Incident, Pauses
 from crawler.model import Job, JobStats, Request
 from crawler.reports import CrawlReport, Progress, SeedReport
 from crawler.signals import draining
@@ -19,6 +19,8 @@ from crawler.supervisor import Supervisor, worker_name
 from crawler.wiring import Config, Connected, connect, exporter, seeder, start_worker, supervisor
 
 LOOK = 0.5  # seconds between looks at the counters
+HELD = 3.0  # seconds for which nothing but what is paused must have been left before a crawl ends
+TRY_LATER = 75  # exit code
 
 
 async def crawl(
@@ -114,7 +116,7 @@ class _Crawl:
         out: Exporter,
     ) -> tuple[str, int]:
         """Until the job is finished, somebody stops us, or a part dies. Returns (reason, exit code)."""
-        away = Incident("queue_server_away")
+        away, pauses = Incident("queue_server_away"), Pauses()
         try:
             while not running.done():
                 try:
@@ -124,6 +126,10 @@ class _Crawl:
                         crew.stop()
                         await running
                         return "finished", 0
+                    if pauses.seen(stats) > HELD and seeds.done() and not crew.stopping:
+                        crew.stop()
+                        await running
+                        return "paused", TRY_LATER
                 except (FrontierUnavailable, FrontierFull) as error:
                     away.met(error)
                 await asyncio.wait({running, exporting}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)

@@ -1,10 +1,12 @@
-"""One log line when something goes wrong and one when it is over, however often it is met in between."""
+"""One log line when something goes wrong, however often it is met, and when it lasts one when it is over."""
 
 from __future__ import annotations
 
 import time
 
 import structlog
+
+from crawler.model import JobStats, Pause
 
 log = structlog.get_logger()
 
@@ -29,3 +31,27 @@ class Incident:
         if self._since is not None:
             log.info(f"{self._event}_over", seconds=round(time.monotonic() - self._since, 1), times=self._times)
             self._since, self._times = None, 0
+
+
+class Pauses:
+    """What a watched job leaves alone: said once, and for how long nothing else has been left."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, Pause]] = set()
+        self._held_since: float | None = None
+
+    def seen(self, stats: JobStats) -> float:
+        """Look at the job. Returns the seconds for which all that is left has been paused; 0: something else is."""
+        for pause in stats.paused:
+            if (stats.job, pause) not in self._said:
+                self._said.add((stats.job, pause))
+                what = {pause.what: pause.name, "job": stats.job}
+                log.warning("paused", **what, why=pause.why, then=f"crawler {resuming(stats.job, pause)}")
+        now = time.monotonic()
+        self._held_since = (self._held_since or now) if stats.is_held else None
+        return now - self._held_since if self._held_since is not None else 0.0
+
+
+def resuming(job: str, pause: Pause) -> str:
+    """The arguments of the command that lifts a pause."""
+    return f"resume {pause.what} {pause.name}" + ("" if pause.what == "job" else f" --job {job}")

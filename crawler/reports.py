@@ -38,7 +38,7 @@ class Progress(Struct, frozen=True):
 
 
 class CrawlReport(Struct, frozen=True):
-    """How a crawl ended. `reason`: finished, already finished, interrupted, failed."""
+    """How a crawl ended. `reason`: finished, already finished, paused, interrupted, failed."""
 
     reason: str
     stats: JobStats

@@ -116,6 +116,8 @@ def _redis(url: str, settings: Settings) -> Connected:
         attempts=settings.RETRY_TIMES + 1,
         max_crashes=settings.MAX_CRASHES,
         outbox_limit=settings.OUTBOX_LIMIT,
+        exploding_share=settings.EXPLODING_SHARE,
+        exploding_min=settings.EXPLODING_MIN,
         timeout=settings.REDIS_TIMEOUT,
     )
     return Connected(frontier, frontier.outbox, mask(url), url, frontier.server.uptime)
@@ -130,6 +132,8 @@ def _memory(url: str, settings: Settings) -> Connected:
         attempts=settings.RETRY_TIMES + 1,
         max_crashes=settings.MAX_CRASHES,
         outbox_limit=settings.OUTBOX_LIMIT,
+        exploding_share=settings.EXPLODING_SHARE,
+        exploding_min=settings.EXPLODING_MIN,
         maxsize=int(maxsize),
     )
 

@@ -15,7 +15,7 @@ __all__ = ["main"]
 _COMMANDS = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
     "Look": (status.status, status.jobs, dead.dead),
-    "Repair": (repair.redrive, repair.drop, repair.reap),
+    "Repair": (repair.redrive, repair.drop, repair.pause, repair.resume, repair.reap),
     "This project": (project.spiders, project.settings, project.version),
     "Embedded queue server": (embedded.up, embedded.down),
 }

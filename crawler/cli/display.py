@@ -21,6 +21,7 @@ from crawler.cli.figures import (
     hosts,
     in_words,
     pages,
+    pauses,
     rate,
     several,
     size,
@@ -41,6 +42,7 @@ Observer = Callable[["Progress"], None]
 _LOG_EVERY = 10.0  # seconds
 _HOSTS_SHOWN = 3
 _SKIPS_SHOWN = 6
+_PAUSES_SHOWN = 3
 
 # ---------------------------------------------------------------------------------------------------------
 # On a terminal
@@ -81,6 +83,8 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
         if not few:
             yield "slowest", Text(_hosts(slowest(known, _HOSTS_SHOWN)))
     yield "workers", Text(_workers(progress.workers))
+    if lines := pauses(stats, _PAUSES_SHOWN):
+        yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in lines), style="yellow")
     if why := why_idle(stats, progress.workers):
         yield "idle", Text(why, style="green" if stats.finished else "yellow")
 

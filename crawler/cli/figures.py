@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from crawler.incident import resuming
 from crawler.model import JobStats, WorkerInfo
 from crawler.printable import shown
 
@@ -143,11 +144,21 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     if states == {"outbox"}:
         waiting = several(stats.outbox, "page")
         return f"the exporter is behind: items of {waiting} wait; is `crawler export` running?"
-    if states == {"paused"}:
-        return "paused"
+    if stats.is_held:
+        return "all that is left is paused"
     if stats.ready or stats.processing:
         return ""
     return _waiting(stats)
+
+
+def pauses(stats: JobStats, limit: int = 5) -> list[str]:
+    """What is paused in a job, why, and how it goes on; a line each, at most `limit` and how many more there are."""
+    lines = [
+        f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; crawler {shown(resuming(stats.job, one))}"
+        for one in stats.paused[:limit]
+    ]
+    more = len(stats.paused) - limit
+    return lines + ([f"{counted(more)} more are paused; crawler status --json names them"] if more > 0 else [])
 
 
 def _waiting(stats: JobStats) -> str:

@@ -18,6 +18,7 @@ from crawler.cli.figures import (
     group,
     in_words,
     pages,
+    pauses,
     rate,
     several,
     size,
@@ -86,9 +87,9 @@ def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: s
         return Text(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL", overflow="fold")
     parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
     parts += [jobs_table(stats), Text(), workers_table(workers) if workers else Text("no workers")]
-    reasons = {one.job: why_idle(one, workers) for one in stats if not one.finished}
-    parts += [Text()] if any(reasons.values()) else []
-    parts += [Text(f"{shown(job)}: {why}", overflow="fold") for job, why in reasons.items() if why]
+    reasons = [(one.job, why) for one in stats if not one.finished for why in (why_idle(one, workers), *pauses(one))]
+    parts += [Text()] if any(why for _, why in reasons) else []
+    parts += [Text(f"{shown(job)}: {why}", overflow="fold") for job, why in reasons if why]
     return Lines(*parts)
 
 
@@ -106,13 +107,15 @@ def jobs_table(stats: Iterable[JobStats]) -> Table:
 
 
 def job_state(stats: JobStats) -> str:
-    """In a word or two: empty, seeding, running, waiting, finished."""
+    """In a word or two: empty, seeding, running, waiting, paused, finished."""
     if not stats.known and not stats.seeding:
         return "empty"
     if stats.finished:
         return "items wait for export" if stats.outbox else "finished"
     if stats.seeding:
         return "seeding"
+    if stats.is_held:
+        return "paused"
     return "running" if stats.processing else "waiting"
 
 
@@ -246,6 +249,8 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
     if report.reason == "interrupted":
         same = "the same command without --fresh" if fresh else "the same command"
         return f"Nothing is lost: {same} goes on where this one stopped."
+    if report.reason == "paused":
+        return "\n".join((*pauses(report.stats), "Once that is mended and resumed, the same command goes on."))
     if report.reason == "already finished":
         return "This crawl was finished before. To do it again from the start: the same command with --fresh"
     if report.stats.dead:

@@ -321,7 +321,7 @@ class MemoryFrontier:
         if blame is None or (entry.job, entry.message) != (blame.job, blame.message):
             state.put_back(entry, 0.0, now)
             return None
-        state.outcomes.watch(entry.host, entry.request.spider, "crash")
+        state.outcomes.watch(entry, "crash")
         if entry.attempt + 1 < self._attempts:
             state.put_back(entry, _CRASH_DELAY * 2**entry.attempt, now, failed=1)
             return None

@@ -95,7 +95,7 @@ class MemoryJob:
 
     def end(self, entry: Entry, visit: Visit, worker: str, now: float) -> None:
         """What a visit decided."""
-        self.outcomes.watch(entry.host, entry.request.spider, verdict(visit))
+        self.outcomes.watch(entry, verdict(visit))
         if visit.status is not None:
             self.counters[f"status/{visit.status}"] += 1
         self.counters["bytes"] += visit.size

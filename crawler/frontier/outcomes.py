@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from crawler.frontier.lines import Entry
 from crawler.model import Pause
 
 Subject = tuple[str, str]  # what (`host`, `spider` or `job`), name
@@ -38,14 +39,17 @@ class Outcomes:
         self._recent: dict[Subject, Recent] = {}  # only of those that failed lately
         self.paused: dict[Subject, Pause] = {}
 
-    def watch(self, host: str, spider: str, kind: str) -> None:
-        """One page ended. `kind`: `ok`, of a failure that is not the page's own, or empty: nothing was found out."""
-        if not kind or self._share >= 1:
+    def watch(self, entry: Entry, kind: str) -> None:
+        """A visit ended. `kind`: `ok`, of a failure that is not the page's own, or empty: nothing was found out.
+
+        A page that fails counts with its first try: the last requests of any crawl are those that fail again and again.
+        """
+        if not kind or self._share >= 1 or (kind != "ok" and entry.attempt):
             return
-        known, paused = self._note(("host", host), kind)
+        known, paused = self._note(("host", entry.host), kind)
         # one bad host is not its spider's fault: there each host that fails counts once
         if kind == "ok" or (not known and not paused):
-            self._note(("spider", spider), kind)
+            self._note(("spider", entry.request.spider), kind)
 
     def pause(self, subject: Subject, why: str) -> bool:
         """False: it was so before."""

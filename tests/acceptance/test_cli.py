@@ -20,6 +20,7 @@ import pytest
 
 from tests.valkey import Valkey
 from tests.webserver import Running, Site, serve
+from tests.website import Answer, Hit
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "crawler")
@@ -123,7 +124,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
     ended = await bare.run(*arguments)
     assert ended.code == 0
     commands = [
-        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "reap"),
+        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "pause", "resume", "reap"),
         *("spiders", "settings", "version", "up", "down"),
     ]
     for name in commands:
@@ -499,6 +500,36 @@ async def test_dead_letters_in_groups_filtered_shown_and_dropped(shell: Shell, s
     assert redriven.out == f"{broken['count']} back to pending (job {broken['job']})\n"
     (job,) = json.loads((await shell.run("status", "--json")).out)["jobs"]
     assert (job["dead"], job["dropped"], job["pending"]) == (0, 1, broken["count"])
+
+
+async def test_a_host_that_forbids_is_paused_said_so_and_resumed(shell: Shell, site: Running) -> None:
+    """20 URLs of a host that says 403: it is asked no more than it takes to see that, and after a resume it goes on."""
+    forbidding = True
+
+    def maybe(hit: Hit, page: Answer) -> Answer:
+        return Answer(status=403) if forbidding else Answer(b"<p>text</p>")
+
+    site.site.on("/forbidden", maybe, host="127.0.1.2")  # type: ignore[attr-defined]
+    (shell.folder / "seeds").write_text("\n".join(f"http://127.0.1.2:{site.site.port}/forbidden{n}" for n in range(20)))
+    command = ("crawl", "-f", "seeds", "--job", "j", *LOCAL, "--processes", "1", "-s", "EXPLODING_MIN=5")
+    ended = await shell.run(*command, "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=1")
+    assert ended.code == 75
+    assert "paused: host 127.0.1.2: 5 of 5 failed with http_403; crawler resume host 127.0.1.2 --job j" in ended.err
+    assert ended.err.count("why='5 of 5") == 1 or ended.err.count('"why":"5 of 5') == 1, "one log line"
+    looked = await shell.run("status")
+    assert "j: paused: host 127.0.1.2" in looked.out
+    (job,) = json.loads((await shell.run("status", "--json")).out)["jobs"]
+    assert (job["dead"], job["pending"], job["paused"][0]["name"]) == (5, 15, "127.0.1.2")
+
+    forbidding = False
+    assert (await shell.run("resume", "host", "127.0.1.2")).out == "resumed host 127.0.1.2 (job j)\n"
+    assert "is not paused" in (await shell.run("resume", "host", "127.0.1.2")).error
+    assert (await shell.run("redrive", "--where", "error=http_403")).out == "5 back to pending (job j)\n"
+    assert (await shell.run("pause", "job", "j", "--why", "a test")).out == "paused job j (job j)\n"
+    assert (await shell.run("worker", "--until-finished", *LOCAL, "--processes", "1")).code == 75
+    assert (await shell.run("resume", "job", "j")).code == 0
+    again = await shell.run(*command)
+    assert again.code == 0, again.err
 
 
 async def _json_lines(shell: Shell, *arguments: str) -> list[dict[str, Any]]:

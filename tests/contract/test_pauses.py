@@ -59,6 +59,16 @@ async def test_retries_count_and_burn_no_further_attempt(crawl: Crawl) -> None:
     assert [lease.attempt for lease in (await crawl.claim()).leases] == [1] * LEAST
 
 
+async def test_a_page_that_fails_again_and_again_counts_once(crawl: Crawl) -> None:
+    """The end of any crawl is nothing but such pages."""
+    await visit(crawl, Done())
+    await crawl.add(*[f"{url}x" for url in pages(LEAST - 1)])
+    for _ in range(4):
+        for lease in (await crawl.claim()).leases:
+            await crawl.end(lease, Retry(FORBIDDEN, 0.0), status=403)
+    assert await paused(crawl) == []
+
+
 @pytest.mark.parametrize("kind", ["http_401", "http_429", "http_500", "http_503", "connect", "dns", "tls", "timeout"])
 async def test_kinds_that_are_not_the_pages_own(crawl: Crawl, kind: str) -> None:
     status = int(kind.removeprefix("http_")) if kind.startswith("http_") else None
