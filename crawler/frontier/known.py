@@ -32,6 +32,9 @@ class KnownUrls:
             or request.delay
         ]
 
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
     def update(self, urls: Iterable[str]) -> None:
         """Note URLs that have been admitted, now or before."""
         self._young.update(urls)

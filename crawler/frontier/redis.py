@@ -39,6 +39,7 @@ from crawler.parsing.url import dedup_key, fingerprint, host_of
 
 ADD_CHUNK = 1000  # messages of one host pushed at once (Lua's unpack has room for some thousand)
 REAP_CHUNK = 200  # requests moved in one script
+MAX_KNOWN = 200_000  # URLs of all jobs that this process remembers to be known; some 200 bytes each
 
 
 class RedisFrontier:
@@ -63,6 +64,7 @@ class RedisFrontier:
         self._prefix = prefix
         self._asked_shards = shards
         self._shards: list[str] = []  # P of each
+        self.server.connected = self._forget_known
         self._lease_ms = int(lease_seconds * 1000)
         self._attempts = attempts
         self._max_crashes = max_crashes
@@ -70,7 +72,7 @@ class RedisFrontier:
         self._exploding = (exploding_share, exploding_min)
         self._id = b""
         self._jobs: dict[str, Job] = {}
-        self._known: dict[str, KnownUrls] = {}  # by epoch
+        self._known: dict[str, KnownUrls] = {}  # by epoch, used last last
         # Of calls without an answer: (worker, shard) → token; (worker, shard, epoch) → (leases, token).
         self._claim_tokens: dict[tuple[str, int], str] = {}
         self._commit_tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
@@ -99,6 +101,10 @@ class RedisFrontier:
     async def close(self) -> None:
         """Close the connections."""
         await self.server.close()
+
+    def _forget_known(self) -> None:
+        """A server that was started again may have lost its last second: what it knew then must be asked anew."""
+        self._known.clear()
 
     @property
     def shards(self) -> int:
@@ -182,7 +188,7 @@ class RedisFrontier:
 
     async def _add(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
         """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
-        known = self._known.setdefault(job.epoch, KnownUrls())
+        known = self._known.get(job.epoch, KnownUrls())
         fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or pair[0].url not in known]
         new = 0
         for shard, arguments in self._batches(job, fresh):
@@ -194,8 +200,15 @@ class RedisFrontier:
             except JobGone:
                 raise await self._forgotten(job) from None
         if not seed:
-            known.update(request.url for request, _ in fresh if is_simple(request))
+            self._remember(job, [request.url for request, _ in fresh if is_simple(request)])
         return Added(new, len(requests) - new)
+
+    def _remember(self, job: Job, urls: Sequence[str]) -> None:
+        known = self._known.pop(job.epoch, None) or KnownUrls()
+        known.update(urls)
+        self._known[job.epoch] = known
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
 
     def _batches(self, job: Job, requests: Iterable[tuple[Request, str]]) -> Iterable[tuple[str, list[Any]]]:
         """Per shard: the argument groups of `add.lua`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha1
 from importlib.resources import files
@@ -49,6 +49,8 @@ class Server:
         self.shown = mask(url)
         self._timeout = timeout
         self._name = name
+        # Called at each new connection: the server may have lost something since the last one.
+        self.connected: Callable[[], None] = lambda: None
         self._sources = {script: _source(script) for script in SCRIPTS}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
         # The library's annotations allow for replies we never ask for; `Any` is the honest type of what it returns.
@@ -121,10 +123,15 @@ class Server:
                 socket_connect_timeout=self._timeout,
                 retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
                 client_name=self._name,
+                redis_connect_func=self._greet,
             )
         except ValueError as error:
             raise ConfigError(f"REDIS_URL {self.shown}: {error}") from None
         return redis.asyncio.Redis.from_pool(pool)
+
+    async def _greet(self, connection: Any) -> None:
+        await connection.on_connect()
+        self.connected()
 
 
 @contextmanager
