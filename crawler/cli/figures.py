@@ -141,7 +141,7 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     if not alive(workers):
         return "no worker is running; start one with: crawler worker"
     states = {str(worker.info.get("idle", "")) for worker in alive(workers)}
-    if states == {"outbox"}:
+    if "outbox" in states and stats.outbox:
         waiting = several(stats.outbox, "page")
         return f"the exporter is behind: items of {waiting} wait; is `crawler export` running?"
     if stats.is_held:
