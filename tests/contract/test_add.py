@@ -27,6 +27,13 @@ async def test_one_call_with_a_url_twice_admits_it_once(crawl: Crawl) -> None:
     assert await crawl.add("http://a.example/", "http://a.example/") == 1
 
 
+async def test_one_call_with_very_many_is_taken(crawl: Crawl) -> None:
+    """A page may lead to as many, and be the first of its job: the seen-set grows from one bucket at once."""
+    urls = pages(20_000)
+    assert await crawl.add(*urls, seed=False) == 20_000
+    assert await crawl.add(*urls, seed=True) == 0
+
+
 async def test_an_empty_add_changes_nothing(crawl: Crawl) -> None:
     assert await crawl.add() == 0
     assert await crawl.counts() == (0, 0, 0, 0)
