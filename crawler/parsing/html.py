@@ -116,8 +116,8 @@ def links_in(text: str, url: str) -> list[str]:
     if found is None:
         root = parse(text)
         return [] if root is None else links(root, url)
-    base = canonical(url) if found.base is None else _target(found.base, url) or canonical(url)
-    return join_links(base, islice(found.links, _MAX_HREFS), limit=MAX_LINKS)
+    base = None if found.base is None else _target(found.base, url)
+    return join_links(base or url, islice(found.links, _MAX_HREFS), limit=MAX_LINKS)
 
 
 def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:

@@ -145,7 +145,7 @@ def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> 
         # would stand at the end, where the standard strips it.
         mark = href.find("#")
         head = href if mark < 0 else href[: mark + 1]
-        if head in heads:
+        if head in heads or head.startswith(_NEVER_FOLLOWED):
             continue
         heads.add(head)
         try:
@@ -156,6 +156,8 @@ def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> 
             break
     return list(found)
 
+
+_NEVER_FOLLOWED = ("mailto:", "javascript:", "tel:", "data:")  # `canonical` refuses them, too, and says at length why
 
 # Characters that the standard's path (query) state copies as they are. "%" is copied too, but "%2e" is a
 # dot, which may be a dot segment.
