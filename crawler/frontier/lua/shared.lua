@@ -134,8 +134,10 @@ end
 -- requests of any crawl are those that fail again and again.
 --   kind  ok, the kind of a failure that is not the page's own, or '' when nothing was found out
 local function watch(J, host, message, kind, share, least, now)
+  if kind == '' or share >= 1 then return end
+  if kind == 'ok' and redis.call('EXISTS', J .. 'recent') == 0 then return end -- the usual case
   local _, _, attempt = read(message)
-  if kind == '' or share >= 1 or (kind ~= 'ok' and attempt ~= '0') then return end
+  if kind ~= 'ok' and attempt ~= '0' then return end
   local known, paused = note_outcome(J, 'host ' .. host, kind, share, least, now)
   -- one bad host is not its spider's fault: there each host that fails counts once
   if kind == 'ok' or (known == 0 and not paused) then
