@@ -7,11 +7,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
 
-from crawler.errors import FrontierFull, FrontierUnavailable, Refused
+from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable, Refused
 from crawler.incident import Incident
 from crawler.interfaces import Frontier
 from crawler.model import Added, Job, Request
@@ -92,23 +93,41 @@ class Seeder:
     async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
         """Until the stream ends. The job counts as unfinished for as long."""
         feed = Feed(lines)
-        present_at = -self._lease
-        ready: list[Request] = []
+        await self._patiently(self._be_present)
+        present = asyncio.create_task(self._stay_present())  # also while a batch waits for the queue server
         try:
-            while (batch := feed.take()) is not None or ready:
-                if time.monotonic() - present_at > self._lease / 3:
-                    await self._patiently(lambda: self._frontier.seeding(self._job, self._name, self._lease))
-                    present_at = time.monotonic()
-                if not batch and not ready:
-                    await asyncio.sleep(0.01)
-                    continue
-                # The next batch is made ready while the queue server works on this one.
-                _, ready = await asyncio.gather(self._add(ready), asyncio.to_thread(self._prepare, batch or []))
-                if progress is not None:
-                    progress(self.new, self.known)
-        finally:
-            feed.stop()
-            await self._frontier.seeding(self._job, self._name, 0)
+            await self._stream(feed, progress)
+        except BaseException:
+            await self._end(feed, present)
+            with suppress(FrontierError):  # else it counts as at work for a while
+                await self._frontier.seeding(self._job, self._name, 0)
+            raise
+        await self._end(feed, present)
+        await self._patiently(lambda: self._frontier.seeding(self._job, self._name, 0))
+
+    async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:
+        ready: list[Request] = []
+        while (batch := feed.take()) is not None or ready:
+            if not batch and not ready:
+                await asyncio.sleep(0.01)
+                continue
+            # The next batch is made ready while the queue server works on this one.
+            _, ready = await asyncio.gather(self._add(ready), asyncio.to_thread(self._prepare, batch or []))
+            if progress is not None:
+                progress(self.new, self.known)
+
+    async def _end(self, feed: Feed, present: asyncio.Task[None]) -> None:
+        feed.stop()
+        present.cancel()
+        await asyncio.gather(present, return_exceptions=True)
+
+    async def _be_present(self) -> None:
+        await self._frontier.seeding(self._job, self._name, self._lease)
+
+    async def _stay_present(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            await self._patiently(self._be_present)
 
     def _prepare(self, batch: list[str | Request]) -> list[Request]:
         return [request for line in batch if (request := self._request(line)) is not None]

@@ -246,14 +246,10 @@ class RedisFrontier:
     async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
         """Note in the first shard until when a seeder is believed to be at work."""
         prefix = job_prefix(self._shards[0], job.name)
-        client = self.server.client
-        with errors(self.server.shown):
-            if seconds > 0:
-                now, micros = await client.time()
-                await client.zadd(f"{prefix}seeders", {seeder: int((now + seconds) * 1000 + micros / 1000)})
-            else:
-                await client.hincrby(f"{prefix}stats", "seeded", 1)
-                await client.zrem(f"{prefix}seeders", seeder)
+        try:
+            await self.server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
+        except JobGone:
+            raise await self._forgotten(job) from None
 
     # --- working
 

@@ -326,6 +326,20 @@ async def hold_no_more(scene: Scene) -> Call:
     return lambda: scene.frontier.outbox.hold(scene.job, "e1", 0.0)
 
 
+async def seeding_first(scene: Scene) -> Call:
+    return lambda: scene.frontier.seeding(scene.job, "s1", LATER)
+
+
+async def seeding_again(scene: Scene) -> Call:
+    await scene.frontier.seeding(scene.job, "s1", LATER)
+    return lambda: scene.frontier.seeding(scene.job, "s1", LATER)
+
+
+async def seeding_ends(scene: Scene) -> Call:
+    await scene.frontier.seeding(scene.job, "s1", LATER)
+    return lambda: scene.frontier.seeding(scene.job, "s1", 0.0)
+
+
 async def beat_first(scene: Scene) -> Call:
     return lambda: asyncio.to_thread(scene.frontier.beat, "w9", {"pid": 9})
 
@@ -375,4 +389,7 @@ TRANSITIONS = {
     "hold": Transition("hold", hold_first),
     "hold-again": Transition("hold", hold_again),
     "hold-no-more": Transition("hold", hold_no_more),
+    "seeding": Transition("seeding", seeding_first),
+    "seeding-again": Transition("seeding", seeding_again),
+    "seeding-ends": Transition("seeding", seeding_ends),
 }
