@@ -96,6 +96,8 @@ class _Crawl:
         if not stats.known and seeding.refused:
             reason, code = "failed", 1
             await self._connected.frontier.delete_job(self._job.name)
+        elif stats.finished and stats.dead > stats.counters.get("pages", 0):
+            code = code or 1  # finished, but more was given up than fetched
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
