@@ -235,11 +235,3 @@ async def test_a_seeder_of_a_deleted_job_is_told(crawl: Crawl) -> None:
     with pytest.raises(FrontierError, match="news"):
         await crawl.frontier.add(crawl.job, [Request("http://a.example/")])
     assert (await crawl.frontier.claim("w1", 1, [crawl.job], AT_ONCE)).gone == ("news",)
-
-
-async def test_more_new_requests_in_one_call_than_a_script_can_unpack(crawl: Crawl) -> None:
-    """A page may hold that many links."""
-    requests = [f"http://h{number % 50}.example/{number}" for number in range(20_000)]
-    assert await crawl.add(*requests) == 20_000
-    assert await crawl.add(*requests) == 0
-    assert await crawl.counts() == (20_000, 0, 0, 0)

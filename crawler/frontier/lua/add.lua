@@ -45,10 +45,10 @@ local function split()
   for _, member in ipairs(redis.call('SMEMBERS', from)) do
     if hash(tonumber(member), low * 2) == buckets then moved[#moved + 1] = member end
   end
-  for i = 1, #moved, 1000 do -- one large add fills a bucket far beyond its load before it is split
-    local last = math.min(i + 999, #moved)
-    redis.call('SADD', J .. 'seen:' .. string.format('%d', buckets), unpack(moved, i, last))
-    redis.call('SREM', from, unpack(moved, i, last))
+  for first = 1, #moved, 1000 do -- unpack has room for some thousand
+    local last = math.min(first + 999, #moved)
+    redis.call('SADD', J .. 'seen:' .. string.format('%d', buckets), unpack(moved, first, last))
+    redis.call('SREM', from, unpack(moved, first, last))
   end
   buckets = buckets + 1
   if buckets == low * 2 then low = low * 2 end
