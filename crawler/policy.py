@@ -37,8 +37,11 @@ _MAX_DOUBLINGS = 32
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # with a fraction: a common mistake
 _SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
-SYSTEMIC = frozenset({"callback", "crash", "connect", "dns", "tls", "timeout", "robots"})
-"""Failures that, when many pages have them, are not the pages' own: besides these the statuses of `_is_systemic`."""
+SYSTEMIC = frozenset({"callback", "crash", "http_401", "http_403", "http_407"})
+"""Failures that call for a person when many pages have them: a broken spider, a login or proxy that has run out.
+
+What passes by itself (5xx, 429, time-outs, no connection) is not among them: that is waited out and tried again.
+"""
 
 
 class Rules(Struct, frozen=True):
@@ -89,20 +92,13 @@ def verdict(visit: Visit) -> str:
     A 404 is `ok`: that page does not exist, but the host answers as it should.
     """
     match visit.outcome:
-        case Retry(failure=failure) | Dead(failure=failure) if _is_systemic(failure):
+        case Retry(failure=failure) | Dead(failure=failure) if failure.kind in SYSTEMIC:
             return failure.kind
         case Done():
             return "ok"
-        case Skip() | Dead() if visit.status is not None:
+        case Skip() | Dead() if visit.status is not None and visit.status < 500:
             return "ok"
     return ""
-
-
-def _is_systemic(failure: Failure) -> bool:
-    status = failure.status or 0
-    if failure.kind == f"http_{status}":
-        return status >= 500 or status in (401, 403, 407, 408, 429)
-    return failure.kind in SYSTEMIC
 
 
 def _phrase(status: int) -> str:

@@ -69,7 +69,7 @@ async def test_a_page_that_fails_again_and_again_counts_once(crawl: Crawl) -> No
     assert await paused(crawl) == []
 
 
-@pytest.mark.parametrize("kind", ["http_401", "http_429", "http_500", "http_503", "connect", "dns", "tls", "timeout"])
+@pytest.mark.parametrize("kind", ["http_401", "http_403", "http_407", "callback", "crash"])
 async def test_kinds_that_are_not_the_pages_own(crawl: Crawl, kind: str) -> None:
     status = int(kind.removeprefix("http_")) if kind.startswith("http_") else None
     await visit(crawl, *[Dead(Failure(kind, "x", status))] * LEAST)
@@ -86,10 +86,12 @@ async def test_kinds_that_are_not_the_pages_own(crawl: Crawl, kind: str) -> None
         [Dead(FORBIDDEN)] * (LEAST - 1),
         [Done(), Dead(FORBIDDEN), Done()] * 15,
         [Dead(MISSING), Dead(FORBIDDEN), Dead(MISSING)] * 15,
-        [Dead(FORBIDDEN), Dead(Failure("timeout", "x"))] * 20,
+        [Dead(FORBIDDEN), Dead(Failure("http_401", "x", 401))] * 20,
+        [Retry(Failure("http_503", "x", 503), 60.0)] * 20,
+        [Retry(Failure("connect", "x"), 60.0)] * 20,
         [*[Dead(FORBIDDEN)] * (LEAST - 1), *[Done()] * 40] * 3,
     ],
-    ids=["404", "410", "malformed", "release", "few", "a-third", "a-third-404", "two-kinds", "bursts"],
+    ids=["404", "410", "malformed", "release", "few", "a-third", "a-third-404", "two-kinds", "503", "down", "bursts"],
 )
 async def test_what_does_not_explode(crawl: Crawl, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
@@ -110,9 +112,9 @@ async def test_a_host_that_turns_bad_after_good_years_is_noticed(crawl: Crawl) -
     assert await paused(crawl) == [("host", "a.example")]
 
 
-@pytest.mark.parametrize("failure", [BROKEN, Failure("dns", "x")], ids=["callback", "dns"])
+@pytest.mark.parametrize("failure", [BROKEN, Failure("http_407", "x", 407)], ids=["callback", "proxy"])
 async def test_many_hosts_that_fail_alike_pause_the_spider(crawl: Crawl, failure: Failure) -> None:
-    """A broken spider, no network: each host has failed once only. Every shard judges for itself."""
+    """A broken spider, a proxy that has run out: each host has failed once only. Every shard judges for itself."""
     await crawl.add(*[Request(url, spider="shop") for url in hosts(LEAST * crawl.world.shards * 4)])
     while leases := (await crawl.claim(1)).leases:
         await crawl.end(leases[0], Dead(failure))
