@@ -68,8 +68,8 @@ _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
 _NO_HREF: Final = rf"""(?:{_S}++(?![hH][rR][eE][fF][ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
 _HREF: Final = rf"""{_S}++href=(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 
-# Others have many rules: with and without a semicolon, by what follows them.
-_PLAIN_REFERENCE: Final = re.compile("&(?:amp|lt|gt|quot|apos|#39|#x27);")
+# Others have many rules: with and without a semicolon, by what follows them, numbers that mean other characters.
+_PLAIN_REFERENCE: Final = re.compile("&(?:amp|lt|gt|quot|apos|#x27|#(?:3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6]));")
 
 # Elements whose content is text up to their own end. The rarer ones of the kind are left to the parser, as is what
 # stands behind </html>.

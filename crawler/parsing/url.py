@@ -161,7 +161,7 @@ _NEVER_FOLLOWED = ("mailto:", "javascript:", "tel:", "data:")  # `canonical` ref
 
 # Characters that the standard's path (query) state copies as they are. "%" is copied too, but "%2e" is a
 # dot, which may be a dot segment.
-_PATH = r"(?:[A-Za-z0-9_~!$&()*+,;=:@/.-]|%(?!2[eE]))*+"
+_PATH = r"(?:[A-Za-z0-9_~!$&()*+,;=:@/.-]++|%(?!2[eE]))*+"
 _QUERY = r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?.%-]*+)?"
 _PLAIN = re.compile(f"{_PATH}{_QUERY}#?").fullmatch
 

@@ -33,7 +33,7 @@ def in_tree(text: str) -> Hrefs:
         ('<!DOCTYPE html><p>x <a href="1">one</a> <a class="b" href=\'2\'>two</a>', ["1", "2"]),
         ("<ul><li><a href=3>3<li><a rel=x href=4 title='y'>4</ul>", ["3", "4"]),
         ('<a name="x">no link</a><a href="">here</a><area href="5"/>', ["", "5"]),
-        ('<a href="x?a=1&amp;b=2&quot;">', ['x?a=1&b=2"']),
+        ('<a href="x?a=1&amp;b=2&quot;&#64;&#38;">', ['x?a=1&b=2"@&']),
         ('<img alt="a > b <a href=x>"><a href="6">', ["6"]),
         ("<script>if (a < b) write('<a href=x>')</script><a href=7>", ["7"]),
         ("<style>a > b {}</style><title><a href=x></title><textarea><a href=x></textarea><a href=8>", ["8"]),
