@@ -155,6 +155,22 @@ async def test_junk_ends_among_the_dead_and_harms_nobody(
     assert (await crawl.claim(pace=AT_ONCE)).idle == "empty"
 
 
+@pytest.mark.parametrize("junk", [b"", b"junk", b"[1,0]", b"\xff\xfe"])
+async def test_junk_in_a_processing_list_is_buried_by_the_reaper(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
+) -> None:
+    """The worker's own requests go back all the same."""
+    await crawl.add("http://a.example/")
+    await crawl.lease()
+    (line,) = await _keys(redis_client, world, ":processing:w1")
+    await redis_client.lpush(line, junk)
+    (reaped,) = await crawl.frontier.reap("w1")
+    assert reaped.requeued == 1
+    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    assert letter.failure.kind == "junk"
+    assert await crawl.counts() == (1, 0, 0, 1)
+
+
 async def test_junk_frees_its_hosts_slot(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
     await crawl.add("http://a.example/")
     (line,) = await _keys(redis_client, world, ":pending:*")

@@ -34,7 +34,11 @@ local function to_dead(J, message, record, counters, kind)
 end
 
 local function move(J, message, is_blamed, counters)
-  local _, _, attempt, crashes, _, url = read(message)
+  local _, _, _, crashes, _, url = read(message)
+  if not (url and host_of(url)) then -- pushed by hand: nobody has counted it
+    bury_junk(J, message, own_record(message, 'junk', 'bytes in a processing list that are no request', worker), now, counters)
+    return
+  end
   if is_blamed and ARGV[9] == 'dead' then
     to_dead(J, message, ARGV[11], counters, 'crash')
   elseif is_blamed then
