@@ -153,8 +153,9 @@ async def test_p29_transient_errors(theatre: Theatre) -> None:
         stage.row.exactly("dead", len(await stage.dead()), 0)
         stage.row.at_least("Retry-After s", silence_after(stage, stage.web.hits(stage.site.url(busy))[0]), 2.0)
         gaps = [gaps_of(stage.web.hits(stage.site.url(n))) for n in harmed["flaky"]]
-        stage.row.at_least("back-off s", min(gap for page in gaps for gap in page), 0.15)
-        stage.row.exactly("gaps that do not grow", sum(page[1] <= page[0] for page in gaps if len(page) > 1), 0)
+        # At least: a page whose time has come may still have to wait for its host's turn.
+        stage.row.at_least("back-off s", min(page[0] for page in gaps), 0.15)
+        stage.row.at_least("second back-off s", min(page[1] for page in gaps), 0.3)
 
 
 def silence_after(stage: Stage, hit: Hit) -> float:

@@ -124,7 +124,7 @@ async def test_p23_server_out_of_memory(theatre: Theatre) -> None:
         await stage.start()
         await stage.reached(0.2)
         stage.fault("maxmemory")
-        stage.queue.config_set("maxmemory", stage.queue.info("memory")["used_memory"] + 4096)
+        stage.queue.config_set("maxmemory", stage.queue.info("memory")["used_memory"] * 9 // 10)
         await until(lambda: any(worker.says("maxmemory") for worker in stage.fleet.running), "word of it")
         stage.fault("maxmemory still")
         await asyncio.sleep(LEASE)  # the shortage outlives a lease
