@@ -179,7 +179,7 @@ class RedisFrontier:
         """Push the unknown ones. `dont_filter` ones are new every time, but not when a call is repeated."""
         before, words = self._adds.pop(job.epoch, ((), []))
         if before != requests:
-            words = [secrets.token_hex(8) for _ in requests]
+            words = [secrets.token_hex(8) if request.dont_filter else "" for request in requests]
         try:
             return await self._add(job, list(zip(requests, words, strict=True)), seed=seed)
         except (FrontierUnavailable, FrontierFull):
