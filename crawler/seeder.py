@@ -19,6 +19,7 @@ from crawler.model import Added, Job, Request
 from crawler.parsing.url import BadUrl, canonical, host_of
 
 BATCH = 4000  # seeds sent at once
+AT_ONCE = 3  # batches on their way
 AHEAD = 4 * BATCH  # lines read before the frontier has taken them
 
 
@@ -106,15 +107,25 @@ class Seeder:
         await self._patiently(lambda: self._frontier.seeding(self._job, self._name, 0))
 
     async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:
-        ready: list[Request] = []
-        while (batch := feed.take()) is not None or ready:
-            if not batch and not ready:
-                await asyncio.sleep(0.01)
-                continue
-            # The next batch is made ready while the queue server works on this one.
-            _, ready = await asyncio.gather(self._add(ready), asyncio.to_thread(self._prepare, batch or []))
-            if progress is not None:
-                progress(self.new, self.known)
+        adding: deque[asyncio.Task[None]] = deque()
+        try:
+            while (batch := feed.take()) is not None:
+                if not batch:
+                    await asyncio.sleep(0.01)
+                    continue
+                # The next batches are made ready while the queue server works on this one.
+                requests = await asyncio.to_thread(self._prepare, batch)
+                adding.append(asyncio.create_task(self._add(requests)))
+                if len(adding) >= AT_ONCE:
+                    await adding.popleft()
+                    if progress is not None:
+                        progress(self.new, self.known)
+            while adding:
+                await adding.popleft()
+        finally:
+            for task in adding:
+                task.cancel()
+            await asyncio.gather(*adding, return_exceptions=True)
 
     async def _end(self, feed: Feed, present: asyncio.Task[None]) -> None:
         feed.stop()
