@@ -8,9 +8,9 @@ ENV PYTHONPATH=/opt/crawler PYTHONUNBUFFERED=1
 
 # the deployment's own settings.py and spiders/ are found in the working directory
 RUN useradd --create-home --uid 10001 crawler && mkdir /data && chown crawler:crawler /data
-COPY settings.py /work/
-COPY spiders /work/spiders
-WORKDIR /work
+COPY settings.py /project/
+COPY spiders /project/spiders
+WORKDIR /project
 USER 10001
 
 ENTRYPOINT ["python", "-m", "crawler"]
