@@ -115,11 +115,9 @@ class Seeder:
                     continue
                 # The next batches are made ready while the queue server works on this one.
                 requests = await asyncio.to_thread(self._prepare, batch)
-                adding.append(asyncio.create_task(self._add(requests)))
+                adding.append(asyncio.create_task(self._add(requests, progress)))
                 if len(adding) >= AT_ONCE:
                     await adding.popleft()
-                    if progress is not None:
-                        progress(self.new, self.known)
             while adding:
                 await adding.popleft()
         finally:
@@ -143,7 +141,7 @@ class Seeder:
     def _prepare(self, batch: list[str | Request]) -> list[Request]:
         return [request for line in batch if (request := self._request(line)) is not None]
 
-    async def _add(self, requests: list[Request]) -> None:
+    async def _add(self, requests: list[Request], progress: Callable[[int, int], None] | None) -> None:
         if not requests:
             return
         added: list[Added] = []
@@ -154,6 +152,8 @@ class Seeder:
         await self._patiently(add)
         self.new += added[0].new
         self.known += added[0].known
+        if progress is not None:
+            progress(self.new, self.known)
 
     def _request(self, line: str | Request) -> Request | None:
         text = line if isinstance(line, str) else line.url
