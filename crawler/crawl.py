@@ -175,7 +175,7 @@ class InProcess:
         if self.stopping:
             self._stop()
         await running.until_stopped()
-        return self.code_of_signal if self.code_of_signal else 0
+        return self.code_of_signal
 
     def stop(self, code: int = 0) -> None:
         """Drain; again: now."""

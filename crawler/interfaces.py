@@ -88,7 +88,8 @@ class Frontier(Protocol):
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """processing → done | pending | dead by each visit's outcome: links first, then items + acknowledgement.
 
-        False: we did not hold that lease any more (reaped, maybe given to another): nothing of it was changed.
+        False: we did not hold that lease any more (reaped, maybe given to another): its outcome and items changed
+        nothing. Its links may have been admitted, which whoever has it now does as well.
         """
 
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:

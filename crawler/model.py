@@ -183,7 +183,7 @@ class Pause(Struct, frozen=True):
 
 
 class JobStats(Struct, frozen=True):
-    """One job's counters. pending + processing + done + dead + dropped = known + redriven deliveries, exactly."""
+    """One job's counters. pending + processing + done + dead + dropped = known, exactly."""
 
     job: str
     known: int = 0  # distinct requests ever admitted
