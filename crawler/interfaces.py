@@ -24,6 +24,7 @@ from crawler.model import (
     OutboxEntry,
     Reaped,
     Request,
+    Trace,
     Visit,
     WorkerInfo,
 )
@@ -119,6 +120,12 @@ class Frontier(Protocol):
 
     async def workers(self) -> list[WorkerInfo]:
         """The workers known, alive and expired ones."""
+
+    async def trace(self, job: Job, url: str) -> Trace:
+        """All that is known of a canonical URL. Looks through its host's line, so it is for people, not for crawling.
+
+        The parts are read one after the other: what moves meanwhile may be seen in its old place.
+        """
 
     async def dead_letters(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
         """The dead letters, newest first, at most `limit`."""

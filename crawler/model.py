@@ -7,7 +7,7 @@ out and what should happen: an `Outcome`), and commits that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -74,6 +74,7 @@ class Skip(Struct, frozen=True):
     """Deliberately not fetched or not parsed, for a reason that is counted (`robots`, `offsite`, `depth` …)."""
 
     reason: str
+    detail: str = ""  # what decided it: the line of robots.txt, where a redirect leads …; kept for a while (`trace`)
 
 
 class Retry(Struct, frozen=True):
@@ -173,6 +174,15 @@ class DeadLetter(Struct, frozen=True):
     deliveries: int = 0  # times it was handed out
 
 
+class Skipped(Struct, frozen=True):
+    """A request that was skipped lately: the frontier remembers the last ten thousand."""
+
+    url: str
+    reason: str
+    detail: str
+    when: float  # server's clock, Unix seconds
+
+
 class Pause(Struct, frozen=True):
     """What a job leaves alone until a person resumes it."""
 
@@ -180,6 +190,42 @@ class Pause(Struct, frozen=True):
     name: str
     why: str
     since: float  # server's clock, Unix seconds
+
+
+class Sighting(Struct, frozen=True):
+    """Where one request of a URL is."""
+
+    state: Literal["pending", "delayed", "processing", "dead"]
+    request: Request
+    attempt: int = 0  # failed tries so far
+    delivery: int = 0  # times it was handed out before
+    crashes: int = 0  # of these ended with the whole machine of the worker gone
+    ahead: int = 0  # pending: requests before it in its host's line
+    due: float = 0.0  # delayed: seconds until it may be handed out
+    worker: str = ""  # processing: who holds it
+    letter: DeadLetter | None = None  # dead
+
+
+class Turn(Struct, frozen=True):
+    """What the host ledger says of a host."""
+
+    wait: float = 0.0  # seconds until it may be asked again
+    inflight: int = 0  # requests to it on their way, of all jobs
+    delay: float = 0.0  # seconds between two requests that the host itself asked for
+
+
+class Trace(Struct, frozen=True):
+    """All that a job's shared state tells of one URL. Known and no sighting: fetched or skipped."""
+
+    known: bool
+    host: str
+    turn: Turn = Turn()
+    sightings: tuple[Sighting, ...] = ()  # several only for `dont_filter` requests and methods other than GET
+    unseen: int = 0  # requests that were not looked at, because there are too many
+    skipped: Skipped | None = None  # when that was not long ago
+    redirected_from: str = ""  # the same
+    pauses: tuple[Pause, ...] = ()  # that concern it: of its host, its spider, the job
+    seeded: bool = False  # its host was
 
 
 class JobStats(Struct, frozen=True):
@@ -201,7 +247,7 @@ class JobStats(Struct, frozen=True):
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
     paused: tuple[Pause, ...] = ()  # some, when there are hundreds
     held: int = 0  # hosts with pending requests that are left alone because of that
-    counters: Mapping[str, int] = {}  # `status/200`, `skip/robots`, `dropped/…`, `retried`, `reaped`, `fenced` …
+    counters: Mapping[str, int] = {}  # `status/200`, `error/dns`, `skip/robots`, `dropped/…`, `retried`, `fenced` …
 
     @property
     def is_held(self) -> bool:

@@ -101,6 +101,20 @@ def verdict(visit: Visit) -> str:
     return ""
 
 
+_OURS = frozenset({"internal", "robots"})  # the host did answer, or was not asked for this page
+
+
+def counts(visit: Visit) -> dict[str, int]:
+    """What a visit adds to its job's counters besides its state and its status: items left out by reason, and the
+    kind of error when there was no answer at all."""
+    found = {f"dropped/{'_'.join(why.split())}": times for why, times in visit.dropped.items()}
+    match visit.outcome:
+        case Retry(failure=failure) | Dead(failure=failure):
+            if visit.status is None and visit.asked_at is not None and failure.kind not in _OURS:
+                found[f"error/{failure.kind}"] = 1
+    return found
+
+
 def _phrase(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"

@@ -147,7 +147,7 @@ class Visitor:
         if response.status in policy.REDIRECTS:
             target = policy.redirect(response, unit.rules)
             if isinstance(target, Request):
-                return Skip("redirect"), Found([], self._admit(lease, unit, [target]), Counter())
+                return Skip("redirect", target.url), Found([], self._admit(lease, unit, [target]), Counter())
             return target, nothing
         judged = policy.judge(response, lease.attempt, unit.rules, chance=random.random(), now=time.time())
         if judged is not None:

@@ -27,7 +27,7 @@ class RedisDead:
     async def each(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
         """One after the other, in no order."""
         for shard in self._shards:
-            async for letter in self._in_shard(shard, job, ids):
+            async for letter in self.in_shard(shard, job, ids):
                 yield letter
 
     async def newest(self, job: Job, limit: int) -> list[DeadLetter]:
@@ -39,7 +39,7 @@ class RedisDead:
         moved = 0
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
-            async for letters in _chunks(self._in_shard(shard, job, ids)):
+            async for letters in _chunks(self.in_shard(shard, job, ids)):
                 arguments = [value for letter in letters for value in _second_chance(letter)]
                 moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments)
         return moved
@@ -49,12 +49,13 @@ class RedisDead:
         dropped = 0
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
-            async for letters in _chunks(self._in_shard(shard, job, ids)):
+            async for letters in _chunks(self.in_shard(shard, job, ids)):
                 chosen = [letter.id for letter in letters]
                 dropped += await self._server.run("drop", f"{prefix}dead", prefix, job.epoch, *chosen)
         return dropped
 
-    async def _in_shard(self, shard: str, job: Job, ids: Collection[str] | None) -> AsyncIterator[DeadLetter]:
+    async def in_shard(self, shard: str, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """Those of one shard."""
         key = f"{job_prefix(shard, job.name)}dead"
         found = self._scan(key) if ids is None else self._pick(key, list(dict.fromkeys(ids)))
         async for name, record in found:

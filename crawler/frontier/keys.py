@@ -28,6 +28,7 @@
     J scope                 set     hosts that were seeded
     J seeders               zset    seeder → time (ms) until which it is believed to be at work
     J outbox                stream  `i`: the items of one page, JSON lines
+    J skips                 stream  `url`, `reason`, `detail` of the last requests that were skipped, some 10,000
     J exporter              string  who exports, expiring
     J dead                  hash    id → dead letter as JSON
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -193,6 +193,14 @@ class Lines:
         due = [*cooling, self._delayed[0][0]] if self._delayed else cooling
         soonest = max(0.0, min(due) - now) if due else None
         return len(times) - len(cooling), len(cooling) + len(self._full), soonest
+
+    def line(self, host: str) -> Iterator[tuple[int, Entry]]:
+        """The requests of one host, the next one first, each with how many are before it."""
+        return enumerate(entry for _, _, entry in sorted(self._lines.get(host, []), key=lambda one: one[:2]))
+
+    def waiting(self) -> Iterator[tuple[float, Entry]]:
+        """The delayed ones, each with its time; in no order."""
+        return ((due, entry) for due, _, entry in self._delayed)
 
     def _wake(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:

@@ -34,9 +34,12 @@ from crawler.model import (
     OutboxEntry,
     Reaped,
     Request,
+    Trace,
+    Turn,
     Visit,
     WorkerInfo,
 )
+from crawler.parsing.url import host_of
 
 _CRASH_DELAY = 1.0  # seconds before a page that killed its worker is tried again; doubles each time
 
@@ -349,6 +352,13 @@ class MemoryFrontier:
     async def stats(self, job: Job) -> JobStats:
         """The counters, all taken at one moment. O(hosts)."""
         return self._view(job).stats(self._ledger, self._clock())
+
+    async def trace(self, job: Job, url: str) -> Trace:
+        """All that is known of a canonical URL, at one moment. O(requests)."""
+        held = [(worker, entry) for worker, entries in self._held.items() for entry in entries if entry.job == job.name]
+        now, turn = self._clock(), self._ledger[host_of(url)]
+        shown = Turn(max(0.0, turn.next - now), turn.busy, turn.delay)
+        return self._view(job).trace(url, held, shown, now)
 
     # --- pauses
 

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from crawler.frontier.lines import Entry, Ledger, Lines
 from crawler.frontier.message import decode, encode
@@ -22,13 +23,18 @@ from crawler.model import (
     Release,
     Request,
     Retry,
+    Sighting,
     Skip,
+    Skipped,
+    Trace,
+    Turn,
     Visit,
 )
 from crawler.parsing.url import dedup_key, fingerprint, host_of
-from crawler.policy import verdict
+from crawler.policy import counts, verdict
 
 SHARD = 0  # there is only one
+MAX_SKIPS = 10_000  # remembered, the last ones
 
 
 class MemoryJob:
@@ -41,6 +47,7 @@ class MemoryJob:
         self.scope: set[str] = set()  # hosts that were seeded
         self.processing = 0
         self.counters: Counter[str] = Counter()
+        self.skips: deque[Skipped] = deque(maxlen=MAX_SKIPS)
         self.room = asyncio.Event()  # set when a request has left `pending`
         self._seen: set[int] = set()
         self._begun = False  # a request was admitted, or a seeder has ended without any
@@ -99,14 +106,14 @@ class MemoryJob:
         if visit.status is not None:
             self.counters[f"status/{visit.status}"] += 1
         self.counters["bytes"] += visit.size
-        for why, times in visit.dropped.items():
-            self.counters[f"dropped/{'_'.join(why.split())}"] += times
+        self.counters.update(counts(visit))
         match visit.outcome:
             case Done():
                 self._finish("pages")
                 self._send(visit.items)
-            case Skip(reason):
+            case Skip(reason, detail):
                 self._finish(f"skip/{reason}")
+                self.skips.append(Skipped(entry.request.url, reason, detail, time.time()))
             case Retry(_, delay):
                 self.put_back(entry, delay, now, failed=1)
             case Release(_, delay):
@@ -177,6 +184,33 @@ class MemoryJob:
         self.counters["redriven"] += len(entries)
         return len(entries)
 
+    # --- looking for one URL
+
+    def trace(self, url: str, held: Iterable[tuple[str, Entry]], turn: Turn, now: float) -> Trace:
+        """`held`: the job's requests that workers have, with their names."""
+        mark, host = fingerprint(dedup_key(url)), host_of(url)
+        places = [
+            *(_sighting("pending", entry, ahead=ahead) for ahead, entry in self.lines.line(host)),
+            *(_sighting("delayed", entry, due=max(0.0, due - now)) for due, entry in self.lines.waiting()),
+            *(_sighting("processing", entry, worker=worker) for worker, entry in held),
+            *(_sighting("dead", entry, letter=letter) for entry, letter in self._dead.values()),
+        ]
+        key = dedup_key(url)
+        sightings = tuple(one for one in places if dedup_key(one.request.url) == key)
+        subjects = [("job", self.job.name), ("host", host), *(("spider", one.request.spider) for one in sightings)]
+        return Trace(
+            mark in self._seen,
+            host,
+            turn=turn,
+            sightings=sightings,
+            skipped=next((one for one in reversed(self.skips) if dedup_key(one.url) == key), None),
+            redirected_from=next(
+                (o.url for o in reversed(self.skips) if (o.reason, o.detail) == ("redirect", url)), ""
+            ),
+            pauses=tuple(self.outcomes.paused[one] for one in dict.fromkeys(subjects) if one in self.outcomes.paused),
+            seeded=host in self.scope,
+        )
+
     # --- pauses
 
     @property
@@ -242,6 +276,10 @@ class MemoryJob:
             finished=self._begun and not (len(self.lines) or self.processing or seeding),
             counters={name: count for name, count in sorted(self.counters.items()) if count},
         )
+
+
+def _sighting(state: Any, entry: Entry, **more: Any) -> Sighting:
+    return Sighting(state, entry.request, entry.attempt, entry.delivery, entry.crashes, **more)
 
 
 def _mark(request: Request, nonce: str) -> int:

@@ -12,8 +12,9 @@ from crawler.frontier import message as wire
 from crawler.model import Claim, Dead, DeadLetter, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
-from crawler.policy import verdict
+from crawler.policy import counts, verdict
 
+MAX_DETAIL = 500  # characters kept of what made a request be skipped
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 
 
@@ -91,7 +92,7 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
         "" if visit.status is None else visit.status,
         visit.size,
         int(delay * 1000),
-        " ".join(f"{'_'.join(why.split())} {times}" for why, times in visit.dropped.items()),
+        " ".join(f"{name} {times}" for name, times in counts(visit).items()),
         len(items),
         b"\n".join(items),
         verdict(visit),
@@ -103,8 +104,8 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
     match visit.outcome:
         case Done():
             return "done", 0.0, b""
-        case Skip(reason=reason):
-            return "skip", 0.0, reason.encode()
+        case Skip(reason=reason, detail=detail):
+            return "skip", 0.0, f"{reason}\n{clean(detail)[:MAX_DETAIL]}".encode()
         case Retry(delay=delay):
             return "retry", delay, wire.again(lease.message, failed=1)
         case Release(delay=delay):

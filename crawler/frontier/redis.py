@@ -19,6 +19,7 @@ from crawler.frontier.known import KnownUrls, is_simple
 from crawler.frontier.outbox import RedisOutbox
 from crawler.frontier.records import commit_arguments, dead_record, read_claim
 from crawler.frontier.server import JobGone, Server, errors
+from crawler.frontier.tracing import RedisTraces
 from crawler.frontier.views import RedisViews
 from crawler.interfaces import Pace
 from crawler.model import (
@@ -32,6 +33,7 @@ from crawler.model import (
     Lease,
     Reaped,
     Request,
+    Trace,
     Visit,
     WorkerInfo,
 )
@@ -84,6 +86,7 @@ class RedisFrontier:
         self.outbox = RedisOutbox(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards)
         self._dead = RedisDead(self.server, self._shards)
+        self._traces = RedisTraces(self.server, self._dead)
 
     # --- opening
 
@@ -437,6 +440,13 @@ class RedisFrontier:
     async def workers(self) -> list[WorkerInfo]:
         """See `views.py`."""
         return await self._views.workers()
+
+    async def trace(self, job: Job, url: str) -> Trace:
+        """See `tracing.py`."""
+        try:
+            return await self._traces.trace(self._shard_for(host_of(url)), job, url)
+        except JobGone:
+            raise await self._forgotten(job) from None
 
     # --- the dead
 

@@ -41,7 +41,7 @@ class RedisViews:
             ready=sum(shard["ready"] for shard in shards),
             cooling=sum(shard["cooling"] for shard in shards),
             delayed=sum(shard["delayed"] for shard in shards),
-            paused=_pauses(line for shard in shards for line in shard["paused"].items()),
+            paused=read_pauses(line for shard in shards for line in shard["paused"].items()),
             held=sum(shard["held"] for shard in shards),
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
             finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
@@ -108,7 +108,7 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
+def read_pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
     """One of each: a spider may be paused in several shards."""
     pauses: dict[tuple[str, str], Pause] = {}
     for subject, text in found:

@@ -7,9 +7,8 @@
 -- Stays true: a fingerprint is in the seen-set if and only if its request was admitted; known = pending +
 -- processing + done + dead + dropped; adding again changes nothing.
 --
--- The seen-set is linear hashing over sets small enough to stay arrays of integers (set-max-intset-entries is 512):
--- with `buckets` N and L the power of two below, an integer lies in bucket h mod 2L, or h mod L where that is ≥ N.
--- One bucket is split whenever the load passes LOAD, so unsplit buckets hold 2 × LOAD at most, some luck aside.
+-- The seen-set is linear hashing over sets small enough to stay arrays of integers (set-max-intset-entries is 512); see
+-- `place_of`. One bucket is split whenever the load passes LOAD, so unsplit buckets hold 2 × LOAD at most, some luck aside.
 
 local LOAD = 200
 local P, J, epoch, order, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -19,18 +18,11 @@ if gone(stats, epoch) then return redis.error_reply('GONE') end
 local now = now_ms()
 local state = redis.call('HMGET', stats, 'buckets', 'known')
 local buckets, known = tonumber(state[1]), tonumber(state[2] or 0)
-local low = 1
-while low * 2 <= buckets do low = low * 2 end
-
--- A double keeps 53 bits; which ones does not matter as long as the same integer always gives the same ones.
-local function hash(fingerprint, range)
-  return math.floor(fingerprint / 2048) % range
-end
+local low = power_below(buckets)
 
 local names = {} -- a page's or a batch's links share few buckets: each name is made once
 local function bucket_of(fingerprint)
-  local place = hash(fingerprint, low * 2)
-  if place >= buckets then place = hash(fingerprint, low) end
+  local place = place_of(fingerprint, buckets, low)
   local name = names[place]
   if not name then
     name = J .. 'seen:' .. string.format('%d', place)

@@ -5,9 +5,9 @@
 --       7 share and 8 number of pages that fail alike before their host or spider is paused
 --       then for each lease 14 values: kind (done|skip|retry|release|aside|dead|junk), message, host, age ms of the
 --       request to the host (-1: none was made), pause ms, host delay ms (-1: as before), status, size in bytes,
---       delay ms before it may be handed out again, items left out (`reason n reason n`), number of items, the
+--       delay ms before it may be handed out again, counters to raise (`name n name n`), number of items, the
 --       items as JSON lines, what it says about host and spider (see `watch`), then
---       skip: the reason | retry, release, aside: the new message | dead, junk: the record
+--       skip: the reason, a line break, its detail | retry, release, aside: the new message | dead, junk: the record
 -- Returns a string with 1 for each lease committed and 0 for each that was not ours any more; or the error GONE.
 -- Stays true: what is acknowledged here has its items in the outbox; what is 0 changed nothing; the same token
 -- returns the same string and does nothing.
@@ -21,6 +21,7 @@ local last = redis.call('HMGET', W, 'commit', 'reply')
 if last[1] == token then return last[2] end
 if gone(stats, epoch) then return redis.error_reply('GONE') end
 
+local MAX_SKIPS = 10000 -- remembered of a shard, the last ones
 local now = now_ms()
 local counters = {}
 local function add(name, by) counters[name] = (counters[name] or 0) + by end
@@ -35,9 +36,12 @@ local apply = {
     finish('done')
     add('pages', 1)
   end,
-  skip = function(_, _, reason)
+  skip = function(message, _, why)
+    local reason, detail = string.match(why, '^([^\n]*)\n?(.*)$')
+    local _, _, _, _, _, url = read(message)
     finish('done')
     add('skip/' .. reason, 1)
+    redis.call('XADD', J .. 'skips', 'MAXLEN', '~', MAX_SKIPS, '*', 'url', url or '', 'reason', reason, 'detail', detail)
   end,
   retry = function(_, delay, message)
     put_back(J, message, now, delay)
@@ -75,7 +79,7 @@ for at = 9, #ARGV, 14 do
     add('processing', -1)
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
-    for why, times in string.gmatch(ARGV[at + 9], '(%S+) (%d+)') do add('dropped/' .. why, tonumber(times)) end
+    for name, times in string.gmatch(ARGV[at + 9], '(%S+) (%d+)') do add(name, tonumber(times)) end
     apply[kind](message, delay, payload)
     if n > 0 then
       redis.call('XADD', J .. 'outbox', '*', 'i', ARGV[at + 11])

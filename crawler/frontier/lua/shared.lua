@@ -24,6 +24,24 @@ local function gone(stats, epoch)
   return redis.call('HGET', stats, 'epoch') ~= epoch
 end
 
+-- A double keeps 53 bits; which ones does not matter as long as the same integer always gives the same ones.
+local function hash(fingerprint, range)
+  return math.floor(fingerprint / 2048) % range
+end
+
+local function power_below(number)
+  local power = 1
+  while power * 2 <= number do power = power * 2 end
+  return power
+end
+
+-- The bucket of the seen-set that an integer lies in: with N buckets and L the power of two below, h mod 2L, or
+-- h mod L where that is ≥ N.
+local function place_of(fingerprint, buckets, low)
+  local place = hash(fingerprint, low * 2)
+  return place < buckets and place or hash(fingerprint, low)
+end
+
 -- Hosts with any priority but 0 list their levels, highest first.
 local function note_level(J, host, priority)
   local levels = redis.call('HGET', J .. 'levels', host)

@@ -1,0 +1,148 @@
+"""All that a job's shared state tells of one URL, wherever its request is."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.interfaces import Pace
+from crawler.model import Done, Release, Request, Retry, Sighting, Skip, Trace
+from tests.contract.world import Crawl, dead, failed, hosts, pages
+
+URL = "http://a.example/"
+
+
+async def trace(crawl: Crawl, url: str = URL) -> Trace:
+    return await crawl.frontier.trace(crawl.job, url)
+
+
+async def only(crawl: Crawl, url: str = URL) -> Sighting:
+    """The one place it is in."""
+    found = await trace(crawl, url)
+    assert found.known
+    (sighting,) = found.sightings
+    return sighting
+
+
+async def test_an_unknown_url(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/other")
+    found = await trace(crawl)
+    assert (found.known, found.sightings, found.skipped, found.host) == (False, (), None, "a.example")
+
+
+async def test_each_of_thousands_is_known_and_no_other(crawl: Crawl) -> None:
+    """The buckets of the seen-set have been split many times by then."""
+    await crawl.add(*pages(3000), *hosts(50))
+    assert all([(await trace(crawl, url)).known for url in [*pages(3000)[::97], *hosts(50)]])
+    assert not any([(await trace(crawl, f"{url}x")).known for url in pages(3000)[::97]])
+
+
+async def test_a_pending_one_tells_how_many_are_before_it(crawl: Crawl) -> None:
+    await crawl.add(*pages(1500), *hosts(3))
+    await crawl.add(Request("http://a.example/first", priority=5, depth=2, spider="shop"))
+    assert (await only(crawl, "http://a.example/first")).ahead == 0
+    last = await only(crawl, "http://a.example/1499")
+    assert (last.state, last.ahead) == ("pending", 1500)
+    assert (await only(crawl, "http://a.example/first")).request == Request(
+        "http://a.example/first", priority=5, depth=2, spider="shop"
+    )
+
+
+async def test_spellings_that_are_the_same_url_are_found(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/?b=1&a=%7E")
+    assert (await only(crawl, "http://a.example/?a=~&b=1")).request.url == "http://a.example/?b=1&a=%7E"
+
+
+async def test_a_delayed_one_tells_when_it_is_due(crawl: Crawl) -> None:
+    await crawl.add(Request(URL, delay=60.0))
+    found = await only(crawl)
+    assert found.state == "delayed"
+    assert 50 < found.due <= 60
+
+
+async def test_one_in_processing_tells_who_holds_it(crawl: Crawl) -> None:
+    await crawl.add(URL)
+    await crawl.end(await crawl.lease(), Release("drain"))
+    await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
+    await crawl.lease(worker="w7")
+    found = await only(crawl)
+    assert (found.state, found.worker, found.attempt, found.delivery) == ("processing", "w7", 1, 2)
+    assert (await trace(crawl)).turn.inflight == 1
+
+
+async def test_a_dead_one_brings_its_letter(crawl: Crawl) -> None:
+    await crawl.add(URL, "http://a.example/other")
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, dead("http_503"))
+    found = await only(crawl)
+    assert found.state == "dead"
+    assert found.letter is not None
+    assert (found.letter.url, found.letter.failure.kind) == (URL, "http_503")
+    await crawl.frontier.redrive(crawl.job, [found.letter.id])
+    assert (await only(crawl)).state == "pending"
+
+
+async def test_a_fetched_one_is_known_and_nowhere(crawl: Crawl) -> None:
+    await crawl.add(URL)
+    await crawl.end(await crawl.lease(), Done())
+    found = await trace(crawl)
+    assert (found.known, found.sightings, found.skipped) == (True, (), None)
+
+
+async def test_a_skipped_one_tells_why(crawl: Crawl) -> None:
+    await crawl.add(URL, "http://a.example/secret")
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Skip("robots", "line 3: Disallow: /secret \N{SNOWMAN}\nx"))
+    found = await trace(crawl, "http://a.example/secret")
+    assert found.skipped is not None
+    assert found.skipped.url == "http://a.example/secret"
+    assert (found.skipped.reason, found.skipped.detail) == ("robots", "line 3: Disallow: /secret \N{SNOWMAN}\nx")
+    assert await crawl.counter("skip/robots") == 2
+
+
+async def test_what_was_redirected_there_is_told(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/old")
+    target = Request("http://a.example/new", redirects=1)
+    await crawl.end(await crawl.lease(), Skip("redirect", target.url), links=(target,), status=301)
+    assert (await trace(crawl, "http://a.example/new")).redirected_from == "http://a.example/old"
+    assert (await trace(crawl, "http://a.example/old")).redirected_from == ""
+
+
+@pytest.mark.parametrize(
+    ("what", "name"), [("job", "news"), ("host", "a.example"), ("spider", "shop")], ids=lambda text: text
+)
+async def test_the_pauses_that_concern_it_are_told_and_no_others(crawl: Crawl, what: str, name: str) -> None:
+    await crawl.add(Request(URL, spider="shop"))
+    await crawl.frontier.pause(crawl.job, "host", "b.example", "not ours")
+    await crawl.frontier.pause(crawl.job, what, name, "on Sundays")
+    assert [(pause.what, pause.name, pause.why) for pause in (await trace(crawl)).pauses] == [
+        (what, name, "on Sundays")
+    ]
+
+
+async def test_the_hosts_turn_is_told(crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    assert (await trace(crawl)).turn.wait == 0
+    await crawl.end(
+        await crawl.lease(pace=Pace(delay=30.0)), host_delay=40.0, asked_at=crawl.world.now(), pace=Pace(delay=30.0)
+    )
+    turn = (await trace(crawl, "http://a.example/1")).turn
+    assert 30 < turn.wait <= 40
+    assert (turn.inflight, turn.delay) == (0, 40.0)
+    assert (await trace(crawl, "http://b.example/")).turn.wait == 0
+
+
+async def test_whether_its_host_was_seeded(crawl: Crawl) -> None:
+    await crawl.add(URL)
+    await crawl.add("http://b.example/", seed=False)
+    assert [(await trace(crawl, url)).seeded for url in (URL, "http://b.example/")] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["dns", "timeout"])
+async def test_a_request_without_an_answer_is_counted_by_the_kind_of_its_error(crawl: Crawl, kind: str) -> None:
+    await crawl.add(URL)
+    now = crawl.world.now()
+    await crawl.end(await crawl.lease(), Retry(failed(kind), 0.0), asked_at=now)
+    await crawl.end(await crawl.lease(), Retry(failed("http_503"), 0.0), asked_at=now, status=503)
+    await crawl.end(await crawl.lease(), dead(kind), asked_at=now)
+    assert await crawl.counter(f"error/{kind}") == 2
+    assert await crawl.counter("error/http_503") == 0
