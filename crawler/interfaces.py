@@ -52,6 +52,12 @@ class Frontier(Protocol):
     async def close(self) -> None:
         """Let go of the connections. State stays."""
 
+    async def durable(self) -> None:
+        """Return when a crash of the server's machine cannot undo any more what was changed before this call.
+
+        Where the server cannot tell, at once. Raises `FrontierUnavailable` while the server's disk takes long.
+        """
+
     async def create_job(self, job: Job) -> Job:
         """Create it, or return the job of that name that exists, with its own options and epoch."""
 
@@ -83,7 +89,8 @@ class Frontier(Protocol):
         """pending → processing, at most `limit`, only from hosts that may be asked now. Books their next turn.
 
         The worker must start each at once, and commit each exactly once. After an error the next call returns
-        what the lost reply held.
+        what the lost reply held. A server that crashed and lost commits of its last second gives back what they had
+        ended: to the same worker, while it lives.
         """
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
@@ -162,7 +169,11 @@ class Outbox(Protocol):
     """Items wait here until they are durable in a sink. One exporter a job at a time."""
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        """The next entries of all shards, each behind `after[shard]`, at most `limit` a shard. Removes nothing."""
+        """The next entries of all shards, each behind `after[shard]`, at most `limit` a shard. Removes nothing.
+
+        Only those that are durable in the server: what a crash undid would be fetched, and written, a second time.
+        May wait a second for that; raises `FrontierUnavailable` when the server's disk takes longer.
+        """
 
     async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
         """All up to these positions are durable: drop them. Idempotent."""

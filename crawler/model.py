@@ -44,6 +44,7 @@ class Lease(Struct, frozen=True):
     attempt: int = 0  # failed attempts so far
     delivery: int = 0  # times it was handed out before
     claimed_at: float = 0.0  # worker's monotonic seconds, for measuring only
+    epoch: str = ""  # of its job: a later job of the same name may hold the very same bytes
 
 
 class Junk(Struct, frozen=True):

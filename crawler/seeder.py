@@ -105,6 +105,7 @@ class Seeder:
             raise
         await self._end(feed, present)
         await self._patiently(lambda: self._frontier.seeding(self._job, self._name, 0))
+        await self._patiently(self._frontier.durable)  # "done" is said after this
 
     async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:
         adding: deque[asyncio.Task[None]] = deque()

@@ -11,6 +11,7 @@
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
                                     `inflight` requests, `pace` (ms) at the last claim, `delay` (ms) it asked
                                     for, `waiting` jobs to wake at its next commit; expires a day after its last use
+    P mark                  string  written to when somebody waits for the server's disk
     P shared:K              string  small values of the fleet (robots.txt), expiring
     P lock:K                string  who is finding out that value, expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters

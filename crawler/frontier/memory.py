@@ -85,6 +85,9 @@ class MemoryFrontier:
     async def close(self) -> None:
         """Nothing to let go of. State stays."""
 
+    async def durable(self) -> None:
+        """Nothing here survives this process, whatever we wait for."""
+
     # --- jobs
 
     async def create_job(self, job: Job) -> Job:
@@ -114,6 +117,10 @@ class MemoryFrontier:
         """Its state, unless it was deleted, or deleted and created anew."""
         state = self._jobs.get(job.name)
         return state if state is not None and state.job.epoch == job.epoch else None
+
+    def _job_of(self, lease: Lease) -> MemoryJob | None:
+        state = self._jobs.get(lease.job)
+        return state if state is not None and state.job.epoch == lease.epoch else None
 
     def _state(self, job: Job) -> MemoryJob:
         """Its state, to change it. Raises `FrontierError`."""
@@ -187,6 +194,7 @@ class MemoryFrontier:
             attempt=entry.attempt,
             delivery=entry.delivery,
             claimed_at=self._clock(),
+            epoch=state.job.epoch,
         )
 
     def _is_full(self, state: MemoryJob) -> bool:
@@ -213,7 +221,7 @@ class MemoryFrontier:
 
     def _links(self, lease: Lease, visit: Visit) -> list[Entry]:
         """A page's links; a `dont_filter` one is the same when the page is delivered and visited again."""
-        state = self._jobs.get(lease.job)
+        state = self._job_of(lease)
         if state is None:
             return []
         page, seen = identity(lease.message).hex(), Counter[str]()
@@ -224,11 +232,12 @@ class MemoryFrontier:
         return links
 
     def _commit(self, worker: str, lease: Lease, visit: Visit, links: Sequence[Entry], pace: Pace) -> bool:
-        state = self._jobs.get(lease.job)
+        state = self._job_of(lease)
+        if state is None:
+            return False
         entry = self._take(worker, lease.job, lease.message)
-        if state is None or entry is None:
-            if state is not None:
-                state.counters["fenced"] += 1
+        if entry is None:
+            state.counters["fenced"] += 1
             return False
         now = self._clock()
         for link in links:

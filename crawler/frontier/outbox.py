@@ -15,9 +15,27 @@ class RedisOutbox:
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
         self._shards = shards
+        self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position that is on the server's disk
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        """XRANGE behind the given positions."""
+        """XRANGE behind the given positions, after the server's disk has what it finds."""
+        entries = await self._read(job, after, limit)
+        if not self._are_durable(job, entries):
+            await self._wait_for_disk(job)
+        return entries
+
+    def _are_durable(self, job: Job, entries: Sequence[OutboxEntry]) -> bool:
+        durable = self._durable.get(job.epoch, {})
+        return all(_place(entry.position) <= _place(durable.get(entry.shard, "0-0")) for entry in entries)
+
+    async def _wait_for_disk(self, job: Job) -> None:
+        """All that is there now: one wait serves many reads."""
+        outboxes = [f"{job_prefix(shard, job.name)}outbox" for shard in self._shards]
+        last = [("XREVRANGE", outbox, "+", "-", "COUNT", 1) for outbox in outboxes]
+        replies = await self._server.synced(f"{self._shards[0]}mark", *last)
+        self._durable[job.epoch] = {number: entries[0][0].decode() for number, entries in enumerate(replies) if entries}
+
+    async def _read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
         pipeline = self._server.client.pipeline(transaction=False)
         for number, shard in enumerate(self._shards):
             start = f"({after[number]}" if number in after else "-"
@@ -34,8 +52,8 @@ class RedisOutbox:
         """XTRIM up to and with the given positions."""
         pipeline = self._server.client.pipeline(transaction=False)
         for number, position in positions.items():
-            milliseconds, _, sequence = position.partition("-")
-            beyond = f"{milliseconds}-{int(sequence) + 1}"
+            milliseconds, sequence = _place(position)
+            beyond = f"{milliseconds}-{sequence + 1}"
             pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
         with errors(self._server.shown):
             await pipeline.execute()
@@ -50,3 +68,8 @@ class RedisOutbox:
         """Read that key."""
         with errors(self._server.shown):
             return (await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter") or b"").decode()
+
+
+def _place(position: str) -> tuple[int, int]:
+    milliseconds, _, sequence = position.partition("-")
+    return int(milliseconds), int(sequence)

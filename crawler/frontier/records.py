@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -114,8 +115,8 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
             return "dead", 0.0, dead_record(worker, lease.message, failure)
 
 
-def read_claim(reply: list[Any]) -> Claim:
-    """The reply of `claim.lua`."""
+def read_claim(reply: list[Any], epochs: Mapping[str, str]) -> Claim:
+    """The reply of `claim.lua`; `epochs` of the jobs it was asked for."""
     wait, idle, gone = reply[:3]
     leases: list[Lease] = []
     junk: list[Junk] = []
@@ -123,7 +124,7 @@ def read_claim(reply: list[Any]) -> Claim:
     for job, messages in zip(reply[3::2], reply[4::2], strict=True):
         name = job.decode()
         for message in reversed(messages):  # newest first in the list
-            read = _lease(name, message, now)
+            read = _lease(name, epochs.get(name, ""), message, now)
             leases.append(read) if isinstance(read, Lease) else junk.append(read)
     return Claim(
         leases=tuple(leases),
@@ -134,7 +135,7 @@ def read_claim(reply: list[Any]) -> Claim:
     )
 
 
-def _lease(job: str, message: bytes, now: float) -> Lease | Junk:
+def _lease(job: str, epoch: str, message: bytes, now: float) -> Lease | Junk:
     try:
         read = wire.decode(message)
     except wire.JunkMessage as error:
@@ -147,4 +148,5 @@ def _lease(job: str, message: bytes, now: float) -> Lease | Junk:
         attempt=read.attempt,
         delivery=read.delivery,
         claimed_at=now,
+        epoch=epoch,
     )

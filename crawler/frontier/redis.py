@@ -14,6 +14,7 @@ import msgspec
 from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.dead import RedisDead
+from crawler.frontier.held import RedisHeld
 from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
 from crawler.frontier.known import KnownUrls, is_simple
 from crawler.frontier.outbox import RedisOutbox
@@ -66,7 +67,7 @@ class RedisFrontier:
         self._prefix = prefix
         self._asked_shards = shards
         self._shards: list[str] = []  # P of each
-        self.server.connected = self._forget_known
+        self.server.connected = self._doubt
         self._lease_ms = int(lease_seconds * 1000)
         self._attempts = attempts
         self._max_crashes = max_crashes
@@ -84,6 +85,7 @@ class RedisFrontier:
         self._answers: dict[str, dict[tuple[int, str, bytes], list[bool]]] = defaultdict(dict)
         self._first_shard = 0
         self.outbox = RedisOutbox(self.server, self._shards)
+        self._held = RedisHeld(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards)
         self._dead = RedisDead(self.server, self._shards)
         self._traces = RedisTraces(self.server, self._dead)
@@ -105,9 +107,14 @@ class RedisFrontier:
         """Close the connections."""
         await self.server.close()
 
-    def _forget_known(self) -> None:
+    def _doubt(self) -> None:
         """A server that was started again may have lost its last second: what it knew then must be asked anew."""
         self._known.clear()
+        self._held.doubt()
+
+    async def durable(self) -> None:
+        """Wait for the server's disk, where the server can tell."""
+        await self.server.synced(f"{self._shards[0]}mark")
 
     @property
     def shards(self) -> int:
@@ -259,6 +266,10 @@ class RedisFrontier:
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         """Ask the shards in turn, beginning with another one each time, until the limit is reached."""
         self._jobs.update((job.name, job) for job in jobs)
+        if self._held.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
+            given_back = await self._held.given_back(worker, await self.jobs(), limit)
+            if given_back is not None:
+                return given_back
         self._first_shard = (self._first_shard + 1) % self.shards
         total = Claim(idle="empty")
         for offset in range(self.shards):
@@ -276,7 +287,11 @@ class RedisFrontier:
             reason = await self._forgotten(self._jobs[total.gone[0]])
             if isinstance(reason, FrontierReplaced):
                 raise reason
+        self._held.take(worker, total)
         return total
+
+    def _epochs(self) -> dict[str, str]:
+        return {name: job.epoch for name, job in self._jobs.items()}
 
     async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         prefix = self._shards[shard]
@@ -301,19 +316,19 @@ class RedisFrontier:
         except FrontierUnavailable:
             self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
             raise
-        return read_claim(reply)
+        return read_claim(reply, self._epochs())
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """Links first; then, shard by shard, items and acknowledgement."""
-        by_job: dict[str, list[int]] = defaultdict(list)
+        by_job: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, (lease, _) in enumerate(visits):
-            by_job[lease.job].append(number)
+            by_job[lease.job, lease.epoch].append(number)
         accepted = [False] * len(visits)
-        for name, numbers in by_job.items():
+        for (name, epoch), numbers in by_job.items():
             if name not in self._jobs:
                 await self.jobs()
             job = self._jobs.get(name)
-            if job is None:
+            if job is None or job.epoch != epoch:
                 continue  # deleted meanwhile
             try:
                 links = [link for number in numbers for link in _links(*visits[number])]
@@ -325,6 +340,7 @@ class RedisFrontier:
                 if isinstance(reason, FrontierReplaced):
                     raise reason from None
         self._answers.pop(worker, None)
+        self._held.end(worker, [(lease.job, lease.message) for lease, _ in visits])
         return accepted
 
     async def _commit_job(
@@ -390,7 +406,9 @@ class RedisFrontier:
         # The claim let only messages through whose first six places can be read.
         host = host_of(message.split(b'"', 2)[1].decode("ascii", "replace"))
         arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
-        return (await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0))[0]
+        (accepted,) = await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0)
+        self._held.end(worker, [(job.name, message)])
+        return accepted
 
     # --- leases
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
@@ -36,6 +36,10 @@ SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "drop", "pause", "forget
 _PASSING = ("BUSY", "MISCONF", "NOREPLICAS")
 _PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
 
+SYNC_MS = 2000  # to wait for the server's disk, which is asked once a second (`appendfsync everysec`)
+# The first write frees memory, so a server without any still runs it.
+_MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
+
 
 class JobGone(FrontierError):
     """A script found that the server does not know the job with this epoch."""
@@ -56,6 +60,7 @@ class Server:
         # The library's annotations allow for replies we never ask for; `Any` is the honest type of what it returns.
         self.client: Any = self._connect()
         self._beating: Any = None
+        self._fsync = ""  # the server's `appendfsync`; empty: it does not say
 
     async def open(self) -> None:
         """Check that the server can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
@@ -63,6 +68,8 @@ class Server:
             await self.client.ping()
             info = await self.client.info("server")
             policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
+            with suppress(ResponseError):  # not every account may ask that
+                self._fsync = (await self.client.config_get("appendfsync")).get("appendfsync", "")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
             raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
@@ -76,6 +83,31 @@ class Server:
         """Whether the server writes an append-only file; without one a restart loses the crawl."""
         with errors(self.shown):
             return bool((await self.client.info("persistence")).get("aof_enabled"))
+
+    async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
+        """Run the commands `before`, then wait until the server's disk has all that was written up to then.
+
+        Returns their replies. `key` is one to write to: the server waits for the last write of a connection. Does not
+        wait when there is no append-only file, when nobody says when it reaches the disk (`appendfsync no`), and on
+        servers older than 7.2. Raises `FrontierUnavailable` when it takes longer than two seconds.
+        """
+        pipeline = self.client.pipeline(transaction=False)
+        for command in before:
+            pipeline.execute_command(*command)
+        if self._fsync == "no":
+            with errors(self.shown):
+                return list(await pipeline.execute())
+        pipeline.execute_command("EVAL", _MARK, 1, key)
+        pipeline.execute_command("WAITAOF", 1, 0, SYNC_MS)
+        with errors(self.shown):
+            replies: list[Any]
+            *replies, marked, synced = await pipeline.execute(raise_on_error=False)
+            for reply in (*replies, marked):
+                if isinstance(reply, Exception):
+                    raise reply
+        if self._fsync and isinstance(synced, list) and synced[0] < 1:
+            raise FrontierUnavailable(f"the disk of the queue server {self.shown} is slow: waiting for it")
+        return replies
 
     async def uptime(self) -> float:
         """Seconds since the server started."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -200,6 +201,27 @@ class Stage:
         await asyncio.to_thread(self.server.kill)
         await asyncio.sleep(down)  # the outage itself
         await asyncio.to_thread(self.server.start)
+
+    async def lose_a_second(self, requests: int) -> int:
+        """Kill the queue server and take from its log what was written in the time of the last `requests` requests.
+
+        As a power failure does with what had not reached the disk; so the exporter, which waits for the disk, sleeps
+        meanwhile. Returns how many requests the web server got in the time that was lost.
+        """
+        assert self.exporter is not None
+        log, before = self.server.folder / "appendonlydir", self.server.folder / "before"
+        self.exporter.signal(signal.SIGSTOP)
+        first = len(self.web.log)
+        await asyncio.to_thread(shutil.copytree, log, before)
+        await self.asked(first + requests)
+        self.fault("kill -9 of the queue server, its last second lost")
+        await asyncio.to_thread(self.server.kill)
+        lost = len(self.web.log) - first
+        shutil.rmtree(log)
+        before.rename(log)
+        await asyncio.to_thread(self.server.start)
+        self.exporter.signal(signal.SIGCONT)
+        return lost
 
     async def recovery(self, what: str = "recovery s", limit: float = 0.0) -> None:
         """Measure how long it takes from now to the next request at the web server, if there is one more."""

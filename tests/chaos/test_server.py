@@ -23,6 +23,20 @@ async def test_p08_kill_the_server_everysec(theatre: Theatre) -> None:
         await kill_the_server_again_and_again(stage)
 
 
+async def test_p08_the_last_second_is_lost(theatre: Theatre) -> None:
+    """What a power failure leaves of `everysec`: pages of that second are fetched again, by workers that live on."""
+    async with theatre("P8", "the last second of the queue server is lost") as stage:
+        await stage.start()
+        lost = 0
+        for share in stage.moments(last=0.7):
+            await stage.reached(share)
+            lost += await stage.lose_a_second(stage.chance.randint(10, 40))
+            await stage.recovery(limit=10)
+        crawl = await stage.finish()
+        stage.row.told("requests in the seconds that were lost", lost)
+        stage.expect(crawl, refetched=lost + stage.scale.faults * IN_FLIGHT * stage.scale.workers)
+
+
 async def kill_the_server_again_and_again(stage: Stage) -> None:
     """The body of P7 and P8."""
     await stage.start()

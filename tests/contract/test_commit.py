@@ -224,6 +224,19 @@ async def test_the_same_request_in_a_later_job_ends_too(crawl: Crawl) -> None:
     assert await later.counts() == (0, 0, 1, 0)
 
 
+async def test_a_lease_of_a_deleted_job_ends_nothing_in_a_later_one_of_its_name(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/")
+    old = await crawl.lease()
+    await crawl.frontier.delete_job("news")
+    later = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("news")))
+    await later.add("http://a.example/")
+    new = await later.lease()
+    assert new.message == old.message
+    assert not await later.end(old, items=(b"{}",), links=(Request("http://b.example/"),))
+    assert await later.counts() == (0, 1, 0, 0)
+    assert await later.end(new)
+
+
 async def test_a_commit_for_a_deleted_job_is_refused(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     lease = await crawl.lease()

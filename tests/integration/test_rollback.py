@@ -3,40 +3,123 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from crawler.errors import FrontierUnavailable
 from crawler.frontier import redis as module
+from crawler.frontier import server as connection
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Pace
-from crawler.model import Claim, Done, Job, Request, Visit
+from crawler.model import Claim, Done, Job, Lease, Request, Visit
 from tests.valkey import Valkey
 
 PACE = Pace(delay=0.0, concurrency=10)
 
 
-async def test_links_of_a_page_whose_commit_was_lost_are_added_when_it_is_visited_again() -> None:
+@asynccontextmanager
+async def claimed() -> AsyncIterator[tuple[Valkey, RedisFrontier, Job, Lease]]:
+    """A server whose state is noted when a worker has claimed a page; `roll_back` returns to it."""
     with Valkey(appendonly=True) as server:
         frontier = RedisFrontier(server.url)
         await frontier.open()
         job = await frontier.create_job(Job("news"))
         await frontier.add(job, [Request("http://a.example/")], seed=True)
         (lease,) = (await frontier.claim("w1", 10, [job], PACE)).leases
-        before = shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
+        shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
+        yield server, frontier, job, lease
+        await frontier.close()
+
+
+def roll_back(server: Valkey) -> None:
+    """What came after the note is lost, as what had not reached the disk is in a power failure."""
+    server.kill()
+    shutil.rmtree(server.folder / "appendonlydir")
+    (server.folder / "before").rename(server.folder / "appendonlydir")
+    server.start()
+
+
+async def test_a_worker_that_lives_on_visits_again_what_it_had_committed() -> None:
+    """The server counts the page as in flight, and as long as its worker lives nobody else may take it."""
+    async with claimed() as (server, frontier, job, lease):
+        assert await frontier.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE) == [True]
+        roll_back(server)
+        await patiently(lambda: frontier.stats(job))
+        (again,) = (await frontier.claim("w1", 10, [job], PACE)).leases
+        assert again.message == lease.message
+        assert (await frontier.claim("w1", 10, [job], PACE)).leases == ()
+        assert await frontier.commit("w1", [(again, Visit(Done(), items=(b"{}",)))], PACE) == [True]
+        assert (await frontier.stats(job)).done == 1
+
+
+async def test_a_worker_is_not_given_again_what_it_is_at_work_on() -> None:
+    async with claimed() as (server, frontier, job, lease):
+        roll_back(server)
+        await patiently(lambda: frontier.stats(job))
+        assert (await frontier.claim("w1", 10, [job], PACE)).leases == ()
+        assert await frontier.commit("w1", [(lease, Visit(Done()))], PACE) == [True]
+
+
+async def test_junk_that_was_buried_in_the_lost_second_is_junk_again() -> None:
+    with Valkey(appendonly=True) as server:
+        frontier = RedisFrontier(server.url)
+        await frontier.open()
+        job = await frontier.create_job(Job("news"))
+        await frontier.add(job, [Request("http://a.example/")], seed=True)
+        line = "{crawler:0}:job:news:pending:0:a.example"
+        (message,) = await frontier.server.client.lrange(line, 0, -1)
+        await frontier.server.client.lset(line, 0, message.replace(b"[1,", b"[9,", 1))
+        (junk,) = (await frontier.claim("w1", 10, [job], PACE)).junk
+        shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
+        assert await frontier.set_aside("w1", job, junk.message, 60.0)
+        roll_back(server)
+        await patiently(lambda: frontier.stats(job))
+        assert (await frontier.claim("w1", 10, [job], PACE)).junk == (junk,)
+        await frontier.close()
+
+
+@pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
+async def test_items_are_exported_when_the_servers_disk_has_them(fsync: str) -> None:
+    """Where the server does not know when that is, at once."""
+    with Valkey(appendonly=True, fsync=fsync) as server:
+        frontier = RedisFrontier(server.url)
+        await frontier.open()
+        job = await frontier.create_job(Job("news"))
+        await frontier.add(job, [Request(f"http://{host}.example/") for host in "abc"], seed=True)
+        leases = (await frontier.claim("w1", 10, [job], PACE)).leases
+        await frontier.commit("w1", [(lease, Visit(Done(), items=(b"{}",))) for lease in leases], PACE)
+        entries = await frontier.outbox.read(job, {}, 10)
+        assert len(entries) == 3
+        await frontier.durable()
+        await frontier.close()
+
+
+async def test_items_that_the_servers_disk_does_not_have_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SYNC_MS", 50)
+    async with claimed() as (_, frontier, job, lease):
+        await frontier.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE)
+        await frontier.server.client.config_set("appendfsync", "no")  # behind our back: a disk that takes for ever
+        await frontier.seeding(job, "s1", 0)
+        with pytest.raises(FrontierUnavailable, match="disk of the queue server"):
+            await frontier.outbox.read(job, {}, 10)
+        with pytest.raises(FrontierUnavailable, match="disk of the queue server"):
+            await frontier.durable()
+        await frontier.server.client.config_set("appendfsync", "always")
+        assert len(await frontier.outbox.read(job, {}, 10)) == 1
+
+
+async def test_links_of_a_page_whose_commit_was_lost_are_added_when_it_is_visited_again() -> None:
+    async with claimed() as (server, frontier, job, lease):
         found = Visit(Done(), links=(Request("http://a.example/next", depth=1),))
         assert await frontier.commit("w1", [(lease, found)], PACE) == [True]
-
-        server.kill()
-        shutil.rmtree(server.folder / "appendonlydir")
-        before.rename(server.folder / "appendonlydir")
-        server.start()
+        roll_back(server)
         await patiently(lambda: frontier.reap("w1"))
         (lease,) = (await frontier.claim("w2", 10, [job], PACE)).leases
         assert await frontier.commit("w2", [(lease, found)], PACE) == [True]
         claim: Claim = await frontier.claim("w2", 10, [job], PACE)
         assert [one.request.url for one in claim.leases] == ["http://a.example/next"]
-        await frontier.close()
 
 
 async def patiently(call: object) -> None:
