@@ -1,26 +1,29 @@
-"""robots.txt to verdicts, exactly as RFC 9309 reads it: which group applies, which rule wins.
+"""robots.txt to verdicts, exactly as RFC 9309 reads it: its lines, its groups, and which of them applies.
 
 What to do when robots.txt cannot be had (status, time-out) is decided elsewhere; `ALLOW_ALL` and
-`DISALLOW_ALL` stand for the outcomes. The matcher is our own: the usual parsers compare agents by prefix
-or anywhere in the name, read ``$`` twice, let ``index.html`` stand for its folder, and decode ``%2F``.
+`DISALLOW_ALL` stand for the outcomes. The reader is our own: the usual ones compare agents by prefix or
+anywhere in the name, read ``$`` twice, let ``index.html`` stand for its folder, and decode ``%2F``.
+
+A file is read in time linear to its size, whatever it says: agents and rules of a group are kept apart, and the
+rules of a group are prepared when somebody asks for it.
 """
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
-from urllib.parse import quote
+from typing import Final
 
-from crawler.parsing.url import normal_escapes
+from crawler.parsing.robots_rules import Rule, Rules
 
 MAX_BYTES = 500 * 1024
 """How much of a robots.txt is read (RFC 9309 §2.5), cut at the end of a line."""
 
 
 class Robots:
-    """The rules of one robots.txt. Immutable."""
+    """The rules of one robots.txt, as of now and for ever the same."""
 
-    def __init__(self, groups: dict[str, "_Group"], sitemaps: Iterable[str]) -> None:
-        self._groups = groups
+    def __init__(self, groups: dict[str, list["_Block"]], sitemaps: Iterable[str]) -> None:
+        self._blocks = groups
+        self._groups: dict[str, _Group] = {}  # those that were asked for
         self.sitemaps: tuple[str, ...] = tuple(dict.fromkeys(sitemaps))
         """Values of Sitemap lines as written, each once; to be joined to the URL of the robots.txt."""
 
@@ -34,19 +37,31 @@ class Robots:
 
     def allowed(self, url: str, agent: str) -> bool:
         """Whether `agent`, a product token or a User-Agent that begins with it, may fetch a canonical URL."""
-        path = _path_of(url)
+        rule = self.rule(url, agent)
+        return rule is None or rule.allow
+
+    def rule(self, url: str, agent: str) -> Rule | None:
+        """The rule that decides about a canonical URL; None: there is none, so it may be fetched."""
+        path = url[url.index("/", 8) :].partition("#")[0]
         if path.partition("?")[0] == "/robots.txt":  # always allowed (§2.2.2)
-            return True
+            return None
         group = self._group(agent)
-        return group is None or group.rules.allow(_normal(path))
+        return None if group is None else group.rules.decide(path)
 
     def crawl_delay(self, agent: str) -> float | None:
-        """Seconds between requests that the group of `agent` asks for (not in the RFC): finite, >= 0."""
+        """Seconds between requests that the group of `agent` asks for (not in the RFC): finite, >= 0.
+
+        The longest of its Crawl-delay lines (seconds) and its Request-rate lines (documents / seconds).
+        """
         group = self._group(agent)
-        return None if group is None else group.crawl_delay
+        return None if group is None else group.delay
 
     def _group(self, agent: str) -> "_Group | None":
-        return self._groups.get(_token(agent)) or self._groups.get("*")
+        token = _token(agent)
+        name = token if token in self._blocks else "*"
+        if name not in self._groups and name in self._blocks:
+            self._groups[name] = _Group(self._blocks[name])
+        return self._groups.get(name)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -67,22 +82,24 @@ _NAMES: Final = {
     "crawl-delay": "crawl-delay",
     "crawl delay": "crawl-delay",
     "crawldelay": "crawl-delay",
+    "request-rate": "request-rate",
     "sitemap": "sitemap",
     "site-map": "sitemap",
 }
+_SPACE: Final = " \t\v\f"  # `strip` alone would take more: the last octet of "à" is a space to it
 
 
 def _lines(body: bytes) -> Iterator[tuple[str, str]]:
-    """Name and value of each known line."""
-    # Bytes that are not UTF-8 stay as they are: percent-encoded they match the URLs of old servers.
-    text = _head(body.removeprefix(b"\xef\xbb\xbf")).decode("utf-8", "surrogateescape")
-    for line in re.split("[\r\n]", text):
+    """Name and value of each known line; a character stands for an octet."""
+    # Not as UTF-8: rules are compared octet by octet, and old servers have URLs in other encodings.
+    text = _head(body.removeprefix(b"\xef\xbb\xbf")).decode("latin-1")
+    for line in filter(None, text.replace("\r", "\n").split("\n")):
         name, colon, value = line.partition("#")[0].partition(":")
         if not colon:  # the colon forgotten: two words are still understood
-            name, _, value = name.strip().partition(" ")
-        known = _NAMES.get(name.strip().lower())
+            name, value = (*name.split(None, 1), "", "")[:2]
+        known = _NAMES.get(name.strip(_SPACE).lower())
         if known:
-            yield known, value.strip()
+            yield known, value.strip(_SPACE)
 
 
 def _head(body: bytes) -> bytes:
@@ -93,173 +110,81 @@ def _head(body: bytes) -> bytes:
 
 
 def _token(agent: str) -> str:
-    """The product token (§2.2.1) at the start of a User-Agent, in lower case; "*" stays."""
-    agent = agent.strip()
-    if agent.startswith("*"):
-        return "*"
-    found = re.match(r"[A-Za-z0-9_.-]+", agent)
-    return found[0].lower() if found else ""
+    """The product token (§2.2.1) at the start of a User-Agent, in lower case; "*" stays; empty: there is none."""
+    found = re.match(r"\s*([A-Za-z0-9_.-]+|\*(?!\S))", agent)
+    return found[1].lower() if found else ""
 
 
 # ---------------------------------------------------------------------------------------------------------
 # Groups
 
 
+class _Block:
+    """What stands under one run of User-agent lines."""
+
+    __slots__ = ("delays", "rules")
+
+    def __init__(self) -> None:
+        self.rules: list[tuple[bool, str]] = []  # whether it allows, and the pattern as written
+        self.delays: list[float] = []
+
+
 class _Group:
     """All that is said to one agent, merged from everywhere in the file (§2.2.1)."""
 
-    __slots__ = ("crawl_delay", "rules")
+    __slots__ = ("delay", "rules")
 
-    def __init__(self) -> None:
-        self.rules = _Rules()
-        self.crawl_delay: float | None = None
+    def __init__(self, blocks: Iterable[_Block]) -> None:
+        self.rules = Rules(rule for block in blocks for rule in block.rules)
+        self.delay = max((delay for block in blocks for delay in block.delays), default=None)
 
 
 class _Reader:
     """Reads lines in order. A group begins with one or more User-agent lines and ends before the next one
-    that follows a rule; Sitemap and Crawl-delay lines neither begin nor end a group (§2.2.4)."""
+    that follows a rule; other lines neither begin nor end a group (§2.2.4)."""
 
     def __init__(self) -> None:
-        self.groups: dict[str, _Group] = {}
+        self.groups: dict[str, list[_Block]] = {}
         self.sitemaps: list[str] = []
-        self._current: list[_Group] = []
-        self._has_rule = False
+        self._block = _Block()  # rules before the first User-agent line are nobody's
 
     def read(self, name: str, value: str) -> None:
-        if name == "sitemap":
-            self.sitemaps += [value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")] * bool(value)
-        elif name == "user-agent":
-            self._begin(value)
-        elif name == "crawl-delay":
-            self._delay(value)
-        else:
-            self._has_rule = True
-            self._rule(name, value)
+        match name:
+            case "user-agent":
+                self._begin(value)
+            case "allow" | "disallow":
+                self._block.rules.append((name == "allow", value))
+            case "crawl-delay":
+                self._block.delays += _crawl_delay(value)
+            case "request-rate":
+                self._block.delays += _request_rate(value)
+            case "sitemap" if value:
+                self.sitemaps.append(value.encode("latin-1").decode("utf-8", "replace"))
 
     def _begin(self, agent: str) -> None:
-        if self._has_rule:
-            self._current, self._has_rule = [], False
+        if self._block.rules:
+            self._block = _Block()
         token = _token(agent)
         if token:
-            self._current.append(self.groups.setdefault(token, _Group()))
-
-    def _rule(self, name: str, pattern: str) -> None:
-        if not pattern.startswith(("/", "*")):  # an empty rule, or one that no path can match
-            return
-        normal = _normal_pattern(pattern)
-        for group in self._current:
-            group.rules.add(normal, allow=name == "allow")
-
-    def _delay(self, value: str) -> None:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value):
-            return
-        for group in self._current:
-            group.crawl_delay = max(float(value), group.crawl_delay or 0.0)
+            blocks = self.groups.setdefault(token, [])
+            if not blocks or blocks[-1] is not self._block:  # an agent may be named twice in a run
+                blocks.append(self._block)
 
 
-# ---------------------------------------------------------------------------------------------------------
-# Rules
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
-class _Wildcard(NamedTuple):
-    """A pattern with ``*`` or a final ``$``, cut at its stars."""
-
-    length: int
-    allow: bool
-    parts: list[str]
-    to_the_end: bool
-
-    def matches(self, path: str) -> bool:
-        """Leftmost places for the parts suffice: where any places do, these do. No backtracking."""
-        first, *middle = self.parts
-        if not path.startswith(first):
-            return False
-        at = len(first)
-        if self.to_the_end:
-            last = middle.pop() if middle else ""
-            end = len(path) - len(last)
-            if not path.endswith(last) or (len(self.parts) == 1 and at != end):
-                return False
-        else:
-            end = len(path)
-        for part in middle:
-            at = path.find(part, at, end)
-            if at < 0:
-                return False
-            at += len(part)
-        return at <= end
+def _crawl_delay(value: str) -> list[float]:
+    """`5`, `0.5`; nothing for anything else."""
+    return [float(value)] if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value) else []
 
 
-class _Rules:
-    """Rules of one group: the longest pattern that matches wins, Allow where two are equal (§2.2.2)."""
-
-    __slots__ = ("_lengths", "_plain", "_wild")
-
-    def __init__(self) -> None:
-        self._plain: dict[str, bool] = {}
-        self._wild: dict[str, bool] = {}
-        self._lengths: tuple[list[int], list[_Wildcard]] | None = None
-
-    def add(self, pattern: str, *, allow: bool) -> None:
-        rules = self._wild if "*" in pattern or pattern[-1] == "$" else self._plain
-        rules[pattern] = allow or rules.get(pattern, False)
-        self._lengths = None
-
-    def allow(self, path: str) -> bool:
-        """The verdict on a normalised path; allowed when no rule matches."""
-        lengths, wildcards = self._lengths or self._sorted()
-        length, verdict = 0, True
-        for candidate in lengths:
-            if candidate <= len(path) and path[:candidate] in self._plain:
-                length, verdict = candidate, self._plain[path[:candidate]]
-                break
-        for wildcard in wildcards:
-            if wildcard.length < length:
-                break
-            if wildcard.matches(path):
-                return wildcard.allow or (wildcard.length == length and verdict)
-        return verdict
-
-    def _sorted(self) -> tuple[list[int], list[_Wildcard]]:
-        """Lengths of plain patterns and all wildcards, longest first; made when first asked."""
-        wildcards = [_wildcard(pattern, allow) for pattern, allow in self._wild.items()]
-        wildcards.sort(key=lambda rule: (rule.length, rule.allow), reverse=True)
-        self._lengths = sorted({len(pattern) for pattern in self._plain}, reverse=True), wildcards
-        return self._lengths
-
-
-def _wildcard(pattern: str, allow: bool) -> _Wildcard:
-    body = pattern.removesuffix("$")
-    parts = re.split(r"\*+", body)
-    return _Wildcard(len(pattern), allow, parts, body != pattern)
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Spelling: paths and patterns are compared octet by octet after the same normalisation (§2.2.2)
-
-_PLAIN = re.compile(r"[A-Za-z0-9/._~=&?-]*").fullmatch
-_KEPT: Final = "/%:?#[]@!&()+,;="  # as they are; "*" and "$" of a path become %2A and %24 (§2.2.3)
-_LITERAL_IN_QUERY: Final = {"%3A": ":", "%2F": "/"}  # encoded or not, as in the table of §2.2.2
-
-
-def _path_of(url: str) -> str:
-    return url[url.index("/", 8) :].partition("#")[0]
-
-
-def _normal(text: str, kept: str = _KEPT) -> str:
-    if _PLAIN(text):
-        return text
-    text = normal_escapes(quote(text, safe=kept, errors="surrogateescape"))
-    path, mark, query = text.partition("?")
-    if mark and "%" in query:
-        query = re.sub("%3A|%2F", lambda escape: _LITERAL_IN_QUERY[escape[0]], query)
-    return path + mark + query
-
-
-def _normal_pattern(pattern: str) -> str:
-    """A pattern in the spelling of paths, with its stars and its final "$" kept."""
-    body = pattern.removesuffix("$")
-    return _normal(body, _KEPT + "*") + "$" * (body != pattern)
+def _request_rate(value: str) -> list[float]:
+    """`1/5`, `30/1m`, `100/24h`: documents per time. Hours of the day behind it are not heeded: it always holds."""
+    found = re.match(r"([0-9]{1,9}) ?/ ?([0-9]{1,9}) ?([smh]?)(?![^ \t])", value.lower())
+    if not found or not int(found[1]):
+        return []
+    return [int(found[2]) * _UNITS[found[3]] / int(found[1])]
 
 
 ALLOW_ALL: Final = Robots.parse(b"")
