@@ -24,6 +24,7 @@ def scale() -> Scale:
         hosts=8,
         workers=4,
         faults=int(os.environ["CHAOS_FAULTS"]),
+        minutes=int(os.environ["CHAOS_MINUTES"]),
         is_long=True,
     )
 

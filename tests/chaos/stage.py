@@ -48,6 +48,7 @@ class Scale:
     hosts: int = 4
     workers: int = 2
     faults: int = 3
+    minutes: int = 0  # for which memory is watched; 0: a few seconds
     is_long: bool = False
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.chaos.fleet import resident_mb
-from tests.chaos.stage import Stage, Theatre
+from tests.chaos.stage import IN_FLIGHT, Stage, Theatre
 
 JOB = "{crawler:0}:job:default:"
 
@@ -31,13 +31,17 @@ async def test_p27_memory_and_a_large_frontier(theatre: Theatre) -> None:
 async def test_p28_memory_and_time(theatre: Theatre) -> None:
     """A worker's memory after many pages is what it was after some (long: 30 minutes' worth of them)."""
     pages = 10 * theatre.scale.pages if theatre.scale.is_long else 600
-    async with theatre("P28", "slope of a worker's memory", page_seconds=0.0, pages=pages) as stage:
+    seconds = 60.0 * theatre.scale.minutes
+    async with theatre(
+        "P28", "slope of a worker's memory", page_seconds=seconds * IN_FLIGHT / pages, pages=pages
+    ) as stage:
         await stage.start(workers=1)
         await stage.reached(0.5)
         asked, before = len(stage.web.log), memory_of_workers(stage)
-        await stage.finish()
+        await stage.finish(stage.scale.patience + seconds)
         thousands = (len(stage.web.log) - asked) / 1000
         stage.row.told("pages", stage.site.pages)
+        stage.row.told("minutes", (stage.web.log[-1].time - stage.web.log[0].time) / 60)
         stage.row.told("MB at half", before)
         stage.row.told("MB at the end", memory_of_workers(stage))
         slope = (memory_of_workers(stage) - before) / thousands

@@ -62,11 +62,13 @@ async def test_p04_discovery_is_atomic(theatre: Theatre) -> None:
 
 async def test_p12_slow_pages_keep_their_lease(theatre: Theatre) -> None:
     """The reaper never takes from a live worker whose pages take many times the lease."""
-    async with theatre("P12", "page time 3 × lease", pages=24) as stage:
+    leases = 30 if theatre.scale.is_long else 3
+    patience = {"DOWNLOAD_TIMEOUT": 90, "READ_TIMEOUT": 90}
+    async with theatre("P12", f"page time {leases} × lease", pages=24, settings=patience) as stage:
         for n in range(4, 8):  # found first, so they are slow together
-            stage.site.on(stage.site.path(n), slow(3 * LEASE))
+            stage.site.on(stage.site.path(n), slow(leases * LEASE))
         await stage.start()
-        stage.expect(await stage.finish(), refetched=0, faults=False)
+        stage.expect(await stage.finish(120), refetched=0, faults=False)
 
 
 BUSY = """
