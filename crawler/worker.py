@@ -25,6 +25,7 @@ COMMIT_COMPANY = 16  # fewer than these wait COMMIT_WAIT for others that are on 
 COMMIT_WAIT = 0.01  # seconds
 COMMIT_BYTES = 8_000_000  # of items and links in one step, unless a single visit brings more
 LINK_BYTES = 200  # what a link counts for
+LAST_CLAIM = 1.0  # seconds for a claim that is under way when the worker is told to stop
 LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
 
 
@@ -79,9 +80,7 @@ class Worker:
         committing = asyncio.create_task(self._commit_for_ever(), name="commit")
         claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
         try:
-            done, _ = await asyncio.wait({committing, claiming}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()  # a side task that dies takes the worker with it
+            await self._until_stopped(committing, claiming)
             await self._drain()
             await self._hand_back()
             await self._commit_rest(committing)
@@ -89,6 +88,19 @@ class Worker:
             for task in (committing, claiming, *self._visits):
                 task.cancel()
             await asyncio.gather(committing, claiming, *self._visits, return_exceptions=True)
+
+    async def _until_stopped(self, committing: asyncio.Task[None], claiming: asyncio.Task[None]) -> None:
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({committing, claiming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        # A claim without an answer does not hold us up: what it may have got goes back with the worker's name.
+        await asyncio.wait({claiming}, timeout=LAST_CLAIM)
+        for task in (committing, claiming):
+            if task.done():
+                task.result()  # a side task that dies takes the worker with it
+        claiming.cancel()
 
     # --- claiming
 

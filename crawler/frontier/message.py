@@ -112,6 +112,10 @@ def encode(request: Request, nonce: str = "") -> bytes:
     return head.encode() + b"," + tail[1:]
 
 
+# `host_of` of shared.lua
+_LEDGER_HOST = re.compile(r"[A-Za-z]+://(\[[^\]]*\]|[^/:?#]+)")
+
+
 def check(request: Request) -> None:
     """Raise `ValueError`, in words for the author of a spider, for a request that cannot travel through the queue."""
     url, priority, delay = request.url, request.priority, request.delay
@@ -153,6 +157,13 @@ def pardoned(message: bytes) -> bytes:
 def identity(message: bytes) -> bytes:
     """What stays the same over all deliveries of a message."""
     return _head(message)[4]
+
+
+def ledger_host(message: bytes) -> str:
+    """The host that a script reads in a message: also in one that is none of ours, if a claim let it through."""
+    url = message.split(b'"', 2)[1].decode("latin-1")
+    found = _LEDGER_HOST.match(url)
+    return found[1] if found else ""
 
 
 def _head(message: bytes) -> tuple[int, int, int, int, bytes]:

@@ -137,6 +137,8 @@ class RedisFrontier:
     async def create_job(self, job: Job) -> Job:
         """Create it, or return the one of that name."""
         check_job_name(job.name)
+        if job.name in await self._being_deleted():
+            await self.delete_job(job.name)  # whoever began it was interrupted
         client, registry = self.server.client, f"{self._shards[0]}jobs"
         with errors(self.server.shown):
             seconds, micros = await client.time()
@@ -167,11 +169,16 @@ class RedisFrontier:
         self._jobs.update((job.name, job) for job in jobs)
         return jobs
 
+    async def _being_deleted(self) -> set[str]:
+        with errors(self.server.shown):
+            return {name.decode() for name in await self.server.client.smembers(f"{self._shards[0]}deleted")}
+
     async def delete_job(self, name: str) -> bool:
         """Forget it in one step a shard, then remove its keys."""
         client = self.server.client
         with errors(self.server.shown):
             known = await client.hexists(f"{self._shards[0]}jobs", name)
+            await client.sadd(f"{self._shards[0]}deleted", name)
         for shard in self._shards:
             prefix = job_prefix(shard, name)
             await self.server.run("forget", f"{prefix}stats", shard, prefix)
@@ -180,6 +187,7 @@ class RedisFrontier:
                     await client.unlink(key)
         with errors(self.server.shown):
             await client.hdel(f"{self._shards[0]}jobs", name)
+            await client.srem(f"{self._shards[0]}deleted", name)
         self._jobs.pop(name, None)
         return bool(known)
 
@@ -403,8 +411,7 @@ class RedisFrontier:
         return await self._commit_raw(worker, job, message, "aside", delay, message)
 
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
-        # The claim let only messages through whose first six places can be read.
-        host = host_of(message.split(b'"', 2)[1].decode("ascii", "replace"))
+        host = wire.ledger_host(message)
         arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
         (accepted,) = await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0)
         self._held.end(worker, [(job.name, message)])

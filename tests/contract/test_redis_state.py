@@ -295,3 +295,33 @@ async def _fill(crawl: Crawl) -> None:
     leases = (await crawl.claim(30)).leases
     visits = [Visit(Done(), items=(b"{}",)), Visit(dead()), Visit(Retry(failed(), 60.0))]
     await crawl.frontier.commit("w1", [(lease, visits[n % 3]) for n, lease in enumerate(leases[:20])], AT_ONCE)
+
+
+async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_created_again(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
+    """Else what the old one knew would never be fetched by the new one."""
+    await crawl.add(*hosts(20))
+    cut = RedisFrontier(world.server.url, prefix=world.prefix)
+    await cut.open()
+    for key in await _keys(redis_client, world, ":stats"):
+        await redis_client.delete(key)  # as far as `forget` comes
+    await redis_client.sadd(f"{{{world.prefix}:0}}:deleted", "news")
+    again = Crawl(world, cut, await cut.create_job(Job("news")))
+    assert again.job.epoch != crawl.job.epoch
+    assert await again.add(*hosts(20)) == 20
+    assert await redis_client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
+    await cut.close()
+
+
+async def test_junk_of_a_host_that_only_a_script_can_read_frees_its_host(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
+    await crawl.add("http://a.example/")
+    (line,) = await _keys(redis_client, world, ":pending:*")
+    (message,) = await _lists(redis_client, world, ":pending:*")
+    await redis_client.lset(line, 0, message.decode().replace("http://a.example/", "http://a.example?x"))
+    (junk,) = (await crawl.claim()).junk
+    assert await crawl.frontier.bury("w1", crawl.job, junk.message, Failure("junk", junk.why))
+    (ledger,) = await _keys(redis_client, world, ":host:a.example")
+    assert await redis_client.hget(ledger, "inflight") == b"0"

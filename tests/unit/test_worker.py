@@ -124,3 +124,23 @@ async def test_a_slot_that_is_freed_while_a_claim_is_under_way_wakes_the_worker(
         return Visit(Done(), links=(Request(f"http://a.example/{depth}", depth=depth),) if depth < 20 else ())
 
     await run_until_finished(frontier, job, visit)
+
+
+async def test_a_claim_without_an_answer_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_CLAIM", 0.05)
+    asked = asyncio.Event()
+
+    class Silent(MemoryFrontier):
+        async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    frontier = Silent()
+    await frontier.create_job(Job("news"))
+    worker = Worker(frontier, nothing, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"))
+    running = asyncio.create_task(worker.run())
+    await asked.wait()
+    worker.stop()
+    async with asyncio.timeout(5):
+        await running
