@@ -93,6 +93,13 @@ class Frontier(Protocol):
         ended: to the same worker, while it lives.
         """
 
+    async def place(self, host: str, group: str) -> float:
+        """The host shares turns and slots with all hosts of its group (empty: it has none) from now on, in all jobs.
+
+        The group of a literal address is named like that host. Returns for how many seconds at most it has been
+        there; 0: since this moment.
+        """
+
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """processing → done | pending | dead by each visit's outcome: links first, then items + acknowledgement.
 

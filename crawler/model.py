@@ -43,7 +43,7 @@ class Lease(Struct, frozen=True):
     host: str  # the politeness ledger's key
     attempt: int = 0  # failed attempts so far
     delivery: int = 0  # times it was handed out before
-    claimed_at: float = 0.0  # worker's monotonic seconds, for measuring only
+    claimed_at: float = 0.0  # worker's monotonic seconds when it asked for it: what the ledger knew then, it obeyed
     epoch: str = ""  # of its job: a later job of the same name may hold the very same bytes
 
 

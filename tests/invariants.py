@@ -104,6 +104,8 @@ class JobPart:
     stats: dict[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     hosts: dict[str, float] = field(default_factory=dict)
+    in_line: dict[str, str] = field(default_factory=dict)  # host → group whose turn it waits for
+    groups: dict[str, float] = field(default_factory=dict)
     levels: dict[str, list[str]] = field(default_factory=dict)
     seen: dict[int, frozenset[bytes]] = field(default_factory=dict)
     scope: frozenset[bytes] = frozenset()
@@ -194,6 +196,10 @@ def _place(job: JobPart, part: str, content: Any) -> None:
         job.entries += [Entry("dead", letter["message"].encode("utf-8", "surrogateescape")) for letter in letters]
     elif kind in ("hosts", "held"):  # both are looked at when their time has come
         job.hosts |= {host.decode(): float(score) for host, score in content.items()}
+    elif kind == "line":
+        job.in_line |= {host.decode(): name for host in content}
+    elif kind == "groups":
+        job.groups = {group.decode(): float(score) for group, score in content.items()}
     elif kind == "levels":
         job.levels = {host.decode(): levels.decode().split() for host, levels in content.items()}
     elif kind == "seen":
@@ -218,8 +224,11 @@ def _in_flight(ledger: dict[bytes, bytes]) -> int:
 
 
 def _ledger_rules(shard: Shard) -> Iterator[str]:
-    """A host's requests in flight are those that lie in processing lists, of all jobs together."""
+    """Requests in flight to a host, or a group of hosts, are those that lie in processing lists, of all jobs together."""
     held = Counter(entry.host for job in shard.jobs.values() for entry in job.in_state("processing"))
+    for host, count in list(held.items()):
+        if group := shard.ledger.get(host, {}).get(b"group", b"").decode():
+            held[group] += count
     for host in sorted(held.keys() | shard.ledger.keys()):
         booked = _in_flight(shard.ledger.get(host, {}))
         if booked != held[host]:
@@ -250,6 +259,7 @@ def _counter_rules(job: JobPart) -> Iterator[str]:
         ("finished", count("finished"), "ended + redriven", ended + count("redriven")),
         ("done", count("done"), "pages + skipped", count("pages") + job.sum("skip/")),
         ("dead/*", job.sum("dead/"), "dead + dropped + redriven", ended - count("done") + count("redriven")),
+        ("lined", count("lined"), "hosts in lines of groups", len(job.in_line)),
         ("items", max(count("items"), written), "at least the lines in the outbox", count("items")),
     ):
         if value != wanted:
@@ -295,10 +305,16 @@ def _line_rules(shard: Shard, job: JobPart) -> Iterator[str]:
         priority, _, host = line.partition(":")
         if priority not in job.levels.get(host, ["0"]):
             yield f"line {line} is not among the levels {job.levels.get(host)} of its host"
-        ledger = shard.ledger.get(host, {})
-        wakes = job.name.encode() in ledger.get(b"waiting", b"").split() and _in_flight(ledger) > 0
-        if host not in job.hosts and not wakes:
+        group = job.in_line.get(host, "")
+        is_next = host in job.hosts or _wakes(shard, host, job.name)
+        if not is_next and group not in job.groups and not _wakes(shard, group, f"@{job.name}"):
             yield f"nobody will ever look at line {line}"
+
+
+def _wakes(shard: Shard, name: str, job: str) -> bool:
+    """Whether the end of a request in flight makes this job look at a host, or at the line of a group."""
+    ledger = shard.ledger.get(name, {})
+    return job.encode() in ledger.get(b"waiting", b"").split() and _in_flight(ledger) > 0
 
 
 def _holder_rules(shard: Shard, job: JobPart) -> Iterator[str]:

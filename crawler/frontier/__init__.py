@@ -23,6 +23,8 @@ Rules:
   token gets the same answer again.
 - One clock: the server's `TIME`, read inside the script.
 - Links are added first, then the page commits. A crash in between adds them again, which changes nothing.
+- A host joins a group (`place`) before it is first asked; a claim then books the host's turn and the group's in one
+  step, and a commit settles both.
 - What is paused stays where it is: a claim passes it over until it is resumed (`pause`). `commit` and `reap` pause a
   host or a spider by themselves when most of its last pages failed alike.
 - A script's first write either may fail for want of memory (then nothing has happened), or frees memory (and then

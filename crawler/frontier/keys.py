@@ -11,13 +11,18 @@
     P worker:W:jobs         set     jobs in which it may have a processing list
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
                                     `inflight` requests, `pace` (ms) at the last claim, `delay` (ms) it asked
-                                    for, `waiting` jobs to wake at its next commit; expires a day after its last use
+                                    for, `waiting` jobs to wake at its next commit, the `group` whose turns it
+                                    takes too, and since when (`placed`); expires a day after its last use
+    P host:G                hash    the same of a group: `127.0.0.1`, which is that host's own as well, or
+                                    `*.example.com`; `@JOB` in `waiting`: wake the group's line of that job
     P mark                  string  written to when somebody waits for the server's disk
     P shared:K              string  small values of the fleet (robots.txt), expiring
     P lock:K                string  who is finding out that value, expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters
     J hosts                 zset    host with pending requests → earliest time (ms) to look at it again; hosts at
                                     their concurrency cap are absent, and named in `waiting` of the host
+    J line:G                zset    hosts with pending requests that wait for the turn of their group → since when (ms)
+    J groups                zset    group with such a line → earliest time (ms) to look at it again, as in `hosts`
     J held                  zset    host with pending requests that is paused → time (ms) to look at it again
     J paused                hash    `host H`, `spider S` or `job J` → since when (ms), and why
     J recent                hash    `host H` or `spider S` whose pages failed lately → pages, failed alike, kind; small,

@@ -7,7 +7,9 @@ every method is told what time it is.
 from __future__ import annotations
 
 import itertools
+import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -50,15 +52,17 @@ class Entry:
 
 @dataclass(slots=True)
 class Turn:
-    """What the ledger knows of one host."""
+    """What the ledger knows of one host, or of a group of hosts that share an address."""
 
     next: float = 0.0  # time before which it is not asked again
     busy: int = 0  # requests in flight
     delay: float = 0.0  # seconds between requests that the host itself asked for
+    group: str = ""  # whose turns it takes, too
+    placed: float = -math.inf  # time when it joined that group
 
 
 class Ledger:
-    """The politeness of all jobs and workers together: one `Turn` a host."""
+    """The politeness of all jobs and workers together: one `Turn` a host, and one a group."""
 
     def __init__(self) -> None:
         self._turns: dict[str, Turn] = {}
@@ -66,18 +70,39 @@ class Ledger:
     def __getitem__(self, host: str) -> Turn:
         return self._turns.setdefault(host, Turn())
 
+    def place(self, host: str, group: str, now: float) -> float:
+        """Into a group (empty: none), with its requests in flight; for how many seconds it has been there."""
+        turn = self[host]
+        if turn.group != group:
+            if turn.group:
+                self[turn.group].busy -= turn.busy
+            if group:
+                self[group].busy += turn.busy
+            turn.group, turn.placed = group, now
+        return now - turn.placed
+
+    def is_free(self, name: str, pace: Pace, now: float) -> bool:
+        """Whether a host or group may be asked."""
+        turn = self[name]
+        return turn.next <= now and turn.busy < pace.concurrency
+
     def room(self, host: str, pace: Pace) -> int:
         """How many requests it may be sent at one moment: one when there is a delay, else up to the cap."""
-        turn = self[host]
-        free = max(0, pace.concurrency - turn.busy)
-        return min(free, 1) if max(pace.delay, turn.delay) > 0 else free
+        free = max(0, pace.concurrency - max(turn.busy for turn in self._both(host)))
+        return min(free, 1) if max(pace.delay, self[host].delay) > 0 else free
 
     def book(self, host: str, count: int, pace: Pace, now: float) -> None:
         """`count` requests are handed out now."""
-        turn = self[host]
-        turn.busy += count
-        share = pace.jitter * random.random()
-        turn.next = max(turn.next, now + max(pace.delay, turn.delay) * (1 + share))
+        for turn in self._both(host):
+            turn.busy += count
+            share = pace.jitter * random.random()
+            turn.next = max(turn.next, now + max(pace.delay, turn.delay) * (1 + share))
+
+    def free(self, host: str) -> list[str]:
+        """A request is no longer in flight. Whose slot is free: the host's, and its group's."""
+        for turn in self._both(host):
+            turn.busy -= 1
+        return [name for name in (host, self[host].group) if name]
 
     def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> None:
         """Move the next turn by what a visit found out; the gap counts from when the host was asked."""
@@ -85,9 +110,18 @@ class Ledger:
         if visit.host_delay is not None:
             turn.delay = visit.host_delay
         if visit.asked_at is not None:
-            turn.next = max(turn.next, min(visit.asked_at, now) + max(pace.delay, turn.delay))
+            for each in self._both(host):
+                each.next = max(each.next, min(visit.asked_at, now) + max(pace.delay, each.delay))
         if visit.pause > 0:
             turn.next = max(turn.next, now + visit.pause)
+
+    def due(self, host: str) -> float:
+        """When it may be asked, as far as time goes."""
+        return max(turn.next for turn in self._both(host))
+
+    def _both(self, host: str) -> list[Turn]:
+        turn = self[host]
+        return [turn, self[turn.group]] if turn.group else [turn]
 
 
 class Lines:
@@ -96,14 +130,16 @@ class Lines:
     Always true: a host with a line stands either once in the heap of turns, at a time that is never later
     than the ledger's (other jobs move the ledger; the heap is corrected when the host comes up), or among
     the `_full`, which have as many requests in flight as they may and come back with `freed`, or among the `_held`,
-    which are paused and come back with `resume`.
+    which are paused and come back with `resume`, or with those of its group (`_groups`) that wait for the group's
+    turn. Such a group stands among the turns or the `_full` itself, as `@GROUP`.
     """
 
     def __init__(self, *, lifo: bool = False) -> None:
         self._lifo = lifo
         self._count = itertools.count(1)
         self._lines: dict[str, list[tuple[int, int, Entry]]] = {}  # heaps: -priority, rank, entry
-        self._turns: list[tuple[float, int, str]] = []  # heap: not later than its turn, tie, host
+        self._turns: list[tuple[float, int, str]] = []  # heap: not later than its turn, tie, host or @group
+        self._groups: dict[str, deque[str]] = {}  # hosts that wait for their group's turn
         self._full: set[str] = set()
         self._held: set[str] = set()  # paused
         self._delayed: list[tuple[float, int, Entry]] = []  # heap: due, tie, entry
@@ -171,15 +207,16 @@ class Lines:
             self._queue(host, ledger[host].next)
         self._held.clear()
 
-    def freed(self, host: str, ledger: Ledger) -> None:
-        """A request to `host` is no longer in flight."""
-        if host in self._full:
-            self._full.remove(host)
-            self._queue(host, ledger[host].next)
+    def freed(self, name: str, ledger: Ledger) -> None:
+        """A request to this host or group is no longer in flight."""
+        for waiting in (name, f"@{name}"):
+            if waiting in self._full:
+                self._full.remove(waiting)
+                self._queue(waiting, ledger[name].next)
 
     def wait(self, ledger: Ledger, now: float) -> float:
         """Seconds until something can become due. Something is pending."""
-        while self._turns and self._turns[0][0] < (turn := ledger[self._turns[0][2]].next):
+        while self._turns and self._turns[0][0] < (turn := ledger[self._turns[0][2].removeprefix("@")].next):
             self._queue(heappop(self._turns)[2], turn)
         times = [heap[0][0] for heap in (self._turns, self._delayed) if heap]
         if self._full or self._held:
@@ -188,11 +225,15 @@ class Lines:
 
     def outlook(self, ledger: Ledger, now: float) -> tuple[int, int, float | None]:
         """How many hosts are ready and how many must wait, and seconds until the next is due. O(hosts)."""
-        times = [ledger[host].next for host in self._lines if host not in self._full and host not in self._held]
+        lined = {host for line in self._groups.values() for host in line}
+        elsewhere = self._full | self._held | lined
+        times = [ledger[host].next for host in self._lines if host not in elsewhere]
         cooling = [time for time in times if time > now]
-        due = [*cooling, self._delayed[0][0]] if self._delayed else cooling
-        soonest = max(0.0, min(due) - now) if due else None
-        return len(times) - len(cooling), len(cooling) + len(self._full), soonest
+        due = [time for time in (*cooling, *map(ledger.due, lined)) if time > now]
+        if self._delayed:
+            due.append(self._delayed[0][0])
+        waiting = len(cooling) + len(lined) + len(self._full & self._lines.keys())
+        return len(times) - len(cooling), waiting, max(0.0, min(due) - now) if due else None
 
     def line(self, host: str) -> Iterator[tuple[int, Entry]]:
         """The requests of one host, the next one first, each with how many are before it."""
@@ -208,14 +249,40 @@ class Lines:
 
     def _next_host(self, ledger: Ledger, pace: Pace, now: float) -> str | None:
         while self._turns and self._turns[0][0] <= now:
-            host = heappop(self._turns)[2]
-            if (time := ledger[host].next) > now:
-                self._queue(host, time)
-            elif ledger.room(host, pace) == 0:
-                self._full.add(host)
+            name = heappop(self._turns)[2]
+            group = name[1:] if name[0] == "@" else ""
+            if not ledger.is_free(group or name, pace, now):
+                self._wait_turn(name, ledger[group or name], pace, now)
+            elif group:
+                self._queue_first_of(group, now)
+            elif (its := ledger[name].group) and not ledger.is_free(its, pace, now):
+                self._stand_in_line(name, its, now)
             else:
-                return host
+                return name
         return None
 
-    def _queue(self, host: str, time: float) -> None:
-        heappush(self._turns, (time, next(self._count), host))
+    def _wait_turn(self, name: str, turn: Turn, pace: Pace, now: float) -> None:
+        if turn.busy < pace.concurrency:
+            self._queue(name, turn.next)
+        else:
+            self._full.add(name)
+
+    def _stand_in_line(self, host: str, group: str, now: float) -> None:
+        line = self._groups.get(group)
+        if line is None:
+            line = self._groups[group] = deque()
+            self._queue(f"@{group}", now)
+        line.append(host)
+
+    def _queue_first_of(self, group: str, now: float) -> None:
+        """A group's turn is its first host's; the next of the line comes up when that one is served."""
+        line = self._groups[group]
+        self._queue(line.popleft(), -math.inf)  # before all others: it has waited already
+        if line:
+            self._queue(f"@{group}", now)
+        else:
+            del self._groups[group]
+
+    def _queue(self, name: str, time: float) -> None:
+        # of equal times a group's comes first: the hosts in its line have waited longer than one that comes up now
+        heappush(self._turns, (time, 0 if name[0] == "@" else next(self._count), name))

@@ -210,6 +210,13 @@ class MemoryFrontier:
         word = "outbox" if full else "cooling" if any(not state.lines.is_held for state in moving) else "paused"
         return word, min((state.lines.wait(self._ledger, now) for state in moving), default=POLL_SECONDS)
 
+    async def place(self, host: str, group: str) -> float:
+        """The host takes turns with the others of its group from now on; for how many seconds it has done so."""
+        before = self._ledger[host].group
+        seconds = self._ledger.place(host, group, self._clock())
+        self._wake(before)
+        return seconds
+
     # --- processing → done | pending | dead
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
@@ -279,9 +286,13 @@ class MemoryFrontier:
     def _free(self, hosts: Iterable[str]) -> None:
         """One request less in flight to each of these."""
         for host in hosts:
-            self._ledger[host].busy -= 1
-            for state in self._jobs.values():
-                state.lines.freed(host, self._ledger)
+            for name in self._ledger.free(host):
+                self._wake(name)
+
+    def _wake(self, name: str) -> None:
+        """The jobs that wait for a slot of this host or group."""
+        for state in self._jobs.values():
+            state.lines.freed(name, self._ledger)
 
     # --- workers that are gone
 

@@ -115,16 +115,15 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
             return "dead", 0.0, dead_record(worker, lease.message, failure)
 
 
-def read_claim(reply: list[Any], epochs: Mapping[str, str]) -> Claim:
-    """The reply of `claim.lua`; `epochs` of the jobs it was asked for."""
+def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float) -> Claim:
+    """The reply of `claim.lua`, called at `began` (monotonic seconds); `epochs` of the jobs it was asked for."""
     wait, idle, gone = reply[:3]
     leases: list[Lease] = []
     junk: list[Junk] = []
-    now = time.monotonic()
     for job, messages in zip(reply[3::2], reply[4::2], strict=True):
         name = job.decode()
         for message in reversed(messages):  # newest first in the list
-            read = _lease(name, epochs.get(name, ""), message, now)
+            read = _lease(name, epochs.get(name, ""), message, began)
             leases.append(read) if isinstance(read, Lease) else junk.append(read)
     return Claim(
         leases=tuple(leases),
@@ -135,7 +134,7 @@ def read_claim(reply: list[Any], epochs: Mapping[str, str]) -> Claim:
     )
 
 
-def _lease(job: str, epoch: str, message: bytes, now: float) -> Lease | Junk:
+def _lease(job: str, epoch: str, message: bytes, began: float) -> Lease | Junk:
     try:
         read = wire.decode(message)
     except wire.JunkMessage as error:
@@ -147,6 +146,6 @@ def _lease(job: str, epoch: str, message: bytes, now: float) -> Lease | Junk:
         host=host_of(read.url),
         attempt=read.attempt,
         delivery=read.delivery,
-        claimed_at=now,
+        claimed_at=began,
         epoch=epoch,
     )

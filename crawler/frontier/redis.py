@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
@@ -305,6 +306,7 @@ class RedisFrontier:
         prefix = self._shards[shard]
         token = self._claim_tokens.pop((worker, shard), "") or secrets.token_hex(8)
         names = [word for job in jobs for word in (job.name, job.epoch)]
+        began = time.monotonic()
         try:
             reply = await self.server.run(
                 "claim",
@@ -324,7 +326,12 @@ class RedisFrontier:
         except FrontierUnavailable:
             self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
             raise
-        return read_claim(reply, self._epochs())
+        return read_claim(reply, self._epochs(), began)
+
+    async def place(self, host: str, group: str) -> float:
+        """In the host's shard: the hosts of a group that lie in other shards know nothing of it."""
+        prefix = self._shard_for(host)
+        return float(await self.server.run("place", f"{prefix}host:{host}", prefix, host, group)) / 1000
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """Links first; then, shard by shard, items and acknowledgement."""

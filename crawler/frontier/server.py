@@ -29,7 +29,9 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 
-SCRIPTS = ("add", "claim", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding", "known")
+SCRIPTS = (
+    "add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding", "known"
+)  # fmt: skip
 # Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that
 # a person has ended, which is possible only before its first write. The library makes classes of some codes, and
 # then their texts lack the code.

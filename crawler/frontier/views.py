@@ -13,7 +13,7 @@ from crawler.frontier.server import Server, errors
 from crawler.model import Job, JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are no counters for people
-_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded")
+_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined")
 _PAUSES = 50  # shown of a shard
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
@@ -39,7 +39,7 @@ class RedisViews:
             outbox=sum(shard["outbox"] for shard in shards),
             seeding=seeders,
             ready=sum(shard["ready"] for shard in shards),
-            cooling=sum(shard["cooling"] for shard in shards),
+            cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
             delayed=sum(shard["delayed"] for shard in shards),
             paused=read_pauses(line for shard in shards for line in shard["paused"].items()),
             held=sum(shard["held"] for shard in shards),
@@ -72,6 +72,7 @@ class RedisViews:
         pipeline.hget(f"{prefix}paused", f"job {job.name}")
         pipeline.hrandfield(f"{prefix}paused", _PAUSES, withvalues=True)
         pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
+        pipeline.zrange(f"{prefix}groups", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
         with errors(self._server.shown):
             stats, outbox, ready, cooling, delayed, held, whole, some, *firsts = await pipeline.execute()

@@ -126,6 +126,7 @@ class Machine(RuleBasedStateMachine):
         self.exported: Counter[bytes] = Counter()
         self.waiting = 0  # pages in the outbox
         self.paused: set[str] = set()  # hosts
+        self.groups: dict[str, str] = {}  # host → group
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
         """Wait for one call."""
@@ -149,23 +150,31 @@ class Machine(RuleBasedStateMachine):
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 8))
     def claim(self, worker: str, limit: int) -> None:
         """pending → processing."""
-        busy = Counter(record.host for record in self.held())
+        busy = Counter(name for record in self.held() for name in self.ledgers(record.host))
         claim = self.run(self.frontier.claim(worker, limit, [self.crawl.job], PACE))
         assert not claim.junk
         assert not claim.gone
         assert len(claim.leases) <= limit
         for lease in claim.leases:
             self.hand_out(worker, lease)
-            busy[lease.host] += 1
-            assert busy[lease.host] <= PACE.concurrency
+            busy.update(self.ledgers(lease.host))
+            assert all(busy[name] <= PACE.concurrency for name in self.ledgers(lease.host))
         if len(claim.leases) < limit:
             assert claim.idle in (("cooling", "paused") if self.in_state("pending") else ("empty",))
             assert claim.idle != "paused" or self.paused
             assert (claim.wait is None) == (not self.in_state("pending"))
             for record in self.in_state("pending"):
-                held_back = busy[record.host] >= PACE.concurrency or record.host in self.paused
+                is_full = any(busy[name] >= PACE.concurrency for name in self.ledgers(record.host))
+                held_back = is_full or record.host in self.paused
                 assert record.due != NOW or held_back, f"{record} could have been handed out"
         self.check_priorities(claim.leases)
+
+    @rule(host=st.integers(0, 3), group=st.sampled_from(["", "g1", "g2"]))
+    def place(self, host: int, group: str) -> None:
+        """A host shares its slots with those of a group."""
+        if self.world.shards == 1:  # each shard has groups of its own
+            self.run(self.frontier.place(f"h{host}.example", group))
+            self.groups[f"h{host}.example"] = group
 
     @precondition(lambda self: self.held())
     @rule(pick=picks, count=st.integers(1, 4), outcome=outcomes, drawn=links, items=st.integers(0, 2))
@@ -334,6 +343,10 @@ class Machine(RuleBasedStateMachine):
         assert set(self.exported.values()) <= {1}
 
     # --- the model
+
+    def ledgers(self, host: str) -> list[str]:
+        """Whose slots a request takes."""
+        return [name for name in (host, self.groups.get(host)) if name]
 
     def request(self, link: Link) -> Request:
         """With a number by which it is found again."""

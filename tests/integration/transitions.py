@@ -160,6 +160,52 @@ async def claim_nothing(scene: Scene) -> Call:
     return lambda: scene.claim()
 
 
+# --- groups
+
+
+def placed(scene: Scene, *hosts: str, group: str = "127.0.0.9") -> Awaitable[Any]:
+    """These hosts share an address."""
+    return asyncio.gather(*(scene.frontier.place(host, group) for host in hosts))
+
+
+async def place(scene: Scene) -> Call:
+    """A host with requests in flight."""
+    await scene.held(*pages(2))
+    return lambda: scene.frontier.place("a.example", "127.0.0.9")
+
+
+async def place_elsewhere(scene: Scene) -> Call:
+    """From a group that is at its cap, and that another host waits for."""
+    await placed(scene, "a.example", "b.example")
+    await scene.held(*pages(3), *pages(3, "b.example"))
+    return lambda: scene.frontier.place("a.example", "127.0.0.8")
+
+
+async def claim_in_a_group(scene: Scene) -> Call:
+    """One host has all of its slots; the others come to stand in line."""
+    await placed(scene, "a.example", "b.example", "c.example")
+    await scene.held(*pages(2))
+    await scene.add(*pages(3, "b.example"), *pages(3, "c.example"))
+    return lambda: scene.claim()
+
+
+async def commit_wakes_a_line(scene: Scene) -> Call:
+    """Of its own job, and of another."""
+    await placed(scene, "a.example", "b.example", "c.example")
+    leases = await scene.held(*pages(3))
+    await scene.add(*pages(2, "b.example"))
+    await scene.add(*pages(2, "c.example"), job=scene.other)
+    assert not (await scene.claim()).leases
+    assert not (await scene.claim(job=scene.other)).leases
+    return lambda: scene.commit(leases[:1], Done())
+
+
+async def reap_in_a_group(scene: Scene) -> Call:
+    await placed(scene, "a.example", "b.example")
+    await scene.held(*pages(3), *pages(3, "b.example"))
+    return lambda: scene.frontier.reap("w1")
+
+
 # --- commit
 
 
@@ -358,6 +404,11 @@ TRANSITIONS = {
     "claim": Transition("claim", claim, refused=True),
     "claim-junk": Transition("claim", claim_junk, refused=True, is_for_one_shard=True),
     "claim-nothing": Transition("claim", claim_nothing, refused=True),
+    "claim-in-a-group": Transition("claim", claim_in_a_group, refused=True),
+    "place": Transition("place", place, refused=True),
+    "place-elsewhere": Transition("place", place_elsewhere, refused=True),
+    "commit-wakes-a-line": Transition("commit", commit_wakes_a_line),
+    "reap-in-a-group": Transition("reap", reap_in_a_group),
     "commit-done": Transition("commit", commit_of(Done(), items=(b'{"a":1}', b'{"b":2}'), status=200, size=9)),
     "commit-skip": Transition("commit", commit_of(Skip("robots"))),
     "commit-retry": Transition("commit", commit_of(Retry(WHY, 0.0), status=503, pause=1.0)),

@@ -4,8 +4,9 @@
 -- ARGV  1 P   2 worker   3 token   4 limit   5 delay ms   6 jitter (share of the delay)   7 cap (requests at once
 --       to a host)   8 lease ms   9 outbox limit (pages)   10 random integer   then job, epoch for each job
 -- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, job, { messages }, job, { messages } … }
--- Stays true: a message is in one list; a host has at most `cap` requests in flight and its turns are at least
--- its delay apart, over all workers and jobs; the same token returns the same messages again, because nobody can
+-- Stays true: a message is in one list; a host, and the group of hosts it belongs to, has at most `cap` requests in flight
+-- and its turns are at least its delay apart, over all workers and jobs; a host that must wait for its group stands in the
+-- group's line, and a group with a line is in `groups` or waits for a slot; the same token returns the same messages again, because nobody can
 -- have committed any of them: they are still the newest in the processing lists.
 
 local P, worker, token, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -72,23 +73,49 @@ local function is_paused(J, host)
   return false
 end
 
--- Take what one host may give now; returns the messages. `pausing`: something in this job is paused.
-local function ask(job, J, host, room, counters, pausing)
-  local H = P .. 'host:' .. host
-  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'delay', 'waiting')
-  local due, inflight = tonumber(ledger[1] or 0), tonumber(ledger[2] or 0)
-  local waiting = ledger[4] or ''
-  local function wait_for_slot()
-    redis.call('ZREM', J .. 'hosts', host)
-    if not string.find(' ' .. waiting .. ' ', ' ' .. job .. ' ', 1, true) then
-      redis.call('HSET', H, 'waiting', waiting .. ' ' .. job)
-    end
-  end
-  if inflight >= cap then wait_for_slot() return {} end
-  if due > now then redis.call('ZADD', J .. 'hosts', due, host) return {} end
+local function ledger_of(name)
+  local read = redis.call('HMGET', P .. 'host:' .. name, 'next', 'inflight', 'delay', 'waiting', 'group')
+  local group = read[5] ~= '' and read[5] or nil
+  return {
+    name = name, due = tonumber(read[1] or 0), inflight = tonumber(read[2] or 0), delay = tonumber(read[3] or 0),
+    waiting = read[4] or '', group = group,
+  }
+end
 
-  local pace = math.max(delay, tonumber(ledger[3] or 0))
-  room = pace > 0 and 1 or math.min(room, cap - inflight)
+local function is_free(ledger)
+  return ledger.inflight < cap and ledger.due <= now
+end
+
+-- Look at a host or group (`set`: where the job keeps it) when it may be asked, or when it has a slot free.
+local function look_later(job, J, set, ledger)
+  if ledger.inflight < cap then
+    redis.call('ZADD', J .. set, ledger.due, ledger.name)
+    return
+  end
+  redis.call('ZREM', J .. set, ledger.name)
+  local word = set == 'groups' and '@' .. job or job
+  if not string.find(' ' .. ledger.waiting .. ' ', ' ' .. word .. ' ', 1, true) then
+    redis.call('HSET', P .. 'host:' .. ledger.name, 'waiting', ledger.waiting .. ' ' .. word)
+  end
+end
+
+-- Its group is busy: the host is not looked at again before its place in the line comes up.
+local function stand_in_line(job, J, host, group, counters)
+  redis.call('ZREM', J .. 'hosts', host)
+  local new = redis.call('ZADD', J .. 'line:' .. group.name, 'NX', now, host)
+  counters['lined'] = (counters['lined'] or 0) + new
+  look_later(job, J, 'groups', group)
+end
+
+local function book(ledger, count, pace)
+  ledger.inflight, ledger.due = ledger.inflight + count, turn_after(pace)
+  local H = P .. 'host:' .. ledger.name
+  redis.call('HSET', H, 'next', ledger.due, 'inflight', ledger.inflight, 'pace', pace)
+  redis.call('PEXPIRE', H, DAY)
+end
+
+-- Up to `room` of the host's messages, and whether it has `more`, `nothing`, or nothing that is not `paused`.
+local function take(J, host, room, counters, pausing)
   local levels = levels_of(J, host)
   local taken, left = {}, 'more'
   while #taken < room do
@@ -98,16 +125,45 @@ local function ask(job, J, host, room, counters, pausing)
     if is_sound(J, host, message, counters) then taken[#taken + 1] = message end
   end
   if levels and #levels == 0 then redis.call('HDEL', J .. 'levels', host) end
+  return taken, left
+end
+
+-- Take what one host may give now; returns the messages. `pausing`: something in this job is paused.
+local function ask(job, J, host, room, counters, pausing)
+  local own = ledger_of(host)
+  if not is_free(own) then look_later(job, J, 'hosts', own) return {} end
+  local group = own.group and ledger_of(own.group)
+  if group and not is_free(group) then stand_in_line(job, J, host, group, counters) return {} end
+
+  local pace = math.max(delay, own.delay)
+  room = pace > 0 and 1 or math.min(room, cap - math.max(own.inflight, group and group.inflight or 0))
+  local taken, left = take(J, host, room, counters, pausing)
   if #taken > 0 then
-    inflight, due = inflight + #taken, turn_after(pace)
-    redis.call('HSET', H, 'next', due, 'inflight', inflight, 'pace', pace)
-    redis.call('PEXPIRE', H, DAY)
+    book(own, #taken, pace)
+    if group then book(group, #taken, delay) end
   end
-  if left ~= 'more' then
+  if left == 'more' then
+    look_later(job, J, 'hosts', own)
+  else
     redis.call('ZREM', J .. 'hosts', host)
     if left == 'paused' then redis.call('ZADD', J .. 'held', now + LOOK_AGAIN, host) end
-  elseif inflight >= cap then wait_for_slot()
-  else redis.call('ZADD', J .. 'hosts', due, host) end
+  end
+  return taken
+end
+
+-- The same with the first host of the line that waits for a group.
+local function ask_line(job, J, name, room, counters, pausing)
+  local group, line, taken = ledger_of(name), J .. 'line:' .. name, {}
+  if is_free(group) then
+    local host = redis.call('ZPOPMIN', line)[1]
+    if host then
+      counters['lined'] = (counters['lined'] or 0) - 1
+      taken = ask(job, J, host, room, counters, pausing)
+      group = ledger_of(name)
+    end
+  end
+  if redis.call('EXISTS', line) == 1 then look_later(job, J, 'groups', group)
+  else redis.call('ZREM', J .. 'groups', name) end
   return taken
 end
 
@@ -142,7 +198,8 @@ local got = 0
 
 local function note_wait(stats, J)
   if tonumber(redis.call('HGET', stats, 'pending') or 0) <= 0 then return end
-  local due = math.min(first_due(J .. 'hosts') or math.huge, first_due(J .. 'delayed') or math.huge)
+  local due = math.huge
+  for _, set in ipairs({ 'hosts', 'groups', 'delayed' }) do due = math.min(due, first_due(J .. set) or math.huge) end
   local held = due == math.huge and first_due(J .. 'held')
   -- no host, nothing delayed or paused: all hosts are at their cap, and the next commit wakes one
   local wait = (due == math.huge or held) and 1000 or math.max(0, due - now)
@@ -167,17 +224,20 @@ local function take_from(job)
   wake_delayed(J, counters)
   wake_held(J)
   local looks = 4 * (limit - got) + 64 -- bounds the script when many hosts turn out not to be ready
-  while got < limit and looks > 0 do
-    local hosts = redis.call('ZRANGEBYSCORE', J .. 'hosts', '-inf', now, 'LIMIT', 0, math.min(limit - got, 64))
-    if #hosts == 0 then break end
-    for _, host in ipairs(hosts) do
+  local function look_at(set, look)
+    local names = redis.call('ZRANGEBYSCORE', J .. set, '-inf', now, 'LIMIT', 0, math.min(limit - got, 64))
+    for _, name in ipairs(names) do
+      if got >= limit then break end
       looks = looks - 1
-      for _, message in ipairs(ask(job, J, host, limit - got, counters, pausing)) do
+      for _, message in ipairs(look(job, J, name, limit - got, counters, pausing)) do
         messages[#messages + 1] = message
         got = got + 1
       end
-      if got >= limit then break end
     end
+    return #names
+  end
+  while got < limit and looks > 0 do
+    if look_at('groups', ask_line) + look_at('hosts', ask) == 0 then break end
   end
   if #messages > 0 then
     redis.call('SADD', W .. ':jobs', job)

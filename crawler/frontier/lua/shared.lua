@@ -77,6 +77,26 @@ local function put_back(J, message, now, delay)
   end
 end
 
+-- A ledger (of a host, or of the group of hosts that share an address) has `n` requests less in flight and is not asked
+-- before `due`. Wakes the jobs that wait for a slot: for the host itself, or (`@JOB`) for the hosts in the group's line.
+local function free_slots(P, name, n, inflight, waiting, due, now)
+  redis.call('HSET', P .. 'host:' .. name, 'next', due, 'inflight', math.max(0, inflight - n), 'waiting', '')
+  for at, job in string.gmatch(waiting, '(@?)(%S+)') do
+    local J = P .. 'job:' .. job .. ':'
+    if redis.call('EXISTS', J .. 'stats') == 1 then
+      redis.call('ZADD', J .. (at == '' and 'hosts' or 'groups'), math.max(due, now), name)
+    end
+  end
+end
+
+-- The group's part of a settlement; its pace is that of the claim.
+local function settle_group(P, group, now, asked)
+  local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace')
+  local due = tonumber(ledger[1] or 0)
+  if asked then due = math.max(due, asked + tonumber(ledger[4] or 0)) end
+  free_slots(P, group, 1, ledger[2] or 0, ledger[3] or '', due, now)
+end
+
 -- A request to `host` has ended: free its slot, and wake the jobs that waited for one.
 --   asked  when the host was asked (ms; nil: it was not)
 --   pace   ms between requests to a host that wants nothing else (nil: as when it was claimed)
@@ -84,18 +104,15 @@ end
 --   rest   when it wants to be asked again at the earliest (ms; 0: it did not say)
 local function settle(P, host, now, asked, pace, delay, rest)
   local H = P .. 'host:' .. host
-  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace')
+  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group')
   local due = math.max(tonumber(ledger[1] or 0), rest)
   if asked then
     pace = math.max(pace or tonumber(ledger[5] or 0), delay or tonumber(ledger[4] or 0))
     due = math.max(due, asked + pace)
   end
-  redis.call('HSET', H, 'next', due, 'inflight', math.max(0, (ledger[2] or 0) - 1), 'waiting', '')
   if delay then redis.call('HSET', H, 'delay', delay) end
-  for job in string.gmatch(ledger[3] or '', '%S+') do
-    local J = P .. 'job:' .. job .. ':'
-    if redis.call('EXISTS', J .. 'stats') == 1 then redis.call('ZADD', J .. 'hosts', math.max(due, now), host) end
-  end
+  free_slots(P, host, 1, ledger[2] or 0, ledger[3] or '', due, now)
+  if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked) end
 end
 
 -- Keep a dead letter; `record` is a JSON object that lacks its time. Returns 1, or 0 when those very bytes lay there.

@@ -1,0 +1,28 @@
+-- A host joins the group of those that share its address (or its domain): from now on they take turns.
+--
+-- KEYS  1 P host:H
+-- ARGV  1 P   2 host   3 group ('': none)
+-- Returns for how many ms it has been there (0: since now; very many: it never was in one).
+-- Stays true: a group's count of requests in flight is that of its hosts together, so the host brings its own along.
+
+local P, host, group = ARGV[1], ARGV[2], ARGV[3]
+local now = now_ms()
+local ledger = redis.call('HMGET', KEYS[1], 'group', 'placed', 'inflight')
+local before, inflight = ledger[1] or '', tonumber(ledger[3] or 0)
+if group == before then return now - tonumber(ledger[2] or 0) end
+
+local function keep(key) -- as long as a claim would
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, 86400000) end
+end
+
+redis.call('HSET', KEYS[1], 'group', group, 'placed', now)
+keep(KEYS[1])
+if before ~= '' then
+  local old = redis.call('HMGET', P .. 'host:' .. before, 'next', 'inflight', 'waiting')
+  free_slots(P, before, inflight, old[2] or 0, old[3] or '', tonumber(old[1] or 0), now)
+end
+if group ~= '' then
+  redis.call('HINCRBY', P .. 'host:' .. group, 'inflight', inflight)
+  keep(P .. 'host:' .. group)
+end
+return 0

@@ -1,0 +1,198 @@
+"""Hosts that share an address: their turns, their slots, and who of them comes next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from crawler.interfaces import Pace
+from crawler.model import Job, Release
+from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from tests.valkey import Valkey
+
+ADDRESS = "127.0.0.9"
+SLOW = Pace(delay=60.0)
+QUICK = Pace(delay=0.02)
+TWO_AT_ONCE = Pace(delay=0.0, concurrency=2)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
+    """With one shard: each has groups of its own, and these hosts would lie in different ones."""
+    made = World(request.param, valkey_server)
+    yield made
+    await made.close()
+
+
+async def place(crawl: Crawl, urls: Sequence[str], group: str = ADDRESS) -> list[float]:
+    """The hosts of these URLs share an address."""
+    return [await crawl.frontier.place(url.split("/")[2], group) for url in urls]
+
+
+async def test_of_a_group_one_host_is_asked_at_a_time(crawl: Crawl) -> None:
+    await crawl.add(*hosts(20))
+    await place(crawl, hosts(20))
+    assert len((await crawl.claim(pace=SLOW)).leases) == 1
+    claim = await crawl.claim(pace=SLOW)
+    assert (claim.leases, claim.idle) == ((), "cooling")
+    assert claim.wait is not None
+    stats = await crawl.frontier.stats(crawl.job)
+    assert (stats.ready, stats.cooling) == (0, 19)
+
+
+async def test_the_delay_is_that_of_the_group_when_the_request_has_ended(world: World, crawl: Crawl) -> None:
+    await crawl.add(*hosts(2))
+    await place(crawl, hosts(2))
+    await crawl.end(await crawl.lease(pace=SLOW), asked_at=world.now(), pace=SLOW)
+    claim = await crawl.claim(pace=SLOW)
+    assert claim.leases == ()
+    assert 55 < (claim.wait or 0) <= 60
+
+
+async def test_hosts_of_other_groups_and_of_none_are_not_held_up(crawl: Crawl) -> None:
+    await crawl.add(*hosts(9))
+    await place(crawl, hosts(3))
+    await place(crawl, hosts(6)[3:], "127.0.0.8")
+    assert len((await crawl.claim(pace=SLOW)).leases) == 5
+
+
+async def test_the_literal_address_is_one_of_the_group(crawl: Crawl) -> None:
+    await crawl.add(f"http://{ADDRESS}/", "http://a.example/")
+    await place(crawl, ["http://a.example/"])
+    assert len((await crawl.claim(pace=SLOW)).leases) == 1
+    assert (await crawl.claim(pace=SLOW)).leases == ()
+
+
+async def test_the_cap_is_that_of_the_group(crawl: Crawl) -> None:
+    await crawl.add(*hosts(5), f"http://{ADDRESS}/")
+    await place(crawl, hosts(5))
+    leases = (await crawl.claim(pace=TWO_AT_ONCE)).leases
+    assert len(leases) == 2
+    assert (await crawl.claim(pace=TWO_AT_ONCE)).leases == ()
+    seen = [lease.host for lease in leases]
+    while leases:
+        await crawl.end(leases[0], pace=TWO_AT_ONCE)
+        new = (await crawl.claim(pace=TWO_AT_ONCE)).leases
+        assert len(new) <= 1
+        seen += [lease.host for lease in new]
+        leases = (*leases[1:], *new)
+    assert len(seen) == len(set(seen)) == 6
+    assert await crawl.finished()
+
+
+async def test_hosts_of_a_group_take_turns(world: World, crawl: Crawl) -> None:
+    """However many pages one of them has, and though all of them wait all the time."""
+    names = ["a.example", "b.example", "c.example"]
+    await crawl.add(*(url for name in names for url in pages(20, name)))
+    await place(crawl, [f"http://{name}/" for name in names])
+    turns: list[str] = []
+    while len(turns) < 30:
+        claim = await crawl.claim(pace=QUICK)
+        turns += [lease.host for lease in claim.leases]
+        for lease in claim.leases:
+            await crawl.end(lease, pace=QUICK)
+        await world.pass_time(claim.wait or 0.0)
+    assert Counter(turns) == dict.fromkeys(names, 10)
+    assert all(len(set(turns[at : at + 3])) == 3 for at in range(3, 27))
+
+
+async def test_no_turn_is_left_out_when_hosts_run_empty(world: World, crawl: Crawl) -> None:
+    """The group is asked whenever it may be: a claim after each wait gives one request, to the last."""
+    await crawl.add(*hosts(6), *pages(3, "h0.example"))
+    await place(crawl, hosts(6))
+    empty_handed = done = 0
+    while done < 9:
+        claim = await crawl.claim(pace=QUICK)
+        empty_handed = 0 if claim.leases else empty_handed + 1
+        assert empty_handed < 2
+        for lease in claim.leases:
+            await crawl.end(lease, pace=QUICK)
+            done += 1
+        await world.pass_time(claim.wait or 0.0)
+    assert await crawl.finished()
+
+
+async def test_a_slow_host_does_not_hold_up_its_group(world: World, crawl: Crawl) -> None:
+    """Neither by a delay of its own nor by a pause that it asks for."""
+    await crawl.add(*pages(2, "slow.example"))
+    await place(crawl, ["http://slow.example/", "http://a.example/"])
+    await crawl.end(await crawl.lease(pace=QUICK), asked_at=world.now(), host_delay=30.0, pause=40.0, pace=QUICK)
+    await crawl.add(*pages(2))
+    await world.pass_time(0.02)
+    assert (await crawl.lease(pace=QUICK)).host == "a.example"
+
+
+async def test_two_jobs_share_the_group(world: World, crawl: Crawl) -> None:
+    other = Crawl(world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    await crawl.add("http://a.example/")
+    await other.add("http://b.example/", "http://c.example/")
+    await place(crawl, ["http://a.example/", "http://b.example/", "http://c.example/"])
+    first = await crawl.lease(pace=Pace(delay=0.0))
+    assert (await other.claim(pace=Pace(delay=0.0))).leases == ()
+    await crawl.end(first)
+    second = await other.lease(pace=Pace(delay=0.0), worker="w2")
+    assert (await other.claim(pace=Pace(delay=0.0))).leases == ()
+    await other.frontier.reap("w2")
+    assert len((await other.claim(pace=Pace(delay=0.0))).leases) == 1
+    assert second.host in ("b.example", "c.example")
+
+
+async def test_a_deleted_job_gives_its_slots_back(world: World, crawl: Crawl) -> None:
+    other = Crawl(world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    await crawl.add("http://a.example/")
+    await other.add("http://b.example/")
+    await place(crawl, ["http://a.example/", "http://b.example/"])
+    await crawl.lease(pace=Pace(delay=0.0))
+    assert (await other.claim(pace=Pace(delay=0.0))).leases == ()
+    await crawl.frontier.delete_job("news")
+    assert len((await other.claim(pace=Pace(delay=0.0))).leases) == 1
+
+
+# --- joining
+
+
+async def test_place_tells_for_how_long_it_has_been_so(world: World, crawl: Crawl) -> None:
+    assert await crawl.frontier.place("a.example", ADDRESS) == 0.0
+    await world.pass_time(0.05)
+    assert 0.04 < await crawl.frontier.place("a.example", ADDRESS) < 10
+    assert await crawl.frontier.place("a.example", "127.0.0.8") == 0.0
+    assert await crawl.frontier.place("a.example", "") == 0.0
+    assert await crawl.frontier.place("b.example", "") > 1e6, "it never was in one"
+
+
+async def test_requests_in_flight_move_along(crawl: Crawl) -> None:
+    """A host that joins with two in flight fills the group; when it leaves, the others get on."""
+    await crawl.add(*pages(2), "http://b.example/", "http://c.example/")
+    leases = [lease for lease in (await crawl.claim(2, pace=AT_ONCE)).leases if lease.host == "a.example"]
+    assert len(leases) == 2
+    await place(crawl, ["http://a.example/", "http://b.example/", "http://c.example/"])
+    assert (await crawl.claim(pace=TWO_AT_ONCE)).leases == ()
+    await crawl.frontier.place("a.example", "127.0.0.8")
+    assert len((await crawl.claim(pace=TWO_AT_ONCE)).leases) == 2
+    assert all(await crawl.finish(leases))
+
+
+async def test_a_request_that_came_too_early_is_handed_back_and_booked(crawl: Crawl) -> None:
+    """What a visit does when it finds out that the group was not known at the claim."""
+    await crawl.add(*hosts(3))
+    leases = (await crawl.claim(pace=Pace(delay=0.0))).leases
+    assert len(leases) == 3
+    await place(crawl, hosts(3))
+    for lease in leases:
+        await crawl.end(lease, Release("address"), pace=Pace(delay=0.0))
+    assert len((await crawl.claim(pace=Pace(delay=0.0))).leases) == 1
+
+
+async def test_a_thousand_hosts_of_one_group_leave_the_others_alone(crawl: Crawl) -> None:
+    await crawl.add(*hosts(1000))
+    await place(crawl, hosts(1000))
+    await crawl.add(*pages(1, "alone.example"))
+    found: list[str] = []
+    while claim := (await crawl.claim(pace=SLOW)).leases:
+        found += [lease.host for lease in claim]
+    for _ in range(20):  # a claim looks at a few hundred hosts, then the line is complete
+        found += [lease.host for lease in (await crawl.claim(pace=SLOW)).leases]
+    assert len(found) == 2
+    assert "alone.example" in found
