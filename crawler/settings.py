@@ -48,6 +48,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     DOWNLOAD_DELAY: Seconds = 1.0  # seconds between the starts of two requests to one host
     DOWNLOAD_DELAY_JITTER: Annotated[float, Meta(ge=0, le=1)] = 0.1  # up to this share is added at random
     CONCURRENT_REQUESTS_PER_DOMAIN: Positive = 1  # requests at once to one host
+    # hosts at one address share their turns; or those of one registrable domain (needs publicsuffixlist), or none
+    PACE_PER: Literal["address", "domain", "host"] = "address"
     CONCURRENT_REQUESTS: Positive = 64  # requests at once in one worker process
 
     # --- one fetch

@@ -1,10 +1,11 @@
 """The story of one URL: find out, then decide. Nothing shared changes here; the worker commits the result.
 
-1. robots.txt: may we ask?            no → Skip; not known yet → Release, the turn went to robots.txt
-2. fetch                              error → Retry or Dead by policy
-3. status: judge it by policy         redirect → a new request; error → Retry or Dead
-4. the spider's callback              exception → Retry or Dead, with its traceback
-5. links that belong to the crawl     offsite, too deep, malformed → left out, counted
+1. whose turn did the claim book?     not its address's, which nobody knew → Release; the next claim does
+2. robots.txt: may we ask?            no → Skip; not known yet → Release, the turn went to robots.txt
+3. fetch                              error → Retry or Dead by policy
+4. status: judge it by policy         redirect → a new request; error → Retry or Dead
+5. the spider's callback              exception → Retry or Dead, with its traceback
+6. links that belong to the crawl     offsite, too deep, malformed → left out, counted
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import structlog
@@ -63,9 +64,14 @@ class ParseSlot(Protocol):
     def leave(self, lease: Lease) -> None: ...
 
 
+async def _booked(lease: Lease) -> bool:
+    return True
+
+
 class Visitor:
     """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider;
-    `check(request)` raises `ValueError` for one that cannot travel through the queue."""
+    `check(request)` raises `ValueError` for one that cannot travel through the queue; `booked(lease)` is False when
+    the claim did not know yet with whom the host shares its turns (see `Places`)."""
 
     def __init__(
         self,
@@ -75,6 +81,7 @@ class Visitor:
         slot: ParseSlot,
         check: Callable[[Request], None],
         maybe_new: MaybeNew = lambda job, requests: requests,
+        booked: Callable[[Lease], Awaitable[bool]] = _booked,
     ) -> None:
         self._fetcher = fetcher
         self._unit_of = unit_of
@@ -82,6 +89,7 @@ class Visitor:
         self._seeded = seeded
         self._slot = slot
         self._check = check
+        self._booked = booked
 
     async def visit(self, lease: Lease) -> Visit:
         """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
@@ -107,6 +115,8 @@ class Visitor:
         return visit
 
     async def _find_out(self, lease: Lease, unit: Unit) -> Visit:
+        if not await self._booked(lease):
+            return Visit(Release("address"))
         crawl_delay = unit.delay
         if unit.gate is not None:
             verdict = await unit.gate.check(lease.request)

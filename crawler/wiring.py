@@ -30,6 +30,7 @@ from crawler.heartbeat import Heartbeat
 from crawler.interfaces import Frontier, Outbox, Pace, Sink
 from crawler.joblist import JobList
 from crawler.model import Job, Request
+from crawler.places import GroupOf, Places, alone, by_address, by_domain
 from crawler.reaper import Reaper
 from crawler.registry import find_spiders
 from crawler.seeded import SeededHosts
@@ -304,7 +305,8 @@ async def start_worker(
         return frontier.maybe_new(job_list.job(job), requests)
 
     seeded = SeededHosts(frontier, job_list.job)
-    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new)
+    places = Places(frontier, _group_of(settings, fetcher.addresses))
+    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, places.booked)
     tally = Tally(VERSION)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally)
@@ -313,6 +315,19 @@ async def start_worker(
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
     reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
     return RunningWorker(worker, heartbeat, reaper, partial(frontier.reap, name), stack)
+
+
+def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:
+    """What makes hosts share their turns. Raises `ConfigError` when a package is missing."""
+    if settings.PACE_PER == "address":
+        return by_address(addresses_of)
+    if settings.PACE_PER == "host":
+        return alone
+    try:
+        from publicsuffixlist import PublicSuffixList
+    except ImportError:
+        raise ConfigError("PACE_PER=domain needs the list of public suffixes: pip install publicsuffixlist") from None
+    return by_domain(PublicSuffixList().privatesuffix)
 
 
 def pace(settings: Settings) -> Pace:

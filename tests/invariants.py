@@ -224,7 +224,7 @@ def _in_flight(ledger: dict[bytes, bytes]) -> int:
 
 
 def _ledger_rules(shard: Shard) -> Iterator[str]:
-    """Requests in flight to a host, or a group of hosts, are those that lie in processing lists, of all jobs together."""
+    """Requests in flight to a host, or to a group of hosts, lie in processing lists, of all jobs together."""
     held = Counter(entry.host for job in shard.jobs.values() for entry in job.in_state("processing"))
     for host, count in list(held.items()):
         if group := shard.ledger.get(host, {}).get(b"group", b"").decode():

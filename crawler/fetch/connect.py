@@ -53,6 +53,10 @@ class Pool(TCPConnector):
         await super().close(abort_ssl=abort_ssl)
         await self._checked_resolver.close()
 
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """What a host resolves to; the next connection uses the same answer. Raises as the resolver does, `Refused`."""
+        return [record["host"] for record in await self._resolve_host(host, port)]
+
     async def _get(self, key: Any, traces: Any) -> Connection | None:
         """An idle connection to use again, as aiohttp's, but a silent one.
 

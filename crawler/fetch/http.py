@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from time import monotonic, perf_counter
@@ -55,8 +56,10 @@ class HttpFetcher:
         """
         limits = limits or Limits()
         self._body_bytes = limits.body_bytes
+        self._connect_seconds = limits.connect_seconds
+        self._pool = Pool(guard, tls_context(tls_ca_file), resolver)
         self._session = ClientSession(
-            connector=Pool(guard, tls_context(tls_ca_file), resolver),
+            connector=self._pool,
             response_class=Answer,
             headers={"accept-encoding": ACCEPT_ENCODING, **(headers or {}), "user-agent": user_agent},
             timeout=ClientTimeout(
@@ -101,6 +104,15 @@ class HttpFetcher:
             address=answer.address,
             answered_at=answered_at,
         )
+
+    async def addresses(self, url: str) -> list[str]:
+        """The addresses of a URL's host. Empty: none is known, or one is forbidden; a fetch would tell why."""
+        parts = URL(url, encoded=True)
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                return await self._pool.addresses(parts.raw_host or "", parts.port or 0)
+        except (Refused, *NETWORK_ERRORS):
+            return []
 
     async def close(self) -> None:
         """Close the connections. A fetch under way fails."""

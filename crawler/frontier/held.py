@@ -55,7 +55,8 @@ class RedisHeld:
         found = []
         for (job, _), messages in zip(places, lists, strict=True):
             found += [job.encode(), [message for message in messages if (job, message) not in held]]
-        claim = read_claim([0, b"", [], *found], {job.name: job.epoch for job in jobs})
+        # Claimed at some time before: what the ledger has been told since, that claim did not know.
+        claim = read_claim([0, b"", [], *found], {job.name: job.epoch for job in jobs}, began=0.0)
         if not claim.leases and not claim.junk:
             self._in_doubt.discard(worker)
             return None

@@ -98,7 +98,7 @@ class Transition(NamedTuple):
     arrange: Callable[[Scene], Awaitable[Call]]
     refused: bool = False
     is_two_scripts: bool = False  # the first may be done when the second fails
-    is_for_one_shard: bool = False  # the scene puts bytes into it by hand
+    is_for_one_shard: bool = False  # bytes put into it by hand, or hosts of one group
     is_late: bool = False  # its leases have gone to others
 
 
@@ -407,7 +407,7 @@ TRANSITIONS = {
     "claim-in-a-group": Transition("claim", claim_in_a_group, refused=True),
     "place": Transition("place", place, refused=True),
     "place-elsewhere": Transition("place", place_elsewhere, refused=True),
-    "commit-wakes-a-line": Transition("commit", commit_wakes_a_line),
+    "commit-wakes-a-line": Transition("commit", commit_wakes_a_line, is_for_one_shard=True),
     "reap-in-a-group": Transition("reap", reap_in_a_group),
     "commit-done": Transition("commit", commit_of(Done(), items=(b'{"a":1}', b'{"b":2}'), status=200, size=9)),
     "commit-skip": Transition("commit", commit_of(Skip("robots"))),

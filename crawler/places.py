@@ -1,0 +1,102 @@
+"""With whom does a host share its turns? Found out before its first request, and told to the frontier.
+
+Many names may lead to one address, and who is behind it feels all of their requests. The first claim of a host cannot
+know its address, so that visit only finds it out and hands its request back; the next claim books the group's turn.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
+
+from msgspec import Struct
+
+from crawler.interfaces import Frontier
+from crawler.model import Lease
+from crawler.parsing.url import host_of
+
+FRESH_SECONDS = 600.0  # then it is found out again: names move
+UNKNOWN_SECONDS = 30.0  # then a name that did not resolve is looked up again
+MAX_HOSTS = 50_000  # remembered by this process
+
+GroupOf = Callable[[str], Awaitable[str | None]]
+"""The group of a URL's host (empty: none); None: it could not be found out, and stays what it was."""
+
+
+class Known(Struct, frozen=True):
+    """What this process knows of a host: since when the ledger has its group, and how long that is believed."""
+
+    since: float  # monotonic seconds
+    until: float
+
+
+class Places:
+    """Remembers the hosts met lately."""
+
+    def __init__(self, frontier: Frontier, group_of: GroupOf) -> None:
+        self._frontier = frontier
+        self._group_of = group_of
+        self._known: OrderedDict[str, Known] = OrderedDict()
+
+    async def booked(self, lease: Lease) -> bool:
+        """Whether the ledger knew the host's group when the lease was claimed: its turn is the group's as well."""
+        known = self._known.get(lease.host)
+        if known is None or known.until < time.monotonic():
+            known = self._known[lease.host] = await self._find_out(lease, known)
+            if len(self._known) > MAX_HOSTS:
+                self._known.popitem(last=False)
+        return lease.claimed_at >= known.since
+
+    async def _find_out(self, lease: Lease, before: Known | None) -> Known:
+        if is_literal(lease.host):
+            return Known(-math.inf, math.inf)
+        group = await self._group_of(lease.request.url)
+        if group is None:
+            return Known(before.since if before else -math.inf, time.monotonic() + UNKNOWN_SECONDS)
+        seconds = await self._frontier.place(lease.host, group)
+        now = time.monotonic()
+        return Known(now - seconds, now + FRESH_SECONDS)
+
+
+def is_literal(host: str) -> bool:
+    """Whether a canonical host is an address itself: the ledger of that address is its own."""
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What makes a group
+
+
+def by_address(addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:
+    """Hosts whose names lead to one address. Of several it is the lowest: the order of DNS answers rotates."""
+
+    async def group_of(url: str) -> str | None:
+        addresses = [ip_address(address) for address in await addresses_of(url)]
+        if not addresses:
+            return None
+        lowest = min(addresses, key=lambda address: (address.version, int(address)))
+        return str(lowest) if lowest.version == 4 else f"[{lowest}]"
+
+    return group_of
+
+
+def by_domain(domain_of: Callable[[str], str | None]) -> GroupOf:
+    """Hosts of one registrable domain, which `domain_of` finds; None: the host is a public suffix itself."""
+
+    async def group_of(url: str) -> str:
+        domain = domain_of(host_of(url))
+        return f"*.{domain}" if domain else ""
+
+    return group_of
+
+
+async def alone(url: str) -> str:
+    """Every host for itself, also when another setting made a group of it before."""
+    return ""
