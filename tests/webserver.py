@@ -26,7 +26,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TextIO
@@ -94,13 +93,13 @@ class Running:
             self._arrived.clear()
             await self._arrived.wait()
 
-    async def connection(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until it ends."""
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
         try:
-            while await self._exchange(host, reader, writer):
+            while await self._exchange(reader, writer):
                 pass
         except (
             asyncio.IncompleteReadError,
@@ -120,19 +119,23 @@ class Running:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
 
-    async def _exchange(self, host: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer. False: the connection ends here."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         await reader.readexactly(int(headers.get("content-length", 0)))
-        self._concurrent[host] += 1
+        host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+        address = self.site.address(host)
+        for place in {host, address}:
+            self._concurrent[place] += 1
         try:
             answer = self.site.answer(self._hit(host, method, path, headers))
             await asyncio.sleep(answer.delay)
             await _send(writer, answer, with_body=method != "HEAD")
         finally:
-            self._concurrent[host] -= 1
+            for place in {host, address}:
+                self._concurrent[place] -= 1
         return not answer.missing and headers.get("connection", "").lower() != "close"
 
     def _hit(self, host: str, method: str, path: str, headers: Mapping[str, str]) -> Hit:
@@ -140,8 +143,19 @@ class Running:
         url = f"http://{host}{port}{path}"
         self._numbers[url] += 1
         agent = headers.get("user-agent", "")
-        number, concurrent = self._numbers[url], self._concurrent[host]
-        hit = Hit(time.monotonic(), time.time(), host, path, url, number, concurrent, agent, method, headers)
+        hit = Hit(
+            time=time.monotonic(),
+            wall=time.time(),
+            host=host,
+            path=path,
+            url=url,
+            number=self._numbers[url],
+            concurrent=self._concurrent[host],
+            agent=agent,
+            method=method,
+            headers=headers,
+            at_address=self._concurrent[self.site.address(host)],
+        )
         self.log.append(hit)
         self._arrived.set()
         if self._file:
@@ -167,8 +181,8 @@ async def serve(site: Website, *, port: int = 0, log: Path | None = None) -> Asy
         running = Running(site, file)
         servers: list[asyncio.Server] = []
         try:
-            for host in site.hosts:
-                server = await asyncio.start_server(partial(running.connection, host), host, port, backlog=1024)
+            for address in dict.fromkeys(map(site.address, site.hosts)):
+                server = await asyncio.start_server(running.connection, address, port, backlog=1024)
                 servers.append(server)
                 port = server.sockets[0].getsockname()[1]
             site.port = port

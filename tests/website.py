@@ -39,6 +39,7 @@ class Hit:
     agent: str
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
+    at_address: int = 0  # requests in progress at this host's address, this one included
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ class Website(Protocol):
     hosts: list[str]
     port: int
 
+    def address(self, host: str) -> str:
+        """Where a host is served."""
+
     def answer(self, hit: Hit) -> Answer:
         """The response to a request."""
 
@@ -106,12 +110,15 @@ class Website(Protocol):
 class Site:
     """Pages 0 … `pages` - 1, spread over the hosts, all reachable from each host's first page.
 
-    The same `seed` gives the same site. `port` is set when it is served.
+    The same `seed` gives the same site. `port` is set when it is served. With `names` the hosts are names, all of one
+    address: who asks for them needs the lines of `hosts_file`.
     """
 
-    def __init__(self, pages: int = 200, hosts: int = 4, seed: int = 1, *, size: int = 2_000) -> None:
+    def __init__(
+        self, pages: int = 200, hosts: int = 4, seed: int = 1, *, size: int = 2_000, names: bool = False
+    ) -> None:
         self.pages = pages
-        self.hosts = [f"127.0.1.{number}" for number in range(1, hosts + 1)]
+        self.hosts = [f"n{number}.example" if names else f"127.0.1.{number}" for number in range(1, hosts + 1)]
         self.seed = seed
         self.size = size  # of a page's text, in characters
         self.port = 80
@@ -119,6 +126,15 @@ class Site:
         self._handlers: defaultdict[str, list[tuple[str, Handler]]] = defaultdict(list)
         self._lengths: list[int] = []  # of the prefixes: many handlers cost no more than one
         self._targets = cache(self._draw_targets)
+
+    def address(self, host: str) -> str:
+        """Where a host is served."""
+        return host if host.startswith("127.") else "127.0.1.1"
+
+    @property
+    def hosts_file(self) -> str:
+        """What /etc/hosts must say."""
+        return "127.0.0.1 localhost\n" + "".join(f"{self.address(host)} {host}\n" for host in self.hosts)
 
     def on(self, prefix: str, handler: Handler, host: str = "") -> None:
         """Let `handler` change the answers to paths that begin with `prefix`, on one host or all.
@@ -274,6 +290,10 @@ class Folder:
         self.folder = folder.resolve()
         self.hosts = [f"127.0.1.{number}" for number in range(1, hosts + 1)]
         self.port = 80
+
+    def address(self, host: str) -> str:
+        """Where a host is served."""
+        return host
 
     @property
     def seeds(self) -> list[str]:

@@ -102,6 +102,7 @@ class Fleet:
         self.folder = folder
         self.redis_url = redis_url
         self.settings = dict(settings)
+        self.wrapper: Sequence[str] = ()  # of all commands
         self.commands: list[Command] = []
         self.workers: list[Command] = []
         (folder / "logs").mkdir()
@@ -124,6 +125,7 @@ class Fleet:
         log = self.folder / "logs" / f"{name}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
+                *self.wrapper,
                 *wrapper,
                 sys.executable,
                 "-m",

@@ -49,6 +49,13 @@ def small_disk(mount: Path, kilobytes: int) -> Sequence[str]:
     return ("unshare", "--mount", "sh", "-c", script, "sh")
 
 
+def own_hosts(file: Path) -> Sequence[str]:
+    """Wrapper: `file` for /etc/hosts, in a mount namespace of the process's own."""
+    script = f'mount --bind "{file}" /etc/hosts && exec "$@"'
+    who = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+    return ("unshare", *who, "--mount", "sh", "-c", script, "sh")
+
+
 def larger_disk(pid: int, mount: Path, kilobytes: int) -> Sequence[str]:
     """Command that makes the disk of a process larger."""
     return ("nsenter", f"--mount=/proc/{pid}/ns/mnt", "mount", "-o", f"remount,size={kilobytes}k", str(mount))

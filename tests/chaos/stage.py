@@ -19,6 +19,7 @@ import redis
 
 from tests.chaos.fleet import Command, Fleet, Overdue, until
 from tests.chaos.judge import TABLE, Crawl, Row, judge, refetch_delays
+from tests.chaos.limits import own_hosts
 from tests.chaos.proxy import Proxy, proxy_to
 from tests.valkey import Valkey
 from tests.webserver import Running, Site, serve, slow
@@ -113,6 +114,13 @@ class Stage:
         """An exporter that ends when the job is finished and all its items are in the file."""
         self.exporter = await self.fleet.run("export", "-o", str(self.output), "--until-finished", **how)
         return self.exporter
+
+    async def another_job(self, name: str) -> Command:
+        """The same site once more, into a file of its own; returns its exporter."""
+        output = self.fleet.folder / f"{name}.jsonl"
+        exporter = await self.fleet.run("export", "--job", name, "-o", str(output), "--until-finished")
+        await self.fleet.finished("seed", "--job", name, *self.web.seeds)
+        return exporter
 
     async def finish(self, seconds: float = 0.0) -> Crawl:
         """Wait until the exporter says that it was all, and judge."""
@@ -307,12 +315,16 @@ class Theatre:
         options: Mapping[str, str] | None = None,
         network: bool = False,
         folder: str = "project",
+        names: bool = False,
     ) -> AsyncIterator[Stage]:
-        """Set the stage; at the end print its row, and fail when a figure misses its target."""
+        """Set the stage; at the end print its row, and fail when a figure misses its target.
+
+        With `names` the hosts are names of one address.
+        """
         row = Row(promise, title, self.seed)
         TABLE.append(row)
         started = time.monotonic()
-        site = Site(pages or self.scale.pages, hosts or self.scale.hosts, self.seed, size=400)
+        site = Site(pages or self.scale.pages, hosts or self.scale.hosts, self.seed, size=400, names=names)
         site.on("/", slow(self.scale.page_seconds if page_seconds is None else page_seconds))
         async with AsyncExitStack() as stack:
             server = stack.enter_context(Valkey(appendonly=True, fsync=fsync, options=options))
@@ -322,6 +334,9 @@ class Theatre:
             project.mkdir()
             fleet = Fleet(project, proxy.url if proxy else server.url, {**SETTINGS, **(settings or {})})
             stack.push_async_callback(fleet.close)
+            if names:
+                (project / "hosts").write_text(site.hosts_file)
+                fleet.wrapper = own_hosts(project / "hosts")
             stage = Stage(row, self.scale, web, site, server, fleet, proxy)
             stack.callback(stage.queue.close)
             try:

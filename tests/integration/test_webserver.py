@@ -194,3 +194,19 @@ def test_the_program_says_when_it_is_ready_and_keeps_its_log(tmp_path: Path) -> 
 def test_running_knows_nothing_before_the_first_request() -> None:
     running = Running(Site(5, 1))
     assert (running.log, running.hits(running.seeds[0])) == ([], [])
+
+
+async def test_names_of_one_address_are_hosts_of_their_own() -> None:
+    site = Site(6, 3, names=True)
+    assert site.seeds[0].startswith("http://n1.example")
+    assert "127.0.1.1 n3.example\n" in site.hosts_file
+    async with serve(site) as running:
+        for host in site.hosts[:2]:
+            reader, writer = await asyncio.open_connection("127.0.1.1", site.port)
+            writer.write(f"GET {site.path(0)} HTTP/1.1\r\nHost: {host}:{site.port}\r\n\r\n".encode())
+            assert (await reader.readline()).split()[1] == (b"200" if host == "n1.example" else b"404")
+            writer.close()
+    assert [(hit.host, hit.concurrent, hit.at_address) for hit in running.log] == [
+        ("n1.example", 1, 1),
+        ("n2.example", 1, 1),
+    ]
