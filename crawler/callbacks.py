@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -45,6 +45,7 @@ class Found(NamedTuple):
     items: list[bytes]  # one line of JSON each
     requests: list[Request]  # callbacks by name, known to the spider
     dropped: Counter[str]  # items left out, by reason
+    unfollowed: Mapping[str, int] = {}  # requests left out, by reason
 
 
 async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:

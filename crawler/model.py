@@ -108,6 +108,7 @@ class Visit(Struct, frozen=True):
     items: tuple[bytes, ...] = ()  # of Done and Dead; one JSON object each, valid UTF-8, without line breaks
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
+    unfollowed: Mapping[str, int] = {}  # links of the crawl left out, by reason (`nofollow` …)
     status: int | None = None  # of the response, when there was one
     size: int = 0  # bytes of the decoded body
     # Worker's monotonic seconds by which the host had surely been asked: the first bytes of its answer, or the moment
@@ -248,7 +249,9 @@ class JobStats(Struct, frozen=True):
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
     paused: tuple[Pause, ...] = ()  # some, when there are hundreds
     held: int = 0  # hosts with pending requests that are left alone because of that
-    counters: Mapping[str, int] = {}  # `status/200`, `error/dns`, `skip/robots`, `dropped/…`, `retried`, `fenced` …
+    counters: Mapping[
+        str, int
+    ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …
 
     @property
     def is_held(self) -> bool:

@@ -12,6 +12,7 @@ Randomness and the clock are arguments: `chance` is a number in 0..1, `now` is U
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -105,9 +106,13 @@ _OURS = frozenset({"internal", "robots"})  # the host did answer, or was not ask
 
 
 def counts(visit: Visit) -> dict[str, int]:
-    """What a visit adds to its job's counters besides its state and its status: items left out by reason, and the
-    kind of error when there was no answer at all."""
-    found = {f"dropped/{'_'.join(why.split())}": times for why, times in visit.dropped.items()}
+    """What a visit adds to its job's counters besides its state and its status: items and links left out by reason,
+    and the kind of error when there was no answer at all."""
+    found: Counter[str] = Counter()
+    for why, times in visit.dropped.items():
+        found[f"dropped/{'_'.join(why.split())}"] += times
+    for why, times in visit.unfollowed.items():
+        found[f"links/{why}"] += times
     match visit.outcome:
         case Retry(failure=failure) | Dead(failure=failure):
             if visit.status is None and visit.asked_at is not None and failure.kind not in _OURS:

@@ -10,6 +10,7 @@ import msgspec
 
 from crawler.model import Request
 from crawler.parsing import charset, html
+from crawler.parsing.link_scan import Hrefs, scan
 from crawler.parsing.url import canonical, join_links
 
 if TYPE_CHECKING:
@@ -112,9 +113,24 @@ class Response:
     @cached_property
     def links(self) -> list[str]:
         """The canonical absolute URLs of all `a` and `area` links, in order, each once."""
-        if "root" in self.__dict__:  # there is a tree already
-            return html.links(self.root, self.url)
-        return html.links_in(self.text, self.url)
+        scanned = None if self._has_tree else self._scanned
+        return html.links(self.root, self.url) if scanned is None else html.scanned_links(scanned, self.url)
+
+    @property
+    def may_bear_signs(self) -> bool:
+        """False: certainly no element of the page asks robots not to keep it, or not to follow its links."""
+        if not self.is_html:
+            return False
+        return self._has_tree or self._scanned is None or self._scanned.marked
+
+    @property
+    def _has_tree(self) -> bool:
+        return "root" in self.__dict__
+
+    @cached_property
+    def _scanned(self) -> Hrefs | None:
+        """The links without a tree; None: this page takes one."""
+        return scan(charset.clean(self.text))
 
     @cached_property
     def visible_text(self) -> str:

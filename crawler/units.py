@@ -6,10 +6,13 @@ from collections.abc import Callable, Collection
 
 from crawler.gate import RobotsGate
 from crawler.model import Job
+from crawler.parsing.page_signs import names_of
 from crawler.policy import Rules
 from crawler.registry import Registry
+from crawler.robots import agent_token
 from crawler.scope import Scope
 from crawler.settings import Settings, override
+from crawler.signs import SignRules
 from crawler.visit import Unit
 
 
@@ -62,4 +65,10 @@ class Units:
             ),
             gate=self._gate if settings.ROBOTSTXT_OBEY else None,
             delay=settings.DOWNLOAD_DELAY if paced else None,
+            signs=SignRules(
+                names=names_of(agent_token(self._settings.USER_AGENT)),  # what the fetcher calls itself
+                noindex=settings.NOINDEX_OBEY,
+                nofollow=settings.NOFOLLOW_OBEY,
+                nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
+            ),
         )

@@ -5,7 +5,8 @@
 3. fetch                              error → Retry or Dead by policy
 4. status: judge it by policy         redirect → a new request; error → Retry or Dead
 5. the spider's callback              exception → Retry or Dead, with its traceback
-6. links that belong to the crawl     offsite, too deep, malformed → left out, counted
+6. links that belong to the crawl     offsite, too deep, malformed → left out
+7. what the page asks                 noindex → no items; nofollow → no links; counted
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request,
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.response import Response
 from crawler.scope import Scope
+from crawler.signs import SignRules, heed
 from crawler.spider import Spider
 
 log = structlog.get_logger()
@@ -43,6 +45,7 @@ class Unit(Struct, frozen=True):
     rules: policy.Rules
     gate: RobotsGate | None  # None: robots.txt is not asked
     delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
+    signs: SignRules = SignRules()
 
 
 class SeededHosts(Protocol):
@@ -144,6 +147,7 @@ class Visitor:
             items=tuple(found.items),
             links=tuple(await self._on_seeded_hosts(lease, unit, found.requests)),
             dropped=found.dropped,
+            unfollowed=found.unfollowed,
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,
@@ -168,7 +172,10 @@ class Visitor:
         self._slot.enter(lease)
         try:
             found = await run_callback(unit.spider, callback, *arguments)
-            return Done(), found._replace(requests=self._admit(lease, unit, found.requests))
+            found = found._replace(requests=self._admit(lease, unit, found.requests))
+            page = arguments[0]
+            # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
+            return Done(), heed(found, page, unit.signs, time.time()) if isinstance(page, Response) else found
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _are_cancelled():
                 raise

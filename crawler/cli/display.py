@@ -20,6 +20,7 @@ from crawler.cli.figures import (
     group,
     hosts,
     in_words,
+    left_out,
     pages,
     pauses,
     rate,
@@ -74,6 +75,8 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
         yield "answers", answers
     if skips := group(counters, "skip"):
         yield "skipped", Text(in_words(skips, limit=_SKIPS_SHOWN))
+    if unkept := left_out(counters):
+        yield "left out", Text(unkept)
     if trouble := _trouble(stats):
         yield "trouble", Text(in_words(trouble), style="red" if stats.dead else "yellow")
     known = hosts(progress.workers)

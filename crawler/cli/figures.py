@@ -79,6 +79,12 @@ def group(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
+def left_out(counters: Mapping[str, int]) -> str:
+    """What of the pages fetched was not kept or not followed, by reason; empty: nothing."""
+    kinds = {"items": in_words(group(counters, "dropped")), "links": in_words(group(counters, "links"))}
+    return "; ".join(f"{kind}: {reasons}" for kind, reasons in kinds.items() if reasons)
+
+
 def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
     """How many answers there were of each class, `2xx` to `5xx`; classes without any are left out."""
     classes: Counter[str] = Counter()
@@ -193,6 +199,9 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
         "pages": pages(stats),
         "retry/count": counters.get("retried", 0),
         **{f"skip/{reason}": count for reason, count in group(counters, "skip").items()},
+        "item_dropped_count": sum(group(counters, "dropped").values()),
+        **{f"item_dropped_reasons_count/{why}": count for why, count in group(counters, "dropped").items()},
+        **{f"links/{why}": count for why, count in group(counters, "links").items()},
         **{f"dead/{kind}": count for kind, count in group(counters, "dead").items()},
         **queue_figures(stats),
         "job": stats.job,

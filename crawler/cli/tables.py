@@ -17,6 +17,7 @@ from crawler.cli.figures import (
     duration,
     group,
     in_words,
+    left_out,
     pages,
     pauses,
     rate,
@@ -90,6 +91,9 @@ def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: s
     reasons = [(one.job, why) for one in stats if not one.finished for why in (why_idle(one, workers), *pauses(one))]
     parts += [Text()] if any(why for _, why in reasons) else []
     parts += [Text(f"{shown(job)}: {why}", overflow="fold") for job, why in reasons if why]
+    unkept = [(one.job, left_out(one.counters)) for one in stats]
+    parts += [Text()] if any(what for _, what in unkept) else []
+    parts += [Text(f"{shown(job)}: left out: {what}", overflow="fold") for job, what in unkept if what]
     return Lines(*parts)
 
 
@@ -213,6 +217,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "items": _items(report),
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": in_words(group(stats.counters, "skip")),
+        "left out": left_out(stats.counters),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "dead": _dead(stats),
     }

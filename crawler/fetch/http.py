@@ -50,7 +50,8 @@ class HttpFetcher:
         tls_ca_file: str = "",
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """`headers` go with each request that brings none of that name; no `resolver`: the system's.
+        """`user_agent` goes with each request, robots.txt or page, whatever its own headers or `headers` say; those
+        with each that brings none of that name; no `resolver`: the system's.
 
         Raises `ConfigError` when `tls_ca_file` cannot be used.
         """
@@ -61,7 +62,11 @@ class HttpFetcher:
         self._session = ClientSession(
             connector=self._pool,
             response_class=Answer,
-            headers={"accept-encoding": ACCEPT_ENCODING, **(headers or {}), "user-agent": user_agent},
+            headers={
+                "accept-encoding": ACCEPT_ENCODING,
+                **{name.lower(): value for name, value in (headers or {}).items()},
+                "user-agent": user_agent,
+            },
             timeout=ClientTimeout(
                 total=limits.seconds, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds
             ),
@@ -162,6 +167,10 @@ def _check(request: Request) -> None:
     for name, value in request.headers.items():
         if not _TOKEN(name) or not _FIELD_VALUE(value):
             raise _malformed(f"{url}: header {name!r} holds characters that HTTP does not permit")
+        if name.lower() == "user-agent":
+            raise _malformed(
+                f"{url}: header {name!r} cannot differ by request: USER_AGENT says who asks, in all of them"
+            )
         if name.lower() in _FRAMING:
             raise _malformed(f"{url}: header {name!r} is the crawler's own to set")
 
@@ -180,11 +189,15 @@ def _shown(url: str) -> str:
 
 
 def _headers(answer: Answer) -> dict[str, str]:
-    """Lower-case names; the values of one name joined (RFC 9110 §5.3)."""
+    """Lower-case names; the values of one name joined (RFC 9110 §5.3).
+
+    Those of x-robots-tag by line breaks: a robot's name in it holds to the end of its line, not of them all.
+    """
     fields = answer.headers
     headers = {name.lower(): value for name, value in fields.items()}
     if len(headers) < len(fields):
-        headers = {name: ", ".join(fields.getall(name)) for name in headers}
+        joined = {name: "\n" if name == "x-robots-tag" else ", " for name in headers}
+        headers = {name: joint.join(fields.getall(name)) for name, joint in joined.items()}
     for name, value in headers.items():
         if not value.isascii():
             headers[name] = _text(value)

@@ -1,7 +1,7 @@
 """HTML to values: the tree, a page's links, its metadata, its visible text. All of it bounded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from operator import methodcaller
 from typing import Final
@@ -10,7 +10,7 @@ import msgspec
 from lxml import etree
 
 from crawler.parsing.charset import clean
-from crawler.parsing.link_scan import scan
+from crawler.parsing.link_scan import LINK_SIGNS, Hrefs
 from crawler.parsing.url import BadUrl, canonical, join_links
 
 MAX_LINKS = 10_000
@@ -95,8 +95,9 @@ def _with_few_attributes(tag: re.Match[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------
 # Links
 
-_NOT_FOLLOWED: Final = frozenset(("nofollow", "ugc", "sponsored"))
+_NOT_FOLLOWED: Final = frozenset(LINK_SIGNS)
 _HREF: Final = methodcaller("get", "href")
+_REL: Final = methodcaller("get", "rel")
 
 
 def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> list[str]:
@@ -109,26 +110,32 @@ def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> li
     return join_links(_base(root, url), hrefs, limit=MAX_LINKS)
 
 
-def links_in(text: str, url: str) -> list[str]:
-    """The same as `links` of the tree of `text`, without the tree when the page is plain enough."""
-    text = clean(text)
-    found = scan(text)
-    if found is None:
-        root = parse(text)
-        return [] if root is None else links(root, url)
+def scanned_links(found: Hrefs, url: str) -> list[str]:
+    """The same as `links` of the tree, from what a scan of the page found."""
     base = None if found.base is None else _target(found.base, url)
     return join_links(base or url, islice(found.links, _MAX_HREFS), limit=MAX_LINKS)
+
+
+def links_not_to_follow(root: etree._Element, url: str) -> frozenset[str]:
+    """The canonical URLs that only links marked nofollow, ugc or sponsored lead to. Raises `BadUrl` when `url` is none.
+
+    A link without such a mark is a reason to follow, whatever other links to the same page say.
+    """
+    rels = filter(None, map(_REL, root.iter("a", "area")))
+    if all(map(_is_followed, rels)):
+        return frozenset()
+    return frozenset(links(root, url)).difference(links(root, url, follow_nofollow=False))
 
 
 def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:
     links = root.iter("a", "area")
     if not follow_nofollow:
-        links = filter(_is_followed, links)
+        links = (link for link in links if _is_followed(link.get("rel", "")))
     return (href for href in map(_HREF, links) if href is not None)
 
 
-def _is_followed(link: etree._Element) -> bool:
-    return _NOT_FOLLOWED.isdisjoint(link.get("rel", "").lower().split())
+def _is_followed(rel: str) -> bool:
+    return _NOT_FOLLOWED.isdisjoint(rel.lower().split())
 
 
 def _base(root: etree._Element, url: str) -> str:
@@ -164,6 +171,13 @@ def page_meta(root: etree._Element, url: str) -> PageMeta:
         robots=frozenset(filter(None, map(_line, ",".join(named.get("robots", ())).lower().split(",")))),
         refresh=_refresh(pragmas.get("refresh", ""), base),
     )
+
+
+def robots_metas(root: etree._Element, names: Collection[str]) -> list[str]:
+    """The contents of the ``meta`` elements whose name, in lower case, is one of `names`."""
+    metas = islice(root.iter("meta"), _MAX_METAS)
+    ours = (meta for meta in metas if meta.get("name", "").strip().lower() in names)
+    return [meta.get("content", "")[:MAX_META_LENGTH] for meta in ours]
 
 
 def _metas(root: etree._Element) -> tuple[dict[str, list[str]], dict[str, str]]:

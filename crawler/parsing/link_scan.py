@@ -17,12 +17,23 @@ MAX_PAGE = 2 * 1024 * 1024
 MAX_TAG = 1_000
 """Longest tag of a link: in a longer one there may be more attributes than the parser reads."""
 
+META_SIGNS: Final = ("nofollow", "noindex", "none", "unavailable_after")
+"""Directives by which a page asks not to be kept, or its links not to be followed."""
+
+LINK_SIGNS: Final = ("nofollow", "ugc", "sponsored")
+"""Values of `rel` by which it asks the same for one link."""
+
 
 class Hrefs(NamedTuple):
     """The `href` of each ``a`` and ``area`` in order, as written, and of the first ``base`` that has one."""
 
     links: list[str]
     base: str | None
+    marked: bool
+    """Whether a ``meta`` holds a word of `META_SIGNS` or a link one of `LINK_SIGNS`, perhaps to other ends.
+
+    False: the page has no sign of that kind, unless it spells one with character references.
+    """
 
 
 def scan(text: str) -> Hrefs | None:
@@ -34,15 +45,25 @@ def scan(text: str) -> Hrefs | None:
     if len(text) > MAX_PAGE or "\0" in text:
         return None
     links: list[str] = []
+    rests: list[str] = []  # what else stands in the tags of links
+    metas: list[str] = []
     base = None
     at = 0
     while (found := _STEP(text, at)) is not None:
         at = found.end()
-        kind, double, single, bare = found.groups()
+        kind, before, double, single, bare, behind, meta = found.groups()
         if kind is None:
-            return Hrefs(links, base)  # the end of the page
-        if found.lastindex == 1:
+            if meta is None:
+                # the end of the page
+                return Hrefs(links, base, _any_of(META_SIGNS, metas) or _any_of(LINK_SIGNS, rests))
+            metas.append(meta)
+            continue
+        if behind is None:
             continue  # no href at all
+        if before:
+            rests.append(before)
+        if behind:
+            rests.append(behind)
         href = double or single or bare or ""
         if "&" in href:
             if "&" in _PLAIN_REFERENCE.sub("", href):
@@ -55,6 +76,11 @@ def scan(text: str) -> Hrefs | None:
         elif base is None:
             base = href
     return None
+
+
+def _any_of(words: tuple[str, ...], pieces: list[str]) -> bool:
+    text = " ".join(pieces).lower()
+    return any(map(text.__contains__, words))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -78,7 +104,7 @@ _WITH_TEXT: Final = "|".join(
     rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}(?<!/)>(?:[^<]++|<(?!!--|/(?i:{name})))*+</{name}{_S}*+>"
     for name in _TEXT_ONLY
 )
-_NOT_PLAIN: Final = "|".join((*_TEXT_ONLY, "a|area|base|xmp|iframe|noembed|noframes|plaintext"))
+_NOT_PLAIN: Final = "|".join((*_TEXT_ONLY, "a|area|base|meta|xmp|iframe|noembed|noframes|plaintext"))
 # A short cut: what most tags of most pages are.
 _COMMON: Final = (
     "</?+(?:span|div|li|p|ul|code|td|tr|em|strong|dd|dt|dl|pre|h[1-6]|section|b|i|br|cite|table)"
@@ -94,10 +120,12 @@ _TOKEN: Final = rf"""(?:
   | <\?[^<>]*+>
 )"""
 
-# Everything up to the next link and that link, or all that is left. No group inside the possessive loop: there
+# Everything up to the next link or meta and that one, or all that is left. No group inside the possessive loop: there
 # Python's `re` loses its place.
 _STEP: Final = re.compile(
     rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
-    (?:<(a|area|base){_NO_HREF}(?:{_HREF}{_ATTRIBUTES}|{_S}*+/?+)>|(?:</html{_S}*+>{_S}*+)?\Z)""",
+    (?:<(a|area|base)({_NO_HREF})(?:{_HREF}({_ATTRIBUTES})|{_S}*+/?+)>
+      |<meta(?=[ \t\n\r\f/>])({_ATTRIBUTES})>
+      |(?:</html{_S}*+>{_S}*+)?\Z)""",
     re.VERBOSE,
 ).match

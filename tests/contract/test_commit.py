@@ -392,12 +392,15 @@ async def test_only_the_holder_may_set_aside(crawl: Crawl) -> None:
     assert await crawl.counts() == (0, 1, 0, 0)
 
 
-async def test_items_left_out_are_counted_by_reason(crawl: Crawl) -> None:
+async def test_what_was_left_out_is_counted_by_reason(crawl: Crawl) -> None:
     await crawl.add(*pages(2))
     for _ in range(2):
-        await crawl.end(await crawl.lease(), dropped={"no page": 1, "twice": 2})
+        await crawl.end(
+            await crawl.lease(), dropped={"no page": 1, "no_page": 1, "twice": 2}, unfollowed={"nofollow": 3}
+        )
     counters = (await crawl.frontier.stats(crawl.job)).counters
-    assert {name: counters[name] for name in counters if name.startswith("dropped/")} == {
-        "dropped/no_page": 2,
+    assert {name: counters[name] for name in counters if name.startswith(("dropped/", "links/"))} == {
+        "dropped/no_page": 4,
         "dropped/twice": 4,
+        "links/nofollow": 6,
     }

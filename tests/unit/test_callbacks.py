@@ -114,7 +114,7 @@ async def test_every_form_gives_the_same(name: str) -> None:
     ],
 )
 async def test_single_results_and_none(name: str, items: list[bytes], requests: list[Request]) -> None:
-    assert await run_callback(Forms(), name, PAGE) == (items, requests, {})
+    assert await run_callback(Forms(), name, PAGE) == (items, requests, {}, {})
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,24 @@ async def test_a_request_goes_out_as_given() -> None:
     assert not [line for line in second if line.lower().startswith("content-type")]
 
 
+async def test_the_lines_of_x_robots_tag_stay_apart() -> None:
+    """The name of a robot holds to the end of its line: joined by commas, it would hold for the next line, too."""
+    lines = ("X-Robots-Tag: otherbot: noindex", "Vary: a", "x-robots-tag: nofollow, noarchive", "Vary: b")
+    response = await fetch_once(ok(b"", *lines))
+    assert response.headers["x-robots-tag"] == "otherbot: noindex\nnofollow, noarchive"
+    assert response.headers["vary"] == "a, b"
+
+
+async def test_nothing_but_the_setting_says_who_asks() -> None:
+    async with serving(says(ok())) as server, fetching(headers={"User-Agent": "Mozilla/5.0"}) as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/"))
+        with pytest.raises(FetchError, match="header 'User-Agent' cannot differ by request: USER_AGENT says") as caught:
+            await fetcher.fetch(Request(f"{server.origin}/", headers={"User-Agent": "Mozilla/5.0"}))
+    assert not caught.value.transient
+    (head,) = server.heads
+    assert [line for line in head.split("\r\n") if line.lower().startswith("user-agent")] == ["user-agent: example/1.0"]
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_returned_and_not_followed(status: int) -> None:
     async with (
