@@ -5,68 +5,92 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Literal
 from weakref import WeakValueDictionary
 
+import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
-from crawler import robots
+from crawler import policy, robots
 from crawler.errors import FetchError
 from crawler.interfaces import Fetcher, Frontier
 from crawler.model import Request
 from crawler.parsing.robots import ALLOW_ALL, Robots
-from crawler.parsing.url import BadUrl, canonical, origin_of
+from crawler.parsing.url import BadUrl, canonical, join_links, origin_of
+
+log = structlog.get_logger()
 
 MAX_ORIGINS = 5_000  # rules kept in this process
 MAX_BYTES = 4_000_000  # of robots.txt that these rules were read from; they take several times as much
+MAX_SITEMAPS = 10_000  # of one origin that are offered
 LOCK_SECONDS = 60.0
-# After a network error the pages' own retries ask again; this only spares the host a stampede.
-ERROR_SECONDS = 5.0
+REFRESH_SECONDS = 300.0  # after which the fleet's copy is looked at again
 
 
 class Verdict(Struct, frozen=True):
     """What robots.txt says about one URL.
 
     `word`: `allow`, `disallow`; `again` (ask once more in `delay` seconds: somebody is finding out, or the turn went
-    to robots.txt itself); `unreachable` (no page may be asked for `delay` seconds, and `why`).
+    to robots.txt itself); `unreachable` (no page may be asked for `delay` seconds).
     `asked_at`: monotonic seconds when the host had answered for robots.txt just now; None: it was not asked.
     """
 
     word: Literal["allow", "disallow", "again", "unreachable"]
     crawl_delay: float | None = None
     delay: float = 0.0
-    why: str = ""
+    why: str = ""  # of `disallow` the rule, of `unreachable` what was answered
     error: FetchError | None = None  # what went wrong when robots.txt was asked for just now
     asked_at: float | None = None
+    sitemaps: tuple[str, ...] = ()  # canonical URLs, the first time that the job of the request meets this origin
 
 
 class Known(Struct, frozen=True):
     """An origin's rules in this process."""
 
-    kind: robots.Kind
+    answer: robots.RobotsAnswer  # without its body
     rules: Robots
     size: int  # bytes they were read from
-    until: float  # monotonic seconds
+    mark: int  # tells these bytes from others
+    until: float  # Unix seconds
+    crawl_delay: float | None  # seconds, not more than are heeded
+    sitemaps: tuple[str, ...]
+    offered: set[str]  # jobs that were told of them
 
 
 class RobotsGate:
     """Keeps the rules of the origins met lately."""
 
     def __init__(
-        self, frontier: Frontier, fetcher: Fetcher, *, user_agent: str, cache_seconds: float, max_delay: float
+        self,
+        frontier: Frontier,
+        fetcher: Fetcher,
+        *,
+        user_agent: str,
+        cache_seconds: float,
+        max_delay: float,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`cache_seconds`: how long rules hold; `max_delay`: a longer Crawl-delay (seconds) is cut to it."""
+        """`cache_seconds`: how long rules hold; `max_delay`: a longer Crawl-delay (seconds) is cut to it.
+
+        `clock` gives Unix seconds: the moment of an answer is shared with other machines.
+        """
         self._frontier = frontier
         self._fetcher = fetcher
         self._agent = robots.agent_token(user_agent)
         self._cache_seconds = cache_seconds
         self._max_delay = max_delay
+        self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()  # read lately last
         self._size = 0  # of all of them
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # gone when nobody waits
 
-    async def check(self, request: Request) -> Verdict:
-        """The verdict on a request. May fetch robots.txt, which takes the host's turn: then the word is `again`."""
+    async def check(self, request: Request, job: str | None = None) -> Verdict:
+        """The verdict on a request. May fetch robots.txt, which takes the host's turn: then the word is `again`.
+
+        `job`: the one to tell of the origin's sitemaps; None: nobody wants to know.
+        """
         origin = origin_of(request.url)
         known = self._lookup(origin)
         if known is None:
@@ -74,21 +98,27 @@ class RobotsGate:
             async with lock:
                 known = self._lookup(origin) or await self._shared(origin)
                 if known is None:
-                    return await self._find_out(origin)
-        return self._judge(known, request.url)
+                    return await self._find_out(origin, job)
+        return self._judge(known, request.url, job)
 
-    def _judge(self, known: Known, url: str) -> Verdict:
-        if known.kind == "disallow":
-            left = max(0.0, known.until - time.monotonic())
-            return Verdict("unreachable", delay=left, why=f"robots.txt of {origin_of(url)} could not be had")
-        delay = known.rules.crawl_delay(self._agent)
-        if not known.rules.allowed(url, self._agent):
-            return Verdict("disallow")
-        return Verdict("allow", crawl_delay=None if delay is None else min(delay, self._max_delay))
+    def _judge(self, known: Known, url: str, job: str | None) -> Verdict:
+        if known.answer.kind == "disallow":
+            return self._unreachable(known, origin_of(url))
+        sitemaps = _offer(known, job) if known.sitemaps and job else ()
+        rule = known.rules.rule(url, self._agent)
+        if rule is not None and not rule.allow:
+            return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
+        return Verdict("allow", crawl_delay=known.crawl_delay, sitemaps=sitemaps)
+
+    def _unreachable(self, known: Known, origin: str) -> Verdict:
+        status = known.answer.status
+        what = f"answered with status {status}" if status else "could not be had"
+        left = max(0.0, known.until - self._clock())
+        return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be asked for")
 
     def _lookup(self, origin: str) -> Known | None:
         known = self._known.get(origin)
-        if known is not None and known.until > time.monotonic():
+        if known is not None and known.until > self._clock():
             return known
         return None
 
@@ -97,7 +127,7 @@ class RobotsGate:
         answer = None if value is None else robots.RobotsAnswer.decode(value)
         return None if answer is None else self._keep(origin, answer)
 
-    async def _find_out(self, origin: str) -> Verdict:
+    async def _find_out(self, origin: str, job: str | None) -> Verdict:
         if not await self._frontier.lock_shared(f"robots:{origin}", LOCK_SECONDS):
             return Verdict("again", delay=0.5)
         error = None
@@ -105,15 +135,14 @@ class RobotsGate:
             answer = await self._ask(origin)
         except FetchError as caught:
             error = caught
-            answer = robots.RobotsAnswer("disallow", ERROR_SECONDS)
+            answer = robots.verdict_source(caught, now=self._clock())
         asked_at = time.monotonic()
         await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         known = self._keep(origin, answer)
         if answer.kind == "disallow":
-            why = f"robots.txt of {origin} could not be had"
-            left = max(0.0, known.until - time.monotonic())
-            return Verdict("unreachable", delay=left, why=why, error=error, asked_at=asked_at)
-        return Verdict("again", asked_at=asked_at)
+            return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
+        self._say_what_is_cut(origin, known)
+        return Verdict("again", asked_at=asked_at, sitemaps=_offer(known, job) if job else ())
 
     async def _ask(self, origin: str) -> robots.RobotsAnswer:
         """Fetch it, through redirects to other hosts too; each hop passes the address guard of the fetcher.
@@ -130,15 +159,57 @@ class RobotsGate:
                 url = canonical(location, url)
             except BadUrl:
                 break
-        return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds)
+        now = self._clock()
+        pause = policy.pause(response, now)
+        return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)
+
+    def _say_what_is_cut(self, origin: str, known: Known) -> None:
+        """Said by the process that asked: once for the fleet and each robots.txt."""
+        asked = known.rules.crawl_delay(self._agent)
+        if asked is not None and asked > self._max_delay:
+            log.warning(
+                "crawl_delay_cut",
+                origin=origin,
+                asked=asked,
+                used=self._max_delay,
+                why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
+            )
 
     def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Known:
-        rules = Robots.parse(answer.body) if answer.kind == "rules" else ALLOW_ALL
-        # refreshed from the fleet's copy every few minutes, so that the time limit there is the one that counts
-        known = Known(answer.kind, rules, len(answer.body), time.monotonic() + min(answer.seconds, 300.0))
         before = self._known.pop(origin, None)
+        known = self._read(origin, answer, before)
         self._size += known.size - (before.size if before else 0)
         self._known[origin] = known
         while len(self._known) > MAX_ORIGINS or self._size > MAX_BYTES:
             self._size -= self._known.popitem(last=False)[1].size
         return known
+
+    def _read(self, origin: str, answer: robots.RobotsAnswer, before: Known | None) -> Known:
+        mark = hash(answer.body)
+        if before is not None and before.mark == mark and before.size == len(answer.body):
+            rules = before.rules  # nothing has changed: most files stay as they are for months
+        else:
+            rules = Robots.parse(answer.body) if answer.body else ALLOW_ALL
+        asked = rules.crawl_delay(self._agent)
+        left = max(answer.left(self._clock()), 1.0)  # of the fleet's copy, whatever our clock says
+        if answer.kind != "disallow":
+            left = min(left, REFRESH_SECONDS)
+        return Known(
+            answer=replace(answer, body=b""),
+            rules=rules,
+            size=len(answer.body),
+            mark=mark,
+            until=self._clock() + left,
+            crawl_delay=None if asked is None else min(asked, self._max_delay),
+            sitemaps=tuple(join_links(f"{origin}/robots.txt", rules.sitemaps, limit=MAX_SITEMAPS)),
+            offered=set(),
+        )
+
+
+def _offer(known: Known, job: str) -> tuple[str, ...]:
+    """The sitemaps the first time that a job asks. The next time is when the rules are looked at again, because
+    a page that was told of them may have been lost with its worker."""
+    if job in known.offered:
+        return ()
+    known.offered.add(job)
+    return known.sitemaps

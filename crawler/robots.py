@@ -27,7 +27,10 @@ MAX_SECONDS = 86_400.0
 _KEPT_BYTES = MAX_BYTES + 4  # a byte order mark, and one more that tells the parser that the last line is cut
 
 UNREACHABLE_SECONDS = 300.0
-"""How long a host without an answer is left alone before robots.txt is asked for again."""
+"""How long a host that answered with an error is left alone before robots.txt is asked for again."""
+
+ERROR_SECONDS = 5.0
+"""The same for one that gave no answer: the pages' own retries ask again, this only spares it a stampede."""
 
 
 class RobotsAnswer(Struct, frozen=True):
@@ -36,6 +39,13 @@ class RobotsAnswer(Struct, frozen=True):
     kind: Kind
     seconds: float  # how long it may be used
     body: bytes = b""
+    status: int = 0  # 0: there was none
+    asked: float = 0.0  # when, Unix seconds
+
+    def left(self, now: float) -> float:
+        """Seconds for which it may still be used. A clock that differs from the asker's makes them fewer or more,
+        but never more than `seconds`, and the fleet's copy is gone by then."""
+        return min(max(self.asked + self.seconds - now, 0.0), self.seconds)
 
     def rules(self) -> Robots:
         """The verdicts that follow from it."""
@@ -44,28 +54,41 @@ class RobotsAnswer(Struct, frozen=True):
         return ALLOW_ALL if self.kind == "allow" else DISALLOW_ALL
 
     def encode(self) -> bytes:
-        """As bytes: a line with kind and seconds, then the body. Readable in the queue server."""
-        return f"{self.kind} {self.seconds:.3f}\n".encode() + self.body
+        """As bytes: a line with kind, seconds, moment and status, then the body. Readable in the queue server."""
+        return f"{self.kind} {self.seconds:.3f} {self.asked:.3f} {self.status}\n".encode() + self.body
 
     @staticmethod
     def decode(data: bytes) -> RobotsAnswer | None:
         """The inverse of `encode`; None when another version wrote it: ask the host again."""
         head, _, body = data.partition(b"\n")
-        kind, _, seconds = head.decode("latin-1").partition(" ")
-        if kind not in get_args(Kind) or not re.fullmatch(r"[0-9]{1,9}\.[0-9]{3}", seconds, re.ASCII):
+        found = _HEAD(head.decode("latin-1"))
+        if not found or found[1] not in get_args(Kind):
             return None
-        return RobotsAnswer(kind, float(seconds), body)  # type: ignore[arg-type]
+        return RobotsAnswer(found[1], float(found[2]), body, int(found[4]), float(found[3]))  # type: ignore[arg-type]
 
 
-def verdict_source(answer: int | FetchError, body: bytes = b"", *, seconds: float = MAX_SECONDS) -> RobotsAnswer:
-    """What a final status, or the failure to get one, means. A good one may be used for `seconds`."""
+_HEAD = re.compile(r"([a-z]+) ([0-9]{1,9}\.[0-9]{3}) ([0-9]{1,12}\.[0-9]{3}) ([0-9]{1,3})", re.ASCII).fullmatch
+
+
+def verdict_source(
+    answer: int | FetchError,
+    body: bytes = b"",
+    *,
+    seconds: float = MAX_SECONDS,
+    pause: float = 0.0,
+    now: float = 0.0,
+) -> RobotsAnswer:
+    """What a final status, or the failure to get one, means at the Unix time `now`.
+
+    A good answer may be used for `seconds`; a bad one asks to be left alone for `pause` seconds at least.
+    """
     if isinstance(answer, FetchError):
-        return RobotsAnswer("disallow", UNREACHABLE_SECONDS)
+        return RobotsAnswer("disallow", ERROR_SECONDS, asked=now)
     if 200 <= answer < 300:
-        return RobotsAnswer("rules", min(seconds, MAX_SECONDS), body[:_KEPT_BYTES])
+        return RobotsAnswer("rules", min(seconds, MAX_SECONDS), body[:_KEPT_BYTES], answer, now)
     if 300 <= answer < 500 and answer != 429:
-        return RobotsAnswer("allow", min(seconds, MAX_SECONDS))
-    return RobotsAnswer("disallow", UNREACHABLE_SECONDS)
+        return RobotsAnswer("allow", min(seconds, MAX_SECONDS), b"", answer, now)
+    return RobotsAnswer("disallow", min(max(pause, UNREACHABLE_SECONDS), MAX_SECONDS), b"", answer, now)
 
 
 def agent_token(user_agent: str) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from crawler.model import Failure, Request
+from crawler.parsing import sitemap
 from crawler.response import Response
 
 Results = Iterable[Any] | AsyncIterable[Any] | None
+
+MAX_SITEMAP_LEVEL = 3
+"""How deep indexes of sitemaps may lie in each other; sitemaps.org knows one level."""
 
 
 class DropItem(Exception):
@@ -56,6 +60,13 @@ class Spider:
         """The callback of requests that name none."""
         raise NotImplementedError(f"spider {self.name!r} has no parse() method")
 
+    def parse_sitemap(self, response: Response) -> Results:
+        """The callback of sitemaps: those that robots.txt names, and any a spider asks for with this callback.
+
+        `parse` gets the pages they list. A body without any counts as `no_sitemap`.
+        """
+        return _listed(response)
+
     def process_item(self, item: Any) -> Any:
         """Last look at each item before it leaves: return it, changed or not, or raise `DropItem`."""
         return item
@@ -66,3 +77,18 @@ class Spider:
 
     def closed(self, reason: str) -> None:
         """Called once in each worker process when it lets go of the spider (`finished` or `shutdown`)."""
+
+
+def _listed(response: Response) -> Iterator[Request]:
+    """Requests for what a sitemap lists. Raises `DropItem`."""
+    found = sitemap.parse(response.body, response.url)
+    if not found.pages and not found.sitemaps:
+        raise DropItem("no_sitemap")
+    # The URLs are canonical; a request that names its spider is not made so once more.
+    spider = response.request.spider
+    for url in found.pages:
+        yield Request(url, spider=spider)
+    level = response.meta.get("sitemap_level", 0) + 1
+    if level <= MAX_SITEMAP_LEVEL:
+        for url in found.sitemaps:
+            yield Request(url, callback="parse_sitemap", meta={"sitemap_level": level}, spider=spider)

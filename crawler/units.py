@@ -71,4 +71,5 @@ class Units:
                 nofollow=settings.NOFOLLOW_OBEY,
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
             ),
+            sitemaps=settings.ROBOTSTXT_SITEMAPS,
         )

@@ -46,6 +46,7 @@ class Unit(Struct, frozen=True):
     gate: RobotsGate | None  # None: robots.txt is not asked
     delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
     signs: SignRules = SignRules()
+    sitemaps: bool = True  # follow those that robots.txt names
 
 
 class SeededHosts(Protocol):
@@ -120,18 +121,31 @@ class Visitor:
     async def _find_out(self, lease: Lease, unit: Unit) -> Visit:
         if not await self._booked(lease):
             return Visit(Release("address"))
-        crawl_delay = unit.delay
-        if unit.gate is not None:
-            verdict = await unit.gate.check(lease.request)
-            if verdict.word == "disallow":
-                return Visit(Skip("robots"))
-            if verdict.word == "again":
+        if unit.gate is None:
+            return replace(await self._fetch(lease, unit), host_delay=unit.delay)
+        verdict = await unit.gate.check(lease.request, lease.job if unit.sitemaps else None)
+        visit = await self._obey(verdict, lease, unit)
+        if verdict.sitemaps:
+            visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, unit, verdict.sitemaps)))
+        return visit
+
+    async def _obey(self, verdict: Verdict, lease: Lease, unit: Unit) -> Visit:
+        match verdict.word:
+            case "disallow":
+                return Visit(Skip("robots", verdict.why))
+            case "again":
                 return Visit(Release("robots", verdict.delay), asked_at=verdict.asked_at)
-            if verdict.word == "unreachable":
+            case "unreachable":
                 return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at)
-            if verdict.crawl_delay is not None:
-                crawl_delay = max(verdict.crawl_delay, unit.delay or 0.0)
+        crawl_delay = unit.delay
+        if verdict.crawl_delay is not None:
+            crawl_delay = max(verdict.crawl_delay, unit.delay or 0.0)
         return replace(await self._fetch(lease, unit), host_delay=crawl_delay)
+
+    async def _sitemaps(self, lease: Lease, unit: Unit, urls: Iterable[str]) -> list[Request]:
+        """Requests for the sitemaps of an origin: links like those of the page that led there."""
+        requests = self._admit(lease, unit, [Request(url, callback="parse_sitemap") for url in urls])
+        return await self._on_seeded_hosts(lease, unit, requests)
 
     async def _fetch(self, lease: Lease, unit: Unit) -> Visit:
         began = time.monotonic()
@@ -189,7 +203,7 @@ class Visitor:
     async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
         _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
         links = await self._on_seeded_hosts(lease, unit, found.requests)
-        return replace(visit, items=tuple(found.items), links=tuple(links), dropped=found.dropped)
+        return replace(visit, items=tuple(found.items), links=(*visit.links, *links), dropped=found.dropped)
 
     def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
         """The requests in scope, complete: canonical URL, depth, spider. Raises `ValueError` when one cannot travel."""

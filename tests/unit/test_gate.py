@@ -6,6 +6,7 @@ import asyncio
 import gc
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler import gate
 from crawler.frontier.memory import MemoryFrontier
@@ -40,3 +41,84 @@ async def test_one_of_many_visits_asks_for_robots_txt() -> None:
     words = await asyncio.gather(*(robots.check(Request(f"http://a.example/{n}")) for n in range(50)))
     assert fetcher.urls == ["http://a.example/robots.txt"]
     assert [verdict.word for verdict in words].count("again") == 1
+
+
+async def test_an_absurd_crawl_delay_is_cut_and_said_once() -> None:
+    robots, _ = made({"http://a.example/robots.txt": b"User-agent: *\nCrawl-delay: 90\nRequest-rate: 1/2h"})
+    with capture_logs() as logs:
+        for _ in range(3):
+            verdict = await robots.check(Request("http://a.example/"))
+    assert verdict.crawl_delay == 60
+    (line,) = [line for line in logs if line["event"] == "crawl_delay_cut"]
+    assert (line["origin"], line["asked"], line["used"]) == ("http://a.example", 7_200.0, 60)
+    assert "ROBOTSTXT_MAX_DELAY" in line["why"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (b"Crawl-delay: 2.5", 2.5),
+        (b"Crawl-delay: soon", None),
+        (b"Request-rate: 1/10", 10.0),
+        (b"Request-rate: 1/10\nCrawl-delay: 20", 20.0),
+        (b"Crawl-delay: 60", 60.0),
+        (b"", None),
+    ],
+)
+async def test_a_crawl_delay_travels_with_each_verdict(lines: bytes, seconds: float | None) -> None:
+    robots, _ = made({"http://a.example/robots.txt": b"User-agent: T\n" + lines})
+    with capture_logs() as logs:
+        await robots.check(Request("http://a.example/"))
+        assert (await robots.check(Request("http://a.example/"))).crawl_delay == seconds
+    assert not logs
+
+
+async def test_a_refusal_names_the_rule() -> None:
+    robots, _ = made({"http://a.example/robots.txt": RULES})
+    await robots.check(Request("http://a.example/"))
+    verdict = await robots.check(Request("http://a.example/private/x"))
+    assert (verdict.word, verdict.why) == ("disallow", "Disallow: /private")
+
+
+async def test_an_agents_group_is_found_by_the_token_of_its_user_agent() -> None:
+    rules = b"User-agent: ExampleBot\nDisallow: /\n\nUser-agent: Mozilla\nUser-agent: *\nAllow: /\n"
+    fetcher = FakeFetcher({"http://a.example/robots.txt": rules})
+    for name, word in (
+        ("examplebot/1.0 (+https://example.com/bot)", "disallow"),
+        ("Mozilla/5.0 (compatible; ExampleBot/2.1; +https://example.com/bot)", "disallow"),
+        ("ExampleBotany/1.0", "allow"),
+    ):
+        robots = RobotsGate(MemoryFrontier(), fetcher, user_agent=name, cache_seconds=60, max_delay=60)
+        await robots.check(Request("http://a.example/"))
+        assert (await robots.check(Request("http://a.example/"))).word == word, name
+
+
+SITEMAPS = b"Sitemap: https://a.example/s.xml\nSitemap: /t.xml\nSitemap: mailto:me\nSitemap: /t.xml#x\n" + RULES
+LISTED = ("https://a.example/s.xml", "http://a.example/t.xml")
+
+
+async def test_sitemaps_are_offered_once_a_job() -> None:
+    robots, _ = made({"http://a.example/robots.txt": SITEMAPS})
+    request = Request("http://a.example/")
+    assert (await robots.check(request, "news")).sitemaps == LISTED, "with the answer of robots.txt itself"
+    assert (await robots.check(request, "news")).sitemaps == ()
+    assert (await robots.check(request)).sitemaps == (), "this one does not want them"
+    assert (await robots.check(Request("http://a.example/private"), "other")).sitemaps == LISTED
+    assert (await robots.check(request, "other")).sitemaps == ()
+
+
+async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> None:
+    """A page that was told of them may have been lost with its worker; adding twice is adding once."""
+    now = 1_000_000.0
+    fetcher = FakeFetcher({"http://a.example/robots.txt": SITEMAPS})
+    robots = RobotsGate(
+        MemoryFrontier(), fetcher, user_agent="t/1", cache_seconds=86_400, max_delay=60, clock=lambda: now
+    )
+    request = Request("http://a.example/")
+    await robots.check(request, "news")
+    rules = robots._known["http://a.example"].rules
+    now += gate.REFRESH_SECONDS
+    assert (await robots.check(request, "news")).sitemaps == LISTED
+    assert (await robots.check(request, "news")).sitemaps == ()
+    assert robots._known["http://a.example"].rules is rules, "the same bytes are not parsed again"
+    assert len(fetcher.requests) == 1

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from crawler.errors import FetchError, Refused
 from crawler.parsing.robots import MAX_BYTES
-from crawler.robots import MAX_SECONDS, UNREACHABLE_SECONDS, RobotsAnswer, agent_token, verdict_source
+from crawler.robots import ERROR_SECONDS, MAX_SECONDS, UNREACHABLE_SECONDS, RobotsAnswer, agent_token, verdict_source
 
 RULES = b"User-agent: *\nDisallow: /private\n"
 
@@ -28,20 +28,26 @@ def test_an_unavailable_file_allows_everything(status: int) -> None:
     assert answer.rules().allowed("http://a.example/private/x", "Example")
 
 
+@pytest.mark.parametrize("status", [429, 500, 501, 502, 503, 504, 520, 599, 600, 999, 100, 101, 0])
+def test_an_error_forbids_everything_for_minutes(status: int) -> None:
+    answer = verdict_source(status, RULES)
+    assert (answer.kind, answer.seconds, answer.body) == ("disallow", UNREACHABLE_SECONDS, b"")
+    assert not answer.rules().allowed("http://a.example/", "Example")
+
+
 @pytest.mark.parametrize(
-    "answer",
+    "error",
     [
-        *(429, 500, 501, 502, 503, 504, 520, 599, 600, 999, 100, 101, 0),
         *(FetchError(kind, "", transient=True) for kind in ("dns", "connect", "timeout", "truncated")),
         *(FetchError(kind, "", transient=False) for kind in ("tls", "malformed", "too_large", "decode")),
         Refused(""),
     ],
-    ids=lambda answer: getattr(answer, "kind", str(answer)),
+    ids=lambda error: str(error.kind),
 )
-def test_an_unreachable_file_forbids_everything_for_a_short_time(answer: int | FetchError) -> None:
-    result = verdict_source(answer, RULES)
-    assert (result.kind, result.seconds, result.body) == ("disallow", UNREACHABLE_SECONDS, b"")
-    assert not result.rules().allowed("http://a.example/", "Example")
+def test_no_answer_forbids_everything_for_seconds(error: FetchError) -> None:
+    answer = verdict_source(error, RULES)
+    assert (answer.kind, answer.seconds, answer.body) == ("disallow", ERROR_SECONDS, b"")
+    assert not answer.rules().allowed("http://a.example/", "Example")
 
 
 def test_an_answer_is_used_for_as_long_as_set_but_never_longer_than_a_day() -> None:
@@ -49,6 +55,17 @@ def test_an_answer_is_used_for_as_long_as_set_but_never_longer_than_a_day() -> N
     assert verdict_source(404, seconds=60.0).seconds == 60.0
     assert verdict_source(200, RULES, seconds=1e9).seconds == MAX_SECONDS
     assert verdict_source(500, seconds=1e9).seconds == UNREACHABLE_SECONDS
+
+
+def test_a_host_that_asks_for_longer_is_left_alone_for_longer() -> None:
+    assert verdict_source(503, pause=1_000.0).seconds == 1_000.0
+    assert verdict_source(429, pause=60.0).seconds == UNREACHABLE_SECONDS
+    assert verdict_source(429, pause=1e9).seconds == MAX_SECONDS
+
+
+@pytest.mark.parametrize(("now", "left"), [(1_000, 60), (1_050, 10), (1_060, 0), (9_999, 0), (0, 60)])
+def test_the_time_left_counts_from_the_answer_whatever_a_clock_says(now: float, left: float) -> None:
+    assert verdict_source(200, RULES, seconds=60.0, now=1_000.0).left(now) == left
 
 
 def test_only_the_part_that_is_read_is_shared() -> None:
@@ -68,6 +85,8 @@ def test_only_the_part_that_is_read_is_shared() -> None:
         kind=st.sampled_from(["rules", "allow", "disallow"]),
         seconds=st.integers(0, 86_400_000).map(lambda milliseconds: milliseconds / 1000),
         body=st.binary(),
+        status=st.integers(0, 999),
+        asked=st.integers(0, 10**12).map(lambda milliseconds: milliseconds / 1000),
     )
 )
 def test_an_answer_survives_the_shared_cache(answer: RobotsAnswer) -> None:
@@ -80,7 +99,13 @@ def test_bytes_of_another_version_are_none(data: bytes) -> None:
     assert decoded is None or decoded.encode().partition(b"\n")[2] == decoded.body
 
 
-@pytest.mark.parametrize("data", [b"", b"rules", b"rules -1.000\n", b"rules nan\n", b"other 1.000\n", b"{}", b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"rules", b"rules -1.000 1.000 200\n", b"rules nan 1.000 200\n", b"rules 1.000 1.000 2000\n"),
+        *(b"rules 1.000\nUser-agent: *", b"other 1.000 1.000 200\n", b"{}", b"\xff"),
+    ],
+)
 def test_broken_bytes_are_none(data: bytes) -> None:
     assert RobotsAnswer.decode(data) is None
 

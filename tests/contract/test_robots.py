@@ -1,0 +1,152 @@
+"""robots.txt over a fleet: one gate asks, the others wait or do other hosts; a day later one asks again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from crawler.gate import RobotsGate, Verdict
+from crawler.model import Request
+from crawler.response import Response
+from crawler.testing import FakeFetcher
+from tests.contract.world import World
+
+RULES = b"User-agent: *\nDisallow: /private\n"
+STRICTER = b"User-agent: *\nDisallow: /\n"
+CACHE = 0.5  # seconds: a short day
+
+
+class Fleet:
+    """Gates of several processes on one frontier, with one web behind them and clocks that agree."""
+
+    def __init__(self, gates: list[RobotsGate], web: FakeFetcher) -> None:
+        self.gates = gates
+        self.web = web
+        self.now = 1_000_000.0
+
+    @classmethod
+    async def of(cls, world: World, web: FakeFetcher, count: int = 4) -> Fleet:
+        """`count` processes."""
+        fleet = cls([], web)
+        for _ in range(count):
+            fleet.gates.append(
+                RobotsGate(
+                    await world.client(),
+                    web,
+                    user_agent="t/1",
+                    cache_seconds=CACHE,
+                    max_delay=60,
+                    clock=lambda: fleet.now,
+                )
+            )
+        return fleet
+
+    async def words(self, url: str) -> Counter[str]:
+        """What each gate says, asked at the same moment."""
+        return Counter(verdict.word for verdict in await self.verdicts(url))
+
+    async def verdicts(self, url: str) -> list[Verdict]:
+        """The same at length."""
+        return await asyncio.gather(*(gate.check(Request(url)) for gate in self.gates))
+
+    async def day_after(self, world: World) -> None:
+        """All that was known is too old."""
+        await world.pass_time(CACHE)
+        self.now += 2.0  # a process keeps what it has read for a second at least
+
+
+async def test_robots_txt_is_asked_for_once_by_a_fleet(world: World) -> None:
+    fleet = await Fleet.of(world, FakeFetcher({"http://a.example/robots.txt": RULES}))
+    await fleet.words("http://a.example/1")
+    for _ in range(3):
+        assert await fleet.words("http://a.example/1") == {"allow": 4}
+        assert await fleet.words("http://a.example/private") == {"disallow": 4}
+    assert fleet.web.urls == ["http://a.example/robots.txt"]
+
+
+class SlowWeb(FakeFetcher):
+    """Answers for one host when told to."""
+
+    def __init__(self, slow: str) -> None:
+        super().__init__({f"http://{host}.example/robots.txt": RULES for host in "ab"})
+        self.slow = f"http://{slow}.example/robots.txt"
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, request: Request) -> Response:
+        if request.url == self.slow:
+            self.asked.set()
+            await self.go_on.wait()
+        return await super().fetch(request)
+
+
+async def test_while_one_asks_nobody_fetches_a_page_and_other_hosts_go_on(world: World) -> None:
+    web = SlowWeb("a")
+    fleet = await Fleet.of(world, web)
+    first = asyncio.create_task(fleet.gates[0].check(Request("http://a.example/")))
+    await web.asked.wait()
+    for gate in fleet.gates[1:]:
+        verdict = await gate.check(Request("http://a.example/"))
+        assert (verdict.word, verdict.asked_at) == ("again", None), "the host was not asked by this one"
+        assert verdict.delay > 0
+    await fleet.words("http://b.example/1")
+    assert await fleet.words("http://b.example/1") == {"allow": 4}
+    web.go_on.set()
+    assert (await first).word == "again", "the turn went to robots.txt"
+    assert await fleet.words("http://a.example/") == {"allow": 4}
+    assert sorted(web.urls) == ["http://a.example/robots.txt", "http://b.example/robots.txt"]
+
+
+async def test_old_rules_are_refreshed_by_one_of_the_fleet(world: World) -> None:
+    web = FakeFetcher({"http://a.example/robots.txt": [RULES, STRICTER]})
+    fleet = await Fleet.of(world, web)
+    await fleet.words("http://a.example/1")
+    assert await fleet.words("http://a.example/1") == {"allow": 4}
+    await fleet.day_after(world)
+    assert (await fleet.words("http://a.example/1"))["allow"] == 0, "nothing is fetched by rules that are too old"
+    assert await fleet.words("http://a.example/1") == {"disallow": 4}
+    assert len(web.urls) == 2
+
+
+async def test_rules_are_used_for_no_longer_than_a_day_by_whoever_reads_them_late(world: World) -> None:
+    web = FakeFetcher({"http://a.example/robots.txt": [RULES, STRICTER]})
+    fleet = await Fleet.of(world, web, count=2)
+    early, late = fleet.gates
+    await early.check(Request("http://a.example/1"))
+    fleet.now += 100.0  # by this clock the rules have been too old for long, though the server still has them
+    assert (await late.check(Request("http://a.example/1"))).word == "allow"
+    await fleet.day_after(world)
+    assert (await late.check(Request("http://a.example/1"))).word == "again"
+    assert (await late.check(Request("http://a.example/1"))).word == "disallow"
+
+
+async def test_what_was_good_once_does_not_outlive_an_error(world: World) -> None:
+    """RFC 9309 §2.3.1.4: an unreachable robots.txt forbids all. The old copy is not used, we ask again soon."""
+    error = Response("http://a.example/robots.txt", status=503)
+    fleet = await Fleet.of(world, FakeFetcher({"http://a.example/robots.txt": [RULES, error]}))
+    await fleet.words("http://a.example/1")
+    assert await fleet.words("http://a.example/1") == {"allow": 4}
+    await fleet.day_after(world)
+    await fleet.words("http://a.example/1")
+    verdicts = await fleet.verdicts("http://a.example/1")
+    assert {verdict.word for verdict in verdicts} == {"unreachable"}
+    assert all(0 < verdict.delay <= 300 for verdict in verdicts)
+    assert "503" in verdicts[0].why
+    assert len(fleet.web.urls) == 2
+
+
+async def test_a_host_that_asks_for_an_hour_is_left_alone_for_an_hour(world: World) -> None:
+    busy = Response("http://a.example/robots.txt", status=503, headers={"retry-after": "3600"})
+    fleet = await Fleet.of(world, FakeFetcher({"http://a.example/robots.txt": busy}))
+    await fleet.words("http://a.example/1")
+    fleet.now += 1_000.0
+    verdicts = await fleet.verdicts("http://a.example/1")
+    assert {round(verdict.delay) for verdict in verdicts} == {2_600}
+    assert len(fleet.web.urls) == 1
+
+
+async def test_http_and_https_are_two_origins(world: World) -> None:
+    web = FakeFetcher({"http://a.example/robots.txt": RULES, "https://a.example/robots.txt": STRICTER})
+    fleet = await Fleet.of(world, web, count=1)
+    for _ in range(2):
+        words = [await fleet.words(f"{scheme}://a.example/1") for scheme in ("http", "https")]
+    assert words == [{"allow": 1}, {"disallow": 1}]

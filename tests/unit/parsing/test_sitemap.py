@@ -1,0 +1,179 @@
+"""Sitemaps as sites write them, and as those write them who mean harm."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.parsing.sitemap import MAX_URLS, Sitemap, parse
+
+URL = "http://a.example/maps/sitemap.xml"
+HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" '
+    'xmlns:image="http://www.google.com/schemas/sitemap-image/1.1" xmlns:xhtml="http://www.w3.org/1999/xhtml">'
+)
+
+
+def urlset(*entries: str) -> bytes:
+    """A sitemap of these `url` elements."""
+    return f"{HEAD}{''.join(f'<url>{entry}</url>' for entry in entries)}</urlset>".encode()
+
+
+def numbered(count: int) -> bytes:
+    """A sitemap of that many pages, with all that is usual."""
+    return urlset(
+        *(
+            f"<loc>http://a.example/{number}</loc><lastmod>2024-05-01</lastmod><priority>0.5</priority>"
+            f"<image:image><image:loc>http://a.example/{number}.png</image:loc></image:image>"
+            for number in range(count)
+        )
+    )
+
+
+ONE = "http://a.example/1"
+TWO = "http://a.example/2?x=1&y=2"
+
+
+@pytest.mark.parametrize(
+    ("body", "pages"),
+    [
+        (urlset(f"<loc>{ONE}</loc>"), [ONE]),
+        (
+            urlset(f"<loc>\n  {ONE}\n</loc><lastmod>2024</lastmod>", f"<loc>{TWO.replace('&', '&amp;')}</loc>"),
+            [ONE, TWO],
+        ),
+        (urlset(f"<loc><![CDATA[{TWO}]]></loc>"), [TWO]),
+        (urlset(f"<loc>{TWO}</loc>"), [TWO]),  # an ampersand that should have been escaped
+        (urlset("<loc>/1</loc>", "<loc>../2?x=1</loc>"), [ONE, "http://a.example/2?x=1"]),
+        (urlset(f"<loc>{ONE}</loc>", f"<loc>{ONE}#part</loc>"), [ONE]),
+        (urlset(f"<loc>{ONE}</loc>", "<loc>mailto:me</loc>", "<loc></loc>", "<lastmod>2024</lastmod>"), [ONE]),
+        (urlset(f"<image:image><image:loc>{TWO}</image:loc></image:image><loc>{ONE}</loc>"), [ONE]),
+        (urlset(f'<loc>{ONE}</loc><xhtml:link rel="alternate" href="{TWO}"/>'), [ONE]),
+        (f"<urlset><url><loc>{ONE}</loc></url></urlset>".encode(), [ONE]),
+        (f"<s:urlset xmlns:s='x'><s:url><s:loc>{ONE}</s:loc></s:url></s:urlset>".encode(), [ONE]),
+        (f"\n  <urlset><url><loc>{ONE}</loc></url></urlset>".encode(), [ONE]),
+        (b"\xef\xbb\xbf" + urlset(f"<loc>{ONE}</loc>"), [ONE]),
+        (urlset(f"<loc>{ONE}</loc>").decode().replace("UTF-8", "UTF-16").encode("utf-16"), [ONE]),
+        (urlset("<loc>/caf\u00e9</loc>"), ["http://a.example/caf%C3%A9"]),
+        (
+            urlset("<loc>/caf\u00e9</loc>").decode().replace("UTF-8", "ISO-8859-1").encode("latin-1"),
+            ["http://a.example/caf%C3%A9"],
+        ),
+        # what came before a fault is taken
+        (urlset(f"<loc>{ONE}</loc>", f"<loc>{ONE}2</loc>")[:-30], [ONE]),
+        (urlset(f"<loc>{ONE}</loc></wrong>"), [ONE]),
+        # feeds
+        (f"<rss><channel><link>{TWO}</link><item><link>{ONE}</link></item></channel></rss>".encode(), [ONE]),
+        (b'<feed><link href="/0"/><entry><link href="/1"/><link rel="edit" href="/3"/></entry></feed>', [ONE]),
+        # plain text
+        (f"{ONE}\r\n {TWO}\nnot a URL\n/3\n".encode(), [ONE, TWO]),
+        (b"\xef\xbb\xbf" + ONE.encode(), [ONE]),
+        # compressed, whatever its name and content type say
+        (gzip.compress(urlset(f"<loc>{ONE}</loc>")), [ONE]),
+        (gzip.compress(ONE.encode()) + gzip.compress(f"\n{TWO}".encode()), [ONE, TWO]),
+        (gzip.compress(ONE.encode()) + b"garbage", [ONE]),
+        # garbage
+        (b"", []),
+        (b"\0" * 5_000, []),
+        (b"<", []),
+        (b"<!DOCTYPE html><html><body><a href='/1'>1</a>", []),
+        (b"<html><head><title>Not here</title></head></html>", []),
+        (b"\x1f\x8bnonsense", []),
+        (b"Not found", []),
+        (bytes(range(256)) * 50, []),
+    ],
+)
+def test_pages(body: bytes, pages: list[str]) -> None:
+    assert parse(body, URL)[:2] == (pages, [])
+
+
+def test_an_index_lists_sitemaps() -> None:
+    body = (
+        b"<sitemapindex xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'>"
+        b"<sitemap><loc>http://a.example/s1.xml.gz</loc><lastmod>2024</lastmod></sitemap>"
+        b"<sitemap><loc>s2.xml</loc></sitemap><sitemap><loc>ftp://a.example/</loc></sitemap></sitemapindex>"
+    )
+    assert parse(body, URL) == Sitemap([], ["http://a.example/s1.xml.gz", "http://a.example/maps/s2.xml"], 1)
+
+
+def laughs(end: str) -> bytes:
+    """Ten entities, each ten times the one before."""
+    entities = "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(10))
+    return f'<!DOCTYPE urlset [<!ENTITY a "aaaaaaaaaa">{entities}]>{end}'.encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        laughs("<urlset><url><loc>http://a.example/&k;</loc></url></urlset>"),
+        laughs("<urlset x='&k;'><url><loc>http://a.example/</loc></url></urlset>"),
+        b'<!DOCTYPE u [<!ENTITY f SYSTEM "file:///etc/passwd">]><urlset><url><loc>/&f;</loc></url></urlset>',
+        b'<!DOCTYPE u SYSTEM "http://127.0.0.1:9/x.dtd"><urlset><url><loc>/1</loc></url></urlset>',
+        b"<!DOCTYPE urlset><urlset><url><loc>/1</loc></url></urlset>",
+    ],
+)
+def test_a_document_type_is_not_read(body: bytes) -> None:
+    assert parse(body, URL) == Sitemap([], [], 0)
+
+
+def test_no_entity_and_no_inclusion_is_resolved() -> None:
+    body = urlset("<loc>http://a.example/&unknown;1</loc>")
+    assert parse(body, URL).pages == ["http://a.example/&unknown;1"]
+    include = b'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/passwd" parse="text"/>'
+    assert parse(b"<urlset><url><loc>/" + include + b"1</loc></url></urlset>", URL).pages == [ONE]
+
+
+LARGE: dict[str, tuple[Callable[[], bytes], int]] = {
+    "60,000 pages": (lambda: numbered(60_000), MAX_URLS),
+    "60,000 lines": (lambda: b"".join(b"http://a.example/%d\n" % n for n in range(60_000)), MAX_URLS),
+    "the same page for ever": (lambda: b"http://a.example/1\n" * 2_500_000, 1),
+    "nothing but elements": (lambda: b"<urlset>" + b"<a/>" * 5_000_000, 0),
+    "elements in elements": (lambda: b"<a>" * 1_000_000, 0),
+    "a URL without end": (lambda: b"<urlset><url><loc>" + b"x" * 20_000_000, 0),
+    "attributes without end": (lambda: b"<urlset " + b"".join(b'a%d="" ' % n for n in range(200_000)), 0),
+    "CDATA without end": (lambda: b"<urlset>" + b"&<![CDATA[" * 2_000_000, 0),
+    "ampersands": (lambda: b"<urlset><url><loc>" + b"&" * 5_000_000, 0),
+    "line ends": (lambda: b"\n" * 10_000_000, 0),
+    "a gzip of nothing, 100 MB": (lambda: gzip.compress(bytes(100_000_000), 1), 0),
+    "a gzip of gzips": (lambda: gzip.compress(b"") * 500_000, 0),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_ones_are_bounded(name: str) -> None:
+    """Figures: `pytest -s`. The bounds leave room for a busy machine."""
+    make, count = LARGE[name]
+    body = make()
+    began = time.process_time()
+    found = parse(body, URL)
+    seconds = time.process_time() - began
+    print(f"\n{name}: {len(body):,} bytes, {len(found.pages):,} pages in {seconds:.2f} s")
+    assert len(found.pages) == count
+    assert seconds < 10
+
+
+def test_no_tree_is_built() -> None:
+    body = numbered(5_000)
+    tracemalloc.start()
+    parse(body, URL)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * len(body) + 5_000_000
+
+
+TOKENS = (
+    "<urlset> </urlset> <url> </url> <loc> </loc> <sitemap> <!DOCTYPE <![CDATA[ ]]> &amp; &x; http:// /1 \0 \n é < >"
+)
+PIECES = st.lists(st.sampled_from(TOKENS.split(" ")), max_size=30).map(lambda pieces: "".join(pieces).encode())
+
+
+@given(st.binary(max_size=300) | PIECES | PIECES.map(gzip.compress))
+def test_no_body_raises(body: bytes) -> None:
+    for url in (*(found := parse(body, URL)).pages, *found.sitemaps):
+        assert url.startswith(("http://", "https://"))
