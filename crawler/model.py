@@ -208,7 +208,7 @@ class Sighting(Struct, frozen=True):
     letter: DeadLetter | None = None  # dead
 
 
-class Turn(Struct, frozen=True):
+class HostTurn(Struct, frozen=True):
     """What the host ledger says of a host."""
 
     wait: float = 0.0  # seconds until it may be asked again
@@ -221,7 +221,7 @@ class Trace(Struct, frozen=True):
 
     known: bool
     host: str
-    turn: Turn = Turn()
+    turn: HostTurn = HostTurn()
     sightings: tuple[Sighting, ...] = ()  # several only for `dont_filter` requests and methods other than GET
     unseen: int = 0  # requests that were not looked at, because there are too many
     skipped: Skipped | None = None  # when that was not long ago
@@ -241,6 +241,7 @@ class JobStats(Struct, frozen=True):
     dead: int = 0
     dropped: int = 0  # dead letters a person threw away
     outbox: int = 0  # pages whose items wait for the exporter
+    exporter: str = ""  # who writes them to a sink; empty: nobody
     seeding: int = 0  # seeders at work
     cooling: int = 0  # hosts with pending requests that must wait
     ready: int = 0  # hosts that may be asked now

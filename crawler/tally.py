@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
-from crawler.model import Done, Lease, Release, Visit
+from crawler.model import Dead, Done, Lease, Release, Retry, Visit
 
 MAX_HOSTS = 2_000
 SHOWN_HOSTS = 5
+MAX_SHOWN = 20  # jobs and spiders told of that cannot be used
+MAX_WORDS = 500  # characters of why
 
 
 class Tally:
     """One per process. `info()` may be called from another thread."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, jobs: Collection[str] = ()) -> None:
+        """`jobs`: those it works for; none: all."""
         self.in_flight = 0
         self.fenced = 0
         self.idle = ""
         self._version = version
+        self._jobs = list(jobs)
+        self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that cannot be used here → why
         self._pages = 0
         self._status: Counter[str] = Counter()
         self._hosts: dict[str, tuple[int, float]] = {}  # requests, mean seconds (moving)
@@ -27,6 +33,7 @@ class Tally:
     def visited(self, lease: Lease, visit: Visit) -> None:
         """Count one visit."""
         self._pages += isinstance(visit.outcome, Done)
+        self._note_spider(lease, visit)
         if visit.asked_at is None or isinstance(visit.outcome, Release):
             return
         self._status[f"{visit.status // 100}xx" if visit.status else "error"] += 1
@@ -35,6 +42,14 @@ class Tally:
         if len(self._hosts) > MAX_HOSTS:  # the busiest survive
             keep = sorted(self._hosts, key=lambda host: -self._hosts[host][0])[: MAX_HOSTS // 2]
             self._hosts = {host: self._hosts[host] for host in keep}
+
+    def _note_spider(self, lease: Lease, visit: Visit) -> None:
+        match visit.outcome:
+            case Retry(failure=failure) | Dead(failure=failure):
+                if failure.kind == "spider" and len(self._no_spider) < MAX_SHOWN:
+                    spiders = self._no_spider.setdefault(lease.job, {})
+                    if len(spiders) < MAX_SHOWN:
+                        spiders[lease.request.spider] = failure.message[:MAX_WORDS]
 
     def info(self) -> dict[str, Any]:
         """What the heartbeat carries: small, whatever the crawl's size."""
@@ -49,6 +64,8 @@ class Tally:
             "fenced": self.fenced,
             "idle": self.idle,
             "rss": resident_bytes(),
+            **({"jobs": self._jobs} if self._jobs else {}),
+            **({"no_spider": self._no_spider} if self._no_spider else {}),
             "status": dict(self._status),
             "hosts": {host: [requests, round(mean * 1000, 1)] for host, (requests, mean) in busiest + slowest},
         }

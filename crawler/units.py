@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import structlog
+
+from crawler.errors import CrawlerError
 from crawler.gate import RobotsGate
 from crawler.model import Job
 from crawler.parsing.page_signs import names_of
@@ -14,6 +17,8 @@ from crawler.scope import Scope
 from crawler.settings import Settings, override
 from crawler.signs import SignRules
 from crawler.visit import Unit
+
+log = structlog.get_logger()
 
 
 class Units:
@@ -34,19 +39,30 @@ class Units:
         self._gate = gate
         self._job_of = job_of
         self._units: dict[tuple[str, str], Unit] = {}
+        self._said: set[tuple[str, str]] = set()  # that they cannot be made
 
     def __call__(self, job: str, spider: str) -> Unit:
         """Raises `UsageError` or `ConfigError` when there is no such spider, or it cannot be made."""
         record = self._job_of(job)
         key = (record.epoch, spider)
         if key not in self._units:
-            self._units[key] = self._make(record, spider)
+            self._units[key] = self._make_or_say(record, spider)
         return self._units[key]
 
     def close(self, reason: str) -> None:
         """Tell the spiders that it is over."""
         for unit in self._units.values():
             unit.spider.closed(reason)
+
+    def _make_or_say(self, job: Job, name: str) -> Unit:
+        """One line a job and spider: each of its requests will fail alike."""
+        try:
+            return self._make(job, name)
+        except CrawlerError as error:
+            if (job.epoch, name) not in self._said:
+                self._said.add((job.epoch, name))
+                log.warning("spider_unusable", job=job.name, spider=name, why=str(error))
+            raise
 
     def _make(self, job: Job, name: str) -> Unit:
         spider = self._registry.make(name, job.arguments)

@@ -307,7 +307,7 @@ async def start_worker(
     seeded = SeededHosts(frontier, job_list.job)
     places = Places(frontier, _group_of(settings, fetcher.addresses))
     visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, places.booked)
-    tally = Tally(VERSION)
+    tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally)
     if handle_signals:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import typer
 
-from crawler.cli import crawl, dead, embedded, project, repair, seed, status, worker
+from crawler.cli import crawl, dead, embedded, project, repair, seed, status, why, worker
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Quiet, SettingOptions, Verbose, join, with_shared_options
 
 __all__ = ["main"]
 
-_COMMANDS = {
+_COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
-    "Look": (status.status, status.jobs, dead.dead),
+    "Look": (status.status, why.why, status.jobs, dead.dead),
     "Repair": (repair.redrive, repair.drop, repair.pause, repair.resume, repair.reap),
     "This project": (project.spiders, project.settings, project.version),
     "Embedded queue server": (embedded.up, embedded.down),

@@ -14,6 +14,7 @@ from rich.text import Text
 from crawler.cli.figures import (
     HostFigures,
     alive,
+    answers,
     busiest,
     counted,
     duration,
@@ -27,8 +28,6 @@ from crawler.cli.figures import (
     several,
     size,
     slowest,
-    status_classes,
-    unanswered,
     why_idle,
 )
 from crawler.cli.terminal import live_picture
@@ -71,8 +70,8 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
     yield "queue", Text(f"{counted(stats.pending)} pending, {counted(stats.processing)} in flight")
     yield "pages", Text(f"{counted(pages(stats))}, {rate(progress.pages_per_second)} pages/s")
     yield "items", Text(_items(progress, target))
-    if answers := _answers(counters, unanswered(progress.workers)):
-        yield "answers", answers
+    if said := answers(counters):
+        yield "answers", _coloured(said)
     if skips := group(counters, "skip"):
         yield "skipped", Text(in_words(skips, limit=_SKIPS_SHOWN))
     if unkept := left_out(counters):
@@ -118,10 +117,10 @@ def _items(progress: Progress, target: str) -> str:
     return f"{counted(progress.exported)} → {where}{waiting}"
 
 
-def _answers(counters: Mapping[str, int], errors: int) -> Text:
+def _coloured(said: Mapping[str, int]) -> Text:
     styles = {"2xx": "green", "4xx": "yellow", "5xx": "red", "no answer": "red"}
     text = Text()
-    for name, count in {**status_classes(counters), **({"no answer": errors} if errors else {})}.items():
+    for name, count in said.items():
         text.append(f"{', ' if text else ''}{name} ").append(counted(count), style=styles.get(name, ""))
     return text
 
@@ -180,8 +179,8 @@ def log_fields(progress: Progress) -> dict[str, Any]:
         "retried": stats.counters.get("retried", 0),
         "outbox": stats.outbox,
         "workers": len(alive(progress.workers)),
-        **status_classes(stats.counters),
-        "no_answer": unanswered(progress.workers),
+        "no_answer": 0,
+        **{name.replace(" ", "_"): count for name, count in answers(stats.counters).items()},
     }
     if why := why_idle(stats, progress.workers):
         fields["idle"] = why

@@ -93,6 +93,18 @@ def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
     return {name: classes[name] for name in STATUS_CLASSES if classes[name]}
 
 
+def answers(counters: Mapping[str, int]) -> dict[str, int]:
+    """The classes of answers, and how often there was none at all."""
+    silent = sum(group(counters, "error").values())
+    return {**status_classes(counters), **({"no answer": silent} if silent else {})}
+
+
+def answers_in_words(counters: Mapping[str, int]) -> str:
+    """`2xx 500, no answer 3 (dns 2, timeout 1)`."""
+    kinds = group(counters, "error")
+    return in_words(answers(counters)) + (f" ({in_words(kinds)})" if kinds else "")
+
+
 def pages(stats: JobStats) -> int:
     """Pages fetched and parsed."""
     return stats.counters.get("pages", 0)
@@ -100,11 +112,6 @@ def pages(stats: JobStats) -> int:
 
 # ---------------------------------------------------------------------------------------------------------
 # Workers
-
-
-def unanswered(workers: Iterable[WorkerInfo]) -> int:
-    """Requests of these workers that had no answer: no address, no connection, time-out …"""
-    return sum(int(worker.info.get("status", {}).get("error", 0)) for worker in alive(workers))
 
 
 class HostFigures(Struct, frozen=True):
@@ -140,21 +147,75 @@ def alive(workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
     return [worker for worker in workers if worker.lease_left > 0]
 
 
+def at_work(job: str, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """The living that work for this job: those that named no job work for all."""
+    return [worker for worker in alive(workers) if job in worker.info.get("jobs", [job])]
+
+
 def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     """Why this job makes no progress at this moment, and what would help; empty when it does."""
     if stats.finished:
         return "finished: everything that was found has been fetched or decided"
-    if not alive(workers):
-        return "no worker is running; start one with: crawler worker"
-    states = {str(worker.info.get("idle", "")) for worker in alive(workers)}
-    if "outbox" in states and stats.outbox:
-        waiting = several(stats.outbox, "page")
-        return f"the exporter is behind: items of {waiting} wait; is `crawler export` running?"
+    ours = at_work(stats.job, workers)
+    if not ours:
+        return no_worker(stats.job, workers)
     if stats.is_held:
         return "all that is left is paused"
+    if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
+        return outbox_words(stats)
     if stats.ready or stats.processing:
         return ""
     return _waiting(stats)
+
+
+def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
+    """That nobody works for a job, and how that can be changed."""
+    others = len(alive(workers))
+    if others:
+        return f"no worker works for this job ({several(others, 'worker')} for others); crawler worker --job {job}"
+    return "no worker is running; start one with: crawler worker"
+
+
+def outbox_words(stats: JobStats) -> str:
+    """Why a full outbox does not get empty."""
+    waiting = f"the outbox is full: items of {several(stats.outbox, 'page')} wait"
+    if stats.exporter:
+        return f"{waiting}; {shown(stats.exporter)} writes them more slowly than pages come in"
+    return f"{waiting} and nobody writes them; start: crawler export --job {stats.job} -o FILE --follow"
+
+
+def unexported(stats: JobStats) -> str:
+    """That a finished job's items are still to be written; empty when they are not."""
+    if not (stats.finished and stats.outbox):
+        return ""
+    waiting = f"items of {several(stats.outbox, 'page')} wait to be written"
+    if stats.exporter:
+        return f"{waiting}; {shown(stats.exporter)} is at it"
+    return f"{waiting}: crawler export --job {stats.job} -o FILE"
+
+
+def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
+    """Which spiders workers cannot use, and why; a line each."""
+    found: dict[str, tuple[int, str]] = {}
+    for worker in at_work(stats.job, workers):
+        for spider, why in worker.info.get("no_spider", {}).get(stats.job, {}).items():
+            found[spider] = found.get(spider, (0, ""))[0] + 1, str(why)
+    return [
+        f"{several(count, 'worker')} cannot use spider {shown(spider)}: {shown(why)}; "
+        f"mend it, start them again, then: crawler redrive --where error=spider --job {stats.job}"
+        for spider, (count, why) in sorted(found.items())
+    ]
+
+
+def hosts_in_words(stats: JobStats) -> str:
+    """How the hosts with pending requests stand: `2 may be asked now, 10 must wait, the next 0.8 s`."""
+    due = "" if stats.next_due is None else f" (the next is due in {duration(stats.next_due)})"
+    figures = (
+        (stats.ready, "may be asked now", ""),
+        (stats.cooling, "must wait", due),
+        (stats.held, "left alone, paused", ""),
+    )
+    return ", ".join(f"{counted(number)} {what}{more}" for number, what, more in figures if number)
 
 
 def pauses(stats: JobStats, limit: int = 5) -> list[str]:
@@ -171,9 +232,10 @@ def _waiting(stats: JobStats) -> str:
     """Nothing in flight and no host ready: what for?"""
     due = "" if stats.next_due is None else f"; the next is due in {duration(stats.next_due)}"
     if not stats.pending:
-        return "waiting for seeds" if stats.seeding else "waiting for new requests"
+        seeders = several(stats.seeding, "seeder")
+        return f"waiting for seeds ({seeders} at work)" if stats.seeding else "waiting for new requests"
     if stats.delayed and stats.delayed >= stats.pending:
-        return f"all {counted(stats.pending)} pending requests wait for their time (retries, delays){due}"
+        return f"{several(stats.pending, 'request')} left, to be asked for later (retries, delays){due}"
     if stats.cooling:
         waiting = several(stats.cooling, "host")
         return f"polite: {waiting} not to be asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from crawler.cli.options import Call, Json, config_of, flag
-from crawler.errors import UsageError
+from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from crawler.app import Config, Connected
     from crawler.model import JobStats, WorkerInfo
+
+T = TypeVar("T")
 
 
 def status(
@@ -25,13 +27,13 @@ def status(
 ) -> int:
     """Show all jobs and workers, and why a job does not move."""
     config = config_of(call)
-    if note := _nothing_yet(config):
+    if note := nothing_yet(config):
         print(json.dumps({"server": None, "jobs": [], "workers": []}) if json_ else note)
         return 0
     return asyncio.run(_status(config, watch=watch, as_json=json_))
 
 
-def _nothing_yet(config: Config) -> str:
+def nothing_yet(config: Config) -> str:
     """What to say instead of starting an embedded server that has nothing to tell; empty: it has."""
     from crawler.app import data_dir
     from crawler.cli.embedded import has_data, is_running
@@ -60,22 +62,40 @@ async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
 
 
 async def _watch(connected: Connected, *, as_json: bool) -> None:
-    """Until Ctrl-C, which ends the command."""
+    """Until Ctrl-C, which ends the command. A queue server that goes away is waited for."""
     from rich.live import Live
 
     from crawler.cli import tables
 
-    async def view() -> RenderableType:
-        return tables.status_view(*await _look(connected), connected.url)
-
     if as_json:
         while True:
-            print(json.dumps(as_data(*await _look(connected), connected.url)), flush=True)
+            print(json.dumps(await _look_or_say(connected, as_data, _away_data)), flush=True)
             await asyncio.sleep(1.0)
-    with Live(await view(), console=tables.console(), auto_refresh=False) as live:
+    with Live(console=tables.console(), auto_refresh=False) as live:
         while True:
+            live.update(await _look_or_say(connected, tables.status_view, tables.away_view), refresh=True)
             await asyncio.sleep(1.0)
-            live.update(await view(), refresh=True)
+
+
+async def _look_or_say(connected: Connected, show: Callable[..., T], sorry: Callable[[str, str], T]) -> T:
+    """What there is to see, or that the server is away (or has come back empty, and is looked at anew)."""
+    try:
+        return show(*await _look(connected), connected.url)
+    except (FrontierUnavailable, FrontierReplaced) as error:
+        if isinstance(error, FrontierReplaced):
+            await _reopen(connected)
+        return sorry(str(error), connected.url)
+
+
+async def _reopen(connected: Connected) -> None:
+    with suppress(FrontierUnavailable):
+        await connected.frontier.open()
+
+
+def _away_data(why: str, url: str) -> dict[str, Any]:
+    from crawler.printable import without_password
+
+    return {"server": without_password(url), "error": why, "jobs": [], "workers": []}
 
 
 async def _look(connected: Connected) -> tuple[list[JobStats], list[WorkerInfo]]:
@@ -88,10 +108,13 @@ def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[
     """The same for scripts."""
     import msgspec
 
-    from crawler.cli.figures import why_idle
+    from crawler.cli.figures import spiders_missing, why_idle
     from crawler.printable import without_password
 
-    jobs = [{**msgspec.to_builtins(one), "idle": why_idle(one, workers)} for one in stats]
+    jobs = [
+        {**msgspec.to_builtins(one), "idle": why_idle(one, workers), "no_spider": spiders_missing(one, workers)}
+        for one in stats
+    ]
     return {"server": without_password(url), "jobs": jobs, "workers": msgspec.to_builtins(workers)}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from crawler.cli.figures import (
+    answers_in_words,
     counted,
     duration,
     group,
+    hosts_in_words,
     in_words,
     left_out,
     pages,
@@ -23,7 +25,8 @@ from crawler.cli.figures import (
     rate,
     several,
     size,
-    status_classes,
+    spiders_missing,
+    unexported,
     why_idle,
 )
 from crawler.dead_letters import Group, error_of
@@ -83,18 +86,36 @@ def fields(pairs: Mapping[str, object]) -> Table:
 
 
 def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: str) -> RenderableType:
-    """Jobs, workers and, for each job that does not move, why."""
+    """Jobs, workers, and each job in words."""
     if not stats:
         return Text(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL", overflow="fold")
     parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
     parts += [jobs_table(stats), Text(), workers_table(workers) if workers else Text("no workers")]
-    reasons = [(one.job, why) for one in stats if not one.finished for why in (why_idle(one, workers), *pauses(one))]
-    parts += [Text()] if any(why for _, why in reasons) else []
-    parts += [Text(f"{shown(job)}: {why}", overflow="fold") for job, why in reasons if why]
-    unkept = [(one.job, left_out(one.counters)) for one in stats]
-    parts += [Text()] if any(what for _, what in unkept) else []
-    parts += [Text(f"{shown(job)}: left out: {what}", overflow="fold") for job, what in unkept if what]
+    for one in stats:
+        if lines := [line for line in _about(one, workers) if line[1]]:
+            parts += [Text(), Text(shown(one.job), style="bold"), fields(dict(lines))]
     return Lines(*parts)
+
+
+def away_view(why: str, url: str) -> RenderableType:
+    """What a watcher sees while the server cannot be asked."""
+    return Text(f"{shown(why)}\nlooking again every second; Ctrl-C ends", style="red", overflow="fold")
+
+
+def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str, object]]:
+    """One job in words: why nothing happens when nothing does, and what became of its requests."""
+    if stats.finished:
+        yield "to be written", unexported(stats)
+    else:
+        idle = why_idle(stats, workers)
+        yield "idle", Text(idle, "yellow")
+        yield "hosts", hosts_in_words(stats) if not idle or stats.ready or stats.held else ""
+        yield "seeding", f"under way ({several(stats.seeding, 'seeder')})" if stats.seeding else ""
+        yield "spiders", Text("\n".join(spiders_missing(stats, workers)), "red")
+        yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
+    yield "answers", answers_in_words(stats.counters)
+    yield "skipped", in_words(group(stats.counters, "skip"))
+    yield "left out", left_out(stats.counters)
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
@@ -213,7 +234,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
     lines: dict[str, object] = {
         "ended": report.reason,
         "pages": f"{counted(pages(stats))} of {counted(stats.known)} known URLs",
-        "answers": in_words(status_classes(stats.counters)) or "none",
+        "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": in_words(group(stats.counters, "skip")),

@@ -28,6 +28,7 @@ from crawler.model import (
     Claim,
     DeadLetter,
     Failure,
+    HostTurn,
     Job,
     JobStats,
     Lease,
@@ -35,7 +36,6 @@ from crawler.model import (
     Reaped,
     Request,
     Trace,
-    Turn,
     Visit,
     WorkerInfo,
 )
@@ -377,7 +377,7 @@ class MemoryFrontier:
         """All that is known of a canonical URL, at one moment. O(requests)."""
         held = [(worker, entry) for worker, entries in self._held.items() for entry in entries if entry.job == job.name]
         now, turn = self._clock(), self._ledger[host_of(url)]
-        shown = Turn(max(0.0, turn.next - now), turn.busy, turn.delay)
+        shown = HostTurn(max(0.0, turn.next - now), turn.busy, turn.delay)
         return self._view(job).trace(url, held, shown, now)
 
     # --- pauses

@@ -17,6 +17,7 @@ from crawler.model import (
     DeadLetter,
     Done,
     Failure,
+    HostTurn,
     Job,
     JobStats,
     OutboxEntry,
@@ -27,7 +28,6 @@ from crawler.model import (
     Skip,
     Skipped,
     Trace,
-    Turn,
     Visit,
 )
 from crawler.parsing.url import dedup_key, fingerprint, host_of
@@ -186,7 +186,7 @@ class MemoryJob:
 
     # --- looking for one URL
 
-    def trace(self, url: str, held: Iterable[tuple[str, Entry]], turn: Turn, now: float) -> Trace:
+    def trace(self, url: str, held: Iterable[tuple[str, Entry]], turn: HostTurn, now: float) -> Trace:
         """`held`: the job's requests that workers have, with their names."""
         mark, host = fingerprint(dedup_key(url)), host_of(url)
         places = [
@@ -266,6 +266,7 @@ class MemoryJob:
             dead=len(self._dead),
             dropped=self._dropped,
             outbox=self.outbox,
+            exporter=self.holder(now),
             seeding=seeding,
             cooling=cooling,
             ready=ready,

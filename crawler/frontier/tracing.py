@@ -11,7 +11,7 @@ from crawler.frontier.dead import RedisDead
 from crawler.frontier.keys import job_prefix
 from crawler.frontier.server import Server, errors
 from crawler.frontier.views import read_pauses
-from crawler.model import Job, Pause, Sighting, Skipped, Trace, Turn
+from crawler.model import HostTurn, Job, Pause, Sighting, Skipped, Trace
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
 MOST = 100_000  # requests looked at in lines and among the delayed
@@ -153,9 +153,9 @@ class _Look:
 
     # --- its host
 
-    async def _turn(self, now: float) -> Turn:
+    async def _turn(self, now: float) -> HostTurn:
         due, inflight, delay = await self._ask("hmget", f"{self._shard}host:{self._host}", "next", "inflight", "delay")
-        return Turn(max(0.0, (float(due or 0) - now) / 1000), int(inflight or 0), float(delay or 0) / 1000)
+        return HostTurn(max(0.0, (float(due or 0) - now) / 1000), int(inflight or 0), float(delay or 0) / 1000)
 
     async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
         names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]

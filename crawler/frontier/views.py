@@ -28,6 +28,7 @@ class RedisViews:
     async def stats(self, job: Job) -> JobStats:
         """The order of the reads is the proof of `finished`: seeders, all `finished`, then all `admitted`."""
         seeders, finished, now = await self._read_ends(job)
+        exporter = await self._read_exporter(job)
         shards = [await self._read_shard(shard, job, now) for shard in self._shards]
         counters: Counter[str] = Counter()
         for shard in shards:
@@ -37,6 +38,7 @@ class RedisViews:
             job=job.name,
             **{name: counters[name] for name in _STATES},
             outbox=sum(shard["outbox"] for shard in shards),
+            exporter=exporter,
             seeding=seeders,
             ready=sum(shard["ready"] for shard in shards),
             cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
@@ -59,6 +61,10 @@ class RedisViews:
             for shard in self._shards:
                 pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
             return seeders, sum(int(value or 0) for value in await pipeline.execute()), now
+
+    async def _read_exporter(self, job: Job) -> str:
+        with errors(self._server.shown):
+            return (await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter") or b"").decode()
 
     async def _read_shard(self, shard: str, job: Job, now: int) -> dict[str, Any]:
         prefix = job_prefix(shard, job.name)

@@ -10,101 +10,15 @@ import pty
 import re
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.acceptance.shell import LOCAL, Ended, Shell
 from tests.valkey import Valkey
-from tests.webserver import Running, Site, serve
+from tests.webserver import Running
 from tests.website import Answer, Hit
-
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = (sys.executable, "-m", "crawler")
-LOCAL = ("-s", "ALLOWED_NETWORKS=127.0.0.0/8", "-s", "DOWNLOAD_DELAY=0", "-s", "RETRY_DELAY=0.05")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line that says what went wrong."""
-        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert len(lines) == 1, self.err
-        return lines[0]
-
-
-class Shell:
-    """A working directory, and the environment of the commands that run in it."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.folder = folder
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("CRAWLER_", "REDIS_"))},
-            "PYTHONPATH": str(ROOT),
-            "XDG_DATA_HOME": str(folder / "data"),
-            **environment,
-        }
-
-    async def start(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
-        """Start `crawler ARGUMENTS`."""
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            *COMMAND,
-            *arguments,
-            cwd=self.folder,
-            **{"env": self.environment, "stdin": asyncio.subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, **options},
-        )
-
-    async def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ended:
-        """Run it to its end."""
-        options: dict[str, Any] = {"env": {**self.environment, **environment}}
-        if stdin is not None:
-            options["stdin"] = asyncio.subprocess.PIPE
-        process = await self.start(*arguments, **options)
-        out, err = await process.communicate(None if stdin is None else stdin.encode())
-        return Ended(process.returncode or 0, out.decode(), err.decode())
-
-
-@pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty working directory; its path is short, for the socket in it."""
-    return tmp_path_factory.mktemp("p")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Valkey]:
-    """A server that keeps its data: without that every command warns."""
-    with Valkey(appendonly=True, fsync="everysec") as running:
-        yield running
-
-
-@pytest.fixture
-def shell(folder: Path, server: Valkey) -> Shell:
-    """Commands on one server, with keys of their own."""
-    return Shell(folder, {"REDIS_URL": server.url, "CRAWLER_KEY_PREFIX": folder.name})
-
-
-@pytest.fixture
-def bare(folder: Path) -> Shell:
-    """Commands without any server set."""
-    return Shell(folder, {})
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[Running]:
-    """Forty pages on two hosts."""
-    async with serve(Site(pages=40, hosts=2, seed=1)) as running:
-        yield running
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ COUNTERS = {
     "status/301": 2,
     "status/404": 6,
     "status/503": 1,
+    "error/dns": 1,
+    "error/timeout": 3,
     "skip/robots": 5,
     "skip/offsite": 70,
     "dead/http_404": 6,
@@ -128,12 +130,19 @@ def test_hosts_of_all_workers_are_joined() -> None:
         ({}, [], "no worker is running"),
         ({}, [worker(lease_left=-1)], "no worker is running"),
         ({}, [worker()], ""),
-        ({"outbox": 10_000}, [worker(idle="outbox")], "items of 10,000 pages wait; is `crawler export` running"),
+        ({}, [worker(jobs=["news"])], "no worker works for this job (1 worker for others); crawler worker --job shop"),
+        ({}, [worker(jobs=["news"]), worker(jobs=["shop"])], ""),
+        ({"outbox": 10_000}, [worker(idle="outbox")], "nobody writes them; start: crawler export --job shop -o FILE"),
+        ({"outbox": 10_000, "exporter": "e1"}, [worker(idle="outbox")], "e1 writes them more slowly than pages come"),
         ({"ready": 0, "processing": 3}, [worker()], ""),
         ({"ready": 0, "processing": 0, "cooling": 1, "next_due": 0.8}, [worker()], "1 host not to be asked again yet"),
         ({"ready": 0, "processing": 0, "cooling": 3, "next_due": 0.8}, [worker()], "the next is due in 0.8 s"),
-        ({"ready": 0, "processing": 0, "pending": 2, "delayed": 2, "next_due": 60}, [worker()], "all 2 pending"),
-        ({"ready": 0, "processing": 0, "pending": 0, "seeding": 1}, [worker()], "waiting for seeds"),
+        (
+            {"ready": 0, "processing": 0, "pending": 2, "delayed": 2, "next_due": 60},
+            [worker()],
+            "2 requests left, to be asked for later",
+        ),
+        ({"ready": 0, "processing": 0, "pending": 0, "seeding": 1}, [worker()], "waiting for seeds (1 seeder at work)"),
         ({"ready": 0, "processing": 0, "pending": 0}, [worker()], "waiting for new requests"),
     ],
 )
@@ -172,7 +181,7 @@ def test_what_was_left_out_is_told_everywhere_by_reason() -> None:
 
 
 def test_the_picture_of_a_running_crawl() -> None:
-    one = worker(hosts={"a.example": [400, 20.4], "b.example": [3, 900.0]}, rss=90_500_000, status={"error": 4})
+    one = worker(hosts={"a.example": [400, 20.4], "b.example": [3, 900.0]}, rss=90_500_000)
     picture = rendered(display.picture(progress(one, outbox=1), "job shop", "shop.jsonl"))
     lines = dict(line.split(maxsplit=1) for line in picture.splitlines() if line)
     assert lines["job"].split() == ["shop", "1", "min", "23", "s"]
@@ -210,7 +219,7 @@ def test_the_picture_fits_any_terminal(width: int) -> None:
 
 
 def test_the_log_line_has_the_same_figures() -> None:
-    fields = display.log_fields(progress(worker(status={"error": 4}), ready=0, processing=0, cooling=1))
+    fields = display.log_fields(progress(worker(), ready=0, processing=0, cooling=1))
     assert fields["job"] == "shop"
     assert (fields["pages"], fields["items"], fields["pending"], fields["5xx"], fields["no_answer"]) == (
         500,

@@ -1,0 +1,120 @@
+"""`why`: all that is known of one URL, and what it waits for or what would become of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from crawler.cli.options import Call, Json, config_of, option
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from crawler.app import Config
+    from crawler.why import Inquiry
+
+UNKNOWN = 1
+
+
+def why(
+    call: Call,
+    url: Annotated[str, typer.Argument(metavar="URL", help="In any spelling.", show_default=False)],
+    job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
+    json_: Json = False,
+) -> int:
+    """Tell all that is known of a URL: its state, what it waits for, or why it was not fetched. Asks no host anything.
+
+    Exit code: 0 when a job knows it, 1 when none does.
+    """
+    from crawler.cli.exits import say_error
+    from crawler.cli.status import nothing_yet
+    from crawler.parsing.url import BadUrl, canonical
+
+    config = config_of(call)
+    try:
+        spelling = canonical(url)
+    except BadUrl as error:
+        print(json.dumps({"url": url, "known": False, "refused": error.why, "jobs": []})) if json_ else say_error(
+            f"{error}: it can be neither seeded nor followed"
+        )
+        return UNKNOWN
+    if note := nothing_yet(config):
+        print(json.dumps({"url": spelling, "known": False, "jobs": []}) if json_ else note)
+        return UNKNOWN
+    found = asyncio.run(_inquire(config, spelling, job))
+    if json_:
+        print(json.dumps(as_data(spelling, found)))
+    else:
+        _print(spelling, found)
+    return 0 if any(one.trace.known for one in found) else UNKNOWN
+
+
+async def _inquire(config: Config, url: str, job: str) -> list[Inquiry]:
+    from crawler import app
+    from crawler.why import inquire
+
+    async with app.connect(config) as connected:
+        return await inquire(config, connected, url, job)
+
+
+def _print(url: str, found: Sequence[Inquiry]) -> None:
+    from crawler.cli import tables
+    from crawler.cli.figures import several
+    from crawler.printable import shown
+
+    console = tables.console()
+    if not found:
+        print(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL")
+    known = [one for one in found if one.trace.known]
+    for one in known or found:
+        console.print(tables.fields({name: value for name, value in _lines(one).items() if value}))
+        console.print()
+    if known and len(known) < len(found):
+        print(f"not known to {several(len(found) - len(known), 'other job')}")
+
+
+def _lines(one: Inquiry) -> dict[str, object]:
+    from crawler.cli import reasons
+
+    return {
+        "URL": one.url,
+        "host": one.trace.host,
+        "job": one.job,
+        "state": _text(reasons.told(one)),
+        "found": _text(reasons.origin(one)),
+        "waits for": _text(reasons.waits(one)),
+        "rules": _text(reasons.rules(one)),
+    }
+
+
+def _text(sentences: Sequence[str]) -> Text:
+    from rich.text import Text
+
+    from crawler.printable import shown
+
+    return Text("\n".join(map(shown, sentences)), overflow="fold")
+
+
+def as_data(url: str, found: Sequence[Inquiry]) -> dict[str, Any]:
+    """The same for scripts."""
+    import msgspec
+
+    from crawler.cli import reasons
+
+    jobs = [
+        {
+            "job": one.job,
+            "state": reasons.state(one),
+            "told": reasons.told(one),
+            "found": reasons.origin(one),
+            "waits_for": reasons.waits(one),
+            "rules": reasons.rules(one),
+            **msgspec.to_builtins(one.trace),
+        }
+        for one in found
+    ]
+    return {"url": url, "known": any(one.trace.known for one in found), "jobs": jobs}
