@@ -20,7 +20,7 @@ from crawler.spider import Spider
 from crawler.wiring import Config, Connected
 
 
-class Rules(Struct, frozen=True):
+class Outlook(Struct, frozen=True):
     """What the rules in force in this folder say of a URL. Texts are for people."""
 
     spider: str  # whose request it is, or would be
@@ -37,7 +37,7 @@ class Inquiry(Struct, frozen=True):
     trace: Trace
     stats: JobStats
     workers: tuple[WorkerInfo, ...]
-    rules: Rules
+    outlook: Outlook
     cap: int  # requests at once to a host
     outbox_limit: int
 
@@ -70,19 +70,19 @@ async def _inquire(
     )
 
 
-async def _judge(config: Config, frontier: Frontier, registry: Registry, job: Job, url: str, trace: Trace) -> Rules:
+async def _judge(config: Config, frontier: Frontier, registry: Registry, job: Job, url: str, trace: Trace) -> Outlook:
     request = trace.sightings[0].request if trace.sightings else None
     name = (request and request.spider) or job.spider
     try:
         spider = registry.make(name, job.arguments)
         settings = override(config.settings, spider.custom_settings, f"spider {name}", keep=config.explicit)
     except (UsageError, ConfigError) as error:
-        return Rules(name, (f"{error} (looked for in {config.folder}; the workers may run elsewhere)",))
+        return Outlook(name, (f"{error} (looked for in {config.folder}; the workers may run elsewhere)",))
     told, forbids = await _ask_robots(frontier, settings, url)
     # what is in the queue has passed the scope
     outside = () if trace.known else _outside(spider, settings, url, seeded=trace.seeded)
     obstacles = (*_address(settings, url), *outside, *((told,) if forbids else ()))
-    return Rules(name, obstacles, told, settings.DEPTH_LIMIT)
+    return Outlook(name, obstacles, told, settings.DEPTH_LIMIT)
 
 
 def _address(settings: Settings, url: str) -> Iterator[str]:
@@ -115,6 +115,8 @@ async def _ask_robots(frontier: Frontier, settings: Settings, url: str) -> tuple
         return f"{where} could not be had, so no page there is asked for; it is tried again", True
     if answer.kind == "allow":
         return f"{where} does not exist, so all may be fetched", False
-    if answer.rules().allowed(url, agent):
-        return f"{where} lets {agent} fetch it", False
-    return f"{where} forbids it to {agent}", True
+    rule = answer.rules().rule(url, agent)
+    by = f" ({rule})" if rule else ""
+    if rule is None or rule.allow:
+        return f"{where} lets {agent} fetch it{by}", False
+    return f"{where} forbids it to {agent}{by}", True

@@ -67,7 +67,7 @@ def rules(inquiry: Inquiry) -> list[str]:
     """What the rules say of a URL that has not been asked for yet."""
     if state(inquiry) not in ("unknown", "pending", "delayed"):
         return []
-    return list(inquiry.rules.obstacles) or [text for text in (inquiry.rules.robots,) if text]
+    return list(inquiry.outlook.obstacles) or [text for text in (inquiry.outlook.robots,) if text]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -76,8 +76,8 @@ def rules(inquiry: Inquiry) -> list[str]:
 
 def _unknown(inquiry: Inquiry) -> Iterator[str]:
     yield "unknown: nobody seeded it, and no page that was read had a link to it that was followed"
-    limit = inquiry.rules.depth_limit
-    if inquiry.rules.obstacles:
+    limit = inquiry.outlook.depth_limit
+    if inquiry.outlook.obstacles:
         return
     if limit:
         yield f"links more than {limit} away from a seed are not followed (DEPTH_LIMIT)"
@@ -155,10 +155,10 @@ def _standstill(inquiry: Inquiry) -> Iterator[str]:
         yield no_worker(inquiry.job, inquiry.workers)
     for pause in inquiry.trace.pauses:
         yield _paused(inquiry, pause)
-    for why in {one.info.get("no_spider", {}).get(inquiry.job, {}).get(inquiry.rules.spider, "") for one in ours} - {
+    for why in {one.info.get("no_spider", {}).get(inquiry.job, {}).get(inquiry.outlook.spider, "") for one in ours} - {
         ""
     }:
-        yield f"a worker cannot use spider {inquiry.rules.spider}: {why}"
+        yield f"a worker cannot use spider {inquiry.outlook.spider}: {why}"
     if inquiry.stats.outbox >= inquiry.outbox_limit:
         yield outbox_words(inquiry.stats)
 
