@@ -431,7 +431,7 @@ async def test_a_host_that_forbids_is_paused_said_so_and_resumed(shell: Shell, s
     assert "paused: host 127.0.1.2: 5 of 5 failed with http_403; crawler resume host 127.0.1.2 --job j" in ended.err
     assert ended.err.count("why='5 of 5") == 1 or ended.err.count('"why":"5 of 5') == 1, "one log line"
     looked = await shell.run("status")
-    assert "j: paused: host 127.0.1.2" in looked.out
+    assert re.search("paused +host 127.0.1.2: 5 of 5 failed with http_403", looked.out)
     (job,) = json.loads((await shell.run("status", "--json")).out)["jobs"]
     assert (job["dead"], job["pending"], job["paused"][0]["name"]) == (5, 15, "127.0.1.2")
 
