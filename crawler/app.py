@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from crawler.contact import ContactCheck
 from crawler.crawl import HELD, TRY_LATER, crawl
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
 from crawler.incident import Incident, Pauses
 from crawler.model import Job, JobStats, Request
 from crawler.reports import CrawlReport, ExportReport, Progress, SeedReport
 from crawler.signals import calling, draining
+from crawler.supervisor import sibling_names
 from crawler.wiring import Config, Connected, connect, data_dir, exporter, seeder, supervisor
 
 log = structlog.get_logger()
@@ -63,6 +65,7 @@ async def work(
         with draining(crew):
             running = asyncio.create_task(crew.run(processes or config.settings.PROCESSES or os.cpu_count() or 1))
             watching = asyncio.create_task(_watch_jobs(connected, jobs, until_finished))
+            meeting = asyncio.create_task(_watch_hosts(connected, ContactCheck(config.settings.USER_AGENT)))
             await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
                 crew.stop()
@@ -70,6 +73,7 @@ async def work(
                 code = await running
             finally:
                 watching.cancel()
+                meeting.cancel()
             held = watching.done() and not watching.cancelled() and watching.result()
         return TRY_LATER if held and not code else code
 
@@ -168,6 +172,21 @@ async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finish
         if not waiting_for_export:
             waiting_for_export = True
             log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])
+
+
+async def _watch_hosts(connected: Connected, contact: ContactCheck) -> None:
+    """Tell the check which hosts the worker processes of this command have asked, until it has made up its mind."""
+    ours = sibling_names()
+    while not contact.settled:
+        await asyncio.sleep(LOOK)
+        try:
+            workers = await connected.frontier.workers()
+        except (FrontierUnavailable, FrontierFull):
+            continue
+        for worker in workers:
+            if worker.worker.startswith(ours):
+                for host in worker.info.get("hosts", {}):
+                    contact.met(host)
 
 
 def _report(stats: list[JobStats]) -> None:

@@ -39,7 +39,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the server's log reaches the disk
 
     # --- who we are
-    USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact) of your crawler
+    USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact): in every request; the name is our token
     ROBOTSTXT_OBEY: bool = True
     ROBOTSTXT_CACHE_SECONDS: Annotated[float, Meta(ge=1, le=86400)] = 86400.0  # RFC 9309: at most a day
     ROBOTSTXT_MAX_DELAY: Seconds = 60.0  # a longer Crawl-delay or Request-rate is cut to this, and a log line says so

@@ -193,7 +193,12 @@ class Supervisor:
 
 def worker_name() -> str:
     """Unique in the fleet, and new for each start."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    return f"{sibling_names()}{secrets.token_hex(3)}"
+
+
+def sibling_names() -> str:
+    """How the names of all workers begin that this process has started."""
+    return f"{socket.gethostname()}:{os.getpid()}:"
 
 
 async def _send(pipe: asyncio.StreamWriter | None, orders: bytes) -> None:

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from crawler import embedded
 from crawler.child import Orders
+from crawler.contact import ContactCheck, Watched
 from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
@@ -209,7 +210,7 @@ def exporter(
 
 def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[str, str], None]) -> Seeder:
     """A seeder for one job."""
-    guard = AddressGuard(config.settings.ALLOWED_NETWORKS)
+    guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
     lease = config.settings.LEASE_SECONDS
     return Seeder(connected.frontier, job, guard, name=worker_name(), lease_seconds=lease, refused=refused)
 
