@@ -1,6 +1,7 @@
 """The seams. Reading this file is reading the architecture: everything else implements or uses one of these.
 
 Frontier   all shared state: which URLs are known, who works on what, when a host may be asked
+Control    what people order for the whole fleet, and what its workers answer
 Outbox     items between a page's commit and the sink
 Fetcher    a request in, a response out
 Sink       where items end
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from crawler.model import (
     Added,
+    Call,
     Claim,
     DeadLetter,
     Failure,
@@ -24,6 +26,8 @@ from crawler.model import (
     OutboxEntry,
     Reaped,
     Request,
+    Rule,
+    RuleChange,
     Trace,
     Visit,
     WorkerInfo,
@@ -170,6 +174,40 @@ class Frontier(Protocol):
 
     async def lock_shared(self, key: str, seconds: float) -> bool:
         """True: we are the one to find it out, for `seconds` at most. False: somebody else is at it."""
+
+
+class Control(Protocol):
+    """Rules that people set while a crawl runs: durable, for the whole fleet, obeyed from the next claim on.
+
+    All may raise `FrontierUnavailable` or `FrontierFull`, and may then be repeated.
+    """
+
+    async def set_rule(self, rule: Rule, *, undoes: str = "") -> RuleChange:
+        """Put it in force instead of the one for the same action and subject, or lift that (empty `value`).
+
+        The log says so in the same step. Hosts that wait by an old pace are given their new turn.
+        """
+
+    async def rules(self) -> list[Rule]:
+        """Those in force, oldest first."""
+
+    async def rule_log(self, limit: int = 1000) -> list[RuleChange]:
+        """The last changes, newest first. The oldest are forgotten beyond some ten thousand."""
+
+    async def ask(self, question: str) -> str:
+        """Ask all worker processes something. Returns the call's id."""
+
+    async def last_call(self) -> str:
+        """Where to begin to listen."""
+
+    async def hear(self, after: str) -> list[Call]:
+        """The calls behind that one; when there are none, waits up to a second for one."""
+
+    async def answer(self, call: str, worker: str, text: str) -> None:
+        """What this worker has to say to a call. Forgotten after a minute."""
+
+    async def answers(self, call: str) -> dict[str, str]:
+        """Worker → what it has said."""
 
 
 class Outbox(Protocol):

@@ -230,6 +230,36 @@ class Trace(Struct, frozen=True):
     seeded: bool = False  # its host was
 
 
+class Rule(Struct, frozen=True):
+    """What a person has ordered for the whole fleet, until somebody lifts it (`rules.py` has the grammar)."""
+
+    action: str  # rate, concurrency, pause, block, priority or log-level
+    what: str  # host, spider, job or fleet
+    name: str = ""  # of the host, spider or job
+    value: str = ""  # as a person writes it: `10/m`, `4`, `on`, `DEBUG`; empty: lifted
+    job: str = ""  # of a pause: in this job alone; empty: in all
+    why: str = ""
+    by: str = ""  # user@host
+    id: str = ""  # number of the change that put it in force; given by the frontier
+    at: float = 0.0  # server's clock, Unix seconds; given by the frontier
+
+
+class RuleChange(Struct, frozen=True):
+    """One line of the log of who ordered what: a rule that was set, replaced or lifted. `rule.id` is its number."""
+
+    rule: Rule
+    before: str = ""  # value of the rule it replaced or lifted; empty: there was none
+    undoes: str = ""  # number of the change that it takes back
+    call: str = ""  # of the workers, who answer it
+
+
+class Call(Struct, frozen=True):
+    """Something all worker processes should hear of, and answer."""
+
+    id: str
+    word: str  # `rule`: one has changed; else a question, such as `active`
+
+
 class JobStats(Struct, frozen=True):
     """One job's counters. pending + processing + done + dead + dropped = known, exactly."""
 

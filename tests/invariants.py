@@ -133,6 +133,8 @@ class Shard:
     ledger: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     workers: frozenset[str] = frozenset()
     workers_jobs: dict[str, frozenset[bytes]] = field(default_factory=dict)
+    rules: dict[str, bytes] = field(default_factory=dict)  # what is in force → its number
+    changes: list[str] = field(default_factory=list)  # of the rules, as they are logged
 
 
 class State:
@@ -154,6 +156,7 @@ class State:
                 found[f"{number} {job.name}"] = (counters, entries, sorted(job.outbox), sorted(job.scope), job.exporter)
             found[f"{number} in flight"] = {host: _in_flight(it) for host, it in shard.ledger.items() if _in_flight(it)}
             found[f"{number} workers"] = sorted(shard.workers)
+            found[f"{number} rules"] = (shard.rules, shard.changes)
         return found
 
     def violations(self) -> list[str]:
@@ -177,6 +180,10 @@ class State:
             shard.ledger[name] = content
         elif kind == "workers":
             shard.workers = frozenset(worker.decode() for worker in content)
+        elif kind == "rules":
+            shard.rules = {rule.decode(): text.partition(b" ")[0] for rule, text in content.items()}
+        elif kind == "control":
+            shard.changes = [change.decode() for change, _ in content]
         elif kind == "worker" and isinstance(content, frozenset):
             shard.workers_jobs[name.removesuffix(":jobs")] = content
 

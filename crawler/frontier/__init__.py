@@ -12,6 +12,7 @@ or not at all:
     processing               commit(Release), set_aside      pending, attempt not counted       commit
     processing, worker gone  reap                            pending, crash + 1; dead when used up   reap
     dead                     redrive (by a person)           pending, clean account             redrive
+    pending                  claim (what people blocked)     done, as skipped                   claim
     dead                     drop (by a person)              dropped                            drop
 
 Rules:
@@ -27,6 +28,8 @@ Rules:
   step, and a commit settles both.
 - What is paused stays where it is: a claim passes it over until it is resumed (`pause`). `commit` and `reap` pause a
   host or a spider by themselves when most of its last pages failed alike.
+- Rules that people set (`control`) are obeyed by the next claim, whoever makes it: they replace the pace and the cap
+  of the settings, hold back, or end what is blocked.
 - A script's first write either may fail for want of memory (then nothing has happened), or frees memory (and then
   the server lets the rest of the script through): it can never stop half-way.
 - Finished is proven by counters that only grow: `finished` of all shards is read first, then `admitted` of all

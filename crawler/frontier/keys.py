@@ -12,10 +12,20 @@
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
                                     `inflight` requests, `pace` (ms) at the last claim, `delay` (ms) it asked
                                     for, `waiting` jobs to wake at its next commit, the `group` whose turns it
-                                    takes too, and since when (`placed`); expires a day after its last use
+                                    takes too, and since when (`placed`), `rest` (ms) until when it asked to be left
+                                    alone, `usual` (ms) pace if no rule set one; expires a day after its last use
     P host:G                hash    the same of a group: `127.0.0.1`, which is that host's own as well, or
-                                    `*.example.com`; `@JOB` in `waiting`: wake the group's line of that job
+                                    `*.example.com`; `@JOB` in `waiting`: wake the group's line of that job; `cap` if
+                                    a rule for one of its hosts set one
     P mark                  string  written to when somebody waits for the server's disk
+    P rules                 hash    `ACTION WHAT NAME`, ` in JOB` behind it where it holds in one job alone → what a
+                                    person has ruled: its number for claims, a space, all of it as JSON
+    P turns                 hash    `spider S` or `job J` that has a rate → time (ms) of its next request
+    P first                 zset    `host H` or `job J` that a person gave a priority → priority
+    P control               stream  number of a change → the rule, what was before, who, when (shard 0 only); the last
+                                    ten thousand
+    P calls                 stream  what all workers should hear of: `w` a word (shard 0 only); the last hundred
+    P answers:CALL          hash    worker → what it answered (shard 0 only), expiring
     P shared:K              string  small values of the fleet (robots.txt), expiring
     P lock:K                string  who is finding out that value, expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters

@@ -12,7 +12,10 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Protocol
+
+from msgspec.structs import replace
 
 from crawler.frontier.message import again, pardoned
 from crawler.interfaces import Pace
@@ -59,13 +62,21 @@ class Turn:
     delay: float = 0.0  # seconds between requests that the host itself asked for
     group: str = ""  # whose turns it takes, too
     placed: float = -math.inf  # time when it joined that group
+    rest: float = 0.0  # time before which the host itself wants no request
+    pace: float = 0.0  # seconds between requests when it was asked last
+    usual: float = 0.0  # the same without the rule that was in force
+    cap: int = 0  # of a group: requests at once, by a rule for one of its hosts
 
 
 class Ledger:
-    """The politeness of all jobs and workers together: one `Turn` a host, and one a group."""
+    """The politeness of all jobs and workers together: one `Turn` a host, and one a group.
 
-    def __init__(self) -> None:
+    `ordered(host, pace)` tells what people have ruled for it.
+    """
+
+    def __init__(self, ordered: Callable[[str, Pace], Pace] = lambda _, pace: pace) -> None:
         self._turns: dict[str, Turn] = {}
+        self._ordered = ordered
 
     def __getitem__(self, host: str) -> Turn:
         return self._turns.setdefault(host, Turn())
@@ -84,19 +95,20 @@ class Ledger:
     def is_free(self, name: str, pace: Pace, now: float) -> bool:
         """Whether a host or group may be asked."""
         turn = self[name]
-        return turn.next <= now and turn.busy < pace.concurrency
+        return turn.next <= now and turn.busy < self._paces(name, pace).concurrency
 
     def room(self, host: str, pace: Pace) -> int:
         """How many requests it may be sent at one moment: one when there is a delay, else up to the cap."""
-        free = max(0, pace.concurrency - max(turn.busy for turn in self._both(host)))
-        return min(free, 1) if max(pace.delay, self[host].delay) > 0 else free
+        free = min(self._paces(name, pace).concurrency - self[name].busy for name in self._names(host))
+        return min(free, 1) if any(self._delay(name, host, pace) for name in self._names(host)) else max(0, free)
 
     def book(self, host: str, count: int, pace: Pace, now: float) -> None:
         """`count` requests are handed out now."""
-        for turn in self._both(host):
+        for name in self._names(host):
+            turn = self[name]
             turn.busy += count
-            share = pace.jitter * random.random()
-            turn.next = max(turn.next, now + max(pace.delay, turn.delay) * (1 + share))
+            turn.pace, turn.usual = self._delay(name, host, pace), pace.delay
+            turn.next = max(turn.next, now + turn.pace * (1 + pace.jitter * random.random()))
 
     def free(self, host: str) -> list[str]:
         """A request is no longer in flight. Whose slot is free: the host's, and its group's."""
@@ -110,18 +122,68 @@ class Ledger:
         if visit.host_delay is not None:
             turn.delay = visit.host_delay
         if visit.asked_at is not None:
-            for each in self._both(host):
-                each.next = max(each.next, min(visit.asked_at, now) + max(pace.delay, each.delay))
+            for name in self._names(host):
+                its = self[name]
+                its.next = max(its.next, min(visit.asked_at, now) + self._delay(name, host, pace))
         if visit.pause > 0:
-            turn.next = max(turn.next, now + visit.pause)
+            turn.rest = now + visit.pause
+            turn.next = max(turn.next, turn.rest)
+
+    def reordered(self, host: str) -> None:
+        """The rule for its pace has changed: its next turn counts from when it was last asked."""
+        for name in self._names(host):
+            turn = self[name]
+            new = self._delay(name, host, Pace(delay=turn.usual))
+            if name != host:
+                new = min(new, turn.pace)
+            if turn.next:  # it was asked before
+                turn.next, turn.pace = max(turn.next - turn.pace + new, turn.rest), new
+
+    def recapped(self, host: str) -> None:
+        """The rule for its requests at once has changed."""
+        if group := self[host].group:
+            self[group].cap = 0
 
     def due(self, host: str) -> float:
         """When it may be asked, as far as time goes."""
         return max(turn.next for turn in self._both(host))
 
+    def share_cap(self, host: str, pace: Pace) -> None:
+        """Where a rule gives a host more room, or less, its group has as much."""
+        group, cap = self[host].group, self._ordered(host, pace).concurrency
+        if group and cap != pace.concurrency:
+            self[group].cap = cap
+
+    def _paces(self, name: str, pace: Pace) -> Pace:
+        """How a host or group is treated: by a rule of its own, or by its hosts'."""
+        ordered, cap = self._ordered(name, pace), self[name].cap
+        return replace(ordered, concurrency=cap) if cap and ordered.concurrency == pace.concurrency else ordered
+
+    def _delay(self, name: str, host: str, pace: Pace) -> float:
+        """Seconds between two requests to `name`, which is the host or its group: that is never slower than it."""
+        delay = self._ordered(name, pace).delay
+        if delay == pace.delay and name != host:
+            delay = min(self._ordered(host, pace).delay, delay)
+        return max(delay, self[name].delay)
+
+    def _names(self, host: str) -> list[str]:
+        return [name for name in (host, self[host].group) if name]
+
     def _both(self, host: str) -> list[Turn]:
-        turn = self[host]
-        return [turn, self[turn.group]] if turn.group else [turn]
+        return [self[name] for name in self._names(host)]
+
+
+class Gate(Protocol):
+    """What a job's rules and pauses say about its requests, during one claim."""
+
+    def favourites(self) -> list[str]:
+        """Hosts to look at first."""
+
+    def when(self, entry: Entry) -> float:
+        """When it may be handed out; not later than now: now; infinity: not before somebody resumes it."""
+
+    def taken(self, entry: Entry) -> None:
+        """It is handed out."""
 
 
 class Lines:
@@ -167,29 +229,59 @@ class Lines:
         """Not before `due`; then to the front of its line."""
         heappush(self._delayed, (due, next(self._count), entry))
 
-    def take(
-        self, limit: int, ledger: Ledger, pace: Pace, now: float, is_paused: Callable[[Entry], bool]
-    ) -> list[Entry]:
+    def take(self, limit: int, ledger: Ledger, pace: Pace, now: float, gate: Gate) -> list[Entry]:
         """At most `limit` requests of hosts that may be asked now, booked in the ledger; O(log hosts)."""
         self._wake(now)
+        self._prefer(gate.favourites(), ledger)
         taken: list[Entry] = []
         while len(taken) < limit and (host := self._next_host(ledger, pace, now)) is not None:
-            line = self._lines[host]
-            before = len(taken)
-            room = min(ledger.room(host, pace), limit - before)
-            while line and len(taken) - before < room and not is_paused(line[0][2]):
-                taken.append(heappop(line)[2])
-            count = len(taken) - before
-            self._waiting -= count
-            if count:
-                ledger.book(host, count, pace, now)
-            if not line:
-                del self._lines[host]
-            elif count < room:
-                self._held.add(host)
-            else:
-                self._queue(host, ledger[host].next)
+            taken += self._take_from(host, min(ledger.room(host, pace), limit - len(taken)), ledger, pace, now, gate)
         return taken
+
+    def _take_from(self, host: str, room: int, ledger: Ledger, pace: Pace, now: float, gate: Gate) -> list[Entry]:
+        """What one host may give now; it then waits for its next turn, for a resume, or has no line any more."""
+        line, taken, when = self._lines[host], list[Entry](), 0.0
+        while line and len(taken) < room and (when := gate.when(line[0][2])) <= now:
+            taken.append(heappop(line)[2])
+            gate.taken(taken[-1])
+        self._waiting -= len(taken)
+        if taken:
+            ledger.book(host, len(taken), pace, now)
+        if not line:
+            del self._lines[host]
+        elif when == math.inf:
+            self._held.add(host)
+        else:
+            self._queue(host, max(ledger[host].next, when))
+        return taken
+
+    def _prefer(self, favourites: list[str], ledger: Ledger) -> None:
+        """Bring these hosts before all others whose turn has come."""
+        for rank, host in enumerate(favourites):
+            if any(host == other for _, _, other in self._turns):
+                self._turns = [turn for turn in self._turns if turn[2] != host]
+                self._turns.append((min(ledger[host].next, -1.0 / (rank + 1)), 0, host))
+                heapify(self._turns)
+
+    def sweep(self, is_blocked: Callable[[Entry], bool]) -> list[Entry]:
+        """Take all pending requests out that are blocked. O(pending)."""
+        found = [entry for line in self._lines.values() for _, _, entry in line if is_blocked(entry)]
+        self._waiting -= len(found)
+        found += [entry for _, _, entry in self._delayed if is_blocked(entry)]
+        self._delayed = [late for late in self._delayed if not is_blocked(late[2])]
+        heapify(self._delayed)
+        for host in {entry.host for entry in found}:
+            if line := [one for one in self._lines.get(host, []) if not is_blocked(one[2])]:
+                heapify(line)
+                self._lines[host] = line
+            else:
+                self._forget(host)
+        return found
+
+    def _forget(self, host: str) -> None:
+        """It has no line any more."""
+        self._lines.pop(host, None)
+        self._leave(host)
 
     @property
     def held(self) -> int:
@@ -213,6 +305,31 @@ class Lines:
             if waiting in self._full:
                 self._full.remove(waiting)
                 self._queue(waiting, ledger[name].next)
+
+    def look_at(self, host: str | None = None) -> None:
+        """A rule has changed: look at this host, or at all, before they are due."""
+        for one in [host] if host is not None else list(self._lines):
+            if one in self._lines:
+                self._leave(one)
+                self._queue(one, 0.0)
+            if f"@{one}" in self._full:
+                self._full.remove(f"@{one}")
+                self._queue(f"@{one}", 0.0)
+
+    def _leave(self, host: str) -> None:
+        """It stands nowhere any more."""
+        self._full.discard(host)
+        self._held.discard(host)
+        gone = {host}
+        for group, line in list(self._groups.items()):
+            if host in line:
+                line.remove(host)
+            if not line:
+                del self._groups[group]
+                self._full.discard(f"@{group}")
+                gone.add(f"@{group}")
+        self._turns = [turn for turn in self._turns if turn[2] not in gone]
+        heapify(self._turns)
 
     def wait(self, ledger: Ledger, now: float) -> float:
         """Seconds until something can become due. Something is pending."""
@@ -251,8 +368,10 @@ class Lines:
         while self._turns and self._turns[0][0] <= now:
             name = heappop(self._turns)[2]
             group = name[1:] if name[0] == "@" else ""
+            if not group:
+                ledger.share_cap(name, pace)
             if not ledger.is_free(group or name, pace, now):
-                self._wait_turn(name, ledger[group or name], pace, now)
+                self._wait_turn(name, ledger, pace, now)
             elif group:
                 self._queue_first_of(group, now)
             elif (its := ledger[name].group) and not ledger.is_free(its, pace, now):
@@ -261,8 +380,9 @@ class Lines:
                 return name
         return None
 
-    def _wait_turn(self, name: str, turn: Turn, pace: Pace, now: float) -> None:
-        if turn.busy < pace.concurrency:
+    def _wait_turn(self, name: str, ledger: Ledger, pace: Pace, now: float) -> None:
+        turn = ledger[name.removeprefix("@")]
+        if turn.next > now:
             self._queue(name, turn.next)
         else:
             self._full.add(name)

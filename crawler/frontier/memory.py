@@ -19,6 +19,7 @@ import msgspec
 
 from crawler.errors import FrontierError
 from crawler.frontier.lines import POLL_SECONDS, Entry, Ledger
+from crawler.frontier.memory_control import JobGate, MemoryControl
 from crawler.frontier.memory_job import MemoryJob
 from crawler.frontier.message import identity
 from crawler.frontier.outcomes import Outcomes
@@ -35,11 +36,13 @@ from crawler.model import (
     OutboxEntry,
     Reaped,
     Request,
+    Rule,
     Trace,
     Visit,
     WorkerInfo,
 )
 from crawler.parsing.url import host_of
+from crawler.rules import trace_with
 
 _CRASH_DELAY = 1.0  # seconds before a page that killed its worker is tried again; doubles each time
 
@@ -72,7 +75,8 @@ class MemoryFrontier:
         self._maxsize = maxsize
         self._clock = clock
         self._jobs: dict[str, MemoryJob] = {}
-        self._ledger = Ledger()
+        self.control = MemoryControl(self._obey)
+        self._ledger = Ledger(self.control.pace)
         self._held: dict[str, list[Entry]] = {}  # by worker: its processing list
         self._workers: dict[str, tuple[float, Mapping[str, Any]]] = {}  # lease's end, info
         self._shared: dict[str, tuple[float, bytes]] = {}  # until when, value
@@ -174,9 +178,11 @@ class MemoryFrontier:
         self._workers[worker] = (now + self._lease_seconds, self._workers.get(worker, (0.0, {}))[1])
         states = [state for job in jobs if (state := self._known(job)) is not None]
         leases: list[Lease] = []
-        for state in states:
-            if not self._is_full(state) and not state.is_paused:
-                taken = state.lines.take(limit - len(leases), self._ledger, pace, now, state.leaves_alone)
+        for state in self.control.in_order(states):
+            if self.control.has_blocks:
+                state.strike(self.control.blocked)
+            if not self._is_full(state) and not self._is_paused(state):
+                taken = self._take_some(state, limit - len(leases), pace, now)
                 leases += [self._hand_out(worker, state, entry) for entry in taken]
         idle, wait = ("", None) if len(leases) == limit else self._why_idle(states, now)
         gone = tuple(job.name for job in jobs if self._known(job) is None)
@@ -197,6 +203,21 @@ class MemoryFrontier:
             epoch=state.job.epoch,
         )
 
+    def _take_some(self, state: MemoryJob, limit: int, pace: Pace, now: float) -> list[Entry]:
+        """At most `limit`, one by one where the job has a rate."""
+        name, gate = state.job.name, JobGate(self.control, state, now)
+        if self.control.number("rate", "job", name) is None:
+            return state.lines.take(limit, self._ledger, pace, now, gate)
+        taken: list[Entry] = []
+        while len(taken) < limit and self.control.turn("job", name) <= now:
+            if not (one := state.lines.take(1, self._ledger, pace, now, gate)):
+                break
+            taken += one
+        return taken
+
+    def _is_paused(self, state: MemoryJob) -> bool:
+        return state.is_paused or self.control.is_paused(state.job.name, "job", state.job.name)
+
     def _is_full(self, state: MemoryJob) -> bool:
         return state.outbox >= self._outbox_limit
 
@@ -206,9 +227,12 @@ class MemoryFrontier:
         if not waiting:
             return "empty", None
         full = [state for state in waiting if self._is_full(state)]
-        moving = [state for state in waiting if state not in full and not state.is_paused]
+        moving = [state for state in waiting if state not in full and not self._is_paused(state)]
         word = "outbox" if full else "cooling" if any(not state.lines.is_held for state in moving) else "paused"
-        return word, min((state.lines.wait(self._ledger, now) for state in moving), default=POLL_SECONDS)
+        return word, min((self._wait(state, now) for state in moving), default=POLL_SECONDS)
+
+    def _wait(self, state: MemoryJob, now: float) -> float:
+        return max(state.lines.wait(self._ledger, now), self.control.turn("job", state.job.name) - now)
 
     async def place(self, host: str, group: str) -> float:
         """The host takes turns with the others of its group from now on; for how many seconds it has done so."""
@@ -371,14 +395,15 @@ class MemoryFrontier:
 
     async def stats(self, job: Job) -> JobStats:
         """The counters, all taken at one moment. O(hosts)."""
-        return self._view(job).stats(self._ledger, self._clock())
+        stats = self._view(job).stats(self._ledger, self._clock())
+        return msgspec.structs.replace(stats, paused=self.control.pauses(job.name) + stats.paused)
 
     async def trace(self, job: Job, url: str) -> Trace:
         """All that is known of a canonical URL, at one moment. O(requests)."""
         held = [(worker, entry) for worker, entries in self._held.items() for entry in entries if entry.job == job.name]
         now, turn = self._clock(), self._ledger[host_of(url)]
         shown = HostTurn(max(0.0, turn.next - now), turn.busy, turn.delay)
-        return self._view(job).trace(url, held, shown, now)
+        return trace_with(self._view(job).trace(url, held, shown, now), await self.control.rules(), job.name)
 
     # --- pauses
 
@@ -391,6 +416,16 @@ class MemoryFrontier:
         state = self._state(job)
         state.lines.resume(self._ledger)
         return state.outcomes.resume((what, name))
+
+    def _obey(self, rule: Rule) -> None:
+        """A rule was set or lifted: whoever waits by the old one is looked at again."""
+        if (rule.action, rule.what) == ("rate", "host"):
+            self._ledger.reordered(rule.name)
+        if (rule.action, rule.what) == ("concurrency", "host"):
+            self._ledger.recapped(rule.name)
+        if rule.what in ("host", "spider"):
+            for state in self._jobs.values():
+                state.lines.look_at(rule.name if rule.what == "host" else None)
 
     # --- what the fleet shares
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from crawler.frontier.lines import Entry, Ledger, Lines
@@ -112,8 +112,7 @@ class MemoryJob:
                 self._finish("pages")
                 self._send(visit.items)
             case Skip(reason, detail):
-                self._finish(f"skip/{reason}")
-                self.skips.append(Skipped(entry.request.url, reason, detail, time.time()))
+                self._skip(entry, reason, detail)
             case Retry(_, delay):
                 self.put_back(entry, delay, now, failed=1)
             case Release(_, delay):
@@ -133,6 +132,15 @@ class MemoryJob:
         """The same, with its bytes unchanged."""
         self.counters["set_aside"] += 1
         self._put(entry, delay, now, front=True)
+
+    def strike(self, blocked: Callable[[Entry], str]) -> None:
+        """pending → done for what must never be handed out; `blocked` says by which rule."""
+        for entry in self.lines.sweep(lambda entry: bool(blocked(entry))):
+            self._skip(entry, "blocked", blocked(entry))
+
+    def _skip(self, entry: Entry, reason: str, detail: str) -> None:
+        self._finish(f"skip/{reason}")
+        self.skips.append(Skipped(entry.request.url, reason, detail, time.time()))
 
     def _finish(self, counter: str) -> None:
         self._done += 1

@@ -14,6 +14,7 @@ import msgspec
 
 from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
+from crawler.frontier.control import RedisControl
 from crawler.frontier.dead import RedisDead
 from crawler.frontier.held import RedisHeld
 from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
@@ -40,6 +41,7 @@ from crawler.model import (
     WorkerInfo,
 )
 from crawler.parsing.url import dedup_key, fingerprint, host_of
+from crawler.rules import trace_with
 
 ADD_CHUNK = 1000  # messages of one host pushed at once (Lua's unpack has room for some thousand)
 REAP_CHUNK = 200  # requests moved in one script
@@ -87,7 +89,8 @@ class RedisFrontier:
         self._first_shard = 0
         self.outbox = RedisOutbox(self.server, self._shards)
         self._held = RedisHeld(self.server, self._shards)
-        self._views = RedisViews(self.server, self._shards)
+        self.control = RedisControl(self.server, self._shards)
+        self._views = RedisViews(self.server, self._shards, self.control)
         self._dead = RedisDead(self.server, self._shards)
         self._traces = RedisTraces(self.server, self._dead)
 
@@ -476,7 +479,8 @@ class RedisFrontier:
     async def trace(self, job: Job, url: str) -> Trace:
         """See `tracing.py`."""
         try:
-            return await self._traces.trace(self._shard_for(host_of(url)), job, url)
+            trace = await self._traces.trace(self._shard_for(host_of(url)), job, url)
+            return trace_with(trace, await self.control.rules(), job.name)
         except JobGone:
             raise await self._forgotten(job) from None
 

@@ -30,8 +30,10 @@ from redis.retry import Retry
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 
 SCRIPTS = (
-    "add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding", "known"
-)  # fmt: skip
+    *("add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
+    *("known", "control"),
+)
+OBEY_RULES = ("claim",)  # they need `rules.lua`
 # Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that
 # a person has ended, which is possible only before its first write. The library makes classes of some codes, and
 # then their texts lack the code.
@@ -53,7 +55,7 @@ class Server:
     def __init__(self, url: str, *, timeout: float, name: str = "crawler") -> None:
         self.url = url
         self.shown = mask(url)
-        self._timeout = timeout
+        self.timeout = timeout  # seconds for one answer
         self._name = name
         # Called at each new connection: the server may have lost something since the last one.
         self.connected: Callable[[], None] = lambda: None
@@ -135,8 +137,8 @@ class Server:
         if self._beating is None:
             self._beating = redis.Redis.from_url(
                 self.url,
-                socket_timeout=self._timeout,
-                socket_connect_timeout=self._timeout,
+                socket_timeout=self.timeout,
+                socket_connect_timeout=self.timeout,
                 retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
                 client_name=f"{self._name}:beat",
             )
@@ -152,9 +154,9 @@ class Server:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
                 self.url,
                 max_connections=16,
-                timeout=self._timeout * 4,
-                socket_timeout=self._timeout,
-                socket_connect_timeout=self._timeout,
+                timeout=self.timeout * 4,
+                socket_timeout=self.timeout,
+                socket_connect_timeout=self.timeout,
                 retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
                 client_name=self._name,
                 redis_connect_func=self._greet,
@@ -213,4 +215,5 @@ def mask(url: str) -> str:
 
 def _source(script: str) -> bytes:
     folder = files("crawler.frontier") / "lua"
-    return (folder / "shared.lua").read_bytes() + b"\n" + (folder / f"{script}.lua").read_bytes()
+    parts = ("shared", "rules", script) if script in OBEY_RULES else ("shared", script)
+    return b"\n".join((folder / f"{part}.lua").read_bytes() for part in parts)

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
+from crawler.frontier.control import RedisControl
 from crawler.frontier.keys import job_prefix
 from crawler.frontier.server import Server, errors
 from crawler.model import Job, JobStats, Pause, WorkerInfo
+from crawler.rules import pauses_in
 
 # fields of the stats hash that are no counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined")
@@ -21,14 +23,16 @@ _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 class RedisViews:
     """`shards` is the frontier's list of shard prefixes."""
 
-    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+    def __init__(self, server: Server, shards: Sequence[str], control: RedisControl) -> None:
         self._server = server
         self._shards = shards
+        self._control = control
 
     async def stats(self, job: Job) -> JobStats:
         """The order of the reads is the proof of `finished`: seeders, all `finished`, then all `admitted`."""
         seeders, finished, now = await self._read_ends(job)
         exporter = await self._read_exporter(job)
+        ordered = pauses_in(await self._control.rules(), job.name)
         shards = [await self._read_shard(shard, job, now) for shard in self._shards]
         counters: Counter[str] = Counter()
         for shard in shards:
@@ -43,7 +47,7 @@ class RedisViews:
             ready=sum(shard["ready"] for shard in shards),
             cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
             delayed=sum(shard["delayed"] for shard in shards),
-            paused=read_pauses(line for shard in shards for line in shard["paused"].items()),
+            paused=ordered + read_pauses(line for shard in shards for line in shard["paused"].items()),
             held=sum(shard["held"] for shard in shards),
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
             finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),

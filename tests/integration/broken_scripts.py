@@ -17,7 +17,10 @@ FILL = f"real.call('SETRANGE', '{BALLAST}', 4000000, 'x')"
 HANG = "while true do end"
 COUNT = f"real.call('INCR', '{WRITES}')"
 
-_READS = ["EXISTS", "GET", "HGET", "HMGET", "LRANGE", "SMEMBERS", "TIME", "XLEN", "ZRANGE", "ZRANGEBYSCORE", "ZSCORE"]
+_READS = [
+    *("EXISTS", "GET", "HEXISTS", "HGET", "HLEN", "HMGET", "LINDEX", "LRANGE", "SMEMBERS", "TIME", "XLEN", "XREVRANGE"),
+    *("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCORE"),
+]
 _WATCH = """
 local real, writes, reads = redis, 0, {{ {reads} }}
 local redis = setmetatable({{

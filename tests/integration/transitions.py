@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from crawler.frontier.keys import shard_prefix
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Pace
-from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
 
 ATTEMPTS, MAX_CRASHES = 3, 2
 PACE = Pace(delay=0.0, concurrency=3)
@@ -341,6 +341,60 @@ async def claim_after_a_pause(scene: Scene) -> Call:
     return scene.claim
 
 
+async def order(scene: Scene, *rules: Rule) -> None:
+    """As a person does it."""
+    for rule in rules:
+        await scene.frontier.control.set_rule(rule)
+
+
+async def set_rate(scene: Scene) -> Call:
+    """Of a host that waits by the old pace in one job, and is held in the other."""
+    await scene.add(*pages(3))
+    await scene.add(*pages(3), job=scene.other)
+    await order(scene, Rule("rate", "host", "a.example", "1/h"))
+    await scene.claim(1)
+    await scene.frontier.pause(scene.other, "host", "a.example", "x")
+    await scene.claim(1, job=scene.other)
+    return lambda: scene.frontier.control.set_rule(Rule("rate", "host", "a.example", "10/s"))
+
+
+async def lift_rule(scene: Scene) -> Call:
+    """Of a spider that had a rate: its hosts are looked at again."""
+    await scene.add(*[Request(url, spider="s") for url in (*pages(2), *pages(2, "b.example"))])
+    await order(scene, Rule("rate", "spider", "s", "1/h"), Rule("block", "host", "b.example", "on"))
+    await scene.claim()
+    return lambda: scene.frontier.control.set_rule(Rule("rate", "spider", "s", ""))
+
+
+async def set_priority(scene: Scene) -> Call:
+    await scene.add(*pages(3))
+    return lambda: scene.frontier.control.set_rule(Rule("priority", "host", "a.example", "5"))
+
+
+async def claim_by_rules(scene: Scene) -> Call:
+    """One of each: a host first, one with a pace of its own, one paused, one blocked, and a blocked spider's pages."""
+    hosts = [f"{letter}.example" for letter in "abcd"]
+    await scene.add(*[Request(url, spider="st"[n % 2]) for host in hosts for n, url in enumerate(pages(4, host))])
+    await scene.add(Request("http://d.example/high", priority=3), Request("http://d.example/late", delay=0.001))
+    await order(
+        scene,
+        Rule("rate", "host", "a.example", "1/h"),
+        Rule("priority", "host", "b.example", "5"),
+        Rule("pause", "host", "c.example", "on"),
+        Rule("block", "host", "d.example", "on"),
+        Rule("block", "spider", "t", "on"),
+        Rule("rate", "job", "news", "0.1/h"),
+    )
+    await asyncio.sleep(0.003)
+    return scene.claim
+
+
+async def claim_of_a_blocked_job(scene: Scene) -> Call:
+    await scene.add(*mixed())
+    await order(scene, Rule("block", "job", "news", "on"))
+    return scene.claim
+
+
 async def commit_explodes(scene: Scene) -> Call:
     """The last one of enough failures: host and spider are judged, the host is paused."""
     await scene.add(*pages(21))
@@ -433,6 +487,11 @@ TRANSITIONS = {
     "resume": Transition("pause", resume),
     "claim-paused": Transition("claim", claim_of_a_paused_host, refused=True),
     "claim-after-a-pause": Transition("claim", claim_after_a_pause, refused=True),
+    "control-rate": Transition("control", set_rate, refused=True),
+    "control-lift": Transition("control", lift_rule, refused=True),
+    "control-priority": Transition("control", set_priority, refused=True),
+    "claim-by-rules": Transition("claim", claim_by_rules, refused=True),
+    "claim-of-a-blocked-job": Transition("claim", claim_of_a_blocked_job, refused=True),
     "commit-explodes": Transition("commit", commit_explodes),
     "forget": Transition("forget", forget),
     "beat-first": Transition("beat", beat_first),

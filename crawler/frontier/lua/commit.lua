@@ -21,7 +21,6 @@ local last = redis.call('HMGET', W, 'commit', 'reply')
 if last[1] == token then return last[2] end
 if gone(stats, epoch) then return redis.error_reply('GONE') end
 
-local MAX_SKIPS = 10000 -- remembered of a shard, the last ones
 local now = now_ms()
 local counters = {}
 local function add(name, by) counters[name] = (counters[name] or 0) + by end
@@ -41,7 +40,7 @@ local apply = {
     local _, _, _, _, _, url = read(message)
     finish('done')
     add('skip/' .. reason, 1)
-    redis.call('XADD', J .. 'skips', 'MAXLEN', '~', MAX_SKIPS, '*', 'url', url or '', 'reason', reason, 'detail', detail)
+    note_skip(J, url or '', reason, detail)
   end,
   retry = function(_, delay, message)
     put_back(J, message, now, delay)

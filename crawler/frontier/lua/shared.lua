@@ -42,6 +42,30 @@ local function place_of(fingerprint, buckets, low)
   return place < buckets and place or hash(fingerprint, low)
 end
 
+-- The number of a rule that people have set (`crawler/rules.py`): ms between requests, a count, or 1; false: there is
+-- none. Where there are no rules at all this costs one EXISTS a script.
+local ruled
+local function is_ruled(P)
+  if ruled == nil then ruled = redis.call('EXISTS', P .. 'rules') == 1 end
+  return ruled
+end
+
+local function rule(P, key)
+  local text = is_ruled(P) and redis.call('HGET', P .. 'rules', key)
+  return text and tonumber(string.match(text, '^%d+'))
+end
+
+-- A host waits no more for the turn of its group; returns 1, or 0 when it did not.
+local function leave_line(P, J, host)
+  local group = redis.call('HGET', P .. 'host:' .. host, 'group')
+  return (group or '') ~= '' and redis.call('ZREM', J .. 'line:' .. group, host) or 0
+end
+
+-- The last requests that were skipped, and what for.
+local function note_skip(J, url, reason, detail)
+  redis.call('XADD', J .. 'skips', 'MAXLEN', '~', 10000, '*', 'url', url, 'reason', reason, 'detail', detail)
+end
+
 -- Hosts with any priority but 0 list their levels, highest first.
 local function note_level(J, host, priority)
   local levels = redis.call('HGET', J .. 'levels', host)
@@ -99,7 +123,7 @@ end
 
 -- A request to `host` has ended: free its slot, and wake the jobs that waited for one.
 --   asked  when the host was asked (ms; nil: it was not)
---   pace   ms between requests to a host that wants nothing else (nil: as when it was claimed)
+--   pace   ms between requests to a host that wants nothing else (nil: as when it was claimed); a rule goes before it
 --   delay  ms that this host wants (nil: as before)
 --   rest   when it wants to be asked again at the earliest (ms; 0: it did not say)
 local function settle(P, host, now, asked, pace, delay, rest)
@@ -107,10 +131,12 @@ local function settle(P, host, now, asked, pace, delay, rest)
   local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group')
   local due = math.max(tonumber(ledger[1] or 0), rest)
   if asked then
-    pace = math.max(pace or tonumber(ledger[5] or 0), delay or tonumber(ledger[4] or 0))
+    pace = rule(P, 'rate host ' .. host) or pace or tonumber(ledger[5] or 0)
+    pace = math.max(pace, delay or tonumber(ledger[4] or 0))
     due = math.max(due, asked + pace)
   end
   if delay then redis.call('HSET', H, 'delay', delay) end
+  if rest > 0 then redis.call('HSET', H, 'rest', rest) end
   free_slots(P, host, 1, ledger[2] or 0, ledger[3] or '', due, now)
   if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked) end
 end
