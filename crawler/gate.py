@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 from weakref import WeakValueDictionary
 
@@ -14,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler import policy, robots
-from crawler.errors import FetchError
+from crawler.errors import FetchError, FrontierError
 from crawler.interfaces import Fetcher, Frontier
 from crawler.model import Request
 from crawler.parsing.robots import ALLOW_ALL, Robots
@@ -25,7 +26,9 @@ log = structlog.get_logger()
 MAX_ORIGINS = 5_000  # rules kept in this process
 MAX_BYTES = 4_000_000  # of robots.txt that these rules were read from; they take several times as much
 MAX_SITEMAPS = 10_000  # of one origin that are offered
-LOCK_SECONDS = 60.0
+ASK_SECONDS = 50.0  # for robots.txt with all its redirects
+MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
+LOCK_SECONDS = 60.0  # longer, so that nobody else asks meanwhile
 REFRESH_SECONDS = 300.0  # after which the fleet's copy is looked at again
 
 
@@ -70,10 +73,11 @@ class RobotsGate:
         user_agent: str,
         cache_seconds: float,
         max_delay: float,
+        hop_delay: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`cache_seconds`: how long rules hold; `max_delay`: a longer Crawl-delay (seconds) is cut to it.
-
+        """`cache_seconds`: how long rules hold; `max_delay`: a longer Crawl-delay (seconds) is cut to it;
+        `hop_delay`: seconds between the redirects of a robots.txt, most of which lead to the same host.
         `clock` gives Unix seconds: the moment of an answer is shared with other machines.
         """
         self._frontier = frontier
@@ -81,6 +85,7 @@ class RobotsGate:
         self._agent = robots.agent_token(user_agent)
         self._cache_seconds = cache_seconds
         self._max_delay = max_delay
+        self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()  # read lately last
         self._size = 0  # of all of them
@@ -132,10 +137,14 @@ class RobotsGate:
             return Verdict("again", delay=0.5)
         error = None
         try:
-            answer = await self._ask(origin)
+            answer = await self._ask_in_time(origin)
         except FetchError as caught:
             error = caught
             answer = robots.verdict_source(caught, now=self._clock())
+        except asyncio.CancelledError:
+            with suppress(FrontierError):  # let go of the lock: what is no answer makes the next one ask
+                await self._frontier.put_shared(f"robots:{origin}", b"", 0.001)
+            raise
         asked_at = time.monotonic()
         await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         known = self._keep(origin, answer)
@@ -143,6 +152,15 @@ class RobotsGate:
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
         self._say_what_is_cut(origin, known)
         return Verdict("again", asked_at=asked_at, sitemaps=_offer(known, job) if job else ())
+
+    async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
+        """Raises `FetchError`, also when it takes too long."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._ask(origin)
+        except TimeoutError:
+            why = f"{origin}/robots.txt was not there within {ASK_SECONDS:g} seconds, its redirects included"
+            raise FetchError("timeout", why, transient=True) from None
 
     async def _ask(self, origin: str) -> robots.RobotsAnswer:
         """Fetch it, through redirects to other hosts too; each hop passes the address guard of the fetcher.
@@ -159,6 +177,7 @@ class RobotsGate:
                 url = canonical(location, url)
             except BadUrl:
                 break
+            await asyncio.sleep(self._hop_delay)
         now = self._clock()
         pause = policy.pause(response, now)
         return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)

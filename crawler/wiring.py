@@ -297,6 +297,7 @@ async def start_worker(
         user_agent=settings.USER_AGENT,
         cache_seconds=settings.ROBOTSTXT_CACHE_SECONDS,
         max_delay=settings.ROBOTSTXT_MAX_DELAY,
+        hop_delay=settings.DOWNLOAD_DELAY,
     )
     registry = find_spiders(config.folder, settings.SPIDER_MODULES)
     units = Units(registry, settings, config.explicit, gate, job_list.job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -12,6 +13,7 @@ from crawler import gate
 from crawler.frontier.memory import MemoryFrontier
 from crawler.gate import RobotsGate
 from crawler.model import Request
+from crawler.response import Response
 from crawler.testing import FakeFetcher
 
 RULES = b"User-agent: *\nDisallow: /private\n"
@@ -122,3 +124,61 @@ async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> No
     assert (await robots.check(request, "news")).sitemaps == ()
     assert robots._known["http://a.example"].rules is rules, "the same bytes are not parsed again"
     assert len(fetcher.requests) == 1
+
+
+class Hanging(FakeFetcher):
+    """Never answers."""
+
+    async def fetch(self, request: Request) -> Response:
+        self.requests.append(request)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_robots_txt_that_never_comes_is_given_up_before_the_lock_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert gate.ASK_SECONDS < gate.LOCK_SECONDS
+    monkeypatch.setattr(gate, "ASK_SECONDS", 0.01)
+    robots = RobotsGate(MemoryFrontier(), Hanging({}), user_agent="t/1", cache_seconds=60, max_delay=60)
+    verdict = await robots.check(Request("http://a.example/"))
+    assert verdict.word == "unreachable"
+    assert verdict.error is not None
+    assert verdict.error.kind == "timeout"
+    assert "http://a.example/robots.txt" in str(verdict.error)
+
+
+async def test_a_worker_that_is_stopped_while_it_asks_leaves_no_lock_behind() -> None:
+    frontier, hanging = MemoryFrontier(), Hanging({})
+    stopped = RobotsGate(frontier, hanging, user_agent="t/1", cache_seconds=60, max_delay=60)
+    task = asyncio.create_task(stopped.check(Request("http://a.example/")))
+    while not hanging.requests:
+        assert not task.done()
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    fetcher = FakeFetcher({"http://a.example/robots.txt": RULES})
+    other = RobotsGate(frontier, fetcher, user_agent="t/1", cache_seconds=60, max_delay=60)
+    assert (await other.check(Request("http://a.example/"))).asked_at is not None
+    assert len(fetcher.requests) == 1
+
+
+async def test_redirects_are_not_followed_in_a_burst() -> None:
+    site: dict[str, Response | bytes] = {
+        "http://a.example/robots.txt": Response("", status=301, headers={"location": "/r.txt"}),
+        "http://a.example/r.txt": RULES,
+    }
+    moments: list[float] = []
+
+    class Clocked(FakeFetcher):
+        async def fetch(self, request: Request) -> Response:
+            moments.append(time.monotonic())
+            return await super().fetch(request)
+
+    robots = RobotsGate(
+        MemoryFrontier(), Clocked(site), user_agent="t/1", cache_seconds=60, max_delay=60, hop_delay=0.05
+    )
+    assert (await robots.check(Request("http://a.example/"))).word == "again"
+    first, second = moments
+    assert second - first >= 0.05
