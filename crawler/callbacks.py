@@ -47,6 +47,10 @@ class Found(NamedTuple):
     dropped: Counter[str]  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
 
+    def admitting(self, requests: list[Request], left_out: Mapping[str, int]) -> Found:
+        """The same with these of its requests, and how many more were left out, by reason."""
+        return self._replace(requests=requests, unfollowed=Counter(self.unfollowed) + Counter(left_out))
+
 
 async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
     """Call the spider's method `name` and take all it gives. A callback gets a response; an errback gets

@@ -108,7 +108,7 @@ class Visit(Struct, frozen=True):
     items: tuple[bytes, ...] = ()  # of Done and Dead; one JSON object each, valid UTF-8, without line breaks
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
-    unfollowed: Mapping[str, int] = {}  # links of the crawl left out, by reason (`nofollow` …)
+    unfollowed: Mapping[str, int] = {}  # links left out, by reason (`offsite`, `depth`, `nofollow` …)
     status: int | None = None  # of the response, when there was one
     size: int = 0  # bytes of the decoded body
     # Worker's monotonic seconds by which the host had surely been asked: the first bytes of its answer, or the moment
@@ -209,11 +209,12 @@ class Sighting(Struct, frozen=True):
 
 
 class HostTurn(Struct, frozen=True):
-    """What the host ledger says of a host."""
+    """What the host ledger says of a host, or of the group of hosts that share an address."""
 
     wait: float = 0.0  # seconds until it may be asked again
     inflight: int = 0  # requests to it on their way, of all jobs
     delay: float = 0.0  # seconds between two requests that the host itself asked for
+    group: str = ""  # with whom it takes turns: an address, or `*.example.com`
 
 
 class Trace(Struct, frozen=True):
@@ -222,6 +223,7 @@ class Trace(Struct, frozen=True):
     known: bool
     host: str
     turn: HostTurn = HostTurn()
+    group_turn: HostTurn = HostTurn()  # of the group its host is in
     sightings: tuple[Sighting, ...] = ()  # several only for `dont_filter` requests and methods other than GET
     unseen: int = 0  # requests that were not looked at, because there are too many
     skipped: Skipped | None = None  # when that was not long ago

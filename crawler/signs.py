@@ -56,4 +56,4 @@ def _without(found: Found, urls: set[str] | frozenset[str], response: Response, 
     unwanted = urls - {response.url, response.request.url}
     kept: list[Request] = [request for request in found.requests if request.url not in unwanted]
     left_out = len(found.requests) - len(kept)
-    return found._replace(requests=kept, unfollowed={reason: left_out}) if left_out else found
+    return found.admitting(kept, {reason: left_out}) if left_out else found

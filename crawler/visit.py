@@ -5,7 +5,7 @@
 3. fetch                              error → Retry or Dead by policy
 4. status: judge it by policy         redirect → a new request; error → Retry or Dead
 5. the spider's callback              exception → Retry or Dead, with its traceback
-6. links that belong to the crawl     offsite, too deep, malformed → left out
+6. links that belong to the crawl     offsite, too deep, malformed → left out, counted
 7. what the page asks                 noindex → no items; nofollow → no links; counted
 """
 
@@ -144,7 +144,7 @@ class Visitor:
 
     async def _sitemaps(self, lease: Lease, unit: Unit, urls: Iterable[str]) -> list[Request]:
         """Requests for the sitemaps of an origin: links like those of the page that led there."""
-        requests = self._admit(lease, unit, [Request(url, callback="parse_sitemap") for url in urls])
+        requests, _ = self._admit(lease, unit, [Request(url, callback="parse_sitemap") for url in urls])
         return await self._on_seeded_hosts(lease, unit, requests)
 
     async def _fetch(self, lease: Lease, unit: Unit) -> Visit:
@@ -156,12 +156,13 @@ class Visitor:
             return Visit(outcome, asked_at=time.monotonic(), seconds=time.monotonic() - began)
         asked_at = response.answered_at or time.monotonic()
         outcome, found = await self._read(lease, unit, response)
+        links = await self._on_seeded_hosts(lease, unit, found.requests)
         return Visit(
             outcome,
             items=tuple(found.items),
-            links=tuple(await self._on_seeded_hosts(lease, unit, found.requests)),
+            links=tuple(links),
             dropped=found.dropped,
-            unfollowed=found.unfollowed,
+            unfollowed=Counter(found.unfollowed) + Counter(offsite=len(found.requests) - len(links)),
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,
@@ -175,7 +176,7 @@ class Visitor:
         if response.status in policy.REDIRECTS:
             target = policy.redirect(response, unit.rules)
             if isinstance(target, Request):
-                return Skip("redirect", target.url), Found([], self._admit(lease, unit, [target]), Counter())
+                return Skip("redirect", target.url), nothing.admitting(*self._admit(lease, unit, [target]))
             return target, nothing
         judged = policy.judge(response, lease.attempt, unit.rules, chance=random.random(), now=time.time())
         if judged is not None:
@@ -186,7 +187,7 @@ class Visitor:
         self._slot.enter(lease)
         try:
             found = await run_callback(unit.spider, callback, *arguments)
-            found = found._replace(requests=self._admit(lease, unit, found.requests))
+            found = found.admitting(*self._admit(lease, unit, found.requests))
             page = arguments[0]
             # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
             return Done(), heed(found, page, unit.signs, time.time()) if isinstance(page, Response) else found
@@ -205,10 +206,13 @@ class Visitor:
         links = await self._on_seeded_hosts(lease, unit, found.requests)
         return replace(visit, items=tuple(found.items), links=(*visit.links, *links), dropped=found.dropped)
 
-    def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
-        """The requests in scope, complete: canonical URL, depth, spider. Raises `ValueError` when one cannot travel."""
+    def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> tuple[list[Request], Counter[str]]:
+        """The requests in scope, complete: canonical URL, depth, spider; and how many were left out, by reason.
+
+        Raises `ValueError` when one cannot travel."""
         parent = lease.request
-        admitted = []
+        admitted: list[Request] = []
+        left_out: Counter[str] = Counter()
         for request in self._maybe_new(lease.job, requests):
             is_redirect = request.redirects > parent.redirects
             # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
@@ -218,12 +222,15 @@ class Visitor:
                 url = request.url if request.spider else canonical(request.url)
             except BadUrl as error:
                 log.debug("link_refused", page=parent.url, why=str(error))
+                left_out["malformed"] += 1
                 continue
-            if unit.scope.reason_out(url, depth) is None:
+            if reason := unit.scope.reason_out(url, depth):
+                left_out[reason] += 1
+            else:
                 complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
                 self._check(complete)
                 admitted.append(complete)
-        return admitted
+        return admitted, left_out
 
     async def _on_seeded_hosts(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
         """Those that a spider which stays on the seeded hosts may follow."""

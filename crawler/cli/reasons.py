@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crawler.cli.figures import at_work, counted, duration, group, no_worker, outbox_words, several
 from crawler.incident import resuming
-from crawler.model import DeadLetter, Pause, Sighting, Skipped
+from crawler.model import DeadLetter, HostTurn, Pause, Sighting, Skipped
 from crawler.why import Inquiry
 
 REMEMBERED = 10_000  # skips
@@ -169,17 +169,23 @@ def _paused(inquiry: Inquiry, pause: Pause) -> str:
 
 
 def _its_host(inquiry: Inquiry) -> Iterator[str]:
-    turn, host = inquiry.trace.turn, inquiry.trace.host
-    asked = f"; it asked for {duration(turn.delay)} between requests" if turn.delay else ""
-    if turn.inflight >= inquiry.cap:
-        yield f"{host} has {several(turn.inflight, 'request')} in flight, as many as it may at once"
-    if turn.wait > 0:
-        yield f"{host} is not to be asked again for {duration(turn.wait)}{asked}"
-    for one in inquiry.trace.sightings[:1]:
+    trace = inquiry.trace
+    yield from _turn(inquiry, trace.turn, trace.host)
+    if trace.turn.group not in ("", trace.host):
+        yield from _turn(inquiry, trace.group_turn, f"{trace.turn.group}, with which it shares its turns,")
+    for one in trace.sightings[:1]:
         if one.ahead:
             yield f"the {several(one.ahead, 'request')} before it"
         elif one.state == "delayed":
             yield f"its own time, in {duration(one.due)} (a retry, or the delay its spider asked for)"
+
+
+def _turn(inquiry: Inquiry, turn: HostTurn, name: str) -> Iterator[str]:
+    asked = f"; it asked for {duration(turn.delay)} between requests" if turn.delay else ""
+    if turn.inflight >= inquiry.cap:
+        yield f"{name} has {several(turn.inflight, 'request')} in flight, as many as it may at once"
+    if turn.wait > 0:
+        yield f"{name} is not to be asked again for {duration(turn.wait)}{asked}"
 
 
 def _moment(seconds: float) -> str:

@@ -112,7 +112,7 @@ class Ledger:
 
     def free(self, host: str) -> list[str]:
         """A request is no longer in flight. Whose slot is free: the host's, and its group's."""
-        for turn in self._both(host):
+        for turn in self.of(host):
             turn.busy -= 1
         return [name for name in (host, self[host].group) if name]
 
@@ -146,7 +146,7 @@ class Ledger:
 
     def due(self, host: str) -> float:
         """When it may be asked, as far as time goes."""
-        return max(turn.next for turn in self._both(host))
+        return max(turn.next for turn in self.of(host))
 
     def share_cap(self, host: str, pace: Pace) -> None:
         """Where a rule gives a host more room, or less, its group has as much."""
@@ -169,7 +169,8 @@ class Ledger:
     def _names(self, host: str) -> list[str]:
         return [name for name in (host, self[host].group) if name]
 
-    def _both(self, host: str) -> list[Turn]:
+    def of(self, host: str) -> list[Turn]:
+        """Its own turn, and that of its group."""
         return [self[name] for name in self._names(host)]
 
 

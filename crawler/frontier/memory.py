@@ -401,9 +401,11 @@ class MemoryFrontier:
     async def trace(self, job: Job, url: str) -> Trace:
         """All that is known of a canonical URL, at one moment. O(requests)."""
         held = [(worker, entry) for worker, entries in self._held.items() for entry in entries if entry.job == job.name]
-        now, turn = self._clock(), self._ledger[host_of(url)]
-        shown = HostTurn(max(0.0, turn.next - now), turn.busy, turn.delay)
-        return trace_with(self._view(job).trace(url, held, shown, now), await self.control.rules(), job.name)
+        now, host = self._clock(), host_of(url)
+        turns = tuple(
+            HostTurn(max(0.0, turn.next - now), turn.busy, turn.delay, turn.group) for turn in self._ledger.of(host)
+        )
+        return trace_with(self._view(job).trace(url, held, turns, now), await self.control.rules(), job.name)
 
     # --- pauses
 

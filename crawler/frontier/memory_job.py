@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from crawler.frontier.lines import Entry, Ledger, Lines
@@ -194,8 +194,8 @@ class MemoryJob:
 
     # --- looking for one URL
 
-    def trace(self, url: str, held: Iterable[tuple[str, Entry]], turn: HostTurn, now: float) -> Trace:
-        """`held`: the job's requests that workers have, with their names."""
+    def trace(self, url: str, held: Iterable[tuple[str, Entry]], turns: Sequence[HostTurn], now: float) -> Trace:
+        """`held`: the job's requests that workers have, with their names; `turns`: of its host, and of the group."""
         mark, host = fingerprint(dedup_key(url)), host_of(url)
         places = [
             *(_sighting("pending", entry, ahead=ahead) for ahead, entry in self.lines.line(host)),
@@ -209,7 +209,8 @@ class MemoryJob:
         return Trace(
             mark in self._seen,
             host,
-            turn=turn,
+            turn=turns[0],
+            group_turn=turns[-1] if len(turns) > 1 else HostTurn(),
             sightings=sightings,
             skipped=next((one for one in reversed(self.skips) if dedup_key(one.url) == key), None),
             redirected_from=next(

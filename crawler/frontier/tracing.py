@@ -57,10 +57,12 @@ class _Look:
         delayed, more = await self._delayed(now)
         sightings = [*pending, *delayed, *await self._processing(), *await self._given_up()]
         skipped, source = await self._skips()
+        turn = await self._turn(now, self._host)
         return Trace(
             True,
             self._host,
-            turn=await self._turn(now),
+            turn=turn,
+            group_turn=await self._turn(now, turn.group) if turn.group else HostTurn(),
             sightings=tuple(sightings),
             unseen=unseen + more,
             skipped=skipped,
@@ -153,9 +155,11 @@ class _Look:
 
     # --- its host
 
-    async def _turn(self, now: float) -> HostTurn:
-        due, inflight, delay = await self._ask("hmget", f"{self._shard}host:{self._host}", "next", "inflight", "delay")
-        return HostTurn(max(0.0, (float(due or 0) - now) / 1000), int(inflight or 0), float(delay or 0) / 1000)
+    async def _turn(self, now: float, name: str) -> HostTurn:
+        ledger = await self._ask("hmget", f"{self._shard}host:{name}", "next", "inflight", "delay", "group")
+        due, inflight, delay, group = ledger
+        wait = max(0.0, (float(due or 0) - now) / 1000)
+        return HostTurn(wait, int(inflight or 0), float(delay or 0) / 1000, (group or b"").decode())
 
     async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
         names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]

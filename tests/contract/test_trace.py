@@ -131,6 +131,17 @@ async def test_the_hosts_turn_is_told(crawl: Crawl) -> None:
     assert (await trace(crawl, "http://b.example/")).turn.wait == 0
 
 
+async def test_the_turn_of_the_group_its_host_is_in_is_told(crawl: Crawl) -> None:
+    await crawl.add(URL)
+    assert (await trace(crawl)).turn.group == ""
+    await crawl.frontier.place("a.example", "192.0.2.1")
+    await crawl.lease(pace=Pace(delay=30.0))
+    found = await trace(crawl)
+    assert found.turn.group == "192.0.2.1"
+    assert 20 < found.group_turn.wait <= 30
+    assert found.group_turn.inflight == 1
+
+
 async def test_whether_its_host_was_seeded(crawl: Crawl) -> None:
     await crawl.add(URL)
     await crawl.add("http://b.example/", seed=False)

@@ -70,6 +70,10 @@ def test_what_it_waits_for_at_its_host() -> None:
         "a.example is not to be asked again for 1 min 30 s; it asked for 5.0 s between requests",
         "the 1 request before it",
     ]
+    shared = inquiry(waiting(), turn=HostTurn(group="192.0.2.1"), group_turn=HostTurn(2.0))
+    assert reasons.waits(shared) == [
+        "192.0.2.1, with which it shares its turns, is not to be asked again for 2.0 s",
+    ]
     assert reasons.waits(inquiry(waiting())) == ["nothing: a worker takes it with one of its next claims"]
     assert reasons.waits(inquiry()) == []
 

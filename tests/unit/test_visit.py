@@ -40,6 +40,10 @@ class Mischief(Spider):
         yield {"url": response.url}
         yield Request("http://a.example/next", meta={"page": 2})
 
+    def wanders(self, response: Response) -> Any:
+        for url in ("http://a.example/next", "http://b.example/", "http://b.example/2", "no url at all", "/relative"):
+            yield Request(url)
+
     def meta_no_json(self, response: Response) -> Any:
         yield Request("http://a.example/next", meta={"when": object()})
 
@@ -77,8 +81,8 @@ class Mischief(Spider):
         await asyncio.sleep(3600)
 
 
-def visitor(fetcher: Fetcher | None = None) -> Visitor:
-    unit = Unit(spider=Mischief(), scope=Scope(), rules=Rules(), gate=None)
+def visitor(fetcher: Fetcher | None = None, scope: Scope | None = None) -> Visitor:
+    unit = Unit(spider=Mischief(), scope=scope or Scope(), rules=Rules(), gate=None)
     return Visitor(fetcher or FakeFetcher({URL: "<p>text"}), lambda job, spider: unit, Nobody(), NoSlot(), check)
 
 
@@ -96,6 +100,22 @@ async def test_what_a_callback_gives_becomes_a_visit() -> None:
     assert found.outcome == Done()
     assert found.items == (b'{"url":"http://a.example/"}',)
     assert found.links == (Request("http://a.example/next", meta={"page": 2}, depth=1, spider="mischief"),)
+
+
+@pytest.mark.parametrize(
+    ("scope", "links", "left_out"),
+    [
+        (Scope(), 3, {"malformed": 2}),
+        (Scope(["a.example"]), 1, {"malformed": 2, "offsite": 2}),
+        (Scope(depth_limit=1), 3, {"malformed": 2}),
+    ],
+    ids=["any", "one domain", "depth 1"],
+)
+async def test_links_that_do_not_belong_are_left_out_and_counted(
+    scope: Scope, links: int, left_out: dict[str, int]
+) -> None:
+    found = await visitor(scope=scope).visit(lease("wanders"))
+    assert (len(found.links), dict(found.unfollowed)) == (links, left_out)
 
 
 @pytest.mark.parametrize(
