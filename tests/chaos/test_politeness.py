@@ -29,8 +29,9 @@ async def test_p24_one_ledger_for_all(theatre: Theatre) -> None:
                 await stage.kill_the_server(down=0.5)
                 await stage.asked(before + 4)
         end = stage.web.log[-1].time
-        crawl = await stage.finish(120 + 15 * names * delay)
+        await stage.finish(120 + 15 * names * delay)
         await other.ended(60)
+        crawl = stage.judged()
         second = judge(stage.site, stage.web.log, stage.fleet.folder / "other.jsonl")
         stage.row.faults_before(end)
         stage.row.exactly("lost", crawl.lost, 0)
