@@ -103,6 +103,25 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NAMES = frozenset(Settings.__struct_fields__)
+
+PER_SPIDER = frozenset(
+    {
+        "DEPTH_LIMIT",
+        "DOWNLOAD_DELAY",
+        "NOFOLLOW_LINKS_OBEY",
+        "NOFOLLOW_OBEY",
+        "NOINDEX_OBEY",
+        "REDIRECT_MAX_TIMES",
+        "RETRY_DELAY",
+        "RETRY_HTTP_CODES",
+        "RETRY_MAX_DELAY",
+        "RETRY_TIMES",
+        "ROBOTSTXT_OBEY",
+        "ROBOTSTXT_SITEMAPS",
+    }
+)
+"""What a spider may set for itself; the others hold for a whole process, or for the whole fleet."""
+
 # what each field may be, for values that arrive as text
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 

@@ -44,7 +44,7 @@ class Spider:
     allowed_domains: ClassVar[Iterable[str]] = ()
     # follow links to hosts that were seeded only; a seed's redirect to another host adds that host
     stay_on_seeded_hosts: ClassVar[bool] = False
-    custom_settings: ClassVar[Mapping[str, Any]] = {}
+    custom_settings: ClassVar[Mapping[str, Any]] = {}  # those of `settings.PER_SPIDER`
 
     def __init__(self, **arguments: str) -> None:
         """`arguments` come from `-a NAME=VALUE` and become attributes."""

@@ -11,7 +11,7 @@ from typing import Any
 from crawler.errors import ConfigError
 from crawler.parsing.url import BadUrl, canonical
 from crawler.scope import plain_domain
-from crawler.settings import Settings, override
+from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spider import Spider
 
 _METHODS = ("start_requests", "parse", "process_item", "errback", "closed")
@@ -76,6 +76,8 @@ def _settings(layer: Any) -> Iterator[str]:
         override(Settings(), layer, "custom_settings")
     except ConfigError as error:
         yield str(error)
+    for name in sorted((NAMES - PER_SPIDER) & layer.keys()):
+        yield f"{name} in custom_settings: it holds for a whole process; set it in settings.py, or with -s"
 
 
 def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:

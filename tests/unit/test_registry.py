@@ -150,6 +150,7 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "process_item = 3"), "process_item must be a method"),
         (spider("s", "custom_settings = {'DOWNLOAD_DELAI': 1}"), "did you mean DOWNLOAD_DELAY?"),
         (spider("s", "custom_settings = {'DOWNLOAD_DELAY': 'soon'}"), "DOWNLOAD_DELAY='soon'"),
+        (spider("s", "custom_settings = {'USER_AGENT': 'x'}"), "USER_AGENT in custom_settings: it holds for a whole"),
         (spider("s", "custom_settings = []"), "custom_settings must be a dict"),
         (spider("s", "allowed_domains = 'a.example'"), "allowed_domains = ['a.example']"),
         (spider("s", "allowed_domains = ['http://a.example/x']"), "write 'a.example'"),
