@@ -16,6 +16,7 @@ LOOKED_AT = 100_000  # requests of a host's line
 _SKIPS = {
     "robots": "robots.txt forbids it",
     "redirect": "it redirects elsewhere",
+    "blocked": "a person has blocked it",
 }
 
 
