@@ -38,8 +38,8 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
     ended = await bare.run(*arguments)
     assert ended.code == 0
     commands = [
-        *("crawl", "seed", "worker", "export", "status", "why", "jobs", "dead", "redrive", "drop", "pause", "resume", "reap"),
-        *("spiders", "settings", "version", "up", "down"),
+        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "pause", "resume", "reap"),
+        *("why", "spiders", "settings", "version", "up", "down"),
     ]
     for name in commands:
         assert re.search(rf"\b{name}\b", ended.out), name
