@@ -6,7 +6,8 @@ import time
 
 import structlog
 
-from crawler.model import JobStats, Pause
+from crawler.model import JobStats, Pause, Rule
+from crawler.rules import subject_of
 
 log = structlog.get_logger()
 
@@ -46,12 +47,12 @@ class Pauses:
             if (stats.job, pause) not in self._said:
                 self._said.add((stats.job, pause))
                 what = {pause.what: pause.name, "job": stats.job}
-                log.warning("paused", **what, why=pause.why, then=f"crawler {resuming(stats.job, pause)}")
+                log.warning("paused", **what, why=pause.why, then=f"crawler {resuming(pause)}")
         now = time.monotonic()
         self._held_since = (self._held_since or now) if stats.is_held else None
         return now - self._held_since if self._held_since is not None else 0.0
 
 
-def resuming(job: str, pause: Pause) -> str:
+def resuming(pause: Pause) -> str:
     """The arguments of the command that lifts a pause."""
-    return f"resume {pause.what} {pause.name}" + ("" if pause.what == "job" else f" --job {job}")
+    return f"control resume {subject_of(Rule('pause', pause.what, pause.name))}"

@@ -30,7 +30,7 @@ def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | N
     """Send all logging of this process to `stream` (stderr when None), from `level` up.
 
     `auto` means `console` on a terminal and `json` elsewhere. Other libraries are heard from WARNING up, and
-    fully at DEBUG. May be called again, but a logger that was used keeps what it had then.
+    fully at DEBUG. May be called again.
     """
     stream = sys.stderr if stream is None else stream
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -47,9 +47,20 @@ def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | N
         processors=[*common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(_Lossy(stream)),  # type: ignore[arg-type]
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # `set_level` must reach loggers that were used
     )
     _route_libraries(number, _Lossy(stream), common, renderer)
+
+
+def set_level(level: str) -> None:
+    """Log from `level` up from now on, in the same form. Raises `KeyError` when it is none."""
+    number = logging.getLevelNamesMapping()[level]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
+    logging.getLogger().setLevel(_for_libraries(number))
+
+
+def _for_libraries(level: int) -> int:
+    return level if level <= logging.DEBUG else max(level, logging.WARNING)
 
 
 class _Lossy:
@@ -79,7 +90,7 @@ def _route_libraries(level: int, stream: _Lossy, common: list[Processor], render
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    root.setLevel(_for_libraries(level))
     logging.captureWarnings(True)
 
 

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from crawler.errors import ConfigError
+from crawler.printable import without_password
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -103,6 +104,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NAMES = frozenset(Settings.__struct_fields__)
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 PER_SPIDER = frozenset(
     {
@@ -176,6 +178,16 @@ def parse_override(text: str) -> tuple[str, str]:
         raise ConfigError(f"-s {text}: expected NAME=VALUE, for example -s DOWNLOAD_DELAY=0.5")
     _check_name(name.strip(), "-s")
     return name.strip(), value
+
+
+def shown_settings(settings: Settings) -> dict[str, Any]:
+    """Name → value as JSON has it, without passwords, cookies and logins."""
+    values = msgspec.to_builtins(settings)
+    values["DEFAULT_REQUEST_HEADERS"] = {
+        name: "***" if name.lower() in _SECRET_HEADERS else value
+        for name, value in settings.DEFAULT_REQUEST_HEADERS.items()
+    }
+    return {name: without_password(value) if isinstance(value, str) else value for name, value in values.items()}
 
 
 def check_networks(networks: Iterable[str]) -> None:

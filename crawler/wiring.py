@@ -28,15 +28,17 @@ from crawler.frontier.redis import RedisFrontier
 from crawler.frontier.server import mask
 from crawler.gate import RobotsGate
 from crawler.heartbeat import Heartbeat
-from crawler.interfaces import Frontier, Outbox, Pace, Sink
+from crawler.interfaces import Control, Frontier, Outbox, Pace, Sink
 from crawler.joblist import JobList
+from crawler.listener import Listener
+from crawler.logs import set_level
 from crawler.model import Job, Request
 from crawler.places import GroupOf, Places, alone, by_address, by_domain
 from crawler.reaper import Reaper
 from crawler.registry import find_spiders
 from crawler.seeded import SeededHosts
 from crawler.seeder import Seeder
-from crawler.settings import VERSION, Settings
+from crawler.settings import VERSION, Settings, shown_settings
 from crawler.sinks.jsonl import JsonlSink, StdoutSink
 from crawler.slot import NoSlot, Slot
 from crawler.supervisor import Supervisor, worker_name
@@ -62,10 +64,11 @@ class Config(Struct, frozen=True):
 
 
 class Connected(Struct, frozen=True):
-    """An open frontier and its outbox."""
+    """An open frontier, its outbox, and what people order and ask."""
 
     frontier: Frontier
     outbox: Outbox
+    control: Control
     url: str  # shown to people: without password
     address: str  # for workers: with it
     uptime: Callable[[], Awaitable[float]]  # seconds the server has been running
@@ -122,7 +125,7 @@ def _redis(url: str, settings: Settings) -> Connected:
         exploding_min=settings.EXPLODING_MIN,
         timeout=settings.REDIS_TIMEOUT,
     )
-    return Connected(frontier, frontier.outbox, mask(url), url, frontier.server.uptime)
+    return Connected(frontier, frontier.outbox, frontier.control, mask(url), url, frontier.server.uptime)
 
 
 def _memory(url: str, settings: Settings) -> Connected:
@@ -142,7 +145,7 @@ def _memory(url: str, settings: Settings) -> Connected:
     async def uptime() -> float:
         return math.inf
 
-    return Connected(frontier, frontier, url, url, uptime)
+    return Connected(frontier, frontier, frontier.control, url, url, uptime)
 
 
 async def _warn(connected: Connected, config: Config) -> None:
@@ -227,13 +230,14 @@ async def run_child(orders: Orders) -> None:
 
 
 class RunningWorker:
-    """A worker with its side tasks: heartbeat and reaper. `sign_off()` ends its lease."""
+    """A worker with its side tasks: heartbeat, reaper and listener. `sign_off()` ends its lease."""
 
     def __init__(
         self,
         worker: Worker,
         heartbeat: Heartbeat,
         reaper: Reaper,
+        listener: Listener,
         sign_off: Callable[[], Awaitable[object]],
         stack: AsyncExitStack,
     ) -> None:
@@ -241,22 +245,27 @@ class RunningWorker:
         self._sign_off = sign_off
         self._heartbeat = heartbeat
         self._reaper = reaper
+        self._listener = listener
         self._stack = stack
 
     async def until_stopped(self) -> None:
         """Order of the end: no more claims, drain, commit; only then may the lease run out."""
         self._heartbeat.start()
-        reaping = asyncio.create_task(self._reaper.run(), name="reap")
+        sides = [
+            asyncio.create_task(self._reaper.run(), name="reap"),
+            asyncio.create_task(self._listener.run(), name="listen"),
+        ]
         working = asyncio.create_task(self.worker.run(), name="work")
         try:
-            await asyncio.wait({reaping, working}, return_when=asyncio.FIRST_COMPLETED)
-            if reaping.done():
-                reaping.result()  # it never ends by itself: this raises
+            await asyncio.wait({*sides, working}, return_when=asyncio.FIRST_COMPLETED)
+            for side in sides:
+                if side.done():
+                    side.result()  # it never ends by itself: this raises
             await working
         finally:
-            reaping.cancel()
-            working.cancel()
-            await asyncio.gather(reaping, working, return_exceptions=True)
+            for task in (*sides, working):
+                task.cancel()
+            await asyncio.gather(*sides, working, return_exceptions=True)
             await asyncio.to_thread(self._heartbeat.stop)
             with suppress(FrontierError):  # else the lease runs out by itself, and others report a death
                 await self._sign_off()
@@ -316,7 +325,9 @@ async def start_worker(
         handle_stop(worker.stop)
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
     reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
-    return RunningWorker(worker, heartbeat, reaper, partial(frontier.reap, name), stack)
+    told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
+    listener = Listener(connected.control, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
+    return RunningWorker(worker, heartbeat, reaper, listener, partial(frontier.reap, name), stack)
 
 
 def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:

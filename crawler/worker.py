@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -26,6 +27,7 @@ COMMIT_WAIT = 0.01  # seconds
 COMMIT_BYTES = 8_000_000  # of items and links in one step, unless a single visit brings more
 LINK_BYTES = 200  # what a link counts for
 LAST_CLAIM = 1.0  # seconds for a claim that is under way when the worker is told to stop
+MAX_SHOWN = 1_000  # requests in flight that are told of
 LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
 
 
@@ -101,6 +103,21 @@ class Worker:
             if task.done():
                 task.result()  # a side task that dies takes the worker with it
         claiming.cancel()
+
+    def active(self) -> list[dict[str, Any]]:
+        """The requests in flight, those claimed longest ago first: at most a thousand."""
+        now = time.monotonic()
+        leases = sorted(self._visits.values(), key=lambda lease: lease.claimed_at)[:MAX_SHOWN]
+        return [
+            {
+                "job": lease.job,
+                "url": lease.request.url,
+                "spider": lease.request.spider,
+                "seconds": round(now - lease.claimed_at, 3),
+                "attempt": lease.attempt,
+            }
+            for lease in leases
+        ]
 
     # --- claiming
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import typer
 
-from crawler.cli import crawl, dead, embedded, project, repair, seed, status, why, worker
+from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, seed, status, why, worker
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Quiet, SettingOptions, Verbose, join, with_shared_options
 
@@ -14,8 +14,9 @@ __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
-    "Look": (status.status, why.why, status.jobs, dead.dead),
-    "Repair": (repair.redrive, repair.drop, repair.pause, repair.resume, repair.reap),
+    "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
+    "Control": (control.control,),
+    "Repair": (repair.redrive, repair.drop, repair.reap),
     "This project": (project.spiders, project.settings, project.version),
     "Embedded queue server": (embedded.up, embedded.down),
 }

@@ -221,7 +221,7 @@ def hosts_in_words(stats: JobStats) -> str:
 def pauses(stats: JobStats, limit: int = 5) -> list[str]:
     """What is paused in a job, why, and how it goes on; a line each, at most `limit` and how many more there are."""
     lines = [
-        f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; crawler {shown(resuming(stats.job, one))}"
+        f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; crawler {shown(resuming(one))}"
         for one in stats.paused[:limit]
     ]
     more = len(stats.paused) - limit

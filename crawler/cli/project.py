@@ -48,7 +48,7 @@ def settings(
     from crawler.cli import tables
 
     width = 3 if show_origin else 2
-    rows = [(name, _written(value), origins[name])[:width] for name, value in values.items()]
+    rows = [(name, written(value), origins[name])[:width] for name, value in values.items()]
     tables.console().print(tables.table(("setting", "value", "origin")[:width], rows))
     return 0
 
@@ -63,7 +63,7 @@ def _masked(value: Any) -> Any:
     return without_password(value) if isinstance(value, str) else value
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
     """As it would stand behind `-s NAME=`."""
     if isinstance(value, bool):
         return str(value).lower()

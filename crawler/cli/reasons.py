@@ -166,7 +166,7 @@ def _standstill(inquiry: Inquiry) -> Iterator[str]:
 
 def _paused(inquiry: Inquiry, pause: Pause) -> str:
     what = "its job" if pause.what == "job" else f"{pause.what} {pause.name}"
-    return f"{what} is paused since {_moment(pause.since)}: {pause.why}; crawler {resuming(inquiry.job, pause)}"
+    return f"{what} is paused since {_moment(pause.since)}: {pause.why}; crawler {resuming(pause)}"
 
 
 def _its_host(inquiry: Inquiry) -> Iterator[str]:

@@ -1,11 +1,11 @@
-"""`redrive`, `drop`, `pause`, `resume` and `reap`: putting things back, throwing them away, leaving them alone."""
+"""`redrive`, `drop` and `reap`: putting things back, and throwing them away."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,42 +70,6 @@ async def _move_some(
 
 async def _transition(frontier: Frontier, verb: str, job: Job, ids: list[str] | None) -> int:
     return await (frontier.redrive(job, ids) if verb == "redrive" else frontier.drop(job, ids))
-
-
-What = Annotated[Literal["host", "spider", "job"], typer.Argument(help="What to leave alone, and its name.")]
-Name = Annotated[str, typer.Argument(metavar="NAME")]
-
-
-def pause(
-    call: Call,
-    what: What,
-    name: Name,
-    job: JobName = "",
-    why: Annotated[str, option("--why", metavar="TEXT", help="Shown by status.")] = "by hand",
-) -> int:
-    """Hand out no more requests of a host or a spider in a job, or of a whole job. Those in flight go on."""
-    return asyncio.run(_pause(config_of(call), what, name, job, why or "by hand"))
-
-
-def resume(call: Call, what: What, name: Name, job: JobName = "") -> int:
-    """Go on with what was paused: by hand, or by itself when most of its pages failed alike (EXPLODING_SHARE)."""
-    return asyncio.run(_pause(config_of(call), what, name, job, ""))
-
-
-async def _pause(config: Config, what: str, name: str, job_name: str, why: str) -> int:
-    from crawler import app
-
-    async with app.connect(config) as connected:
-        frontier = connected.frontier
-        job = await job_named(frontier, name if what == "job" else job_name)
-        change = frontier.pause(job, what, name, why) if why else frontier.resume(job, what, name)
-        changed = await change
-    if changed:
-        print(f"{'paused' if why else 'resumed'} {what} {shown(name)} (job {job.name})")
-        return 0
-    if why:
-        raise UsageError(f"{what} {name} is paused already in job {job.name}; see: crawler status")
-    raise UsageError(f"{what} {name} is not paused in job {job.name}; see: crawler status")
 
 
 def reap(call: Call, json_: Json = False) -> int:

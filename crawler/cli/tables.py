@@ -173,7 +173,7 @@ def dead_groups_table(by: Sequence[str], groups: Iterable[tuple[str, Group]]) ->
     """One group a line; the first of each pair is its job."""
     columns = ("count", "job", *by, "newest (UTC)", "for example")
     rows = (
-        (one.count, job, *(value or "-" for value in one.values), _moment(one.newest), one.url or "(no request)")
+        (one.count, job, *(value or "-" for value in one.values), moment(one.newest), one.url or "(no request)")
         for job, one in groups
     )
     return table(columns, rows, numbers=("count",))
@@ -183,7 +183,7 @@ def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
     """One dead letter a line; the first of each pair is its job."""
     columns = ("id", "job", "URL", "why", "tries", "died (UTC)")
     rows = (
-        (one.id, job, one.url or "(no request)", _why(one)[:300], one.attempts, _moment(one.died))
+        (one.id, job, one.url or "(no request)", _why(one)[:300], one.attempts, moment(one.died))
         for job, one in letters
     )
     return table(columns, rows, numbers=("tries",))
@@ -204,7 +204,7 @@ def letter_view(job: str, letter: DeadLetter) -> RenderableType:
         "status": str(failure.status or ""),
         "tries": f"{counted(letter.attempts)} failed; handed out {several(letter.deliveries, 'time')}",
         "worker": letter.worker,
-        "died": f"{_moment(letter.died)} UTC",
+        "died": f"{moment(letter.died)} UTC",
         "message": letter.message,
     }
     parts: list[RenderableType] = [fields({name: value for name, value in known.items() if value})]
@@ -220,7 +220,7 @@ def _why(letter: DeadLetter) -> str:
     return f"{error_of(failure)}: {said}"
 
 
-def _moment(seconds: float) -> str:
+def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
 
 

@@ -38,8 +38,8 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
     ended = await bare.run(*arguments)
     assert ended.code == 0
     commands = [
-        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "pause", "resume", "reap"),
-        *("why", "spiders", "settings", "version", "up", "down"),
+        *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "reap"),
+        *("control", "inspect", "why", "spiders", "settings", "version", "up", "down"),
     ]
     for name in commands:
         assert re.search(rf"\b{name}\b", ended.out), name
@@ -428,7 +428,7 @@ async def test_a_host_that_forbids_is_paused_said_so_and_resumed(shell: Shell, s
     command = ("crawl", "-f", "seeds", "--job", "j", *LOCAL, "--processes", "1", "-s", "EXPLODING_MIN=5")
     ended = await shell.run(*command, "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=1")
     assert ended.code == 75
-    assert "paused: host 127.0.1.2: 5 of 5 failed with http_403; crawler resume host 127.0.1.2 --job j" in ended.err
+    assert "paused: host 127.0.1.2: 5 of 5 failed with http_403; crawler control resume 127.0.1.2" in ended.err
     assert ended.err.count("why='5 of 5") == 1 or ended.err.count('"why":"5 of 5') == 1, "one log line"
     looked = await shell.run("status")
     assert re.search("paused +host 127.0.1.2: 5 of 5 failed with http_403", looked.out)
@@ -436,12 +436,12 @@ async def test_a_host_that_forbids_is_paused_said_so_and_resumed(shell: Shell, s
     assert (job["dead"], job["pending"], job["paused"][0]["name"]) == (5, 15, "127.0.1.2")
 
     forbidding = False
-    assert (await shell.run("resume", "host", "127.0.1.2")).out == "resumed host 127.0.1.2 (job j)\n"
-    assert "is not paused" in (await shell.run("resume", "host", "127.0.1.2")).error
+    assert "resumed in: j" in (await shell.run("control", "resume", "127.0.1.2")).out
+    assert "there was no such rule" in (await shell.run("control", "resume", "127.0.1.2")).out
     assert (await shell.run("redrive", "--where", "error=http_403")).out == "5 back to pending (job j)\n"
-    assert (await shell.run("pause", "job", "j", "--why", "a test")).out == "paused job j (job j)\n"
+    assert "pause job:j: in force" in (await shell.run("control", "pause", "job:j", "--why", "a test")).out
     assert (await shell.run("worker", "--until-finished", *LOCAL, "--processes", "1")).code == 75
-    assert (await shell.run("resume", "job", "j")).code == 0
+    assert (await shell.run("control", "resume", "job", "j")).code == 0
     again = await shell.run(*command)
     assert again.code == 0, again.err
 

@@ -91,10 +91,12 @@ async def test_what_a_pending_one_waits_for(shell: Shell) -> None:
     assert told["rules"] == [
         "robots.txt of http://127.0.0.1 is not known to the fleet now; it is fetched before the next page of that host"
     ]
-    await shell.run("pause", "host", "127.0.0.1", "--why", "its owner asked")
+    await shell.run("control", "pause", "127.0.0.1", "--why", "its owner asked")
     ended = await shell.run("why", URL)
     assert ended.code == 0
-    assert re.search("host 127.0.0.1 is paused since .* UTC: its owner asked; crawler resume host 127.0.0.1", ended.out)
+    assert re.search(
+        "host 127.0.0.1 is paused since .* UTC: its owner asked .*; crawler control resume 127.0.0.1", ended.out
+    )
 
 
 async def test_of_several_jobs_those_that_know_it_are_shown(shell: Shell) -> None:

@@ -100,7 +100,7 @@ def test_none_for_what_is_refused() -> None:
 
 async def test_a_worker_command_learns_from_its_processes_whom_they_ask() -> None:
     frontier = MemoryFrontier()
-    connected = Connected(frontier, frontier, "memory://", "memory://", frontier_uptime)
+    connected = Connected(frontier, frontier, frontier.control, "memory://", "memory://", frontier_uptime)
     ours, others = f"{sibling_names()}abc123", "elsewhere:1:abc123"
     with capture_logs() as lines:
         watching = asyncio.create_task(app._watch_hosts(connected, ContactCheck("bot/1.0")))

@@ -1,0 +1,213 @@
+"""`control`: change how a crawl behaves while it runs, see what is in force and who set it, take it back."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from crawler.cli.options import Call, Json, config_of, option
+from crawler.errors import UsageError
+from crawler.printable import shown
+
+if TYPE_CHECKING:
+    from crawler.app import Config, Connected
+    from crawler.interfaces import Frontier
+    from crawler.model import Rule, RuleChange
+
+ANSWER_SECONDS = 1.0  # that workers have for their answers
+LOOK = 0.02  # seconds between looks for answers
+
+Action = Literal[
+    "rate",
+    "concurrency",
+    "pause",
+    "resume",
+    "block",
+    "unblock",
+    "priority",
+    "log-level",
+    "list",
+    "log",
+    "revert",
+]
+
+
+def control(
+    call: Call,
+    action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[HOST|spider:NAME|job:NAME] [VALUE]", help="Of what, and how much.", show_default=False
+        ),
+    ] = None,
+    why: Annotated[str, option("--why", metavar="TEXT", help="Shown by list, log and status.")] = "",
+    job: Annotated[str, option("--job", metavar="NAME", help="Pause or resume in this job alone.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Lines of the log.")] = 50,
+    json_: Json = False,
+) -> int:
+    """Change a running crawl: paces, pauses, blocks, priorities, the log level. For the whole fleet, at once, for good.
+
+    control rate a.example 10/m, control concurrency a.example 4, control pause spider:shop, control resume job:news,
+    control block a.example, control priority a.example 10, control log-level DEBUG; `off` in the place of a value
+    lifts it. control list, log; control revert [NUMBER].
+    """
+    from crawler.rules import parse
+
+    words = words or []
+    if action in ("list", "log") and words:
+        raise UsageError(f"crawler control {action} takes no further words")
+    if job and action not in ("pause", "resume"):
+        raise UsageError(
+            f"--job restricts pause and resume; `{action}` of a job is: crawler control {action} job:{job}"
+        )
+    rule = None if action in ("list", "log", "revert") else parse(action, words)
+    if action == "revert" and len(words) > 1:
+        raise UsageError("one change at a time: crawler control revert NUMBER; see: crawler control log")
+    config = config_of(call)
+    if config.settings.REDIS_URL.startswith("memory:"):
+        raise UsageError("memory:// lives in the process of its crawl, where nobody else can control it")
+    if action == "list":
+        return asyncio.run(_list(config, as_json=json_))
+    if action == "log":
+        return asyncio.run(_log(config, limit, as_json=json_))
+    return asyncio.run(_change(config, rule, words, job, why, as_json=json_))
+
+
+async def _change(config: Config, rule: Rule | None, words: list[str], job: str, why: str, *, as_json: bool) -> int:
+    from msgspec.structs import replace
+
+    from crawler import app
+    from crawler.rules import undone
+
+    async with app.connect(config) as connected:
+        undoes = ""
+        if rule is None:
+            rule, undoes = undone(await connected.control.rule_log(10_000), *words)
+        else:
+            rule = replace(rule, job=job)
+        await _check_names(connected.frontier, rule)
+        rule = replace(rule, why=why or rule.why, by=f"{getpass.getuser()}@{socket.gethostname()}")
+        change = await connected.control.set_rule(rule, undoes=undoes)
+        resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
+        answers, silent = await answers_to(connected, change.call)
+    if as_json:
+        print(json.dumps({"change": _as_data(change), "resumed": resumed, "answers": answers, "silent": silent}))
+    else:
+        _say(change, resumed, answers, silent)
+    return 0
+
+
+async def _check_names(frontier: Frontier, rule: Rule) -> None:
+    """A job may be named before it exists, but one that is misspelt would be of no use."""
+    jobs = [job.name for job in await frontier.jobs()]
+    for name in (rule.job, rule.name if rule.what == "job" else ""):
+        if name and name not in jobs and rule.value:
+            known = ", ".join(jobs) or "none yet"
+            print(f"note: there is no job {shown(name)} (there are: {known}); the rule waits for it", file=sys.stderr)
+
+
+async def _resume(connected: Connected, rule: Rule) -> list[str]:
+    """Lift the pauses of single jobs as well: those that people made, and those made by themselves when pages failed
+    alike. In which jobs."""
+    from msgspec.structs import replace
+
+    for other in await connected.control.rules():
+        same = (other.action, other.what, other.name) == ("pause", rule.what, rule.name)
+        if same and other.job and not rule.job:
+            await connected.control.set_rule(replace(rule, job=other.job))
+    found = []
+    for job in await connected.frontier.jobs():
+        wanted = rule.job or (rule.name if rule.what == "job" else job.name)
+        if job.name == wanted and await connected.frontier.resume(job, rule.what, rule.name):
+            found.append(job.name)
+    return found
+
+
+async def answers_to(connected: Connected, call: str) -> tuple[dict[str, str], list[str]]:
+    """(worker → answer, workers that are alive and have not answered within a second)."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    alive = [one.worker for one in await connected.frontier.workers() if one.lease_left > 0]
+    while True:
+        answers = await connected.control.answers(call)
+        silent = sorted(set(alive) - set(answers))
+        if not silent or time.monotonic() > deadline:
+            return dict(sorted(answers.items())), silent
+        await asyncio.sleep(LOOK)
+
+
+def _say(change: RuleChange, resumed: list[str], answers: Mapping[str, str], silent: list[str]) -> None:
+    from crawler.rules import described
+
+    before = f" (before: {change.before})" if change.before and change.rule.action not in ("pause", "block") else ""
+    nothing = not change.rule.value and not change.before and not resumed
+    told = "there was no such rule" if nothing else "in force" if change.rule.value else "lifted"
+    print(f"{shown(described(change.rule))}: {told}{before}, change {change.rule.id}")
+    if resumed:
+        print(f"resumed in: {', '.join(map(shown, resumed))}")
+    for worker, answer in answers.items():
+        print(f"{shown(worker)}: {shown(answer)}")
+    tell_silent(silent)
+    if not answers and not silent:
+        print("no worker is running; the rule waits for those to come")
+
+
+def tell_silent(silent: list[str]) -> None:
+    """Name the workers that have not answered."""
+    for worker in silent:
+        print(f"{shown(worker)}: no answer within {ANSWER_SECONDS:g} s", file=sys.stderr)
+
+
+async def _list(config: Config, *, as_json: bool) -> int:
+    from crawler import app
+    from crawler.cli import tables
+    from crawler.rules import described
+
+    async with app.connect(config) as connected:
+        rules = await connected.control.rules()
+    if as_json:
+        import msgspec
+
+        print(json.dumps(msgspec.to_builtins(rules)))
+    elif rules:
+        rows = ((rule.id, described(rule), rule.by, tables.moment(rule.at), rule.why) for rule in rules)
+        tables.console().print(tables.table(("change", "in force", "by", "since (UTC)", "why"), rows))
+    else:
+        print("no rules are in force; hosts are treated as the settings say")
+    return 0
+
+
+async def _log(config: Config, limit: int, *, as_json: bool) -> int:
+    from crawler import app
+    from crawler.cli import tables
+    from crawler.rules import described
+
+    async with app.connect(config) as connected:
+        log = await connected.control.rule_log(limit)
+    if as_json:
+        print(json.dumps([_as_data(change) for change in log]))
+        return 0
+    rows = (
+        (
+            *(change.rule.id, tables.moment(change.rule.at), change.rule.by, described(change.rule)),
+            *(change.before or "-", f"takes back {change.undoes}" if change.undoes else change.rule.why),
+        )
+        for change in log
+    )
+    columns = ("change", "when (UTC)", "by", "what", "before", "why")
+    tables.console().print(tables.table(columns, rows) if log else "nothing was changed yet")
+    return 0
+
+
+def _as_data(change: RuleChange) -> dict[str, Any]:
+    import msgspec
+
+    return {**msgspec.to_builtins(change.rule), "before": change.before, "undoes": change.undoes}

@@ -1,0 +1,138 @@
+"""`inspect`: what the workers are doing at this moment, in their own words and in those of the queue server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from crawler.cli.control import answers_to, tell_silent
+from crawler.cli.options import Call, Json, config_of
+from crawler.errors import UsageError
+
+if TYPE_CHECKING:
+    from crawler.app import Config, Connected
+
+Rows = Sequence[Sequence[object]]
+
+
+def inspect(
+    call: Call,
+    what: Annotated[
+        Literal["active", "workers", "stats", "conf"],
+        typer.Argument(
+            help="active: requests in flight; workers: who is there; stats: what they count; conf: their settings.",
+            show_default=False,
+        ),
+    ],
+    json_: Json = False,
+) -> int:
+    """Ask the workers what they have in flight, how they fare, and by which settings they work."""
+    config = config_of(call)
+    if config.settings.REDIS_URL.startswith("memory:"):
+        raise UsageError("memory:// lives in the process of its crawl, where nobody else can look at it")
+    return asyncio.run(_inspect(config, what, as_json=json_))
+
+
+async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
+    from crawler import app
+
+    async with app.connect(config) as connected:
+        if what in ("active", "conf"):
+            found, silent = await _asked(connected, what)
+        else:
+            found, silent = await _known(connected), []
+    if as_json:
+        print(json.dumps({"workers": found, "silent": silent}))
+        return 0
+    _VIEWS[what](found)
+    tell_silent(silent)
+    if not found and not silent:
+        print("no worker is running")
+    return 0
+
+
+async def _asked(connected: Connected, question: str) -> tuple[dict[str, Any], list[str]]:
+    """(worker → its answer, workers that gave none)."""
+    answers, silent = await answers_to(connected, await connected.control.ask(question))
+    return {worker: _as_data(text) for worker, text in answers.items()}, silent
+
+
+def _as_data(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text  # a worker of another version, which says that it does not understand
+
+
+async def _known(connected: Connected) -> dict[str, Any]:
+    """Worker → what it said with its last heartbeat."""
+    workers = await connected.frontier.workers()
+    return {one.worker: {**one.info, "lease_left": round(one.lease_left, 1)} for one in workers}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# For people
+
+
+def _active(found: Mapping[str, Any]) -> None:
+    from crawler.cli.figures import duration
+
+    rows = [
+        (worker, one["job"], one["url"], duration(one["seconds"]), one["attempt"] + 1)
+        for worker, answer in found.items()
+        if isinstance(answer, list)
+        for one in answer
+    ]
+    if rows:
+        _print(("worker", "job", "URL", "for", "try"), rows)
+    elif found:
+        print("no request is in flight")
+
+
+def _workers(found: Mapping[str, Any]) -> None:
+    from crawler.cli import tables
+    from crawler.model import WorkerInfo
+
+    if found:
+        tables.console().print(
+            tables.workers_table(WorkerInfo(w, info["lease_left"], info) for w, info in found.items())
+        )
+
+
+def _stats(found: Mapping[str, Any]) -> None:
+    rows = []
+    for worker, info in found.items():
+        plain = {name: value for name, value in info.items() if isinstance(value, (int, float))}
+        statuses = {f"answers {name}": count for name, count in info.get("status", {}).items()}
+        rows += [(worker, name, value) for name, value in {**plain, **statuses}.items()]
+    if rows:
+        _print(("worker", "what", "value"), rows)
+
+
+def _conf(found: Mapping[str, Any]) -> None:
+    """What all have in common is said once."""
+    from crawler.cli.project import written
+
+    settings = {worker: conf for worker, conf in found.items() if isinstance(conf, dict)}
+    rows = []
+    for name in next(iter(settings.values()), {}):
+        values = {worker: written(conf.get(name)) for worker, conf in settings.items()}
+        if len(set(values.values())) == 1:
+            rows.append((name, next(iter(values.values())), "all"))
+        else:
+            rows += [(name, value, worker) for worker, value in values.items()]
+    if rows:
+        _print(("setting", "value", "worker"), rows)
+
+
+def _print(columns: Sequence[str], rows: Rows) -> None:
+    from crawler.cli import tables
+
+    tables.console().print(tables.table(columns, rows))
+
+
+_VIEWS = {"active": _active, "workers": _workers, "stats": _stats, "conf": _conf}

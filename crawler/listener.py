@@ -1,0 +1,75 @@
+"""Side task of a worker process: hears what people order and ask, obeys what concerns the process, and answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.incident import Incident
+from crawler.interfaces import Control
+from crawler.model import Call
+
+log = structlog.get_logger()
+
+OK = "OK"
+TRY_AGAIN = 0.5  # seconds
+
+
+class Listener:
+    """Claims obey the rules by themselves; what is left to the process is its log level."""
+
+    def __init__(
+        self,
+        control: Control,
+        worker: str,
+        answers: Mapping[str, Callable[[], Any]],
+        set_level: Callable[[str], None],
+    ) -> None:
+        """`answers`: question → what there is to say, as JSON. `set_level("")`: that of the settings."""
+        self._control = control
+        self._worker = worker
+        self._answers = answers
+        self._set_level = set_level
+        self._level = ""
+        self._heard = ""  # the last call
+        self._away = Incident("control_waits")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._listen()
+                self._away.over()
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                await asyncio.sleep(TRY_AGAIN)
+
+    async def _listen(self) -> None:
+        if not self._heard:
+            heard = await self._control.last_call()
+            await self._obey()  # what was ordered before we came
+            self._heard = heard
+        for call in await self._control.hear(self._heard):
+            await self._control.answer(call.id, self._worker, await self._reply(call))
+            self._heard = call.id
+
+    async def _reply(self, call: Call) -> str:
+        if call.word == "rule":
+            await self._obey()
+            return OK
+        if call.word in self._answers:
+            return msgspec.json.encode(self._answers[call.word]()).decode()
+        return f"does not know {call.word!r}"  # a newer command than this worker
+
+    async def _obey(self) -> None:
+        levels = [rule.value for rule in await self._control.rules() if rule.action == "log-level"]
+        level = levels[0] if levels else ""
+        if level != self._level:
+            self._level = level
+            self._set_level(level)
+            log.info("log_level", level=level or "as in the settings")
