@@ -41,6 +41,8 @@ class Pace(Struct, frozen=True):
     delay: float = 1.0  # between the starts of two requests
     jitter: float = 0.0  # up to this share is added to `delay` at random
     concurrency: int = 1  # requests at once
+    backoff: float = 60.0  # without a request after a first 429 or 503; doubles with each, up to a day
+    patience: float = 21_600.0  # with a host that cannot be reached, before its pages are given up
 
 
 class Frontier(Protocol):

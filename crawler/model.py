@@ -79,7 +79,11 @@ class Skip(Struct, frozen=True):
 
 
 class Retry(Struct, frozen=True):
-    """Failed for now: back to pending after `delay` seconds, with one attempt more on its account."""
+    """Failed for now: back to pending after `delay` seconds, with one attempt more on its account.
+
+    When the ledger finds that the host is to blame, busy or down and not for the first time, no attempt is counted,
+    and the page waits for the host. So it is with `Dead` pages whose tries are used up.
+    """
 
     failure: Failure
     delay: float
@@ -89,6 +93,7 @@ class Dead(Struct, frozen=True):
     """Given up; kept among the dead letters until a person redrives or drops it."""
 
     failure: Failure
+    spent: bool = False  # only because its tries are used up: another might succeed
 
 
 class Release(Struct, frozen=True):
@@ -115,7 +120,8 @@ class Visit(Struct, frozen=True):
     # we gave up. The next turn counts from here, so no delay on our side shortens the gap that the host sees.
     asked_at: float | None = None  # None: it was not asked
     seconds: float = 0.0  # how long the host took
-    pause: float = 0.0  # the host asked to be left alone for that long (Retry-After, back-off)
+    pause: float = 0.0  # the host asked to be left alone for that long (Retry-After)
+    health: Literal["", "ok", "busy", "down"] = ""  # how the host is (see `policy.health`); empty: not known
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,8 +31,11 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DAY = 86_400.0
 """No host may hold a request longer than this, whatever it says. Seconds."""
 
-TOO_MANY_REQUESTS_PAUSE = 60.0
-"""A host that says 429 and not for how long is left alone for these seconds."""
+DOWN = frozenset({"dns", "connect", "timeout"})
+"""Transient failures by which a host cannot be reached."""
+
+BUSY = frozenset({429, 503})
+"""Statuses by which a host asks for fewer requests; Retry-After may say when (RFC 6585 §4, RFC 9110 §15.6.4)."""
 
 _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
@@ -82,7 +86,7 @@ def judge_error(error: FetchError, attempt: int, rules: Rules, *, chance: float)
 def after(failure: Failure, attempt: int, rules: Rules, *, chance: float, at_least: float = 0.0) -> Outcome:
     """Another try, in `at_least` seconds or later, or Dead when the tries are used up."""
     if attempt >= rules.retry_times:
-        return Dead(failure)
+        return Dead(failure, spent=True)
     delay = rules.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
     return Retry(failure, max(min(delay, rules.retry_max_delay), at_least))
 
@@ -132,13 +136,17 @@ def _phrase(status: int) -> str:
 
 
 def pause(response: Response, now: float) -> float:
-    """Seconds for which the response asks that its whole host be left alone; 0: it does not ask."""
-    if response.status not in (429, 503):
-        return 0.0
-    asked = retry_after(response, now)
-    if asked is None:
-        return TOO_MANY_REQUESTS_PAUSE if response.status == 429 else 0.0
-    return asked
+    """Seconds for which the response asks that its whole host be left alone; 0: it does not say."""
+    return (retry_after(response, now) or 0.0) if response.status in BUSY else 0.0
+
+
+def health(answer: Response | FetchError) -> Literal["", "ok", "busy", "down"]:
+    """How a host is: it answers, it has too much to do, it cannot be reached. Empty: one page's error tells nothing."""
+    if isinstance(answer, FetchError):
+        return "down" if answer.transient and answer.kind in DOWN else ""
+    if answer.status in BUSY:
+        return "busy"
+    return "ok" if answer.status < 500 else ""
 
 
 def retry_after(response: Response, now: float) -> float | None:

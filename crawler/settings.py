@@ -55,6 +55,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     CONCURRENT_REQUESTS_PER_DOMAIN: Positive = 1  # requests at once to one host
     # hosts at one address share their turns; or those of one registrable domain (needs publicsuffixlist), or none
     PACE_PER: Literal["address", "domain", "host"] = "address"
+    BACKOFF_SECONDS: Annotated[float, Meta(gt=0)] = 60.0  # after a 429 or 503 that says no time; doubles up to a day
+    HOST_PATIENCE: Seconds = 21600.0  # seconds a host may be down before its pages are given up
     CONCURRENT_REQUESTS: Positive = 64  # requests at once in one worker process
 
     # --- one fetch

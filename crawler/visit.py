@@ -136,7 +136,8 @@ class Visitor:
             case "again":
                 return Visit(Release("robots", verdict.delay), asked_at=verdict.asked_at)
             case "unreachable":
-                return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at)
+                health = policy.health(verdict.error) if verdict.error else ""
+                return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at, health=health)
         crawl_delay = unit.delay
         if verdict.crawl_delay is not None:
             crawl_delay = max(verdict.crawl_delay, unit.delay or 0.0)
@@ -153,7 +154,8 @@ class Visitor:
             response = await self._fetcher.fetch(lease.request)
         except FetchError as error:
             outcome = policy.judge_error(error, lease.attempt, unit.rules, chance=random.random())
-            return Visit(outcome, asked_at=time.monotonic(), seconds=time.monotonic() - began)
+            ended = time.monotonic()
+            return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
         asked_at = response.answered_at or time.monotonic()
         outcome, found = await self._read(lease, unit, response)
         links = await self._on_seeded_hosts(lease, unit, found.requests)
@@ -168,6 +170,7 @@ class Visitor:
             asked_at=asked_at,
             seconds=response.seconds,
             pause=policy.pause(response, time.time()),
+            health=policy.health(response),
         )
 
     async def _read(self, lease: Lease, unit: Unit, response: Response) -> tuple[Outcome, Found]:

@@ -349,6 +349,8 @@ def pace(settings: Settings) -> Pace:
         delay=settings.DOWNLOAD_DELAY,
         jitter=settings.DOWNLOAD_DELAY_JITTER,
         concurrency=settings.CONCURRENT_REQUESTS_PER_DOMAIN,
+        backoff=settings.BACKOFF_SECONDS,
+        patience=settings.HOST_PATIENCE,
     )
 
 

@@ -9,6 +9,7 @@ or not at all:
     processing               commit(Done or Skip)            done                               commit
     processing               commit(Retry)                   pending, not before, attempt + 1   commit
     processing               commit(Dead), bury              dead                               commit
+    processing               the same, but it is the host that fails   pending, attempt not counted  commit
     processing               commit(Release), set_aside      pending, attempt not counted       commit
     processing, worker gone  reap                            pending, crash + 1; dead when used up   reap
     dead                     redrive (by a person)           pending, clean account             redrive

@@ -11,12 +11,13 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from msgspec.structs import replace
 
+from crawler.frontier.health import Finding, Health
 from crawler.frontier.message import again, pardoned
 from crawler.interfaces import Pace
 from crawler.model import Request, Visit
@@ -62,10 +63,10 @@ class Turn:
     delay: float = 0.0  # seconds between requests that the host itself asked for
     group: str = ""  # whose turns it takes, too
     placed: float = -math.inf  # time when it joined that group
-    rest: float = 0.0  # time before which the host itself wants no request
     pace: float = 0.0  # seconds between requests when it was asked last
     usual: float = 0.0  # the same without the rule that was in force
     cap: int = 0  # of a group: requests at once, by a rule for one of its hosts
+    health: Health = field(default_factory=Health)
 
 
 class Ledger:
@@ -116,7 +117,7 @@ class Ledger:
             turn.busy -= 1
         return [name for name in (host, self[host].group) if name]
 
-    def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> None:
+    def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> Finding:
         """Move the next turn by what a visit found out; the gap counts from when the host was asked."""
         turn = self[host]
         if visit.host_delay is not None:
@@ -125,9 +126,9 @@ class Ledger:
             for name in self._names(host):
                 its = self[name]
                 its.next = max(its.next, min(visit.asked_at, now) + self._delay(name, host, pace))
-        if visit.pause > 0:
-            turn.rest = now + visit.pause
-            turn.next = max(turn.next, turn.rest)
+        finding = turn.health.note(visit.health, visit.pause, pace, now)
+        turn.next = max(turn.next, finding.rest)
+        return finding
 
     def reordered(self, host: str) -> None:
         """The rule for its pace has changed: its next turn counts from when it was last asked."""
@@ -137,7 +138,7 @@ class Ledger:
             if name != host:
                 new = min(new, turn.pace)
             if turn.next:  # it was asked before
-                turn.next, turn.pace = max(turn.next - turn.pace + new, turn.rest), new
+                turn.next, turn.pace = max(turn.next - turn.pace + new, turn.health.rest), new
 
     def recapped(self, host: str) -> None:
         """The rule for its requests at once has changed."""
@@ -155,8 +156,10 @@ class Ledger:
             self[group].cap = cap
 
     def _paces(self, name: str, pace: Pace) -> Pace:
-        """How a host or group is treated: by a rule of its own, or by its hosts'."""
+        """How a host or group is treated: by a rule of its own, or by its hosts'; one that is ill, with care."""
         ordered, cap = self._ordered(name, pace), self[name].cap
+        if self[name].health.is_ill:
+            return replace(ordered, concurrency=1)
         return replace(ordered, concurrency=cap) if cap and ordered.concurrency == pace.concurrency else ordered
 
     def _delay(self, name: str, host: str, pace: Pace) -> float:

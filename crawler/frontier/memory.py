@@ -275,9 +275,9 @@ class MemoryFrontier:
             if link.request.depth == 0:  # a seed was redirected there: it belongs to the crawl as the seed does
                 state.scope.add(link.host)
             state.admit(link, now)
-        self._ledger.settle(entry.host, visit, pace, now)
+        finding = self._ledger.settle(entry.host, visit, pace, now)
         self._free([entry.host])
-        state.end(entry, visit, worker, now)
+        state.end(entry, visit, finding, worker, now)
         return True
 
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:

@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from crawler.frontier.health import Finding
 from crawler.frontier.lines import Entry, Ledger, Lines
 from crawler.frontier.message import decode, encode
 from crawler.frontier.outcomes import Outcomes
@@ -100,14 +101,21 @@ class MemoryJob:
 
     # --- processing → done | pending | dead
 
-    def end(self, entry: Entry, visit: Visit, worker: str, now: float) -> None:
-        """What a visit decided."""
+    def end(self, entry: Entry, visit: Visit, finding: Finding, worker: str, now: float) -> None:
+        """What a visit decided, unless it was not the page's fault."""
+        if finding.counter:
+            self.counters[finding.counter] += 1
+        if finding.is_hopeless:
+            self.outcomes.pause(("host", entry.host), "busy for two days")
         self.outcomes.watch(entry, verdict(visit))
         if visit.status is not None:
             self.counters[f"status/{visit.status}"] += 1
         self.counters["bytes"] += visit.size
         self.counters.update(counts(visit))
         match visit.outcome:
+            case Retry() | Dead(spent=True) if finding.is_hosts:
+                self.counters["spared"] += 1
+                self.put_back(entry, 0.0, now)
             case Done():
                 self._finish("pages")
                 self._send(visit.items)

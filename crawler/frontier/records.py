@@ -78,7 +78,7 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
 
 
 def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
-    """The 14 values of one lease for `commit.lua`."""
+    """The 15 values of one lease for `commit.lua`."""
     kind, delay, payload = _outcome(worker, lease, visit)
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
@@ -89,6 +89,7 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
         lease.host,
         age,
         int(visit.pause * 1000),
+        visit.health,
         -1 if visit.host_delay is None else int(visit.host_delay * 1000),
         "" if visit.status is None else visit.status,
         visit.size,
@@ -111,8 +112,8 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
             return "retry", delay, wire.again(lease.message, failed=1)
         case Release(delay=delay):
             return "release", delay, wire.again(lease.message)
-        case Dead(failure=failure):
-            return "dead", 0.0, dead_record(worker, lease.message, failure)
+        case Dead(failure=failure, spent=spent):
+            return "spent" if spent else "dead", 0.0, dead_record(worker, lease.message, failure)
 
 
 def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float) -> Claim:

@@ -379,16 +379,14 @@ class RedisFrontier:
             answers = self._answers[worker]
             if call not in answers:
                 arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
-                answers[call] = await self._run_commit(worker, job, shard, arguments, pace.delay)
+                answers[call] = await self._run_commit(worker, job, shard, arguments, pace)
             for number, answer in zip(part, answers[call], strict=True):
                 accepted[number] = answer
 
-    async def _run_commit(
-        self, worker: str, job: Job, shard: int, arguments: Sequence[Any], delay: float
-    ) -> list[bool]:
+    async def _run_commit(self, worker: str, job: Job, shard: int, arguments: Sequence[Any], pace: Pace) -> list[bool]:
         prefix = self._shards[shard]
         # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
-        leases = b"".join(arguments[1::14])
+        leases = b"".join(arguments[1::15])
         key = (worker, shard, job.epoch)
         before, token = self._commit_tokens.pop(key, (b"", ""))
         if before != leases:
@@ -402,8 +400,10 @@ class RedisFrontier:
                 job.name,
                 job.epoch,
                 token,
-                int(delay * 1000),
+                int(pace.delay * 1000),
                 *self._exploding,
+                int(pace.backoff * 1000),
+                int(pace.patience * 1000),
                 *arguments,
             )
         except FrontierUnavailable:
@@ -422,8 +422,8 @@ class RedisFrontier:
 
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         host = wire.ledger_host(message)
-        arguments = [kind, message, host, -1, 0, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
-        (accepted,) = await self._run_commit(worker, job, shard_of(host, self.shards), arguments, 0.0)
+        arguments = [kind, message, host, -1, 0, "", -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
+        (accepted,) = await self._run_commit(worker, job, shard_of(host, self.shards), arguments, Pace())
         self._held.end(worker, [(job.name, message)])
         return accepted
 

@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, object] = {
     "GRACE_SECONDS": 5,
     "REDIS_TIMEOUT": 2,
     "RETRY_DELAY": 0.2,
+    "BACKOFF_SECONDS": 0.4,
     "EXPORT_BATCH": 20,
 }
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import redis.asyncio
 
-from crawler.frontier.keys import shard_prefix
+from crawler.frontier.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.memory import MemoryFrontier
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Frontier, Outbox, Pace
@@ -78,6 +78,16 @@ class World:
         async with redis.asyncio.Redis.from_url(self.server.url) as client:
             for shard in range(self.shards):
                 await client.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
+
+    async def end_rest(self, job: str, host: str, seconds: float) -> None:
+        """Let the time go by for which a host is left alone; on Redis it is as if it had."""
+        if self._memory is not None:
+            self._now += seconds
+            return
+        prefix = shard_prefix(self.prefix, shard_of(host, self.shards))
+        async with redis.asyncio.Redis.from_url(self.server.url) as client:
+            await client.hset(f"{prefix}host:{host}", mapping={"next": 0, "rest": 0})
+            await client.zadd(f"{job_prefix(prefix, job)}hosts", {host: 1}, xx=True)
 
     async def close(self) -> None:
         """Close all clients."""

@@ -143,8 +143,8 @@ def test_garbage_in_retry_after_never_raises(value: str) -> None:
     ("status", "headers", "seconds"),
     [
         (429, {"retry_after": "10"}, 10.0),
-        (429, {}, policy.TOO_MANY_REQUESTS_PAUSE),
-        (429, {"retry_after": "later"}, policy.TOO_MANY_REQUESTS_PAUSE),
+        (429, {}, 0.0),
+        (429, {"retry_after": "later"}, 0.0),
         (503, {"retry_after": "3600"}, 3600.0),
         (503, {}, 0.0),
         (500, {"retry_after": "10"}, 0.0),
@@ -153,6 +153,29 @@ def test_garbage_in_retry_after_never_raises(value: str) -> None:
 )
 def test_the_host_is_left_alone_for_as_long_as_it_asks(status: int, headers: dict[str, str], seconds: float) -> None:
     assert pause(response(status, **headers), NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (200, "ok"),
+        (301, "ok"),
+        (404, "ok"),
+        (403, "ok"),
+        (429, "busy"),
+        (503, "busy"),
+        (500, ""),
+        (502, ""),
+        (FetchError("connect", "x", transient=True), "down"),
+        (FetchError("timeout", "x", transient=True), "down"),
+        (FetchError("dns", "x", transient=True), "down"),
+        (FetchError("dns", "no such name", transient=False), ""),
+        (FetchError("truncated", "x", transient=True), ""),
+        (Refused("x"), ""),
+    ],
+)
+def test_how_a_host_is(answer: int | FetchError, word: str) -> None:
+    assert policy.health(response(answer) if isinstance(answer, int) else answer) == word
 
 
 def test_a_retry_waits_at_least_for_the_pause_even_beyond_the_longest_delay() -> None:

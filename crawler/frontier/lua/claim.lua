@@ -99,22 +99,23 @@ end
 
 -- A rule for the host or group itself goes before the settings.
 local function ledger_of(name)
-  local H = P .. 'host:' .. name
-  local read = redis.call('HMGET', H, 'next', 'inflight', 'delay', 'waiting', 'group', 'cap')
-  local group = read[5] ~= '' and read[5] or nil
+  local fields = { 'next', 'inflight', 'delay', 'waiting', 'group', 'cap', 'busy', 'failures' }
+  local read = redis.call('HMGET', P .. 'host:' .. name, unpack(fields))
   local capped = rule(P, 'concurrency host ' .. name)
+  local is_ill = tonumber(read[7] or 0) > 0 or tonumber(read[8] or 0) >= BREAKER
   return {
     name = name, due = tonumber(read[1] or 0), inflight = tonumber(read[2] or 0), delay = tonumber(read[3] or 0),
-    waiting = read[4] or '', group = group, ordered = rule(P, 'rate host ' .. name),
-    cap = capped or is_ruled(P) and tonumber(read[6] or cap) or cap, capped = capped,
+    waiting = read[4] or '', group = read[5] ~= '' and read[5] or nil, ordered = rule(P, 'rate host ' .. name),
+    -- of one that is ill, one request finds out whether it is well again
+    cap = is_ill and 1 or capped or is_ruled(P) and tonumber(read[6] or cap) or cap, capped = capped,
   }
 end
 
 -- Where a rule gives a host more room, or less, its group has as much, unless a rule says something else of that.
 local function share_cap(own, group)
-  if not own.capped or group.capped or group.cap == own.cap then return end
-  group.cap = own.cap
-  redis.call('HSET', P .. 'host:' .. group.name, 'cap', own.cap)
+  if not own.capped or group.capped or group.cap == own.capped then return end
+  group.cap = own.capped
+  redis.call('HSET', P .. 'host:' .. group.name, 'cap', own.capped)
 end
 
 local function is_free(ledger)

@@ -3,8 +3,10 @@
 -- KEYS  1 J processing:W
 -- ARGV  1 P   2 worker   3 job   4 epoch   5 token   6 delay ms (between requests to a host that asked for none)
 --       7 share and 8 number of pages that fail alike before their host or spider is paused
---       then for each lease 14 values: kind (done|skip|retry|release|aside|dead|junk), message, host, age ms of the
---       request to the host (-1: none was made), pause ms, host delay ms (-1: as before), status, size in bytes,
+--       9 first back-off ms   10 patience ms with a host that cannot be reached
+--       then for each lease 15 values: kind (done|skip|retry|release|aside|dead|spent: dead when its tries are used up|
+--       junk), message, host, age ms of the request to the host (-1: none was made), pause ms that the host asked for,
+--       how it is (see `note_health`), host delay ms (-1: as before), status, size in bytes,
 --       delay ms before it may be handed out again, counters to raise (`name n name n`), number of items, the
 --       items as JSON lines, what it says about host and spider (see `watch`), then
 --       skip: the reason, a line break, its detail | retry, release, aside: the new message | dead, junk: the record
@@ -14,6 +16,7 @@
 
 local P, worker, job, epoch, token, pace = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local share, least = tonumber(ARGV[7]), tonumber(ARGV[8])
+local backoff, patience = tonumber(ARGV[9]), tonumber(ARGV[10])
 local J = P .. 'job:' .. job .. ':'
 local W = P .. 'worker:' .. worker
 local stats = J .. 'stats'
@@ -21,13 +24,55 @@ local last = redis.call('HMGET', W, 'commit', 'reply')
 if last[1] == token then return last[2] end
 if gone(stats, epoch) then return redis.error_reply('GONE') end
 
+local DAY, HOUR = 86400000, 3600000
 local now = now_ms()
 local counters = {}
 local function add(name, by) counters[name] = (counters[name] or 0) + by end
 
+-- `first` ms, doubled `times` times, at most `most`; up to a quarter is added, so that many do not come back at once.
+local function growing(first, times, most)
+  local chance = redis.call('TIME')[2] % 1000 / 1000
+  return math.ceil(math.min(most, first * 2 ^ times * (1 + chance / 4)))
+end
+
 local function finish(state)
   add(state, 1)
   add('finished', 1)
+end
+
+-- How a host is, by its last answer: `ok`; `busy`, it said 429 or 503; `down`, no name, connection or answer in time;
+-- or '' when that is not known. Returns when it may be asked again (ms; 0: nothing is new), and whether a failure is the
+-- host's and not the page's. A host that rests already was told so by another answer to requests of the same moment.
+local function note_health(J, host, health, pause)
+  local rest = pause > 0 and now + pause or 0
+  if health == '' then return rest, false end
+  local H = P .. 'host:' .. host
+  local known = redis.call('HMGET', H, 'busy', 'failures', 'since', 'rest')
+  local busy, failures, since = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or 0)
+  if health == 'ok' then
+    if since > 0 or busy > 0 then redis.call('HSET', H, 'busy', math.max(0, busy - 1), 'failures', 0, 'since', 0) end
+    return rest, false
+  end
+  local again, long = since > 0, since > 0 and now - since or 0
+  local wait = 0
+  if tonumber(known[4] or 0) > now then wait = 0
+  elseif health == 'busy' then
+    add('backoff', 1)
+    if pause == 0 then
+      busy = busy + 1
+      wait = growing(backoff, busy - 1, DAY)
+    end
+  else
+    failures = failures + 1
+    if failures == BREAKER then add('breaker_opened', 1) end
+    if failures >= BREAKER and long <= patience then wait = growing(backoff / 2, failures - BREAKER, HOUR) end
+  end
+  if wait > 0 then rest = now + wait end
+  redis.call('HSET', H, 'busy', busy, 'failures', failures, 'since', again and since or now)
+  if rest > now then redis.call('PEXPIRE', H, rest - now + DAY) end
+  if health == 'down' then return rest, failures >= BREAKER and long <= patience end
+  if long > 2 * DAY then redis.call('HSETNX', J .. 'paused', 'host ' .. host, string.format('%d busy for two days', now)) end
+  return rest, again
 end
 
 local apply = {
@@ -52,6 +97,11 @@ local apply = {
     add('pending', 1)
     add('released', 1)
   end,
+  spared = function(old)
+    put_back(J, redelivered(old, 0), now, 0)
+    add('pending', 1)
+    add('spared', 1)
+  end,
   aside = function(_, delay, message)
     redis.call('ZADD', J .. 'delayed', now + delay, message)
     add('pending', 1)
@@ -68,25 +118,29 @@ local apply = {
   end,
 }
 
+apply.spent = apply.dead
+
 local replies = {}
-for at = 9, #ARGV, 14 do
+for at = 11, #ARGV, 15 do
   local kind, message, host, age = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local pause, host_delay = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-  local status, size = ARGV[at + 6], tonumber(ARGV[at + 7])
-  local delay, n, payload = tonumber(ARGV[at + 8]), tonumber(ARGV[at + 10]), ARGV[at + 13]
+  local pause, health, host_delay = tonumber(ARGV[at + 4]), ARGV[at + 5], tonumber(ARGV[at + 6])
+  local status, size = ARGV[at + 7], tonumber(ARGV[at + 8])
+  local delay, n, payload = tonumber(ARGV[at + 9]), tonumber(ARGV[at + 11]), ARGV[at + 14]
   if redis.call('LREM', KEYS[1], 1, message) == 1 then
     add('processing', -1)
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
-    for name, times in string.gmatch(ARGV[at + 9], '(%S+) (%d+)') do add(name, tonumber(times)) end
+    for name, times in string.gmatch(ARGV[at + 10], '(%S+) (%d+)') do add(name, tonumber(times)) end
+    local rest, is_hosts = note_health(J, host, health, pause)
+    if is_hosts and (kind == 'retry' or kind == 'spent') then kind, n = 'spared', 0 end
     apply[kind](message, delay, payload)
     if n > 0 then
-      redis.call('XADD', J .. 'outbox', '*', 'i', ARGV[at + 11])
+      redis.call('XADD', J .. 'outbox', '*', 'i', ARGV[at + 12])
       add('items', n)
     end
-    watch(J, host, message, ARGV[at + 12], share, least, now)
+    watch(J, host, message, ARGV[at + 13], share, least, now)
     local asked = age >= 0 and now - age or nil
-    settle(P, host, now, asked, pace, host_delay >= 0 and host_delay or nil, pause > 0 and now + pause or 0)
+    settle(P, host, now, asked, pace, host_delay >= 0 and host_delay or nil, rest)
     replies[#replies + 1] = '1'
   else
     add('fenced', 1)

@@ -1,5 +1,7 @@
 -- Rules that several transitions share; put in front of each script when it is loaded.
 
+local BREAKER = 5 -- failures of a host in a row after which it is asked one request at a time, and ever more rarely
+
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -128,7 +130,7 @@ end
 --   rest   when it wants to be asked again at the earliest (ms; 0: it did not say)
 local function settle(P, host, now, asked, pace, delay, rest)
   local H = P .. 'host:' .. host
-  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group')
+  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group', 'rest')
   local due = math.max(tonumber(ledger[1] or 0), rest)
   if asked then
     pace = rule(P, 'rate host ' .. host) or pace or tonumber(ledger[5] or 0)
@@ -136,7 +138,7 @@ local function settle(P, host, now, asked, pace, delay, rest)
     due = math.max(due, asked + pace)
   end
   if delay then redis.call('HSET', H, 'delay', delay) end
-  if rest > 0 then redis.call('HSET', H, 'rest', rest) end
+  if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, tonumber(ledger[7] or 0))) end
   free_slots(P, host, 1, ledger[2] or 0, ledger[3] or '', due, now)
   if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked) end
 end

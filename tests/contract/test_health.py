@@ -1,0 +1,186 @@
+"""Hosts that ask for fewer requests, and hosts that cannot be reached: how long they rest, and what it costs a page."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.interfaces import Pace
+from crawler.model import Claim, Dead, Done, Failure, Job, Outcome, Retry, Skip
+from tests.contract.world import Crawl, World, pages
+
+PACE = Pace(delay=0.0, concurrency=3, backoff=60.0)
+ONE = Pace(delay=0.0, concurrency=1, backoff=60.0)
+BUSY = Retry(Failure("http_503", "busy", 503), 0.0)
+DOWN = Retry(Failure("connect", "nobody there"), 0.0)
+SPENT = Dead(DOWN.failure, spent=True)
+
+
+async def say(crawl: Crawl, world: World, health: str, outcome: Outcome, pace: Pace = ONE) -> Claim:
+    """The host's next request is answered so; then what a claim gives, which is handed back at once."""
+    lease = await crawl.lease(pace=pace)
+    await crawl.end(lease, outcome, pace=pace, health=health, asked_at=world.now())
+    claim = await crawl.claim(1, pace=pace)
+    await crawl.frontier.reap("w1")
+    return claim
+
+
+async def rest(crawl: Crawl, world: World, health: str, outcome: Outcome) -> float:
+    """Seconds for which the host is then left alone; they have passed when this returns."""
+    claim = await say(crawl, world, health, outcome)
+    if claim.leases:
+        return 0.0
+    assert claim.wait is not None
+    await world.end_rest(crawl.job.name, "a.example", claim.wait)
+    return claim.wait
+
+
+# --- busy
+
+
+async def test_a_busy_host_is_left_alone_for_longer_each_time(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(5))
+    waits = [await rest(crawl, world, "busy", BUSY) for _ in range(4)]
+    for wait, least in zip(waits, (60, 120, 240, 480), strict=True):
+        assert least * 0.9 < wait <= least * 1.25, waits
+    assert await crawl.counter("backoff") == 4
+
+
+async def test_a_good_answer_takes_one_doubling_back(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(9))
+    for _ in range(3):
+        await rest(crawl, world, "busy", BUSY)
+    assert await rest(crawl, world, "ok", Done()) == 0.0
+    assert 200 < await rest(crawl, world, "busy", BUSY) <= 300
+
+
+async def test_what_the_host_says_goes_before(world: World, crawl: Crawl) -> None:
+    """Retry-After of twenty seconds is neither lengthened nor counted as a doubling."""
+    await crawl.add(*pages(3))
+    await crawl.end(await crawl.lease(pace=PACE), BUSY, pace=PACE, health="busy", pause=20.0)
+    claim = await crawl.claim(pace=PACE)
+    assert not claim.leases
+    assert 15 < (claim.wait or 0) <= 20
+
+
+async def test_a_good_answer_on_its_way_ends_no_rest(crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    first, second = (await crawl.claim(2, pace=PACE)).leases
+    await crawl.end(first, BUSY, pace=PACE, health="busy", pause=30.0)
+    await crawl.end(second, pace=PACE, health="ok")
+    claim = await crawl.claim(pace=PACE)
+    assert not claim.leases
+    assert (claim.wait or 0) > 25
+
+
+async def test_answers_of_one_moment_count_once(crawl: Crawl) -> None:
+    await crawl.add(*pages(5))
+    leases = (await crawl.claim(3, pace=PACE)).leases
+    assert len(leases) == 3
+    for lease in leases:
+        await crawl.end(lease, BUSY, pace=PACE, health="busy")
+    claim = await crawl.claim(pace=PACE)
+    assert 50 < (claim.wait or 0) <= 75.1, "one back-off, not four times as long"
+    assert await crawl.counter("backoff") == 1
+
+
+async def test_only_the_first_page_pays_for_its_host(world: World, crawl: Crawl) -> None:
+    """A page that fails alone among good ones is used up; a host that refuses all of them costs them nothing."""
+    await crawl.add(*pages(3))
+    for _ in range(4):
+        await rest(crawl, world, "busy", BUSY)
+    assert (await crawl.counter("retried"), await crawl.counter("spared")) == (1, 3)
+    assert (await crawl.lease(pace=ONE)).attempt == 1
+    assert await crawl.counts() == (2, 1, 0, 0)
+
+
+async def test_a_page_that_is_refused_among_good_ones_pays(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(6))
+    for _ in range(3):
+        await rest(crawl, world, "busy", BUSY)
+        await rest(crawl, world, "ok", Done())
+    assert (await crawl.counter("retried"), await crawl.counter("spared")) == (3, 0)
+
+
+async def test_a_host_that_is_not_well_yet_gets_one_request_at_a_time(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(9))
+    await crawl.end(await crawl.lease(pace=PACE), BUSY, pace=PACE, health="busy")
+    await world.end_rest("news", "a.example", 80.0)
+    (probe,) = (await crawl.claim(pace=PACE)).leases
+    assert (await crawl.claim(pace=PACE)).leases == ()
+    await crawl.end(probe, pace=PACE, health="ok")
+    assert len((await crawl.claim(pace=PACE)).leases) == 3
+
+
+async def test_the_others_go_on(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(pace=PACE), BUSY, pace=PACE, health="busy")
+    await crawl.add("http://b.example/", "http://a.example/2")
+    assert await crawl.urls(pace=PACE) == ["http://b.example/"]
+
+
+# --- down
+
+
+async def test_the_fifth_failure_in_a_row_opens_the_breaker(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(30))
+    waits = [await rest(crawl, world, "down", DOWN) for _ in range(7)]
+    assert waits[:4] == [0.0] * 4
+    for wait, least in zip(waits[4:], (30, 60, 120), strict=True):
+        assert least * 0.8 < wait <= least * 1.25, waits
+    assert await crawl.counter("breaker_opened") == 1
+
+
+async def test_a_good_answer_closes_it(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(30))
+    for _ in range(6):
+        await rest(crawl, world, "down", DOWN)
+    assert await rest(crawl, world, "ok", Done()) == 0.0
+    assert [await rest(crawl, world, "down", DOWN) for _ in range(4)] == [0.0] * 4
+
+
+async def test_a_good_answer_in_between_keeps_it_closed(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(30))
+    for _ in range(3):
+        assert [await rest(crawl, world, "down", DOWN) for _ in range(4)] == [0.0] * 4
+        assert await rest(crawl, world, "ok", Skip("redirect")) == 0.0
+
+
+@pytest.mark.parametrize("outcome", [DOWN, SPENT])
+async def test_while_it_is_open_no_page_pays(world: World, crawl: Crawl, outcome: Outcome) -> None:
+    """Whether it has tries left or not."""
+    await crawl.add(*pages(3))
+    for _ in range(4):
+        await rest(crawl, world, "down", DOWN)
+    for _ in range(3):
+        await rest(crawl, world, "down", outcome)
+    assert (await crawl.counter("retried"), await crawl.counter("spared")) == (4, 3)
+    assert (await crawl.counts())[0] == 3
+
+
+async def test_a_page_that_can_never_be_had_dies_though_its_host_is_down(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    for _ in range(6):
+        await rest(crawl, world, "down", DOWN)
+    await rest(crawl, world, "", Dead(Failure("malformed", "no")))
+    assert await crawl.counts() == (2, 0, 0, 1)
+
+
+async def test_patience_ends(world: World, crawl: Crawl) -> None:
+    """Then pages pay again and the host is not spared, so that the crawl comes to an end."""
+    await crawl.add(*pages(3))
+    hasty = Pace(delay=0.0, concurrency=1, backoff=0.01, patience=0.03)
+    for _ in range(6):
+        claim = await say(crawl, world, "down", DOWN, hasty)
+        await world.pass_time(claim.wait or 0.0)
+    await world.pass_time(0.05)
+    for _ in range(3):
+        assert (await say(crawl, world, "down", SPENT, hasty)).wait in (0.0, None)
+    assert await crawl.counts() == (0, 0, 0, 3)
+
+
+async def test_all_jobs_leave_it_alone(world: World, crawl: Crawl) -> None:
+    other = await Crawl.create(world, Job("other"))
+    await crawl.add(*pages(3))
+    await other.add(*pages(3))
+    await crawl.end(await crawl.lease(pace=PACE), BUSY, pace=PACE, health="busy")
+    assert (await other.claim(pace=PACE)).leases == ()
