@@ -20,6 +20,7 @@ from crawler.model import (
     Claim,
     DeadLetter,
     Failure,
+    HostView,
     Job,
     JobStats,
     Lease,
@@ -137,6 +138,9 @@ class Frontier(Protocol):
 
     async def stats(self, job: Job) -> JobStats:
         """The counters, O(shards). `finished` is exact."""
+
+    async def hosts(self, job: Job, limit: int = 100) -> list[HostView]:
+        """Hosts with requests of this job pending or in flight, the next one to be asked first. O(limit)."""
 
     async def workers(self) -> list[WorkerInfo]:
         """The workers known, alive and expired ones."""

@@ -221,6 +221,17 @@ class HostTurn(Struct, frozen=True):
     inflight: int = 0  # requests to it on their way, of all jobs
     delay: float = 0.0  # seconds between two requests that the host itself asked for
     group: str = ""  # with whom it takes turns: an address, or `*.example.com`
+    rest: float = 0.0  # seconds for which it is left alone, because it said so or failed; part of `wait`
+    backoff: int = 0  # doublings of the back-off that are left; each good answer takes one away
+    failures: int = 0  # in a row by which it could not be reached; five open the breaker
+
+
+class HostView(Struct, frozen=True):
+    """A host in which a job has something to do."""
+
+    host: str
+    pending: int  # requests in its line
+    turn: HostTurn = HostTurn()
 
 
 class Trace(Struct, frozen=True):

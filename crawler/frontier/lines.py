@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from crawler.frontier.health import Finding, Health
 from crawler.frontier.message import again, pardoned
 from crawler.interfaces import Pace
-from crawler.model import Request, Visit
+from crawler.model import HostTurn, Request, Visit
 
 POLL_SECONDS = 1.0
 """How long to wait for what has no known time: a request in flight, an exporter."""
@@ -100,12 +100,12 @@ class Ledger:
 
     def room(self, host: str, pace: Pace) -> int:
         """How many requests it may be sent at one moment: one when there is a delay, else up to the cap."""
-        free = min(self._paces(name, pace).concurrency - self[name].busy for name in self._names(host))
-        return min(free, 1) if any(self._delay(name, host, pace) for name in self._names(host)) else max(0, free)
+        free = min(self._paces(name, pace).concurrency - self[name].busy for name in self.names(host))
+        return min(free, 1) if any(self._delay(name, host, pace) for name in self.names(host)) else max(0, free)
 
     def book(self, host: str, count: int, pace: Pace, now: float) -> None:
         """`count` requests are handed out now."""
-        for name in self._names(host):
+        for name in self.names(host):
             turn = self[name]
             turn.busy += count
             turn.pace, turn.usual = self._delay(name, host, pace), pace.delay
@@ -123,7 +123,7 @@ class Ledger:
         if visit.host_delay is not None:
             turn.delay = visit.host_delay
         if visit.asked_at is not None:
-            for name in self._names(host):
+            for name in self.names(host):
                 its = self[name]
                 its.next = max(its.next, min(visit.asked_at, now) + self._delay(name, host, pace))
         finding = turn.health.note(visit.health, visit.pause, pace, now)
@@ -132,7 +132,7 @@ class Ledger:
 
     def reordered(self, host: str) -> None:
         """The rule for its pace has changed: its next turn counts from when it was last asked."""
-        for name in self._names(host):
+        for name in self.names(host):
             turn = self[name]
             new = self._delay(name, host, Pace(delay=turn.usual))
             if name != host:
@@ -144,6 +144,13 @@ class Ledger:
         """The rule for its requests at once has changed."""
         if group := self[host].group:
             self[group].cap = 0
+
+    def shown(self, name: str, now: float) -> HostTurn:
+        """A host, or a group, for people."""
+        turn = self[name]
+        health = turn.health
+        wait, rest = (max(0.0, time - now) for time in (turn.next, health.rest))
+        return HostTurn(wait, turn.busy, turn.delay, turn.group, rest, health.busy, health.failures)
 
     def due(self, host: str) -> float:
         """When it may be asked, as far as time goes."""
@@ -169,12 +176,13 @@ class Ledger:
             delay = min(self._ordered(host, pace).delay, delay)
         return max(delay, self[name].delay)
 
-    def _names(self, host: str) -> list[str]:
+    def names(self, host: str) -> list[str]:
+        """The host's, and its group's."""
         return [name for name in (host, self[host].group) if name]
 
     def of(self, host: str) -> list[Turn]:
         """Its own turn, and that of its group."""
-        return [self[name] for name in self._names(host)]
+        return [self[name] for name in self.names(host)]
 
 
 class Gate(Protocol):
@@ -355,6 +363,10 @@ class Lines:
             due.append(self._delayed[0][0])
         waiting = len(cooling) + len(lined) + len(self._full & self._lines.keys())
         return len(times) - len(cooling), waiting, max(0.0, min(due) - now) if due else None
+
+    def lengths(self) -> dict[str, int]:
+        """Of each host's line."""
+        return {host: len(line) for host, line in self._lines.items()}
 
     def line(self, host: str) -> Iterator[tuple[int, Entry]]:
         """The requests of one host, the next one first, each with how many are before it."""

@@ -29,7 +29,7 @@ from crawler.model import (
     Claim,
     DeadLetter,
     Failure,
-    HostTurn,
+    HostView,
     Job,
     JobStats,
     Lease,
@@ -398,13 +398,22 @@ class MemoryFrontier:
         stats = self._view(job).stats(self._ledger, self._clock())
         return msgspec.structs.replace(stats, paused=self.control.pauses(job.name) + stats.paused)
 
+    async def hosts(self, job: Job, limit: int = 100) -> list[HostView]:
+        """The next to be asked first. O(hosts)."""
+        now, pending = self._clock(), self._view(job).lines.lengths()
+        asked = {entry.host for entries in self._held.values() for entry in entries if entry.job == job.name}
+        views = []
+        for host in pending.keys() | asked:
+            turns = [self._ledger.shown(name, now) for name in self._ledger.names(host)]
+            turn = msgspec.structs.replace(turns[0], wait=max(turn.wait for turn in turns))
+            views.append(HostView(host, pending.get(host, 0), turn))
+        return sorted(views, key=lambda view: (view.turn.wait, view.host))[:limit]
+
     async def trace(self, job: Job, url: str) -> Trace:
         """All that is known of a canonical URL, at one moment. O(requests)."""
         held = [(worker, entry) for worker, entries in self._held.items() for entry in entries if entry.job == job.name]
         now, host = self._clock(), host_of(url)
-        turns = tuple(
-            HostTurn(max(0.0, turn.next - now), turn.busy, turn.delay, turn.group) for turn in self._ledger.of(host)
-        )
+        turns = tuple(self._ledger.shown(name, now) for name in self._ledger.names(host))
         return trace_with(self._view(job).trace(url, held, turns, now), await self.control.rules(), job.name)
 
     # --- pauses

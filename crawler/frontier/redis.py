@@ -17,6 +17,7 @@ from crawler.frontier import message as wire
 from crawler.frontier.control import RedisControl
 from crawler.frontier.dead import RedisDead
 from crawler.frontier.held import RedisHeld
+from crawler.frontier.hosts import RedisHosts
 from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
 from crawler.frontier.known import KnownUrls, is_simple
 from crawler.frontier.outbox import RedisOutbox
@@ -30,6 +31,7 @@ from crawler.model import (
     Claim,
     DeadLetter,
     Failure,
+    HostView,
     Job,
     JobStats,
     Junk,
@@ -91,6 +93,7 @@ class RedisFrontier:
         self._held = RedisHeld(self.server, self._shards)
         self.control = RedisControl(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards, self.control)
+        self._hosts = RedisHosts(self.server, self._shards)
         self._dead = RedisDead(self.server, self._shards)
         self._traces = RedisTraces(self.server, self._dead)
 
@@ -471,6 +474,10 @@ class RedisFrontier:
     async def stats(self, job: Job) -> JobStats:
         """See `views.py`."""
         return await self._views.stats(job)
+
+    async def hosts(self, job: Job, limit: int = 100) -> list[HostView]:
+        """See `hosts.py`."""
+        return await self._hosts.hosts(job, limit)
 
     async def workers(self) -> list[WorkerInfo]:
         """See `views.py`."""

@@ -8,6 +8,7 @@ from typing import Any
 from crawler.dead_letters import newest
 from crawler.frontier import message as wire
 from crawler.frontier.dead import RedisDead
+from crawler.frontier.hosts import FIELDS, read_turn
 from crawler.frontier.keys import job_prefix
 from crawler.frontier.server import Server, errors
 from crawler.frontier.views import read_pauses
@@ -156,10 +157,7 @@ class _Look:
     # --- its host
 
     async def _turn(self, now: float, name: str) -> HostTurn:
-        ledger = await self._ask("hmget", f"{self._shard}host:{name}", "next", "inflight", "delay", "group")
-        due, inflight, delay, group = ledger
-        wait = max(0.0, (float(due or 0) - now) / 1000)
-        return HostTurn(wait, int(inflight or 0), float(delay or 0) / 1000, (group or b"").decode())
+        return read_turn(await self._ask("hmget", f"{self._shard}host:{name}", FIELDS), now)
 
     async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
         names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Job, Release
-from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from crawler.model import Job, Release, Retry
+from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 from tests.valkey import Valkey
 
 ADDRESS = "127.0.0.9"
@@ -196,3 +196,35 @@ async def test_a_thousand_hosts_of_one_group_leave_the_others_alone(crawl: Crawl
         found += [lease.host for lease in (await crawl.claim(pace=SLOW)).leases]
     assert len(found) == 2
     assert "alone.example" in found
+
+
+# --- looking
+
+
+async def test_each_host_is_shown_with_its_turn(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(3), *pages(2, "b.example"), *pages(1, "c.example"))
+    await place(crawl, ["http://a.example/", "http://b.example/"])
+    (first, second) = (await crawl.claim(pace=SLOW)).leases
+    assert (await crawl.claim(pace=SLOW)).leases == ()
+    shown = {view.host: view for view in await crawl.frontier.hosts(crawl.job)}
+    in_group, alone = ("a.example", "b.example"), "c.example"
+    assert sorted((first.host in in_group, second.host in in_group)) == [False, True]
+    assert {host: shown[host].pending + shown[host].turn.inflight for host in shown} == {
+        "a.example": 3,
+        "b.example": 2,
+        "c.example": 1,
+    }
+    assert all(shown[host].turn.group == ADDRESS and shown[host].turn.wait > 55 for host in in_group)
+    assert shown[alone].turn.group == ""
+
+
+async def test_a_host_in_trouble_is_shown(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(3), *hosts(3))
+    by_host = {lease.host: lease for lease in (await crawl.claim(pace=SLOW)).leases}
+    failure = Retry(failed(), 0.0)
+    await crawl.end(by_host["a.example"], failure, pace=SLOW, asked_at=world.now(), health="busy", host_delay=2.5)
+    (shown,) = [view for view in await crawl.frontier.hosts(crawl.job) if view.host == "a.example"]
+    assert shown.pending == 3
+    assert (shown.turn.backoff, shown.turn.failures, shown.turn.delay, shown.turn.inflight) == (1, 0, 2.5, 0)
+    assert 55 < shown.turn.rest <= 75
+    assert len(await crawl.frontier.hosts(crawl.job, 2)) == 2
