@@ -224,6 +224,7 @@ class HostTurn(Struct, frozen=True):
     rest: float = 0.0  # seconds for which it is left alone, because it said so or failed; part of `wait`
     backoff: int = 0  # doublings of the back-off that are left; each good answer takes one away
     failures: int = 0  # in a row by which it could not be reached; five open the breaker
+    latency: float = 0.0  # seconds it takes for an answer, when the pace follows that
 
 
 class HostView(Struct, frozen=True):

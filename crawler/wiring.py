@@ -351,6 +351,8 @@ def pace(settings: Settings) -> Pace:
         concurrency=settings.CONCURRENT_REQUESTS_PER_DOMAIN,
         backoff=settings.BACKOFF_SECONDS,
         patience=settings.HOST_PATIENCE,
+        target=settings.AUTOTHROTTLE_TARGET_CONCURRENCY if settings.AUTOTHROTTLE_ENABLED else 0.0,
+        longest=settings.AUTOTHROTTLE_MAX_DELAY,
     )
 
 

@@ -10,12 +10,12 @@ from crawler.frontier.message import ledger_host
 from crawler.frontier.server import Server, errors
 from crawler.model import HostTurn, HostView, Job
 
-FIELDS = ("next", "inflight", "delay", "group", "rest", "busy", "failures")
+FIELDS = ("next", "inflight", "delay", "group", "rest", "busy", "failures", "latency")
 
 
 def read_turn(values: Sequence[bytes | None], now: float, group_next: bytes | None = None) -> HostTurn:
     """The `FIELDS` of a host's ledger, and `next` of its group's. `now` is the server's time in ms."""
-    due, inflight, delay, group, rest, busy, failures = values
+    due, inflight, delay, group, rest, busy, failures, latency = values
     return HostTurn(
         wait=max(_left(due, now), _left(group_next, now)),
         inflight=int(inflight or 0),
@@ -24,6 +24,7 @@ def read_turn(values: Sequence[bytes | None], now: float, group_next: bytes | No
         rest=_left(rest, now),
         backoff=int(busy or 0),
         failures=int(failures or 0),
+        latency=float(latency or 0) / 1000,
     )
 
 

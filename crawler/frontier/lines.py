@@ -67,6 +67,16 @@ class Turn:
     usual: float = 0.0  # the same without the rule that was in force
     cap: int = 0  # of a group: requests at once, by a rule for one of its hosts
     health: Health = field(default_factory=Health)
+    latency: float = 0.0  # seconds it takes for its answers, when the pace follows that
+
+    def adapted(self, pace: Pace) -> float:
+        """Seconds between two requests that follow from that."""
+        return min(pace.longest, self.latency / pace.target) if pace.target else 0.0
+
+    def note_latency(self, seconds: float, *, is_good: bool) -> None:
+        """It rises at once and falls by halves, and never by an error, which is often answered fast."""
+        before = self.latency or seconds
+        self.latency = max(seconds, (before + seconds) / 2 if is_good else before)
 
 
 class Ledger:
@@ -122,6 +132,8 @@ class Ledger:
         turn = self[host]
         if visit.host_delay is not None:
             turn.delay = visit.host_delay
+        if pace.target and visit.health:
+            turn.note_latency(visit.seconds, is_good=200 <= (visit.status or 0) < 300)
         if visit.asked_at is not None:
             for name in self.names(host):
                 its = self[name]
@@ -150,7 +162,7 @@ class Ledger:
         turn = self[name]
         health = turn.health
         wait, rest = (max(0.0, time - now) for time in (turn.next, health.rest))
-        return HostTurn(wait, turn.busy, turn.delay, turn.group, rest, health.busy, health.failures)
+        return HostTurn(wait, turn.busy, turn.delay, turn.group, rest, health.busy, health.failures, turn.latency)
 
     def due(self, host: str) -> float:
         """When it may be asked, as far as time goes."""
@@ -174,6 +186,8 @@ class Ledger:
         delay = self._ordered(name, pace).delay
         if delay == pace.delay and name != host:
             delay = min(self._ordered(host, pace).delay, delay)
+        elif delay == pace.delay:
+            delay = max(delay, self[host].adapted(pace))
         return max(delay, self[name].delay)
 
     def names(self, host: str) -> list[str]:

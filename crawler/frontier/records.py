@@ -78,7 +78,7 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
 
 
 def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
-    """The 15 values of one lease for `commit.lua`."""
+    """The 16 values of one lease for `commit.lua`."""
     kind, delay, payload = _outcome(worker, lease, visit)
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
@@ -90,6 +90,7 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
         age,
         int(visit.pause * 1000),
         visit.health,
+        int(visit.seconds * 1000) if visit.health else -1,
         -1 if visit.host_delay is None else int(visit.host_delay * 1000),
         "" if visit.status is None else visit.status,
         visit.size,

@@ -327,6 +327,8 @@ class RedisFrontier:
                 self._lease_ms,
                 self._outbox_limit,
                 random.randrange(1, 2**31 - 1),
+                pace.target,
+                int(pace.longest * 1000),
                 *names,
             )
         except FrontierUnavailable:
@@ -389,7 +391,7 @@ class RedisFrontier:
     async def _run_commit(self, worker: str, job: Job, shard: int, arguments: Sequence[Any], pace: Pace) -> list[bool]:
         prefix = self._shards[shard]
         # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
-        leases = b"".join(arguments[1::15])
+        leases = b"".join(arguments[1::16])
         key = (worker, shard, job.epoch)
         before, token = self._commit_tokens.pop(key, (b"", ""))
         if before != leases:
@@ -407,6 +409,8 @@ class RedisFrontier:
                 *self._exploding,
                 int(pace.backoff * 1000),
                 int(pace.patience * 1000),
+                pace.target,
+                int(pace.longest * 1000),
                 *arguments,
             )
         except FrontierUnavailable:
@@ -425,7 +429,7 @@ class RedisFrontier:
 
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         host = wire.ledger_host(message)
-        arguments = [kind, message, host, -1, 0, "", -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
+        arguments = [kind, message, host, -1, 0, "", -1, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
         (accepted,) = await self._run_commit(worker, job, shard_of(host, self.shards), arguments, Pace())
         self._held.end(worker, [(job.name, message)])
         return accepted

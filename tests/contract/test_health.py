@@ -184,3 +184,44 @@ async def test_all_jobs_leave_it_alone(world: World, crawl: Crawl) -> None:
     await other.add(*pages(3))
     await crawl.end(await crawl.lease(pace=PACE), BUSY, pace=PACE, health="busy")
     assert (await other.claim(pace=PACE)).leases == ()
+
+
+# --- slow
+
+
+STEPS = [  # status, health, seconds it took → delay after that
+    (200, "ok", 8.0, 4.0),
+    (200, "ok", 4.0, 4.0),  # shorter from the next turn on: this one is booked
+    (429, "busy", 0.0, 3.0),
+    (404, "ok", 0.0, 3.0),
+    (None, "down", 20.0, 10.0),
+    (200, "ok", 400.0, 30.0),
+    (200, "ok", 0.0, 30.0),
+]
+
+
+async def test_the_delay_follows_the_latency(world: World, crawl: Crawl) -> None:
+    """It rises at once, falls by halves, and an error never shortens it."""
+    await crawl.add(*pages(20))
+    pace = Pace(delay=1.0, target=2.0, longest=30.0, backoff=0.001)
+    found = []
+    for status, health, seconds, _ in STEPS:
+        lease = await crawl.lease(pace=pace)
+        asked = world.now()
+        await crawl.end(lease, pace=pace, asked_at=asked, status=status, health=health, seconds=seconds)
+        wait = (await crawl.claim(pace=pace)).wait
+        assert wait is not None
+        found.append(wait)
+        await world.end_rest("news", "a.example", wait)
+    for wait, (*_, delay) in zip(found, STEPS, strict=True):
+        assert delay - 0.5 < wait <= delay + 0.01, found
+
+
+async def test_it_is_never_shorter_than_the_delay_and_off_by_default(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(3), *pages(3, "b.example"))
+    leases = {lease.host: lease for lease in (await crawl.claim(pace=Pace(delay=5.0))).leases}
+    for host, pace, seconds in (("a.example", Pace(delay=5.0, target=1.0), 0.1), ("b.example", Pace(delay=5.0), 50.0)):
+        asked = world.now()
+        await crawl.end(leases[host], pace=pace, asked_at=asked, status=200, health="ok", seconds=seconds)
+    waits = [view.turn.wait for view in await crawl.frontier.hosts(crawl.job)]
+    assert all(4 < wait <= 5.01 for wait in waits), waits

@@ -2,7 +2,8 @@
 --
 -- KEYS  1 P workers
 -- ARGV  1 P   2 worker   3 token   4 limit   5 delay ms   6 jitter (share of the delay)   7 cap (requests at once
---       to a host)   8 lease ms   9 outbox limit (pages)   10 random integer   then job, epoch for each job
+--       to a host)   8 lease ms   9 outbox limit (pages)   10 random integer   11 requests that should be on their way to
+--       a host at once (0: its pace is not adapted)   12 longest such delay ms   then job, epoch for each job
 -- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, job, { messages }, job, { messages } … }
 -- Stays true: a message is in one list; a host, and the group of hosts it belongs to, has at most `cap` requests in flight
 -- and its turns are at least its delay apart, over all workers and jobs; a host that must wait for its group stands in the
@@ -13,6 +14,7 @@
 local P, worker, token, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local delay, jitter, cap = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local lease, outbox_limit, random = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local target, longest = tonumber(ARGV[11]), tonumber(ARGV[12])
 local DAY = 86400000
 local LOOK_AGAIN = 10000 -- ms until a host that is paused is looked at again
 local strikes = 500 -- requests that this claim may end because they are blocked
@@ -99,7 +101,7 @@ end
 
 -- A rule for the host or group itself goes before the settings.
 local function ledger_of(name)
-  local fields = { 'next', 'inflight', 'delay', 'waiting', 'group', 'cap', 'busy', 'failures' }
+  local fields = { 'next', 'inflight', 'delay', 'waiting', 'group', 'cap', 'busy', 'failures', 'latency' }
   local read = redis.call('HMGET', P .. 'host:' .. name, unpack(fields))
   local capped = rule(P, 'concurrency host ' .. name)
   local is_ill = tonumber(read[7] or 0) > 0 or tonumber(read[8] or 0) >= BREAKER
@@ -108,6 +110,7 @@ local function ledger_of(name)
     waiting = read[4] or '', group = read[5] ~= '' and read[5] or nil, ordered = rule(P, 'rate host ' .. name),
     -- of one that is ill, one request finds out whether it is well again
     cap = is_ill and 1 or capped or is_ruled(P) and tonumber(read[6] or cap) or cap, capped = capped,
+    latency = tonumber(read[9] or 0),
   }
 end
 
@@ -226,7 +229,7 @@ local function ask(job, J, host, room, counters, pausing)
   if group then share_cap(own, group) end
   if group and not is_free(group) then stand_in_line(job, J, host, group, counters) return {} end
 
-  local pace = math.max(own.ordered or delay, own.delay)
+  local pace = math.max(own.ordered or math.max(delay, adapted(own.latency, target, longest)), own.delay)
   local groups_pace = group and (group.ordered or math.min(own.ordered or delay, delay)) or 0
   room = math.min(room, own.cap - own.inflight, group and group.cap - group.inflight or own.cap)
   if pace > 0 or groups_pace > 0 then room = 1 end
@@ -365,7 +368,7 @@ local function take_from(job)
 end
 
 local epochs, names = {}, {}
-for i = 11, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   names[#names + 1] = ARGV[i]
   epochs[ARGV[i]] = ARGV[i + 1]
 end

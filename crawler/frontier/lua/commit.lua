@@ -4,9 +4,10 @@
 -- ARGV  1 P   2 worker   3 job   4 epoch   5 token   6 delay ms (between requests to a host that asked for none)
 --       7 share and 8 number of pages that fail alike before their host or spider is paused
 --       9 first back-off ms   10 patience ms with a host that cannot be reached
---       then for each lease 15 values: kind (done|skip|retry|release|aside|dead|spent: dead when its tries are used up|
+--       11 requests that should be on their way to a host at once (0: its pace is not adapted)   12 longest such delay ms
+--       then for each lease 16 values: kind (done|skip|retry|release|aside|dead|spent: dead when its tries are used up|
 --       junk), message, host, age ms of the request to the host (-1: none was made), pause ms that the host asked for,
---       how it is (see `note_health`), host delay ms (-1: as before), status, size in bytes,
+--       how it is (see `note_health`), ms it took (-1: unknown), host delay ms (-1: as before), status, size in bytes,
 --       delay ms before it may be handed out again, counters to raise (`name n name n`), number of items, the
 --       items as JSON lines, what it says about host and spider (see `watch`), then
 --       skip: the reason, a line break, its detail | retry, release, aside: the new message | dead, junk: the record
@@ -16,7 +17,7 @@
 
 local P, worker, job, epoch, token, pace = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local share, least = tonumber(ARGV[7]), tonumber(ARGV[8])
-local backoff, patience = tonumber(ARGV[9]), tonumber(ARGV[10])
+local backoff, patience, target, longest = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
 local J = P .. 'job:' .. job .. ':'
 local W = P .. 'worker:' .. worker
 local stats = J .. 'stats'
@@ -75,6 +76,17 @@ local function note_health(J, host, health, pause)
   return rest, again
 end
 
+-- How long a host takes for its answers; the pace that follows from it. It rises at once and falls by halves, and never
+-- by an error, which is often answered fast.
+local function note_latency(host, took, is_good)
+  if target == 0 or took < 0 then return 0 end
+  local H = P .. 'host:' .. host
+  local before = tonumber(redis.call('HGET', H, 'latency') or took)
+  local latency = math.max(took, is_good and (before + took) / 2 or before)
+  redis.call('HSET', H, 'latency', math.ceil(latency))
+  return adapted(latency, target, longest)
+end
+
 local apply = {
   done = function()
     finish('done')
@@ -121,26 +133,28 @@ local apply = {
 apply.spent = apply.dead
 
 local replies = {}
-for at = 11, #ARGV, 15 do
+for at = 13, #ARGV, 16 do
   local kind, message, host, age = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local pause, health, host_delay = tonumber(ARGV[at + 4]), ARGV[at + 5], tonumber(ARGV[at + 6])
-  local status, size = ARGV[at + 7], tonumber(ARGV[at + 8])
-  local delay, n, payload = tonumber(ARGV[at + 9]), tonumber(ARGV[at + 11]), ARGV[at + 14]
+  local pause, health = tonumber(ARGV[at + 4]), ARGV[at + 5]
+  local took, host_delay = tonumber(ARGV[at + 6]), tonumber(ARGV[at + 7])
+  local status, size = ARGV[at + 8], tonumber(ARGV[at + 9])
+  local delay, n, payload = tonumber(ARGV[at + 10]), tonumber(ARGV[at + 12]), ARGV[at + 15]
   if redis.call('LREM', KEYS[1], 1, message) == 1 then
     add('processing', -1)
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
-    for name, times in string.gmatch(ARGV[at + 10], '(%S+) (%d+)') do add(name, tonumber(times)) end
+    for name, times in string.gmatch(ARGV[at + 11], '(%S+) (%d+)') do add(name, tonumber(times)) end
     local rest, is_hosts = note_health(J, host, health, pause)
     if is_hosts and (kind == 'retry' or kind == 'spent') then kind, n = 'spared', 0 end
     apply[kind](message, delay, payload)
     if n > 0 then
-      redis.call('XADD', J .. 'outbox', '*', 'i', ARGV[at + 12])
+      redis.call('XADD', J .. 'outbox', '*', 'i', ARGV[at + 13])
       add('items', n)
     end
-    watch(J, host, message, ARGV[at + 13], share, least, now)
+    watch(J, host, message, ARGV[at + 14], share, least, now)
     local asked = age >= 0 and now - age or nil
-    settle(P, host, now, asked, pace, host_delay >= 0 and host_delay or nil, rest)
+    local apart = math.max(pace, note_latency(host, took, string.sub(status, 1, 1) == '2'))
+    settle(P, host, now, asked, apart, host_delay >= 0 and host_delay or nil, rest)
     replies[#replies + 1] = '1'
   else
     add('fenced', 1)

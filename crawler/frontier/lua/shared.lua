@@ -103,6 +103,12 @@ local function put_back(J, message, now, delay)
   end
 end
 
+-- The ms between requests to a host that took `latency` ms for its answers: so many that `target` of them would be on
+-- their way at once, `most` at most. 0: the pace is not adapted.
+local function adapted(latency, target, most)
+  return target > 0 and math.min(most, latency / target) or 0
+end
+
 -- A ledger (of a host, or of the group of hosts that share an address) has `n` requests less in flight and is not asked
 -- before `due`. Wakes the jobs that wait for a slot: for the host itself, or (`@JOB`) for the hosts in the group's line.
 local function free_slots(P, name, n, inflight, waiting, due, now)
