@@ -10,7 +10,6 @@ import msgspec
 import structlog
 
 from crawler.errors import FrontierFull, FrontierUnavailable
-from crawler.incident import Incident
 from crawler.interfaces import Control
 from crawler.model import Call
 
@@ -37,17 +36,14 @@ class Listener:
         self._set_level = set_level
         self._level = ""
         self._heard = ""  # the last call
-        self._away = Incident("control_waits")
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
             try:
                 await self._listen()
-                self._away.over()
-            except (FrontierUnavailable, FrontierFull) as error:
-                self._away.met(error)
-                await asyncio.sleep(TRY_AGAIN)
+            except (FrontierUnavailable, FrontierFull):
+                await asyncio.sleep(TRY_AGAIN)  # the worker says so, once for all of us
 
     async def _listen(self) -> None:
         if not self._heard:

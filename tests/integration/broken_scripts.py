@@ -18,7 +18,21 @@ HANG = "while true do end"
 COUNT = f"real.call('INCR', '{WRITES}')"
 
 _READS = [
-    *("EXISTS", "GET", "HEXISTS", "HGET", "HLEN", "HMGET", "LINDEX", "LRANGE", "SMEMBERS", "TIME", "XLEN", "XREVRANGE"),
+    *(
+        "EXISTS",
+        "GET",
+        "HEXISTS",
+        "HGET",
+        "HGETALL",
+        "HLEN",
+        "HMGET",
+        "LINDEX",
+        "LRANGE",
+        "SMEMBERS",
+        "TIME",
+        "XLEN",
+        "XREVRANGE",
+    ),
     *("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCORE"),
 ]
 _WATCH = """

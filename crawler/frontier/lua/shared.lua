@@ -44,17 +44,27 @@ local function place_of(fingerprint, buckets, low)
   return place < buckets and place or hash(fingerprint, low)
 end
 
--- The number of a rule that people have set (`crawler/rules.py`): ms between requests, a count, or 1; false: there is
--- none. Where there are no rules at all this costs one EXISTS a script.
-local ruled
+-- The rules that people have set (`crawler/rules.py`), as far as they are read: key → its number (ms between requests, a
+-- count, or 1), false: there is none. Some are read at once, of many those that are asked for; none cost one HLEN.
+local rules, all_read
 local function is_ruled(P)
-  if ruled == nil then ruled = redis.call('EXISTS', P .. 'rules') == 1 end
-  return ruled
+  if rules ~= nil then return rules end
+  local many = redis.call('HLEN', P .. 'rules')
+  rules, all_read = many > 0 and {}, many <= 100
+  if rules and all_read then
+    local flat = redis.call('HGETALL', P .. 'rules')
+    for i = 1, #flat, 2 do rules[flat[i]] = tonumber(string.match(flat[i + 1], '^%d+')) end
+  end
+  return rules
 end
 
 local function rule(P, key)
-  local text = is_ruled(P) and redis.call('HGET', P .. 'rules', key)
-  return text and tonumber(string.match(text, '^%d+'))
+  if not is_ruled(P) then return false end
+  if rules[key] == nil and not all_read then
+    local text = redis.call('HGET', P .. 'rules', key)
+    rules[key] = text and tonumber(string.match(text, '^%d+'))
+  end
+  return rules[key] or false
 end
 
 -- A host waits no more for the turn of its group; returns 1, or 0 when it did not.
