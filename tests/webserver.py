@@ -72,6 +72,8 @@ class Running:
     def __init__(self, site: Website, log: TextIO | None = None) -> None:
         self.site = site
         self.log: list[Hit] = []
+        self.down: set[str] = set()  # hosts that hang up as soon as they are called
+        self.calls: list[tuple[float, str]] = []  # to hosts that were down: monotonic seconds, host
         self._file = log
         self._numbers: Counter[str] = Counter()
         self._concurrent: Counter[str] = Counter()
@@ -99,6 +101,8 @@ class Running:
         assert task is not None
         self._connections.add(task)
         try:
+            if self._hangs_up(writer):
+                return
             while await self._exchange(reader, writer):
                 pass
         except (
@@ -119,12 +123,21 @@ class Running:
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
 
+    def _hangs_up(self, writer: asyncio.StreamWriter) -> bool:
+        address = writer.get_extra_info("sockname")[0]
+        if address in self.down:
+            self.calls.append((time.monotonic(), address))
+            writer.transport.abort()
+        return address in self.down
+
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer. False: the connection ends here."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
         await reader.readexactly(int(headers.get("content-length", 0)))
+        if self._hangs_up(writer):
+            return False
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         address = self.site.address(host)
         for place in {host, address}:

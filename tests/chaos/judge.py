@@ -135,6 +135,7 @@ class Row:
     seed: int
     figures: list[Figure] = field(default_factory=list)
     faults: list[tuple[float, str]] = field(default_factory=list)  # monotonic seconds, what was done
+    pictures: list[str] = field(default_factory=list)
     problem: str = ""  # why there is no verdict: something did not come to its end
     seconds: float = 0.0
 
@@ -153,6 +154,14 @@ class Row:
     def at_least(self, name: str, value: float, limit: float) -> None:
         """Must not be less."""
         self.figures.append(Figure(name, value, f"≥ {limit:g}", value >= limit))
+
+    def drawn(self, name: str, times: Iterable[float], began: float, end: float) -> None:
+        """Something that happened at these times, as bars: the whole time from `began` to `end` in 60 steps."""
+        step = max(0.001, (end - began) / 60)
+        counts = Counter(int((time - began) / step) for time in times)
+        most = max(counts.values(), default=1)
+        bars = "".join(_BARS[-(-counts[n] * (len(_BARS) - 1) // most)] for n in range(60))
+        self.pictures.append(f"       {name:<46} |{bars}| {end - began:.0f} s, {most} in {step:.2f} s at most")
 
     def faults_before(self, end: float) -> None:
         """A run whose faults all came after the crawl's end proves nothing, and says so."""
@@ -173,9 +182,12 @@ class Row:
         return f"{verdict} {self.promise:<4} {self.title:<44} seed {self.seed:<3} {self.seconds:5.1f} s  {figures}{end}"
 
 
+_BARS = " ▁▂▃▄▅▆▇█"
+
 TABLE: list[Row] = []
 
 
 def table() -> list[str]:
-    """All rows so far, in the order of the promises."""
-    return [str(row) for row in sorted(TABLE, key=lambda row: (int(row.promise[1:]), row.seed))]
+    """All rows so far, in the order of the promises, with their pictures."""
+    rows = sorted(TABLE, key=lambda row: (int(row.promise[1:]), row.seed))
+    return [line for row in rows for line in (str(row), *row.pictures)]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
 
+from tests.chaos.fleet import until
 from tests.chaos.judge import judge
 from tests.chaos.stage import Stage, Theatre
-from tests.website import Hit
+from tests.website import Hit, slow
 
 
 async def test_p24_one_ledger_for_all(theatre: Theatre) -> None:
@@ -39,6 +43,60 @@ async def test_p24_one_ledger_for_all(theatre: Theatre) -> None:
             stage.row.exactly(name, getattr(crawl, name) + getattr(second, name), 0)
         stage.row.at_most("refetched", crawl.refetched - stage.site.pages, kills + restarts * workers)
         are_polite(stage, delay)
+
+
+async def test_p25_a_slow_and_a_dead_host(theatre: Theatre) -> None:
+    """Neither costs the others anything; the dead one is not given up: its pages come in when it is back."""
+    seconds = 60.0 if theatre.scale.is_long else 4.0
+    async with sparse(theatre, "nothing is wrong") as stage:
+        await stage.start(seeds=sorted(stage.site.truth()))
+        await stage.finish()
+        usual = seconds_of_others(stage)
+        stage.row.told("others s", usual)
+    times = 20 if theatre.scale.is_long else 4
+    async with sparse(theatre, f"one host takes {times} times as long") as stage:
+        stage.site.on("/", slow(times * DELAY), BAD)
+        await stage.start(seeds=sorted(stage.site.truth()))
+        crawl = await stage.finish(60 + times * DELAY * stage.site.pages)
+        stage.row.at_least("others' speed, share of the usual", usual / seconds_of_others(stage), 0.9)
+        stage.expect(crawl, refetched=0, faults=False)
+    async with sparse(theatre, f"one host is down for {seconds:g} s") as stage:
+        await stage.start(seeds=sorted(stage.site.truth()))
+        await until(lambda: [hit for hit in stage.web.log if hit.host == BAD][2:], "two pages of the host")
+        stage.web.down.add(BAD)
+        await until(lambda: stage.web.calls, "a call to the host that is down")
+        began = stage.web.calls[0][0]
+        stage.fault(f"{BAD} hangs up")
+        await asyncio.sleep(seconds)  # the outage itself
+        stage.web.down.clear()
+        back = time.monotonic()
+        crawl = await stage.finish(120 + seconds)
+        stage.row.at_least("others' speed, share of the usual", usual / seconds_of_others(stage), 0.9)
+        stage.row.told("calls while it was down", len(stage.web.calls))
+        stage.row.told(
+            "asked again after s", next(hit.time for hit in stage.web.log if hit.host == BAD and hit.time > back) - back
+        )
+        stage.row.exactly("dead", len(await stage.dead()), 0)
+        stage.expect(crawl, refetched=0, faults=False)
+        end = stage.web.log[-1].time
+        stage.row.drawn("calls to the host that was down", [moment for moment, _ in stage.web.calls], began, end)
+        stage.row.drawn("requests to it", [hit.time for hit in stage.web.log if hit.host == BAD], began, end)
+
+
+DELAY = 0.2
+BAD = "127.0.1.1"
+
+
+def sparse(theatre: Theatre, title: str) -> AbstractAsyncContextManager[Stage]:
+    """Four hosts of 15 pages, asked every 0.2 s, all known from the start."""
+    settings = {"DOWNLOAD_DELAY": DELAY, "DOWNLOAD_DELAY_JITTER": 0, "CONCURRENT_REQUESTS_PER_DOMAIN": 1}
+    return theatre("P25", title, pages=60, hosts=4, settings=settings, folder=title.replace(" ", "-"))
+
+
+def seconds_of_others(stage: Stage) -> float:
+    """From the first to the last page of the hosts that were well."""
+    times = [hit.time for hit in stage.web.log if hit.host != BAD and stage.site.page(hit.url) is not None]
+    return times[-1] - times[0]
 
 
 def are_polite(stage: Stage, delay: float) -> None:
