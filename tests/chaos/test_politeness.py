@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from itertools import pairwise
+from itertools import count, pairwise
 
 from tests.chaos.fleet import until
 from tests.chaos.judge import judge
 from tests.chaos.stage import Stage, Theatre
-from tests.website import Hit, slow
+from tests.website import Answer, Handler, Hit, slow
 
 
 async def test_p24_one_ledger_for_all(theatre: Theatre) -> None:
@@ -83,14 +83,65 @@ async def test_p25_a_slow_and_a_dead_host(theatre: Theatre) -> None:
         stage.row.drawn("requests to it", [hit.time for hit in stage.web.log if hit.host == BAD], began, end)
 
 
+async def test_p29_a_host_that_has_too_much_to_do(theatre: Theatre) -> None:
+    """429 and 503: asked again when the host says, or else later each time; its pages come in all the same."""
+    told, untold, flapping = "127.0.1.1", "127.0.1.2", "127.0.1.3"
+    first, times = (2.0, 5) if theatre.scale.is_long else (0.5, 3)
+    async with sparse(theatre, "429 and 503", BACKOFF_SECONDS=first) as stage:
+        refused: dict[str, list[float]] = {told: [], untold: [], flapping: []}
+        stage.site.on("/s", refuse(refused[told], lambda n: n < times, 429, retry_after="2"), told)
+        stage.site.on("/s", refuse(refused[untold], lambda n: n < times, 429), untold)
+        stage.site.on("/s", refuse(refused[flapping], lambda n: n % 5 == 2, 503), flapping)
+        await stage.start(seeds=sorted(stage.site.truth()))
+        crawl = await stage.finish(60 + 30 * first * 2**times)
+        gaps = {host: gaps_after(stage, host, seen) for host, seen in refused.items()}
+        stage.row.at_least("429, Retry-After 2: gap s", min(gaps[told]), 2.0)
+        for number, seconds in enumerate(gaps[untold]):
+            stage.row.at_least(f"429 number {number + 1}: gap s", seconds, 0.95 * first * 2**number)
+        stage.row.at_least("503 now and then: gap s", min(gaps[flapping]), 0.95 * first)
+        stage.row.exactly("dead", len(await stage.dead()), 0)
+        stage.row.exactly("lost", crawl.lost, 0)
+        stage.row.exactly("missing", crawl.missing, 0)
+        began, end = stage.web.log[0].time, stage.web.log[-1].time
+        for host, title in (
+            (told, "429, Retry-After: 2"),
+            (untold, "429"),
+            (flapping, "503, each fifth"),
+            ("127.0.1.4", "no error"),
+        ):
+            stage.row.drawn(title, [hit.time for hit in stage.web.log if hit.host == host], began, end)
+
+
+def refuse(moments: list[float], when: Callable[[int], bool], status: int, retry_after: str = "") -> Handler:
+    """That status for the n-th page asked of a host (from 0), when `when(n)`; notes the moments."""
+    number = count()
+    headers = {"Retry-After": retry_after} if retry_after else {}
+
+    def answer(hit: Hit, page: Answer) -> Answer:
+        if not when(next(number)):
+            return page
+        moments.append(hit.time)
+        return Answer(b"not now", status, headers=headers)
+
+    return answer
+
+
+def gaps_after(stage: Stage, host: str, moments: Iterable[float]) -> list[float]:
+    """From each of these requests to the host's next one, seconds."""
+    times = [hit.time for hit in stage.web.log if hit.host == host]
+    return [times[times.index(moment) + 1] - moment for moment in moments]
+
+
 DELAY = 0.2
 BAD = "127.0.1.1"
 
 
-def sparse(theatre: Theatre, title: str) -> AbstractAsyncContextManager[Stage]:
+def sparse(theatre: Theatre, title: str, **more: object) -> AbstractAsyncContextManager[Stage]:
     """Four hosts of 15 pages, asked every 0.2 s, all known from the start."""
-    settings = {"DOWNLOAD_DELAY": DELAY, "DOWNLOAD_DELAY_JITTER": 0, "CONCURRENT_REQUESTS_PER_DOMAIN": 1}
-    return theatre("P25", title, pages=60, hosts=4, settings=settings, folder=title.replace(" ", "-"))
+    settings = {"DOWNLOAD_DELAY": DELAY, "DOWNLOAD_DELAY_JITTER": 0, "CONCURRENT_REQUESTS_PER_DOMAIN": 1, **more}
+    return theatre(
+        "P29" if more else "P25", title, pages=60, hosts=4, settings=settings, folder=title.replace(" ", "-")
+    )
 
 
 def seconds_of_others(stage: Stage) -> float:
