@@ -60,13 +60,13 @@ def judge(site: Site, hits: Sequence[Hit], output: Path) -> Crawl:
 
 
 def refetch_delays(hits: Sequence[Hit], faults: Sequence[tuple[float, str]]) -> list[float]:
-    """For each request that repeats one: seconds since the last fault between the two, shortest first."""
+    """For each request that repeats one: seconds since the first fault between the two, shortest first."""
     last: dict[str, float] = {}
     delays = []
     for hit in hits:
         between = [time for time, _ in faults if last.get(hit.url, hit.time) < time < hit.time]
         if between:
-            delays.append(hit.time - max(between))
+            delays.append(hit.time - min(between))
         last[hit.url] = hit.time
     return sorted(delays)
 
