@@ -72,7 +72,8 @@ class FetchError(CrawlerError):
     """One page could not be had.
 
     `kind` is a short stable word for counters and groups (`dns`, `connect`, `timeout`, `tls`,
-    `truncated`, `too_large`, `malformed`, `decode`, `refused`); `transient` says whether another try may succeed.
+    `reset`, `truncated`, `too_large`, `malformed`, `decode`, `refused`); `transient` says whether another try may
+    succeed.
     """
 
     def __init__(self, kind: str, message: str, *, transient: bool) -> None:

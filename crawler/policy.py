@@ -31,7 +31,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 DAY = 86_400.0
 """No host may hold a request longer than this, whatever it says. Seconds."""
 
-DOWN = frozenset({"dns", "connect", "timeout"})
+DOWN = frozenset({"dns", "connect", "timeout", "reset"})
 """Transient failures by which a host cannot be reached."""
 
 BUSY = frozenset({429, 503})

@@ -136,7 +136,7 @@ class Visitor:
             case "again":
                 return Visit(Release("robots", verdict.delay), asked_at=verdict.asked_at)
             case "unreachable":
-                health = policy.health(verdict.error) if verdict.error else ""
+                health = policy.health(verdict.error) if verdict.error else "down"  # for us it is
                 return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at, health=health)
         crawl_delay = unit.delay
         if verdict.crawl_delay is not None:

@@ -54,7 +54,7 @@ def _judge(error: Exception) -> tuple[str, str, bool]:
         case aiohttp.InvalidURL() | ValueError():
             return "malformed", f"cannot be asked for: {_words(error)}", False
         case _:
-            return "truncated", f"the connection ended before the answer: {_words(error)}", True
+            return "reset", f"the connection ended before the answer: {_words(error)}", True
 
 
 def _words(error: BaseException) -> str:

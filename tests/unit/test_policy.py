@@ -77,7 +77,7 @@ def test_delays_double_with_jitter_up_to_the_longest() -> None:
     assert delay(99, 1.0) == 60
 
 
-@pytest.mark.parametrize("kind", ["dns", "connect", "timeout", "truncated"])
+@pytest.mark.parametrize("kind", ["dns", "connect", "timeout", "reset", "truncated"])
 def test_a_transient_error_is_tried_again(kind: str) -> None:
     error = FetchError(kind, f"{URL}: broken", transient=True)
     retry = judge_error(error, 1, RULES, chance=0.5)
@@ -170,6 +170,7 @@ def test_the_host_is_left_alone_for_as_long_as_it_asks(status: int, headers: dic
         (FetchError("timeout", "x", transient=True), "down"),
         (FetchError("dns", "x", transient=True), "down"),
         (FetchError("dns", "no such name", transient=False), ""),
+        (FetchError("reset", "x", transient=True), "down"),
         (FetchError("truncated", "x", transient=True), ""),
         (Refused("x"), ""),
     ],

@@ -16,8 +16,6 @@ from tests.integration.fetch.server import Server, cut, failure, fetching, ok, s
 
 PACKED = gzip.compress(b"some text " * 50)
 TRUNCATED = {
-    "nothing": b"",
-    "in the head": b"HTTP/1.1 200 OK\r\nContent-Len",
     "after the head": cut(b"", length=10),
     "in the body": cut(b"hel", length=5),
     "in a chunk": b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
@@ -38,6 +36,18 @@ async def test_an_answer_cut_off_is_an_error_worth_another_try(answer: bytes) ->
 
     error = await failure(talk)
     assert (error.kind, error.transient) == ("truncated", True)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Len"], ids=["nothing", "half a head"])
+async def test_a_connection_that_ends_before_the_answer_is_one_too(answer: bytes) -> None:
+    """A kind of its own: it says something about the host, not about the page."""
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        writer.write(answer)
+
+    error = await failure(talk)
+    assert (error.kind, error.transient) == ("reset", True)
 
 
 async def test_a_connection_reset_in_the_body_is_an_error_worth_another_try() -> None:
@@ -100,7 +110,7 @@ def test_whatever_a_server_says_is_a_response_or_a_fetch_error(answers: list[byt
                 try:
                     assert (await fetcher.fetch(Request(f"{server.origin}/"))).status
                 except FetchError as error:
-                    assert error.kind in ("malformed", "truncated")  # noqa: PT017
+                    assert error.kind in ("malformed", "reset", "truncated")  # noqa: PT017
         assert len(server.heads) == len(answers)
 
     asyncio.run(main())

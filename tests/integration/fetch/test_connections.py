@@ -90,7 +90,7 @@ async def test_a_request_is_never_sent_twice_unseen() -> None:
         await fetcher.fetch(Request(f"{server.origin}/1"))
         with pytest.raises(FetchError) as caught:
             await fetcher.fetch(Request(f"{server.origin}/2"))
-    assert (caught.value.kind, caught.value.transient) == ("truncated", True)
+    assert (caught.value.kind, caught.value.transient) == ("reset", True)
     assert len(server.heads) == 2
 
 
