@@ -130,7 +130,7 @@ class Response:
     @cached_property
     def _scanned(self) -> Hrefs | None:
         """The links without a tree; None: this page takes one."""
-        return scan(charset.clean(self.text))
+        return scan(self.text)
 
     @cached_property
     def visible_text(self) -> str:

@@ -25,7 +25,10 @@ class KnownUrls:
             request
             for request in requests
             if ((url := request.url) not in young and url not in old)
-            or not is_simple(request)
+            or request.dont_filter  # from here on `is_simple`, without a call for each of a page's many links
+            or request.redirects
+            or request.body
+            or request.method != "GET"
             or request.meta
             or request.headers
             or request.priority

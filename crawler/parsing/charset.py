@@ -142,6 +142,8 @@ def _decoded(body: bytes, name: str) -> str:
     if name == "replacement":  # encodings that hide markup from filters are not decoded at all
         return "\ufffd" if body else ""
     codec = _CODECS.get(name, name)
+    if codec == "utf-8":  # whose decoder lets no surrogate through
+        return body.decode(codec, "replace")
     if codec in _MULTI_BYTE:
         return clean(body.decode(codec, "replace"))
     return codecs.charmap_decode(body, "replace", _table(name, codec))[0]

@@ -37,7 +37,7 @@ class Hrefs(NamedTuple):
 
 
 def scan(text: str) -> Hrefs | None:
-    """The links in the page `text`, which holds no lone surrogate; None: it has to be parsed.
+    """The links in the page `text`; None: it has to be parsed.
 
     The time is linear in the length of the page, so nesting needs no bound: links below the depth at which the
     parser gives up are found, too.
@@ -105,10 +105,11 @@ _WITH_TEXT: Final = "|".join(
     for name in _TEXT_ONLY
 )
 _NOT_PLAIN: Final = "|".join((*_TEXT_ONLY, "a|area|base|meta|xmp|iframe|noembed|noframes|plaintext"))
-# A short cut: what most tags of most pages are.
+# Short cuts: what most tags of most pages are.
 _COMMON: Final = (
-    "</?+(?:span|div|li|p|ul|code|td|tr|em|strong|dd|dt|dl|pre|h[1-6]|section|b|i|br|cite|table)"
-    '(?:[ ]class="[^"]*+")?+>|</a>'
+    "</[a-gi-z][a-z0-9-]*+>|"
+    "<(?:span|code|li|p|div|em|strong|dd|dt|dl|ul|pre|td|tr|h[1-6]|section|b|i|br|cite|table)"
+    '(?:[ ]class="[^"]*+")?+>'
 )
 _TOKEN: Final = rf"""(?:
     {_COMMON}

@@ -48,6 +48,12 @@ def canonical(url: str, base: str | None = None) -> str:
     Only http and https. Userinfo and fragment are removed. The result is ASCII (the host in punycode, the
     rest percent-encoded), has no control character, and always has a path. Raises `BadUrl`.
     """
+    if base is None and _is_canonical(url):
+        return url
+    return _parsed(url, base)
+
+
+def _parsed(url: str, base: str | None = None) -> str:
     if len(url) > _MAX_INPUT_LENGTH:
         raise BadUrl(url, f"longer than {_MAX_INPUT_LENGTH:,} characters")
     text = clean(url)
@@ -168,11 +174,25 @@ _PLAIN = re.compile(f"{_PATH}{_QUERY}#?").fullmatch
 _MAX_ORIGIN = 300  # characters; a host's name has 253 at most
 
 
+def _is_canonical(url: str) -> bool:
+    """Whether the parser surely leaves an absolute URL as it is: a plain path behind an origin that is canonical."""
+    end = url.find("/", 8)
+    return (
+        8 < end < _MAX_ORIGIN
+        and len(url) <= MAX_URL_LENGTH
+        and url[-1] != "#"
+        and url.startswith(("http://", "https://"))
+        and "/." not in url
+        and _PLAIN(url, end) is not None
+        and _is_origin(url[:end])
+    )
+
+
 @lru_cache(maxsize=4096)
-def _is_canonical(origin: str) -> bool:
+def _is_origin(text: str) -> bool:
     """Whether the parser leaves ``scheme://host[:port]`` as it is; links of a crawl lead to few origins."""
     try:
-        return canonical(f"{origin}/") == f"{origin}/"
+        return _parsed(f"{text}/") == f"{text}/"
     except BadUrl:
         return False
 
@@ -211,7 +231,8 @@ class _Joiner:
         if first == "/":
             return self._origin + href if href[1:2] != "/" and _PLAIN(href) else None
         if ":" in href:
-            return self._from_anywhere(href)
+            url = href.removesuffix("#")
+            return url if _is_canonical(url) else None
         if first == "?":
             return self._page + href if _PLAIN(href) else None
         if first == "" or first == "#":
@@ -237,12 +258,6 @@ class _Joiner:
                 folder = folder[: folder.rindex("/", 0, -1) + 1]
         self._up[steps] = folder
         return folder
-
-    def _from_anywhere(self, href: str) -> str | None:
-        end = href.find("/", 8)
-        if not 8 < end < _MAX_ORIGIN or not href.startswith(("http://", "https://")) or not _PLAIN(href, end):
-            return None
-        return href if _is_canonical(href[:end]) else None
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -114,6 +114,21 @@ def test_the_first_base_counts() -> None:
     assert fast(text) == exact(text) == ["http://example.com/b/1"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '\udfff<a href="1">',
+        '<a href="/\ud800x">',
+        '<a href="/\ud83d\ude00">',
+        '<base href="/\ud800/"><a href=1>',
+        '<a href="http://\ud800/">',
+    ],
+)
+def test_lone_surrogates_are_replaced(text: str) -> None:
+    """In links only: elsewhere they change nothing."""
+    assert fast(text) == exact(text)
+
+
 @pytest.mark.parametrize("page", PAGES + DOCUMENTATION, ids=str)
 def test_real_pages(page: Path) -> None:
     """Saved pages, and the documentation that is installed."""

@@ -54,6 +54,21 @@ def test_a_link_is_joined_as_the_parser_joins_it(case: tuple[str, str]) -> None:
     assert join_links(base, [href]) == one_by_one(base, [href])
 
 
+def spelled(href: str, base: str | None) -> str | None:
+    try:
+        return canonical(href, base)
+    except BadUrl:
+        return None
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(hrefs())
+def test_a_canonical_url_is_known_without_the_parser(case: tuple[str, str]) -> None:
+    """With a base the parser is always asked; one of another scheme has no part in an absolute URL."""
+    _, href = case
+    assert spelled(href, None) == spelled(href, "ftp://elsewhere/")
+
+
 @settings(deadline=None)
 @given(st.sampled_from(BASES), st.text())
 def test_any_text_is_joined_as_the_parser_joins_it(base: str, href: str) -> None:
