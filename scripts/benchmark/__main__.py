@@ -2,6 +2,9 @@
 
 crawl   sites crawled by the crawler and its peers, interleaved
 queue   the frontier alone
+growth  the frontier when it is large, against a small one
+lag     how long one page keeps the others of a worker waiting
+plot    pictures of saved results
 """
 
 from __future__ import annotations
@@ -23,10 +26,23 @@ SMOKE_PAGES = 300
 def main() -> int:
     """Parse, run, print. 0: every run fetched exactly the right pages."""
     options = _options()
-    if options.command == "queue":
-        from scripts.benchmark import queue
+    match options.command:
+        case "queue":
+            from scripts.benchmark import queue
 
-        return queue.main(options.only, options.sizes)
+            return queue.main(options.only, options.sizes)
+        case "growth":
+            from scripts.benchmark import growth
+
+            return growth.main(options.only, options.pending, options.hosts, options.save)
+        case "lag":
+            from scripts.benchmark import lag
+
+            return lag.main(options.folder, options.pages, options.save)
+        case "plot":
+            from scripts.benchmark import plot
+
+            return plot.main(options.results, options.into)
     return _crawl(options)
 
 
@@ -40,7 +56,7 @@ def _crawl(options: argparse.Namespace) -> int:
     shape = f"{len(corpus.pages):,} pages, {len(corpus.roots)} hosts, {mean / 1000:.1f} kB, {links:.0f} links a page"
     print(f"{corpus.name}: {shape}")
     with nginx(corpus, options.folder / "nginx", server_core) as server:
-        rounds = Rounds(corpus, server, python, crawler_core, server_core)
+        rounds = Rounds(corpus, server, python, crawler_core, server_core, options.save)
         rounds.play(contenders, 1 if options.smoke else options.repeat)
     print(table(rounds.results))
     return 0 if all(result.is_right for result in rounds.results) else 1
@@ -70,10 +86,20 @@ def _options() -> argparse.Namespace:
     crawl.add_argument("--port", type=int, default=18_080, help="of the generated site (%(default)s)")
     crawl.add_argument("--folder", type=Path, default=_folder(), help="for sites and peers (%(default)s)")
     queue = commands.add_parser("queue", help="the frontier alone")
-    queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page pending hosts memory seed start")
-    queue.add_argument(
-        "--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="pending requests (%(default)s)"
-    )
+    queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page memory seed start")
+    queue.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="requests (%(default)s)")
+    growth = commands.add_parser("growth", help="the frontier when it is large, against a small one")
+    growth.add_argument("--only", nargs="+", choices=("pending", "hosts"))
+    growth.add_argument("--pending", type=int, nargs=2, default=[100_000, 10_000_000], metavar="N")
+    growth.add_argument("--hosts", type=int, nargs=2, default=[1_000, 1_000_000], metavar="N")
+    lag = commands.add_parser("lag", help="how long one page keeps the others of a worker waiting")
+    lag.add_argument("--pages", type=int, default=6_000, help="of the generated site (%(default)s)")
+    lag.add_argument("--folder", type=Path, default=_folder(), help="for sites (%(default)s)")
+    plot = commands.add_parser("plot", help="pictures of saved results")
+    plot.add_argument("results", type=Path, nargs="+", metavar="FILE", help="what --save wrote")
+    plot.add_argument("--into", type=Path, default=Path("docs/plots"), metavar="DIR", help="(%(default)s)")
+    for one in (crawl, growth, lag):
+        one.add_argument("--save", type=Path, metavar="FILE", help="append the results as JSON lines")
     return parser.parse_args()
 
 

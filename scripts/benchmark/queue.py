@@ -1,4 +1,4 @@
-"""The frontier alone, on a durable server: CPU of client and server, latency and bytes, at many sizes."""
+"""The frontier alone, on a durable server: CPU of client and server, and bytes."""
 
 from __future__ import annotations
 
@@ -42,11 +42,6 @@ class Bench:
         for at in range(0, requests, 20_000):
             await self.frontier.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
 
-    async def settle(self) -> None:
-        """Wait for the append-only file to be rewritten: meanwhile every write costs the server a page's copy."""
-        while (await self.frontier.server.client.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - the server tells nobody
-            await asyncio.sleep(0.2)
-
     async def memory(self) -> int:
         return int((await self.frontier.server.client.info("memory"))["used_memory"])
 
@@ -81,40 +76,6 @@ async def page(bench: Bench, sizes: Sequence[int]) -> None:
     tell("a page with 35 links", f"client {client / done * 1e6:.0f} µs, server {server / done * 1e6:.0f} µs CPU")
 
 
-async def pending(bench: Bench, sizes: Sequence[int]) -> None:
-    """Claim and commit while more and more is pending."""
-    filled = 0
-    for size in sizes:
-        for at in range(filled, size, 20_000):
-            await bench.frontier.add(bench.job, [request(n, 1000) for n in range(at, min(size, at + 20_000))])
-        filled = size
-        tell(f"claim + commit of {BATCH}, {size:,} pending", await _cycle(bench))
-
-
-async def hosts(bench: Bench, sizes: Sequence[int]) -> None:
-    """Claims while more and more hosts are known, one request each, most of them resting."""
-    filled = 0
-    for size in (1_000, *sizes):
-        for at in range(filled, size, 20_000):
-            await bench.frontier.add(bench.job, [request(n, size) for n in range(at, min(size, at + 20_000))])
-        filled = size
-        tell(f"claim + commit of {BATCH}, {size:,} hosts", await _cycle(bench, rounds=40))
-
-
-async def _cycle(bench: Bench, rounds: int = 300) -> str:
-    """Median latency, and the server's CPU a request."""
-    await bench.settle()
-    times = []
-    server = bench.server_cpu()
-    for _ in range(rounds):
-        started = time.perf_counter()
-        claim = await bench.frontier.claim("w", BATCH, [bench.job], PACE)
-        await bench.frontier.commit("w", [(lease, Visit(Done(), status=200)) for lease in claim.leases], PACE)
-        times.append(time.perf_counter() - started)
-    used = (bench.server_cpu() - server) / rounds / BATCH
-    return f"median {median(times) * 1000:.2f} ms, server {used * 1e6:.0f} µs CPU a request"
-
-
 async def memory(bench: Bench, sizes: Sequence[int]) -> None:
     """Bytes a URL: all of it, and the seen-set alone."""
     for size in (100, *sizes):
@@ -144,22 +105,22 @@ async def seed(bench: Bench, sizes: Sequence[int]) -> None:
 
 
 async def start(bench: Bench, sizes: Sequence[int]) -> None:
-    """Commands that people wait for."""
+    """Commands that people wait for: seconds and, since others may be using the machine, CPU seconds."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": bench.server.url}
     for words in (("--help",), ("status", "--job", "bench"), ("version",)):
-        times = []
+        times, used = [], []
         for _ in range(5):
-            started = time.monotonic()
+            started, before = time.monotonic(), os.times()
             command = [sys.executable, "-P", "-m", "crawler", *words]
             await asyncio.to_thread(subprocess.run, command, capture_output=True, cwd=Path.home(), env=environment)
             times.append(time.monotonic() - started)
-        tell(f"crawler {' '.join(words)}", f"{median(times):.2f} s")
+            after = os.times()
+            used.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        tell(f"crawler {' '.join(words)}", f"{median(times):.2f} s, {median(used):.2f} s CPU")
 
 
 ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
     "page": page,
-    "pending": pending,
-    "hosts": hosts,
     "memory": memory,
     "seed": seed,
     "start": start,
@@ -167,7 +128,7 @@ ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
 
 
 def tell(what: str, figure: str) -> None:
-    """One line of the result."""
+    """One line of a table."""
     print(f"| {what} | {figure} |", flush=True)
 
 

@@ -15,6 +15,7 @@ from statistics import median
 from scripts.benchmark.contenders import Contender
 from scripts.benchmark.corpus import Corpus
 from scripts.benchmark.process import cpu_of, run
+from scripts.benchmark.results import save
 from scripts.benchmark.webserver import Nginx
 from tests.valkey import Valkey
 
@@ -44,13 +45,21 @@ class Rounds:
     """Runs contenders on one corpus, and remembers the results."""
 
     def __init__(
-        self, corpus: Corpus, server: Nginx, python: Path, core: int | None, server_core: int | None = None
+        self,
+        corpus: Corpus,
+        server: Nginx,
+        python: Path,
+        core: int | None,
+        server_core: int | None = None,
+        file: Path | None = None,
     ) -> None:
+        """`file`: where results are appended as JSON lines."""
         self._corpus = corpus
         self._server = server
         self._python = python
         self._core = core
         self._server_core = server_core
+        self._file = file
         self._said: dict[str, str] = {}
         self.results: list[Result] = []
 
@@ -61,6 +70,7 @@ class Rounds:
                 result = self._run(contender)
                 self.results.append(result)
                 print(json.dumps(asdict(result)), file=sys.stderr, flush=True)
+                save(self._file, "crawl", asdict(result))
 
     def _run(self, contender: Contender) -> Result:
         corpus = self._corpus

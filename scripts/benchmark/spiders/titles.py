@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from crawler import Request, Response, Spider
+from crawler import DropItem, Request, Response, Spider
 
 PAGES = (".html", "/")
 
@@ -28,3 +28,13 @@ class Titles(Spider):
         for url in response.links:
             if url.partition("?")[0].endswith(PAGES):
                 yield Request(url, spider=spider)
+
+
+class Dropped(Titles):
+    """The same work, but no item is kept: the difference is the price of writing each item exactly once."""
+
+    name = "dropped"
+
+    def process_item(self, item: Any) -> Any:
+        """Keep none."""
+        raise DropItem("measured without")

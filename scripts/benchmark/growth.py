@@ -1,0 +1,131 @@
+"""Does work cost more when the frontier is large? A small and a large one, each on its own server, in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+
+from crawler.interfaces import Pace
+from crawler.model import Done, Visit
+from scripts.benchmark.process import cores
+from scripts.benchmark.queue import BATCH, Bench, tell
+from scripts.benchmark.results import save
+from tests.valkey import Valkey
+
+BLOCKS, ROUNDS = 24, 25
+"""So many blocks of so many claims on either side: what else the machine does hits both alike."""
+
+# One request to a host at a time, as polite crawls have it: then each claim asks as many hosts as it has requests, on
+# either side. With more, a claim takes them all from one or two hosts where these have many, and costs half as much.
+ONE_EACH = Pace(delay=0.0, concurrency=1)
+
+# Every host has been asked before. Otherwise each claim on a large frontier makes new entries in the ledger, and each
+# claim on a small one changes those that are there.
+_LEDGER = """
+for n = ARGV[2], ARGV[3] do
+  local host = ARGV[1] .. string.format('host:host-%07d.example.com', n)
+  redis.call('HSET', host, 'next', 0, 'inflight', 0, 'waiting', '', 'pace', 0)
+  redis.call('PEXPIRE', host, 86400000)
+end
+"""
+
+# A rewrite of the append-only file copies the pages that are written to meanwhile; when it comes is chance.
+_OPTIONS = {"auto-aof-rewrite-percentage": "0"}
+
+
+@dataclass
+class Cost:
+    """What claims and commits of 16 took, block by block: µs of CPU a request, and milliseconds a claim."""
+
+    size: int
+    server: list[float] = field(default_factory=list)
+    client: list[float] = field(default_factory=list)
+    claim_ms: list[float] = field(default_factory=list)
+    status_ms: list[float] = field(default_factory=list)
+
+
+def main(only: Sequence[str] | None, pending: Sequence[int], hosts: Sequence[int], file: Path | None) -> int:
+    """Small against large: requests pending on 10,000 hosts, then hosts with some requests each."""
+    server_core, client_core = cores()
+    if client_core is not None:
+        os.sched_setaffinity(0, {client_core})
+    kinds = {
+        "pending": [(size, 10_000, size) for size in pending],
+        "hosts": [(size, size, max(2 * size, 2 * BATCH * BLOCKS * ROUNDS)) for size in hosts],
+    }
+    for kind in only or kinds:
+        with ExitStack() as stack:
+            servers = [stack.enter_context(Valkey(appendonly=True, fsync="everysec", options=_OPTIONS)) for _ in "12"]
+            if server_core is not None:
+                for server in servers:
+                    os.sched_setaffinity(server.pid, {server_core})
+            costs = asyncio.run(_compare(servers, kinds[kind]))
+        _tell(kind, costs)
+        for cost in costs:
+            save(file, f"growth-{kind}", asdict(cost))
+    return 0
+
+
+async def _compare(servers: Sequence[Valkey], shapes: Sequence[tuple[int, int, int]]) -> list[Cost]:
+    """`shapes`: size to tell, hosts, requests."""
+    benches = [await Bench(server).open() for server in servers]
+    costs = [Cost(size) for size, _, _ in shapes]
+    try:
+        for bench, (_, hosts, requests) in zip(benches, shapes, strict=True):
+            await bench.fill(requests, hosts)
+            for first in range(0, hosts, 10_000):
+                last = min(first + 10_000, hosts) - 1
+                await bench.frontier.server.client.eval(_LEDGER, 0, "{crawler:0}:", first, last)
+        pairs = list(zip(benches, costs, strict=True))
+        gc.freeze()
+        for block in range(BLOCKS):
+            for bench, cost in pairs if block % 2 else reversed(pairs):
+                await _block(bench, cost)
+    finally:
+        for bench in benches:
+            await bench.frontier.close()
+    return costs
+
+
+async def _block(bench: Bench, cost: Cost) -> None:
+    server, client = bench.server_cpu(), time.process_time()
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        claim = await bench.frontier.claim("w", BATCH, [bench.job], ONE_EACH)
+        cost.claim_ms.append(round((time.perf_counter() - began) * 1000, 3))
+        assert len({lease.host for lease in claim.leases}) == BATCH, "the frontier has run dry"  # noqa: S101
+        await bench.frontier.commit("w", [(lease, Visit(Done(), status=200)) for lease in claim.leases], ONE_EACH)
+    requests = ROUNDS * BATCH
+    cost.server.append(round((bench.server_cpu() - server) / requests * 1e6, 2))
+    cost.client.append(round((time.process_time() - client) / requests * 1e6, 2))
+    began = time.perf_counter()
+    await bench.frontier.stats(bench.job)
+    cost.status_ms.append(round((time.perf_counter() - began) * 1000, 3))
+
+
+def _tell(kind: str, costs: Sequence[Cost]) -> None:
+    for cost in costs:
+        tell(
+            f"claim + commit of {BATCH}, {cost.size:,} {kind}",
+            f"server {median(cost.server):.1f} µs, client {median(cost.client):.1f} µs CPU a request; "
+            f"a claim {median(cost.claim_ms):.2f} ms, counters for `status` {median(cost.status_ms):.2f} ms",
+        )
+    small, large = costs
+    for what in ("server", "client", "claim_ms", "status_ms"):
+        ratios = _ratios(getattr(small, what), getattr(large, what))
+        spread = f"{ratios[len(ratios) // 4]:.2f}–{ratios[3 * len(ratios) // 4]:.2f}"
+        tell(f"{large.size:,} against {small.size:,} {kind}, {what}", f"× {median(ratios):.2f} ({spread})")
+
+
+def _ratios(small: Sequence[float], large: Sequence[float]) -> list[float]:
+    """Large by small, block by block; sorted."""
+    size = len(small) // BLOCKS
+    blocks = range(0, len(small), size)
+    return sorted(median(large[at : at + size]) / median(small[at : at + size]) for at in blocks)

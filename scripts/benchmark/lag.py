@@ -1,0 +1,145 @@
+"""How long a worker's event loop is busy with one page while the others wait: usual pages, then one of 1 MB.
+
+A worker runs in this process, as `crawler worker` would run it, on a durable queue. Beside it a task looks at the clock
+every few milliseconds. What counts is the processor time that went by between two looks: other programs on the machine
+make the clock late, too, but they are not the worker's doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+
+import uvloop
+
+from crawler.app import Config
+from crawler.model import Job, Request
+from crawler.settings import Settings
+from crawler.slot import NoSlot
+from crawler.wiring import connect, start_worker
+from scripts.benchmark import corpus as corpora
+from scripts.benchmark.contenders import AT_ONCE, HERE, PER_HOST
+from scripts.benchmark.corpus import Corpus
+from scripts.benchmark.process import cores
+from scripts.benchmark.queue import tell
+from scripts.benchmark.results import save
+from scripts.benchmark.webserver import nginx
+from tests.valkey import Valkey
+
+LOOK = 0.002  # seconds between looks
+BIG = 1_000_000  # bytes of the large page
+TIMES = 10  # the large page is fetched so often, each time under a name of its own
+
+
+@dataclass
+class Lag:
+    """Between two looks, in milliseconds: processor time of the worker's thread, and how late the clock was."""
+
+    busy: list[float] = field(default_factory=list)
+    late: list[float] = field(default_factory=list)
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            wall, used = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(LOOK)
+            self.busy.append((time.thread_time() - used) * 1000)
+            self.late.append((time.perf_counter() - wall - LOOK) * 1000)
+
+
+def main(folder: Path, pages: int, file: Path | None) -> int:
+    """The generated site with links alone; then pages of 1 MB, for their links and with the `site` spider."""
+    server_core, worker_core = cores()
+    if worker_core is not None:
+        os.sched_setaffinity(0, {worker_core})
+    for corpus, spider, per_host in (
+        (corpora.generated(folder, pages=pages), "links", PER_HOST),
+        (_big(folder), "links", 1),  # one at a time: what one of them costs the others
+        (_big(folder), "site", 1),
+    ):
+        with nginx(corpus, folder / "nginx", server_core), _queue(server_core) as url:
+            lag = uvloop.run(_crawl(corpus, spider, url, per_host))
+        _tell(f"{corpus.name}, spider {spider}", lag, file)
+    return 0
+
+
+@contextmanager
+def _queue(core: int | None) -> Iterator[str]:
+    with Valkey(appendonly=True, fsync="everysec") as server:
+        if core is not None:
+            os.sched_setaffinity(server.pid, {core})
+        yield server.url
+
+
+async def _crawl(corpus: Corpus, spider: str, url: str, per_host: int) -> Lag:
+    """One worker, from the seeds to the end of the crawl."""
+    settings = Settings(
+        REDIS_URL=url,
+        DOWNLOAD_DELAY=0.0,
+        CONCURRENT_REQUESTS_PER_DOMAIN=per_host,
+        CONCURRENT_REQUESTS=AT_ONCE,
+        ALLOWED_NETWORKS=("127.0.0.0/8",),
+        SPIDER_MODULES=(str(HERE / "spiders"),),
+        USER_AGENT="bench/1.0 (+http://127.0.2.1/)",
+    )
+    lag = Lag()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        async with connect(Config(settings, {}, Path(name))) as connected:
+            job = await connected.frontier.create_job(Job("bench", spider=spider))
+            await connected.frontier.add(job, [Request(seed, spider=spider) for seed in corpus.seeds], seed=True)
+            worker = await start_worker(
+                Config(settings, {}, Path(name)), connected, "bench", (job.name,), NoSlot(), handle_signals=False
+            )
+            working = asyncio.create_task(worker.until_stopped())
+            watching = asyncio.create_task(lag.watch())
+            while not working.done() and not (await connected.frontier.stats(job)).finished:  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+            watching.cancel()
+            worker.worker.stop()
+            await working
+    return lag
+
+
+def _tell(what: str, lag: Lag, file: Path | None) -> None:
+    figures = {}
+    for kind, values in (("busy", lag.busy), ("late", lag.late)):
+        percents = quantiles(values, n=100)
+        figures[kind] = {"p50": percents[49], "p99": percents[98], "max": max(values)}
+    shown = {kind: ", ".join(f"{name} {ms:.1f}" for name, ms in values.items()) for kind, values in figures.items()}
+    tell(what, f"busy {shown['busy']} ms; late {shown['late']} ms")
+    save(file, "lag", {"crawl": what, **figures})
+
+
+def _big(folder: Path) -> Corpus:
+    """A page that leads to `TIMES` pages of 1 MB: 7,000 paragraphs with a link each, more markup than most have."""
+    root = folder / f"big-{BIG}-{TIMES}"
+    if not (root / "index.html").exists():
+        root.mkdir(parents=True, exist_ok=True)
+        for n in range(TIMES):
+            (root / f"{n}.html").write_text(_page())
+        (root / "index.html").write_text("".join(f'<a href="/{n}.html">{n}</a>\n' for n in range(TIMES)))
+    host = "127.0.4.1"
+    port = 18_082
+    seed = f"http://{host}:{port}/"
+    pages = frozenset({seed, *(f"{seed}{n}.html" for n in range(TIMES))})
+    return Corpus("pages of 1 MB", port, {host: root}, (seed,), pages, BIG * TIMES, 7_000)
+
+
+def _page() -> str:
+    lines = ['<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Large</title></head><body>']
+    size = 0
+    while size < BIG:
+        line = (
+            f'<div class="entry"><p>Words of a line or two, one of them <b>bold</b>: number {len(lines)}</p>'
+            f'<a href="/other/{len(lines)}.txt">link {len(lines)}</a></div>'
+        )
+        lines.append(line)
+        size += len(line) + 1
+    return "\n".join([*lines, "</body></html>"])

@@ -1,0 +1,105 @@
+"""Draws saved results as plain SVG: CPU a page by contender, and the queue's cost by the size of the frontier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from scripts.benchmark.results import read
+
+OURS, OTHERS = "#0b6e4f", "#8a94a0"
+INK, FAINT = "#24292f", "#d0d7de"
+WIDTH, LEFT, RIGHT, ROW, TOP = 720, 190, 110, 30, 62
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One row: its name, its length, and how far the runs went apart."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    is_ours: bool
+
+
+def main(files: Sequence[Path], into: Path) -> int:
+    """Write one picture for each corpus, and one for each kind of growth, of which there are results."""
+    results = read(list(files))
+    into.mkdir(parents=True, exist_ok=True)
+    crawls = [one for one in results if one["what"] == "crawl" and not one["missing"] and not one["surplus"]]
+    for corpus, pages in sorted({(one["corpus"], one["pages"]) for one in crawls}):
+        runs = [one for one in crawls if (one["corpus"], one["pages"]) == (corpus, pages)]
+        title = f"CPU a page, milliseconds: {corpus}, {pages:,} pages"
+        _write(into / f"cpu-{corpus}-{pages}.svg", title, _contenders(runs), "median of the runs; line: least to most")
+    for kind in ("pending", "hosts"):
+        costs = [one for one in results if one["what"] == f"growth-{kind}"]
+        if costs:
+            title = f"Claim and commit, µs of CPU a request, by {kind}"
+            _write(into / f"queue-by-{kind}.svg", title, _growth(costs, kind), "median of the blocks; line: quartiles")
+    return 0
+
+
+def _contenders(runs: Sequence[dict[str, Any]]) -> list[Bar]:
+    """The queue server's share is part of what a crawler costs."""
+    bars = []
+    for name in dict.fromkeys(run["contender"] for run in runs):
+        values = [run["cpu_ms"] + run["server_ms"] for run in runs if run["contender"] == name]
+        bars.append(Bar(name, median(values), min(values), max(values), name.startswith("crawler")))
+    return sorted(bars, key=lambda bar: bar.value)
+
+
+def _growth(costs: Sequence[dict[str, Any]], kind: str) -> list[Bar]:
+    bars = []
+    for side in ("server", "client"):
+        for size in sorted({one["size"] for one in costs}):
+            values = sorted(value for one in costs if one["size"] == size for value in one[side])
+            quarter = len(values) // 4
+            bar = Bar(
+                f"{side}, {size:,} {kind}", median(values), values[quarter], values[-1 - quarter], side == "server"
+            )
+            bars.append(bar)
+    return bars
+
+
+# ---------------------------------------------------------------------------------------------------------
+# SVG
+
+
+def _write(file: Path, title: str, bars: Sequence[Bar], note: str) -> None:
+    height = TOP + ROW * len(bars) + 18
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"',
+        '     font-family="system-ui, sans-serif" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<text x="16" y="26" font-size="16" font-weight="600" fill="{INK}">{escape(title)}</text>',
+        f'<text x="16" y="45" fill="{INK}" fill-opacity="0.65">{escape(note)}</text>',
+        *_rows(bars),
+        "</svg>",
+    ]
+    file.write_text("\n".join(lines) + "\n")
+    print(file)
+
+
+def _rows(bars: Sequence[Bar]) -> Iterable[str]:
+    scale = (WIDTH - LEFT - RIGHT) / max(bar.high for bar in bars)
+    bottom = TOP + ROW * len(bars)
+    yield f'<path d="M{LEFT} {TOP - 4}V{bottom}" stroke="{FAINT}"/>'
+    for number, bar in enumerate(bars):
+        middle = TOP + ROW * number + ROW / 2
+        low, end, high = (LEFT + value * scale for value in (bar.low, bar.value, bar.high))
+        color = OURS if bar.is_ours else OTHERS
+        yield f'<text x="{LEFT - 10}" y="{middle + 4:.0f}" text-anchor="end" fill="{INK}">{escape(bar.name)}</text>'
+        yield f'<rect x="{LEFT}" y="{middle - 9:.0f}" width="{end - LEFT:.1f}" height="18" rx="2" fill="{color}"/>'
+        if bar.high > bar.low:
+            yield f'<path d="M{low:.1f} {middle:.0f}H{high:.1f}" stroke="{INK}" stroke-width="1.5"/>'
+        yield f'<text x="{max(end, high) + 8:.0f}" y="{middle + 4:.0f}" fill="{INK}">{_figure(bar.value)}</text>'
+
+
+def _figure(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
