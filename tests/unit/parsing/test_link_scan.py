@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crawler.parsing import html
-from crawler.parsing.charset import clean, decode
+from crawler.parsing.charset import decode
 from crawler.parsing.link_scan import LINK_SIGNS, MAX_TAG, META_SIGNS, Hrefs, scan
 
 URL = "http://example.com/folder/page.html"
@@ -98,7 +98,7 @@ def test_odd_pages_are_left_to_the_parser(text: str) -> None:
 
 def fast(text: str) -> list[str]:
     """The links as a response has them."""
-    found = scan(clean(text))
+    found = scan(text)
     return exact(text) if found is None else html.scanned_links(found, URL)
 
 
