@@ -15,6 +15,7 @@ from crawler.errors import UsageError
 
 if TYPE_CHECKING:
     from crawler.app import Config, Connected
+    from crawler.model import HostView
 
 Rows = Sequence[Sequence[object]]
 
@@ -22,18 +23,22 @@ Rows = Sequence[Sequence[object]]
 def inspect(
     call: Call,
     what: Annotated[
-        Literal["active", "workers", "stats", "conf"],
+        Literal["active", "workers", "hosts", "stats", "conf"],
         typer.Argument(
-            help="active: requests in flight; workers: who is there; stats: what they count; conf: their settings.",
+            help="active: requests in flight; workers: who is there; hosts: whose turn it is; stats: what workers "
+            "count; conf: their settings.",
             show_default=False,
         ),
     ],
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Hosts of a job.")] = 50,
     json_: Json = False,
 ) -> int:
-    """Ask the workers what they have in flight, how they fare, and by which settings they work."""
+    """Ask the workers what they have in flight, how they fare, and by which settings they work; or show the hosts."""
     config = config_of(call)
     if config.settings.REDIS_URL.startswith("memory:"):
         raise UsageError("memory:// lives in the process of its crawl, where nobody else can look at it")
+    if what == "hosts":
+        return asyncio.run(_hosts(config, limit, as_json=json_))
     return asyncio.run(_inspect(config, what, as_json=json_))
 
 
@@ -72,6 +77,39 @@ async def _known(connected: Connected) -> dict[str, Any]:
     """Worker → what it said with its last heartbeat."""
     workers = await connected.frontier.workers()
     return {one.worker: {**one.info, "lease_left": round(one.lease_left, 1)} for one in workers}
+
+
+async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
+    """The next to be asked first."""
+    import msgspec
+
+    from crawler import app
+
+    async with app.connect(config) as connected:
+        frontier = connected.frontier
+        found = [(job.name, one) for job in await frontier.jobs() for one in await frontier.hosts(job, limit)]
+    if as_json:
+        print(json.dumps([{"job": job, **msgspec.to_builtins(one)} for job, one in found]))
+    elif found:
+        _print(
+            ("job", "host", "pending", "in flight", "due in", "wants", "takes turns with", "left alone for"),
+            [(job, *_host_row(one)) for job, one in found],
+        )
+    else:
+        print("no host has anything pending")
+    return 0
+
+
+def _host_row(one: HostView) -> tuple[object, ...]:
+    from crawler.cli.figures import duration
+
+    turn = one.turn
+    failures = f", {turn.failures} failures" if turn.failures else ""
+    return (
+        *(one.host, one.pending, turn.inflight, duration(turn.wait) if turn.wait else "now"),
+        *(f"{turn.delay:g} s" if turn.delay else "-", turn.group or "-"),
+        f"{duration(turn.rest)}{failures}" if turn.rest else "-",
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------
