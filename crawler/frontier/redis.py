@@ -5,24 +5,25 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
+from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
+from crawler.frontier.adding import RedisAdding
+from crawler.frontier.commits import RedisCommits
 from crawler.frontier.control import RedisControl
 from crawler.frontier.dead import RedisDead
 from crawler.frontier.held import RedisHeld
 from crawler.frontier.hosts import RedisHosts
-from crawler.frontier.keys import check_job_name, job_prefix, shard_of, shard_prefix
-from crawler.frontier.known import KnownUrls, is_simple
+from crawler.frontier.jobs import RedisJobs
+from crawler.frontier.keys import job_prefix, shard_of
 from crawler.frontier.outbox import RedisOutbox
-from crawler.frontier.records import commit_arguments, dead_record, read_claim
-from crawler.frontier.server import JobGone, Server, errors
+from crawler.frontier.records import dead_record, read_claim
+from crawler.frontier.server import JobGone, Server
+from crawler.frontier.shared import RedisShared
 from crawler.frontier.tracing import RedisTraces
 from crawler.frontier.views import RedisViews
 from crawler.interfaces import Pace
@@ -42,12 +43,10 @@ from crawler.model import (
     Visit,
     WorkerInfo,
 )
-from crawler.parsing.url import dedup_key, fingerprint, host_of
+from crawler.parsing.url import host_of
 from crawler.rules import trace_with
 
-ADD_CHUNK = 1000  # messages of one host pushed at once (Lua's unpack has room for some thousand)
 REAP_CHUNK = 200  # requests moved in one script
-MAX_KNOWN = 200_000  # URLs of all jobs that this process remembers to be known; some 200 bytes each
 
 
 class RedisFrontier:
@@ -78,19 +77,14 @@ class RedisFrontier:
         self._max_crashes = max_crashes
         self._outbox_limit = outbox_limit
         self._exploding = (exploding_share, exploding_min)
-        self._id = b""
-        self._jobs: dict[str, Job] = {}
-        self._known: dict[str, KnownUrls] = {}  # by epoch, used last last
-        # Of calls without an answer: (worker, shard) → token; (worker, shard, epoch) → (leases, token).
-        self._claim_tokens: dict[tuple[str, int], str] = {}
-        self._commit_tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
-        # What a repeated call must know of the first: epoch → (requests, words);
-        # worker → (shard, epoch, leases) → answers.
-        self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
-        self._answers: dict[str, dict[tuple[int, str, bytes], list[bool]]] = defaultdict(dict)
+        self._claim_tokens: dict[tuple[str, int], str] = {}  # (worker, shard) → that of a claim without an answer
         self._first_shard = 0
         self.outbox = RedisOutbox(self.server, self._shards)
+        self._jobs = RedisJobs(self.server, self._shards)
+        self._adding = RedisAdding(self.server, self._shards, self._jobs)
         self._held = RedisHeld(self.server, self._shards)
+        self._commits = RedisCommits(self.server, self._shards, self._jobs, self._adding, self._held, self._exploding)
+        self._shared = RedisShared(self.server, self._shard_for)
         self.control = RedisControl(self.server, self._shards)
         self._views = RedisViews(self.server, self._shards, self.control)
         self._hosts = RedisHosts(self.server, self._shards)
@@ -102,13 +96,7 @@ class RedisFrontier:
     async def open(self) -> None:
         """Connect; adopt the shard count and name the frontier was created with."""
         await self.server.open()
-        first = shard_prefix(self._prefix, 0)
-        client = self.server.client
-        with errors(self.server.shown):
-            await client.set(f"{first}shards", self._asked_shards, nx=True)
-            await client.set(f"{first}id", secrets.token_hex(8), nx=True)
-            shards, self._id = await client.mget(f"{first}shards", f"{first}id")
-        self._shards[:] = [shard_prefix(self._prefix, shard) for shard in range(int(shards))]
+        await self._jobs.open(self._prefix, self._asked_shards)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -116,7 +104,7 @@ class RedisFrontier:
 
     def _doubt(self) -> None:
         """A server that was started again may have lost its last second: what it knew then must be asked anew."""
-        self._known.clear()
+        self._adding.doubt()
         self._held.doubt()
 
     async def durable(self) -> None:
@@ -128,159 +116,43 @@ class RedisFrontier:
         """How many there are."""
         return len(self._shards)
 
-    async def _forgotten(self, job: Job) -> FrontierError:
-        """Why the server does not know this job: it was replaced, or somebody deleted the job."""
-        with errors(self.server.shown):
-            identity = await self.server.client.get(f"{self._shards[0]}id")
-        if identity != self._id:
-            return FrontierReplaced(
-                f"the queue server {self.server.shown} was emptied or replaced: it has lost job {job.name!r}; "
-                "nothing more can be done for this crawl, seed it again with --fresh"
-            )
-        return JobGone(f"job {job.name!r} was deleted")
-
     # --- jobs
 
     async def create_job(self, job: Job) -> Job:
-        """Create it, or return the one of that name."""
-        check_job_name(job.name)
-        if job.name in await self._being_deleted():
-            await self.delete_job(job.name)  # whoever began it was interrupted
-        client, registry = self.server.client, f"{self._shards[0]}jobs"
-        with errors(self.server.shown):
-            seconds, micros = await client.time()
-            new = msgspec.structs.replace(
-                job, epoch=job.epoch or secrets.token_hex(8), created=seconds + micros / 1_000_000
-            )
-            await client.hsetnx(registry, job.name, msgspec.json.encode(new))
-            job = msgspec.json.decode(await client.hget(registry, job.name), type=Job)
-            for shard in self._shards:  # repeated when a creation was cut short
-                stats = f"{job_prefix(shard, job.name)}stats"
-                await client.hsetnx(stats, "buckets", 1)
-                await client.hsetnx(stats, "epoch", job.epoch)
-        self._jobs[job.name] = job
-        return job
+        """See `jobs.py`."""
+        return await self._jobs.create(job)
 
     async def jobs(self) -> list[Job]:
-        """All jobs, oldest first."""
-        with errors(self.server.shown):
-            identity, records = await (
-                self.server.client.pipeline(transaction=False)
-                .get(f"{self._shards[0]}id")
-                .hvals(f"{self._shards[0]}jobs")
-                .execute()
-            )
-        if identity != self._id:
-            raise FrontierReplaced(f"the queue server {self.server.shown} was emptied or replaced: its jobs are gone")
-        jobs = sorted((msgspec.json.decode(record, type=Job) for record in records), key=lambda job: job.created)
-        self._jobs.update((job.name, job) for job in jobs)
-        return jobs
-
-    async def _being_deleted(self) -> set[str]:
-        with errors(self.server.shown):
-            return {name.decode() for name in await self.server.client.smembers(f"{self._shards[0]}deleted")}
+        """See `jobs.py`."""
+        return await self._jobs.all()
 
     async def delete_job(self, name: str) -> bool:
-        """Forget it in one step a shard, then remove its keys."""
-        client = self.server.client
-        with errors(self.server.shown):
-            known = await client.hexists(f"{self._shards[0]}jobs", name)
-            await client.sadd(f"{self._shards[0]}deleted", name)
-        for shard in self._shards:
-            prefix = job_prefix(shard, name)
-            await self.server.run("forget", f"{prefix}stats", shard, prefix)
-            with errors(self.server.shown):
-                async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
-                    await client.unlink(key)
-        with errors(self.server.shown):
-            await client.hdel(f"{self._shards[0]}jobs", name)
-            await client.srem(f"{self._shards[0]}deleted", name)
-        self._jobs.pop(name, None)
-        return bool(known)
+        """See `jobs.py`."""
+        return await self._jobs.delete(name)
 
     # --- adding
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
-        """Push the unknown ones. `dont_filter` ones are new every time, but not when a call is repeated."""
-        before, words = self._adds.pop(job.epoch, ((), []))
-        if before != requests:
-            words = [secrets.token_hex(8) if request.dont_filter else "" for request in requests]
-        try:
-            return await self._add(job, list(zip(requests, words, strict=True)), seed=seed)
-        except (FrontierUnavailable, FrontierFull):
-            self._adds[job.epoch] = (requests, words)
-            raise
-
-    async def _add(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
-        """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
-        known = self._known.get(job.epoch, KnownUrls())
-        fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or pair[0].url not in known]
-        new = 0
-        for shard, arguments in self._batches(job, fresh):
-            prefix = job_prefix(shard, job.name)
-            try:
-                new += await self.server.run(
-                    "add", f"{prefix}stats", shard, prefix, job.epoch, job.order, int(seed), *arguments
-                )
-            except JobGone:
-                raise await self._forgotten(job) from None
-        if not seed:
-            self._remember(job, [request.url for request, _ in fresh if is_simple(request)])
-        return Added(new, len(requests) - new)
-
-    def _remember(self, job: Job, urls: Sequence[str]) -> None:
-        known = self._known.pop(job.epoch, None) or KnownUrls()
-        known.update(urls)
-        self._known[job.epoch] = known
-        while len(self._known) > 1 and sum(map(len, self._known.values())) > MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-
-    def _batches(self, job: Job, requests: Iterable[tuple[Request, str]]) -> Iterable[tuple[str, list[Any]]]:
-        """Per shard: the argument groups of `add.lua`."""
-        secret = job.epoch.encode()
-        groups: dict[tuple[int, str, int, int], list[Any]] = defaultdict(list)
-        for request, word in requests:
-            host = host_of(request.url)
-            key = dedup_key(request.url)
-            if request.method != "GET" or request.body:
-                key = f"{request.method} {key} {blake2b(request.body, digest_size=8).hexdigest()}"
-            if request.dont_filter:
-                key = f"{word} {key}"
-            group = groups[shard_of(host, self.shards), host, request.priority, int(request.delay * 1000)]
-            group += (fingerprint(key, secret), wire.encode(request, word if request.dont_filter else ""))
-        by_shard: dict[int, list[Any]] = defaultdict(list)
-        for (shard, host, priority, delay), entries in groups.items():
-            for at in range(0, len(entries), 2 * ADD_CHUNK):
-                part = entries[at : at + 2 * ADD_CHUNK]
-                by_shard[shard] += (host, priority, delay, len(part) // 2, *part)
-        return [(self._shards[shard], arguments) for shard, arguments in by_shard.items()]
+        """See `adding.py`."""
+        return await self._adding.add(job, requests, seed=seed)
 
     def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
-        """Without those of which this process remembers that they were added."""
-        known = self._known.get(job.epoch)
-        return requests if known is None else known.without(requests)
+        """See `adding.py`."""
+        return self._adding.maybe_new(job, requests)
 
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
-        """Ask the shard of each host."""
-        pipeline = self.server.client.pipeline(transaction=False)
-        for host in hosts:
-            pipeline.sismember(f"{job_prefix(self._shards[shard_of(host, self.shards)], job.name)}scope", host)
-        with errors(self.server.shown):
-            return [bool(found) for found in await pipeline.execute()]
+        """See `adding.py`."""
+        return await self._adding.in_scope(job, hosts)
 
     async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
-        """Note in the first shard until when a seeder is believed to be at work."""
-        prefix = job_prefix(self._shards[0], job.name)
-        try:
-            await self.server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
-        except JobGone:
-            raise await self._forgotten(job) from None
+        """See `adding.py`."""
+        await self._adding.seeding(job, seeder, seconds)
 
     # --- working
 
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         """Ask the shards in turn, beginning with another one each time, until the limit is reached."""
-        self._jobs.update((job.name, job) for job in jobs)
+        self._jobs.known.update((job.name, job) for job in jobs)
         if self._held.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
             given_back = await self._held.given_back(worker, await self.jobs(), limit)
             if given_back is not None:
@@ -299,14 +171,14 @@ class RedisFrontier:
                 break  # what we hold must be worked on; the next call says again what is wrong
             total = _merge(total, part)
         if total.gone:
-            reason = await self._forgotten(self._jobs[total.gone[0]])
+            reason = await self._jobs.forgotten(self._jobs.known[total.gone[0]])
             if isinstance(reason, FrontierReplaced):
                 raise reason
         self._held.take(worker, total)
         return total
 
     def _epochs(self) -> dict[str, str]:
-        return {name: job.epoch for name, job in self._jobs.items()}
+        return {name: job.epoch for name, job in self._jobs.known.items()}
 
     async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         prefix = self._shards[shard]
@@ -342,97 +214,16 @@ class RedisFrontier:
         return float(await self.server.run("place", f"{prefix}host:{host}", prefix, host, group)) / 1000
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
-        """Links first; then, shard by shard, items and acknowledgement."""
-        by_job: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for number, (lease, _) in enumerate(visits):
-            by_job[lease.job, lease.epoch].append(number)
-        accepted = [False] * len(visits)
-        for (name, epoch), numbers in by_job.items():
-            if name not in self._jobs:
-                await self.jobs()
-            job = self._jobs.get(name)
-            if job is None or job.epoch != epoch:
-                continue  # deleted meanwhile
-            try:
-                links = [link for number in numbers for link in _links(*visits[number])]
-                await self._add(job, [link for link in links if link[0].depth > 0])
-                await self._add(job, [link for link in links if link[0].depth == 0], seed=True)  # a seed's redirect
-                await self._commit_job(worker, job, visits, numbers, pace, accepted)
-            except JobGone:
-                reason = await self._forgotten(job)
-                if isinstance(reason, FrontierReplaced):
-                    raise reason from None
-        self._answers.pop(worker, None)
-        self._held.end(worker, [(lease.job, lease.message) for lease, _ in visits])
-        return accepted
-
-    async def _commit_job(
-        self,
-        worker: str,
-        job: Job,
-        visits: Sequence[tuple[Lease, Visit]],
-        numbers: Sequence[int],
-        pace: Pace,
-        accepted: list[bool],
-    ) -> None:
-        by_shard: dict[int, list[int]] = defaultdict(list)
-        for number in numbers:
-            by_shard[shard_of(visits[number][0].host, self.shards)].append(number)
-        for shard, part in by_shard.items():
-            # A call that is repeated because another shard did not answer must not be taken for a late one here.
-            call = (shard, job.epoch, b"".join(visits[number][0].message for number in part))
-            answers = self._answers[worker]
-            if call not in answers:
-                arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
-                answers[call] = await self._run_commit(worker, job, shard, arguments, pace)
-            for number, answer in zip(part, answers[call], strict=True):
-                accepted[number] = answer
-
-    async def _run_commit(self, worker: str, job: Job, shard: int, arguments: Sequence[Any], pace: Pace) -> list[bool]:
-        prefix = self._shards[shard]
-        # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
-        leases = b"".join(arguments[1::16])
-        key = (worker, shard, job.epoch)
-        before, token = self._commit_tokens.pop(key, (b"", ""))
-        if before != leases:
-            token = secrets.token_hex(8)
-        try:
-            reply = await self.server.run(
-                "commit",
-                f"{job_prefix(prefix, job.name)}processing:{worker}",
-                prefix,
-                worker,
-                job.name,
-                job.epoch,
-                token,
-                int(pace.delay * 1000),
-                *self._exploding,
-                int(pace.backoff * 1000),
-                int(pace.patience * 1000),
-                pace.target,
-                int(pace.longest * 1000),
-                *arguments,
-            )
-        except FrontierUnavailable:
-            self._commit_tokens[key] = (leases, token)
-            raise
-        return [byte == 0x31 for byte in reply]
+        """See `commits.py`."""
+        return await self._commits.commit(worker, visits, pace)
 
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
-        """To the dead letters, bytes and all."""
-        record = dead_record(worker, message, failure)
-        return await self._commit_raw(worker, job, message, "junk", 0.0, record)
+        """See `commits.py`."""
+        return await self._commits.bury(worker, job, message, failure)
 
     async def set_aside(self, worker: str, job: Job, message: bytes, delay: float) -> bool:
-        """Back to pending unchanged, for a worker that knows the version."""
-        return await self._commit_raw(worker, job, message, "aside", delay, message)
-
-    async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
-        host = wire.ledger_host(message)
-        arguments = [kind, message, host, -1, 0, "", -1, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
-        (accepted,) = await self._run_commit(worker, job, shard_of(host, self.shards), arguments, Pace())
-        self._held.end(worker, [(job.name, message)])
-        return accepted
+        """See `commits.py`."""
+        return await self._commits.set_aside(worker, job, message, delay)
 
     # --- leases
 
@@ -493,7 +284,7 @@ class RedisFrontier:
             trace = await self._traces.trace(self._shard_for(host_of(url)), job, url)
             return trace_with(trace, await self.control.rules(), job.name)
         except JobGone:
-            raise await self._forgotten(job) from None
+            raise await self._jobs.forgotten(job) from None
 
     # --- the dead
 
@@ -534,23 +325,16 @@ class RedisFrontier:
     # --- small values of the fleet
 
     async def get_shared(self, key: str) -> bytes | None:
-        """Read it."""
-        with errors(self.server.shown):
-            value: bytes | None = await self.server.client.get(f"{self._shard_for(key)}shared:{key}")
-        return value
+        """See `shared.py`."""
+        return await self._shared.get(key)
 
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
-        """Write it and let go of its lock."""
-        shard = self._shard_for(key)
-        with errors(self.server.shown):
-            await self.server.client.set(f"{shard}shared:{key}", value, px=max(1, int(seconds * 1000)))
-            await self.server.client.delete(f"{shard}lock:{key}")
+        """See `shared.py`."""
+        await self._shared.put(key, value, seconds)
 
     async def lock_shared(self, key: str, seconds: float) -> bool:
-        """Take the lock, unless somebody has it."""
-        with errors(self.server.shown):
-            name = f"{self._shard_for(key)}lock:{key}"
-            return bool(await self.server.client.set(name, b"1", nx=True, px=max(1, int(seconds * 1000))))
+        """See `shared.py`."""
+        return await self._shared.lock(key, seconds)
 
     def _shard_for(self, key: str) -> str:
         return self._shards[shard_of(key, self.shards)]
@@ -566,23 +350,6 @@ def _merge(total: Claim, part: Claim) -> Claim:
         idle=idle,
         gone=tuple(dict.fromkeys(total.gone + part.gone)),
     )
-
-
-def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
-    """The links with a word each that is the same when this page is committed or visited again."""
-    if not visit.links:
-        return
-    page = blake2b(wire.identity(lease.message), digest_size=8).hexdigest()
-    times: Counter[str] = Counter()
-    for request in visit.links:
-        if request.dont_filter:
-            times[request.url] += 1
-        yield request, f"{page}:{times[request.url]}"
-
-
-def _escape(pattern: str) -> str:
-    """A key as a literal MATCH pattern."""
-    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in pattern)
 
 
 __all__ = ["Junk", "RedisFrontier"]

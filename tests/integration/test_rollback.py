@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from crawler.errors import FrontierUnavailable
-from crawler.frontier import redis as module
+from crawler.frontier import adding as module
 from crawler.frontier import server as connection
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Pace
@@ -140,5 +140,5 @@ async def test_what_is_known_of_many_jobs_is_bounded(valkey_server: Valkey, monk
         job = await frontier.create_job(Job(f"job{number}"))
         added = await frontier.add(job, [Request(f"http://a.example/{page}") for page in range(20)])
         assert added.new == 20
-    assert len(frontier._known) == 5
+    assert len(frontier._adding._known) == 5
     await frontier.close()
