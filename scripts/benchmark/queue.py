@@ -76,6 +76,35 @@ async def page(bench: Bench, sizes: Sequence[int]) -> None:
     tell("a page with 35 links", f"client {client / done * 1e6:.0f} µs, server {server / done * 1e6:.0f} µs CPU")
 
 
+async def slow(bench: Bench, sizes: Sequence[int]) -> None:
+    """A thousand hosts without a delay, alone and beside one that wants 10 s between requests and has 2,000 pending."""
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for is_beside in (False, True) * 3:
+        await bench.frontier.delete_job("bench")
+        bench.job = await bench.frontier.create_job(Job("bench"))
+        beside = [Request(f"http://slow.example.com/{n}", spider="bench") for n in range(2_000 * is_beside)]
+        await bench.frontier.add(bench.job, beside)
+        await bench.fill(10_000)
+        rates[is_beside].append(await _drain_beside(bench, 10_000))
+    alone, together = (median(rates[is_beside]) for is_beside in (False, True))
+    tell("1,000 hosts beside a slow one", f"{together / alone - 1:+.1%} of {alone:,.0f} requests/s")
+
+
+async def _drain_beside(bench: Bench, pages: int) -> float:
+    """Requests a second of the fast hosts, to their end."""
+    fast, one_each, started = 0, Pace(delay=0.0), time.perf_counter()
+    while fast < pages:
+        claim = await bench.frontier.claim("w", 64, [bench.job], one_each)
+        visits = []
+        for lease in claim.leases:
+            is_slow = lease.host == "slow.example.com"
+            fast += not is_slow
+            asked = time.monotonic()
+            visits.append((lease, Visit(Done(), status=200, asked_at=asked, host_delay=10.0 if is_slow else None)))
+        await bench.frontier.commit("w", visits, one_each)
+    return pages / (time.perf_counter() - started)
+
+
 async def memory(bench: Bench, sizes: Sequence[int]) -> None:
     """Bytes a URL: all of it, and the seen-set alone."""
     for size in (100, *sizes):
@@ -121,6 +150,7 @@ async def start(bench: Bench, sizes: Sequence[int]) -> None:
 
 ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
     "page": page,
+    "slow": slow,
     "memory": memory,
     "seed": seed,
     "start": start,

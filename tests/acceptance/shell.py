@@ -12,7 +12,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "crawler")
-LOCAL = ("-s", "ALLOWED_NETWORKS=127.0.0.0/8", "-s", "DOWNLOAD_DELAY=0", "-s", "RETRY_DELAY=0.05")
+LOCAL = (
+    "-s",
+    "ALLOWED_NETWORKS=127.0.0.0/8",
+    "-s",
+    "DOWNLOAD_DELAY=0",
+    "-s",
+    "RETRY_DELAY=0.05",
+    "-s",
+    "BACKOFF_SECONDS=0.1",
+)
 
 
 @dataclass(frozen=True)
