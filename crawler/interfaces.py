@@ -45,7 +45,7 @@ class Pace(Struct, frozen=True):
     backoff: float = 60.0  # without a request after a first 429 or 503; doubles with each, up to a day
     target: float = 0.0  # requests on their way at once by which the delay follows a host's latency; 0: it does not
     longest: float = 60.0  # that it becomes by that
-    patience: float = 21_600.0  # with a host that cannot be reached, before its pages are given up
+    patience: float = 3600.0  # with a host that cannot be reached, before its pages are given up
 
 
 class Frontier(Protocol):

@@ -59,7 +59,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     AUTOTHROTTLE_TARGET_CONCURRENCY: Annotated[float, Meta(gt=0)] = 1.0  # by that: delay = latency / this
     AUTOTHROTTLE_MAX_DELAY: Seconds = 60.0  # the longest it makes of it; the shortest is DOWNLOAD_DELAY
     BACKOFF_SECONDS: Annotated[float, Meta(gt=0)] = 60.0  # after a 429 or 503 that says no time; doubles up to a day
-    HOST_PATIENCE: Seconds = 21600.0  # seconds a host may be down before its pages are given up
+    HOST_PATIENCE: Seconds = 3600.0  # seconds a host may be down before its pages are given up
     CONCURRENT_REQUESTS: Positive = 64  # requests at once in one worker process
 
     # --- one fetch

@@ -1,4 +1,4 @@
-"""Whose turn is it: pending requests in lines by host, and the ledger of when each host may be asked.
+"""Whose turn is it: the pending requests of one job in lines by host.
 
 The in-process counterpart of what the Redis frontier keeps in lists and sorted sets. No clock of its own:
 every method is told what time it is.
@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Protocol
 
-from msgspec.structs import replace
-
-from crawler.frontier.health import Finding, Health
+from crawler.frontier.ledger import Ledger
 from crawler.frontier.message import again, pardoned
 from crawler.interfaces import Pace
-from crawler.model import HostTurn, Request, Visit
+from crawler.model import Request
 
 POLL_SECONDS = 1.0
 """How long to wait for what has no known time: a request in flight, an exporter."""
@@ -52,151 +49,6 @@ class Entry:
         self.attempt = self.crashes = 0
         self.delivery += 1
         self.message = pardoned(self.message)
-
-
-@dataclass(slots=True)
-class Turn:
-    """What the ledger knows of one host, or of a group of hosts that share an address."""
-
-    next: float = 0.0  # time before which it is not asked again
-    busy: int = 0  # requests in flight
-    delay: float = 0.0  # seconds between requests that the host itself asked for
-    group: str = ""  # whose turns it takes, too
-    placed: float = -math.inf  # time when it joined that group
-    pace: float = 0.0  # seconds between requests when it was asked last
-    usual: float = 0.0  # the same without the rule that was in force
-    cap: int = 0  # of a group: requests at once, by a rule for one of its hosts
-    health: Health = field(default_factory=Health)
-    latency: float = 0.0  # seconds it takes for its answers, when the pace follows that
-
-    def adapted(self, pace: Pace) -> float:
-        """Seconds between two requests that follow from that."""
-        return min(pace.longest, self.latency / pace.target) if pace.target else 0.0
-
-    def note_latency(self, seconds: float, *, is_good: bool) -> None:
-        """It rises at once and falls by halves, and never by an error, which is often answered fast."""
-        before = self.latency or seconds
-        self.latency = max(seconds, (before + seconds) / 2 if is_good else before)
-
-
-class Ledger:
-    """The politeness of all jobs and workers together: one `Turn` a host, and one a group.
-
-    `ordered(host, pace)` tells what people have ruled for it.
-    """
-
-    def __init__(self, ordered: Callable[[str, Pace], Pace] = lambda _, pace: pace) -> None:
-        self._turns: dict[str, Turn] = {}
-        self._ordered = ordered
-
-    def __getitem__(self, host: str) -> Turn:
-        return self._turns.setdefault(host, Turn())
-
-    def place(self, host: str, group: str, now: float) -> float:
-        """Into a group (empty: none), with its requests in flight; for how many seconds it has been there."""
-        turn = self[host]
-        if turn.group != group:
-            if turn.group:
-                self[turn.group].busy -= turn.busy
-            if group:
-                self[group].busy += turn.busy
-            turn.group, turn.placed = group, now
-        return now - turn.placed
-
-    def is_free(self, name: str, pace: Pace, now: float) -> bool:
-        """Whether a host or group may be asked."""
-        turn = self[name]
-        return turn.next <= now and turn.busy < self._paces(name, pace).concurrency
-
-    def room(self, host: str, pace: Pace) -> int:
-        """How many requests it may be sent at one moment: one when there is a delay, else up to the cap."""
-        free = min(self._paces(name, pace).concurrency - self[name].busy for name in self.names(host))
-        return min(free, 1) if any(self._delay(name, host, pace) for name in self.names(host)) else max(0, free)
-
-    def book(self, host: str, count: int, pace: Pace, now: float) -> None:
-        """`count` requests are handed out now."""
-        for name in self.names(host):
-            turn = self[name]
-            turn.busy += count
-            turn.pace, turn.usual = self._delay(name, host, pace), pace.delay
-            turn.next = max(turn.next, now + turn.pace * (1 + pace.jitter * random.random()))
-
-    def free(self, host: str) -> list[str]:
-        """A request is no longer in flight. Whose slot is free: the host's, and its group's."""
-        for turn in self.of(host):
-            turn.busy -= 1
-        return [name for name in (host, self[host].group) if name]
-
-    def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> Finding:
-        """Move the next turn by what a visit found out; the gap counts from when the host was asked."""
-        turn = self[host]
-        if visit.host_delay is not None:
-            turn.delay = visit.host_delay
-        if pace.target and visit.health:
-            turn.note_latency(visit.seconds, is_good=200 <= (visit.status or 0) < 300)
-        if visit.asked_at is not None:
-            for name in self.names(host):
-                its = self[name]
-                its.next = max(its.next, min(visit.asked_at, now) + self._delay(name, host, pace))
-        finding = turn.health.note(visit.health, visit.pause, pace, now)
-        turn.next = max(turn.next, finding.rest)
-        return finding
-
-    def reordered(self, host: str) -> None:
-        """The rule for its pace has changed: its next turn counts from when it was last asked."""
-        for name in self.names(host):
-            turn = self[name]
-            new = self._delay(name, host, Pace(delay=turn.usual))
-            if name != host:
-                new = min(new, turn.pace)
-            if turn.next:  # it was asked before
-                turn.next, turn.pace = max(turn.next - turn.pace + new, turn.health.rest), new
-
-    def recapped(self, host: str) -> None:
-        """The rule for its requests at once has changed."""
-        if group := self[host].group:
-            self[group].cap = 0
-
-    def shown(self, name: str, now: float) -> HostTurn:
-        """A host, or a group, for people."""
-        turn = self[name]
-        health = turn.health
-        wait, rest = (max(0.0, time - now) for time in (turn.next, health.rest))
-        return HostTurn(wait, turn.busy, turn.delay, turn.group, rest, health.busy, health.failures, turn.latency)
-
-    def due(self, host: str) -> float:
-        """When it may be asked, as far as time goes."""
-        return max(turn.next for turn in self.of(host))
-
-    def share_cap(self, host: str, pace: Pace) -> None:
-        """Where a rule gives a host more room, or less, its group has as much."""
-        group, cap = self[host].group, self._ordered(host, pace).concurrency
-        if group and cap != pace.concurrency:
-            self[group].cap = cap
-
-    def _paces(self, name: str, pace: Pace) -> Pace:
-        """How a host or group is treated: by a rule of its own, or by its hosts'; one that is ill, with care."""
-        ordered, cap = self._ordered(name, pace), self[name].cap
-        if self[name].health.is_ill:
-            return replace(ordered, concurrency=1)
-        return replace(ordered, concurrency=cap) if cap and ordered.concurrency == pace.concurrency else ordered
-
-    def _delay(self, name: str, host: str, pace: Pace) -> float:
-        """Seconds between two requests to `name`, which is the host or its group: that is never slower than it."""
-        delay = self._ordered(name, pace).delay
-        if delay == pace.delay and name != host:
-            delay = min(self._ordered(host, pace).delay, delay)
-        elif delay == pace.delay:
-            delay = max(delay, self[host].adapted(pace))
-        return max(delay, self[name].delay)
-
-    def names(self, host: str) -> list[str]:
-        """The host's, and its group's."""
-        return [name for name in (host, self[host].group) if name]
-
-    def of(self, host: str) -> list[Turn]:
-        """Its own turn, and that of its group."""
-        return [self[name] for name in self.names(host)]
 
 
 class Gate(Protocol):

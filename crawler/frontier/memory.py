@@ -18,7 +18,8 @@ from typing import Any
 import msgspec
 
 from crawler.errors import FrontierError
-from crawler.frontier.lines import POLL_SECONDS, Entry, Ledger
+from crawler.frontier.ledger import Ledger
+from crawler.frontier.lines import POLL_SECONDS, Entry
 from crawler.frontier.memory_control import JobGate, MemoryControl
 from crawler.frontier.memory_job import MemoryJob
 from crawler.frontier.message import identity

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from crawler.frontier.health import Finding
-from crawler.frontier.lines import Entry, Ledger, Lines
+from crawler.frontier.ledger import Ledger
+from crawler.frontier.lines import Entry, Lines
 from crawler.frontier.message import decode, encode
 from crawler.frontier.outcomes import Outcomes
 from crawler.model import (
