@@ -13,6 +13,7 @@ from crawler.exporter import Exporter
 from crawler.incident import Incident, Pauses
 from crawler.model import Job, JobStats, Request
 from crawler.reports import CrawlReport, Progress, SeedReport
+from crawler.seeder import Seeder
 from crawler.signals import draining
 from crawler.slot import NoSlot
 from crawler.supervisor import Supervisor, worker_name
@@ -80,11 +81,13 @@ class _Crawl:
             seeds.cancel()
             exporting.result()  # the sink cannot be used: say so before anything is fetched
         # Most lists of seeds are short: then we know now whether there is anything to do.
-        await asyncio.wait({seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        added = asyncio.create_task(seeding.added.wait())
+        await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        added.cancel()
         crew = _crew(self._config, self._connected, self._job, concurrency)
         code = 0
         with draining(crew):
-            reason = "already finished" if await self._nothing_to_do(seeds, seeding.new) else ""
+            reason = "already finished" if await self._nothing_to_do(seeding, seeds) else ""
             if not reason:
                 running = asyncio.create_task(
                     crew.run(processes or self._config.settings.PROCESSES or os.cpu_count() or 1), name="workers"
@@ -102,12 +105,14 @@ class _Crawl:
         seconds = time.monotonic() - self._started
         return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
 
-    async def _nothing_to_do(self, seeds: asyncio.Task[None], new: int) -> bool:
-        if not seeds.done():
+    async def _nothing_to_do(self, seeding: Seeder, seeds: asyncio.Task[None]) -> bool:
+        if seeds.done():
+            seeds.result()
+        if not seeding.added.is_set() or seeding.new:
             return False
-        seeds.result()
+        await seeds
         stats = await self._connected.frontier.stats(self._job)
-        return stats.finished and not new and not stats.outbox
+        return stats.finished and not stats.outbox
 
     async def _until_end(
         self,

@@ -90,6 +90,7 @@ class Seeder:
         self.new = 0
         self.known = 0
         self.refused: Counter[str] = Counter()
+        self.added = asyncio.Event()  # the stream has ended and all of it is in the frontier, its disk maybe apart
 
     async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
         """Until the stream ends. The job counts as unfinished for as long."""
@@ -105,6 +106,7 @@ class Seeder:
             raise
         await self._end(feed, present)
         await self._patiently(lambda: self._frontier.seeding(self._job, self._name, 0))
+        self.added.set()
         await self._patiently(self._frontier.durable)  # "done" is said after this
 
     async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:

@@ -23,7 +23,6 @@ from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
-from crawler.frontier.memory import MemoryFrontier
 from crawler.frontier.redis import RedisFrontier
 from crawler.frontier.server import mask
 from crawler.gate import RobotsGate
@@ -129,6 +128,8 @@ def _redis(url: str, settings: Settings) -> Connected:
 
 
 def _memory(url: str, settings: Settings) -> Connected:
+    from crawler.frontier.memory import MemoryFrontier  # few crawls need it, and all processes start
+
     maxsize = parse_qs(urlsplit(url).query).get("maxsize", ["0"])[0]
     if not maxsize.isdigit():
         raise ConfigError(f"REDIS_URL {url}: maxsize must be a number, for example memory://?maxsize=10000")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -146,6 +146,32 @@ async def start(bench: Bench, sizes: Sequence[int]) -> None:
             after = os.times()
             used.append(after.children_user + after.children_system - before.children_user - before.children_system)
         tell(f"crawler {' '.join(words)}", f"{median(times):.2f} s, {median(used):.2f} s CPU")
+    seconds = [await _first_request(environment) for _ in range(5)]
+    tell("crawler crawl, until a host is asked", f"{median(seconds):.2f} s")
+
+
+async def _first_request(environment: Mapping[str, str]) -> float:
+    """Seconds from the start of the command to its first connection to a host, the queue server being there."""
+    asked = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        host = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = host.sockets[0].getsockname()[1]
+        words = ["crawl", f"http://127.0.0.1:{port}/", "--fresh", "-q", "-s", "ALLOWED_NETWORKS=127.0.0.0/8"]
+        began = time.monotonic()
+        crawling = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "crawler", *words, cwd=folder, env=environment, stderr=subprocess.DEVNULL
+        )
+        await asyncio.wait_for(asked.wait(), 60)
+        seconds = time.monotonic() - began
+        crawling.terminate()
+        await crawling.wait()
+        host.close()
+    return seconds
 
 
 ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
