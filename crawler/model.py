@@ -119,6 +119,7 @@ class Visit(Struct, frozen=True):
     # Worker's monotonic seconds by which the host had surely been asked: the first bytes of its answer, or the moment
     # we gave up. The next turn counts from here, so no delay on our side shortens the gap that the host sees.
     asked_at: float | None = None  # None: it was not asked
+    unasked: bool = False  # it surely was not: the host's turn, which the claim booked, is free again
     seconds: float = 0.0  # how long the host took
     pause: float = 0.0  # the host asked to be left alone for that long (Retry-After)
     health: Literal["", "ok", "busy", "down"] = ""  # how the host is (see `policy.health`); empty: not known

@@ -120,7 +120,7 @@ class Visitor:
 
     async def _find_out(self, lease: Lease, unit: Unit) -> Visit:
         if not await self._booked(lease):
-            return Visit(Release("address"))
+            return Visit(Release("address"), unasked=True)
         if unit.gate is None:
             return replace(await self._fetch(lease, unit), host_delay=unit.delay)
         verdict = await unit.gate.check(lease.request, lease.job if unit.sitemaps else None)
@@ -132,7 +132,7 @@ class Visitor:
     async def _obey(self, verdict: Verdict, lease: Lease, unit: Unit) -> Visit:
         match verdict.word:
             case "disallow":
-                return Visit(Skip("robots", verdict.why))
+                return Visit(Skip("robots", verdict.why), unasked=True)
             case "again":
                 return Visit(Release("robots", verdict.delay), asked_at=verdict.asked_at)
             case "unreachable":

@@ -10,12 +10,13 @@
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
-                                    `inflight` requests, `pace` (ms) at the last claim, `delay` (ms) it asked
-                                    for, `waiting` jobs to wake at its next commit, the `group` whose turns it
-                                    takes too, and since when (`placed`); `busy` (doublings of its back-off),
-                                    `failures` in a row, `since` when it has not answered well (ms), `rest`: until
-                                    when it is left alone (ms), `usual` (ms) pace if no rule set one, `latency` (ms)
-                                    that its pace follows; expires a day after its last use or rest
+                                    `before`: what that was at the last claim, `inflight` requests, `pace` (ms) at
+                                    the last claim, `delay` (ms) it asked for, `waiting` jobs to wake at its next
+                                    commit, the `group` whose turns it takes too, and since when (`placed`); `busy`
+                                    (doublings of its back-off), `failures` in a row, `since` when it has not
+                                    answered well (ms), `rest`: until when it is left alone (ms), `usual` (ms) pace
+                                    if no rule set one, `latency` (ms) that its pace follows; expires a day after its
+                                    last use or rest
     P host:G                hash    the same of a group: `127.0.0.1`, which is that host's own as well, or
                                     `*.example.com`; `@JOB` in `waiting`: wake the group's line of that job; `cap` if
                                     a rule for one of its hosts set one

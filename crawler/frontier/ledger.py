@@ -23,6 +23,7 @@ class Turn:
     """What the ledger knows of one host, or of a group of hosts that share an address."""
 
     next: float = 0.0  # time before which it is not asked again
+    before: float | None = None  # what that was before the last claim
     busy: int = 0  # requests in flight
     delay: float = 0.0  # seconds between requests that the host itself asked for
     group: str = ""  # whose turns it takes, too
@@ -82,13 +83,25 @@ class Ledger:
         for name in self.names(host):
             turn = self[name]
             turn.busy += count
+            turn.before = turn.next
             turn.pace, turn.usual = self._delay(name, host, pace), pace.delay
             turn.next = max(turn.next, now + turn.pace * (1 + pace.jitter * random.random()))
+
+    def unbook(self, host: str) -> list[str]:
+        """The turn that the last claim booked was not used. Who may be asked again at once: the host, its group."""
+        freed = []
+        for name in self.names(host):
+            turn = self[name]
+            if turn.busy == 1 and turn.before is not None:
+                turn.next = turn.before
+                freed.append(name)
+        return freed
 
     def free(self, host: str) -> list[str]:
         """A request is no longer in flight. Whose slot is free: the host's, and its group's."""
         for turn in self.of(host):
             turn.busy -= 1
+            turn.before = None
         return [name for name in (host, self[host].group) if name]
 
     def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> Finding:

@@ -190,8 +190,10 @@ class Lines:
             if one in self._lines:
                 self._leave(one)
                 self._queue(one, 0.0)
-            if f"@{one}" in self._full:
-                self._full.remove(f"@{one}")
+            if one in self._groups:
+                self._full.discard(f"@{one}")
+                self._turns = [turn for turn in self._turns if turn[2] != f"@{one}"]
+                heapify(self._turns)
                 self._queue(f"@{one}", 0.0)
 
     def _leave(self, host: str) -> None:

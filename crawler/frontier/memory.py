@@ -276,8 +276,11 @@ class MemoryFrontier:
             if link.request.depth == 0:  # a seed was redirected there: it belongs to the crawl as the seed does
                 state.scope.add(link.host)
             state.admit(link, now)
+        sooner = self._ledger.unbook(entry.host) if visit.unasked else []
         finding = self._ledger.settle(entry.host, visit, pace, now)
         self._free([entry.host])
+        for name in sooner:
+            state.lines.look_at(name)
         state.end(entry, visit, finding, worker, now)
         return True
 

@@ -83,6 +83,8 @@ def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
     age = -1 if visit.asked_at is None else int((time.monotonic() - visit.asked_at) * 1000)
+    if visit.unasked:
+        age = -2
     return (
         kind,
         lease.message,

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Job, Release, Request, Retry
+from crawler.model import Job, Release, Request, Retry, Skip
 from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 SLOW = Pace(delay=60.0)
@@ -460,3 +460,39 @@ async def test_a_full_outbox_of_one_job_does_not_stop_another(world: World) -> N
     await crawl.end(await crawl.lease(), items=(b"{}",))
     claim = await crawl.frontier.claim("w1", 10, [crawl.job, other.job], AT_ONCE)
     assert {lease.job for lease in claim.leases} == {"other"}
+
+
+# --- turns that were not used
+
+
+@pytest.mark.parametrize("outcome", [Skip("robots"), Release("address")])
+async def test_a_host_that_was_surely_not_asked_may_be_asked_at_once(crawl: Crawl, outcome: Skip | Release) -> None:
+    await crawl.add(*pages(3))
+    await crawl.end(await crawl.lease(pace=SLOW), outcome, unasked=True, pace=SLOW)
+    await crawl.end(await crawl.lease(pace=SLOW), asked_at=crawl.world.now(), pace=SLOW)
+    assert (await crawl.claim(pace=SLOW)).leases == ()
+
+
+async def test_a_release_that_says_nothing_about_the_host_keeps_its_turn(crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    await crawl.end(await crawl.lease(pace=SLOW), Release("shutdown"), pace=SLOW)
+    assert (await crawl.claim(pace=SLOW)).leases == ()
+
+
+@pytest.mark.parametrize("unasked_ends_first", [True, False])
+@pytest.mark.parametrize("unasked_was_first", [True, False])
+async def test_another_request_on_its_way_keeps_the_turn_it_booked(
+    world: World, crawl: Crawl, unasked_was_first: bool, unasked_ends_first: bool
+) -> None:
+    quick, slow = Pace(delay=0.02, concurrency=3), Pace(delay=60.0, concurrency=3)
+    await crawl.add(*pages(4))
+    leases = [await crawl.lease(pace=quick)]
+    await world.pass_time(0.02)
+    leases.append(await crawl.lease(pace=quick))
+    asked, unasked = reversed(leases) if unasked_was_first else leases
+    if unasked_ends_first:
+        await crawl.end(unasked, Skip("robots"), unasked=True, pace=slow)
+    await crawl.end(asked, asked_at=world.now(), pace=slow)
+    if not unasked_ends_first:
+        await crawl.end(unasked, Skip("robots"), unasked=True, pace=slow)
+    assert (await crawl.claim(pace=slow)).leases == ()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Job, Release, Retry
+from crawler.model import Job, Release, Retry, Skip
 from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 from tests.valkey import Valkey
 
@@ -49,6 +49,16 @@ async def test_the_delay_is_that_of_the_group_when_the_request_has_ended(world: 
     claim = await crawl.claim(pace=SLOW)
     assert claim.leases == ()
     assert 55 < (claim.wait or 0) <= 60
+
+
+async def test_a_turn_that_was_not_used_is_the_next_hosts(crawl: Crawl) -> None:
+    """A page that robots.txt forbids costs its address no turn."""
+    await crawl.add(*hosts(3))
+    await place(crawl, hosts(3))
+    for _ in range(2):
+        assert await crawl.end(await crawl.lease(pace=SLOW), Skip("robots"), unasked=True, pace=SLOW)
+    assert len((await crawl.claim(pace=SLOW)).leases) == 1
+    assert (await crawl.claim(pace=SLOW)).leases == ()
 
 
 async def test_hosts_of_other_groups_and_of_none_are_not_held_up(crawl: Crawl) -> None:

@@ -147,9 +147,10 @@ local function stand_in_line(job, J, host, group, counters)
 end
 
 local function book(ledger, count, pace)
+  local before = ledger.due
   ledger.inflight, ledger.due = ledger.inflight + count, turn_after(pace)
   local H = P .. 'host:' .. ledger.name
-  redis.call('HSET', H, 'next', ledger.due, 'inflight', ledger.inflight, 'pace', pace)
+  redis.call('HSET', H, 'next', ledger.due, 'inflight', ledger.inflight, 'pace', pace, 'before', before)
   if ledger.ordered then redis.call('HSET', H, 'usual', delay) end
   redis.call('PEXPIRE', H, DAY)
 end

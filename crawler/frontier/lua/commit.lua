@@ -6,7 +6,7 @@
 --       9 first back-off ms   10 patience ms with a host that cannot be reached
 --       11 requests that should be on their way to a host at once (0: its pace is not adapted)   12 longest such delay ms
 --       then for each lease 16 values: kind (done|skip|retry|release|aside|dead|spent: dead when its tries are used up|
---       junk), message, host, age ms of the request to the host (-1: none was made), pause ms that the host asked for,
+--       junk), message, host, age ms of the request to the host (-1: none was made; -2: surely none), pause ms that it asked for,
 --       how it is (see `note_health`), ms it took (-1: unknown), host delay ms (-1: as before), status, size in bytes,
 --       delay ms before it may be handed out again, counters to raise (`name n name n`), number of items, the
 --       items as JSON lines, what it says about host and spider (see `watch`), then
@@ -154,7 +154,7 @@ for at = 13, #ARGV, 16 do
     watch(J, host, message, ARGV[at + 14], share, least, now)
     local asked = age >= 0 and now - age or nil
     local apart = math.max(pace, note_latency(host, took, string.sub(status, 1, 1) == '2'))
-    settle(P, host, now, asked, apart, host_delay >= 0 and host_delay or nil, rest)
+    settle(P, host, now, asked, apart, host_delay >= 0 and host_delay or nil, rest, age == -2 and J or nil)
     replies[#replies + 1] = '1'
   else
     add('fenced', 1)

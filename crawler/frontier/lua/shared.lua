@@ -122,7 +122,8 @@ end
 -- A ledger (of a host, or of the group of hosts that share an address) has `n` requests less in flight and is not asked
 -- before `due`. Wakes the jobs that wait for a slot: for the host itself, or (`@JOB`) for the hosts in the group's line.
 local function free_slots(P, name, n, inflight, waiting, due, now)
-  redis.call('HSET', P .. 'host:' .. name, 'next', due, 'inflight', math.max(0, inflight - n), 'waiting', '')
+  local H = P .. 'host:' .. name
+  redis.call('HSET', H, 'next', due, 'inflight', math.max(0, inflight - n), 'waiting', '', 'before', '')
   for at, job in string.gmatch(waiting, '(@?)(%S+)') do
     local J = P .. 'job:' .. job .. ':'
     if redis.call('EXISTS', J .. 'stats') == 1 then
@@ -131,10 +132,18 @@ local function free_slots(P, name, n, inflight, waiting, due, now)
   end
 end
 
+-- When a host or group may be asked again if the turn that the last claim booked was not used: at once, unless another
+-- request is on its way. `J`: the job whose hosts are looked at then; nil: the turn was used, or may have been.
+local function unless_unused(J, set, name, due, inflight, before)
+  if not J or tonumber(inflight or 0) ~= 1 or (before or '') == '' then return due end
+  redis.call('ZADD', J .. set, 'XX', 'LT', before, name)
+  return tonumber(before)
+end
+
 -- The group's part of a settlement; its pace is that of the claim.
-local function settle_group(P, group, now, asked)
-  local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace')
-  local due = tonumber(ledger[1] or 0)
+local function settle_group(P, group, now, asked, unused)
+  local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace', 'before')
+  local due = unless_unused(unused, 'groups', group, tonumber(ledger[1] or 0), ledger[2], ledger[5])
   if asked then due = math.max(due, asked + tonumber(ledger[4] or 0)) end
   free_slots(P, group, 1, ledger[2] or 0, ledger[3] or '', due, now)
 end
@@ -144,10 +153,12 @@ end
 --   pace   ms between requests to a host that wants nothing else (nil: as when it was claimed); a rule goes before it
 --   delay  ms that this host wants (nil: as before)
 --   rest   when it wants to be asked again at the earliest (ms; 0: it did not say)
-local function settle(P, host, now, asked, pace, delay, rest)
+--   unused the job's prefix when the host was surely not asked: it is free again; nil otherwise
+local function settle(P, host, now, asked, pace, delay, rest, unused)
   local H = P .. 'host:' .. host
-  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group', 'rest')
-  local due = math.max(tonumber(ledger[1] or 0), rest)
+  local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group', 'rest', 'before')
+  local due = unless_unused(unused, 'hosts', host, tonumber(ledger[1] or 0), ledger[2], ledger[8])
+  due = math.max(due, rest)
   if asked then
     pace = rule(P, 'rate host ' .. host) or pace or tonumber(ledger[5] or 0)
     pace = math.max(pace, delay or tonumber(ledger[4] or 0))
@@ -156,7 +167,7 @@ local function settle(P, host, now, asked, pace, delay, rest)
   if delay then redis.call('HSET', H, 'delay', delay) end
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, tonumber(ledger[7] or 0))) end
   free_slots(P, host, 1, ledger[2] or 0, ledger[3] or '', due, now)
-  if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked) end
+  if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked, unused) end
 end
 
 -- Keep a dead letter; `record` is a JSON object that lacks its time. Returns 1, or 0 when those very bytes lay there.
