@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -116,12 +116,24 @@ class Response:
         scanned = None if self._has_tree else self._scanned
         return html.links(self.root, self.url) if scanned is None else html.scanned_links(scanned, self.url)
 
-    @property
-    def may_bear_signs(self) -> bool:
-        """False: certainly no element of the page asks robots not to keep it, or not to follow its links."""
+    def robots_metas(self, names: Collection[str]) -> list[str]:
+        """What the page's ``meta`` elements of these names (in lower case) say, where they ask for something."""
         if not self.is_html:
-            return False
-        return self._has_tree or self._scanned is None or self._scanned.marked
+            return []
+        found = None
+        if not self._has_tree and self._scanned is not None:
+            found = html.scanned_robots_metas(self._scanned, names)
+        return html.robots_metas(self.root, names) if found is None else found
+
+    @property
+    def links_not_to_follow(self) -> frozenset[str]:
+        """The canonical URLs that only links marked nofollow, ugc or sponsored lead to."""
+        if not self.is_html:
+            return frozenset()
+        found = None
+        if not self._has_tree and self._scanned is not None:
+            found = html.scanned_links_not_to_follow(self._scanned, self.url)
+        return html.links_not_to_follow(self.root, self.url) if found is None else found
 
     @property
     def _has_tree(self) -> bool:

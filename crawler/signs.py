@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from crawler.callbacks import Found
 from crawler.model import Request
-from crawler.parsing import html
 from crawler.parsing.page_signs import PageSigns, names_of, read_signs
 from crawler.response import Response
 
@@ -37,8 +36,8 @@ def heed(found: Found, response: Response, rules: SignRules, now: float) -> Foun
         found = found._replace(items=[], dropped=found.dropped + Counter({reason: len(found.items)}))
     if found.requests and rules.nofollow and signs.nofollow:
         return _without(found, {request.url for request in found.requests}, response, "nofollow")
-    if found.requests and rules.nofollow_links and response.may_bear_signs:
-        return _without(found, html.links_not_to_follow(response.root, response.url), response, "rel_nofollow")
+    if found.requests and rules.nofollow_links:
+        return _without(found, response.links_not_to_follow, response, "rel_nofollow")
     return found
 
 
@@ -46,9 +45,8 @@ def signs_of(response: Response, names: frozenset[str], now: float) -> PageSigns
     """What its header and its metas say, taken together. Pages of other types have the header alone."""
     header = response.headers.get("x-robots-tag")
     signs = read_signs(header.split("\n"), names, now) if header else _NO_SIGNS
-    if response.may_bear_signs:
-        signs |= read_signs(html.robots_metas(response.root, names), names, now)
-    return signs
+    metas = response.robots_metas(names)
+    return signs | read_signs(metas, names, now) if metas else signs
 
 
 def _without(found: Found, urls: set[str] | frozenset[str], response: Response, reason: str) -> Found:

@@ -127,6 +127,15 @@ def links_not_to_follow(root: etree._Element, url: str) -> frozenset[str]:
     return frozenset(links(root, url)).difference(links(root, url, follow_nofollow=False))
 
 
+def scanned_links_not_to_follow(found: Hrefs, url: str) -> frozenset[str] | None:
+    """The same from what a scan of the page found; None: it takes a tree."""
+    marked = found.marked()
+    if not marked:
+        return None if marked is None else frozenset()
+    followed = [href for place, href in enumerate(found.links[:_MAX_HREFS]) if place not in marked]
+    return frozenset(scanned_links(found, url)).difference(scanned_links(found._replace(links=followed), url))
+
+
 def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:
     links = root.iter("a", "area")
     if not follow_nofollow:
@@ -178,6 +187,14 @@ def robots_metas(root: etree._Element, names: Collection[str]) -> list[str]:
     metas = islice(root.iter("meta"), _MAX_METAS)
     ours = (meta for meta in metas if meta.get("name", "").strip().lower() in names)
     return [meta.get("content", "")[:MAX_META_LENGTH] for meta in ours]
+
+
+def scanned_robots_metas(found: Hrefs, names: Collection[str]) -> list[str] | None:
+    """Those of them that say something `read_signs` knows, from a scan of the page; None: it takes a tree."""
+    metas = found.telling_metas()
+    if metas is None or len(found.metas) > _MAX_METAS:
+        return None
+    return [content[:MAX_META_LENGTH] for name, content in metas if name.strip().lower() in names]
 
 
 def _metas(root: etree._Element) -> tuple[dict[str, list[str]], dict[str, str]]:

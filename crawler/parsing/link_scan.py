@@ -8,6 +8,7 @@ the links that the tree has, at a fraction of the cost. What it does not know fo
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import unescape
 from typing import Final, NamedTuple
 
@@ -29,11 +30,27 @@ class Hrefs(NamedTuple):
 
     links: list[str]
     base: str | None
-    marked: bool
-    """Whether a ``meta`` holds a word of `META_SIGNS` or a link one of `LINK_SIGNS`, perhaps to other ends.
+    places: Sequence[int] = ()  # in `links` …
+    rests: Sequence[str] = ()  # … of tags with other attributes, and these
+    metas: Sequence[str] = ()  # the attributes of each ``meta``
 
-    False: the page has no sign of that kind, unless it spells one with character references.
-    """
+    def marked(self) -> frozenset[int] | None:
+        """The places in `links` of those whose `rel` has one of `LINK_SIGNS`; None: that takes a parser."""
+        tags = {self.places[at]: rest for at, rest in _telling(self.rests, LINK_SIGNS)}
+        rels = {place: _attributes(rest).get("rel", "") for place, rest in tags.items()}
+        if any("&" in rel for rel in rels.values()):
+            return None
+        return frozenset(place for place, rel in rels.items() if not _SIGNS.isdisjoint(rel.lower().split()))
+
+    def telling_metas(self) -> list[tuple[str, str]] | None:
+        """Name and content of each ``meta`` with a word of `META_SIGNS` in its tag, perhaps to other ends.
+
+        None: that takes a parser.
+        """
+        tags = [meta for _, meta in _telling(self.metas, META_SIGNS)]
+        if any("&" in tag or len(tag) > MAX_TAG for tag in tags):
+            return None
+        return [(tag.get("name", ""), tag.get("content", "")) for tag in map(_attributes, tags)]
 
 
 def scan(text: str) -> Hrefs | None:
@@ -46,6 +63,7 @@ def scan(text: str) -> Hrefs | None:
         return None
     links: list[str] = []
     rests: list[str] = []  # what else stands in the tags of links
+    places: list[int] = []  # of those links
     metas: list[str] = []
     base = None
     at = 0
@@ -54,16 +72,14 @@ def scan(text: str) -> Hrefs | None:
         kind, before, double, single, bare, behind, meta = found.groups()
         if kind is None:
             if meta is None:
-                # the end of the page
-                return Hrefs(links, base, _any_of(META_SIGNS, metas) or _any_of(LINK_SIGNS, rests))
+                return Hrefs(links, base, places, rests, metas)  # the end of the page
             metas.append(meta)
             continue
         if behind is None:
             continue  # no href at all
-        if before:
-            rests.append(before)
-        if behind:
-            rests.append(behind)
+        if (before or behind) and kind != "base":
+            rests.append(before + behind)
+            places.append(len(links))
         href = double or single or bare or ""
         if "&" in href:
             if "&" in _PLAIN_REFERENCE.sub("", href):
@@ -78,10 +94,25 @@ def scan(text: str) -> Hrefs | None:
     return None
 
 
-def _any_of(words: tuple[str, ...], pieces: list[str]) -> bool:
-    text = " ".join(pieces).lower()
-    return any(map(text.__contains__, words))
+def _telling(tags: Sequence[str], words: tuple[str, ...]) -> list[tuple[int, str]]:
+    """The tags with one of the words, and their places. Most pages have none, and repeat the few tags they have."""
+    different = set(tags)
+    text = " ".join(different).lower()
+    if not any(map(text.__contains__, words)):
+        return []
+    telling = {tag for tag in different if any(map(tag.lower().__contains__, words))}
+    return [(place, tag) for place, tag in enumerate(tags) if tag in telling]
 
+
+def _attributes(tag: str) -> dict[str, str]:
+    """The attributes in what a tag has between its name and its end, of equal names the first."""
+    found: dict[str, str] = {}
+    for name, double, single, bare in _ATTRIBUTE(tag):
+        found.setdefault(name.lower(), double or single or bare)
+    return found
+
+
+_SIGNS: Final = frozenset(LINK_SIGNS)
 
 # ---------------------------------------------------------------------------------------------------------
 # Tokens (HTML standard §13.2.5), all without backtracking. White space is what HTML calls so, not what Unicode does.
@@ -92,6 +123,7 @@ _VALUE: Final = rf"""(?:"[^"]*+"|'[^']*+'|{_BARE})"""
 _IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # right behind a name: elsewhere it may begin one
 _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
 _NO_HREF: Final = rf"""(?:{_S}++(?![hH][rR][eE][fF][ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
+_ATTRIBUTE: Final = re.compile(rf"""([^ \t\n\r\f"'<>/=]++)(?:=(?:"([^"]*+)"|'([^']*+)'|({_BARE})))?+""").findall
 _HREF: Final = rf"""{_S}++href=(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 
 # Others have many rules: with and without a semicolon, by what follows them, numbers that mean other characters.
