@@ -85,10 +85,9 @@ class RedisJobs:
         client = self._server.client
         with errors(self._server.shown):
             known = await client.hexists(f"{self._shards[0]}jobs", name)
-            await client.sadd(f"{self._shards[0]}deleted", name)
-        for shard in self._shards:
+        for number, shard in enumerate(self._shards):
             prefix = job_prefix(shard, name)
-            await self._server.run("forget", f"{prefix}stats", shard, prefix)
+            await self._server.run("forget", f"{prefix}stats", shard, prefix, "" if number else name)
             with errors(self._server.shown):
                 async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
                     await client.unlink(key)
