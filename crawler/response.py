@@ -125,15 +125,14 @@ class Response:
             found = html.scanned_robots_metas(self._scanned, names)
         return html.robots_metas(self.root, names) if found is None else found
 
-    @property
-    def links_not_to_follow(self) -> frozenset[str]:
-        """The canonical URLs that only links marked nofollow, ugc or sponsored lead to."""
+    def links_not_to_follow(self, among: Collection[str]) -> frozenset[str]:
+        """The canonical URLs of these that only links marked nofollow, ugc or sponsored lead to."""
         if not self.is_html:
             return frozenset()
         found = None
         if not self._has_tree and self._scanned is not None:
-            found = html.scanned_links_not_to_follow(self._scanned, self.url)
-        return html.links_not_to_follow(self.root, self.url) if found is None else found
+            found = html.scanned_links_not_to_follow(self._scanned, self.url, among)
+        return html.links_not_to_follow(self.root, self.url).intersection(among) if found is None else found
 
     @property
     def _has_tree(self) -> bool:

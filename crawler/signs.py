@@ -37,7 +37,8 @@ def heed(found: Found, response: Response, rules: SignRules, now: float) -> Foun
     if found.requests and rules.nofollow and signs.nofollow:
         return _without(found, {request.url for request in found.requests}, response, "nofollow")
     if found.requests and rules.nofollow_links:
-        return _without(found, response.links_not_to_follow, response, "rel_nofollow")
+        urls = {request.url for request in found.requests}
+        return _without(found, response.links_not_to_follow(urls), response, "rel_nofollow")
     return found
 
 

@@ -127,13 +127,17 @@ def links_not_to_follow(root: etree._Element, url: str) -> frozenset[str]:
     return frozenset(links(root, url)).difference(links(root, url, follow_nofollow=False))
 
 
-def scanned_links_not_to_follow(found: Hrefs, url: str) -> frozenset[str] | None:
-    """The same from what a scan of the page found; None: it takes a tree."""
+def scanned_links_not_to_follow(found: Hrefs, url: str, among: Collection[str]) -> frozenset[str] | None:
+    """Those of `among`, from what a scan of the page found; None: it takes a tree."""
     marked = found.marked()
     if not marked:
         return None if marked is None else frozenset()
+    asked_not = [found.links[place] for place in sorted(marked) if place < _MAX_HREFS]
+    suspects = frozenset(scanned_links(found._replace(links=asked_not), url)).intersection(among)
+    if not suspects:  # the usual case: such links lead to other sites
+        return suspects
     followed = [href for place, href in enumerate(found.links[:_MAX_HREFS]) if place not in marked]
-    return frozenset(scanned_links(found, url)).difference(scanned_links(found._replace(links=followed), url))
+    return suspects.difference(scanned_links(found._replace(links=followed), url))
 
 
 def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:
