@@ -35,8 +35,11 @@ class Health:
         """Whether one request at a time is enough."""
         return self.busy > 0 or self.failures >= BREAKER
 
-    def note(self, word: str, pause: float, pace: Pace, now: float) -> Finding:
-        """`word`: `ok`, `busy`, `down` or nothing; `pause`: seconds it asked for."""
+    def note(self, word: str, pause: float, pace: Pace, now: float, tries: int = BREAKER) -> Finding:
+        """`word`: `ok`, `busy`, `down` or nothing; `pause`: seconds it asked for.
+
+        `tries` of a page that has no more left: where the host has failed more often in a row, others met it, too.
+        """
         if word == "ok":
             self.busy, self.failures, self.since = max(0, self.busy - 1), 0, 0.0
         if word in ("", "ok"):
@@ -49,8 +52,8 @@ class Health:
             wait = own or pause
         if word == "busy":
             return self._rest(now, wait)._replace(is_hosts=again, counter=counter, is_hopeless=long > 2 * DAY)
-        is_open = self.failures >= BREAKER and long <= pace.patience
-        return self._rest(now, wait)._replace(is_hosts=is_open, counter=counter)
+        is_hosts = long <= pace.patience and (self.failures >= BREAKER or self.failures > tries)
+        return self._rest(now, wait)._replace(is_hosts=is_hosts, counter=counter)
 
     def _rest(self, now: float, seconds: float) -> Finding:
         rest = now + seconds if seconds > 0 else 0.0

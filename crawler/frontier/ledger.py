@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from crawler.frontier.health import Finding, Health
+from crawler.frontier.health import BREAKER, Finding, Health
 from crawler.interfaces import Pace
-from crawler.model import HostTurn, Visit
+from crawler.model import Dead, HostTurn, Visit
 
 
 @dataclass(slots=True)
@@ -42,6 +42,11 @@ class Turn:
         """It rises at once and falls by halves, and never by an error, which is often answered fast."""
         before = self.latency or seconds
         self.latency = max(seconds, (before + seconds) / 2 if is_good else before)
+
+
+def is_spent(visit: Visit) -> bool:
+    """Whether its page is given up because its tries are used up."""
+    return isinstance(visit.outcome, Dead) and visit.outcome.spent
 
 
 class Ledger:
@@ -104,8 +109,8 @@ class Ledger:
             turn.before = None
         return [name for name in (host, self[host].group) if name]
 
-    def settle(self, host: str, visit: Visit, pace: Pace, now: float) -> Finding:
-        """Move the next turn by what a visit found out; the gap counts from when the host was asked."""
+    def settle(self, host: str, visit: Visit, pace: Pace, now: float, tries: int) -> Finding:
+        """Move the next turn by what the last of `tries` visits found out; the gap counts from when it was asked."""
         turn = self[host]
         if visit.host_delay is not None:
             turn.delay = visit.host_delay
@@ -115,7 +120,7 @@ class Ledger:
             for name in self.names(host):
                 its = self[name]
                 its.next = max(its.next, min(visit.asked_at, now) + self._delay(name, host, pace))
-        finding = turn.health.note(visit.health, visit.pause, pace, now)
+        finding = turn.health.note(visit.health, visit.pause, pace, now, tries if is_spent(visit) else BREAKER)
         turn.next = max(turn.next, finding.rest)
         return finding
 

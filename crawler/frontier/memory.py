@@ -277,7 +277,7 @@ class MemoryFrontier:
                 state.scope.add(link.host)
             state.admit(link, now)
         sooner = self._ledger.unbook(entry.host) if visit.unasked else []
-        finding = self._ledger.settle(entry.host, visit, pace, now)
+        finding = self._ledger.settle(entry.host, visit, pace, now, entry.attempt + 1)
         self._free([entry.host])
         for name in sooner:
             state.lines.look_at(name)

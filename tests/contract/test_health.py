@@ -165,6 +165,23 @@ async def test_a_page_that_can_never_be_had_dies_though_its_host_is_down(world: 
     assert await crawl.counts() == (2, 0, 0, 1)
 
 
+async def test_a_last_try_does_not_count_when_other_pages_fail_in_a_row_with_it(world: World, crawl: Crawl) -> None:
+    """The breaker is not open yet; but a page that comes again soon must not pay for all."""
+    await crawl.add(*pages(2))
+    later = Retry(DOWN.failure, 60.0)
+    await crawl.end(await crawl.lease(pace=ONE), later, pace=ONE, health="down", asked_at=world.now())
+    await crawl.end(await crawl.lease(pace=ONE), SPENT, pace=ONE, health="down", asked_at=world.now())
+    assert await crawl.counter("spared") == 1
+    assert await crawl.counts() == (2, 0, 0, 0)
+
+
+async def test_a_last_try_counts_when_only_that_page_fails(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(1))
+    for outcome in (DOWN, DOWN, SPENT):
+        await crawl.end(await crawl.lease(pace=ONE), outcome, pace=ONE, health="down", asked_at=world.now())
+    assert await crawl.counts() == (0, 0, 0, 1)
+
+
 async def test_patience_ends(world: World, crawl: Crawl) -> None:
     """Then pages pay again and the host is not spared, so that the crawl comes to an end."""
     await crawl.add(*pages(3))

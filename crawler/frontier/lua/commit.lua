@@ -44,7 +44,8 @@ end
 -- How a host is, by its last answer: `ok`; `busy`, it said 429 or 503; `down`, no name, connection or answer in time;
 -- or '' when that is not known. Returns when it may be asked again (ms; 0: nothing is new), and whether a failure is the
 -- host's and not the page's. A host that rests already was told so by another answer to requests of the same moment.
-local function note_health(J, host, health, pause)
+--   tries  of a page that has no more left: fewer than the host's failures in a row are not that page's own; nil otherwise
+local function note_health(J, host, health, pause, tries)
   local rest = pause > 0 and now + pause or 0
   if health == '' then return rest, false end
   local H = P .. 'host:' .. host
@@ -71,7 +72,7 @@ local function note_health(J, host, health, pause)
   if wait > 0 then rest = now + wait end
   redis.call('HSET', H, 'busy', busy, 'failures', failures, 'since', again and since or now)
   if rest > now then redis.call('PEXPIRE', H, rest - now + DAY) end
-  if health == 'down' then return rest, failures >= BREAKER and long <= patience end
+  if health == 'down' then return rest, long <= patience and (failures >= BREAKER or failures > (tries or BREAKER)) end
   if long > 2 * DAY then redis.call('HSETNX', J .. 'paused', 'host ' .. host, string.format('%d busy for two days', now)) end
   return rest, again
 end
@@ -144,7 +145,8 @@ for at = 13, #ARGV, 16 do
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
     for name, times in string.gmatch(ARGV[at + 11], '(%S+) (%d+)') do add(name, tonumber(times)) end
-    local rest, is_hosts = note_health(J, host, health, pause)
+    local _, _, attempt = read(message)
+    local rest, is_hosts = note_health(J, host, health, pause, kind == 'spent' and attempt + 1 or nil)
     if is_hosts and (kind == 'retry' or kind == 'spent') then kind, n = 'spared', 0 end
     apply[kind](message, delay, payload)
     if n > 0 then
