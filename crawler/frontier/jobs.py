@@ -44,9 +44,11 @@ class RedisJobs:
     async def create(self, job: Job) -> Job:
         """Create it, or return the one of that name."""
         check_job_name(job.name)
-        if job.name in await self._being_deleted():
-            await self.delete(job.name)  # whoever began it was interrupted
         client, registry = self._server.client, f"{self._shards[0]}jobs"
+        with errors(self._server.shown):
+            is_half_deleted = await client.sismember(f"{self._shards[0]}deleted", job.name)
+        if is_half_deleted:
+            await self.delete(job.name)  # whoever began it was interrupted
         with errors(self._server.shown):
             seconds, micros = await client.time()
             new = msgspec.structs.replace(
@@ -75,10 +77,6 @@ class RedisJobs:
         jobs = sorted((msgspec.json.decode(record, type=Job) for record in records), key=lambda job: job.created)
         self.known.update((job.name, job) for job in jobs)
         return jobs
-
-    async def _being_deleted(self) -> set[str]:
-        with errors(self._server.shown):
-            return {name.decode() for name in await self._server.client.smembers(f"{self._shards[0]}deleted")}
 
     async def delete(self, name: str) -> bool:
         """Forget it in one step a shard, then remove its keys."""

@@ -145,8 +145,8 @@ for at = 13, #ARGV, 16 do
     if status ~= '' then add('status/' .. status, 1) end
     if size > 0 then add('bytes', size) end
     for name, times in string.gmatch(ARGV[at + 11], '(%S+) (%d+)') do add(name, tonumber(times)) end
-    local _, _, attempt = read(message)
-    local rest, is_hosts = note_health(J, host, health, pause, kind == 'spent' and attempt + 1 or nil)
+    local tries = kind == 'spent' and select(3, read(message)) + 1 or nil
+    local rest, is_hosts = note_health(J, host, health, pause, tries)
     if is_hosts and (kind == 'retry' or kind == 'spent') then kind, n = 'spared', 0 end
     apply[kind](message, delay, payload)
     if n > 0 then
