@@ -14,20 +14,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.acceptance.shell import LOCAL, ROOT
 from tests.webserver import Answer, Hit, Running, Site, flaky, redirect, serve
 
-ROOT = Path(__file__).resolve().parents[2]
 AGENT = "ourbot/2.0 (+https://example.com/bot)"
-LOCAL = (
-    "-s",
-    "ALLOWED_NETWORKS=127.0.0.0/8",
-    "-s",
-    "DOWNLOAD_DELAY=0",
-    "-s",
-    "RETRY_DELAY=0.05",
-    "-s",
-    "BACKOFF_SECONDS=0.1",
-)
 
 PAGES = {
     "/start": (
