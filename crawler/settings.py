@@ -133,14 +133,6 @@ PER_SPIDER = frozenset(
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
-class Origin(Struct, frozen=True):
-    """A setting's effective value and the layer it came from."""
-
-    name: str
-    value: Any
-    origin: str
-
-
 def load(
     folder: Path, *, overrides: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, dict[str, str]]:
