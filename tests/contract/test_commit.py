@@ -271,6 +271,16 @@ async def test_links_are_admitted_before_the_page_is_done(crawl: Crawl) -> None:
     assert not await crawl.finished()
 
 
+async def test_a_page_with_thousands_of_links(crawl: Crawl) -> None:
+    """They are added in pieces; so is what the page leads to twice, or its last visit led to already."""
+    await crawl.add("http://a.example/")
+    links = tuple(Request(url, depth=1) for url in [*pages(2_500), *hosts(20), *pages(1_500)])
+    lease = await crawl.lease()
+    await crawl.frontier.add(crawl.job, links[:1_200])
+    assert await crawl.end(lease, links=links)
+    assert await crawl.counts() == (2_520, 0, 1, 0)
+
+
 async def test_links_bring_no_host_into_scope(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), links=(Request("http://b.example/", depth=1),))
