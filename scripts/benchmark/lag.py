@@ -99,7 +99,7 @@ async def _crawl(corpus: Corpus, spider: str, url: str, per_host: int) -> Lag:
             )
             working = asyncio.create_task(worker.until_stopped())
             watching = asyncio.create_task(lag.watch())
-            while not working.done() and not (await connected.frontier.stats(job)).finished:  # noqa: ASYNC110
+            while not working.done() and (await connected.frontier.stats(job)).done < len(corpus.pages):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
             watching.cancel()
             worker.worker.stop()
@@ -119,11 +119,11 @@ def _tell(what: str, lag: Lag, file: Path | None) -> None:
 
 def _big(folder: Path) -> Corpus:
     """A page that leads to `TIMES` pages of 1 MB: 7,000 paragraphs with a link each, more markup than most have."""
-    root = folder / f"big-{BIG}-{TIMES}"
+    root = folder / f"large-{BIG}-{TIMES}"
     if not (root / "index.html").exists():
         root.mkdir(parents=True, exist_ok=True)
         for n in range(TIMES):
-            (root / f"{n}.html").write_text(_page())
+            (root / f"{n}.html").write_text(_page(n))
         (root / "index.html").write_text("".join(f'<a href="/{n}.html">{n}</a>\n' for n in range(TIMES)))
     host = "127.0.4.1"
     port = 18_082
@@ -132,13 +132,14 @@ def _big(folder: Path) -> Corpus:
     return Corpus("pages of 1 MB", port, {host: root}, (seed,), pages, BIG * TIMES, 7_000)
 
 
-def _page() -> str:
+def _page(page: int) -> str:
+    """Its links are its own: the worst case, none of them is known."""
     lines = ['<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Large</title></head><body>']
     size = 0
     while size < BIG:
         line = (
             f'<div class="entry"><p>Words of a line or two, one of them <b>bold</b>: number {len(lines)}</p>'
-            f'<a href="/other/{len(lines)}.txt">link {len(lines)}</a></div>'
+            f'<a href="/other/{page}/{len(lines)}.txt">link {len(lines)}</a></div>'
         )
         lines.append(line)
         size += len(line) + 1
