@@ -44,6 +44,9 @@ class Spider:
     allowed_domains: ClassVar[Iterable[str]] = ()
     # follow links to hosts that were seeded only; a seed's redirect to another host adds that host
     stay_on_seeded_hosts: ClassVar[bool] = False
+    # parts of a response that the callbacks use (`root`, `visible_text`, `links` …): those of a large page are made
+    # ready before a callback gets it, in this order, and other pages have their turn in between
+    read_ahead: ClassVar[Iterable[str]] = ()
     custom_settings: ClassVar[Mapping[str, Any]] = {}  # those of `settings.PER_SPIDER`
 
     def __init__(self, **arguments: str) -> None:

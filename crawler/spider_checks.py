@@ -6,10 +6,12 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from crawler.errors import ConfigError
 from crawler.parsing.url import BadUrl, canonical
+from crawler.response import Response
 from crawler.scope import plain_domain
 from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spider import Spider
@@ -24,6 +26,7 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     yield from _settings(cls.custom_settings)
     yield from _texts("allowed_domains", cls.allowed_domains, _domain)
     yield from _texts("start_urls", cls.start_urls, _url)
+    yield from _texts("read_ahead", cls.read_ahead, _part)
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
@@ -101,6 +104,11 @@ def _url(url: Any) -> Iterator[str]:
         canonical(str(url))
     except BadUrl as error:
         yield f"start_urls: {error}"
+
+
+def _part(name: Any) -> Iterator[str]:
+    if not isinstance(getattr(Response, str(name), None), cached_property):
+        yield f"read_ahead: {name!r} is nothing that a response keeps, such as root, links or visible_text"
 
 
 def _makes_request(call: ast.Call) -> bool:

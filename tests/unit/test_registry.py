@@ -160,6 +160,9 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         ),
         (spider("s", "start_urls = 'http://a.example'"), "start_urls must be a list"),
         (spider("s", "start_urls = ['a.example']"), "write https://a.example/"),
+        (spider("s", "read_ahead = 'root'"), "read_ahead must be a list"),
+        (spider("s", "read_ahead = ['tree']"), "'tree' is nothing that a response keeps"),
+        (spider("s", "read_ahead = ['css']"), "'css' is nothing that a response keeps"),
         (
             spider("s", "def x(self, r): return Request('', callback='parse_pot')"),
             "line 4 names the callback parse_pot",
@@ -190,6 +193,7 @@ def test_what_is_wrong_with_a_spider_is_said_at_start(folder: Path, code: str, t
         "allowed_domains = {'a.example', 'b.example:8080', 'bücher.example'}",
         "custom_settings = {'DOWNLOAD_DELAY': 2}",
         "start_urls = (f'http://a.example/{n}' for n in range(3))",
+        "read_ahead = ('root', 'selector', 'page', 'links', 'visible_text')",
     ],
 )
 def test_what_is_right_is_not_complained_about(folder: Path, line: str) -> None:

@@ -16,10 +16,10 @@ from crawler.parsing.url import host_of
 from crawler.policy import Rules
 from crawler.response import Response
 from crawler.scope import Scope
-from crawler.slot import NoSlot
+from crawler.slot import NoSlot, Slot
 from crawler.spider import Spider
 from crawler.testing import FakeFetcher
-from crawler.visit import Unit, Visitor
+from crawler.visit import LARGE, LINKS_AT_ONCE, Unit, Visitor
 
 URL = "http://a.example/"
 
@@ -152,6 +152,90 @@ async def test_a_cancelled_visit_stays_cancelled() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+class Reader(Spider):
+    """Takes the tree, and notes how many turns the others had before it and while it read."""
+
+    name = "reader"
+    read_ahead = ("root", "links")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[str] = []  # of the others: whom they could blame
+        self.before: list[str] = []  # those of them before the callback
+        self.was_ready = False
+
+    def parse(self, response: Response) -> Any:
+        self.before = list(self.turns)
+        self.was_ready = {"root", "links"} <= response.__dict__.keys()
+        return [Request(url, spider=self.name) for url in response.links]
+
+
+async def read(page: str) -> tuple[Visit, Reader]:
+    """One visit, beside a neighbour who takes each turn it is given."""
+    spider, slot = Reader(), Slot()
+
+    async def neighbour() -> None:
+        while True:
+            await asyncio.sleep(0)
+            seen = slot.read()
+            spider.turns.append(seen.lease.request.url if seen else "nobody")
+
+    unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: unit, Nobody(), slot, check)
+    beside = asyncio.create_task(neighbour())
+    found = await visits.visit(lease())
+    beside.cancel()
+    assert slot.read() is None
+    return found, spider
+
+
+async def test_a_large_page_leaves_turns_to_the_others() -> None:
+    """Between its parts and while its many links are admitted; then nobody is to blame but who is parsed."""
+    many = "".join(f"<p><a href=/{number}.html>one of many</a>" for number in range(3 * LINKS_AT_ONCE))
+    assert len(many) > LARGE
+    found, spider = await read(many)
+    assert spider.was_ready
+    assert len(spider.before) >= 2
+    assert len(spider.turns) >= len(spider.before) + 3
+    assert set(spider.turns) == {"nobody"}
+    assert [link.url for link in found.links] == [f"{URL}{number}.html" for number in range(3 * LINKS_AT_ONCE)]
+    assert {link.depth for link in found.links} == {1}
+
+
+async def test_a_visit_may_be_cancelled_while_it_leaves_a_turn_to_others() -> None:
+    slot = Slot()
+    unit = Unit(spider=Reader(), scope=Scope(), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: "<p>" + "x" * LARGE}), lambda job, spider: unit, Nobody(), slot, check)
+    task = asyncio.create_task(visits.visit(lease()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert slot.read() is None
+
+
+async def test_what_does_not_belong_is_counted_among_many_links_as_among_few() -> None:
+    class Wanderer(Spider):
+        name = "wanderer"
+
+        def parse(self, response: Response) -> Any:
+            for number in range(LINKS_AT_ONCE):
+                yield from (Request(f"http://a.example/{number}"), Request("no url"), Request("http://b.example/"))
+
+    unit = Unit(spider=Wanderer(), scope=Scope(["a.example"]), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: ""}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    found = await visits.visit(lease())
+    assert len(found.links) == LINKS_AT_ONCE
+    assert dict(found.unfollowed) == {"malformed": LINKS_AT_ONCE, "offsite": LINKS_AT_ONCE}
+
+
+async def test_a_small_page_is_read_when_its_callback_asks() -> None:
+    found, spider = await read("<a href=/x>x</a>")
+    assert not spider.was_ready
+    assert spider.turns == []
+    assert [link.url for link in found.links] == ["http://a.example/x"]
 
 
 async def test_an_error_nobody_foresaw_costs_its_page_alone() -> None:
