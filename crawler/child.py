@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from crawler.errors import CrawlerError
 from crawler.settings import Settings
+from crawler.startup import lasting_imports
 
 
 class Orders(Struct, frozen=True):
@@ -35,8 +36,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor tells us
     os.chdir(Path(orders.folder))
 
-    from crawler.logs import configure
-    from crawler.wiring import run_child  # after the signal handling is in place
+    with lasting_imports():  # after the signal handling is in place
+        import crawler.fetch.http  # noqa: F401 - of what `run_child` needs, the part that takes longest
+        from crawler.logs import configure
+        from crawler.wiring import run_child
 
     configure(orders.settings.LOG_LEVEL, orders.settings.LOG_FORMAT)
     try:

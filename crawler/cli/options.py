@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
 from crawler.settings import load, parse_override
+from crawler.startup import lasting_imports
 
 if TYPE_CHECKING:
     from crawler.app import Config
@@ -109,8 +110,9 @@ def config_of(call: Call, **defaults: str) -> Config:
 
     `defaults` count as `-s`, but for settings that the user has set on this command line.
     """
-    from crawler import logs
-    from crawler.app import Config
+    with lasting_imports():
+        from crawler import logs
+        from crawler.app import Config
 
     if call.verbose or call.quiet:
         defaults["LOG_LEVEL"] = "DEBUG" if call.verbose else "WARNING"

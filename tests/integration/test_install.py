@@ -61,7 +61,7 @@ def test_the_built_in_spider_is_there_without_a_project(installed: Path, tmp_pat
 
 def test_the_command_of_the_wheel_is_the_module(installed: Path) -> None:
     points = next(installed.glob("*.dist-info")) / "entry_points.txt"
-    assert "crawler = crawler.cli:main" in points.read_text()
+    assert "crawler = crawler.__main__:main" in points.read_text()
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
