@@ -4,6 +4,7 @@ WORKDIR /opt/crawler
 COPY requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
 COPY crawler ./crawler
+RUN python -m compileall -q crawler # its user may not write there: it would compile everything at each start
 ENV PYTHONPATH=/opt/crawler PYTHONUNBUFFERED=1
 
 # the deployment's own settings.py and spiders/ are found in the working directory
