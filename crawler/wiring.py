@@ -329,7 +329,7 @@ async def start_worker(
     reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
     listener = Listener(connected.control, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
-    gc.freeze()  # what is here by now stays: to look through it once more takes 40 ms, in which no page moves
+    gc.freeze()  # as after `lasting_imports`: the HTTP client and the spiders stay, too; each search of them is a stall
     return RunningWorker(worker, heartbeat, reaper, listener, partial(frontier.reap, name), stack)
 
 
