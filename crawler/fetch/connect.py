@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import ssl
+from functools import partial
 from typing import Any
 
 from aiohttp import (
@@ -15,11 +15,13 @@ from aiohttp import (
     TCPConnector,
 )
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.resolver import DefaultResolver
 
 from crawler.errors import ConfigError
 from crawler.fetch.guard import AddressGuard
+from crawler.fetch.plain import Bounds, Conversation
 
 _IDLE_SECONDS = 15.0  # many servers close after 60 or 75, some after 20
 _DNS_SECONDS = 60
@@ -29,7 +31,9 @@ _DNS_NAMES = 10_000
 class Pool(TCPConnector):
     """Open connections of one worker. Unbounded in number: the worker bounds what it asks at once."""
 
-    def __init__(self, guard: AddressGuard, tls: ssl.SSLContext, resolver: AbstractResolver | None) -> None:
+    def __init__(
+        self, guard: AddressGuard, tls: ssl.SSLContext, resolver: AbstractResolver | None, bounds: Bounds
+    ) -> None:
         def checked_socket(address: Any) -> socket.socket:
             # Every connection passes here with the address it goes to; literals, never resolved, only here.
             family, kind, protocol, _, (ip, *_) = address
@@ -47,6 +51,11 @@ class Pool(TCPConnector):
             dns_cache_max_size=_DNS_NAMES,
             socket_factory=checked_socket,
         )
+        self._factory = partial(Conversation, loop=self._loop, bounds=bounds)  # type: ignore[assignment]
+
+    async def idle(self, key: ConnectionKey) -> Connection | None:
+        """An open connection that can be asked; None: a new one is needed."""
+        return await self._get(key, ())
 
     async def close(self, *, abort_ssl: bool = False) -> None:
         """Close all connections and the resolver."""
@@ -64,7 +73,8 @@ class Pool(TCPConnector):
         page's (RFC 9112 §9.2). aiohttp looks for them when an answer has ended, not when the next one begins.
         """
         while (connection := await super()._get(key, traces)) is not None:
-            if _is_silent(connection):
+            protocol = connection.protocol
+            if isinstance(protocol, Conversation) and protocol.is_silent():
                 return connection
             connection.close()
         return None
@@ -95,7 +105,7 @@ class _CheckedResolver(AbstractResolver):
             await self._resolver.close()
 
 
-class Answer(ClientResponse):
+class AskedOnce(ClientResponse):
     """aiohttp's response with the address that answered, and asked for once."""
 
     address = ""
@@ -127,13 +137,3 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
         except OSError as error:  # ssl.SSLError is one
             raise ConfigError(f"TLS_CA_FILE: {ca_file} holds no PEM certificates: {error}") from error
     return context
-
-
-def _is_silent(connection: Connection) -> bool:
-    """Whether an idle connection is open and has nothing to read, in our buffers or the kernel's."""
-    protocol, transport = connection.protocol, connection.transport
-    if protocol is None or transport is None or protocol.should_close:
-        return False
-    poll = select.poll()
-    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-    return not poll.poll(0)

@@ -55,6 +55,14 @@ class Decoder:
             layer.close()
 
 
+def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
+    """A whole body with its content encodings undone. Raises `BodyError`."""
+    decoder = Decoder(content_encoding, limit)
+    body = decoder.feed(body)
+    decoder.close()
+    return body
+
+
 class _Member(Protocol):
     """A decompressor for one compressed stream, from its first byte to its end."""
 

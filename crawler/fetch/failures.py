@@ -6,11 +6,13 @@ import socket
 import ssl
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from crawler.errors import FetchError
 
 # What the network and its libraries raise; anything else is a mistake of ours and stays what it is.
-NETWORK_ERRORS = (aiohttp.ClientError, OSError, ValueError)  # OSError: TimeoutError, ssl.SSLError are two
+# TimeoutError and ssl.SSLError are kinds of OSError.
+NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 _NO_SUCH_NAME = {
     1,  # ARES_ENODATA: the name exists, without an address
@@ -49,7 +51,7 @@ def _judge(error: Exception) -> tuple[str, str, bool]:
             return "connect", f"cannot connect: {_words(error)}", True
         case aiohttp.ClientPayloadError():
             return "truncated", f"the answer is cut off: {_words(error.__cause__ or error)}", True
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | HttpProcessingError():
             return "malformed", f"the answer is not HTTP: {_words(error)}", False
         case aiohttp.InvalidURL() | ValueError():
             return "malformed", f"cannot be asked for: {_words(error)}", False

@@ -5,25 +5,33 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from time import monotonic, perf_counter
+from typing import NamedTuple
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, StreamReader
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_reqrep import ConnectionKey
 from msgspec import Struct
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from crawler.errors import FetchError, Refused
-from crawler.fetch.connect import Answer, Pool, tls_context
-from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, Decoder
+from crawler.fetch.connect import AskedOnce, Pool, tls_context
+from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, Decoder, decoded
 from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
+from crawler.fetch.plain import Bounds, Conversation
 from crawler.model import Request
+from crawler.parsing.url import origin_of
 from crawler.response import Response
 
 # Of the answer's head. Real ones pass 8 KiB a field (policies, cookies); all together stay under 9 MB.
 _MAX_STATUS_LINE = 16 * 1024
 _MAX_FIELD = 32 * 1024
 _MAX_FIELDS = 256
+
+_MAX_ORIGINS = 4_096  # whose usual requests are remembered
 
 _NO_GUESS = ("content-type",)  # a body's type is the spider's to say
 
@@ -35,6 +43,21 @@ class Limits(Struct, frozen=True):
     connect_seconds: float = 10.0  # to connect, TLS included
     silent_seconds: float = 30.0  # without a byte
     body_bytes: int = 16 * 1024 * 1024  # of the decoded body
+
+
+class _Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes  # decoded
+    address: str
+    answered_at: float
+
+
+class _Usual(NamedTuple):
+    """What aiohttp makes of each request to an origin: where its connections are kept, and the fields it sends."""
+
+    key: ConnectionKey
+    fields: bytes
 
 
 class HttpFetcher:
@@ -56,12 +79,13 @@ class HttpFetcher:
         Raises `ConfigError` when `tls_ca_file` cannot be used.
         """
         limits = limits or Limits()
-        self._body_bytes = limits.body_bytes
-        self._connect_seconds = limits.connect_seconds
-        self._pool = Pool(guard, tls_context(tls_ca_file), resolver)
+        self._limits = limits
+        bounds = Bounds(limits.body_bytes, limits.silent_seconds, _MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
+        self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds)
+        self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
         self._session = ClientSession(
             connector=self._pool,
-            response_class=Answer,
+            response_class=AskedOnce,
             headers={
                 "accept-encoding": ACCEPT_ENCODING,
                 **{name.lower(): value for name, value in (headers or {}).items()},
@@ -83,18 +107,7 @@ class HttpFetcher:
         url = request.url
         started = perf_counter()
         try:
-            async with self._session.request(
-                request.method,
-                URL(url, encoded=True),
-                headers=request.headers or None,
-                data=request.body or None,
-                skip_auto_headers=_NO_GUESS if request.body else None,
-                allow_redirects=False,
-            ) as answer:
-                answered_at = monotonic()
-                assert isinstance(answer, Answer)  # noqa: S101 - for the type checker
-                headers = _headers(answer)
-                body = await self._body(answer, headers)
+            answer = await self._ask_again(request) or await self._ask(request)
         except BodyError as error:
             raise FetchError(error.kind, f"{url}: the body {error}", transient=error.transient) from error
         except NETWORK_ERRORS as error:
@@ -102,19 +115,19 @@ class HttpFetcher:
         return Response(
             url,
             status=answer.status,
-            headers=headers,
-            body=body,
+            headers=answer.headers,
+            body=answer.body,
             request=request,
             seconds=perf_counter() - started,
             address=answer.address,
-            answered_at=answered_at,
+            answered_at=answer.answered_at,
         )
 
     async def addresses(self, url: str) -> list[str]:
         """The addresses of a URL's host. Empty: none is known, or one is forbidden; a fetch would tell why."""
         parts = URL(url, encoded=True)
         try:
-            async with asyncio.timeout(self._connect_seconds):
+            async with asyncio.timeout(self._limits.connect_seconds):
                 return await self._pool.addresses(parts.raw_host or "", parts.port or 0)
         except (Refused, *NETWORK_ERRORS):
             return []
@@ -123,16 +136,68 @@ class HttpFetcher:
         """Close the connections. A fetch under way fails."""
         await self._session.close()
 
-    async def _body(self, answer: Answer, headers: Mapping[str, str]) -> bytes:
+    async def _ask(self, request: Request) -> _Answer:
+        """By aiohttp alone, on a new connection or an open one."""
+        async with self._session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers or None,
+            data=request.body or None,
+            skip_auto_headers=_NO_GUESS if request.body else None,
+            allow_redirects=False,
+        ) as answer:
+            answered_at = monotonic()
+            assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
+            headers = _headers(answer.headers)
+            body = await self._body(answer.content, headers)
+        return _Answer(answer.status, headers, body, answer.address, answered_at)
+
+    async def _ask_again(self, request: Request) -> _Answer | None:
+        """On a connection that is open, without what aiohttp does for each request. The same goes out, the same comes
+        back. None: no connection is, or the request is not of the usual kind."""
+        if request.method != "GET" or request.headers or request.body:
+            return None
+        origin = origin_of(request.url)
+        key, fields = self._usual(origin)
+        connection = await self._pool.idle(key)
+        if connection is None:
+            return None
+        conversation = connection.protocol
+        assert isinstance(conversation, Conversation)  # noqa: S101 - for the type checker
+        target = request.url[len(origin) :].encode()
+        try:
+            async with asyncio.timeout(self._limits.seconds):
+                plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields))
+                if plain is not None:
+                    status, headers, body, answered_at = plain
+                    if encoding := headers.get("content-encoding"):
+                        body = decoded(body, encoding, self._limits.body_bytes)
+                else:
+                    head, content = await conversation.final()
+                    status, headers, answered_at = head.code, _headers(head.headers), monotonic()
+                    body = await self._body(content, headers)
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        return _Answer(status, headers, body, conversation.address, answered_at)
+
+    def _usual_of(self, origin: str) -> _Usual:
+        url = URL(f"{origin}/", encoded=True)
+        request = ClientRequest("GET", url, headers=self._session.headers, loop=asyncio.get_running_loop())
+        fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+        return _Usual(request.connection_key, fields.encode())
+
+    async def _body(self, content: StreamReader, headers: Mapping[str, str]) -> bytes:
         """The decoded body, complete. Raises `BodyError`, and aiohttp's errors for a short one."""
-        limit = self._body_bytes
-        if answer.method != "HEAD" and (answer.content_length or 0) > limit:
+        limit = self._limits.body_bytes
+        if int(headers.get("content-length", 0)) > limit and not content.at_eof():
             raise _too_large(limit)
         encoding = headers.get("content-encoding")
         decoder = Decoder(encoding, limit) if encoding else None
         received = 0
         body = bytearray()
-        while piece := await answer.content.readany():
+        while piece := await content.readany():
             received += len(piece)
             if received > limit:
                 raise _too_large(limit)
@@ -188,12 +253,11 @@ def _shown(url: str) -> str:
 # What came back
 
 
-def _headers(answer: Answer) -> dict[str, str]:
+def _headers(fields: CIMultiDictProxy[str]) -> dict[str, str]:
     """Lower-case names; the values of one name joined (RFC 9110 §5.3).
 
     Those of x-robots-tag by line breaks: a robot's name in it holds to the end of its line, not of them all.
     """
-    fields = answer.headers
     headers = {name.lower(): value for name, value in fields.items()}
     if len(headers) < len(fields):
         joined = {name: "\n" if name == "x-robots-tag" else ", " for name in headers}

@@ -116,17 +116,49 @@ async def fetching(
 
 
 async def fetch_once(answer: bytes | Talk, *, method: str = "GET", limits: Limits = QUICK) -> Response:
+    """What comes of an answer: the same, whether the connection is new or was used before."""
     talk = says(answer) if isinstance(answer, bytes) else answer
     async with serving(talk) as server, fetching(limits=limits) as fetcher:
-        return await fetcher.fetch(Request(f"{server.origin}/page", method=method))
+        response = await fetcher.fetch(Request(f"{server.origin}/page", method=method))
+    async with serving(after_another(talk)) as server, fetching(limits=limits) as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/first"))
+        again = await fetcher.fetch(Request(f"{server.origin}/page", method=method))
+    assert server.connections == 1
+    assert (again.status, again.headers, again.body) == (response.status, response.headers, response.body)
+    assert again.address == response.address == "127.0.0.1"
+    return response
 
 
 async def failure(answer: bytes | Talk, *, limits: Limits = QUICK) -> FetchError:
-    with pytest.raises(FetchError) as caught:
-        await fetch_once(answer, limits=limits)
-    assert "http://127.0.0.1:" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    """The error that comes of an answer: the same, whether the connection is new or was used before."""
+    talk = says(answer) if isinstance(answer, bytes) else answer
+    async with serving(talk) as server, fetching(limits=limits) as fetcher:
+        with pytest.raises(FetchError) as caught:
+            await fetcher.fetch(Request(f"{server.origin}/page"))
+    async with serving(after_another(talk)) as other, fetching(limits=limits) as fetcher:
+        await fetcher.fetch(Request(f"{other.origin}/first"))
+        with pytest.raises(FetchError) as again:
+            await fetcher.fetch(Request(f"{other.origin}/page"))
+    assert other.connections == 1
+    message = str(caught.value)
+    assert f"{server.origin}/page: " in message
+    assert "\n" not in message
+    assert str(again.value) == message.replace(server.origin, other.origin)
+    assert (again.value.kind, again.value.transient) == (caught.value.kind, caught.value.transient)
     return caught.value
+
+
+def after_another(talk: Talk) -> Talk:
+    """The same talk on a connection that has been used once."""
+
+    async def second(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        server.heads.clear()
+        writer.write(ok(b"first"))
+        await writer.drain()
+        await talk(server, reader, writer)
+
+    return second
 
 
 class Names(AbstractResolver):

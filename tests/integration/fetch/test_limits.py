@@ -62,17 +62,20 @@ async def stays_silent(server: Server, reader: asyncio.StreamReader, writer: asy
 
 
 async def drips(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await drips_after(b"HTTP/1.1 200 OK\r\nX: ", server, reader, writer)
+
+
+async def drips_its_body(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await drips_after(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", server, reader, writer)
+
+
+async def drips_after(start: bytes, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await server.hear(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\nX: ")
+    writer.write(start)
     while True:
         writer.write(b"x")
         await writer.drain()
         await asyncio.sleep(0.02)
-
-
-async def drips_its_body(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    await drips(server, reader, writer)
 
 
 async def hints_for_ever(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

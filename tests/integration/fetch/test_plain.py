@@ -1,0 +1,147 @@
+"""The short cut for plain answers: taken when it may be, and never seen by anybody but the clock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crawler.errors import FetchError
+from crawler.fetch.plain import MAX_HEAD, Conversation, Plain, PlainHead, read_head
+from crawler.model import Request
+from crawler.response import Response
+from tests.integration.fetch.server import Server, fetching, ok, says, serving
+
+
+def head(*lines: str) -> bytes:
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+def test_a_plain_head() -> None:
+    data = head("HTTP/1.1 404 Not Found", "Server: nginx", "content-LENGTH:\t12 ", "X-Empty:", "Connection: Keep-Alive")
+    fields = {"server": "nginx", "content-length": "12", "x-empty": "", "connection": "Keep-Alive"}
+    assert read_head(data + b"body") == PlainHead(404, fields, len(data), 12)
+
+
+NOT_PLAIN = {
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+    "an older version": head("HTTP/1.0 200 OK", "Content-Length: 5"),
+    "an interim answer": head("HTTP/1.1 103 Early Hints", "Content-Length: 5"),
+    "a status without a body": head("HTTP/1.1 204 No Content", "Content-Length: 5"),
+    "another one": head("HTTP/1.1 304 Not Modified", "Content-Length: 5"),
+    "no such status": head("HTTP/1.1 600 Odd", "Content-Length: 5"),
+    "no length": head("HTTP/1.1 200 OK", "Server: nginx"),
+    "two lengths": head("HTTP/1.1 200 OK", "Content-Length: 5", "Content-Length: 5"),
+    "a list of lengths": head("HTTP/1.1 200 OK", "Content-Length: 5, 5"),
+    "a length with a sign": head("HTTP/1.1 200 OK", "Content-Length: +5"),
+    "a length in other digits": head("HTTP/1.1 200 OK", "Content-Length: \xb2"),
+    "a length beyond all bounds": head("HTTP/1.1 200 OK", "Content-Length: 1234567890123456"),
+    "chunks": head("HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"),
+    "the last answer": head("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close"),
+    "another protocol": head("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: upgrade", "Upgrade: h2c"),
+    "a field twice": head("HTTP/1.1 200 OK", "Content-Length: 5", "Vary: a", "vary: b"),
+    "no ASCII": head("HTTP/1.1 200 OK", "Content-Length: 5", "X: caf\xe9"),
+    "NUL": head("HTTP/1.1 200 OK", "Content-Length: 5", "X: a\0b"),
+    "a folded line": head("HTTP/1.1 200 OK", "Content-Length: 5", "X: a", " b"),
+    "white space before a colon": head("HTTP/1.1 200 OK", "Content-Length: 5", "X : a"),
+    "a line that is no field": head("HTTP/1.1 200 OK", "Content-Length: 5", "X"),
+    "line feeds alone": b"HTTP/1.1 200 OK\nContent-Length: 5\n\n",
+    "a line feed in a line": head("HTTP/1.1 200 OK", "X: a\nContent-Length: 5"),
+    "a carriage return in a line": head("HTTP/1.1 200 OK", "X: a\rb", "Content-Length: 5"),
+    "an empty line first": b"\r\n" + head("HTTP/1.1 200 OK", "Content-Length: 5"),
+    "a long head": head("HTTP/1.1 200 OK", "Content-Length: 5", "X: " + "x" * MAX_HEAD),
+}
+
+
+@pytest.mark.parametrize("data", NOT_PLAIN.values(), ids=NOT_PLAIN.keys())
+def test_what_is_not_plain_is_left_to_aiohttp(data: bytes) -> None:
+    assert read_head(data + b"hello") is None
+
+
+async def test_the_second_request_is_the_first_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the byte, and without aiohttp's machinery: else all this would be for nothing."""
+    plain: list[Plain | None] = []
+    ask = Conversation.ask
+
+    async def watched(self: Conversation, request: bytes) -> Plain | None:
+        plain.append(await ask(self, request))
+        return plain[-1]
+
+    monkeypatch.setattr(Conversation, "ask", watched)
+    own = {"accept": "text/html", "accept-language": "de, en;q=0.5", "x-name": "é"}
+    async with serving(says(ok(b"fine", "Content-Type: text/html"))) as server, fetching(headers=own) as fetcher:
+        for _ in range(3):
+            response = await fetcher.fetch(Request(f"{server.origin}/a%7Eb/%C3%A9?q=%2F+~&x"))
+            assert (response.status, response.body, response.address) == (200, b"fine", "127.0.0.1")
+    assert server.connections == 1
+    assert server.heads == [server.heads[0]] * 3
+    assert [answer and answer.body for answer in plain] == [b"fine", b"fine"]
+
+
+VALUES = st.text(st.sampled_from('ab,; \t"=é\0\r\n'), max_size=6)
+FIELDS = st.one_of(
+    st.builds("{}:{}".format, st.sampled_from(["X", "x", "Vary", "X-Robots-Tag", "Set-Cookie"]), VALUES),
+    st.sampled_from(
+        [
+            "Content-Length: 5",
+            "content-length:0",
+            "Content-Length: 7",
+            "Transfer-Encoding: chunked",
+            "Connection: close",
+            "Connection: keep-alive",
+            "Content-Encoding: gzip",
+            "Content-Encoding: br, gzip",
+            "Upgrade: h2c",
+            "X : y",
+            " folded",
+        ]
+    ),
+)
+STATUSES = st.sampled_from(["200 OK", "200", "200 ", "404 Not Found", "204 No", "304 Not", "500 caf\xe9", "301 Moved"])
+BODIES = st.sampled_from(
+    [b"hello", b"", b"hello!!", b"hel", b"5\r\nhello\r\n0\r\n\r\n", b"helloHTTP/1.1 200 OK\r\n\r\n"]
+)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[bytes]:
+    """One answer, plain or nearly so, in the pieces in which it is sent.
+
+    What is behind its end comes in one piece with it: else both ways may have done with it already, or not.
+    """
+    status, fields = draw(STATUSES), draw(st.lists(FIELDS, max_size=4))
+    start = head(f"HTTP/1.1 {status}", *draw(st.sampled_from([["Content-Length: 5"], []])), *fields)
+    whole = start + draw(BODIES)
+    last = len(start) + 3 if whole.endswith(b"\n\r\nhello") and "content-length:0" not in fields else len(start) - 1
+    cuts = sorted(draw(st.lists(st.integers(0, last), max_size=2)))
+    return [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(answers())
+def test_an_answer_is_the_same_on_a_new_connection_and_an_open_one(pieces: list[bytes]) -> None:
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while "/page" not in await server.hear(reader):
+            writer.write(ok(b"first"))
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.001)
+
+    async def outcome(*, after: int) -> object:
+        async with serving(talk) as server, fetching() as fetcher:
+            for n in range(after):
+                await fetcher.fetch(Request(f"{server.origin}/{n}"))
+            try:
+                response: Response = await fetcher.fetch(Request(f"{server.origin}/page"))
+            except FetchError as error:
+                return error.kind, error.transient, str(error).replace(server.origin, "")
+            assert server.connections == 1
+            return response.status, response.headers, response.body
+
+    async def main() -> None:
+        assert await outcome(after=0) == await outcome(after=1)
+
+    asyncio.run(main())
