@@ -82,16 +82,16 @@ class _Memory:
 
     def _watch(self) -> None:
         while not self._ended.wait(_LOOK):
-            self._peak = max([self._peak, *map(_high_mark, _family(self._pid))])
+            self._peak = max([self._peak, *map(_high_mark, family(self._pid))])
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """The process and its descendants."""
     try:
         children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (OSError, ValueError):
         return [pid]
-    return [pid, *(one for child in children for one in _family(child))]
+    return [pid, *(one for child in children for one in family(child))]
 
 
 def _high_mark(pid: int) -> int:

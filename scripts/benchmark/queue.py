@@ -8,13 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Pace
 from crawler.model import Done, Job, Request, Visit
+from scripts.benchmark import waits
 from scripts.benchmark.contenders import ROOT
 from scripts.benchmark.process import cores, cpu_of
 from tests.valkey import Valkey
@@ -134,44 +134,8 @@ async def seed(bench: Bench, sizes: Sequence[int]) -> None:
 
 
 async def start(bench: Bench, sizes: Sequence[int]) -> None:
-    """Commands that people wait for: seconds and, since others may be using the machine, CPU seconds."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": bench.server.url}
-    for words in (("--help",), ("status", "--job", "bench"), ("version",)):
-        times, used = [], []
-        for _ in range(5):
-            started, before = time.monotonic(), os.times()
-            command = [sys.executable, "-P", "-m", "crawler", *words]
-            await asyncio.to_thread(subprocess.run, command, capture_output=True, cwd=Path.home(), env=environment)
-            times.append(time.monotonic() - started)
-            after = os.times()
-            used.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        tell(f"crawler {' '.join(words)}", f"{median(times):.2f} s, {median(used):.2f} s CPU")
-    seconds = [await _first_request(environment) for _ in range(5)]
-    tell("crawler crawl, until a host is asked", f"{median(seconds):.2f} s")
-
-
-async def _first_request(environment: Mapping[str, str]) -> float:
-    """Seconds from the start of the command to its first connection to a host, the queue server being there."""
-    asked = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.set()
-        writer.close()
-
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        host = await asyncio.start_server(answer, "127.0.0.1", 0)
-        port = host.sockets[0].getsockname()[1]
-        words = ["crawl", f"http://127.0.0.1:{port}/", "--fresh", "-q", "-s", "ALLOWED_NETWORKS=127.0.0.0/8"]
-        began = time.monotonic()
-        crawling = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "crawler", *words, cwd=folder, env=environment, stderr=subprocess.DEVNULL
-        )
-        await asyncio.wait_for(asked.wait(), 60)
-        seconds = time.monotonic() - began
-        crawling.terminate()
-        await crawling.wait()
-        host.close()
-    return seconds
+    """Commands that people wait for, and the time until `crawl` asks for something."""
+    await waits.measure(bench.server.url, tell)
 
 
 ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
@@ -191,9 +155,9 @@ def tell(what: str, figure: str) -> None:
 def main(names: Sequence[str] | None, sizes: Sequence[int]) -> int:
     """Each on a server of its own."""
     server_core, client_core = cores()
-    if client_core is not None:
-        os.sched_setaffinity(0, {client_core})
     for name in names or ALL:
+        if server_core is not None and client_core is not None:  # people give their commands more than one
+            os.sched_setaffinity(0, {server_core, client_core} if name == "start" else {client_core})
         with Valkey(appendonly=True, fsync="everysec") as server:
             if server_core is not None:
                 os.sched_setaffinity(server.pid, {server_core})
