@@ -2,17 +2,17 @@
 
 import sys
 
-from crawler.startup import lasting_imports
-
 
 def main() -> int:
     """Run the command of `sys.argv` and return its exit code."""
     try:
+        from crawler.startup import lasting_imports
+
         with lasting_imports():
             from crawler.cli import main
-    except KeyboardInterrupt:
+        return main()
+    except KeyboardInterrupt:  # before there is anything to end
         return 130
-    return main()
 
 
 if __name__ == "__main__":

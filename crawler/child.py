@@ -31,9 +31,10 @@ class Orders(Struct, frozen=True):
 
 def main() -> int:
     """Returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor tells us
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it started us with a deaf ear
     orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     _end_with(orders.parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor tells us
     os.chdir(Path(orders.folder))
 
     with lasting_imports():  # after the signal handling is in place

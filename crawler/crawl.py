@@ -74,24 +74,47 @@ class _Crawl:
         seeding = seeder(self._config, self._connected, self._job, refused)
         exporting = asyncio.create_task(out.run(self._stop, until=self._stop.is_set, follow=True), name="export")
         seeds = asyncio.create_task(seeding.run(urls), name="seed")
+        try:
+            await self._begun(out, exporting, seeding, seeds)
+            crew = _crew(self._config, self._connected, self._job, concurrency)
+            number = processes or self._config.settings.PROCESSES or os.cpu_count() or 1
+            return await self._work(crew, number, out, exporting, seeding, seeds)
+        finally:
+            for part in (exporting, seeds):
+                part.cancel()
+            await asyncio.gather(exporting, seeds, return_exceptions=True)
+
+    async def _begun(
+        self, out: Exporter, exporting: asyncio.Task[None], seeding: Seeder, seeds: asyncio.Task[None]
+    ) -> None:
+        """Until the sink is open and, in most crawls, the seeds are in. Raises what the sink does, `CancelledError`."""
         begun = asyncio.create_task(out.begun.wait())
         await asyncio.wait({begun, exporting}, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
         begun.cancel()
         if exporting.done():
-            seeds.cancel()
             exporting.result()  # the sink cannot be used: say so before anything is fetched
         # Most lists of seeds are short: then we know now whether there is anything to do.
         added = asyncio.create_task(seeding.added.wait())
         await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         added.cancel()
-        crew = _crew(self._config, self._connected, self._job, concurrency)
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # Ctrl-C: `wait_for` of Python 3.11 may have swallowed it
+            raise asyncio.CancelledError
+
+    async def _work(
+        self,
+        crew: Supervisor | InProcess,
+        processes: int,
+        out: Exporter,
+        exporting: asyncio.Task[None],
+        seeding: Seeder,
+        seeds: asyncio.Task[None],
+    ) -> CrawlReport:
         code = 0
         with draining(crew):
             reason = "already finished" if await self._nothing_to_do(seeding, seeds) else ""
             if not reason:
-                running = asyncio.create_task(
-                    crew.run(processes or self._config.settings.PROCESSES or os.cpu_count() or 1), name="workers"
-                )
+                running = asyncio.create_task(crew.run(processes), name="workers")
                 reason, code = await self._until_end(crew, running, seeds, exporting, out)
             self._stop.set()
             await exporting

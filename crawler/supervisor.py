@@ -113,13 +113,7 @@ class Supervisor:
     async def _start(self, slot: Slot) -> Child:
         slot.clear()
         name = worker_name()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "crawler.child",
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=(slot.descriptor,),
-        )
+        process = await _process(slot.descriptor)
         child = Child(name, process, slot)
         self._children.append(child)
         await _send(process.stdin, self._orders(name, slot.descriptor))
@@ -199,6 +193,17 @@ def worker_name() -> str:
 def sibling_names() -> str:
     """How the names of all workers begin that this process has started."""
     return f"{socket.gethostname()}:{os.getpid()}:"
+
+
+async def _process(slot: int) -> asyncio.subprocess.Process:
+    """A process that waits for its orders. Ctrl-C goes to the whole group, but not to one that cannot ignore it yet."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits it
+    try:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "crawler.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot,)
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 async def _send(pipe: asyncio.StreamWriter | None, orders: bytes) -> None:

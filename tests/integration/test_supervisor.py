@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,3 +136,23 @@ async def test_a_page_that_is_still_at_work_when_we_stop_is_not_blamed(
         stats = await connected.frontier.stats(job)
     assert (stats.pending, stats.processing, stats.dead) == (1, 0, 0)
     assert stats.counters.get("retried", 0) == 0
+
+
+@pytest.mark.timeout(60)
+async def test_ctrl_c_does_not_end_a_worker_that_is_still_starting(valkey_server: Valkey, folder: Path) -> None:
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    made = config(folder, valkey_server, "sv3")
+    async with page() as url, connect(made) as connected:
+        job = await seeded(connected, url, "parse")
+        before = set(children.read_text().split())
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        while not (new := set(children.read_text().split()) - before):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0)
+        (child,) = new
+        os.kill(int(child), signal.SIGINT)
+        stats, _ = await until_finished(connected, job)
+        assert child in children.read_text().split()
+        crew.stop()
+        await running
+    assert stats.counters.get("pages") == 1
