@@ -143,33 +143,82 @@ def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> 
     Equal to `canonical(href, base)` for each; those that raise `BadUrl` are left out. Stops at `limit` URLs.
     Raises `BadUrl` when `base` itself is none.
     """
-    join = _Joiner(base).join
+    base = canonical(base)
+    origin, page = origin_of(base), base.partition("?")[0]
+    folder = page[: page.rindex("/") + 1]
+    upwards: dict[str, str] = {}  # "../../" → that folder
     found: dict[str, None] = {}
-    heads: set[str] = set()
-    for href in dict.fromkeys(hrefs):
-        # A fragment never changes what is requested. Its mark stays: without it white space before it
-        # would stand at the end, where the standard strips it.
-        mark = href.find("#")
-        head = href if mark < 0 else href[: mark + 1]
-        if head in heads or head.startswith(_NEVER_FOLLOWED):
-            continue
-        heads.add(head)
-        try:
-            found[join(head)] = None
-        except BadUrl:
-            continue
-        if len(found) == limit:
-            break
+    for name, ups, below, path, absolute, odd in _HREFS(_lines(hrefs)):
+        if name:
+            url = page + name if name[0] == "?" else folder + name
+        elif ups:
+            url = (upwards.get(ups) or upwards.setdefault(ups, _climb(folder, len(ups) // 3))) + below
+        elif path:
+            url = origin + path
+        elif absolute:
+            url = absolute.removesuffix("#")
+            url = url if _is_canonical(url) else _parsed_or_empty(absolute, base)
+        else:
+            url = _parsed_or_empty(odd, base) if odd else base
+        if 0 < len(url) <= MAX_URL_LENGTH:
+            found[url] = None
+            if len(found) == limit:
+                break
     return list(found)
+
+
+def _lines(hrefs: Iterable[str]) -> str:
+    """Different links, each on a line, without what stands behind the mark of a fragment.
+
+    A fragment never changes what is requested. Its mark stays: without it white space before it would stand at the
+    end, where the standard strips it. Line breaks in a link are stripped by the standard, too.
+    """
+    different = dict.fromkeys(hrefs)
+    text = "\n".join(different)
+    if text.count("\n") >= len(different) > 0:
+        text = "\n".join([href.replace("\n", "") for href in different])
+    if "#" in text:
+        text = "\n".join(dict.fromkeys(_FRAGMENT("#", text).split("\n")))
+    return f"{text}\n" if different else ""
+
+
+def _climb(folder: str, steps: int) -> str:
+    """The folder so many steps above a canonical URL's; the root has none above it."""
+    root = folder.index("/", 8) + 1
+    for _ in range(steps):
+        if len(folder) > root:
+            folder = folder[: folder.rindex("/", 0, -1) + 1]
+    return folder
+
+
+def _parsed_or_empty(href: str, base: str) -> str:
+    if href.startswith(_NEVER_FOLLOWED):
+        return ""
+    try:
+        return canonical(href, base)
+    except BadUrl:
+        return ""
 
 
 _NEVER_FOLLOWED = ("mailto:", "javascript:", "tel:", "data:")  # `canonical` refuses them, too, and says at length why
 
-# Characters that the standard's path (query) state copies as they are. "%" is copied too, but "%2e" is a
-# dot, which may be a dot segment.
-_PATH = r"(?:[A-Za-z0-9_~!$&()*+,;=:@/.-]++|%(?!2[eE]))*+"
-_QUERY = r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?.%-]*+)?"
-_PLAIN = re.compile(f"{_PATH}{_QUERY}#?").fullmatch
+_FRAGMENT = re.compile(r"#[^\n]++").sub
+
+# Plain are characters that the standard's path (query) state copies as they are. "%" is copied too, but "%2e" is a
+# dot, which may be a dot segment; and a colon may end a scheme.
+_BELOW = r"(?!\.)(?:[A-Za-z0-9_~!$&()*+,;=:@.-]++|/(?!\.)|%(?!2[eE]))*+"
+_QUERY = r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?.%-]*+)?+"
+_NAME = r"(?![/.])(?:[A-Za-z0-9_~!$&()*+,;=@.-]++|/(?!\.)|%(?!2[eE]))*+(?:\?[A-Za-z0-9_~!$&()*+,;=@/?.%-]*+)?+"
+_PLAIN = re.compile(_BELOW + _QUERY).fullmatch
+_HREFS = re.compile(
+    rf"""(?:({_NAME})                    # name/name, ?query: behind the folder, behind the page
+          |((?:\.\./)++)({_BELOW}{_QUERY})  # ../../name: up as many folders
+          |(/(?!/){_BELOW}{_QUERY})      # /path, but not //host: behind the origin
+          )\#?\n
+       |(https?://[^\n]*+)\n           # as it is, when it is canonical
+       |([^\n]*+)\n                     # all else: a case for the parser""",
+    re.VERBOSE,
+).findall
 
 _MAX_ORIGIN = 300  # characters; a host's name has 253 at most
 
@@ -182,7 +231,6 @@ def _is_canonical(url: str) -> bool:
         and len(url) <= MAX_URL_LENGTH
         and url[-1] != "#"
         and url.startswith(("http://", "https://"))
-        and "/." not in url
         and _PLAIN(url, end) is not None
         and _is_origin(url[:end])
     )
@@ -195,69 +243,6 @@ def _is_origin(text: str) -> bool:
         return _parsed(f"{text}/") == f"{text}/"
     except BadUrl:
         return False
-
-
-class _Joiner:
-    """Joins links to one base: by string operations where that is exact, by the URL parser elsewhere."""
-
-    def __init__(self, base: str) -> None:
-        self._base = canonical(base)
-        self._origin = origin_of(self._base)
-        self._page = self._base.partition("?")[0]
-        self._folder = self._page[: self._page.rindex("/") + 1]
-        self._up = {"": self._folder}  # "../../" → that folder
-
-    def join(self, href: str) -> str:
-        """The canonical URL of `href`, which may end with an empty fragment. Raises `BadUrl`."""
-        url = self._plain(href)
-        if url is None or len(url) > MAX_URL_LENGTH:
-            return canonical(href, self._base)
-        return url[:-1] if url[-1] == "#" else url
-
-    def _plain(self, href: str) -> str | None:
-        """`href` joined when it is plain: copied by the standard's parser character by character.
-
-        1. ``../../name``: up as many folders, then case 4 (dots elsewhere in the path are not plain);
-        2. ``/path``, but not ``//host``: behind the origin;
-        3. ``https://host/path``: as it is, behind an origin that is canonical;
-        4. ``name/name``: behind the folder (a colon may end a scheme: not plain);
-        5. ``?query`` or nothing: behind the page.
-        """
-        first = href[:1]
-        if first == ".":
-            return self._from_folder(href)
-        if "/." in href:
-            return None
-        if first == "/":
-            return self._origin + href if href[1:2] != "/" and _PLAIN(href) else None
-        if ":" in href:
-            url = href.removesuffix("#")
-            return url if _is_canonical(url) else None
-        if first == "?":
-            return self._page + href if _PLAIN(href) else None
-        if first == "" or first == "#":
-            return self._base
-        return self._folder + href if _PLAIN(href) else None
-
-    def _from_folder(self, href: str) -> str | None:
-        if href.startswith("./"):
-            href = href[2:]
-        end = href.rfind("../") + 3 if "../" in href else 0
-        folder = self._up.get(href[:end]) or self._climb(href[:end])
-        if folder is None or href[end : end + 1] == "." or href.find("/.", end) >= 0 or not _PLAIN(href, end):
-            return None
-        return folder + href[end:]
-
-    def _climb(self, steps: str) -> str | None:
-        """The folder that ``../../`` leads to; None when there is more in `steps`."""
-        if steps != "../" * (len(steps) // 3):
-            return None
-        folder = self._folder
-        for _ in range(len(steps) // 3):
-            if len(folder) > len(self._origin) + 1:
-                folder = folder[: folder.rindex("/", 0, -1) + 1]
-        self._up[steps] = folder
-        return folder
 
 
 # ---------------------------------------------------------------------------------------------------------

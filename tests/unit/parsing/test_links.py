@@ -54,6 +54,18 @@ def test_a_link_is_joined_as_the_parser_joins_it(case: tuple[str, str]) -> None:
     assert join_links(base, [href]) == one_by_one(base, [href])
 
 
+@pytest.mark.parametrize("start", ["", "/", "../", "a", "?a", "http://h/a", "http://h/"])
+@pytest.mark.parametrize("end", [" #x", "#", "#x", "\n#x", " ", "\n", "b\n/../c", "\t.", "\0", "/../b", "?b#c?d"])
+def test_blanks_and_line_breaks_before_a_fragment(start: str, end: str) -> None:
+    for hrefs in ([start + end], [start + end, start], ["x", start + end, start + end + "y"]):
+        assert join_links("http://h/d/e/f?g", hrefs) == one_by_one("http://h/d/e/f?g", hrefs)
+
+
+def test_no_links_lead_nowhere() -> None:
+    assert join_links("http://h/d", []) == []
+    assert join_links("http://h/d", [""]) == ["http://h/d"]
+
+
 def spelled(href: str, base: str | None) -> str | None:
     try:
         return canonical(href, base)
