@@ -88,6 +88,9 @@ class Frontier(Protocol):
         nothing. Most links of most pages are.
         """
 
+    def maybe_new_urls(self, job: Job, urls: Sequence[str]) -> Sequence[str]:
+        """The same for requests that are nothing but their URLs."""
+
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """For each host, whether it was seeded in this job."""
 

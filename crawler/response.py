@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Response:
         self.seconds = seconds  # from asking to the last byte
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds at the first bytes of the answer
+        self.maybe_new: Callable[[Sequence[str]], Sequence[str]] = lambda urls: urls  # set by who asked for the page
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"
@@ -115,6 +116,15 @@ class Response:
         """The canonical absolute URLs of all `a` and `area` links, in order, each once."""
         scanned = None if self._has_tree else self._scanned
         return html.links(self.root, self.url) if scanned is None else html.scanned_links(scanned, self.url)
+
+    @property
+    def new_links(self) -> Sequence[str]:
+        """Those of `links` that may be new to the crawl.
+
+        Following no others changes nothing: plain requests for what is known are left out anyway. It saves making
+        them, which most links of most pages are.
+        """
+        return self.maybe_new(self.links)
 
     def robots_metas(self, names: Collection[str]) -> list[str]:
         """What the page's ``meta`` elements of these names (in lower case) say, where they ask for something."""

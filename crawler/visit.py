@@ -16,6 +16,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -64,6 +65,12 @@ class MaybeNew(Protocol):
     def __call__(self, job: str, requests: Sequence[Request], /) -> Sequence[Request]: ...
 
 
+class MaybeNewUrls(Protocol):
+    """The same for requests that are nothing but their URLs."""
+
+    def __call__(self, job: str, urls: Sequence[str], /) -> Sequence[str]: ...
+
+
 class ParseSlot(Protocol):
     """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
 
@@ -88,11 +95,13 @@ class Visitor:
         slot: ParseSlot,
         check: Callable[[Request], None],
         maybe_new: MaybeNew = lambda job, requests: requests,
+        maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
         booked: Callable[[Lease], Awaitable[bool]] = _booked,
     ) -> None:
         self._fetcher = fetcher
         self._unit_of = unit_of
         self._maybe_new = maybe_new
+        self._maybe_new_urls = maybe_new_urls
         self._seeded = seeded
         self._slot = slot
         self._check = check
@@ -160,6 +169,7 @@ class Visitor:
             ended = time.monotonic()
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
         asked_at = response.answered_at or time.monotonic()
+        response.maybe_new = partial(self._maybe_new_urls, lease.job)
         outcome, found = await self._read(lease, unit, response)
         links = await self._on_seeded_hosts(lease, unit, found.requests)
         return Visit(

@@ -317,9 +317,12 @@ async def start_worker(
     def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:
         return frontier.maybe_new(job_list.job(job), requests)
 
+    def maybe_new_urls(job: str, urls: Sequence[str]) -> Sequence[str]:
+        return frontier.maybe_new_urls(job_list.job(job), urls)
+
     seeded = SeededHosts(frontier, job_list.job)
     places = Places(frontier, _group_of(settings, fetcher.addresses))
-    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, places.booked)
+    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, places.booked)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally)

@@ -38,7 +38,7 @@ class Docs(Spider):
                 "sections": [section(found) for found in main.css(HEADINGS)],
                 "code": [code(found) for found in main.css("pre")],
             }
-        yield from response.follow_all(link for link in response.links if looks_like_page(link))
+        yield from response.follow_all(link for link in response.new_links if looks_like_page(link))
 
 
 def heading(found: Selector) -> dict[str, Any]:

@@ -96,6 +96,11 @@ class RedisAdding:
         known = self._known.get(job.epoch)
         return requests if known is None else known.without(requests)
 
+    def maybe_new_urls(self, job: Job, urls: Sequence[str]) -> Sequence[str]:
+        """The same for requests that are nothing but their URLs."""
+        known = self._known.get(job.epoch)
+        return urls if known is None else known.without_urls(urls)
+
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """Ask the shard of each host."""
         pipeline = self._server.client.pipeline(transaction=False)

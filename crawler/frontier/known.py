@@ -35,6 +35,11 @@ class KnownUrls:
             or request.delay
         ]
 
+    def without_urls(self, urls: Sequence[str]) -> list[str]:
+        """Those that may be new."""
+        young, old = self._young, self._old
+        return [url for url in urls if url not in young and url not in old]
+
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 

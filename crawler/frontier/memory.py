@@ -156,6 +156,10 @@ class MemoryFrontier:
         """All of them: asking is as cheap as remembering here."""
         return requests
 
+    def maybe_new_urls(self, job: Job, urls: Sequence[str]) -> Sequence[str]:
+        """All of them."""
+        return urls
+
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """For each host, whether it was seeded in this job."""
         scope = self._view(job).scope

@@ -140,6 +140,10 @@ class RedisFrontier:
         """See `adding.py`."""
         return self._adding.maybe_new(job, requests)
 
+    def maybe_new_urls(self, job: Job, urls: Sequence[str]) -> Sequence[str]:
+        """See `adding.py`."""
+        return self._adding.maybe_new_urls(job, urls)
+
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """See `adding.py`."""
         return await self._adding.in_scope(job, hosts)

@@ -21,9 +21,9 @@ class Site(Spider):
         """An item for HTML and requests for its links; the rest counts as `no_page`."""
         if response.is_html:
             yield html_item(response)
-            # `response.links` are canonical; a request that names its spider is not made so once more.
+            # Links are canonical; a request that names its spider is not made so once more.
             spider = response.request.spider
-            yield from (Request(url, spider=spider) for url in filter(looks_like_page, response.links))
+            yield from (Request(url, spider=spider) for url in filter(looks_like_page, response.new_links))
         else:
             raise DropItem("no_page")
 

@@ -22,6 +22,13 @@ async def test_what_is_left_out_would_have_changed_nothing(crawl: Crawl) -> None
     assert await crawl.add(*requests, seed=False) == 0
 
 
+async def test_urls_are_left_out_like_the_requests_that_are_nothing_else(crawl: Crawl) -> None:
+    await crawl.add(*pages(5), seed=False)
+    urls = pages(9)
+    kept = crawl.frontier.maybe_new(crawl.job, [Request(url) for url in urls])
+    assert list(crawl.frontier.maybe_new_urls(crawl.job, urls)) == [request.url for request in kept]
+
+
 async def test_requests_that_are_more_than_their_url_stay(crawl: Crawl) -> None:
     """A POST, one that is fetched though known, a redirect, which may tell where the site really is."""
     await crawl.add("http://a.example/", seed=False)
@@ -41,3 +48,4 @@ async def test_a_job_of_the_same_name_starts_with_nothing_known(world: World, cr
     again = await crawl.frontier.create_job(Job(crawl.job.name))
     requests = [Request(url) for url in pages(3)]
     assert list(crawl.frontier.maybe_new(again, requests)) == requests
+    assert list(crawl.frontier.maybe_new_urls(again, pages(3))) == pages(3)

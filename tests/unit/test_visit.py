@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -229,6 +229,24 @@ async def test_what_does_not_belong_is_counted_among_many_links_as_among_few() -
     found = await visits.visit(lease())
     assert len(found.links) == LINKS_AT_ONCE
     assert dict(found.unfollowed) == {"malformed": LINKS_AT_ONCE, "offsite": LINKS_AT_ONCE}
+
+
+async def test_links_that_are_known_need_not_become_requests() -> None:
+    class Follower(Reader):
+        def parse(self, response: Response) -> Any:
+            assert list(response.links) == [f"http://a.example/{name}" for name in "abc"]
+            return (Request(url) for url in response.new_links)
+
+    def but_b(job: str, urls: Sequence[str]) -> list[str]:
+        assert job == lease().job
+        return [url for url in urls if url != "http://a.example/b"]
+
+    unit = Unit(spider=Follower(), scope=Scope(), rules=Rules(), gate=None)
+    page = FakeFetcher({URL: "<a href=a><a href=b><a href=c>"})
+    visits = Visitor(page, lambda job, spider: unit, Nobody(), NoSlot(), check, maybe_new_urls=but_b)
+    found = await visits.visit(lease())
+    assert [request.url for request in found.links] == ["http://a.example/a", "http://a.example/c"]
+    assert Response(URL, body=b"<a href=b>", headers={"content-type": "text/html"}).new_links == ["http://a.example/b"]
 
 
 async def test_a_small_page_is_read_when_its_callback_asks() -> None:

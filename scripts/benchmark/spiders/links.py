@@ -18,4 +18,4 @@ class Links(Spider):
     def parse(self, response: Response) -> Iterator[Request]:
         """The links of the page that lead to pages."""
         spider = self.name
-        return (Request(url, spider=spider) for url in response.links if url.partition("?")[0].endswith(PAGES))
+        return (Request(url, spider=spider) for url in response.new_links if url.partition("?")[0].endswith(PAGES))
