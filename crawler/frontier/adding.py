@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import Any
+
+import msgspec
 
 from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.frontier import message as wire
@@ -17,8 +18,13 @@ from crawler.frontier.server import JobGone, Server, errors
 from crawler.model import Added, Job, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
-ADD_CHUNK = 1000  # messages of one host pushed at once (Lua's unpack has room for some thousand)
+# Requests added in one step: it keeps workers waiting for 2 to 5 ms. That many of the largest fit into one argument.
+ADD_CHUNK = 500
 MAX_KNOWN = 200_000  # URLs of all jobs that this process remembers to be known; some 200 bytes each
+
+# Host, priority, delay in ms, fingerprints, messages; strings throughout, as the decoder in the server knows no bytes.
+_Group = tuple[str, str, int, list[str], list[str]]
+_packed = msgspec.msgpack.Encoder().encode
 
 
 class RedisAdding:
@@ -52,11 +58,11 @@ class RedisAdding:
         known = self._known.get(job.epoch, KnownUrls())
         fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or pair[0].url not in known]
         new = 0
-        for shard, arguments in self._batches(job, fresh):
+        for shard, groups in self._batches(job, fresh):
             prefix = job_prefix(shard, job.name)
             try:
                 new += await self._server.run(
-                    "add", f"{prefix}stats", shard, prefix, job.epoch, job.order, int(seed), *arguments
+                    "add", f"{prefix}stats", shard, prefix, job.epoch, job.order, int(seed), groups
                 )
             except JobGone:
                 raise await self._jobs.forgotten(job) from None
@@ -71,25 +77,24 @@ class RedisAdding:
         while len(self._known) > 1 and sum(map(len, self._known.values())) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
 
-    def _batches(self, job: Job, requests: Iterable[tuple[Request, str]]) -> Iterable[tuple[str, list[Any]]]:
-        """Per shard: the argument groups of `add.lua`."""
+    def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, bytes]]:
+        """The shard and the groups of each call of `add.lua`."""
         secret = job.epoch.encode()
-        groups: dict[tuple[int, str, int, int], list[Any]] = defaultdict(list)
-        for request, word in requests:
-            host = host_of(request.url)
-            key = dedup_key(request.url)
-            if request.method != "GET" or request.body:
-                key = f"{request.method} {key} {blake2b(request.body, digest_size=8).hexdigest()}"
-            if request.dont_filter:
-                key = f"{word} {key}"
-            group = groups[shard_of(host, len(self._shards)), host, request.priority, int(request.delay * 1000)]
-            group += (fingerprint(key, secret), wire.encode(request, word if request.dont_filter else ""))
-        by_shard: dict[int, list[Any]] = defaultdict(list)
-        for (shard, host, priority, delay), entries in groups.items():
-            for at in range(0, len(entries), 2 * ADD_CHUNK):
-                part = entries[at : at + 2 * ADD_CHUNK]
-                by_shard[shard] += (host, priority, delay, len(part) // 2, *part)
-        return [(self._shards[shard], arguments) for shard, arguments in by_shard.items()]
+        for at in range(0, len(requests), ADD_CHUNK):
+            groups: dict[tuple[str, int, float], tuple[list[str], list[str]]] = {}
+            for request, word in requests[at : at + ADD_CHUNK]:
+                subject = host_of(request.url), request.priority, request.delay
+                group = groups.get(subject)
+                if group is None:
+                    group = groups[subject] = ([], [])
+                group[0].append(str(fingerprint(_identity(request, word), secret)))
+                group[1].append(wire.encode(request, word if request.dont_filter else "").decode())
+            by_shard: dict[int, list[_Group]] = defaultdict(list)
+            for (host, priority, delay), entries in groups.items():
+                shard = shard_of(host, len(self._shards))
+                by_shard[shard].append((host, str(priority), int(delay * 1000), *entries))
+            for shard, its_groups in by_shard.items():
+                yield self._shards[shard], _packed(its_groups)
 
     def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
         """Without those of which this process remembers that they were added."""
@@ -116,3 +121,11 @@ class RedisAdding:
             await self._server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
         except JobGone:
             raise await self._jobs.forgotten(job) from None
+
+
+def _identity(request: Request, word: str) -> str:
+    """What tells a request from others: its URL alone for nearly all of them."""
+    key = dedup_key(request.url)
+    if request.method != "GET" or request.body:
+        key = f"{request.method} {key} {blake2b(request.body, digest_size=8).hexdigest()}"
+    return f"{word} {key}" if request.dont_filter else key

@@ -2,7 +2,9 @@
 --
 -- KEYS  1 J stats
 -- ARGV  1 P   2 J   3 epoch   4 order (fifo|lifo)   5 seed (1: note the hosts as in scope)
---       then groups of one host, priority and delay: host, priority, delay ms, n, n × (fingerprint, message)
+--       6 requests in groups of one host, priority and delay, as MessagePack (the server's own decoder is the cheapest way
+--       in, for both sides): [[host, priority, delay ms, [fingerprint, …], [message, …]], …], all but the delay as
+--       strings; at most some thousand requests, for which Lua's unpack has room
 -- Returns the number of new requests, or the error GONE.
 -- Stays true: a fingerprint is in the seen-set if and only if its request was admitted; known = pending +
 -- processing + done + dead + dropped; adding again changes nothing.
@@ -37,38 +39,37 @@ local function split()
   for _, member in ipairs(redis.call('SMEMBERS', from)) do
     if hash(tonumber(member), low * 2) == buckets then moved[#moved + 1] = member end
   end
-  for first = 1, #moved, 1000 do -- unpack has room for some thousand
-    local last = math.min(first + 999, #moved)
-    redis.call('SADD', J .. 'seen:' .. string.format('%d', buckets), unpack(moved, first, last))
-    redis.call('SREM', from, unpack(moved, first, last))
+  if #moved > 0 then
+    redis.call('SADD', J .. 'seen:' .. string.format('%d', buckets), unpack(moved))
+    redis.call('SREM', from, unpack(moved))
   end
   buckets = buckets + 1
   if buckets == low * 2 then low = low * 2 end
 end
 
 local push = order == 'lifo' and 'RPUSH' or 'LPUSH'
+local has_levels = redis.call('EXISTS', J .. 'levels') == 1 -- few jobs: the others need not ask for each host
 local fresh_total = 0
-local at = 6
-while at <= #ARGV do
-  local host, priority, delay, n = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-  at = at + 4
+local hosts, turns = {}, {} -- of the groups; of those with something new: time and host
+for _, group in ipairs(cmsgpack.unpack(ARGV[6])) do
+  local host, priority, delay, fingerprints, messages = unpack(group)
   local fresh = {}
-  for i = at, at + 2 * n - 2, 2 do
-    if redis.call('SADD', bucket_of(tonumber(ARGV[i])), ARGV[i]) == 1 then fresh[#fresh + 1] = ARGV[i + 1] end
+  for i, fingerprint in ipairs(fingerprints) do
+    if redis.call('SADD', bucket_of(tonumber(fingerprint)), fingerprint) == 1 then fresh[#fresh + 1] = messages[i] end
   end
-  at = at + 2 * n
-  if #fresh > 0 then
-    fresh_total = fresh_total + #fresh
-    if delay > 0 then
-      for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + delay, message) end
-    else
-      redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
-      note_level(J, host, priority)
-      redis.call('ZADD', J .. 'hosts', 'NX', now, host)
-    end
+  fresh_total = fresh_total + #fresh
+  if delay > 0 then
+    for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + delay, message) end
+  elseif #fresh > 0 then
+    redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
+    if has_levels or priority ~= '0' then note_level(J, host, priority) end
+    turns[#turns + 1] = now
+    turns[#turns + 1] = host
   end
-  if seed == '1' then redis.call('SADD', J .. 'scope', host) end
+  hosts[#hosts + 1] = host
 end
+if #turns > 0 then redis.call('ZADD', J .. 'hosts', 'NX', unpack(turns)) end
+if seed == '1' then redis.call('SADD', J .. 'scope', unpack(hosts)) end
 
 if fresh_total > 0 then
   local before = buckets
