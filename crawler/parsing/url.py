@@ -115,8 +115,15 @@ def fingerprint(key: str, secret: bytes = b"") -> int:
 
     With a secret nobody outside can build two URLs with one fingerprint and so hide a page.
     """
-    number: int = _SIGNED_64(blake2b(key.encode(), digest_size=8, key=secret).digest())[0]
+    hash_ = _keyed(secret).copy()
+    hash_.update(key.encode())
+    number: int = _SIGNED_64(hash_.digest())[0]
     return number
+
+
+@lru_cache(maxsize=256)
+def _keyed(secret: bytes) -> blake2b:
+    return blake2b(digest_size=8, key=secret)  # to copy it is cheaper than to make it
 
 
 # Not behind a stray "%": decoding "%%41B" would make a new escape, "%AB".
@@ -236,9 +243,16 @@ def _is_canonical(url: str) -> bool:
     )
 
 
+# Names of hosts that the standard's parser leaves as they are, punycode apart. One whose last part begins with a digit
+# may be an address.
+_PLAIN_ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+\.)*+[a-z][a-z0-9_-]*+").fullmatch
+
+
 @lru_cache(maxsize=4096)
 def _is_origin(text: str) -> bool:
     """Whether the parser leaves ``scheme://host[:port]`` as it is; links of a crawl lead to few origins."""
+    if _PLAIN_ORIGIN(text) and "xn--" not in text:
+        return True
     try:
         return _parsed(f"{text}/") == f"{text}/"
     except BadUrl:

@@ -202,6 +202,21 @@ def test_canonical_gives_clean_ascii_or_bad_url(text: str, base: str | None) -> 
     assert canonical(url) == url
 
 
+@given(
+    st.lists(st.sampled_from(["a", "x", "xn--", "xn--a", "0x1", "9", "1a", "-", "_", "a-b", ""]), min_size=1).map(
+        ".".join
+    )
+)
+def test_the_short_way_for_plain_hosts_leads_where_the_parser_does(host: str) -> None:
+    def outcome(base: str | None) -> str:
+        try:
+            return canonical(f"http://{host}/", base)
+        except BadUrl:
+            return "bad"
+
+    assert outcome(None) == outcome(BASE)
+
+
 @pytest.mark.parametrize(
     ("url", "key"),
     [
