@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -11,7 +12,7 @@ from crawler.errors import FrontierFull, FrontierReplaced
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier.memory import MemoryFrontier
 from crawler.model import Added, Job, Request
-from crawler.seeder import Seeder
+from crawler.seeder import BATCH, TOGETHER, Seeder
 
 
 class Full(MemoryFrontier):
@@ -22,6 +23,18 @@ class Full(MemoryFrontier):
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
         if self.is_full:
             raise FrontierFull("out of memory")
+        return await super().add(job, requests, seed=seed)
+
+
+class Noted(MemoryFrontier):
+    """Remembers each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[str]] = []
+
+    async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
+        self.batches.append([request.url for request in requests])
         return await super().add(job, requests, seed=seed)
 
 
@@ -58,3 +71,49 @@ async def test_a_seeder_that_fails_leaves_nothing_behind() -> None:
     with pytest.raises(FrontierReplaced):
         await seeder(frontier, job).run(["http://a.example/"])
     assert (await frontier.stats(job)).seeding == 0
+
+
+async def test_seeds_are_sent_in_bounded_batches_by_host_and_in_order() -> None:
+    """So that the queue server touches each host seldom, and keeps no worker waiting."""
+    frontier = Noted()
+    job = await frontier.create_job(Job("news"))
+    urls = [f"http://host-{number % 10}.example/{number}" for number in range(2 * TOGETHER + 7)]
+    seeding = seeder(frontier, job)
+    await seeding.run([*urls, "ftp://a.example/", urls[0]])
+    sent = [url for batch in frontier.batches for url in batch]
+    assert max(map(len, frontier.batches)) == BATCH
+    assert max(len({url.split("/")[2] for url in batch}) for batch in frontier.batches) < 10
+    for host in {url.split("/")[2] for url in urls}:
+        assert [url for url in sent if host in url] == [url for url in [*urls, urls[0]] if host in url]
+    assert (seeding.new, seeding.known, dict(seeding.refused)) == (len(urls), 1, {"bad url": 1})
+
+
+async def test_a_stream_of_refused_lines_leaves_the_loop_time_for_others() -> None:
+    frontier = MemoryFrontier()
+    job = await frontier.create_job(Job("news"))
+    refused = asyncio.Event()
+
+    def refuse(url: str, why: str) -> None:
+        refused.set()
+
+    seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse)
+    running = asyncio.create_task(seeding.run(itertools.repeat("ftp://a.example/")))
+    await refused.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_slow_stream_is_added_as_it_comes() -> None:
+    frontier = Noted()
+    job = await frontier.create_job(Job("news"))
+    added = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def lines() -> Iterator[str]:
+        yield "http://a.example/1"
+        asyncio.run_coroutine_threadsafe(added.wait(), loop).result(10)
+        yield "http://a.example/2"
+
+    await seeder(frontier, job).run(lines(), lambda new, known: added.set())
+    assert frontier.batches == [["http://a.example/1"], ["http://a.example/2"]]
