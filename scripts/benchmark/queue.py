@@ -120,17 +120,25 @@ async def memory(bench: Bench, sizes: Sequence[int]) -> None:
 
 
 async def seed(bench: Bench, sizes: Sequence[int]) -> None:
-    """`crawler seed -` from a pipe."""
-    urls = "".join(f"http://host-{n % 1000:04d}.example.com/a/{n:010d}.html\n" for n in range(300_000))
+    """`crawler seed -` from a pipe, the largest of the sizes: URLs of few hosts, of many, and each of its own."""
+    size = max(sizes)
+    for hosts in (100, 10_000, size):
+        await bench.frontier.delete_job("seeds")
+        urls = "".join(f"{request(n, hosts).url}\n" for n in range(size)).encode()
+        started, server, before = time.monotonic(), bench.server_cpu(), os.times()
+        await asyncio.to_thread(_seed, urls, bench.server.url)
+        seconds, after = time.monotonic() - started, os.times()
+        client = after.children_user + after.children_system - before.children_user - before.children_system
+        costs = (1e6 * client / size, 1e6 * (bench.server_cpu() - server) / size)
+        rate = f"{size / seconds:,.0f} URLs/s, start of the command included"
+        tell(f"{size:,} seeds of {hosts:,} hosts", f"{rate}; client {costs[0]:.1f}, server {costs[1]:.1f} µs CPU a URL")
+
+
+def _seed(urls: bytes, server: str) -> None:
+    words = [sys.executable, "-P", "-m", "crawler", "seed", "-", "--job", "seeds", "-q"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": server}
     with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        words = [sys.executable, "-P", "-m", "crawler", "seed", "-", "--job", "seeds", "-q"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": bench.server.url}
-        await asyncio.to_thread(
-            subprocess.run, words, input=urls.encode(), check=True, cwd=folder, env=environment, capture_output=True
-        )
-        seconds = time.monotonic() - started
-    tell("seed from a pipe", f"{300_000 / seconds:,.0f} URLs/s, start of the command included")
+        subprocess.run(words, input=urls, check=True, cwd=folder, env=environment, capture_output=True)
 
 
 async def start(bench: Bench, sizes: Sequence[int]) -> None:
