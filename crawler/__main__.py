@@ -6,8 +6,9 @@ import sys
 def main() -> int:
     """Run the command of `sys.argv` and return its exit code."""
     try:
-        from crawler.startup import lasting_imports
+        from crawler.startup import end_at_interrupts, lasting_imports
 
+        end_at_interrupts()
         with lasting_imports():
             from crawler.cli import main
         return main()

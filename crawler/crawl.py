@@ -46,6 +46,15 @@ async def crawl(
         return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
 
 
+async def end(*parts: asyncio.Task[None]) -> None:
+    """Cancel them until they have ended: `wait_for` of Python 3.11 swallows a cancellation now and then."""
+    while running := [part for part in parts if not part.done()]:
+        for part in running:
+            part.cancel()
+        await asyncio.wait(running, timeout=0.5)
+    await asyncio.gather(*parts, return_exceptions=True)  # nobody asks for their errors any more
+
+
 class _Crawl:
     """One run of the `crawl` command."""
 
@@ -80,9 +89,7 @@ class _Crawl:
             number = processes or self._config.settings.PROCESSES or os.cpu_count() or 1
             return await self._work(crew, number, out, exporting, seeding, seeds)
         finally:
-            for part in (exporting, seeds):
-                part.cancel()
-            await asyncio.gather(exporting, seeds, return_exceptions=True)
+            await end(exporting, seeds)
 
     async def _begun(
         self, out: Exporter, exporting: asyncio.Task[None], seeding: Seeder, seeds: asyncio.Task[None]

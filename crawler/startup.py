@@ -1,11 +1,28 @@
-"""What makes a process start sooner. Imports nothing of the crawler, so that it can come first."""
+"""How a process starts: soon, and so that it can be interrupted. Imports nothing of the crawler: it comes first."""
 
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def end_at_interrupts() -> None:
+    """Until `heed_interrupts`, a Ctrl-C ends this process at once: there is nothing to end well.
+
+    Python would raise `KeyboardInterrupt` wherever it is, and lose it where nothing can be raised: in a destructor, in
+    a callback of an import. Who has told us to ignore Ctrl-C (`nohup`) is obeyed.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def heed_interrupts() -> None:
+    """From here on a Ctrl-C is a `KeyboardInterrupt`, as Python has it, or what asyncio makes of it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

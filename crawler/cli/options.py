@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
 from crawler.settings import load, parse_override
-from crawler.startup import lasting_imports
+from crawler.startup import heed_interrupts, lasting_imports
 
 if TYPE_CHECKING:
     from crawler.app import Config
@@ -113,6 +113,7 @@ def config_of(call: Call, **defaults: str) -> Config:
     with lasting_imports():
         from crawler import logs
         from crawler.app import Config
+    heed_interrupts()
 
     if call.verbose or call.quiet:
         defaults["LOG_LEVEL"] = "DEBUG" if call.verbose else "WARNING"

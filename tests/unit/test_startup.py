@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,33 @@ def test_errors_are_logged_as_with_rich() -> None:
     plain, lasting = (ran(imports + AN_ERROR).split(" ", 1)[1].splitlines() for imports in (PLAIN, LASTING))
     assert "ZeroDivisionError" in lasting[-1]
     assert lasting == plain
+
+
+INTERRUPTED_BY_ITSELF = """
+import os, signal
+from crawler.startup import end_at_interrupts, heed_interrupts
+class Lost:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)  # nothing can be raised in here
+"""
+
+
+def test_an_interrupt_at_the_start_cannot_be_lost() -> None:
+    """In a destructor Python prints `KeyboardInterrupt`, forgets it and goes on."""
+    lost = subprocess.run(
+        [sys.executable, "-P", "-c", f"{INTERRUPTED_BY_ITSELF}end_at_interrupts()\nLost()\nprint('goes on')"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert (lost.returncode, lost.stdout, lost.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_interrupts_are_heeded_as_before_once_there_is_something_to_end() -> None:
+    code = "end_at_interrupts()\nheed_interrupts()\nprint(signal.getsignal(2) is signal.default_int_handler)"
+    assert ran(INTERRUPTED_BY_ITSELF + code) == "True\n"
+
+
+def test_who_has_to_ignore_interrupts_goes_on_ignoring_them() -> None:
+    code = "signal.signal(2, signal.SIG_IGN)\nend_at_interrupts()\nheed_interrupts()\nLost()\nprint('goes on')"
+    assert ran(INTERRUPTED_BY_ITSELF + code) == "goes on\n"
