@@ -49,7 +49,8 @@ class Found(NamedTuple):
 
     def admitting(self, requests: list[Request], left_out: Mapping[str, int]) -> Found:
         """The same with these of its requests, and how many more were left out, by reason."""
-        return self._replace(requests=requests, unfollowed=Counter(self.unfollowed) + Counter(left_out))
+        unfollowed = Counter(self.unfollowed) + Counter(left_out) if left_out else self.unfollowed
+        return self._replace(requests=requests, unfollowed=unfollowed)
 
 
 async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:

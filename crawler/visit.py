@@ -172,12 +172,13 @@ class Visitor:
         response.maybe_new = partial(self._maybe_new_urls, lease.job)
         outcome, found = await self._read(lease, unit, response)
         links = await self._on_seeded_hosts(lease, unit, found.requests)
+        found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
         return Visit(
             outcome,
             items=tuple(found.items),
             links=tuple(links),
             dropped=found.dropped,
-            unfollowed=Counter(found.unfollowed) + Counter(offsite=len(found.requests) - len(links)),
+            unfollowed=found.unfollowed,
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,

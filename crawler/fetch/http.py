@@ -165,14 +165,15 @@ class HttpFetcher:
         conversation = connection.protocol
         assert isinstance(conversation, Conversation)  # noqa: S101 - for the type checker
         target = request.url[len(origin) :].encode()
+        until = asyncio.get_running_loop().time() + self._limits.seconds
         try:
-            async with asyncio.timeout(self._limits.seconds):
-                plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields))
-                if plain is not None:
-                    status, headers, body, answered_at = plain
-                    if encoding := headers.get("content-encoding"):
-                        body = decoded(body, encoding, self._limits.body_bytes)
-                else:
+            plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields), until)
+            if plain is not None:
+                status, headers, body, answered_at = plain
+                if encoding := headers.get("content-encoding"):
+                    body = decoded(body, encoding, self._limits.body_bytes)
+            else:
+                async with asyncio.timeout_at(until):
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
                     body = await self._body(content, headers)

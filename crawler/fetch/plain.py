@@ -92,7 +92,8 @@ class Conversation(ResponseHandler):
         self._head: PlainHead | None = None
         self._answered_at = 0.0
         self._arrived: bytes | bytearray = b""
-        self._heard_at = 0.0  # seconds of the loop
+        self._heard_at = 0.0  # by the loop's clock
+        self._until = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -104,18 +105,20 @@ class Conversation(ResponseHandler):
         """Whether it is open and has nothing to read, in our buffers or the kernel's."""
         return self.transport is not None and not self.should_close and not self._poll.poll(0)
 
-    async def ask(self, request: bytes) -> Plain | None:
+    async def ask(self, request: bytes, until: float) -> Plain | None:
         """Send a request and wait for its answer. None: it is not plain, or too long; get it by `final`.
 
-        Raises `SocketTimeoutError`. After this or a cancellation the connection can only be closed.
+        `until`: when the loop's clock shows that, there must be an answer. Raises `TimeoutError`, `SocketTimeoutError`
+        for silence. After this or a cancellation the connection can only be closed.
         """
         assert self.transport is not None  # noqa: S101 - for the type checker
         self._head, self._arrived = None, b""
         asked: asyncio.Future[Plain | None] = self._loop.create_future()
         self._asked = asked
         self.transport.write(request)
+        self._until = until
         self._heard_at = self._loop.time()
-        self._watch = self._loop.call_later(self._bounds.silent_seconds, self._listen)
+        self._listen()
         try:
             return await asked
         finally:
@@ -181,11 +184,11 @@ class Conversation(ResponseHandler):
             asked.set_result(None)
 
     def _listen(self) -> None:
-        """Look whether the other end has been silent for too long."""
+        """Look whether it has taken too long, or the other end has been silent for too long; look again later."""
         if self._asked is None or self._asked.done():
             return
-        left = self._heard_at + self._bounds.silent_seconds - self._loop.time()
-        if left > 0:
-            self._watch = self._loop.call_later(left, self._listen)
+        now, silent = self._loop.time(), self._heard_at + self._bounds.silent_seconds
+        if now < min(silent, self._until):
+            self._watch = self._loop.call_at(min(silent, self._until), self._listen)
         else:
-            self._asked.set_exception(SocketTimeoutError(f"silent for {self._bounds.silent_seconds:g} seconds"))
+            self._asked.set_exception(SocketTimeoutError() if silent < self._until else TimeoutError())

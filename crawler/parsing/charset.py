@@ -6,7 +6,7 @@ codec registry, which knows codecs that no browser does (utf-7, unicode_escape, 
 
 import codecs
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 import cchardet
@@ -108,6 +108,7 @@ def _from_meta(text: str) -> str | None:
     return None
 
 
+@lru_cache(512)  # pages of a site say the same
 def _named_by_meta(inside: str) -> str | None:
     attributes: dict[str, str] = {}
     for name, *values in _ATTRIBUTE.findall(inside):

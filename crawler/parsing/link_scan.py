@@ -66,32 +66,28 @@ def scan(text: str) -> Hrefs | None:
     places: list[int] = []  # of those links
     metas: list[str] = []
     base = None
-    at = 0
-    while (found := _STEP(text, at)) is not None:
-        at = found.end()
-        kind, before, double, single, bare, behind, meta = found.groups()
-        if kind is None:
-            if meta is None:
-                return Hrefs(links, base, places, rests, metas)  # the end of the page
-            metas.append(meta)
+    for kind, before, has_href, double, single, bare, behind, meta, odd in _STEPS(text):
+        if odd:
+            return None
+        if not has_href:
+            if meta:
+                metas.append(meta)
             continue
-        if behind is None:
-            continue  # no href at all
-        if (before or behind) and kind != "base":
-            rests.append(before + behind)
-            places.append(len(links))
-        href = double or single or bare or ""
+        href = double or single or bare
+        if len(before) + len(has_href) + len(href) + len(behind) > MAX_TAG:
+            return None
         if "&" in href:
             if "&" in _PLAIN_REFERENCE.sub("", href):
                 return None
             href = unescape(href)
-        if at - found.start(1) > MAX_TAG:
-            return None
-        if kind != "base":
-            links.append(href)
-        elif base is None:
-            base = href
-    return None
+        if kind == "base":
+            base = href if base is None else base
+            continue
+        if before or behind:
+            rests.append(before + behind)
+            places.append(len(links))
+        links.append(href)
+    return Hrefs(links, base, places, rests, metas)
 
 
 def _telling(tags: Sequence[str], words: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -124,7 +120,7 @@ _IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # right behind a name: elsewhere it ma
 _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
 _NO_HREF: Final = rf"""(?:{_S}++(?![hH][rR][eE][fF][ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
 _ATTRIBUTE: Final = re.compile(rf"""([^ \t\n\r\f"'<>/=]++)(?:=(?:"([^"]*+)"|'([^']*+)'|({_BARE})))?+""").findall
-_HREF: Final = rf"""{_S}++href=(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
+_HREF: Final = rf"""({_S}++href=)(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 
 # Others have many rules: with and without a semicolon, by what follows them, numbers that mean other characters.
 _PLAIN_REFERENCE: Final = re.compile("&(?:amp|lt|gt|quot|apos|#x27|#(?:3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6]));")
@@ -153,12 +149,13 @@ _TOKEN: Final = rf"""(?:
   | <\?[^<>]*+>
 )"""
 
-# Everything up to the next link or meta and that one, or all that is left. No group inside the possessive loop: there
-# Python's `re` loses its place.
-_STEP: Final = re.compile(
+# Everything up to the next link or meta and that one, or all that is left; or, when neither is as it should be, one
+# character and all behind it. No group inside the possessive loop: there Python's `re` loses its place.
+_STEPS: Final = re.compile(
     rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
     (?:<(a|area|base)({_NO_HREF})(?:{_HREF}({_ATTRIBUTES})|{_S}*+/?+)>
       |<meta(?=[ \t\n\r\f/>])({_ATTRIBUTES})>
-      |(?:</html{_S}*+>{_S}*+)?\Z)""",
-    re.VERBOSE,
-).match
+      |(?:</html{_S}*+>{_S}*+)?\Z)
+    |(.)(?s:.*)""",
+    re.VERBOSE | re.DOTALL,
+).findall

@@ -65,8 +65,8 @@ async def test_the_second_request_is_the_first_one_again(monkeypatch: pytest.Mon
     plain: list[Plain | None] = []
     ask = Conversation.ask
 
-    async def watched(self: Conversation, request: bytes) -> Plain | None:
-        plain.append(await ask(self, request))
+    async def watched(self: Conversation, request: bytes, until: float) -> Plain | None:
+        plain.append(await ask(self, request, until))
         return plain[-1]
 
     monkeypatch.setattr(Conversation, "ask", watched)
