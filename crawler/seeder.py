@@ -122,6 +122,7 @@ class Seeder:
                 adding.append(asyncio.create_task(self._add(batch, progress)))
                 if len(adding) >= AT_ONCE:
                     await adding.popleft()
+                    _heed_cancellation()
             while adding:
                 await adding.popleft()
         finally:
@@ -141,6 +142,7 @@ class Seeder:
         while True:
             await asyncio.sleep(self._lease / 3)
             await self._patiently(self._be_present)
+            _heed_cancellation()
 
     def _batches(self, feed: Feed) -> Iterator[list[Request]]:
         """What can be sent, requests of one host side by side and in their order. Empty: nothing at the moment."""
@@ -199,6 +201,7 @@ class Seeder:
                 self._away.over()
                 return
             except (FrontierUnavailable, FrontierFull) as error:
+                _heed_cancellation()
                 self._away.met(error)
                 await asyncio.sleep(0.5)
 
@@ -206,3 +209,10 @@ class Seeder:
 def _first(requests: deque[Request]) -> list[Request]:
     """Take a batch off."""
     return [requests.popleft() for _ in range(min(BATCH, len(requests)))]
+
+
+def _heed_cancellation() -> None:
+    """Raise `CancelledError` if this task was cancelled: the queue server's library loses some as it connects."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -24,6 +25,30 @@ class Full(MemoryFrontier):
         if self.is_full:
             raise FrontierFull("out of memory")
         return await super().add(job, requests, seed=seed)
+
+
+class Deaf(MemoryFrontier):
+    """Loses the cancellation of the call that it is told to, as the library of the queue server does now and then."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__()
+        self.called = asyncio.Event()
+        self._call = call
+
+    async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
+        await self._lose("add")
+        return await super().add(job, requests, seed=seed)
+
+    async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
+        await self._lose("seeding")
+        await super().seeding(job, seeder, seconds)
+        self._call = self._call.removeprefix("second ")
+
+    async def _lose(self, call: str) -> None:
+        if call == self._call and not self.called.is_set():
+            self.called.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
 
 class Noted(MemoryFrontier):
@@ -102,6 +127,30 @@ async def test_a_stream_of_refused_lines_leaves_the_loop_time_for_others() -> No
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_seeder_ends_though_the_end_of_its_heartbeat_is_lost() -> None:
+    frontier = Deaf("second seeding")
+    job = await frontier.create_job(Job("news"))
+    loop = asyncio.get_running_loop()
+
+    def lines() -> Iterator[str]:
+        yield "http://a.example/"
+        asyncio.run_coroutine_threadsafe(frontier.called.wait(), loop).result(10)
+
+    seeding = seeder(frontier, job)
+    await asyncio.wait_for(seeding.run(lines()), 10)
+    assert ((await frontier.stats(job)).seeding, seeding.new) == (0, 1)
+
+
+async def test_an_interruption_is_heeded_though_a_batch_loses_it() -> None:
+    frontier = Deaf("add")
+    job = await frontier.create_job(Job("news"))
+    running = asyncio.create_task(seeder(frontier, job).run(f"http://a.example/{n}" for n in itertools.count()))
+    await frontier.called.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 10)
 
 
 async def test_a_slow_stream_is_added_as_it_comes() -> None:
