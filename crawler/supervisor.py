@@ -100,7 +100,7 @@ class Supervisor:
             self._children.remove(child)
             if self.stopping and code == 0:
                 return
-            if self.stopping and code == -signal.SIGTERM:
+            if self.stopping and code in (-signal.SIGTERM, -signal.SIGINT):
                 return  # told to stop before it had begun
             if code in FINAL_CODES:
                 self.stop(code)
