@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from crawler.ending import end
 from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.exporter import Exporter
 from crawler.incident import Incident, Pauses
@@ -44,15 +45,6 @@ async def crawl(
         job = await connected.frontier.create_job(job)
         run = _Crawl(config, connected, job, target, observe)
         return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
-
-
-async def end(*parts: asyncio.Task[None]) -> None:
-    """Cancel them until they have ended: `wait_for` of Python 3.11 swallows a cancellation now and then."""
-    while running := [part for part in parts if not part.done()]:
-        for part in running:
-            part.cancel()
-        await asyncio.wait(running, timeout=0.5)
-    await asyncio.gather(*parts, return_exceptions=True)  # nobody asks for their errors any more
 
 
 class _Crawl:
@@ -105,7 +97,7 @@ class _Crawl:
         await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         added.cancel()
         task = asyncio.current_task()
-        if task is not None and task.cancelling():  # Ctrl-C: `wait_for` of Python 3.11 may have swallowed it
+        if task is not None and task.cancelling():  # Ctrl-C that was lost on the way, see `end`
             raise asyncio.CancelledError
 
     async def _work(

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from crawler.ending import end
 from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable, Refused
 from crawler.incident import Incident
 from crawler.interfaces import Frontier
@@ -126,14 +127,11 @@ class Seeder:
             while adding:
                 await adding.popleft()
         finally:
-            for task in adding:
-                task.cancel()
-            await asyncio.gather(*adding, return_exceptions=True)
+            await end(*adding)
 
     async def _end(self, feed: Feed, present: asyncio.Task[None]) -> None:
         feed.stop()
-        present.cancel()
-        await asyncio.gather(present, return_exceptions=True)
+        await end(present)
 
     async def _be_present(self) -> None:
         await self._frontier.seeding(self._job, self._name, self._lease)

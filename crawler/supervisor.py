@@ -18,6 +18,7 @@ from contextlib import suppress
 
 import structlog
 
+from crawler.ending import end
 from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
 from crawler.interfaces import Frontier
 from crawler.model import Failure
@@ -74,12 +75,9 @@ class Supervisor:
         try:
             await asyncio.gather(*keepers)
         finally:
-            watching.cancel()
             for child in self._children:
                 _signal(child, signal.SIGKILL)
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(watching, *keepers, return_exceptions=True)
+            await end(watching, *keepers)
         return self._code
 
     def stop(self, code: int = 0) -> None:

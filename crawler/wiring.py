@@ -20,6 +20,7 @@ from msgspec import Struct
 from crawler import embedded
 from crawler.child import Orders
 from crawler.contact import ContactCheck, Watched
+from crawler.ending import end
 from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
 from crawler.fetch.guard import AddressGuard
@@ -265,9 +266,7 @@ class RunningWorker:
                     side.result()  # it never ends by itself: this raises
             await working
         finally:
-            for task in (*sides, working):
-                task.cancel()
-            await asyncio.gather(*sides, working, return_exceptions=True)
+            await end(*sides, working)
             await asyncio.to_thread(self._heartbeat.stop)
             with suppress(FrontierError):  # else the lease runs out by itself, and others report a death
                 await self._sign_off()

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from crawler.ending import end
 from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.incident import Incident
 from crawler.interfaces import Frontier, Pace
@@ -87,9 +88,7 @@ class Worker:
             await self._hand_back()
             await self._commit_rest(committing)
         finally:
-            for task in (committing, claiming, *self._visits):
-                task.cancel()
-            await asyncio.gather(committing, claiming, *self._visits, return_exceptions=True)
+            await end(committing, claiming, *self._visits)
 
     async def _until_stopped(self, committing: asyncio.Task[None], claiming: asyncio.Task[None]) -> None:
         stopped = asyncio.create_task(self._stopping.wait())

@@ -6,7 +6,7 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any
 
 from crawler.errors import FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
@@ -18,8 +18,6 @@ from crawler.frontier.records import commit_arguments, dead_record
 from crawler.frontier.server import JobGone, Server
 from crawler.interfaces import Pace
 from crawler.model import Failure, Job, Lease, Request, Visit
-
-LINKS_AT_ONCE: Final = 1_000  # a page may have ten times as many: the server would be held up for 50 ms
 
 
 class RedisCommits:
@@ -60,8 +58,10 @@ class RedisCommits:
                 continue  # deleted meanwhile
             try:
                 links = [link for number in numbers for link in _links(*visits[number])]
-                await self._add(job, [link for link in links if link[0].depth > 0])
-                await self._add(job, [link for link in links if link[0].depth == 0], seed=True)  # a seed's redirect
+                await self._adding.add_with_words(job, [link for link in links if link[0].depth > 0])
+                await self._adding.add_with_words(
+                    job, [link for link in links if link[0].depth == 0], seed=True
+                )  # a seed's redirect
                 await self._commit_job(worker, job, visits, numbers, pace, accepted)
             except JobGone:
                 reason = await self._jobs.forgotten(job)
@@ -70,10 +70,6 @@ class RedisCommits:
         self._answers.pop(worker, None)
         self._held.end(worker, [(lease.job, lease.message) for lease, _ in visits])
         return accepted
-
-    async def _add(self, job: Job, links: Sequence[tuple[Request, str]], *, seed: bool = False) -> None:
-        for at in range(0, len(links), LINKS_AT_ONCE):
-            await self._adding.add_with_words(job, links[at : at + LINKS_AT_ONCE], seed=seed)
 
     async def _commit_job(
         self,

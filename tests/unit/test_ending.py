@@ -1,11 +1,11 @@
-"""How a crawl on this machine ends."""
+"""Tasks that are told to end, end."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 
-from crawler.crawl import end
+from crawler.ending import end
 
 
 async def test_a_part_that_swallows_a_cancellation_is_ended_all_the_same() -> None:

@@ -1,0 +1,21 @@
+"""How tasks are ended: surely."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+AGAIN = 0.5  # seconds between two cancellations of a task that went on
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel them until all have ended; what they returned or raised is of no interest any more.
+
+    Once is not always enough: `asyncio.wait_for` of Python 3.11 and the queue client, while it opens a connection, lose
+    a cancellation now and then. A task without an end would go on, and who waits for it would wait for ever.
+    """
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=AGAIN)
+    await asyncio.gather(*tasks, return_exceptions=True)
