@@ -9,6 +9,7 @@ CrawlerError                  something a person can act on; its text says what 
 │   ├── FrontierUnavailable   no answer: worth waiting and trying again             exit 69
 │   ├── FrontierFull          out of memory: worth waiting and trying again         exit 75
 │   └── FrontierReplaced      the server was emptied or exchanged under us          exit 70
+├── PageTooLarge          a page whose tree is not built: it would take too much memory and time
 └── FetchError                one page could not be had; `kind` says how, `transient` whether to retry
     └── Refused               we will not ask for it (address, scheme); never retried
 
@@ -66,6 +67,17 @@ class FrontierFull(FrontierError):
 
 class FrontierReplaced(FrontierError):
     """The queue server does not know our job any more: it was emptied or exchanged."""
+
+
+class PageTooLarge(CrawlerError):
+    """A page whose tree is not built, because it would take too much memory and time.
+
+    `reason` is the word that counts it: the setting that draws the line, in lower case.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class FetchError(CrawlerError):

@@ -31,6 +31,7 @@ class Response:
         seconds: float = 0.0,
         address: str = "",
         answered_at: float | None = None,
+        parse_limits: html.ParseLimits = html.ParseLimits(),  # noqa: B008 - a constant
     ) -> None:
         self.url = url
         self.status = status
@@ -40,6 +41,7 @@ class Response:
         self.seconds = seconds  # from asking to the last byte
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds at the first bytes of the answer
+        self.parse_limits = parse_limits  # of `root` and all that is read from it
         self.maybe_new: Callable[[Sequence[str]], Sequence[str]] = lambda urls: urls  # set by who asked for the page
 
     def __repr__(self) -> str:
@@ -87,7 +89,12 @@ class Response:
 
     @cached_property
     def root(self) -> Any:
-        """The lxml element of the page; an empty `<html>` when there is nothing to parse."""
+        """The lxml element of the page; an empty `<html>` when there is nothing to parse.
+
+        This and what needs it (selectors, `page`, `visible_text` …) raises `PageTooLarge` for a page beyond
+        PARSE_MAXSIZE or PARSE_MAXNODES. Let it pass: the page is then skipped, and counted.
+        """
+        html.check_size(self.body, self.parse_limits)
         root = html.parse(self.text)
         return html.parse("<html></html>") if root is None else root
 

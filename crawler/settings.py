@@ -67,6 +67,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     CONNECT_TIMEOUT: Annotated[float, Meta(gt=0)] = 10.0  # seconds to connect, TLS included
     READ_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds without a byte
     DOWNLOAD_MAXSIZE: Positive = 16 * 1024 * 1024  # bytes of a decoded body
+    # bytes of all bodies over 512 KiB that a worker process reads and parses at once; others wait
+    SCRAPER_SLOT_MAX_ACTIVE_SIZE: Positive = 64 * 1024 * 1024
     ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that may be asked, e.g. 127.0.0.0/8
     TLS_CA_FILE: str = ""  # more certificate authorities to trust, a PEM file
     DEFAULT_REQUEST_HEADERS: Mapping[str, str] = msgspec.field(
@@ -79,7 +81,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
     REDIRECT_MAX_TIMES: Count = 20
-    PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger page is not parsed for links
+    PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; an HTML page that is larger is skipped once its tree is needed
+    PARSE_MAXNODES: Positive = 500_000  # the same for its elements and attributes, which take up to 300 bytes each
 
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one

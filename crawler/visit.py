@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.callbacks import Found, failure_of, run_callback
-from crawler.errors import CrawlerError, FetchError, FrontierError
+from crawler.errors import CrawlerError, FetchError, FrontierError, PageTooLarge
 from crawler.gate import RobotsGate, Verdict
 from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
@@ -38,6 +38,8 @@ from crawler.spider import Spider
 log = structlog.get_logger()
 
 LARGE = 100_000  # bytes; what takes a spider long enough to read that the other pages would notice
+SLOW = 0.1  # seconds of work on a large page after which the others get as much time
+LONGEST_REST = 1.0  # seconds, however long it took
 LINKS_AT_ONCE = 1_000  # of one page, before the others have a turn: 2 to 4 ms
 
 
@@ -106,6 +108,7 @@ class Visitor:
         self._slot = slot
         self._check = check
         self._booked = booked
+        self._large = asyncio.Lock()  # large pages are worked on one at a time: their trees take a lot of memory
 
     async def visit(self, lease: Lease) -> Visit:
         """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
@@ -171,14 +174,10 @@ class Visitor:
         asked_at = response.answered_at or time.monotonic()
         response.maybe_new = partial(self._maybe_new_urls, lease.job)
         outcome, found = await self._read(lease, unit, response)
-        links = await self._on_seeded_hosts(lease, unit, found.requests)
-        found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
-        return Visit(
+        visit = Visit(
             outcome,
             items=tuple(found.items),
-            links=tuple(links),
             dropped=found.dropped,
-            unfollowed=found.unfollowed,
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,
@@ -186,6 +185,10 @@ class Visitor:
             pause=policy.pause(response, time.time()),
             health=policy.health(response),
         )
+        del response  # its tree may be large, and the frontier may let us wait
+        links = await self._on_seeded_hosts(lease, unit, found.requests)
+        found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
+        return replace(visit, links=tuple(links), unfollowed=found.unfollowed)
 
     async def _read(self, lease: Lease, unit: Unit, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then let the spider read the page."""
@@ -202,6 +205,18 @@ class Visitor:
 
     async def _parse(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
         page = arguments[0]
+        if not isinstance(page, Response) or len(page.body) <= LARGE:
+            return await self._parse_now(lease, unit, callback, *arguments)
+        async with self._large:
+            began = time.monotonic()
+            read = await self._parse_now(lease, unit, callback, *arguments)
+            if (took := time.monotonic() - began) > SLOW:
+                # A small page needs many turns of the event loop: it gets as much time before the next large page.
+                await asyncio.sleep(min(took, LONGEST_REST))
+        return read
+
+    async def _parse_now(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
+        page = arguments[0]
         self._slot.enter(lease)
         try:
             if isinstance(page, Response) and len(page.body) > LARGE:
@@ -210,6 +225,9 @@ class Visitor:
             found = found.admitting(*await self._admit_in_turns(lease, unit, found.requests))
             # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
             return Done(), heed(found, page, unit.signs, time.time()) if isinstance(page, Response) else found
+        except PageTooLarge as error:
+            log.warning("page_too_large", url=lease.request.url, why=str(error))
+            return Skip(error.reason, str(error)), Found([], [], Counter())
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _are_cancelled():
                 raise

@@ -34,6 +34,7 @@ from crawler.joblist import JobList
 from crawler.listener import Listener
 from crawler.logs import set_level
 from crawler.model import Job, Request
+from crawler.parsing.html import ParseLimits
 from crawler.places import GroupOf, Places, alone, by_address, by_domain
 from crawler.reaper import Reaper
 from crawler.registry import find_spiders
@@ -296,7 +297,9 @@ async def start_worker(
             connect_seconds=settings.CONNECT_TIMEOUT,
             silent_seconds=settings.READ_TIMEOUT,
             body_bytes=settings.DOWNLOAD_MAXSIZE,
+            active_bytes=settings.SCRAPER_SLOT_MAX_ACTIVE_SIZE,
         ),
+        parse_limits=ParseLimits(settings.PARSE_MAXSIZE, settings.PARSE_MAXNODES),
         tls_ca_file=settings.TLS_CA_FILE,
     )
     stack.push_async_callback(fetcher.close)

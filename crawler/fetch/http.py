@@ -17,12 +17,14 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from crawler.errors import FetchError, Refused
+from crawler.fetch.budget import FREE, BodyBudget
 from crawler.fetch.connect import AskedOnce, Pool, tls_context
-from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, Decoder, decoded
+from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, decoded
 from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.plain import Bounds, Conversation
 from crawler.model import Request
+from crawler.parsing.html import ParseLimits
 from crawler.parsing.url import origin_of
 from crawler.response import Response
 
@@ -43,6 +45,7 @@ class Limits(Struct, frozen=True):
     connect_seconds: float = 10.0  # to connect, TLS included
     silent_seconds: float = 30.0  # without a byte
     body_bytes: int = 16 * 1024 * 1024  # of the decoded body
+    active_bytes: int = 64 * 1024 * 1024  # of all large bodies that are being read or parsed
 
 
 class _Answer(NamedTuple):
@@ -70,6 +73,7 @@ class HttpFetcher:
         *,
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
+        parse_limits: ParseLimits = ParseLimits(),  # noqa: B008 - a constant
         tls_ca_file: str = "",
         resolver: AbstractResolver | None = None,
     ) -> None:
@@ -80,7 +84,9 @@ class HttpFetcher:
         """
         limits = limits or Limits()
         self._limits = limits
-        bounds = Bounds(limits.body_bytes, limits.silent_seconds, _MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
+        self._parse_limits = parse_limits
+        self._bodies = BodyBudget(limits.active_bytes)
+        bounds = Bounds(min(FREE, limits.body_bytes), limits.silent_seconds, _MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
         self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds)
         self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
         self._session = ClientSession(
@@ -91,9 +97,8 @@ class HttpFetcher:
                 **{name.lower(): value for name, value in (headers or {}).items()},
                 "user-agent": user_agent,
             },
-            timeout=ClientTimeout(
-                total=limits.seconds, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds
-            ),
+            # the time for all of it is ours to keep: it stops while a body waits for memory
+            timeout=ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds),
             cookie_jar=DummyCookieJar(),  # one host's cookies are no other's business
             auto_decompress=False,
             max_line_size=_MAX_STATUS_LINE,
@@ -121,6 +126,7 @@ class HttpFetcher:
             seconds=perf_counter() - started,
             address=answer.address,
             answered_at=answer.answered_at,
+            parse_limits=self._parse_limits,
         )
 
     async def addresses(self, url: str) -> list[str]:
@@ -138,18 +144,21 @@ class HttpFetcher:
 
     async def _ask(self, request: Request) -> _Answer:
         """By aiohttp alone, on a new connection or an open one."""
-        async with self._session.request(
-            request.method,
-            URL(request.url, encoded=True),
-            headers=request.headers or None,
-            data=request.body or None,
-            skip_auto_headers=_NO_GUESS if request.body else None,
-            allow_redirects=False,
-        ) as answer:
+        async with (
+            asyncio.timeout(self._limits.seconds) as deadline,
+            self._session.request(
+                request.method,
+                URL(request.url, encoded=True),
+                headers=request.headers or None,
+                data=request.body or None,
+                skip_auto_headers=_NO_GUESS if request.body else None,
+                allow_redirects=False,
+            ) as answer,
+        ):
             answered_at = monotonic()
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
             headers = _headers(answer.headers)
-            body = await self._body(answer.content, headers)
+            body = await self._body(answer.content, headers, deadline)
         return _Answer(answer.status, headers, body, answer.address, answered_at)
 
     async def _ask_again(self, request: Request) -> _Answer | None:
@@ -171,12 +180,12 @@ class HttpFetcher:
             if plain is not None:
                 status, headers, body, answered_at = plain
                 if encoding := headers.get("content-encoding"):
-                    body = decoded(body, encoding, self._limits.body_bytes)
+                    body = await self._decoded(body, encoding)
             else:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
-                    body = await self._body(content, headers)
+                    body = await self._body(content, headers, deadline)
         except BaseException:
             connection.close()
             raise
@@ -189,23 +198,44 @@ class HttpFetcher:
         fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         return _Usual(request.connection_key, fields.encode())
 
-    async def _body(self, content: StreamReader, headers: Mapping[str, str]) -> bytes:
+    async def _body(self, content: StreamReader, headers: Mapping[str, str], deadline: asyncio.Timeout) -> bytes:
         """The decoded body, complete. Raises `BodyError`, and aiohttp's errors for a short one."""
         limit = self._limits.body_bytes
-        if int(headers.get("content-length", 0)) > limit and not content.at_eof():
+        length = int(headers.get("content-length", 0))
+        if length > limit and not content.at_eof():
             raise _too_large(limit)
-        encoding = headers.get("content-encoding")
-        decoder = Decoder(encoding, limit) if encoding else None
-        received = 0
         body = bytearray()
+        room = FREE
         while piece := await content.readany():
-            received += len(piece)
-            if received > limit:
+            body += piece
+            if len(body) > limit:
                 raise _too_large(limit)
-            body += decoder.feed(piece) if decoder else piece
-        if decoder:
-            decoder.close()
+            if len(body) > room:
+                room = limit
+                await self._wait_for_memory(length or limit, deadline)
+        if encoding := headers.get("content-encoding"):
+            deadline.reschedule(None)  # all has arrived
+            return await self._decoded(body, encoding)
         return bytes(body)
+
+    async def _decoded(self, body: bytes | bytearray, encoding: str) -> bytes:
+        """A body with its content encodings undone, which may make a large one of a small one."""
+        limit = self._limits.body_bytes
+        try:
+            return decoded(bytes(body), encoding, min(FREE, limit))
+        except BodyError as error:
+            if error.kind != "too_large" or limit <= FREE:
+                raise
+        await self._bodies.take(limit)
+        return decoded(bytes(body), encoding, limit)
+
+    async def _wait_for_memory(self, amount: int, deadline: asyncio.Timeout) -> None:
+        """Until there is room for `amount` bytes. This is our shortage, so the time of the host stands still."""
+        loop = asyncio.get_running_loop()
+        left = (deadline.when() or 0.0) - loop.time()
+        deadline.reschedule(None)
+        await self._bodies.take(amount)
+        deadline.reschedule(loop.time() + left)
 
 
 def _too_large(limit: int) -> BodyError:

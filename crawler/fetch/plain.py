@@ -70,7 +70,7 @@ _UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer"})
 
 
 class Bounds(NamedTuple):
-    """Of an answer: bytes of its decoded body, seconds without a byte, and of the head what aiohttp bounds."""
+    """Of an answer: bytes of a body that is read here, seconds without a byte, and of the head what aiohttp bounds."""
 
     body_bytes: int
     silent_seconds: float

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from lxml import etree
 
+from crawler.errors import PageTooLarge
 from crawler.parsing.charset import clean
 from crawler.parsing.link_scan import LINK_SIGNS, Hrefs
 from crawler.parsing.url import BadUrl, canonical, join_links
@@ -33,6 +34,13 @@ MAX_REFRESH_SECONDS = 5
 _MAX_HREFS = 10 * MAX_LINKS  # looked at, when most are repeated or no URLs
 
 
+class ParseLimits(msgspec.Struct, frozen=True):
+    """Which pages are parsed at all: bytes of the body; elements and attributes of the tree."""
+
+    size: int = 8 * 1024 * 1024
+    nodes: int = 500_000  # each takes up to 300 bytes and 4 µs
+
+
 class PageMeta(msgspec.Struct, frozen=True):
     """What a page says about itself. Texts are empty when it says nothing."""
 
@@ -52,6 +60,36 @@ class PageMeta(msgspec.Struct, frozen=True):
 
 # ---------------------------------------------------------------------------------------------------------
 # The tree
+
+
+def check_size(body: bytes, limits: ParseLimits) -> None:
+    """Raise `PageTooLarge` for a page whose tree would be larger than `limits` permit."""
+    if len(body) > limits.size:
+        why = f"{len(body):,} bytes of HTML; at most {limits.size:,} are parsed (PARSE_MAXSIZE)"
+        raise PageTooLarge("parse_maxsize", why)
+    if _has_more_nodes(body, limits.nodes):
+        why = f"more than {limits.nodes:,} elements and attributes; no more are parsed (PARSE_MAXNODES)"
+        raise PageTooLarge("parse_maxnodes", why)
+
+
+def _has_more_nodes(body: bytes, limit: int) -> bool:
+    """Whether a parser would make about so many elements and attributes of a page."""
+    if len(body) // 2 <= limit:  # each takes two bytes at least
+        return False
+    if next(islice(_BEGIN(body), limit, None), None):  # elements alone: attributes take longer to count
+        return True
+    nodes = 0
+    for at in range(0, len(body), _COUNTED_AT_ONCE):
+        nodes += len(_NO_NODES.sub(b" ", body[at : at + _COUNTED_AT_ONCE]).replace(b"/", b" ").split())
+        if nodes > limit:
+            return True
+    return False
+
+
+_BEGIN: Final = re.compile(rb"<[A-Za-z!?]").finditer
+_COUNTED_AT_ONCE: Final = 262_144  # bytes; what lies across two pieces is counted roughly
+# Text, end tags and values: what is left are the names of elements and attributes.
+_NO_NODES: Final = re.compile(rb"""(?:\A|>)[^<]*+(?:(?:</[^>]*+>|<(?![A-Za-z!?/]))[^<]*+)*+|="[^"]*+"|='[^']*+'""")
 
 
 def parse(text: str) -> etree._Element | None:

@@ -27,7 +27,7 @@ def main() -> int:
     options, more = parser.parse_known_args()
     for name in ("seed", "repeat", "faults", "pages", "minutes"):
         os.environ[f"CHAOS_{name.upper()}"] = str(getattr(options, name))
-    chosen = " or ".join(f"p{int(promise.lstrip('Pp')):02}" for promise in options.only)
+    chosen = " or ".join(f"{promise[0].lower()}{int(promise[1:]):02}" for promise in options.only)
     here = str(Path(__file__).parent)
     return pytest.main([here, "-q", "-o", f"timeout={SECONDS}", *(["-k", chosen] if chosen else []), *more])
 

@@ -208,9 +208,18 @@ def children_of(pid: int) -> list[int]:
 
 def resident_mb(pid: int) -> float:
     """Resident memory of a process in MB; 0 when it is gone."""
+    return _status_mb(pid, "VmRSS:")
+
+
+def peak_mb(pid: int) -> float:
+    """The most of it that there ever was."""
+    return _status_mb(pid, "VmHWM:")
+
+
+def _status_mb(pid: int, field: str) -> float:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(field):
                 return int(line.split()[1]) / 1024
     return 0.0
 

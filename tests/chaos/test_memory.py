@@ -1,8 +1,11 @@
-"""P27, P28: a worker's memory grows neither with the frontier nor with time."""
+"""P27, P28, S47: a worker's memory grows neither with the frontier nor with time, and large pages do not add up."""
 
 from __future__ import annotations
 
-from tests.chaos.fleet import resident_mb
+from itertools import pairwise
+
+from tests.chaos.fleet import peak_mb, resident_mb
+from tests.chaos.heavy import SHAPES, serve_heavy
 from tests.chaos.stage import IN_FLIGHT, Stage, Theatre
 
 JOB = "{crawler:0}:job:default:"
@@ -49,6 +52,31 @@ async def test_p28_memory_and_time(theatre: Theatre) -> None:
             stage.row.at_most("MB a 1,000 pages", slope, 1)
         else:
             stage.row.told("MB a 1,000 pages", slope)
+
+
+async def test_s47_large_pages_do_not_add_up(theatre: Theatre) -> None:
+    """16 hosts with pages of each shape, as large as a body may be and as large as is parsed; a good site beside them.
+
+    The settings are those out of the box, but for the pace. Short: the shapes in turn on 16 hosts; long: each on 16.
+    """
+    rounds = [[shape] * 16 for shape in SHAPES] if theatre.scale.is_long else [[*SHAPES, *SHAPES][:16]]
+    settings = {"CONCURRENT_REQUESTS": 64, "LEASE_SECONDS": 15, "GRACE_SECONDS": 20}
+    for shapes in rounds:
+        title = "large pages" if len(set(shapes)) > 1 else f"large pages, {shapes[0]}"
+        async with theatre("S47", title, settings=settings, pages=400, hosts=2, folder=shapes[0]) as stage:
+            async with serve_heavy(shapes) as seeds:
+                await stage.start(workers=1, seeds=[*stage.web.seeds, *seeds])
+                await stage.finish(180)
+                job = await stage.job()
+            counters = job["counters"]
+            stage.row.exactly("fetched", counters.get("status/200", 0), stage.site.pages + len(seeds))
+            skipped = sum(counters.get(f"skip/parse_max{what}", 0) for what in ("size", "nodes"))
+            stage.row.exactly("ended", job["done"], stage.site.pages + len(seeds))
+            stage.row.at_least("skipped", skipped, len(shapes))
+            stage.row.at_most("peak MB", max(peak_mb(pid) for w in stage.fleet.running for pid in w.children), 400)
+            waits = [later.time - earlier.time for earlier, later in pairwise(stage.web.log)]
+            figure = "longest wait of the good site s"
+            stage.row.at_most(figure, max(waits), 1) if stage.scale.is_long else stage.row.told(figure, max(waits))
 
 
 def memory_of_workers(stage: Stage) -> float:

@@ -11,7 +11,7 @@ import pytest
 
 from crawler.frontier.message import MAX_BYTES, check, decode, encode
 from crawler.interfaces import Fetcher
-from crawler.model import Dead, Done, Lease, Request, Retry, Visit
+from crawler.model import Dead, Done, Lease, Request, Retry, Skip, Visit
 from crawler.parsing.url import host_of
 from crawler.policy import Rules
 from crawler.response import Response
@@ -202,6 +202,41 @@ async def test_a_large_page_leaves_turns_to_the_others() -> None:
     assert set(spider.turns) == {"nobody"}
     assert [link.url for link in found.links] == [f"{URL}{number}.html" for number in range(3 * LINKS_AT_ONCE)]
     assert {link.depth for link in found.links} == {1}
+
+
+class Patient(Spider):
+    """Takes its time with each page, and notes how many it has at once."""
+
+    name = "patient"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = self.most = 0
+
+    async def looks(self, response: Response) -> Any:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.at_once -= 1
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(LARGE, 4), (LARGE + 1, 1)], ids=["small", "large"])
+async def test_large_pages_are_worked_on_one_at_a_time(size: int, at_once: int) -> None:
+    spider = Patient()
+    unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: "x" * size}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    found = await asyncio.gather(*(visits.visit(lease("looks")) for _ in range(4)))
+    assert [visit.outcome for visit in found] == [Done()] * 4
+    assert spider.most == at_once
+
+
+async def test_a_page_with_too_many_elements_is_skipped_and_counted() -> None:
+    found, spider = await read("<p>" * 600_000)
+    assert isinstance(found.outcome, Skip)
+    assert found.outcome.reason == "parse_maxnodes"
+    assert "PARSE_MAXNODES" in found.outcome.detail
+    assert not spider.was_ready
 
 
 async def test_a_visit_may_be_cancelled_while_it_leaves_a_turn_to_others() -> None:

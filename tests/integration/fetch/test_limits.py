@@ -14,7 +14,7 @@ import brotli  # type: ignore[import-untyped]
 import pytest
 
 from crawler.errors import FetchError
-from crawler.fetch.http import Limits
+from crawler.fetch.http import HttpFetcher, Limits
 from crawler.model import Request
 from tests.integration.fetch.server import Server, Talk, failure, fetch_once, fetching, ok, says, serving
 
@@ -193,3 +193,39 @@ def test_bombs_cost_little_memory() -> None:
     *kinds, megabytes = asyncio.run(main())
     assert kinds == ["too_large", "too_large"]
     assert int(megabytes) < 200
+
+
+MB = 1_000_000
+
+
+@pytest.mark.parametrize("connection", ["new", "open"])
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+async def test_a_large_body_waits_for_memory_and_its_host_is_not_blamed(encoding: str, connection: str) -> None:
+    """While another task holds what there is, longer than an answer may take; a small body passes it by."""
+    body = b"x" * 3 * MB
+    large = ok(gzip.compress(body), "Content-Encoding: gzip") if encoding else ok(body)
+    limits = Limits(body_bytes=4 * MB, active_bytes=4 * MB, seconds=0.5)
+    has_read, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold(fetcher: HttpFetcher, url: str) -> None:
+        await fetcher.fetch(Request(url))
+        has_read.set()
+        await may_end.wait()
+
+    async with (
+        serving(says(large)) as one,
+        serving(says(large)) as two,
+        serving(says(ok(b"small"))) as small,
+        fetching(limits=limits) as fetcher,
+    ):
+        holding = asyncio.create_task(hold(fetcher, f"{one.origin}/"))
+        await has_read.wait()
+        asked = one if connection == "open" else two
+        waiting = asyncio.create_task(fetcher.fetch(Request(f"{asked.origin}/")))
+        assert (await fetcher.fetch(Request(f"{small.origin}/"))).body == b"small"
+        await asyncio.wait({waiting}, timeout=2 * limits.seconds)
+        assert not waiting.done()
+        may_end.set()
+        await holding
+        assert (await waiting).body == body
+        assert (one.connections, two.connections) == ((1, 0) if connection == "open" else (1, 1))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lxml import etree
 from parsel import Selector
 
+from crawler.errors import PageTooLarge
 from crawler.parsing import html
 from crawler.parsing.html import (
     MAX_ATTRIBUTES,
@@ -294,3 +295,57 @@ def test_no_markup_raises(pieces: list[str]) -> None:
         page_meta(root, "http://h/")
         links(root, "http://h/")
         assert "\0" not in visible_text(root)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Which pages are parsed at all
+
+
+def _piled(shape: str, size: int = 1_100_000) -> bytes:
+    return (shape * (size // len(shape))).encode()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "<p>",
+        "<li>x",
+        "<br/>",
+        "<b><!----></b>",
+        '<a href="/a">x</a>',
+        "<p {}>".format(" ".join(f"a{n}=1" for n in range(90))),
+        "<p {}>".format(" ".join(f"a{n}" for n in range(90))),
+        "<p/{}>".format("/".join(f"a{n}" for n in range(90))),
+        "<p\n{}\n>".format("\n".join(f'a{n}="1 2 3"' for n in range(90))),
+    ],
+)
+def test_the_nodes_of_a_page_are_counted_as_the_parser_makes_them(shape: str) -> None:
+    body = _piled(shape)
+    root = html.parse(body.decode())
+    assert root is not None
+    made = sum(1 + len(element.attrib) for element in root.iter())
+    with pytest.raises(PageTooLarge, match=r"PARSE_MAXNODES") as refused:
+        html.check_size(body, html.ParseLimits(nodes=int(made * 0.8)))
+    assert refused.value.reason == "parse_maxnodes"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        _piled("lorem ipsum dolor "),
+        b"<script>" + _piled("if (a < b) { c = d / e; } "),
+        _piled("<"),
+        _piled("&amp; "),
+        _piled('<p title="one two three four five six seven eight" class="a b c d">some words</p>'),
+    ],
+    ids=["words", "script", "signs", "references", "paragraphs"],
+)
+def test_what_makes_no_nodes_is_not_counted(page: bytes) -> None:
+    html.check_size(page, html.ParseLimits(nodes=len(page) // 18))
+
+
+def test_a_page_beyond_the_bytes_is_refused_whatever_is_in_it() -> None:
+    html.check_size(b"x" * 100, html.ParseLimits(size=100))
+    with pytest.raises(PageTooLarge, match=r"101 bytes of HTML; at most 100 are parsed \(PARSE_MAXSIZE\)") as refused:
+        html.check_size(b"x" * 101, html.ParseLimits(size=100))
+    assert refused.value.reason == "parse_maxsize"

@@ -1,0 +1,59 @@
+"""Memory for large bodies: all requests of a process share it, and wait for each other when it is used up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+FREE: Final = 512 * 1024
+"""Bytes of a body that are not counted: pages of the usual size never wait."""
+
+
+class BodyBudget:
+    """Bytes that the bodies larger than `FREE` may take at once. Who waits is served in order of arrival."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = size
+        self._taken: dict[asyncio.Task[object], int] = {}
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    async def take(self, amount: int) -> None:
+        """Wait until there is room for `amount` bytes; a body larger than the whole budget waits to be alone.
+
+        The bytes belong to the current task until it ends: by then nobody needs the body any more.
+        """
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker
+        amount = min(amount, self._size)
+        self.give_back(task)
+        if self._waiting or amount > self._left:
+            await self._turn(amount)
+        else:
+            self._left -= amount
+        self._taken[task] = amount
+        task.add_done_callback(self.give_back)
+
+    def give_back(self, task: asyncio.Task[object]) -> None:
+        """The task needs its bytes no more. Nothing happens when it has none."""
+        self._left += self._taken.pop(task, 0)
+        self._serve()
+
+    async def _turn(self, amount: int) -> None:
+        served: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((amount, served))
+        try:
+            await served
+        except asyncio.CancelledError:
+            if served.done() and not served.cancelled():
+                self._left += amount
+            self._serve()
+            raise
+
+    def _serve(self) -> None:
+        while self._waiting and (self._waiting[0][1].done() or self._waiting[0][0] <= self._left):
+            amount, served = self._waiting.popleft()
+            if not served.done():
+                self._left -= amount
+                served.set_result(None)
