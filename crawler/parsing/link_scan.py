@@ -83,8 +83,8 @@ def scan(text: str) -> Hrefs | None:
         if kind == "base":
             base = href if base is None else base
             continue
-        if before or behind:
-            rests.append(before + behind)
+        if before or behind:  # between them a space, which may be missing behind a quote
+            rests.append(f"{before} {behind}" if before and behind else before or behind)
             places.append(len(links))
         links.append(href)
     return Hrefs(links, base, places, rests, metas)
@@ -93,11 +93,16 @@ def scan(text: str) -> Hrefs | None:
 def _telling(tags: Sequence[str], words: tuple[str, ...]) -> list[tuple[int, str]]:
     """The tags with one of the words, and their places. Most pages have none, and repeat the few tags they have."""
     different = set(tags)
-    text = " ".join(different).lower()
-    if not any(map(text.__contains__, words)):
+    if not _has(words, " ".join(different)):
         return []
-    telling = {tag for tag in different if any(map(tag.lower().__contains__, words))}
+    telling = {tag for tag in different if _has(words, tag)}
     return [(place, tag) for place, tag in enumerate(tags) if tag in telling]
+
+
+def _has(words: tuple[str, ...], text: str) -> bool:
+    if "&" in text:
+        text = f"{text} {unescape(text)}"  # a word may be spelled with character references
+    return any(map(text.lower().__contains__, words))
 
 
 def _attributes(tag: str) -> dict[str, str]:
@@ -114,7 +119,7 @@ _SIGNS: Final = frozenset(LINK_SIGNS)
 # Tokens (HTML standard §13.2.5), all without backtracking. White space is what HTML calls so, not what Unicode does.
 
 _S: Final = r"[ \t\n\r\f]"
-_BARE: Final = r"""[^ \t\n\r\f"'=<>`]++"""
+_BARE: Final = r"""[^ \t\n\r\f"'<>]++"""  # may hold "=" and "`"; where a quote or "<" follows, nothing below matches
 _VALUE: Final = rf"""(?:"[^"]*+"|'[^']*+'|{_BARE})"""
 _IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # right behind a name: elsewhere it may begin one
 _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
@@ -125,26 +130,46 @@ _HREF: Final = rf"""({_S}++href=)(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 # Others have many rules: with and without a semicolon, by what follows them, numbers that mean other characters.
 _PLAIN_REFERENCE: Final = re.compile("&(?:amp|lt|gt|quot|apos|#x27|#(?:3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6]));")
 
-# Elements whose content is text up to their own end. The rarer ones of the kind are left to the parser, as is what
-# stands behind </html>.
+# Elements whose content is text up to their own end. The rarer ones of the kind are left to the parser.
 _TEXT_ONLY: Final = ("script", "style", "title", "textarea")
 _WITH_TEXT: Final = "|".join(
     rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}(?<!/)>(?:[^<]++|<(?!!--|/(?i:{name})))*+</{name}{_S}*+>"
     for name in _TEXT_ONLY
 )
-_NOT_PLAIN: Final = "|".join((*_TEXT_ONLY, "a|area|base|meta|xmp|iframe|noembed|noframes|plaintext"))
+_OPAQUE: Final = "xmp|iframe|noembed|noframes|plaintext|frameset"
+_LINKING: Final = "a|area|base|meta"
+_COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-))*+-->"
+
+# Inside these a text-only element may be one no longer: <svg><style><a href=…> is a link. So they are passed as a whole
+# when nothing in them can be a link, hide their end or be read in two ways, and left to the parser otherwise.
+_ISLANDS: Final = ("svg", "math", "template")
+_WITH_HTML: Final = ("desc", "foreignobject", "mi", "mo", "mn", "ms", "mtext")  # "integration points"
+_NOT_IN_ISLAND: Final = "|".join((*_ISLANDS, *_WITH_HTML, "annotation-xml", *_TEXT_ONLY, _OPAQUE, _LINKING))
+_TEXT_IN_ISLAND: Final = "|".join(
+    rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}>[^<]*+</{name}{_S}*+>" for name in (*_TEXT_ONLY, *_WITH_HTML)
+)
+_IN_ISLAND: Final = rf"""(?:[^<]++
+  | </(?!(?i:{"|".join(_ISLANDS)})[ \t\n\r\f>])[a-zA-Z][a-zA-Z0-9-]*+{_S}*+>
+  | <(?!(?i:{_NOT_IN_ISLAND})[ \t\n\r\f/>])[a-zA-Z][a-zA-Z0-9-]*+(?=[ \t\n\r\f/>]){_ATTRIBUTES}>
+  | {_TEXT_IN_ISLAND}
+  | {_COMMENT}
+)*+"""
+_ISLAND: Final = "|".join(rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}>{_IN_ISLAND}</{name}{_S}*+>" for name in _ISLANDS)
+
+_NOT_PLAIN: Final = "|".join((_LINKING, *_TEXT_ONLY, _OPAQUE, *_ISLANDS))
 # Short cuts: what most tags of most pages are.
 _COMMON: Final = (
-    "</[a-gi-z][a-z0-9-]*+>|"
+    "</[a-z][a-z0-9-]*+>|"
     "<(?:span|code|li|p|div|em|strong|dd|dt|dl|ul|pre|td|tr|h[1-6]|section|b|i|br|cite|table)"
     '(?:[ ]class="[^"]*+")?+>'
 )
 _TOKEN: Final = rf"""(?:
     {_COMMON}
-  | </(?!html[ \t\n\r\f>])[a-z][a-z0-9-]*+{_S}*+>
+  | </[a-z][a-z0-9-]*+{_S}*+>
   | <(?!(?:{_NOT_PLAIN})[ \t\n\r\f/>])[a-z][a-z0-9-]*+(?=[ \t\n\r\f/>]){_ATTRIBUTES}>
   | {_WITH_TEXT}
-  | <!--(?!-?>)(?:[^-]++|-(?!-))*+-->
+  | {_COMMENT}
+  | {_ISLAND}
   | <!(?:doctype|DOCTYPE){_S}(?:[^<>"']++|"[^<>"]*+"|'[^<>']*+')*+>
   | <\?[^<>]*+>
 )"""
@@ -155,7 +180,7 @@ _STEPS: Final = re.compile(
     rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
     (?:<(a|area|base)({_NO_HREF})(?:{_HREF}({_ATTRIBUTES})|{_S}*+/?+)>
       |<meta(?=[ \t\n\r\f/>])({_ATTRIBUTES})>
-      |(?:</html{_S}*+>{_S}*+)?\Z)
+      |\Z)
     |(.)(?s:.*)""",
     re.VERBOSE | re.DOTALL,
 ).findall
