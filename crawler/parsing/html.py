@@ -111,7 +111,10 @@ def parse(text: str) -> etree._Element | None:
         root = etree.fromstring(data, parser)
     except etree.LxmlError:
         return None
-    return root if root is not None and isinstance(root.tag, str) else None
+    if root is None or not isinstance(root.tag, str):
+        return None
+    root.extend([*root.itersiblings("*")])  # what stands behind </html> (HTML standard, "after after body")
+    return root
 
 
 # The parser's time is quadratic in the attributes of one element: 200,000 of them (2 MB) take minutes.

@@ -110,6 +110,13 @@ def test_odd_openings_do_not_hide_links_nor_spoil_text(text: str) -> None:
     assert visible_text(root).strip("\ufeff\n") == "é"
 
 
+def test_what_stands_behind_the_end_of_html_is_a_part_of_the_page() -> None:
+    """Pages put together by programs end more than once."""
+    root = tree("<html><body><p>1</p></body></html>\n2 <a href=/3>3</a></html><!-- --><html><body><p>4<a href=/5>")
+    assert links(root, "http://h/") == ["http://h/3", "http://h/5"]
+    assert visible_text(root).split() == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize(
     ("html", "base"),
     [
