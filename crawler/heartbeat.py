@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from crawler.incident import Incident
+from crawler.lease import now
 
 
 class Heartbeat:
-    """Calls `beat(worker, info())` every `seconds` until stopped."""
+    """Calls `beat(worker, info())` every `seconds` until stopped, and after each success `renewed(began)`."""
 
     def __init__(
         self,
@@ -18,11 +19,14 @@ class Heartbeat:
         worker: str,
         seconds: float,
         info: Callable[[], Mapping[str, Any]],
+        renewed: Callable[[float], None],
     ) -> None:
+        """`began`: when the call was made, see `lease.now`. The server has renewed the lease then, or later."""
         self._beat = beat
         self._worker = worker
         self._seconds = seconds
         self._info = info
+        self._renewed = renewed
         self._stopped = threading.Event()
         self._away = Incident("heartbeat_fails")
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -38,8 +42,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         while True:
+            began = now()
             try:
                 self._beat(self._worker, self._info())
+                self._renewed(began)
                 self._away.over()
             except Exception as error:
                 # Whatever it is: a thread that ends here would hand a living worker's requests to others.

@@ -1,7 +1,8 @@
-"""A few bytes of memory that a worker process shares with its supervisor: which page is being parsed, since when.
+"""Memory that a worker process shares with its supervisor: which page is being parsed, since when; and its lease.
 
 When a page kills its process (out of memory, a crash in a library) or never lets go of it (an endless loop),
-the supervisor reads here whom to blame. The other requests of the process are innocent.
+the supervisor reads here whom to blame. The other requests of the process are innocent. As long as such a page lets no
+heartbeat through, the supervisor renews the lease (`LeaseClock`), and the worker must learn of it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import time
 import msgspec
 from msgspec.structs import replace
 
+from crawler.lease import CELL_BYTES
 from crawler.model import Lease, Request
 
+_AT = CELL_BYTES  # where the page begins; the lease comes first
 _HEAD = struct.Struct("=dI")  # since (monotonic seconds, the same clock in both processes), length
+_TEXT_AT = _AT + _HEAD.size
 SIZE = 2 * 1024 * 1024  # room for the longest message there is; what is not written to takes no memory
 
 
@@ -35,6 +39,7 @@ class Slot:
         """`descriptor`: inherited by the worker; None makes a new one (supervisor)."""
         self.descriptor = _new_memory() if descriptor is None else descriptor
         self._memory = mmap.mmap(self.descriptor, SIZE)
+        self.lease = memoryview(self._memory)[:CELL_BYTES].cast("d")
         self._open: list[Lease] = []
 
     def enter(self, lease: Lease) -> None:
@@ -48,33 +53,35 @@ class Slot:
         if self._open:
             self._note(self._open[-1])
         else:
-            _HEAD.pack_into(self._memory, 0, 0.0, 0)
+            _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
     def read(self) -> Parsing | None:
         """None: nothing is being parsed."""
-        since, length = _HEAD.unpack_from(self._memory, 0)
+        since, length = _HEAD.unpack_from(self._memory, _AT)
         if not length:
             return None
         try:
-            lease = msgspec.msgpack.decode(self._memory[_HEAD.size : _HEAD.size + length], type=Lease)
+            lease = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Lease)
         except msgspec.DecodeError:
             return None  # read in the very moment of writing
         return Parsing(lease, time.monotonic() - since)
 
     def clear(self) -> None:
         """For the next process that gets this slot."""
-        _HEAD.pack_into(self._memory, 0, 0.0, 0)
+        _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
     def _note(self, lease: Lease) -> None:
         # The message says it all; what was read from it may be large, and hold numbers that msgpack cannot.
         text = msgspec.msgpack.encode(replace(lease, request=Request(lease.request.url)))
-        _HEAD.pack_into(self._memory, 0, 0.0, 0)  # never an old head over new bytes
-        self._memory[_HEAD.size : _HEAD.size + len(text)] = text
-        _HEAD.pack_into(self._memory, 0, time.monotonic(), len(text))
+        _HEAD.pack_into(self._memory, _AT, 0.0, 0)  # never an old head over new bytes
+        self._memory[_TEXT_AT : _TEXT_AT + len(text)] = text
+        _HEAD.pack_into(self._memory, _AT, time.monotonic(), len(text))
 
 
 class NoSlot:
     """For a worker without a supervisor."""
+
+    lease = None
 
     def enter(self, lease: Lease) -> None:
         """Nobody is watching."""

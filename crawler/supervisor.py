@@ -21,6 +21,7 @@ import structlog
 from crawler.ending import end
 from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
 from crawler.interfaces import Frontier
+from crawler.lease import LeaseClock, now
 from crawler.model import Failure
 from crawler.slot import Parsing, Slot
 
@@ -32,15 +33,16 @@ FINAL_CODES = (2, 70, 78)  # exit codes of a child that another one would end wi
 
 
 class Child:
-    """One worker process and the slot it shares with us."""
+    """One worker process, and the slot and lease it shares with us."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, slot: Slot) -> None:
+    def __init__(self, name: str, process: asyncio.subprocess.Process, slot: Slot, lease: LeaseClock) -> None:
         self.name = name
         self.process = process
         self.slot = slot
+        self.lease = lease
         self.killed_for: Parsing | None = None
-        self.is_late = False  # killed because it did not end in time when it was told to
-        self.beaten_at = 0.0  # monotonic seconds when we last kept its lease for it
+        self.is_late = False  # killed because it did not end in time: when it was told to, or its requests when it must
+        self.beating: asyncio.Task[None] | None = None  # the last beat that we sent for it
         self.started = time.monotonic()
 
 
@@ -61,6 +63,7 @@ class Supervisor:
         self._orders = orders
         self._callback_seconds = callback_seconds
         self._grace = grace_seconds
+        self._lease_seconds = lease_seconds
         self._beat_every = lease_seconds / 5
         self._children: list[Child] = []
         self.stopping = False
@@ -112,7 +115,7 @@ class Supervisor:
         slot.clear()
         name = worker_name()
         process = await _process(slot.descriptor)
-        child = Child(name, process, slot)
+        child = Child(name, process, slot, LeaseClock(self._lease_seconds, slot.lease))
         self._children.append(child)
         await _send(process.stdin, self._orders(name, slot.descriptor))
         if self.stopping:
@@ -136,6 +139,7 @@ class Supervisor:
 
         A regular expression may hold the interpreter for as long as it runs, so that the child's own heartbeat is
         silent. Others would reap what it holds, and the page that is to blame would go to the next worker, unblamed.
+        When we cannot keep the lease either, killing it is what ends its requests in time.
         """
         while True:
             await asyncio.sleep(LOOK)
@@ -146,19 +150,27 @@ class Supervisor:
                 if parsing.seconds >= self._callback_seconds:
                     self._kill_for(child, parsing)
                 elif parsing.seconds >= self._beat_every:
-                    await self._keep_lease(child)
+                    self._keep_lease(child)
 
     def _kill_for(self, child: Child, parsing: Parsing) -> None:
         child.killed_for = parsing
         log.error("callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1))
         _signal(child, signal.SIGKILL)
 
-    async def _keep_lease(self, child: Child) -> None:
-        now = time.monotonic()
-        if now - child.beaten_at >= self._beat_every:
-            child.beaten_at = now
-            with suppress(FrontierError):  # while the queue server is away nobody reaps
-                await asyncio.to_thread(self._frontier.beat, child.name, {})
+    def _keep_lease(self, child: Child) -> None:
+        if child.lease.left <= 0 and not child.is_late:
+            child.is_late = True
+            log.error("worker_does_not_yield", worker=child.name, why="busy with a page, its lease not renewed: killed")
+            _signal(child, signal.SIGKILL)
+        elif child.beating is None or child.beating.done():
+            child.beating = asyncio.create_task(self._beat(child))  # it may take long, and others must be watched
+
+    async def _beat(self, child: Child) -> None:
+        began = now()
+        with suppress(FrontierError):  # the queue server is away; the lease says for how long
+            await asyncio.to_thread(self._frontier.beat, child.name, {})
+            child.lease.renewed(began)
+        await asyncio.sleep(self._beat_every)
 
     async def _clean_up(self, child: Child, code: int) -> None:
         """Hand back what the dead child held: the page it died of with an attempt more, the others unharmed."""

@@ -31,6 +31,7 @@ from crawler.gate import RobotsGate
 from crawler.heartbeat import Heartbeat
 from crawler.interfaces import Control, Frontier, Outbox, Pace, Sink
 from crawler.joblist import JobList
+from crawler.lease import LeaseClock, LeasedFetcher
 from crawler.listener import Listener
 from crawler.logs import set_level
 from crawler.model import Job, Request
@@ -288,7 +289,8 @@ async def start_worker(
 
     settings, frontier = config.settings, connected.frontier
     stack = AsyncExitStack()
-    fetcher = HttpFetcher(
+    lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
+    http = HttpFetcher(
         settings.USER_AGENT,
         AddressGuard(settings.ALLOWED_NETWORKS),
         headers=settings.DEFAULT_REQUEST_HEADERS,
@@ -302,7 +304,8 @@ async def start_worker(
         parse_limits=ParseLimits(settings.PARSE_MAXSIZE, settings.PARSE_MAXNODES),
         tls_ca_file=settings.TLS_CA_FILE,
     )
-    stack.push_async_callback(fetcher.close)
+    stack.push_async_callback(http.close)
+    fetcher = LeasedFetcher(http, lease)
     job_list = JobList(frontier, jobs)
     gate = RobotsGate(
         frontier,
@@ -323,14 +326,14 @@ async def start_worker(
         return frontier.maybe_new_urls(job_list.job(job), urls)
 
     seeded = SeededHosts(frontier, job_list.job)
-    places = Places(frontier, _group_of(settings, fetcher.addresses))
+    places = Places(frontier, _group_of(settings, http.addresses))
     visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, places.booked)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
-    worker = Worker(frontier, visitor.visit, job_list, options, tally)
+    worker = Worker(frontier, visitor.visit, job_list, options, tally, lease)
     if handle_signals:
         handle_stop(worker.stop)
-    heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info)
+    heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
     listener = Listener(connected.control, name, told, lambda level: set_level(level or settings.LOG_LEVEL))

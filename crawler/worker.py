@@ -15,11 +15,14 @@ from crawler.ending import end
 from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.incident import Incident
 from crawler.interfaces import Frontier, Pace
+from crawler.lease import LeaseClock
 from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
 from crawler.tally import Tally
 
 log = structlog.get_logger()
 
+LOOK = 0.1  # seconds between looks at a lease that is over
+OFTEN = 1.0  # and at most between looks at one that is held: when the machine has slept, our timers have slept, too
 IDLE_POLL = 0.5  # seconds between claims when there is nothing to do
 SET_ASIDE = 60.0  # seconds that a message of an unknown version is left for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
@@ -54,6 +57,7 @@ class Worker:
         jobs: Callable[[], Awaitable[Sequence[Job]]],
         options: WorkerOptions,
         tally: Tally,
+        lease: LeaseClock,
     ) -> None:
         """`jobs()` tells which jobs to work for, at any moment."""
         self._frontier = frontier
@@ -61,7 +65,8 @@ class Worker:
         self._jobs = jobs
         self._options = options
         self._tally = tally
-        self._visits: dict[asyncio.Task[None], Lease] = {}
+        self._lease = lease
+        self._visits: dict[asyncio.Task[Visit], Lease] = {}
         self._finished: list[tuple[Lease, Visit]] = []
         self._uncommitted = 0
         self._stopping = asyncio.Event()
@@ -70,6 +75,7 @@ class Worker:
         self._has_finished = asyncio.Event()
         self._all_committed = asyncio.Event()
         self._away = Incident("queue_server_away")
+        self._lease_over = Incident("lease_not_renewed")
 
     def stop(self) -> None:
         """Drain within the grace time; called a second time: hand back now."""
@@ -82,12 +88,14 @@ class Worker:
         """Until stopped. Raises `FrontierReplaced` when the server has forgotten our jobs."""
         committing = asyncio.create_task(self._commit_for_ever(), name="commit")
         claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
+        self._mind_the_lease()
         try:
             await self._until_stopped(committing, claiming)
             await self._drain()
             await self._hand_back()
             await self._commit_rest(committing)
         finally:
+            self._minding.cancel()
             await end(committing, claiming, *self._visits)
 
     async def _until_stopped(self, committing: asyncio.Task[None], claiming: asyncio.Task[None]) -> None:
@@ -126,6 +134,9 @@ class Worker:
             free = self._options.concurrency - len(self._visits) - self._uncommitted
             if free <= 0:
                 await self._wait_for_slot(None)
+                continue
+            if not self._has_lease():
+                await self._wait_for_slot(LOOK)
                 continue
             claim = await self._claim(free)
             for lease in claim.leases:
@@ -180,28 +191,52 @@ class Worker:
         else:
             await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
 
+    # --- the lease
+
+    def _mind_the_lease(self, was_held: bool = True) -> None:
+        """End all visits when the lease runs out, and until they have ended.
+
+        A timer, not a task: when a frozen process wakes up, timers come before any visit goes on.
+        """
+        is_held = self._lease.is_held
+        if not is_held:
+            if was_held:
+                count = len(self._visits)
+                why = f"cut off from the queue server, or frozen: {count} requests ended, for others may have them now"
+                self._lease_over.met(why)
+            for task in self._visits:
+                task.cancel()
+        due = min(self._lease.left, OFTEN) if is_held else LOOK
+        self._minding = asyncio.get_running_loop().call_later(due, self._mind_the_lease, is_held)
+
+    def _has_lease(self) -> bool:
+        """Whether requests may be claimed. What was begun under a lease that is over must have ended first."""
+        if self._lease.is_held:
+            return True
+        if self._visits or not self._lease.begin_anew():
+            return False
+        self._lease_over.over()
+        return True
+
     # --- visiting
 
     def _start(self, lease: Lease) -> None:
         task = asyncio.create_task(self._tell(lease))
         self._visits[task] = lease
+        task.add_done_callback(self._finish)  # not a part of the task: it may be cancelled before it has begun
         self._tally.in_flight = len(self._visits)
 
-    async def _tell(self, lease: Lease) -> None:
-        """One visit, from lease to its place in the next commit."""
+    async def _tell(self, lease: Lease) -> Visit:
+        """One visit, whose outcome goes into the next commit."""
         try:
-            visit = await self._visit(lease)
+            return await self._visit(lease)
         except FrontierError as error:
             self._away.met(error)
-            visit = Visit(Release("queue server away"))
-        except asyncio.CancelledError:
-            visit = Visit(Release("shutdown"))
-        self._finish(lease, visit)
+            return Visit(Release("queue server away"))
 
-    def _finish(self, lease: Lease, visit: Visit) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._visits.pop(task, None)
+    def _finish(self, task: asyncio.Task[Visit]) -> None:
+        lease = self._visits.pop(task)
+        visit = Visit(Release("cancelled")) if task.cancelled() else task.result()
         self._tally.visited(lease, visit)
         self._tally.in_flight = len(self._visits)
         self._finished.append((lease, visit))

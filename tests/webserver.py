@@ -66,6 +66,31 @@ __all__ = [
 ]
 
 
+class Reader(asyncio.StreamReader):
+    """A stream that says when the client has hung up, whoever reads from it."""
+
+    def __init__(self) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self.ended = asyncio.Event()
+
+    def feed_eof(self) -> None:
+        """Called by the loop."""
+        super().feed_eof()
+        self.ended.set()
+
+    def set_exception(self, exc: Exception) -> None:
+        """Called by the loop."""
+        super().set_exception(exc)
+        self.ended.set()
+
+    async def until_ended(self, seconds: float) -> None:
+        """Wait that long. Raises `ConnectionResetError` when the client hangs up before."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.ended.wait()
+            raise ConnectionResetError("the client has hung up")
+
+
 class Running:
     """A site being served: `log` holds every request so far, in order of arrival."""
 
@@ -95,7 +120,16 @@ class Running:
             self._arrived.clear()
             await self._arrived.wait()
 
-    async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def protocol(self) -> asyncio.StreamReaderProtocol:
+        """One end of a new connection."""
+        reader = Reader()
+
+        async def talk(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self.connection(reader, writer)
+
+        return asyncio.StreamReaderProtocol(reader, talk, asyncio.get_running_loop())
+
+    async def connection(self, reader: Reader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection until it ends."""
         task = asyncio.current_task()
         assert task is not None
@@ -130,7 +164,7 @@ class Running:
             writer.transport.abort()
         return address in self.down
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(self, reader: Reader, writer: asyncio.StreamWriter) -> bool:
         """One request and its answer. False: the connection ends here."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ", 2)
@@ -144,7 +178,8 @@ class Running:
             self._concurrent[place] += 1
         try:
             answer = self.site.answer(self._hit(host, method, path, headers))
-            await asyncio.sleep(answer.delay)
+            if answer.delay:
+                await reader.until_ended(answer.delay)
             await _send(writer, answer, with_body=method != "HEAD")
         finally:
             for place in {host, address}:
@@ -195,7 +230,8 @@ async def serve(site: Website, *, port: int = 0, log: Path | None = None) -> Asy
         servers: list[asyncio.Server] = []
         try:
             for address in dict.fromkeys(map(site.address, site.hosts)):
-                server = await asyncio.start_server(running.connection, address, port, backlog=1024)
+                loop = asyncio.get_running_loop()
+                server = await loop.create_server(running.protocol, address, port, backlog=1024)
                 servers.append(server)
                 port = server.sockets[0].getsockname()[1]
             site.port = port

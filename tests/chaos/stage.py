@@ -170,10 +170,11 @@ class Stage:
 
     async def busiest(self) -> Command:
         """Wait until a worker has requests in flight, for only then is there something to lose; the one with most."""
-        await until(lambda: any(self._held_by(worker) for worker in self.fleet.running), "a worker with requests")
-        return max(self.fleet.running, key=self._held_by)
+        await until(lambda: any(self.held_by(worker) for worker in self.fleet.running), "a worker with requests")
+        return max(self.fleet.running, key=self.held_by)
 
-    def _held_by(self, worker: Command) -> int:
+    def held_by(self, worker: Command) -> int:
+        """How many requests a worker has claimed and not committed, as its supervisor's name tells."""
         keys = self.queue.scan_iter(match=f"*:processing:*:{worker.pid}:*", count=10_000)
         return sum(self.queue.llen(key) for key in keys)
 

@@ -1,4 +1,4 @@
-"""P24–P26: adding machines, jobs and accidents never means asking a host more often."""
+"""P24–P26, P38: adding machines, jobs and accidents never means asking a host more often."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from statistics import median
 
 from tests.chaos.fleet import until
 from tests.chaos.judge import judge
-from tests.chaos.stage import Stage, Theatre
+from tests.chaos.proxy import proxy_to
+from tests.chaos.stage import IN_FLIGHT, LEASE, PER_HOST, Stage, Theatre
 from tests.website import Answer, Handler, Hit, slow
 
 
@@ -50,6 +51,35 @@ async def test_p24_one_ledger_for_all(theatre: Theatre) -> None:
             stage.row.exactly(name, getattr(crawl, name) + getattr(second, name), 0)
         stage.row.at_most("refetched", crawl.refetched - stage.site.pages, kills + restarts * workers)
         are_polite(stage, delay)
+
+
+async def test_p38_a_worker_cut_off_stops_asking(theatre: Theatre) -> None:
+    """It has ended its requests, which take longer than the partition, before others may have them."""
+    cut, quick = 3 * LEASE, 24  # seconds; requests until there are links enough
+    async with theatre("P38", "one of the workers black-holed for 3 leases", pages=80) as stage:
+
+        def seconds() -> float:
+            return 0.2 if len(stage.web.log) < quick or stage.row.faults else 4 * cut
+
+        stage.site.on("/s", lambda hit, page: slow(seconds())(hit, page))
+        async with proxy_to(stage.server.socket) as network:
+            worker = await stage.fleet.worker(redis_url=network.url)
+            await stage.export()
+            await stage.fleet.finished("seed", *stage.web.seeds)
+            await stage.asked(quick + IN_FLIGHT - 1)  # those behind the quick ones are all it can have
+            others = [await stage.fleet.worker() for _ in range(1, stage.scale.workers)]
+            await stage.fleet.working()
+            stage.fault("black hole")
+            network.cut()
+            await worker.has_said("lease_not_renewed", cut)
+            await until(lambda: any(other.says("worker_reaped") for other in others), "a reaper", cut)
+            await asyncio.sleep(max(0.0, stage.row.faults[0][0] + cut - time.monotonic()))
+            network.heal()
+            await worker.has_said("lease_not_renewed_over")
+            crawl = await stage.finish()
+            stage.row.at_most("at once per host", crawl.concurrent, PER_HOST)
+            stage.row.at_least("refused commits", (await stage.job())["counters"].get("fenced", 0), 1)
+            stage.expect(crawl, refetched=IN_FLIGHT)
 
 
 async def test_p25_a_slow_and_a_dead_host(theatre: Theatre) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,10 +15,11 @@ from crawler.frontier.redis import RedisFrontier
 from crawler.model import DeadLetter, Job, JobStats, Request
 from crawler.settings import Settings
 from crawler.wiring import Config, Connected, connect, supervisor
+from tests.chaos.proxy import proxy_to
 from tests.valkey import Valkey
 
 SPIDER = """
-import os, re, time
+import ctypes, os, re, time
 from crawler import Spider
 
 class Harm(Spider):
@@ -31,6 +32,10 @@ class Harm(Spider):
     def hold_the_interpreter(self, response):
         re.match(r"(a|aa)+$", "a" * 60 + "b")
 
+    def hold_the_interpreter_for_two_leases(self, response):
+        ctypes.PyDLL(None).usleep(2_000_000)
+        open("let go", "w").close()
+
     def take_long(self, response):
         open("begun", "w").close()
         time.sleep(3600)
@@ -38,11 +43,13 @@ class Harm(Spider):
 
 
 @asynccontextmanager
-async def page() -> AsyncIterator[str]:
-    """A server whose every page is the same."""
+async def page(wait: Callable[[str], Awaitable[None]] | None = None) -> AsyncIterator[str]:
+    """A server whose every page is the same. `wait(path)` comes before an answer."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if wait is not None:
+            await wait(head.split()[1].decode())
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
         writer.close()
 
@@ -77,11 +84,18 @@ def config(folder: Path, server: Valkey, prefix: str, **changes: object) -> Conf
     return Config(settings, {}, folder)
 
 
-async def seeded(connected: Connected, url: str, callback: str) -> Job:
-    """A job with one page for that callback."""
+async def seeded(connected: Connected, url: str, *callbacks: str) -> Job:
+    """A job with one page for each callback: the first is at the URL, the others are beside it by their names."""
     job = await connected.frontier.create_job(Job("news", spider="harm"))
-    await connected.frontier.add(job, [Request(url, callback=callback, spider="harm")], seed=True)
+    pages = [Request(url if n == 0 else url + name, callback=name, spider="harm") for n, name in enumerate(callbacks)]
+    await connected.frontier.add(job, pages, seed=True)
     return job
+
+
+async def until_there(file: Path) -> None:
+    """Wait for a file."""
+    while not file.exists():  # noqa: ASYNC110 - the kernel tells nobody
+        await asyncio.sleep(0.05)
 
 
 async def until_finished(connected: Connected, job: Job) -> tuple[JobStats, list[DeadLetter]]:
@@ -136,6 +150,56 @@ async def test_a_page_that_is_still_at_work_when_we_stop_is_not_blamed(
         stats = await connected.frontier.stats(job)
     assert (stats.pending, stats.processing, stats.dead) == (1, 0, 0)
     assert stats.counters.get("retried", 0) == 0
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_that_silences_the_heartbeat_for_a_while_costs_the_others_nothing(
+    valkey_server: Valkey, folder: Path
+) -> None:
+    """The supervisor has renewed the lease, and the worker learns of it."""
+    asked: list[str] = []
+
+    async def wait(path: str) -> None:
+        asked.append(path)
+        if path == "/parse":
+            await until_there(folder / "let go")
+
+    made = config(folder, valkey_server, "sv4", CONCURRENT_REQUESTS_PER_DOMAIN=2)
+    async with page(wait) as url, connect(made) as connected:
+        job = await seeded(connected, url, "hold_the_interpreter_for_two_leases", "parse")
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        stats, _ = await until_finished(connected, job)
+        crew.stop()
+        await running
+    assert sorted(asked) == ["/", "/parse"]
+    assert stats.counters.get("pages") == 2
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_at_work_while_the_lease_runs_out_is_ended_with_its_process_but_not_blamed(
+    valkey_server: Valkey, folder: Path
+) -> None:
+    async with (
+        page() as url,
+        proxy_to(valkey_server.socket) as network,
+        connect(config(folder, valkey_server, "sv5")) as connected,
+    ):
+        job = await seeded(connected, url, "take_long")
+        made = config(folder, valkey_server, "sv5", REDIS_URL=network.url, REDIS_TIMEOUT=1.0, CALLBACK_TIMEOUT=60.0)
+        async with connect(made) as cut_off:
+            crew = supervisor(made, cut_off, ("news",), 4)
+            running = asyncio.create_task(crew.run(1))
+            await until_there(folder / "begun")
+            (child,) = crew._children
+            network.cut()
+            assert await child.process.wait() == -signal.SIGKILL
+            crew.stop()
+            network.heal()
+            await running
+        while (stats := await connected.frontier.stats(job)).processing:
+            await connected.frontier.reap()
+    assert (stats.pending, stats.dead, stats.counters.get("retried", 0)) == (1, 0, 0)
 
 
 @pytest.mark.timeout(60)

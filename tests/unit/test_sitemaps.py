@@ -15,6 +15,7 @@ from crawler.frontier.memory import MemoryFrontier
 from crawler.gate import RobotsGate
 from crawler.interfaces import Pace
 from crawler.joblist import JobList
+from crawler.lease import LeaseClock
 from crawler.model import Job, JobStats, Request
 from crawler.policy import Rules
 from crawler.response import Response
@@ -70,7 +71,7 @@ async def crawl(
     seeded = SeededHosts(frontier, lambda name: job)
     visitor = Visitor(fetcher, lambda job, spider: unit, seeded, NoSlot(), message.check)
     options = WorkerOptions("w1", Pace(delay=0.0, concurrency=10))
-    worker = Worker(frontier, visitor.visit, JobList(frontier), options, Tally("1"))
+    worker = Worker(frontier, visitor.visit, JobList(frontier), options, Tally("1"), LeaseClock(60.0))
     await frontier.add(job, [Request(seed, spider="pages") for seed in seeds], seed=True)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(20):

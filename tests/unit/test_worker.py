@@ -12,6 +12,7 @@ from crawler.errors import FrontierError, FrontierUnavailable
 from crawler.frontier.memory import MemoryFrontier
 from crawler.interfaces import Pace
 from crawler.joblist import JobList
+from crawler.lease import LeaseClock
 from crawler.model import Claim, Done, Failure, Job, Junk, Lease, Request, Visit
 from crawler.tally import Tally
 from crawler.worker import Worker, WorkerOptions
@@ -53,7 +54,7 @@ async def nothing(lease: Lease) -> Visit:
 async def run_until_finished(
     frontier: MemoryFrontier, job: Job, visit: Callable[[Lease], Awaitable[Visit]] = nothing
 ) -> None:
-    worker = Worker(frontier, visit, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"))
+    worker = Worker(frontier, visit, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
     running = asyncio.create_task(worker.run())
     try:
         async with asyncio.timeout(10):
@@ -138,7 +139,7 @@ async def test_a_claim_without_an_answer_does_not_hold_up_the_end(monkeypatch: p
 
     frontier = Silent()
     await frontier.create_job(Job("news"))
-    worker = Worker(frontier, nothing, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"))
+    worker = Worker(frontier, nothing, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
     running = asyncio.create_task(worker.run())
     await asked.wait()
     worker.stop()
