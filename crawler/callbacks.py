@@ -20,9 +20,9 @@ from msgspec.structs import replace
 
 from crawler.errors import CrawlerError
 from crawler.items import ItemError, encode_item, is_item
-from crawler.model import Failure, Request
+from crawler.model import Failure, Request, Unfollowed
 from crawler.parsing.charset import clean
-from crawler.spider import DropItem, Spider
+from crawler.spider import DropItem, Spider, callback_name
 
 MAX_RESULTS = 100_000
 """Most items and requests one page may give."""
@@ -68,16 +68,19 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
     except DropItem as why:
         found.dropped[_reason(why)] += 1
     known: set[str] = set()  # callback names already checked
+    left_out: Counter[str] = Counter()
     for result in results:
         if isinstance(result, Request):
             if result.errback or result.callback not in known:
                 result = by_name(spider, result, known)
             found.requests.append(result)
+        elif isinstance(result, Unfollowed):
+            left_out[result.reason] += result.links
         else:
             await _add_item(spider, result, found)
     if sum(map(len, found.items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
-    return found
+    return found.admitting(found.requests, left_out) if left_out else found
 
 
 def failure_of(spider: Spider, error: BaseException) -> Failure:
@@ -137,9 +140,9 @@ def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> 
 def _name(spider: Spider, callback: Any) -> str:
     if callback is None or isinstance(callback, str):
         return str(callback or "")
-    if getattr(callback, "__self__", spider) is not spider or not hasattr(callback, "__name__"):
+    if getattr(callback, "__self__", spider) is not spider or not callback_name(callback):
         raise CallbackError(f"callback {callback!r} is no method of spider {spider.name}")
-    return str(callback.__name__)
+    return callback_name(callback)
 
 
 async def _gather(given: Any, results: list[Any], who: str) -> None:

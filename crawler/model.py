@@ -30,6 +30,13 @@ class Request(Struct, frozen=True, kw_only=False):
     redirects: int = 0  # redirects followed to get here; set by the crawler
 
 
+class Unfollowed(Struct, frozen=True):
+    """Links that a callback leaves out: yielded, they are counted as `links/REASON`."""
+
+    reason: str
+    links: int
+
+
 class Lease(Struct, frozen=True):
     """A request this worker holds, until it commits or the reaper takes it back.
 

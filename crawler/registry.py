@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from crawler.errors import ConfigError, UsageError
 from crawler.spider import Spider
-from crawler.spider_checks import check_arguments, problems, unknown_callbacks
+from crawler.spider_checks import check_arguments, problems, sitemap_problems, unknown_callbacks
 from crawler.spider_files import Broken, announced, from_package, make_importable, modules_of
 
 GROUP = "crawler.spiders"
@@ -64,10 +64,13 @@ class Registry:
         arguments = arguments or {}
         check_arguments(cls, arguments)
         try:
-            return cls(**arguments)
+            made = cls(**arguments)
         except Exception as error:  # the spider author's own code; its text is all that helps
             given = " ".join(f"-a {key}={value}" for key, value in arguments.items()) or "any argument"
             raise ConfigError(f"spider {name} with {given}: {type(error).__name__}: {error}") from error
+        if wrong := "; ".join(sitemap_problems(made)):
+            raise ConfigError(f"{_file(cls)}: spider {name}: {wrong}")
+        return made
 
     def add(self, cls: type[Spider]) -> None:
         """Check the class and take it in; when it may not be used, note why not."""

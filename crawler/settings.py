@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     ROBOTSTXT_OBEY: bool = True
     ROBOTSTXT_CACHE_SECONDS: Annotated[float, Meta(ge=1, le=86400)] = 86400.0  # RFC 9309: at most a day
     ROBOTSTXT_MAX_DELAY: Seconds = 60.0  # a longer Crawl-delay or Request-rate is cut to this, and a log line says so
-    ROBOTSTXT_SITEMAPS: bool = True  # the sitemaps that robots.txt names are links of the page that led to the host
+    ROBOTSTXT_SITEMAPS: bool = True  # a spider with sitemap_rules gets the sitemaps that robots.txt names
     NOINDEX_OBEY: bool = True  # no items of pages marked noindex, none or unavailable_after (meta, X-Robots-Tag)
     NOFOLLOW_OBEY: bool = True  # no requests from pages marked nofollow or none
     NOFOLLOW_LINKS_OBEY: bool = True  # none for links marked rel=nofollow, ugc or sponsored

@@ -6,7 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from crawler.errors import ConfigError
@@ -14,9 +14,9 @@ from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
 from crawler.scope import plain_domain
 from crawler.settings import NAMES, PER_SPIDER, Settings, override
-from crawler.spider import Spider
+from crawler.spider import Spider, callback_name
 
-_METHODS = ("start_requests", "parse", "process_item", "errback", "closed")
+_METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
@@ -25,13 +25,32 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     yield from _name(cls.name)
     yield from _settings(cls.custom_settings)
     yield from _texts("allowed_domains", cls.allowed_domains, _domain)
-    yield from _texts("start_urls", cls.start_urls, _url)
+    yield from _texts("start_urls", cls.start_urls, partial(_url, "start_urls"))
     yield from _texts("read_ahead", cls.read_ahead, _part)
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
-    if cls.parse is Spider.parse and cls.start_requests is Spider.start_requests:
+    yield from sitemap_problems(cls)
+    seeds_pages = cls.start_requests is Spider.start_requests and not (cls.sitemap_urls and not cls.start_urls)
+    if cls.parse is Spider.parse and seeds_pages:
         yield "has no parse(self, response), which reads the pages that were seeded"
+
+
+def sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
+    """What is wrong with the sitemaps of a class, or of a spider that set them when it was made."""
+    yield from _texts("sitemap_urls", of.sitemap_urls, partial(_url, "sitemap_urls"))
+    if of.sitemap_follow is not None:
+        yield from _texts("sitemap_follow", of.sitemap_follow, partial(_regex, "sitemap_follow"))
+    rules = (("", "parse"),) if of.sitemap_rules is None and of.sitemap_urls else of.sitemap_rules or ()
+    if not isinstance(rules, (list, tuple)):
+        yield f"sitemap_rules must be a list of (regex, callback), not {rules!r}"
+        return
+    for rule in rules:
+        if not isinstance(rule, (list, tuple)) or len(rule) != 2:
+            yield f"sitemap_rules: {rule!r} is not (regex, callback)"
+            continue
+        yield from _regex("sitemap_rules", rule[0])
+        yield from _rule_callback(of, rule[1])
 
 
 def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
@@ -99,11 +118,27 @@ def _domain(domain: Any) -> Iterator[str]:
         yield f"allowed_domains: {domain!r} is no domain; write {bare!r}, which includes its subdomains"
 
 
-def _url(url: Any) -> Iterator[str]:
+def _url(attribute: str, url: Any) -> Iterator[str]:
     try:
         canonical(str(url))
     except BadUrl as error:
-        yield f"start_urls: {error}"
+        yield f"{attribute}: {error}"
+
+
+def _regex(attribute: str, regex: Any) -> Iterator[str]:
+    try:
+        re.search(regex, "")
+    except (re.error, TypeError) as error:
+        yield f"{attribute}: {regex!r} is no regular expression: {error}"
+
+
+def _rule_callback(of: type[Spider] | Spider, callback: Any) -> Iterator[str]:
+    name = callback_name(callback)
+    method = getattr(of, name, None) if name and not name.startswith("_") else None
+    if not callable(method):
+        yield f"sitemap_rules: {callback!r} is no public method of the class"
+    elif name == "parse" and getattr(method, "__func__", method) is Spider.parse:
+        yield "sitemap_rules: pages of sitemaps go to parse(self, response), which it does not have"
 
 
 def _part(name: Any) -> Iterator[str]:

@@ -16,6 +16,7 @@ from crawler.robots import agent_token
 from crawler.scope import Scope
 from crawler.settings import Settings, override
 from crawler.signs import SignRules
+from crawler.spider import reads_robots_sitemaps
 from crawler.visit import Unit
 
 log = structlog.get_logger()
@@ -87,5 +88,5 @@ class Units:
                 nofollow=settings.NOFOLLOW_OBEY,
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
             ),
-            sitemaps=settings.ROBOTSTXT_SITEMAPS,
+            sitemaps=settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
         )

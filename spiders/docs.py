@@ -23,6 +23,7 @@ class Docs(Spider):
 
     name = "docs"
     stay_on_seeded_hosts = True
+    sitemap_rules = (("", "parse"),)
 
     def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:
         """One item a page that has headings; follows every link that may be a page."""

@@ -88,7 +88,7 @@ def start_requests(spider: Spider) -> list[Request]:
         raise ConfigError(f"start_requests of spider {spider.name}: {type(error).__name__}: {error}") from error
     if not requests:
         raise UsageError(
-            f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls of its own"
+            f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls or sitemap_urls"
         )
     return requests
 

@@ -5,8 +5,9 @@ XML is read as a stream, without a tree, entities, network or DTD; a document th
 
 import re
 import zlib
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from lxml import etree
 
@@ -22,8 +23,16 @@ _MAX_ELEMENTS = 2_000_000  # 40 for each URL: more is no sitemap
 _MAX_AMPERSANDS = 20 * MAX_URLS
 _MAX_LENGTH = 10_000  # characters of a URL; what is longer is none
 _MAX_DEPTH = 200  # of elements; real ones have four
+_MAX_FIELDS = 20  # kept beside one URL
 _MAX_MEMBERS = 20  # gzip streams in a row; each costs a copy of the rest
 _PIECE = 65_536  # bytes parsed before another look at the bounds
+
+
+Entry = dict[str, Any]
+"""A URL in a sitemap, as Scrapy has it: `loc` as it is written, `lastmod` and the other texts beside it by the names of
+their elements, and `alternate`: the URLs of the same page in other languages."""
+
+Choose = Callable[[Iterable[Entry]], Iterable[Entry]]
 
 
 class Sitemap(NamedTuple):
@@ -31,15 +40,33 @@ class Sitemap(NamedTuple):
 
     pages: list[str]
     sitemaps: list[str]  # of an index
-    left_out: int  # entries that are no URLs, or repeated
+    left_out: int  # entries that are no URLs, repeated, or too many
+    unchosen: int = 0  # entries that `choose` left out
 
 
-def parse(body: bytes, url: str) -> Sitemap:
-    """The sitemap at `url`. Never raises for a bad body: what can be read of it is taken, of garbage nothing."""
+def parse(body: bytes, url: str, choose: Choose | None = None, *, alternates: bool = False) -> Sitemap:
+    """The sitemap at `url`. Never raises for a bad body: what can be read of it is taken, of garbage nothing.
+
+    `choose` gets the entries and returns those to take; what it raises passes. `alternates`: take their alternate URLs,
+    too. Without either only the URLs are read, which takes half the time.
+    """
     body = _inflated(body)[:MAX_BYTES]
-    pages, sitemaps = _from_xml(body) if _is_xml(body) else (_from_text(body), [])
+    if choose is None and not alternates:
+        pages, sitemaps = _from_xml(body, _Reader()) if _is_xml(body) else (_from_text(body), [])
+        return _joined(url, pages, sitemaps)
+    entries = _from_xml(body, _EntryReader()) if _is_xml(body) else ([{"loc": line} for line in _from_text(body)], [])
+    chosen = [list(choose(some)) if choose and some else some for some in entries]
+    found = _joined(url, *(_urls(some, alternates=alternates) for some in chosen))
+    return found._replace(unchosen=max(0, sum(map(len, entries)) - sum(map(len, chosen))))
+
+
+def _joined(url: str, pages: list[str], sitemaps: list[str]) -> Sitemap:
     found = Sitemap(join_links(url, pages, limit=MAX_URLS), join_links(url, sitemaps, limit=MAX_URLS), 0)
     return found._replace(left_out=len(pages) + len(sitemaps) - len(found.pages) - len(found.sitemaps))
+
+
+def _urls(entries: Iterable[Entry], *, alternates: bool) -> list[str]:
+    return [url for entry in entries for url in (entry["loc"], *(entry.get("alternate", ()) if alternates else ()))]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -89,11 +116,10 @@ _AMPERSAND: Final = re.compile(
 )
 
 
-def _from_xml(body: bytes) -> tuple[list[str], list[str]]:
-    """URLs of pages and of sitemaps, as written."""
+def _from_xml(body: bytes, reader: "_Reader") -> tuple[list[Any], list[Any]]:
+    """What the reader takes of pages and of sitemaps: URLs as they are written, or entries."""
     if b"&" in body and b"\0" not in body[:4]:  # not UTF-16
         body = _AMPERSAND.sub(lambda found: b"&amp;" if found[0] == b"&" else found[0], body, _MAX_AMPERSANDS)
-    reader = _Reader()
     parser = etree.XMLParser(
         target=reader,
         recover=True,
@@ -122,8 +148,8 @@ class _Reader:
     """Takes the parser's events (`etree.XMLParser(target=…)`)."""
 
     def __init__(self) -> None:
-        self.pages: list[str] = []
-        self.sitemaps: list[str] = []
+        self.pages: list[Any] = []
+        self.sitemaps: list[Any] = []
         self.has_doctype = False
         self._elements = 0
         self._path: list[str] = []  # names from the root to here
@@ -170,3 +196,39 @@ class _Reader:
         url = url.strip()
         if 0 < len(url) <= _MAX_LENGTH:
             (self.pages if kind == "page" else self.sitemaps).append(url)
+
+
+class _EntryReader(_Reader):
+    """Takes what stands beside each URL, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entry: Entry = {}
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag.rpartition("}")[2] in _ENTRIES:
+            self._entry = {}
+        super().start(tag, attributes)
+        parent, name = self._path[-2:] if len(self._path) > 1 else ("", "")
+        if parent == "url" and name == "link" and attributes.get("rel", "alternate") == "alternate":
+            self._entry.setdefault("alternate", []).append(attributes.get("href", ""))
+        elif parent in _ENTRIES and self._text is None:
+            self._text, self._length = [], 0
+
+    def end(self, tag: str) -> None:
+        parent, name = self._path[-2:] if len(self._path) > 1 else ("", "")
+        if parent in _ENTRIES and (parent, name) not in _PLACES and self._text is not None:
+            if len(self._entry) < _MAX_FIELDS:
+                self._entry.setdefault(name, "".join(self._text).strip())
+            self._text = None
+        super().end(tag)
+
+    def _take(self, kind: str, url: str) -> None:
+        url = url.strip()
+        if 0 < len(url) <= _MAX_LENGTH:
+            # At once, not at the end of the element, which a broken document may lack.
+            self._entry = {**self._entry, "loc": url}
+            (self.pages if kind == "page" else self.sitemaps).append(self._entry)
+
+
+_ENTRIES: Final = frozenset({"url", "sitemap", "item", "entry"})

@@ -15,6 +15,7 @@ class Site(Spider):
 
     name = "site"
     stay_on_seeded_hosts = True
+    sitemap_rules = (("", "parse"),)
     read_ahead = ("root", "visible_text", "links")
 
     def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:

@@ -160,6 +160,21 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         ),
         (spider("s", "start_urls = 'http://a.example'"), "start_urls must be a list"),
         (spider("s", "start_urls = ['a.example']"), "write https://a.example/"),
+        (spider("s", "sitemap_urls = 'http://a.example'"), "sitemap_urls must be a list"),
+        (spider("s", "sitemap_urls = ['a.example/s.xml']"), "sitemap_urls: 'a.example/s.xml': no scheme"),
+        (spider("s", "sitemap_rules = {'/x/': 'parse'}"), "sitemap_rules must be a list of (regex, callback)"),
+        (spider("s", "sitemap_rules = ['/x/']"), "sitemap_rules: '/x/' is not (regex, callback)"),
+        (spider("s", "sitemap_rules = [('(', 'parse')]"), "sitemap_rules: '(' is no regular expression"),
+        (spider("s", "sitemap_rules = [(b'x', 'parse')]"), "sitemap_rules: b'x' is no regular expression"),
+        (spider("s", "sitemap_rules = [('', 'detail')]"), "sitemap_rules: 'detail' is no public method"),
+        (spider("s", "sitemap_rules = [('', lambda self, response: ())]"), "is no public method of the class"),
+        (spider("s", "sitemap_follow = ''"), "sitemap_follow must be a list"),
+        (spider("s", "sitemap_follow = ['*']"), "sitemap_follow: '*' is no regular expression"),
+        (spider("s", "sitemap_filter = True"), "sitemap_filter must be a method"),
+        (
+            "class S(Spider):\n    name = 's'\n    sitemap_urls = ['http://a.example/s.xml']",
+            "to parse(self",
+        ),
         (spider("s", "read_ahead = 'root'"), "read_ahead must be a list"),
         (spider("s", "read_ahead = ['tree']"), "'tree' is nothing that a response keeps"),
         (spider("s", "read_ahead = ['css']"), "'css' is nothing that a response keeps"),
@@ -194,6 +209,7 @@ def test_what_is_wrong_with_a_spider_is_said_at_start(folder: Path, code: str, t
         "custom_settings = {'DOWNLOAD_DELAY': 2}",
         "start_urls = (f'http://a.example/{n}' for n in range(3))",
         "read_ahead = ('root', 'selector', 'page', 'links', 'visible_text')",
+        "sitemap_rules = [(__import__('re').compile('/x/'), 'parse')]; sitemap_follow = ['/news']",
     ],
 )
 def test_what_is_right_is_not_complained_about(folder: Path, line: str) -> None:
@@ -206,6 +222,24 @@ def test_a_spider_that_makes_its_own_requests_needs_no_parse(folder: Path) -> No
     lines = ["name = 's'", "def start_requests(self): return [Request('', 'go')]", "def go(self, r): ..."]
     write(folder, a="\n    ".join(["class S(Spider):", *lines]))
     assert found_in(folder).broken == {}
+
+
+def test_a_spider_of_sitemaps_needs_no_parse(folder: Path) -> None:
+    lines = ["name = 's'", "sitemap_urls = ['http://a.example/s.xml']"]
+    lines += ["def go(self, r): ...", "sitemap_rules = [('', go)]"]
+    write(folder, a="\n    ".join(["class S(Spider):", *lines]))
+    assert found_in(folder).broken == {}
+
+
+def test_sitemaps_that_a_spider_sets_when_it_is_made_are_checked_then(folder: Path) -> None:
+    write(folder, a=spider("s", "def __init__(self, site): self.sitemap_urls = [site + '/sitemap.xml']"))
+    registry = found_in(folder)
+    made = registry.make("s", {"site": "http://a.example"})
+    assert [(one.url, one.callback) for one in made.start_requests()] == [
+        ("http://a.example/sitemap.xml", "parse_sitemap")
+    ]
+    with pytest.raises(ConfigError, match=r"a\.py: spider s: sitemap_urls: 'a\.example/sitemap\.xml'"):
+        registry.make("s", {"site": "a.example"})
 
 
 def test_other_folders_packages_and_modules_are_searched(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
@@ -17,12 +17,13 @@ from crawler.interfaces import Pace
 from crawler.joblist import JobList
 from crawler.lease import LeaseClock
 from crawler.model import Job, JobStats, Request
+from crawler.parsing.sitemap import Entry
 from crawler.policy import Rules
 from crawler.response import Response
 from crawler.scope import Scope
 from crawler.seeded import SeededHosts
 from crawler.slot import NoSlot
-from crawler.spider import MAX_SITEMAP_LEVEL, Spider
+from crawler.spider import MAX_SITEMAP_LEVEL, Spider, reads_robots_sitemaps
 from crawler.tally import Tally
 from crawler.testing import FakeFetcher, run_spider
 from crawler.visit import Unit, Visitor
@@ -48,6 +49,29 @@ class Pages(Spider):
 
     def parse(self, response: Response) -> Any:
         yield {"url": response.url, "depth": response.depth}
+
+
+class Ruled(Pages):
+    """Pots are what it came for."""
+
+    name = "ruled"
+    sitemap_rules = (("/pot/new", "parse_new"), ("/pot/", "parse_pot"))
+    sitemap_follow = ("/pots",)
+
+    def parse_new(self, response: Response) -> Any: ...
+
+    def parse_pot(self, response: Response) -> Any: ...
+
+
+class Filtered(Pages):
+    """Takes what has changed lately."""
+
+    sitemap_alternate_links = True
+
+    def sitemap_filter(self, entries: Iterable[Entry]) -> Iterable[Entry]:
+        for entry in entries:
+            if entry["lastmod"] > "2024":
+                yield entry
 
 
 class OnSeededHosts(Pages):
@@ -147,8 +171,9 @@ async def test_sitemaps_that_name_each_other_end() -> None:
 async def test_indexes_without_end_are_followed_a_few_levels() -> None:
     site = {f"{A}/robots.txt": b"Sitemap: /0", f"{A}/": "<p>home"}
     site |= {f"{A}/{level}": index(f"{A}/{level + 1}") for level in range(20)}
-    fetcher, _ = await crawl(site, f"{A}/")
+    fetcher, stats = await crawl(site, f"{A}/")
     assert len(fetcher.urls) == 2 + 1 + MAX_SITEMAP_LEVEL
+    assert stats.counters["links/sitemap_level"] == 1
 
 
 @pytest.mark.parametrize("body", ["", "Not found", "<html><body>Not found", b"\x1f\x8b", b"\xff\xd8\xff"])
@@ -162,3 +187,72 @@ def test_a_spider_may_ask_for_a_sitemap_itself() -> None:
     assert result.urls == [f"{A}/1"]
     result = run_spider(Pages, index("/s"), f"{A}/s.xml", callback="parse_sitemap")
     assert [(request.url, request.callback) for request in result.requests] == [(f"{A}/s", "parse_sitemap")]
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Rules
+
+
+def followed(spider: type[Spider], body: bytes, url: str = f"{A}/s.xml") -> list[tuple[str, str]]:
+    """The URLs that a sitemap leads to, and who reads them."""
+    result = run_spider(spider, body, url, callback="parse_sitemap")
+    return [(request.url, request.callback) for request in result.requests]
+
+
+def test_the_first_rule_that_matches_says_who_reads_a_page_and_others_are_left_out() -> None:
+    pots = urlset("/pot/1", "/news/1", "/pot/new/2")
+    assert followed(Ruled, pots) == [(f"{A}/pot/1", "parse_pot"), (f"{A}/pot/new/2", "parse_new")]
+
+
+def test_only_the_sitemaps_of_an_index_that_the_spider_follows() -> None:
+    assert followed(Ruled, index("/pots.xml", "/news.xml")) == [(f"{A}/pots.xml", "parse_sitemap")]
+    assert followed(Pages, index("/pots.xml")) == [(f"{A}/pots.xml", "parse_sitemap")]
+
+
+def test_a_robots_txt_stands_for_the_sitemaps_it_names() -> None:
+    body = b"User-agent: *\nSitemap: /news.xml\nSitemap: http://b.example/s.xml\n"
+    sitemaps = [(f"{A}/news.xml", "parse_sitemap"), ("http://b.example/s.xml", "parse_sitemap")]
+    assert followed(Ruled, body, f"{A}/robots.txt") == sitemaps
+
+
+def test_entries_are_chosen_by_what_stands_beside_them() -> None:
+    link = '<link rel="alternate" href="/de/2"/>'
+    body = "".join(f"<url><loc>/{n}</loc>{link}<lastmod>{year}</lastmod></url>" for n, year in ((1, 2020), (2, 2025)))
+    assert followed(Filtered, f"<urlset>{body}</urlset>".encode()) == [(f"{A}/2", "parse"), (f"{A}/de/2", "parse")]
+
+
+async def test_what_the_rules_leave_out_is_counted() -> None:
+    site = {
+        f"{A}/": "<p>home",
+        f"{A}/robots.txt": b"Sitemap: /i.xml",
+        f"{A}/i.xml": index(f"{A}/pots.xml", f"{A}/news.xml", "mailto:me"),
+        f"{A}/pots.xml": urlset(f"{A}/pot/1", f"{A}/about", f"{A}/about/us"),
+        f"{A}/pot/1": "<p>pot",
+    }
+    _, stats = await crawl(site, f"{A}/", spider=Ruled())
+    left_out = {name: count for name, count in stats.counters.items() if name.startswith("links/")}
+    assert left_out == {"links/sitemap_follow": 1, "links/sitemap_rules": 2, "links/sitemap_entries": 1}
+
+
+def having(**attributes: Any) -> Spider:
+    """A spider that says this about sitemaps."""
+    spider: Spider = type("S", (Pages,), attributes)()
+    return spider
+
+
+@pytest.mark.parametrize(
+    ("attributes", "wants"),
+    [
+        ({}, False),
+        ({"sitemap_rules": [("", "parse")]}, True),
+        ({"sitemap_follow": [""]}, True),
+        ({"sitemap_rules": ()}, False),
+        ({"sitemap_urls": [f"{A}/s.xml"]}, False),
+        ({"sitemap_urls": [f"{A}/s.xml"], "sitemap_rules": [("", "parse")]}, False),
+    ],
+    ids=str,
+)
+def test_robots_txt_is_asked_for_sitemaps_by_spiders_that_have_rules_and_name_none(
+    attributes: dict[str, Any], wants: bool
+) -> None:
+    assert reads_robots_sitemaps(having(**attributes)) is wants
