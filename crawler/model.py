@@ -191,7 +191,10 @@ class DeadLetter(Struct, frozen=True):
 
 
 class Skipped(Struct, frozen=True):
-    """A request that was skipped lately: the frontier remembers the last ten thousand."""
+    """A request that was skipped lately: the frontier remembers the last ten thousand.
+
+    One of reason `other_callback` was not admitted, because its URL was known for another callback than its `detail`.
+    """
 
     url: str
     reason: str
@@ -253,6 +256,7 @@ class Trace(Struct, frozen=True):
     sightings: tuple[Sighting, ...] = ()  # several only for `dont_filter` requests and methods other than GET
     unseen: int = 0  # requests that were not looked at, because there are too many
     skipped: Skipped | None = None  # when that was not long ago
+    other_callbacks: tuple[str, ...] = ()  # that later requests for it named; the same
     redirected_from: str = ""  # the same
     pauses: tuple[Pause, ...] = ()  # that concern it: of its host, its spider, the job
     seeded: bool = False  # its host was
@@ -308,6 +312,9 @@ class JobStats(Struct, frozen=True):
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
     paused: tuple[Pause, ...] = ()  # some, when there are hundreds
     held: int = 0  # hosts with pending requests that are left alone because of that
+    other_callbacks: Mapping[
+        str, str
+    ] = {}  # that requests for known URLs named → the first such URL (`links/…` counts)
     counters: Mapping[
         str, int
     ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …

@@ -128,8 +128,9 @@ class Response:
     def new_links(self) -> Sequence[str]:
         """Those of `links` that may be new to the crawl.
 
-        Following no others changes nothing: plain requests for what is known are left out anyway. It saves making
-        them, which most links of most pages are.
+        Following no others with `parse` changes nothing: plain requests for what is known are left out anyway. It saves
+        making them, which most links of most pages are. For another callback use `links`: a URL that is known for
+        `parse` is not among these, and nobody is told that it was wanted.
         """
         return self.maybe_new(self.links)
 

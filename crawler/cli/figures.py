@@ -85,6 +85,19 @@ def left_out(counters: Mapping[str, int]) -> str:
     return "; ".join(f"{kind}: {reasons}" for kind, reasons in kinds.items() if reasons)
 
 
+FIRST_WINS = "the first request for a URL wins; Request(…, dont_filter=True) asks for both"
+
+
+def other_callbacks(stats: JobStats) -> str:
+    """That requests were not admitted because their URLs were known for another callback; empty: none was."""
+    count = stats.counters.get("links/other_callback", 0)
+    if not count:
+        return ""
+    named = ", ".join(f"{shown(callback)}, such as for {shown(url)}" for callback, url in stats.other_callbacks.items())
+    requests = f"{several(count, 'request')} for {'a known URL' if count == 1 else 'known URLs'}"
+    return f"{requests} named another callback ({named}): {FIRST_WINS}"
+
+
 def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
     """How many answers there were of each class, `2xx` to `5xx`; classes without any are left out."""
     classes: Counter[str] = Counter()

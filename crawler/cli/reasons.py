@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from crawler.cli.figures import at_work, counted, duration, group, no_worker, outbox_words, several
+from crawler.cli.figures import FIRST_WINS, at_work, counted, duration, group, no_worker, outbox_words, several
 from crawler.incident import resuming
 from crawler.model import DeadLetter, HostTurn, Pause, Sighting, Skipped
 from crawler.why import Inquiry
@@ -37,11 +37,7 @@ def told(inquiry: Inquiry) -> list[str]:
     trace = inquiry.trace
     if not trace.known:
         return list(_unknown(inquiry))
-    if trace.sightings:
-        return [text for one in trace.sightings for text in _place(inquiry, one)]
-    if trace.unseen:
-        return [f"pending: not among the first {counted(LOOKED_AT)}, and {counted(trace.unseen)} more wait behind them"]
-    return [f"skipped: {_skip(trace.skipped)}" if trace.skipped else f"done: {_done(inquiry)}"]
+    return [*_whereabouts(inquiry), *_other_callbacks(inquiry)]
 
 
 def origin(inquiry: Inquiry) -> list[str]:
@@ -83,6 +79,20 @@ def _unknown(inquiry: Inquiry) -> Iterator[str]:
     if limit:
         yield f"links more than {limit} away from a seed are not followed (DEPTH_LIMIT)"
     yield f"to fetch it: crawler seed {inquiry.url} --job {inquiry.job}"
+
+
+def _whereabouts(inquiry: Inquiry) -> list[str]:
+    trace = inquiry.trace
+    if trace.sightings:
+        return [text for one in trace.sightings for text in _place(inquiry, one)]
+    if trace.unseen:
+        return [f"pending: not among the first {counted(LOOKED_AT)}, and {counted(trace.unseen)} more wait behind them"]
+    return [f"skipped: {_skip(trace.skipped)}" if trace.skipped else f"done: {_done(inquiry)}"]
+
+
+def _other_callbacks(inquiry: Inquiry) -> Iterator[str]:
+    for callback in inquiry.trace.other_callbacks:
+        yield f"another request for it named the callback {callback} and was not admitted: {FIRST_WINS}"
 
 
 def _place(inquiry: Inquiry, one: Sighting) -> Iterator[str]:
@@ -127,7 +137,8 @@ def _done(inquiry: Inquiry) -> str:
     """What may have become of it: neither pages nor old skips are remembered one by one."""
     stats = inquiry.stats
     ways = ["fetched and read"]
-    if sum(group(stats.counters, "skip").values()) > REMEMBERED:
+    noted = sum(group(stats.counters, "skip").values()) + stats.counters.get("links/other_callback", 0)
+    if noted > REMEMBERED:
         ways.append("skipped longer ago than is remembered")
     if stats.dropped:
         ways.append("given up and dropped by a person")

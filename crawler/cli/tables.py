@@ -20,6 +20,7 @@ from crawler.cli.figures import (
     hosts_in_words,
     in_words,
     left_out,
+    other_callbacks,
     pages,
     pauses,
     rate,
@@ -116,6 +117,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
     yield "answers", answers_in_words(stats.counters)
     yield "skipped", in_words(group(stats.counters, "skip"))
     yield "left out", left_out(stats.counters)
+    yield "callbacks", Text(other_callbacks(stats), "yellow", overflow="fold")
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
@@ -239,6 +241,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": in_words(group(stats.counters, "skip")),
         "left out": left_out(stats.counters),
+        "callbacks": other_callbacks(stats),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "dead": _dead(stats),
     }

@@ -13,7 +13,7 @@ from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.jobs import RedisJobs
 from crawler.frontier.keys import job_prefix, shard_of
-from crawler.frontier.known import KnownUrls, is_simple
+from crawler.frontier.known import KnownUrls, is_simple, known_as
 from crawler.frontier.server import JobGone, Server, errors
 from crawler.model import Added, Job, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
@@ -22,8 +22,8 @@ from crawler.parsing.url import dedup_key, fingerprint, host_of
 ADD_CHUNK = 500
 MAX_KNOWN = 200_000  # URLs of all jobs that this process remembers to be known; some 200 bytes each
 
-# Host, priority, delay in ms, fingerprints, messages; strings throughout, as the decoder in the server knows no bytes.
-_Group = tuple[str, str, int, list[str], list[str]]
+# Host, priority, delay in ms, fingerprints, messages, marks; strings throughout: the server's decoder knows no bytes.
+_Group = tuple[str, str, int, list[str], list[str], list[str]]
 _packed = msgspec.msgpack.Encoder().encode
 
 
@@ -56,7 +56,7 @@ class RedisAdding:
     async def add_with_words(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
         """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
         known = self._known.get(job.epoch, KnownUrls())
-        fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or pair[0].url not in known]
+        fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or known_as(pair[0]) not in known]
         new = 0
         for shard, groups in self._batches(job, fresh):
             prefix = job_prefix(shard, job.name)
@@ -67,7 +67,7 @@ class RedisAdding:
             except JobGone:
                 raise await self._jobs.forgotten(job) from None
         if not seed:
-            self._remember(job, [request.url for request, _ in fresh if is_simple(request)])
+            self._remember(job, [known_as(request) for request, _ in fresh if is_simple(request)])
         return Added(new, len(requests) - new)
 
     def _remember(self, job: Job, urls: Sequence[str]) -> None:
@@ -81,18 +81,21 @@ class RedisAdding:
         """The shard and the groups of each call of `add.lua`."""
         secret = job.epoch.encode()
         for at in range(0, len(requests), ADD_CHUNK):
-            groups: dict[tuple[str, int, float], tuple[list[str], list[str]]] = {}
+            groups: dict[tuple[str, int, float], tuple[list[str], list[str], list[str]]] = {}
             for request, word in requests[at : at + ADD_CHUNK]:
                 subject = host_of(request.url), request.priority, request.delay
                 group = groups.get(subject)
                 if group is None:
-                    group = groups[subject] = ([], [])
-                group[0].append(str(fingerprint(_identity(request, word), secret)))
+                    group = groups[subject] = ([], [], [])
+                number = fingerprint(_identity(request, word), secret)
+                group[0].append(str(number))
                 group[1].append(wire.encode(request, word if request.dont_filter else "").decode())
+                group[2].append(_mark(number, request, secret))
             by_shard: dict[int, list[_Group]] = defaultdict(list)
-            for (host, priority, delay), entries in groups.items():
+            for (host, priority, delay), (numbers, messages, marks) in groups.items():
                 shard = shard_of(host, len(self._shards))
-                by_shard[shard].append((host, str(priority), int(delay * 1000), *entries))
+                group_marks = marks if any(marks) else []
+                by_shard[shard].append((host, str(priority), int(delay * 1000), numbers, messages, group_marks))
             for shard, its_groups in by_shard.items():
                 yield self._shards[shard], _packed(its_groups)
 
@@ -121,6 +124,13 @@ class RedisAdding:
             await self._server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
         except JobGone:
             raise await self._jobs.forgotten(job) from None
+
+
+def _mark(number: int, request: Request, secret: bytes) -> str:
+    """What tells, behind its fingerprint, that a request named this callback (see `add.lua`)."""
+    if request.callback == "parse":
+        return ""
+    return f"{number ^ fingerprint(f'callback {request.callback}', secret)} {request.callback}"
 
 
 def _identity(request: Request, word: str) -> str:

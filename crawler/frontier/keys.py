@@ -44,11 +44,15 @@
     J levels                hash    host → its priorities, highest first; only hosts that use others than 0
     J processing:W          list    messages a worker holds, newest at the left end
     J delayed               zset    message → time (ms) before which it must not be handed out
-    J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing)
+    J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing), and marks of
+                                    the callbacks other than parse that they named (`add.lua`)
+    J others                hash    callback that a request for a URL named which was known for another one → the first
+                                    such URL
     J scope                 set     hosts that were seeded
     J seeders               zset    seeder → time (ms) until which it is believed to be at work
     J outbox                stream  `i`: the items of one page, JSON lines
-    J skips                 stream  `url`, `reason`, `detail` of the last requests that were skipped, some 10,000
+    J skips                 stream  `url`, `reason`, `detail` of the last requests that were skipped, some 10,000; of
+                                    reason `other_callback` those that were not admitted, with the callback they named
     J exporter              string  who exports, expiring
     J dead                  hash    id → dead letter as JSON
 """

@@ -8,7 +8,11 @@ from crawler.model import Request
 
 
 class KnownUrls:
-    """Remembers at least the last `capacity` URLs. Forgetting one costs a question to the server, nothing else."""
+    """Remembers at least the last `capacity` URLs. Forgetting one costs a question to the server, nothing else.
+
+    A URL that was added for another callback than parse is remembered for that callback alone (`known_as`): the server
+    must hear of each that asks for it.
+    """
 
     def __init__(self, capacity: int = 50_000) -> None:
         self._capacity = capacity
@@ -24,7 +28,10 @@ class KnownUrls:
         return [
             request
             for request in requests
-            if ((url := request.url) not in young and url not in old)
+            if (
+                (key := request.url if request.callback == "parse" else known_as(request)) not in young
+                and key not in old
+            )
             or request.dont_filter  # from here on `is_simple`, without a call for each of a page's many links
             or request.redirects
             or request.body
@@ -50,6 +57,11 @@ class KnownUrls:
             self._old, self._young = self._young, set()
 
 
+def known_as(request: Request) -> str:
+    """What a simple request is remembered by."""
+    return request.url if request.callback == "parse" else f"{request.callback} {request.url}"
+
+
 def is_simple(request: Request) -> bool:
-    """Whether its URL alone tells whether it is known. A redirect may also tell which hosts belong to the crawl."""
+    """Whether its URL and callback tell whether it is known. A redirect may also tell which hosts are in scope."""
     return not (request.dont_filter or request.redirects or request.body) and request.method == "GET"

@@ -51,7 +51,9 @@ class MemoryJob:
         self.counters: Counter[str] = Counter()
         self.skips: deque[Skipped] = deque(maxlen=MAX_SKIPS)
         self.room = asyncio.Event()  # set when a request has left `pending`
-        self._seen: set[int] = set()
+        self._seen: dict[int, str] = {}  # → the callback it was admitted for
+        self._others: set[tuple[int, str]] = set()  # callbacks that requests for known URLs named instead
+        self._other_example: dict[str, str] = {}  # of each of these the first URL
         self._begun = False  # a request was admitted, or a seeder has ended without any
         self._seeders: dict[str, float] = {}  # until when each is at work
         self._known = self._done = self._dropped = 0
@@ -82,12 +84,22 @@ class MemoryJob:
     def admit(self, entry: Entry, now: float) -> bool:
         """Into its line, unless it is known."""
         if entry.mark in self._seen:
+            self._note_other(entry)
             return False
-        self._seen.add(entry.mark)
+        self._seen[entry.mark] = entry.request.callback
         self._known += 1
         self._begun = True
         self._put(entry, entry.delay, now)
         return True
+
+    def _note_other(self, entry: Entry) -> None:
+        """Count a request for a known URL that names another callback, once for each."""
+        callback, url = entry.request.callback, entry.request.url
+        if callback != self._seen[entry.mark] and (entry.mark, callback) not in self._others:
+            self._others.add((entry.mark, callback))
+            self._other_example.setdefault(callback, url)
+            self.counters["links/other_callback"] += 1
+            self.skips.append(Skipped(url, "other_callback", callback, time.time()))
 
     def note_seeder(self, seeder: str, seconds: float, now: float) -> None:
         """It will go on adding for `seconds`; 0: it has ended."""
@@ -214,6 +226,7 @@ class MemoryJob:
         ]
         key = dedup_key(url)
         sightings = tuple(one for one in places if dedup_key(one.request.url) == key)
+        lately = [one for one in reversed(self.skips) if dedup_key(one.url) == key]
         subjects = [("job", self.job.name), ("host", host), *(("spider", one.request.spider) for one in sightings)]
         return Trace(
             mark in self._seen,
@@ -221,7 +234,8 @@ class MemoryJob:
             turn=turns[0],
             group_turn=turns[-1] if len(turns) > 1 else HostTurn(),
             sightings=sightings,
-            skipped=next((one for one in reversed(self.skips) if dedup_key(one.url) == key), None),
+            skipped=next((one for one in lately if one.reason != "other_callback"), None),
+            other_callbacks=tuple(one.detail for one in lately if one.reason == "other_callback"),
             redirected_from=next(
                 (o.url for o in reversed(self.skips) if (o.reason, o.detail) == ("redirect", url)), ""
             ),
@@ -292,6 +306,7 @@ class MemoryJob:
             delayed=self.lines.delayed,
             paused=tuple(self.outcomes.paused.values()),
             held=self.lines.held,
+            other_callbacks=dict(self._other_example),
             finished=self._begun and not (len(self.lines) or self.processing or seeding),
             counters={name: count for name, count in sorted(self.counters.items()) if count},
         )

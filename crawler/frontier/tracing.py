@@ -57,7 +57,7 @@ class _Look:
         pending, unseen = await self._pending()
         delayed, more = await self._delayed(now)
         sightings = [*pending, *delayed, *await self._processing(), *await self._given_up()]
-        skipped, source = await self._skips()
+        skipped, source, others = await self._skips()
         turn = await self._turn(now, self._host)
         return Trace(
             True,
@@ -67,6 +67,7 @@ class _Look:
             sightings=tuple(sightings),
             unseen=unseen + more,
             skipped=skipped,
+            other_callbacks=others,
             redirected_from=source,
             pauses=await self._pauses(one.request.spider for one in sightings),
             seeded=bool(await self._ask("sismember", f"{self._prefix}scope", self._host)),
@@ -141,17 +142,23 @@ class _Look:
             found += _sighting("dead", letter.message.encode("utf-8", "replace"), letter=letter)
         return found
 
-    async def _skips(self) -> tuple[Skipped | None, str]:
-        """Why it was skipped, and what was redirected to it; as far back as is remembered."""
+    async def _skips(self) -> tuple[Skipped | None, str, tuple[str, ...]]:
+        """Why it was skipped, what was redirected to it, and other callbacks that were named for it; as far back as is
+        remembered."""
         skipped, source, end = None, "", "+"
+        others: list[str] = []
         while True:
             chunk = await self._ask("xrevrange", f"{self._prefix}skips", max=end, count=CHUNK)
             for name, fields in chunk:
                 one = _skipped(name, fields)
-                skipped = skipped or (one if dedup_key(one.url) == dedup_key(self._url) else None)
+                if dedup_key(one.url) == dedup_key(self._url):
+                    if one.reason == "other_callback":
+                        others.append(one.detail)
+                    else:
+                        skipped = skipped or one
                 source = source or (one.url if (one.reason, one.detail) == ("redirect", self._url) else "")
             if len(chunk) < CHUNK:
-                return skipped, source
+                return skipped, source, tuple(others)
             end = f"({chunk[-1][0].decode()}"
 
     # --- its host

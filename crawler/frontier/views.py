@@ -15,7 +15,7 @@ from crawler.model import Job, JobStats, Pause, WorkerInfo
 from crawler.rules import pauses_in
 
 # fields of the stats hash that are no counters for people
-_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined")
+_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks")
 _PAUSES = 50  # shown of a shard
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
@@ -49,6 +49,7 @@ class RedisViews:
             delayed=sum(shard["delayed"] for shard in shards),
             paused=ordered + read_pauses(line for shard in shards for line in shard["paused"].items()),
             held=sum(shard["held"] for shard in shards),
+            other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
             finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
             counters={k: v for k, v in sorted(counters.items()) if k not in _PLUMBING and k not in _STATES},
@@ -79,13 +80,14 @@ class RedisViews:
         pipeline.zcount(f"{prefix}hosts", f"({now}", "+inf")
         pipeline.zcard(f"{prefix}delayed")
         pipeline.zcard(f"{prefix}held")
+        pipeline.hgetall(f"{prefix}others")
         pipeline.hget(f"{prefix}paused", f"job {job.name}")
         pipeline.hrandfield(f"{prefix}paused", _PAUSES, withvalues=True)
         pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}groups", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
         with errors(self._server.shown):
-            stats, outbox, ready, cooling, delayed, held, whole, some, *firsts = await pipeline.execute()
+            stats, outbox, ready, cooling, delayed, held, others, whole, some, *firsts = await pipeline.execute()
         dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
         return {
             "stats": {key.decode(): value.decode() for key, value in stats.items()},
@@ -94,6 +96,7 @@ class RedisViews:
             "cooling": cooling,
             "delayed": delayed,
             "held": held,
+            "others": {key.decode("utf-8", "replace"): url.decode("utf-8", "replace") for key, url in others.items()},
             "paused": {**_pairs(some), **({f"job {job.name}".encode(): whole} if whole else {})},
             "due": min(dues, default=None),
         }

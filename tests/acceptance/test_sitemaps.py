@@ -118,3 +118,28 @@ async def test_wrong_rules_are_an_error_at_start(shell: Shell) -> None:
     write_spider(shell, SHOP.replace("    def parse(", "    sitemap_rules = [('/pot/', 'details')]\n    def parse("))
     ended = await shell.run("crawl", "http://127.0.1.1/", "--spider", "shop", *LOCAL)
     assert (ended.code, "spider Shop: sitemap_rules: 'details' is no public method" in ended.error) == (78, True)
+
+
+BOTH = SHOP.replace("    def parse(", "    sitemap_rules = [('', 'parse')]\n    def parse(")
+
+
+async def test_a_request_for_a_known_url_that_names_another_callback_is_told(shell: Shell) -> None:
+    """What this spider asks for is a loss: its sitemap sends the products to the reader of lists."""
+    write_spider(shell, BOTH)
+    async with serve(Shop()) as web:
+        ended, items = await crawl(shell, web, "shop")
+        origin = web.seeds[0].removesuffix("/list/0")
+    assert len(items) < PRODUCTS
+    told = f"{PRODUCTS} requests for known URLs named another callback ("  # of the two for each one came too late
+    status = await shell.run("status")
+    for said in (ended.err, status.out):
+        assert told in " ".join(said.split())
+        assert f"detail, such as for {origin}/pot/" in " ".join(said.split())
+        assert "the first request for a URL wins; Request(…, dont_filter=True) asks for both" in " ".join(said.split())
+        assert f"links: other_callback {PRODUCTS}" in said
+    (job,) = json.loads((await shell.run("status", "--json")).out)["jobs"]
+    assert job["counters"]["links/other_callback"] == PRODUCTS
+    one = job["other_callbacks"]["detail"]
+    why = await shell.run("why", one)
+    assert "another request for it named the callback detail and was not admitted" in " ".join(why.out.split())
+    assert "done: fetched and read" in why.out

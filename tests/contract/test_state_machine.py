@@ -76,6 +76,7 @@ class Link:
     priority: int = 0
     dont_filter: bool = False
     late: bool = False
+    callback: str = "parse"
 
 
 links = st.lists(
@@ -86,6 +87,7 @@ links = st.lists(
         priority=st.sampled_from((0, 0, 0, -1, 2)),
         dont_filter=st.sampled_from((False, False, False, True)),
         late=st.sampled_from((False, False, False, True)),
+        callback=st.sampled_from(("parse", "parse", "detail", "review")),
     ),
     max_size=6,
     # which of two in one call is taken is left open
@@ -119,6 +121,8 @@ class Machine(RuleBasedStateMachine):
         self.numbers = itertools.count()
         self.records: dict[int, Record] = {}
         self.known: set[object] = set()  # URLs, and what tells `dont_filter` requests of one URL apart
+        self.callbacks: dict[str, str] = {}  # URL → that of the request that was admitted
+        self.others: set[tuple[str, str]] = set()  # URL and another one that was named for it
         self.old: list[tuple[str, Lease, bool]] = []  # leases no longer held, and how their commit was answered
         self.seeders: set[str] = set()
         self.ended_seeding = False
@@ -339,6 +343,7 @@ class Machine(RuleBasedStateMachine):
         begun = bool(self.records) or self.ended_seeding
         unfinished = states["pending"] + states["processing"] + len(self.seeders)
         assert stats.finished == (begun and not unfinished)
+        assert stats.counters.get("links/other_callback", 0) == len(self.others)
         assert all(value >= 0 for value in stats.counters.values())
         assert set(self.exported.values()) <= {1}
 
@@ -355,6 +360,7 @@ class Machine(RuleBasedStateMachine):
             priority=link.priority,
             dont_filter=link.dont_filter,
             delay=LONG if link.late else 0.0,
+            callback=link.callback,
             meta={"n": next(self.numbers)},
         )
 
@@ -362,7 +368,11 @@ class Machine(RuleBasedStateMachine):
         """`word`: what a `dont_filter` link is known by, because its page may be visited again."""
         mark = request.url if not link.dont_filter else word
         if mark is not None and mark in self.known:
+            if not link.dont_filter and link.callback != self.callbacks[request.url]:
+                self.others.add((request.url, link.callback))
             return False
+        if not link.dont_filter:
+            self.callbacks[request.url] = link.callback
         self.known.add(mark)
         number = request.meta["n"]
         self.records[number] = Record(number, f"h{link.host}.example", link.priority, LATE if link.late else NOW)

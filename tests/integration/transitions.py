@@ -138,6 +138,14 @@ async def add_known(scene: Scene) -> Call:
     return lambda: scene.frontier.add(scene.job, [Request(url) for url in pages(3)], seed=True)
 
 
+async def add_for_other_callbacks(scene: Scene) -> Call:
+    """Known ones: for the same callback, for another one each way; and a new one that names one."""
+    a, b, c, d = pages(4)
+    await scene.add(a, Request(b, callback="detail"), Request(c, callback="detail"))
+    requests = [Request(a, callback="detail"), Request(b), Request(c, callback="detail"), Request(d, callback="detail")]
+    return lambda: scene.frontier.add(scene.job, requests)
+
+
 # --- claim
 
 
@@ -455,6 +463,7 @@ TRANSITIONS = {
     "add": Transition("add", add, refused=True),
     "add-and-split": Transition("add", add_and_split, refused=True),
     "add-known": Transition("add", add_known, refused=True),
+    "add-for-other-callbacks": Transition("add", add_for_other_callbacks, refused=True),
     "claim": Transition("claim", claim, refused=True),
     "claim-junk": Transition("claim", claim_junk, refused=True, is_for_one_shard=True),
     "claim-nothing": Transition("claim", claim_nothing, refused=True),

@@ -3,11 +3,18 @@
 -- KEYS  1 J stats
 -- ARGV  1 P   2 J   3 epoch   4 order (fifo|lifo)   5 seed (1: note the hosts as in scope)
 --       6 requests in groups of one host, priority and delay, as MessagePack (the server's own decoder is the cheapest way
---       in, for both sides): [[host, priority, delay ms, [fingerprint, …], [message, …]], …], all but the delay as
---       strings; at most some thousand requests, for which Lua's unpack has room
+--       in, for both sides): [[host, priority, delay ms, [fingerprint, …], [message, …], [mark, …]], …], all but the
+--       delay as strings; at most some thousand requests, for which Lua's unpack has room. A mark is what the
+--       fingerprint becomes with the callback, and that callback; '' for parse; no marks: all are for parse
 -- Returns the number of new requests, or the error GONE.
--- Stays true: a fingerprint is in the seen-set if and only if its request was admitted; known = pending +
--- processing + done + dead + dropped; adding again changes nothing.
+-- Stays true: a request was admitted if and only if its fingerprint (of one that names another callback than parse: the
+-- fingerprint's twin) is in the seen-set; known = pending + processing + done + dead + dropped; adding again changes
+-- nothing.
+--
+-- Who else asked: a request for a known URL that names another callback than the one it was admitted for is counted and
+-- noted, once for each URL and callback. A mark is in the seen-set if the URL was admitted for its callback, or asked for
+-- with it later; beside a twin, the fingerprint itself is such a mark, that of parse. `marks` of stats is how many members
+-- there are beyond those that requests were admitted by. A job whose requests all name parse has none, and pays nothing.
 --
 -- The seen-set is linear hashing over sets small enough to stay arrays of integers (set-max-intset-entries is 512); see
 -- `place_of`. One bucket is split whenever the load passes LOAD, so unsplit buckets hold 2 × LOAD at most, some luck aside.
@@ -18,8 +25,8 @@ local stats = KEYS[1]
 if gone(stats, epoch) then return redis.error_reply('GONE') end
 
 local now = now_ms()
-local state = redis.call('HMGET', stats, 'buckets', 'known')
-local buckets, known = tonumber(state[1]), tonumber(state[2] or 0)
+local state = redis.call('HMGET', stats, 'buckets', 'known', 'marks')
+local buckets, known, marks = tonumber(state[1]), tonumber(state[2] or 0), tonumber(state[3] or 0)
 local low = power_below(buckets)
 
 local names = {} -- a page's or a batch's links share few buckets: each name is made once
@@ -47,15 +54,47 @@ local function split()
   if buckets == low * 2 then low = low * 2 end
 end
 
+local fresh_marks, others = 0, 0
+local function note_other(message, callback)
+  local _, _, _, _, _, url = read(message)
+  others = others + 1
+  redis.call('HSETNX', J .. 'others', callback, url)
+  note_skip(J, url, 'other_callback', callback)
+end
+
+-- Mark a request as seen. Whether it is new.
+local function is_new(fingerprint, mark, message)
+  local callback = 'parse'
+  if mark == '' then
+    if redis.call('SADD', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then return false end
+    if marks + fresh_marks == 0 then return true end
+    local twin = twin_of(fingerprint)
+    if redis.call('SISMEMBER', bucket_of(tonumber(twin)), twin) == 0 then return true end
+  else
+    mark, callback = string.match(mark, '^(%S+) (.*)$')
+    if redis.call('SADD', bucket_of(tonumber(mark)), mark) == 0 then return false end
+    if redis.call('SISMEMBER', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then
+      local twin = twin_of(fingerprint)
+      if redis.call('SADD', bucket_of(tonumber(twin)), twin) == 1 then
+        fresh_marks = fresh_marks + 1
+        return true
+      end
+    end
+  end
+  fresh_marks = fresh_marks + 1
+  note_other(message, callback)
+  return false
+end
+
 local push = order == 'lifo' and 'RPUSH' or 'LPUSH'
 local has_levels = redis.call('EXISTS', J .. 'levels') == 1 -- few jobs: the others need not ask for each host
 local fresh_total = 0
 local hosts, turns = {}, {} -- of the groups; of those with something new: time and host
 for _, group in ipairs(cmsgpack.unpack(ARGV[6])) do
-  local host, priority, delay, fingerprints, messages = unpack(group)
+  local host, priority, delay, fingerprints, messages, its_marks = unpack(group)
   local fresh = {}
   for i, fingerprint in ipairs(fingerprints) do
-    if redis.call('SADD', bucket_of(tonumber(fingerprint)), fingerprint) == 1 then fresh[#fresh + 1] = messages[i] end
+    if is_new(fingerprint, its_marks[i] or '', messages[i]) then fresh[#fresh + 1] = messages[i] end
   end
   fresh_total = fresh_total + #fresh
   if delay > 0 then
@@ -71,10 +110,13 @@ end
 if #turns > 0 then redis.call('ZADD', J .. 'hosts', 'NX', unpack(turns)) end
 if seed == '1' then redis.call('SADD', J .. 'scope', unpack(hosts)) end
 
-if fresh_total > 0 then
+if fresh_total + fresh_marks > 0 then
   local before = buckets
-  while known + fresh_total > LOAD * buckets do split() end
+  while known + marks + fresh_total + fresh_marks > LOAD * buckets do split() end
   if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
-  count(stats, { known = fresh_total, admitted = fresh_total, pending = fresh_total })
+  count(stats, {
+    known = fresh_total, admitted = fresh_total, pending = fresh_total,
+    marks = fresh_marks, ['links/other_callback'] = others,
+  })
 end
 return fresh_total

@@ -44,6 +44,12 @@ local function place_of(fingerprint, buckets, low)
   return place < buckets and place or hash(fingerprint, low)
 end
 
+-- The fingerprint beside this one, of which it is the twin in turn. No request has it but by a chance of 2^-64 a pair.
+local function twin_of(fingerprint)
+  local last = string.byte(fingerprint, -1)
+  return string.sub(fingerprint, 1, -2) .. string.char(last % 2 == 0 and last + 1 or last - 1)
+end
+
 -- The rules that people have set (`crawler/rules.py`), as far as they are read: key → its number (ms between requests, a
 -- count, or 1), false: there is none. Some are read at once, of many those that are asked for; none cost one HLEN.
 local rules, all_read

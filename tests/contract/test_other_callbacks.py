@@ -1,0 +1,126 @@
+"""A URL is fetched for the first request that names it. One that names another callback is counted and told."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from crawler.model import Done, Request, Skip
+from tests.contract.world import Crawl, World, hosts, pages
+from tests.invariants import read
+
+URL = "http://a.example/pot"
+DETAIL = Request(URL, callback="detail")
+
+
+async def told(crawl: Crawl) -> int:
+    """How many requests named another callback."""
+    return await crawl.counter("links/other_callback")
+
+
+async def examples(crawl: Crawl) -> dict[str, str]:
+    """Callback → URL."""
+    return dict((await crawl.frontier.stats(crawl.job)).other_callbacks)
+
+
+@pytest.mark.parametrize("seed", [True, False])
+@pytest.mark.parametrize("order", list(itertools.permutations(["parse", "detail", "review"])))
+async def test_each_other_callback_of_a_url_is_told_once_whoever_was_first(
+    crawl: Crawl, order: tuple[str, ...], seed: bool
+) -> None:
+    first, *others = order
+    for callback in (first, *others, *others, first):
+        await crawl.add(Request(URL, callback=callback), seed=seed)
+    assert (await told(crawl), await examples(crawl)) == (2, dict.fromkeys(others, URL))
+    assert [lease.request.callback for lease in (await crawl.claim()).leases] == [first]
+    assert (await crawl.frontier.stats(crawl.job)).known == 1
+
+
+async def test_the_same_callback_again_is_only_known(crawl: Crawl) -> None:
+    for _ in range(2):
+        await crawl.add(URL, seed=False)
+        await crawl.add(Request("http://a.example/2", callback="detail"), seed=False)
+    assert (await told(crawl), await examples(crawl)) == (0, {})
+
+
+async def test_in_one_call_the_first_wins(crawl: Crawl) -> None:
+    assert await crawl.add(Request(URL), DETAIL, Request(URL), DETAIL, seed=False) == 1
+    assert (await told(crawl), (await crawl.lease()).request.callback) == (1, "parse")
+
+
+async def test_requests_keep_their_order_whatever_they_name(crawl: Crawl) -> None:
+    made = [Request(url, callback="detail" if n % 2 else "parse") for n, url in enumerate(pages(6))]
+    await crawl.add(*made)
+    assert await crawl.urls() == pages(6)
+
+
+async def test_all_clients_know_of_the_same_ones(world: World, crawl: Crawl) -> None:
+    """What a process remembers to be known is known for one callback only."""
+    other = await world.client()
+    await crawl.add(URL, seed=False)
+    await crawl.add(URL, seed=False)
+    await crawl.add(DETAIL, seed=False)
+    await other.add(crawl.job, [DETAIL])
+    await other.add(crawl.job, [Request(URL)])
+    assert await told(crawl) == 1
+
+
+async def test_what_is_left_out_before_it_is_sent_was_told(crawl: Crawl) -> None:
+    await crawl.add(URL, seed=False)
+    assert list(crawl.frontier.maybe_new(crawl.job, [DETAIL])) == [DETAIL]
+    await crawl.add(*crawl.frontier.maybe_new(crawl.job, [DETAIL]), seed=False)
+    await crawl.add(*crawl.frontier.maybe_new(crawl.job, [DETAIL]), seed=False)
+    assert await told(crawl) == 1
+
+
+async def test_a_redirect_to_what_is_known_for_another_callback_is_told(crawl: Crawl) -> None:
+    await crawl.add(URL, Request("http://a.example/old", callback="detail"))
+    by_url = {lease.request.url: lease for lease in (await crawl.claim()).leases}
+    target = Request(URL, callback="detail", redirects=1, depth=1)
+    old = by_url["http://a.example/old"]
+    await crawl.end(old, Skip("redirect", URL), links=(target,), status=301)
+    assert (await told(crawl), await examples(crawl)) == (1, {"detail": URL})
+
+
+async def test_requests_that_are_fetched_though_known_are_none(crawl: Crawl) -> None:
+    again = [Request(URL, callback=callback, dont_filter=True) for callback in ("parse", "detail")]
+    assert await crawl.add(URL, *again, DETAIL) == 3
+    assert await told(crawl) == 1
+
+
+async def test_other_methods_and_bodies_are_other_requests(crawl: Crawl) -> None:
+    forms = [Request(URL, callback="results", method="POST", body=body) for body in (b"q=1", b"q=2")]
+    assert await crawl.add(URL, *forms) == 3
+    assert await told(crawl) == 0
+    await crawl.add(Request(URL, method="POST", body=b"q=1"))
+    assert (await told(crawl), await examples(crawl)) == (1, {"parse": URL})
+
+
+async def test_a_url_that_is_done_tells_which_other_callbacks_wanted_it(crawl: Crawl) -> None:
+    await crawl.add(DETAIL, "http://a.example/other")
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Done())
+    await crawl.add(URL, Request(URL, callback="review"))
+    found = await crawl.frontier.trace(crawl.job, URL)
+    assert (found.known, found.skipped, sorted(found.other_callbacks)) == (True, None, ["parse", "review"])
+    assert (await crawl.frontier.trace(crawl.job, "http://a.example/other")).other_callbacks == ()
+
+
+async def test_thousands_of_both_kinds_on_all_shards(world: World, crawl: Crawl) -> None:
+    """The seen-set is split many times, and each of its members lies where it is looked for."""
+    urls = pages(2_000) + hosts(100)
+    details = [Request(url, callback="detail") for url in urls[::2]]
+    plain = [Request(url) for url in urls[1::2]]
+    assert await crawl.add(*details, *plain, seed=False) == len(urls)
+    assert all([(await crawl.frontier.trace(crawl.job, url)).known for url in urls[::97]])
+    assert not (await crawl.frontier.trace(crawl.job, f"{URL}/none")).known
+    assert await crawl.add(*[Request(one.url) for one in details], seed=True) == 0
+    assert await crawl.add(*[Request(one.url, callback="detail") for one in plain], seed=True) == 0
+    assert await crawl.add(*details, *plain, seed=True) == 0
+    assert await told(crawl) == len(urls)
+    if world.kind != "memory":
+        state = read(world.server.url, world.prefix)
+        assert state.violations() == []
+        sizes = [len(members) for shard in state.shards.values() for members in shard.jobs["news"].seen.values()]
+        assert max(sizes) <= 512, "a larger one is no array of integers in the server, and takes five times as much"
