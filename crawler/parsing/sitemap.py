@@ -5,12 +5,12 @@ XML is read as a stream, without a tree, entities, network or DTD; a document th
 
 import re
 import zlib
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from lxml import etree
 
+from crawler.parsing.charset import decode
 from crawler.parsing.url import join_links
 
 MAX_URLS = 50_000
@@ -19,8 +19,10 @@ MAX_URLS = 50_000
 MAX_BYTES = 50 * 1024 * 1024
 """How much of a sitemap is read, once its gzip is undone (sitemaps.org)."""
 
-_MAX_ELEMENTS = 2_000_000  # 40 for each URL: more is no sitemap
-_MAX_AMPERSANDS = 20 * MAX_URLS
+# How many "<" and "&" are read; they are what parsing costs. A real sitemap has far fewer.
+_MAX_MARKS = 60 * MAX_URLS
+_MARKS_BEFORE_URLS = 20_000
+_MARKS_PER_URL = 500
 _MAX_LENGTH = 10_000  # characters of a URL; what is longer is none
 _MAX_DEPTH = 200  # of elements; real ones have four
 _MAX_FIELDS = 20  # kept beside one URL
@@ -97,31 +99,32 @@ def _is_xml(body: bytes) -> bool:
     return body[:1024].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<")
 
 
-_LINE: Final = re.compile(rb"(?:^|[\r\n])[ \t]*(https?://[^\r\n]*)", re.IGNORECASE)
-
-
 def _from_text(body: bytes) -> list[str]:
     """One URL a line, in UTF-8. Only whole URLs: else any text would be a list of relative ones."""
-    lines = islice(_LINE.finditer(body.removeprefix(b"\xef\xbb\xbf")), 2 * MAX_URLS)  # some may be repeated
-    return [line[1].decode("utf-8", "replace").strip() for line in lines if len(line[1]) <= _MAX_LENGTH]
+    body = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n")
+    lowered = body.lower()
+    urls: list[str] = []
+    end = 0
+    for _ in range(2 * MAX_URLS):  # some may be repeated, or no URLs
+        at = lowered.find(b"http", end)
+        if at < 0:
+            break
+        end = lowered.find(b"\n", at) % (len(body) + 1)  # -1 is the end of the last line
+        line = body[body.rfind(b"\n", 0, at) + 1 : end].strip(b" \t")
+        if len(line) <= _MAX_LENGTH and line[:8].lower().startswith((b"http://", b"https://")):
+            urls.append(line.decode("utf-8", "replace").strip())
+    return urls
 
 
 # ---------------------------------------------------------------------------------------------------------
 # XML
 
 
-# One that begins no entity, in `?a=1&b=2` of a site that writes its sitemap by hand; not in a CDATA section.
-_AMPERSAND: Final = re.compile(
-    rb"<!\[CDATA\[(?:.*?\]\]>|.*)|&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});)", re.DOTALL
-)
-
-
 def _from_xml(body: bytes, reader: "_Reader") -> tuple[list[Any], list[Any]]:
     """What the reader takes of pages and of sitemaps: URLs as they are written, or entries."""
-    if b"&" in body and b"\0" not in body[:4]:  # not UTF-16
-        body = _AMPERSAND.sub(lambda found: b"&amp;" if found[0] == b"&" else found[0], body, _MAX_AMPERSANDS)
     parser = etree.XMLParser(
         target=reader,
+        encoding="utf-8",
         recover=True,
         resolve_entities=False,
         no_network=True,
@@ -129,15 +132,62 @@ def _from_xml(body: bytes, reader: "_Reader") -> tuple[list[Any], list[Any]]:
         dtd_validation=False,
         huge_tree=False,
     )
+    marks = 0
     try:
-        for at in range(0, len(body), _PIECE):
-            parser.feed(body[at : at + _PIECE])
-            if reader.is_full:
+        for piece in _pieces(_in_utf8(body)):
+            marks += piece.count(b"<") + piece.count(b"&")
+            if reader.is_full or marks > min(_MAX_MARKS, _MARKS_BEFORE_URLS + _MARKS_PER_URL * reader.count):
                 break
+            parser.feed(_mended(piece))
         parser.close()
     except etree.LxmlError:
         pass  # what came before the fault is taken
     return ([], []) if reader.has_doctype else (reader.pages, reader.sitemaps)
+
+
+def _in_utf8(body: bytes) -> bytes:
+    """The document in UTF-8. Its beginning tells its encoding: .NET declares UTF-16 in what it sends as UTF-8."""
+    kind = "application/xml"
+    return body if decode(body[:_PIECE], kind)[1] == "utf-8" else decode(body, kind)[0].encode()[:MAX_BYTES]
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """The document, cut behind tags and outside CDATA sections. One that is longer than a piece holds no URL."""
+    at = 0
+    while at < len(body):
+        piece = body[at : at + _PIECE]
+        end = piece.rfind(b">") + 1 or len(piece)
+        section = piece.rfind(b"<![CDATA[", 0, end)
+        if section > 0 and piece.find(b"]]>", section, end) < 0:
+            end = section
+        at += end
+        yield piece[:end]
+
+
+# Each of these ends the parser's reading, and careless writers leave them in text: control characters, the ampersand
+# of `?a=1&b=2`, a stray "<", a reference to no character. The last three are legal in a CDATA section.
+_CONTROLS: Final = bytes({*range(0x20)} - {*b"\t\n\r"})
+_STRAY: Final = rb"<(?![A-Za-z_:/!?\x80-\xff])"
+_UNESCAPED: Final = re.compile(
+    rb"<!\[CDATA\[(?:.*?\]\]>|.*)|%b|&(?!(?:amp|lt|gt|quot|apos|#[1-9][0-9]{2,3});)"
+    rb"(?:#(?:(?P<decimal>[0-9]{1,9})|x(?P<hex>[0-9a-fA-F]{1,9}));)?" % _STRAY,
+    re.DOTALL,
+)
+_has_stray: Final = re.compile(_STRAY).search
+
+
+def _mended(piece: bytes) -> bytes:
+    piece = piece.translate(None, _CONTROLS)
+    return _UNESCAPED.sub(_escaped, piece) if b"&" in piece or _has_stray(piece) else piece
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    decimal, number = found.groups()
+    if not decimal and not number:
+        return {b"&": b"&amp;", b"<": b"&lt;"}.get(found[0], found[0])
+    code = int(decimal) if decimal else int(number, 16)
+    is_character = code in (9, 10, 13) or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or 0x10000 <= code < 0x110000
+    return found[0] if is_character else "\ufffd".encode()
 
 
 # parent and element → what its text is; images and videos have a `loc` inside another parent
@@ -151,17 +201,19 @@ class _Reader:
         self.pages: list[Any] = []
         self.sitemaps: list[Any] = []
         self.has_doctype = False
-        self._elements = 0
         self._path: list[str] = []  # names from the root to here
         self._text: list[str] | None = None  # of the URL that is being read
         self._length = 0
 
     @property
+    def count(self) -> int:
+        """How many URLs were found."""
+        return len(self.pages) + len(self.sitemaps)
+
+    @property
     def is_full(self) -> bool:
         """Whether it makes no sense to go on."""
-        if self.has_doctype or self._elements > _MAX_ELEMENTS or len(self._path) > _MAX_DEPTH:
-            return True
-        return len(self.pages) + len(self.sitemaps) >= 2 * MAX_URLS  # some may be repeated
+        return self.has_doctype or len(self._path) > _MAX_DEPTH or self.count >= 2 * MAX_URLS  # some may be repeated
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
         self.has_doctype = True
@@ -169,7 +221,6 @@ class _Reader:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition("}")[2]
         parent = self._path[-1] if self._path else ""
-        self._elements += 1
         self._path.append(name)
         if (parent, name) in _PLACES:
             self._text, self._length = [], 0
