@@ -7,6 +7,9 @@ command line (`-s DOWNLOAD_DELAY=0.5`). Imports nothing of the crawler.
 # Who you are, so that the owners of sites can reach you:
 # USER_AGENT = "mybot/1.0 (+https://example.com/bot)"
 
+# Logins, each for its origin alone:
+# HTTP_AUTH = {"https://example.com": "user:password"}
+
 # The queue server that all machines share; without one, a server of this folder is started:
 # REDIS_URL = "rediss://:password@queue.example.com:6379/0"
 

@@ -22,6 +22,7 @@ from crawler.errors import CrawlerError
 from crawler.items import ItemError, encode_item, is_item
 from crawler.model import Failure, Request, Unfollowed
 from crawler.parsing.charset import clean
+from crawler.printable import without_password
 from crawler.spider import DropItem, Spider, callback_name
 
 MAX_RESULTS = 100_000
@@ -84,12 +85,12 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
 
 
 def failure_of(spider: Spider, error: BaseException) -> Failure:
-    """What is kept of an exception that came out of `run_callback`."""
+    """What is kept of an exception that came out of `run_callback`: no credentials, which its text may quote."""
     name = type(error).__name__
     return Failure(
         "callback",
-        f"{name}: {error}"[:_MAX_MESSAGE],
-        traceback="".join(traceback.format_exception(error))[-_MAX_TRACEBACK:],
+        without_password(f"{name}: {error}"[: 2 * _MAX_MESSAGE])[:_MAX_MESSAGE],
+        traceback=without_password("".join(traceback.format_exception(error))[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
         error=name,
         line=_line_in(_files_of(spider), error),
     )

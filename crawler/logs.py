@@ -1,6 +1,6 @@
 """Logging of every process: a readable console on a terminal, one JSON object a line elsewhere.
 
-Every event passes through `_safe`: control characters become visible escapes and passwords in URLs `***`, so
+Every event passes through `_safe`: control characters become visible escapes and credentials `***`, so
 that nothing from the web can forge a line or steer a terminal. What libraries log comes the same way.
 """
 
@@ -17,6 +17,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+from crawler.credentials import hidden, is_secret, may_hold_credentials
 from crawler.printable import printable_lines, shown, without_password
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -103,10 +104,12 @@ def _safe(logger: Any, method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
         kind = value.__class__
         if kind is str:
-            if not value.isprintable() or "://" in value:
+            if is_secret(key):
+                event[key] = hidden(value)
+            elif not value.isprintable() or "://" in value or may_hold_credentials(value):
                 event[key] = _shown_lines(value) if key in _SEVERAL_LINES else shown(value)
         elif kind is not int and kind is not float:
-            event[key] = _safe_value(value)
+            event[key] = _safe_value(hidden(value) if is_secret(key) else value)
     return event
 
 
@@ -122,7 +125,8 @@ def _safe_value(value: Any) -> Any:
         case bytes():
             return shown(value.decode("utf-8", "backslashreplace"))
         case Mapping():
-            return {shown(str(key)): _safe_value(one) for key, one in value.items()}
+            texts = {str(key): one for key, one in value.items()}
+            return {shown(key): _safe_value(hidden(one) if is_secret(key) else one) for key, one in texts.items()}
         case list() | tuple() | set() | frozenset():
             return [_safe_value(one) for one in value]
         case _:

@@ -21,6 +21,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from crawler.credentials import is_secret
 from crawler.errors import FetchError
 from crawler.model import Dead, Done, Failure, Outcome, Request, Retry, Skip, Visit
 from crawler.parsing.url import BadUrl, canonical, origin_of
@@ -40,7 +41,6 @@ BUSY = frozenset({429, 503})
 _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # with a fraction: a common mistake
-_SECRETS = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 SYSTEMIC = frozenset({"callback", "crash", "http_401", "http_403", "http_407"})
 """Failures that call for a person when many pages have them: a broken spider, a login or proxy that has run out.
@@ -205,4 +205,4 @@ def _without_content(request: Request) -> dict[str, str]:
 
 
 def _without_secrets(request: Request) -> dict[str, str]:
-    return {name: value for name, value in request.headers.items() if name.lower() not in _SECRETS}
+    return {name: value for name, value in request.headers.items() if not is_secret(name)}

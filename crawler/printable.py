@@ -1,8 +1,13 @@
-"""Text from the web and URLs with passwords, made safe for terminals, logs and reports."""
+"""Text from the web and what holds passwords, made safe for terminals, logs and reports."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from crawler.credentials import hidden, is_secret, without_credentials
 
 # C0, DEL and C1 steer terminals; line and paragraph separators split log lines; bidirectional controls make a
 # URL look like another one; lone surrogates cannot be encoded.
@@ -27,18 +32,37 @@ def printable_lines(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """`text` with the passwords of all URLs in it shown as `***`; of web URLs the user's name, too."""
-    if "://" not in text:
-        return text
-    if "@" in text:
-        text = _WEB_USERINFO.sub(r"\1***@", text)
-        text = _SERVER_USERINFO.sub(r"\1:***@", text)
-    return _PASSWORD_ARGUMENT.sub(r"\1***", text) if "pass" in text.lower() else text
+    """`text` with the passwords of all URLs and the credentials of all headers in it shown as `***`; of web URLs the
+    user's name, too."""
+    if "://" in text:
+        if "@" in text:
+            text = _WEB_USERINFO.sub(r"\1***@", text)
+            text = _SERVER_USERINFO.sub(r"\1:***@", text)
+        text = _PASSWORD_ARGUMENT.sub(r"\1***", text) if "pass" in text.lower() else text
+    return without_credentials(text)
 
 
 def shown(text: str) -> str:
     """`text` as it may be shown to a person: no control characters, no passwords."""
     return without_password(printable(text))
+
+
+def masked(value: Any) -> Any:
+    """JSON data as it may be shown: no passwords in texts, nothing but `***` behind keys that stand for credentials."""
+    match value:
+        case str():
+            return without_password(value)
+        case Mapping():
+            secret = {key: is_secret(str(key)) or key == "body" for key in value}
+            return {key: hidden(one) if secret[key] else masked(one) for key, one in value.items()}
+        case list() | tuple():
+            return type(value)(map(masked, value))
+    return value
+
+
+def json_line(value: Any) -> str:
+    """One line of JSON for scripts, `masked`."""
+    return json.dumps(masked(value))
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from types import ModuleType
 
 from msgspec import Struct
 
+from crawler.credentials import hidden, is_secret
 from crawler.errors import ConfigError, UsageError
 from crawler.spider import Spider
 from crawler.spider_checks import check_arguments, problems, sitemap_problems, unknown_callbacks
@@ -66,7 +67,8 @@ class Registry:
         try:
             made = cls(**arguments)
         except Exception as error:  # the spider author's own code; its text is all that helps
-            given = " ".join(f"-a {key}={value}" for key, value in arguments.items()) or "any argument"
+            shown = {key: hidden(value) if is_secret(key) else value for key, value in arguments.items()}
+            given = " ".join(f"-a {key}={value}" for key, value in shown.items()) or "any argument"
             raise ConfigError(f"spider {name} with {given}: {type(error).__name__}: {error}") from error
         if wrong := "; ".join(sitemap_problems(made)):
             raise ConfigError(f"{_file(cls)}: spider {name}: {wrong}")

@@ -17,8 +17,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
+from crawler.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.errors import ConfigError
-from crawler.printable import without_password
+from crawler.printable import masked
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -71,6 +72,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     SCRAPER_SLOT_MAX_ACTIVE_SIZE: Positive = 64 * 1024 * 1024
     ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that may be asked, e.g. 127.0.0.0/8
     TLS_CA_FILE: str = ""  # more certificate authorities to trust, a PEM file
+    HTTP_AUTH: Mapping[str, str] = {}  # origin → `user:password`, sent to it alone (Basic, RFC 7617)
+    # with every request, to every host: nothing secret
     DEFAULT_REQUEST_HEADERS: Mapping[str, str] = msgspec.field(
         default_factory=lambda: {
             "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -112,7 +115,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NAMES = frozenset(Settings.__struct_fields__)
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_MAY_HOLD_LOGINS = frozenset({"REDIS_URL", "DEFAULT_REQUEST_HEADERS", "HTTP_AUTH"})
 
 PER_SPIDER = frozenset(
     {
@@ -158,6 +161,8 @@ def load(
             origins[name] = origin
     settings = Settings(**values)
     check_networks(settings.ALLOWED_NETWORKS)
+    check_for_all_hosts(settings.DEFAULT_REQUEST_HEADERS)
+    authorizations(settings.HTTP_AUTH)
     return settings, origins
 
 
@@ -182,12 +187,8 @@ def parse_override(text: str) -> tuple[str, str]:
 
 def shown_settings(settings: Settings) -> dict[str, Any]:
     """Name → value as JSON has it, without passwords, cookies and logins."""
-    values = msgspec.to_builtins(settings)
-    values["DEFAULT_REQUEST_HEADERS"] = {
-        name: "***" if name.lower() in _SECRET_HEADERS else value
-        for name, value in settings.DEFAULT_REQUEST_HEADERS.items()
-    }
-    return {name: without_password(value) if isinstance(value, str) else value for name, value in values.items()}
+    shown: dict[str, Any] = masked(msgspec.to_builtins(settings))
+    return shown
 
 
 def check_networks(networks: Iterable[str]) -> None:
@@ -240,7 +241,7 @@ def _convert(name: str, value: Any, origin: str) -> Any:
             value = sorted(value)
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        shown = "***" if "URL" in name else repr(value)
+        shown = MASK if name in _MAY_HOLD_LOGINS else repr(value)
         raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None
 
 

@@ -17,6 +17,7 @@ from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spider import Spider, callback_name
 
 _METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
+_LOGIN = ("http_user", "http_pass", "http_auth_domain")  # Scrapy's; in silence they would be no login at all
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
@@ -31,6 +32,9 @@ def problems(cls: type[Spider]) -> Iterator[str]:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
     yield from sitemap_problems(cls)
+    for name in _LOGIN:
+        if hasattr(cls, name):
+            yield f'{name}: write the setting HTTP_AUTH = {{"https://a.example": "user:password"}}'
     seeds_pages = cls.start_requests is Spider.start_requests and not (cls.sitemap_urls and not cls.start_urls)
     if cls.parse is Spider.parse and seeds_pages:
         yield "has no parse(self, response), which reads the pages that were seeded"

@@ -20,6 +20,7 @@ from msgspec import Struct
 from crawler import embedded
 from crawler.child import Orders
 from crawler.contact import ContactCheck, Watched
+from crawler.credentials import authorizations
 from crawler.ending import end
 from crawler.errors import ConfigError, FrontierError, UsageError
 from crawler.exporter import Exporter
@@ -294,6 +295,7 @@ async def start_worker(
         settings.USER_AGENT,
         AddressGuard(settings.ALLOWED_NETWORKS),
         headers=settings.DEFAULT_REQUEST_HEADERS,
+        authorizations=authorizations(settings.HTTP_AUTH),
         limits=Limits(
             seconds=settings.DOWNLOAD_TIMEOUT,
             connect_seconds=settings.CONNECT_TIMEOUT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import json
 import socket
 import sys
 import time
@@ -15,7 +14,7 @@ import typer
 
 from crawler.cli.options import Call, Json, config_of, option
 from crawler.errors import UsageError
-from crawler.printable import shown
+from crawler.printable import json_line, shown
 
 if TYPE_CHECKING:
     from crawler.app import Config, Connected
@@ -100,7 +99,7 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
         answers, silent = await answers_to(connected, change.call)
     if as_json:
-        print(json.dumps({"change": _as_data(change), "resumed": resumed, "answers": answers, "silent": silent}))
+        print(json_line({"change": _as_data(change), "resumed": resumed, "answers": answers, "silent": silent}))
     else:
         _say(change, resumed, answers, silent)
     return 0
@@ -176,7 +175,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
     if as_json:
         import msgspec
 
-        print(json.dumps(msgspec.to_builtins(rules)))
+        print(json_line(msgspec.to_builtins(rules)))
     elif rules:
         rows = ((rule.id, described(rule), rule.by, tables.moment(rule.at), rule.why) for rule in rules)
         tables.console().print(tables.table(("change", "in force", "by", "since (UTC)", "why"), rows))
@@ -193,7 +192,7 @@ async def _log(config: Config, limit: int, *, as_json: bool) -> int:
     async with app.connect(config) as connected:
         log = await connected.control.rule_log(limit)
     if as_json:
-        print(json.dumps([_as_data(change) for change in log]))
+        print(json_line([_as_data(change) for change in log]))
         return 0
     rows = (
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from crawler.cli.seed import make_spider, start_requests
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import UsageError
 from crawler.model import Job, Request
+from crawler.printable import json_line
 
 if TYPE_CHECKING:
     from crawler.app import Config, CrawlReport
@@ -132,6 +132,6 @@ def _print(report: CrawlReport, *, fresh: bool, as_json: bool, quiet: bool) -> N
     from crawler.cli import figures, tables
 
     if as_json:
-        print(json.dumps(figures.scrapy_stats(report)))
+        print(json_line(figures.scrapy_stats(report)))
     if not quiet:
         tables.console(error=True).print(tables.summary(report, fresh=fresh))

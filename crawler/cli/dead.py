@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ import typer
 
 from crawler.cli.options import Call, config_of, flag, option
 from crawler.errors import UsageError
+from crawler.printable import json_line
 
 if TYPE_CHECKING:
     from crawler.app import Config
@@ -81,7 +81,7 @@ async def _groups(
         for its_job, group in found:
             values = dict(zip(by, group.values, strict=True))
             rest = {"count": group.count, "newest": group.newest, "example": {"id": group.id, "url": group.url}}
-            print(json.dumps({"job": its_job, **values, **rest}))
+            print(json_line({"job": its_job, **values, **rest}))
     elif found:
         tables.console().print(tables.dead_groups_table(by, found))
         _say_what_now()
@@ -132,7 +132,7 @@ def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
     import msgspec
 
     for job, letter in letters:
-        print(json.dumps({"job": job, **msgspec.to_builtins(letter)}))
+        print(json_line({"job": job, **msgspec.to_builtins(letter)}))
 
 
 def _say_what_now() -> None:

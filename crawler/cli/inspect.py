@@ -12,6 +12,7 @@ import typer
 from crawler.cli.control import answers_to, tell_silent
 from crawler.cli.options import Call, Json, config_of
 from crawler.errors import UsageError
+from crawler.printable import json_line
 
 if TYPE_CHECKING:
     from crawler.app import Config, Connected
@@ -51,7 +52,7 @@ async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
         else:
             found, silent = await _known(connected), []
     if as_json:
-        print(json.dumps({"workers": found, "silent": silent}))
+        print(json_line({"workers": found, "silent": silent}))
         return 0
     _VIEWS[what](found)
     tell_silent(silent)
@@ -89,7 +90,7 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
         frontier = connected.frontier
         found = [(job.name, one) for job in await frontier.jobs() for one in await frontier.hosts(job, limit)]
     if as_json:
-        print(json.dumps([{"job": job, **msgspec.to_builtins(one)} for job, one in found]))
+        print(json_line([{"job": job, **msgspec.to_builtins(one)} for job, one in found]))
     elif found:
         _print(
             ("job", "host", "pending", "in flight", "due in", "wants", "takes turns with", "left alone for"),

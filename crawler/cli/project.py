@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
 from crawler.cli.options import Call, Json, config_of, flag
-from crawler.printable import without_password
+from crawler.printable import json_line, masked
 
 
 def spiders(call: Call, json_: Json = False) -> int:
@@ -21,7 +21,7 @@ def spiders(call: Call, json_: Json = False) -> int:
     registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
     found = registry.describe()
     if json_:
-        print(json.dumps([{"name": one.name, "file": one.file, "summary": one.summary} for one in found]))
+        print(json_line([{"name": one.name, "file": one.file, "summary": one.summary} for one in found]))
     else:
         from crawler.cli import tables
 
@@ -39,10 +39,10 @@ def settings(
 ) -> int:
     """Show the settings in force in this folder."""
     config = config_of(call)
-    values = {name: _masked(getattr(config.settings, name)) for name in config.settings.__struct_fields__}
+    values = masked({name: getattr(config.settings, name) for name in config.settings.__struct_fields__})
     origins = {name: config.origins.get(name, "default") for name in values}
     if json_:
-        print(json.dumps(_as_data(values, origins if show_origin else None)))
+        print(json_line(_as_data(values, origins if show_origin else None)))
         return 0
 
     from crawler.cli import tables
@@ -57,10 +57,6 @@ def _as_data(values: dict[str, Any], origins: dict[str, str] | None) -> dict[str
     if origins is None:
         return values
     return {name: {"value": value, "origin": origins[name]} for name, value in values.items()}
-
-
-def _masked(value: Any) -> Any:
-    return without_password(value) if isinstance(value, str) else value
 
 
 def written(value: Any) -> str:
@@ -85,7 +81,7 @@ def version(call: Call, json_: Json = False) -> int:
         except PackageNotFoundError:
             versions[package] = "not installed"
     if json_:
-        print(json.dumps(versions))
+        print(json_line(versions))
     else:
         sys.stdout.writelines(f"{name} {what}\n" for name, what in versions.items())
     return 0

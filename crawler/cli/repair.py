@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from crawler.cli.dead import Where, chosen, job_named
 from crawler.cli.figures import counted
 from crawler.cli.options import Call, Json, config_of, flag, option
 from crawler.errors import UsageError
-from crawler.printable import shown
+from crawler.printable import json_line, shown
 
 if TYPE_CHECKING:
     from crawler.app import Config
@@ -85,7 +84,7 @@ async def _reap(config: Config, *, as_json: bool) -> int:
     async with app.connect(config) as connected:
         reaped = await connected.frontier.reap()
     if as_json:
-        print(json.dumps(msgspec.to_builtins(reaped)))
+        print(json_line(msgspec.to_builtins(reaped)))
         return 0
     for one in reaped:
         print(f"{shown(one.worker)}: {counted(one.requeued)} back to pending, {counted(one.dead)} given up")

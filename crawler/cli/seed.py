@@ -25,6 +25,7 @@ from crawler.cli.options import (
 from crawler.cli.seeds import Refusals, Seeds
 from crawler.errors import ConfigError, UsageError
 from crawler.model import Job, Request
+from crawler.printable import json_line
 
 if TYPE_CHECKING:
     from crawler.app import Config, SeedReport
@@ -95,7 +96,7 @@ def start_requests(spider: Spider) -> list[Request]:
 
 def _print(report: SeedReport, refused: int, *, as_json: bool) -> None:
     if as_json:
-        print(msgspec.json.encode(report).decode())
+        print(json_line(msgspec.to_builtins(report)))
     else:
         new, known = counted(report.new), counted(report.known)
         print(f"new {new}, known {known}, refused {counted(refused)} (job {report.job})")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -12,6 +11,7 @@ import typer
 
 from crawler.cli.options import Call, Json, config_of, flag
 from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
+from crawler.printable import json_line
 
 if TYPE_CHECKING:
     from crawler.app import Config, Connected
@@ -28,7 +28,7 @@ def status(
     """Show all jobs and workers, and why a job does not move."""
     config = config_of(call)
     if note := nothing_yet(config):
-        print(json.dumps({"server": None, "jobs": [], "workers": []}) if json_ else note)
+        print(json_line({"server": None, "jobs": [], "workers": []}) if json_ else note)
         return 0
     return asyncio.run(_status(config, watch=watch, as_json=json_))
 
@@ -55,7 +55,7 @@ async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
             await _watch(connected, as_json=as_json)
         stats, workers = await _look(connected)
         if as_json:
-            print(json.dumps(as_data(stats, workers, connected.url)))
+            print(json_line(as_data(stats, workers, connected.url)))
         else:
             tables.console().print(tables.status_view(stats, workers, connected.url))
     return 0
@@ -69,7 +69,7 @@ async def _watch(connected: Connected, *, as_json: bool) -> None:
 
     if as_json:
         while True:
-            print(json.dumps(await _look_or_say(connected, as_data, _away_data)), flush=True)
+            print(json_line(await _look_or_say(connected, as_data, _away_data)), flush=True)
             await asyncio.sleep(1.0)
     with Live(console=tables.console(), auto_refresh=False) as live:
         while True:
@@ -140,7 +140,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
     async with app.connect(config) as connected:
         stats, _ = await _look(connected)
         if as_json:
-            print(json.dumps(as_data(stats, [], connected.url)["jobs"]))
+            print(json_line(as_data(stats, [], connected.url)["jobs"]))
         else:
             tables.console().print(tables.jobs_table(stats) if stats else "no jobs")
     return 0

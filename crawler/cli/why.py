@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crawler.cli.options import Call, Json, config_of, option
+from crawler.printable import json_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -38,16 +38,16 @@ def why(
     try:
         spelling = canonical(url)
     except BadUrl as error:
-        print(json.dumps({"url": url, "known": False, "refused": error.why, "jobs": []})) if json_ else say_error(
+        print(json_line({"url": url, "known": False, "refused": error.why, "jobs": []})) if json_ else say_error(
             f"{error}: it can be neither seeded nor followed"
         )
         return UNKNOWN
     if note := nothing_yet(config):
-        print(json.dumps({"url": spelling, "known": False, "jobs": []}) if json_ else note)
+        print(json_line({"url": spelling, "known": False, "jobs": []}) if json_ else note)
         return UNKNOWN
     found = asyncio.run(_inquire(config, spelling, job))
     if json_:
-        print(json.dumps(as_data(spelling, found)))
+        print(json_line(as_data(spelling, found)))
     else:
         _print(spelling, found)
     return 0 if any(one.trace.known for one in found) else UNKNOWN

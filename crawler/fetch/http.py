@@ -72,16 +72,19 @@ class HttpFetcher:
         guard: AddressGuard,
         *,
         headers: Mapping[str, str] | None = None,
+        authorizations: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         parse_limits: ParseLimits = ParseLimits(),  # noqa: B008 - a constant
         tls_ca_file: str = "",
         resolver: AbstractResolver | None = None,
     ) -> None:
         """`user_agent` goes with each request, robots.txt or page, whatever its own headers or `headers` say; those
-        with each that brings none of that name; no `resolver`: the system's.
+        with each that brings none of that name; `authorizations`: origin → value of that header in requests to it that
+        bring none; no `resolver`: the system's.
 
         Raises `ConfigError` when `tls_ca_file` cannot be used.
         """
+        self._authorizations = authorizations or {}
         limits = limits or Limits()
         self._limits = limits
         self._parse_limits = parse_limits
@@ -149,7 +152,7 @@ class HttpFetcher:
             self._session.request(
                 request.method,
                 URL(request.url, encoded=True),
-                headers=request.headers or None,
+                headers=self._headers_of(request) or None,
                 data=request.body or None,
                 skip_auto_headers=_NO_GUESS if request.body else None,
                 allow_redirects=False,
@@ -160,6 +163,13 @@ class HttpFetcher:
             headers = _headers(answer.headers)
             body = await self._body(answer.content, headers, deadline)
         return _Answer(answer.status, headers, body, answer.address, answered_at)
+
+    def _headers_of(self, request: Request) -> Mapping[str, str]:
+        """Its own, and the login for its origin."""
+        login = self._authorizations.get(origin_of(request.url))
+        if login is None or any(name.lower() == "authorization" for name in request.headers):
+            return request.headers
+        return {**request.headers, "authorization": login}
 
     async def _ask_again(self, request: Request) -> _Answer | None:
         """On a connection that is open, without what aiohttp does for each request. The same goes out, the same comes
@@ -194,7 +204,8 @@ class HttpFetcher:
 
     def _usual_of(self, origin: str) -> _Usual:
         url = URL(f"{origin}/", encoded=True)
-        request = ClientRequest("GET", url, headers=self._session.headers, loop=asyncio.get_running_loop())
+        headers = {**self._session.headers, **self._headers_of(Request(f"{origin}/"))}
+        request = ClientRequest("GET", url, headers=headers, loop=asyncio.get_running_loop())
         fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         return _Usual(request.connection_key, fields.encode())
 

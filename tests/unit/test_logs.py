@@ -88,6 +88,23 @@ def test_passwords_in_urls_are_masked_wherever_they_stand(format: logs.Format) -
     assert stream.getvalue().count("redis://:***@127.0.0.1:6379/0") == 6
 
 
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_credentials_are_masked_wherever_they_stand(format: logs.Format) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", format, stream)
+    headers = {"Authorization": "geheim", "cookie": "a=geheim"}
+    structlog.get_logger().error(
+        "no price with Bearer abc123geheim",
+        token="geheim",
+        said="cookie: geheim",
+        deep=[headers],
+        cookies={"a": "geheim"},
+    )
+    logging.getLogger("library").error("sent %s", headers)
+    assert "geheim" not in stream.getvalue()
+    assert stream.getvalue().count("***") == 8
+
+
 def test_a_traceback_is_one_json_line() -> None:
     stream = io.StringIO()
     logs.configure("INFO", "json", stream)

@@ -175,6 +175,7 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
             "class S(Spider):\n    name = 's'\n    sitemap_urls = ['http://a.example/s.xml']",
             "to parse(self",
         ),
+        (spider("s", "http_user = 'me'"), "http_user: write the setting HTTP_AUTH = {"),
         (spider("s", "read_ahead = 'root'"), "read_ahead must be a list"),
         (spider("s", "read_ahead = ['tree']"), "'tree' is nothing that a response keeps"),
         (spider("s", "read_ahead = ['css']"), "'css' is nothing that a response keeps"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crawler.errors import ConfigError
-from crawler.settings import Settings, load, override, parse_override
+from crawler.settings import Settings, load, override, parse_override, shown_settings
 
 # ---------------------------------------------------------------------------------------------------------
 # Layers
@@ -95,6 +95,33 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
 def test_a_value_that_cannot_be_is_named_with_what_could(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, overrides={name: text}, environ={})
+
+
+@pytest.mark.parametrize("header", ["authorization", "Cookie", "Proxy-Authorization", "X-Api-Key"])
+def test_no_credentials_for_all_hosts(tmp_path: Path, header: str) -> None:
+    (tmp_path / "settings.py").write_text(f"DEFAULT_REQUEST_HEADERS = {{{header!r}: 'geheim', 'accept': '*/*'}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, environ={})
+    told = str(caught.value)
+    assert f"DEFAULT_REQUEST_HEADERS has {header}, which every host would get" in told
+    assert 'HTTP_AUTH = {"https://a.example": "user:password"}' in told
+    assert "geheim" not in told
+
+
+def test_logins_are_checked_at_start_and_shown_to_nobody(tmp_path: Path) -> None:
+    environ = {"CRAWLER_HTTP_AUTH": '{"https://a.example": "me:geheim"}'}
+    settings, _ = load(tmp_path, environ=environ)
+    assert settings.HTTP_AUTH == {"https://a.example": "me:geheim"}
+    assert shown_settings(settings)["HTTP_AUTH"] == {"https://a.example": "***"}
+    for wrong in (
+        '{"a.example": "me:geheim"}',
+        '{"https://a.example": "geheim"}',
+        '{"https://a.example": ["geheim"]}',
+        "geheim",
+    ):
+        with pytest.raises(ConfigError, match="HTTP_AUTH") as caught:
+            load(tmp_path, environ={"CRAWLER_HTTP_AUTH": wrong})
+        assert "geheim" not in str(caught.value)
 
 
 def test_an_error_never_shows_the_password_of_the_queue_server(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ async def fetching(
     *,
     limits: Limits = QUICK,
     headers: dict[str, str] | None = None,
+    authorizations: dict[str, str] | None = None,
     tls_ca_file: str = "",
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[HttpFetcher]:
@@ -105,6 +106,7 @@ async def fetching(
         "example/1.0",
         AddressGuard(networks),
         headers=headers,
+        authorizations=authorizations,
         limits=limits,
         tls_ca_file=tls_ca_file,
         resolver=resolver,

@@ -1,0 +1,135 @@
+"""Credentials: which names stand for them, how they are shown (not at all), and the origin they belong to."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from crawler.errors import ConfigError
+from crawler.parsing.url import BadUrl, canonical, origin_of
+
+MASK = "***"
+
+_NAME = (
+    r"(?:[\w.-]{0,60}(?:token|password|passwd|passphrase|secret|cookie|cookies|cookie2|authorization|credentials)"
+    r"|(?:[\w.-]{0,60}[_.-])?(?:auth|authentication)"
+    r"|[\w.-]{0,60}(?:api|access|subscription|private)[_.-]?key"
+    r"|[\w.-]{0,60}session[_.-]?id)"
+)
+_is_name = re.compile(_NAME, re.IGNORECASE).fullmatch
+
+
+@lru_cache(maxsize=4096)
+def is_secret(name: str) -> bool:
+    """Whether what a header field or a key of that name says logs somebody in: `Authorization`, `Cookie`, `X-Api-Key` …
+
+    Such a field is not shown, not sent to another origin after a redirect, and not given to all hosts by a setting.
+    """
+    return _is_name(name) is not None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Shown to people
+
+
+# "Cookie": "a=1" in JSON, in the repr of a dict or of pairs, also when it is quoted once more; password='a' in the repr
+# of an object. A body may be a login.
+_PAIR = re.compile(
+    rf"((?<!\\)(\\*+[\"'])|\b)({_NAME}|body)((?(2)\2\s*[:,=]\s*|=)b?)(\\*+[\"'])(?:(?!(?<!\\)\5).)*+(?:\5)?",
+    re.IGNORECASE | re.DOTALL,
+)
+# Cookie: a=1; b=2 of a header as it is sent; line breaks may be escaped already
+_FIELD = re.compile(
+    r"(?:\b|(?<=\\[rnt]))"
+    r"((?:proxy-)?authorization|(?:set-)?cookie2?|x-[\w-]{1,60}(?:token|key|auth|secret)|api-?key)(\s*[:=]\s*)"
+    r"(?:(?!\\[rn])[^\r\n])+",
+    re.IGNORECASE,
+)
+# Bearer abc123: a value by itself; a word of prose has neither digits nor a capital in its middle
+_VALUE = re.compile(
+    r"\b((?i:basic|bearer|digest|negotiate|ntlm))(\s+)(?=\S*(?:[0-9=+/]|[a-z][A-Z]))[\w+/=.~-]{6,}",
+)
+_WORDS = (
+    *("auth", "cookie", "token", "passw", "passphrase", "secret", "key", "credential", "session", "body"),
+    *("basic", "bearer", "digest", "negotiate", "ntlm"),
+)
+
+
+def may_hold_credentials(text: str) -> bool:
+    """Whether `without_credentials` may change it. Cheap: most texts that are logged cannot."""
+    lower = text.lower()
+    return any(word in lower for word in _WORDS)
+
+
+def without_credentials(text: str) -> str:
+    """`text` with the values of headers and keys that carry credentials as `***`, however they are quoted."""
+    if not may_hold_credentials(text):
+        return text
+    text = _PAIR.sub(rf"\1\3\4\5{MASK}\5", text)
+    text = _FIELD.sub(rf"\1\2{MASK}", text)
+    return _VALUE.sub(rf"\1\2{MASK}", text)
+
+
+def hidden(value: Any) -> Any:
+    """What is shown of a secret value: its shape. Numbers stay, because they are counts."""
+    match value:
+        case str() | bytes():
+            return MASK if value else value
+        case Mapping():
+            return {key: hidden(one) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [hidden(one) for one in value]
+    return value
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Whose they are
+
+
+def authorizations(logins: Mapping[str, str]) -> dict[str, str]:
+    """Origin → value of the Authorization header (RFC 7617, UTF-8), of a mapping of origins to `user:password`.
+
+    Raises `ConfigError`, which names the origin and no password.
+    """
+    found: dict[str, str] = {}
+    for given, login in logins.items():
+        origin = _origin(given)
+        value = _basic(origin, login)
+        if found.setdefault(origin, value) != value:
+            raise ConfigError(f"HTTP_AUTH: two logins for {origin}; leave one of them")
+    return found
+
+
+def _origin(given: str) -> str:
+    try:
+        url = canonical(given)
+    except BadUrl as error:
+        raise ConfigError(f"HTTP_AUTH: {error}; an origin is written like https://a.example") from None
+    origin = origin_of(url)
+    if "@" in given:
+        raise ConfigError(f"HTTP_AUTH: the origin {origin} holds a user name; write it into the value, user:password")
+    if url != f"{origin}/" or "#" in given or "?" in given:
+        raise ConfigError(f"HTTP_AUTH: {url} is more than an origin; write {origin}, which stands for all its paths")
+    return origin
+
+
+def _basic(origin: str, login: str) -> str:
+    if ":" not in login:
+        raise ConfigError(f"HTTP_AUTH: the login for {origin} has no colon; write user:password")
+    if re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", login):
+        raise ConfigError(f"HTTP_AUTH: the login for {origin} holds a control character, which no login may")
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+def check_for_all_hosts(headers: Mapping[str, str]) -> None:
+    """Raise `ConfigError` when `DEFAULT_REQUEST_HEADERS` hold credentials: they go to every host."""
+    secret = ", ".join(name for name in headers if is_secret(name))
+    if secret:
+        raise ConfigError(
+            f"DEFAULT_REQUEST_HEADERS has {secret}, which every host would get, robots.txt and redirects included; "
+            'give a login its origin, HTTP_AUTH = {"https://a.example": "user:password"}, or let the spider put such a '
+            "header into its own requests, Request(url, headers={…})"
+        )
