@@ -83,8 +83,10 @@ def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
 
 def start_requests(spider: Spider) -> list[Request]:
     """The seeds that the spider brings itself. Raises `UsageError` when there are none."""
+    from crawler.callbacks import by_name
+
     try:
-        requests = list(spider.start_requests())
+        requests = [by_name(spider, request) for request in spider.start_requests()]
     except Exception as error:  # the spider author's own code; its text is all that helps
         raise ConfigError(f"start_requests of spider {spider.name}: {type(error).__name__}: {error}") from error
     if not requests:

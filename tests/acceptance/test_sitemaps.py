@@ -94,6 +94,19 @@ async def test_the_details_of_a_list_are_all_there(shell: Shell, spider: str) ->
         assert "/sitemap.xml" not in {hit.path for hit in web.log}
 
 
+OWN_SEEDS = SHOP.replace(
+    "    def parse(",
+    "    def start_requests(self):\n        yield Request('%s/pot/1', callback=self.detail)\n    def parse(",
+)
+
+
+async def test_seeds_of_a_spider_may_name_a_callback_by_its_method(shell: Shell) -> None:
+    async with serve(Shop()) as web:
+        write_spider(shell, OWN_SEEDS % web.seeds[0].removesuffix("/list/0"))
+        ended = await shell.run("crawl", "--spider", "shop", "-O", "items.jsonl", *LOCAL)
+        assert (ended.code, len((shell.folder / "items.jsonl").read_text().splitlines())) == (0, 1), ended.err
+
+
 SITEMAPS = """
 from crawler import Spider
 class Shop(Spider):
