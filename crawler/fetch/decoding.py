@@ -18,6 +18,7 @@ ACCEPT_ENCODING = "gzip, deflate, br, zstd"
 
 _MAX_LAYERS = 2  # real servers compress a compressed file by mistake; more is an attack
 _MAX_MEMBERS = 1_000  # gzip members or zstd frames in a row; each costs a copy of the rest of its piece
+_PIECE = 64 * 1024  # bytes that a layer gets at once
 _ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB, the most RFC 9659 permits
 
 
@@ -97,9 +98,11 @@ class _Layer:
         if self._plain:
             return piece
         decoded = []
-        while piece and (member := self._current(piece)):
-            decoded.append(self._decode(member, piece))
-            piece = member.unused_data
+        for at in range(0, len(piece), _PIECE):
+            rest = piece[at : at + _PIECE]
+            while rest and (member := self._current(rest)):
+                decoded.append(self._decode(member, rest))
+                rest = member.unused_data
         return b"".join(decoded)
 
     def close(self) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import random
 import sys
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import brotli  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.fetch import decoding
 from crawler.fetch.decoding import BodyError, Decoder
 
 if sys.version_info >= (3, 14):
@@ -129,6 +132,27 @@ def test_a_flood_of_tiny_streams_is_cut_off() -> None:
     with pytest.raises(BodyError, match="in a row") as error:
         decode("gzip", gzip.compress(b"") * 2_000)
     assert error.value.kind == "decode"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "zstd, gzip"])
+def test_tiny_streams_before_a_large_one_cost_little(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs a copy of what is behind it, which must not be the whole body."""
+    large = random.Random(1).randbytes(2_000_000)
+    inner, *outer = encoding.split(", ")
+    packed = PACKERS[inner](b"") * 900 + PACKERS[inner](large)
+    for name in outer:
+        packed = PACKERS[name](packed)
+    handed = 0
+    decode_piece = decoding._Layer._decode
+
+    def watched(self: Any, member: Any, piece: bytes) -> bytes:
+        nonlocal handed
+        handed += len(piece)
+        return decode_piece(self, member, piece)
+
+    monkeypatch.setattr(decoding._Layer, "_decode", watched)
+    assert decoding.decoded(packed, encoding, 3_000_000) == large
+    assert handed < 900 * 64 * 1024 + 3 * len(large)
 
 
 def test_more_than_two_layers_are_refused() -> None:
