@@ -52,7 +52,7 @@ def _judge(error: Exception) -> tuple[str, str, bool]:
         case aiohttp.ClientPayloadError():
             return "truncated", f"the answer is cut off: {_words(error.__cause__ or error)}", True
         case aiohttp.ClientResponseError() | HttpProcessingError():
-            return "malformed", f"the answer is not HTTP: {_words(error)}", False
+            return "malformed", f"the answer is not usable HTTP: {_words(error)}", False
         case aiohttp.InvalidURL() | ValueError():
             return "malformed", f"cannot be asked for: {_words(error)}", False
         case _:

@@ -10,15 +10,28 @@ from __future__ import annotations
 import asyncio
 import re
 import select
-from time import monotonic
-from typing import Final, NamedTuple
+from time import monotonic, perf_counter
+from typing import Any, Final, NamedTuple
 
 from aiohttp import SocketTimeoutError, StreamReader
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import RawResponseMessage
+from aiohttp.helpers import set_exception
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 MAX_HEAD: Final = 8 * 1024
 """Longest head, in bytes, that is read here."""
+
+MAX_FIELDS: Final = 100
+"""Most fields of a head that is read here."""
+
+MAX_INTERIM: Final = 16
+"""Most interim answers (1xx, RFC 9110 §15.2) before the final one."""
+
+_INTERIM_BYTES = 64 * 1024  # of an answer, after which it must not have been interim
+_TURN_SECONDS = 0.001  # that aiohttp's parser may take in one turn of the event loop
+_PIECES = (4 * 1024, 16 * 1024, 64 * 1024)  # bytes it gets in one turn: at least, at first, at most
+_WIRE_BYTES = 16 * 1024 * 1024  # of heads and all that is neither head nor body, in one answer
+_WIRE_FACTOR = 6  # bytes on the wire for one of a body that comes in chunks of one byte
 
 
 class Plain(NamedTuple):
@@ -51,6 +64,8 @@ def read_head(data: bytes | bytearray) -> PlainHead | None:
         if name in headers:
             return None  # how values are joined depends on the name
         headers[name] = value.strip(" \t")
+    if len(headers) > MAX_FIELDS:
+        return None
     length = headers.get("content-length", "")
     if not _LENGTH(length) or not _UNPLAIN.isdisjoint(headers):
         return None
@@ -66,7 +81,8 @@ _HEAD: Final = re.compile(
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
 ).match
 _LENGTH: Final = re.compile(r"[0-9]{1,15}").fullmatch
-_UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer"})
+# What aiohttp's parser acts on or refuses, besides `connection` and `content-length`.
+_UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer", "proxy-connection", "sec-websocket-key1"})
 
 
 class Bounds(NamedTuple):
@@ -80,7 +96,11 @@ class Bounds(NamedTuple):
 
 
 class Conversation(ResponseHandler):
-    """aiohttp's end of a connection, which can also ask by itself."""
+    """aiohttp's end of a connection, which can also ask by itself.
+
+    What the other end sends is bounded in bytes and in interim answers. aiohttp's parser gets one piece of it in each
+    turn of the event loop: a flood costs its own page, and the others do not wait for it.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
         super().__init__(loop)
@@ -94,6 +114,12 @@ class Conversation(ResponseHandler):
         self._arrived: bytes | bytearray = b""
         self._heard_at = 0.0  # by the loop's clock
         self._until = 0.0
+        self._unread = b""  # what aiohttp's parser has yet to get, from `_read_to` on
+        self._read_to = 0
+        self._turn: asyncio.Handle | None = None  # the parser's next one
+        self._piece = _PIECES[1]
+        self._received = 0  # bytes of this answer that the parser has got
+        self._interim = 0  # interim answers before the final one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -126,19 +152,49 @@ class Conversation(ResponseHandler):
             self._watch.cancel()
 
     async def final(self) -> tuple[RawResponseMessage, StreamReader]:
-        """The head of an answer that is not plain, from aiohttp's parser, and its body. Interim ones are passed over.
+        """The head of an answer that is not plain, from aiohttp's parser, and its body.
 
         Raises `HttpProcessingError` for what is no HTTP, and `ClientError`.
         """
-        while True:
-            message, content = await self.read()
-            if not 100 <= message.code <= 199 or message.code == 101:
-                return message, content
+        return await self.read()
+
+    @property
+    def should_close(self) -> bool:
+        """Whether it cannot be used again; it cannot when more has arrived than the answer."""
+        return bool(self._unread) or super().should_close
+
+    def set_response_params(self, **params: Any) -> None:
+        """Called before each answer that aiohttp's parser reads."""
+        self._received = self._interim = 0
+        super().set_response_params(**params)
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Called with each head by aiohttp's parser. Interim answers are counted and dropped: nobody waits for them."""
+        if self._exception is not None:
+            return  # refused: what came with it is no answer either
+        code = data[0].code
+        if not 100 <= code <= 199 or code == 101:
+            super().feed_data(data, size)
+            return
+        self._interim += 1
+        if self._interim > MAX_INTERIM or self._received > _INTERIM_BYTES:
+            self._refuse(f"interim answers (1xx): more than {MAX_INTERIM}, or than {_INTERIM_BYTES:,} bytes")
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called by aiohttp after each chunk that was read, however small; it matters after a pause."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+            self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
+        """Called by the loop; without data by aiohttp, for its parser to go on."""
         if self._asked is None:
-            super().data_received(data)
+            if not data or (len(data) <= self._piece and not self._unread):
+                self._parse(data)
+            else:
+                self._unread += data
+                if self._turn is None:
+                    self._take_turn()
             return
         self._heard_at = self._loop.time()
         if not self._arrived:
@@ -153,7 +209,52 @@ class Conversation(ResponseHandler):
         """Called by the loop."""
         if self._asked is not None:
             self._leave_to_aiohttp(self._asked)
+        if self._unread and self.transport is not None:
+            self._parse(self._take(len(self._unread)))
         super().connection_lost(exc)
+
+    def _go_on(self) -> None:
+        """Let the parser have its next piece in the next turn of the loop, and nothing more arrive until then."""
+        if self._unread and self._turn is None:
+            if not self._buffer_paused:
+                self._pause_reading_for_buffer()
+            self._turn = self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        if self.transport is None:
+            self._unread = b""
+        elif not self._reading_paused:  # else `resume_reading` goes on
+            began = perf_counter()
+            self._parse(self._take(self._piece))
+            is_slow = perf_counter() - began > _TURN_SECONDS  # chunks of a byte take a hundred times as long as others
+            self._piece = max(_PIECES[0], self._piece // 2) if is_slow else min(_PIECES[2], self._piece * 2)
+            self._go_on()
+            if not self._unread and self._buffer_paused:
+                self._resume_reading_for_buffer()
+
+    def _take(self, size: int) -> bytes:
+        piece = self._unread[self._read_to : self._read_to + size]
+        self._read_to += size
+        if self._read_to >= len(self._unread):
+            self._unread, self._read_to = b"", 0
+        return piece
+
+    def _parse(self, piece: bytes) -> None:
+        self._received += len(piece)
+        most = _WIRE_BYTES + _WIRE_FACTOR * self._bounds.body_bytes
+        if self._received > most:
+            self._refuse(f"more than {most:,} bytes came for one answer")
+        else:
+            super().data_received(piece)
+
+    def _refuse(self, why: str) -> None:
+        """Close the connection; whoever waits for its answer gets an error."""
+        error, payload = HttpProcessingError(message=why), self._payload
+        self.abort()
+        self.set_exception(error)
+        if payload is not None:
+            set_exception(payload, error)
 
     def _read(self, asked: asyncio.Future[Plain | None]) -> None:
         arrived = self._arrived
@@ -179,7 +280,7 @@ class Conversation(ResponseHandler):
             max_field_size=self._bounds.max_field_size,
             max_headers=self._bounds.max_headers,
         )
-        super().data_received(arrived)
+        self.data_received(arrived)
         if not asked.done():
             asked.set_result(None)
 

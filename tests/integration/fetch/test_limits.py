@@ -8,15 +8,29 @@ import socket
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import brotli  # type: ignore[import-untyped]
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from crawler.errors import FetchError
 from crawler.fetch.http import HttpFetcher, Limits
+from crawler.fetch.plain import MAX_INTERIM
 from crawler.model import Request
-from tests.integration.fetch.server import Server, Talk, failure, fetch_once, fetching, ok, says, serving
+from tests.integration.fetch.server import (
+    Server,
+    Talk,
+    after_another,
+    failure,
+    fetch_once,
+    fetching,
+    ok,
+    says,
+    serving,
+)
 
 
 @pytest.mark.parametrize(
@@ -78,21 +92,12 @@ async def drips_after(start: bytes, server: Server, reader: asyncio.StreamReader
         await asyncio.sleep(0.02)
 
 
-async def hints_for_ever(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await server.hear(reader)
-    while True:
-        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize(
     ("talk", "setting"),
     [
         (stays_silent, "READ_TIMEOUT"),
         (drips, "DOWNLOAD_TIMEOUT"),
         (drips_its_body, "DOWNLOAD_TIMEOUT"),
-        (hints_for_ever, "DOWNLOAD_TIMEOUT"),
     ],
 )
 async def test_a_slow_host_is_given_up_in_time(talk: Talk, setting: str) -> None:
@@ -102,6 +107,100 @@ async def test_a_slow_host_is_given_up_in_time(talk: Talk, setting: str) -> None
     assert asyncio.get_running_loop().time() - started < 2
     assert (error.kind, error.transient) == ("timeout", True)
     assert setting in str(error)
+
+
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+LONG_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 30_000 + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("hints", [HINTS * MAX_INTERIM, LONG_HINTS * 2, b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_interim_answers_are_passed_over(hints: bytes) -> None:
+    assert (await fetch_once(hints + ok(b"fine"))).body == b"fine"
+
+
+async def test_interim_answers_are_counted_for_each_answer() -> None:
+    async with serving(says(HINTS * (MAX_INTERIM // 2) + ok(b"fine"))) as server, fetching() as fetcher:
+        for _ in range(4):
+            assert (await fetcher.fetch(Request(f"{server.origin}/page"))).body == b"fine"
+    assert server.connections == 1
+
+
+def for_ever(start: bytes, flood: bytes) -> Talk:
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        writer.write(start)
+        while True:
+            writer.write(flood)
+            await writer.drain()
+
+    return talk
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+FLOODS = {
+    "one interim answer too many": (says(HINTS * (MAX_INTERIM + 1) + ok()), "interim answers"),
+    "interim answers for ever": (for_ever(b"", HINTS * 4_000), "interim answers"),
+    "long interim answers": (says(LONG_HINTS * 4 + ok()), "interim answers"),
+    "line feeds before the answer": (for_ever(b"", b"\r\n" * 100_000), "bytes came for one answer"),
+    "a chunk extension": (for_ever(CHUNKED + b"5;", b"x" * 200_000), "bytes came for one answer"),
+}
+
+
+@pytest.mark.parametrize(("talk", "why"), FLOODS.values(), ids=FLOODS.keys())
+async def test_what_is_no_body_is_bounded_too(talk: Talk, why: str) -> None:
+    """However fast it comes. That time bounds it is not enough: it keeps the machine busy until then."""
+    error = await failure(talk, limits=Limits(body_bytes=100_000))
+    assert (error.kind, error.transient) == ("malformed", False)
+    assert why in str(error)
+
+
+@pytest.mark.parametrize(
+    ("start", "flood"),
+    [(CHUNKED, b"1\r\nx\r\n"), (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), (CHUNKED + b"5;", b"x")],
+    ids=["tiny chunks", "more answers than requests", "a chunk extension"],
+)
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_flood_leaves_the_others_their_turns(
+    start: bytes, flood: bytes, first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parser gets little of it before the event loop has seen to everybody else."""
+    turn, parsed = 0, Counter[int]()
+    parse = ResponseHandler.data_received
+
+    def watched(self: ResponseHandler, data: bytes) -> None:
+        parsed[turn] += len(data)
+        parse(self, data)
+
+    async def others() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(ResponseHandler, "data_received", watched)
+    talk = for_ever(start, flood * (200_000 // len(flood)))
+    async with serving(after_another(talk) if first else talk) as server, fetching() as fetcher:
+        if first:
+            await fetcher.fetch(Request(f"{server.origin}/first"))
+        busy = asyncio.create_task(others())
+        with suppress(FetchError):
+            await fetcher.fetch(Request(f"{server.origin}/page"))
+        busy.cancel()
+    assert 0 < max(parsed.values()) <= 2 * 64 * 1024  # the end of one read and the beginning of the next
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_what_the_parser_has_not_read_yet_is_no_answer_to_the_next_request(first: int) -> None:
+    piece = 16 * 1024  # the parser gets no more at first
+    asked = ok(b"asked".ljust(piece - len(ok(b"", length=piece))))
+    assert len(asked) == piece
+    talk = says(asked + ok(b"not asked"))
+    async with serving(after_another(talk) if first else talk) as server, fetching() as fetcher:
+        for _ in range(3):
+            if first:
+                await fetcher.fetch(Request(f"{server.origin}/first"))
+            assert (await fetcher.fetch(Request(f"{server.origin}/page"))).body.startswith(b"asked")
+        assert server.connections == 3
 
 
 async def test_a_host_that_does_not_take_the_connection_is_given_up_in_time() -> None:

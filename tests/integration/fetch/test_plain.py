@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.errors import FetchError
-from crawler.fetch.plain import MAX_HEAD, Conversation, Plain, PlainHead, read_head
+from crawler.fetch.plain import MAX_FIELDS, MAX_HEAD, Bounds, Conversation, Plain, PlainHead, read_head
 from crawler.model import Request
 from crawler.response import Response
 from tests.integration.fetch.server import Server, fetching, ok, says, serving
@@ -51,6 +51,9 @@ NOT_PLAIN = {
     "a line feed in a line": head("HTTP/1.1 200 OK", "X: a\nContent-Length: 5"),
     "a carriage return in a line": head("HTTP/1.1 200 OK", "X: a\rb", "Content-Length: 5"),
     "an empty line first": b"\r\n" + head("HTTP/1.1 200 OK", "Content-Length: 5"),
+    "many fields": head("HTTP/1.1 200 OK", "Content-Length: 5", *(f"X{n}:" for n in range(MAX_FIELDS))),
+    "a connection that a proxy closes": head("HTTP/1.1 200 OK", "Content-Length: 5", "Proxy-Connection: close"),
+    "an old websocket": head("HTTP/1.1 200 OK", "Content-Length: 5", "Sec-WebSocket-Key1: x"),
     "a long head": head("HTTP/1.1 200 OK", "Content-Length: 5", "X: " + "x" * MAX_HEAD),
 }
 
@@ -80,6 +83,27 @@ async def test_the_second_request_is_the_first_one_again(monkeypatch: pytest.Mon
     assert [answer and answer.body for answer in plain] == [b"fine", b"fine"]
 
 
+@pytest.mark.parametrize("lost", [True, False])
+async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool) -> None:
+    """The parser has got no more than a part of it when the connection is lost, or the body is more than it keeps."""
+    body = b"x" * (100_000 if lost else 2_000_000)
+    async with serving(says(b"")) as server:
+        loop = asyncio.get_running_loop()
+        transport, conversation = await loop.create_connection(
+            lambda: Conversation(loop, Bounds(5_000_000, 5.0, 8_000, 8_000, 100)), "127.0.0.1", server.port
+        )
+        conversation.set_response_params(read_until_eof=True)
+        conversation.data_received(ok(body))  # by the loop, in one read
+        if lost:
+            transport.abort()
+        _, content = await conversation.final()
+        for _ in range(100):  # turns of the event loop, until it has all or keeps no more
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            assert await content.read() == body
+        transport.abort()
+
+
 VALUES = st.text(st.sampled_from('ab,; \t"=é\0\r\n'), max_size=6)
 FIELDS = st.one_of(
     st.builds("{}:{}".format, st.sampled_from(["X", "x", "Vary", "X-Robots-Tag", "Set-Cookie"]), VALUES),
@@ -94,6 +118,14 @@ FIELDS = st.one_of(
             "Content-Encoding: gzip",
             "Content-Encoding: br, gzip",
             "Upgrade: h2c",
+            "Trailer: x",
+            "Keep-Alive: timeout=5",
+            "Proxy-Connection: close",
+            "Proxy-Connection: keep-alive",
+            "Sec-WebSocket-Key1: x",
+            "Sec-WebSocket-Key: x",
+            "\r\n".join(f"F{n}:" for n in range(255)),
+            "\r\n".join(f"G{n}:" for n in range(256)),
             "X : y",
             " folded",
         ]
