@@ -89,7 +89,9 @@ class HttpFetcher:
         self._limits = limits
         self._parse_limits = parse_limits
         self._bodies = BodyBudget(limits.active_bytes)
-        bounds = Bounds(min(FREE, limits.body_bytes), limits.silent_seconds, _MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
+        plain_bytes = min(FREE, limits.body_bytes)  # a larger body may have to wait for memory
+        heads = (_MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
+        bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds, *heads)
         self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds)
         self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
         self._session = ClientSession(

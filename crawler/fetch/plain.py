@@ -86,9 +86,11 @@ _UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer", "proxy-c
 
 
 class Bounds(NamedTuple):
-    """Of an answer: bytes of a body that is read here, seconds without a byte, and of the head what aiohttp bounds."""
+    """Of an answer: bytes of its decoded body, and of a body that is read here; seconds without a byte; and of the head
+    what aiohttp bounds."""
 
     body_bytes: int
+    plain_bytes: int
     silent_seconds: float
     max_line_size: int
     max_field_size: int
@@ -262,7 +264,7 @@ class Conversation(ResponseHandler):
             self._head = read_head(arrived)
             self._answered_at = monotonic()
         head = self._head
-        if head is None or head.length > self._bounds.body_bytes or len(arrived) > head.size + head.length:
+        if head is None or head.length > self._bounds.plain_bytes or len(arrived) > head.size + head.length:
             self._leave_to_aiohttp(asked)
         elif len(arrived) == head.size + head.length:
             self._asked, self._arrived = None, b""

@@ -328,3 +328,10 @@ async def test_a_large_body_waits_for_memory_and_its_host_is_not_blamed(encoding
         await holding
         assert (await waiting).body == body
         assert (one.connections, two.connections) == ((1, 0) if connection == "open" else (1, 1))
+
+
+async def test_a_body_as_large_as_the_setting_permits_is_read() -> None:
+    """What is neither head nor body is bounded in proportion to it."""
+    limits = Limits(body_bytes=40 * MB, active_bytes=1)
+    body = b"x" * 40 * MB
+    assert (await fetch_once(ok(body), limits=limits)).body == body
