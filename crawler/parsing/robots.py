@@ -9,6 +9,7 @@ rules of a group are prepared when somebody asks for it.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -174,17 +175,28 @@ class _Reader:
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
+_SECONDS: Final = re.compile(r"([0-9]++(\.[0-9]*+)?|\.[0-9]++)(e[+-]?[0-9]++)?", re.IGNORECASE).fullmatch
+_RATE: Final = re.compile(r"([0-9]++) ?/ ?([0-9]++) ?([smh]?)(?![^ \t])").match
+_MAX_LENGTH: Final = 100  # characters of a number; further digits change nothing that matters
+
+
 def _crawl_delay(value: str) -> list[float]:
-    """`5`, `0.5`; nothing for anything else."""
-    return [float(value)] if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}", value) else []
+    """`5`, `0.5`, `1e9`; nothing for anything else."""
+    value = value[:_MAX_LENGTH]
+    return [_finite(float(value))] if _SECONDS(value) else []
 
 
 def _request_rate(value: str) -> list[float]:
     """`1/5`, `30/1m`, `100/24h`: documents per time. Hours of the day behind it are not heeded: it always holds."""
-    found = re.match(r"([0-9]{1,9}) ?/ ?([0-9]{1,9}) ?([smh]?)(?![^ \t])", value.lower())
-    if not found or not int(found[1]):
+    found = _RATE(value.lower())
+    if not found:
         return []
-    return [int(found[2]) * _UNITS[found[3]] / int(found[1])]
+    documents, seconds = (_finite(float(number[:_MAX_LENGTH])) for number in found.groups()[:2])
+    return [_finite(seconds * _UNITS[found[3]] / documents)] if documents else []
+
+
+def _finite(number: float) -> float:
+    return min(number, sys.float_info.max)
 
 
 ALLOW_ALL: Final = Robots.parse(b"")

@@ -1,6 +1,7 @@
 """Verdicts as RFC 9309 gives them."""
 
 import math
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -38,6 +39,9 @@ def test_the_rule_that_decides_can_be_told(rules: str, path: str, rule: str) -> 
     assert str(robots.rule(canonical(SITE + path), "bot")) == rule
 
 
+LONGEST = sys.float_info.max
+
+
 @pytest.mark.parametrize(
     ("robots", "delay"),
     [
@@ -50,7 +54,9 @@ def test_the_rule_that_decides_can_be_told(rules: str, path: str, rule: str) -> 
         ("User-agent: bot\nCrawl-delay: -1", None),
         ("User-agent: bot\nCrawl-delay: nan", None),
         ("User-agent: bot\nCrawl-delay: inf", None),
-        ("User-agent: bot\nCrawl-delay: 1e999", None),
+        ("User-agent: bot\nCrawl-delay: 2.5E1", 25.0),
+        ("User-agent: bot\nCrawl-delay: 1e999", LONGEST),
+        ("User-agent: bot\nCrawl-delay: 1e", None),
         ("User-agent: bot\nCrawl-delay: 1_0", None),
         ("User-agent: bot\nCrawl-delay: \u0663", None),
         ("User-agent: bot\nCrawl-delay: soon", None),
@@ -58,7 +64,10 @@ def test_the_rule_that_decides_can_be_told(rules: str, path: str, rule: str) -> 
         ("User-agent: bot\nCrawl-delay: 10s", None),
         ("User-agent: bot\nCrawl-delay:", None),
         ("User-agent: bot\nCrawl-delay: 999999999", 999_999_999.0),
-        ("User-agent: bot\nCrawl-delay: 9999999999", None),
+        ("User-agent: bot\nCrawl-delay: 9999999999", 9_999_999_999.0),
+        ("User-agent: bot\nCrawl-delay: 1000000000.0000000001", 1e9),
+        (f"User-agent: bot\nCrawl-delay: {'9' * 100_000}", 1e100),
+        (f"User-agent: bot\nCrawl-delay: 5.{'0' * 100_000}", 5.0),
         ("Crawl-delay: 5", None),
         ("", None),
         # documents per time; the longest of all asks counts
@@ -72,6 +81,8 @@ def test_the_rule_that_decides_can_be_told(rules: str, path: str, rule: str) -> 
         ("User-agent: *\nRequest-rate: 1/5\nCrawl-delay: 3", 5.0),
         ("User-agent: *\nRequest-rate: 1/5\nCrawl-delay: 7.5", 7.5),
         ("User-agent: x\nRequest-rate: 1/5\nDisallow:\nUser-agent: bot\nCrawl-delay: 1", 1.0),
+        ("User-agent: *\nRequest-rate: 1/9999999999h", 35_999_999_996_400.0),
+        (f"User-agent: *\nRequest-rate: {'9' * 100_000}/{'9' * 100_000}", 1.0),
         ("User-agent: *\nRequest-rate: 0/5", None),
         ("User-agent: *\nRequest-rate: 5", None),
         ("User-agent: *\nRequest-rate: 1/5x", None),
@@ -94,7 +105,9 @@ def test_constants() -> None:
     assert ALLOW_ALL.sitemaps == DISALLOW_ALL.sitemaps == ()
 
 
-PIECES = "User-agent: Disallow: Allow: Crawl-delay: Request-rate: Sitemap: * $ / a % %2 %41 é # ? : = 1 \n \r"
+PIECES = (
+    "User-agent: Disallow: Allow: Crawl-delay: Request-rate: Sitemap: * $ / a % %2 %41 é # ? : = 1 9999999999 e . \n \r"
+)
 FILES = st.lists(st.sampled_from(PIECES.split(" "))).map(lambda pieces: "".join(pieces).encode())
 
 
