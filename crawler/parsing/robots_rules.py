@@ -1,9 +1,9 @@
 """The rules of one group of robots.txt: which of them decides about a path (RFC 9309 §2.2.2), in bounded time.
 
 Paths and patterns are compared octet by octet, after both were brought into one spelling. A pattern with stars is
-matched by leftmost finds, which never backtrack. When there are very many of them and the path is very long,
-those whose longest part stands nowhere in the path are told apart by a look into its sorted suffixes; what is
-left to do after that is bounded as well, and beyond the bound the answer is no.
+matched by leftmost finds, which never backtrack, and cut up only when a path has its beginning and its end: in a long
+file few are. When there are very many of them and the path is very long, a look into its sorted suffixes tells whether
+a part stands in it; what is left to do after that is bounded as well, and beyond the bound the answer is no.
 """
 
 import re
@@ -35,20 +35,22 @@ TOO_COSTLY: Final = Rule(0, False, "(so many patterns with stars are not compare
 class Rules:
     """The rules of one group."""
 
-    __slots__ = ("_lengths", "_plain", "_wild")
+    __slots__ = ("_lengths", "_plain", "_wild", "_wildcards")
 
     def __init__(self, lines: Iterable[tuple[bool, str]]) -> None:
         """`lines`: whether it allows, and the pattern as written, a character standing for an octet."""
-        self._plain: dict[str, bool] = {}
-        wild: dict[str, bool] = {}
+        rules: dict[str, bool] = {}
         for allow, written in lines:
             if written.startswith(("/", "*")):  # else an empty rule, or one that no path can match
                 pattern = _normal_pattern(written)
-                rules = wild if "*" in pattern or pattern[-1] == "$" else self._plain
                 rules[pattern] = allow or rules.get(pattern, False)
-        self._lengths = sorted({len(pattern) for pattern in self._plain}, reverse=True)
-        found = sorted((Rule(len(pattern), allow, pattern) for pattern, allow in wild.items()), reverse=True)
-        self._wild = [_Wildcard.of(rule) for rule in found]
+        wild = [pattern for pattern in rules if "*" in pattern or pattern[-1] == "$"]
+        wild.sort(key=rules.__getitem__, reverse=True)  # of equal length, those that allow come first
+        wild.sort(key=len, reverse=True)
+        self._wild = [(pattern, rules.pop(pattern), *_ends(pattern)) for pattern in wild]
+        self._wildcards: dict[str, _Wildcard] = {}  # those that were looked at closely
+        self._plain = rules
+        self._lengths = sorted({len(pattern) for pattern in rules}, reverse=True)
 
     def decide(self, path: str) -> Rule | None:
         """The rule that decides about the path, with its query, of a canonical URL; None: no rule matches."""
@@ -67,34 +69,42 @@ class Rules:
 
     def _longest_wild(self, path: str, least: int) -> Rule | None:
         """The first one that matches: they lie longest first. Those shorter than `least` do not matter."""
-        suffixes = _Suffixes(path) if len(self._wild) * len(path) > _QUICK else None
+        contains = _Suffixes(path).contains if len(self._wild) * len(path) > _QUICK else path.__contains__
         looked_at = 0
-        for wildcard in self._wild:
-            if wildcard.rule.length < least:
+        for pattern, allow, start, end in self._wild:
+            if len(pattern) < least:
                 break
-            if not path.startswith(wildcard.parts[0]) or (suffixes and wildcard.longest not in suffixes):
+            if not path.startswith(start) or not contains(end):  # most are passed by here
+                continue
+            wildcard = self._wildcards.get(pattern) or self._wildcards.setdefault(pattern, _Wildcard.of(pattern))
+            if not contains(wildcard.longest):
                 continue
             looked_at += len(path)
             if looked_at > _MOST:
                 return TOO_COSTLY
             if wildcard.matches(path):
-                return wildcard.rule
+                return Rule(len(pattern), allow, pattern)
         return None
+
+
+def _ends(pattern: str) -> tuple[str, str]:
+    """What a path that matches a pattern with ``*`` or a final ``$`` starts with, and what it contains besides."""
+    start, _, rest = pattern.removesuffix("$").partition("*")
+    return start, rest.rpartition("*")[2]
 
 
 class _Wildcard(NamedTuple):
     """A pattern with ``*`` or a final ``$``, cut at its stars."""
 
-    rule: Rule
     parts: list[str]
     longest: str  # of the parts behind the first
     to_the_end: bool
 
     @classmethod
-    def of(cls, rule: Rule) -> "_Wildcard":
-        body = rule.pattern.removesuffix("$")
+    def of(cls, pattern: str) -> "_Wildcard":
+        body = pattern.removesuffix("$")
         parts = (re.sub(r"\*+", "*", body) if "**" in body else body).split("*")
-        return cls(rule, parts, max(parts[1:], key=len, default=""), body != rule.pattern)
+        return cls(parts, max(parts[1:], key=len, default=""), body != pattern)
 
     def matches(self, path: str) -> bool:
         """Whether it does, for a path that starts with the first part.
@@ -124,7 +134,7 @@ class _Suffixes:
     def __init__(self, path: str) -> None:
         self._sorted = sorted({path[at : at + self._KEPT] for at in range(len(path))})
 
-    def __contains__(self, text: str) -> bool:
+    def contains(self, text: str) -> bool:
         text = text[: self._KEPT]
         at = bisect_left(self._sorted, text)
         return at < len(self._sorted) and self._sorted[at].startswith(text)
@@ -134,7 +144,7 @@ class _Suffixes:
 # Spelling
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._~=&?-]*").fullmatch
-_PLAIN_PATTERN = re.compile(r"[A-Za-z0-9/._~=&?*-]*").fullmatch
+_PLAIN_PATTERN = re.compile(r"[A-Za-z0-9/._~=&?*-]*\$?").fullmatch
 _KEPT: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/%:?#[]@!&()+,;=")
 # "*" and "$" of a path become %2A and %24 (§2.2.3), those of a pattern that mean something stay
 _ENCODED: Final = tuple(chr(octet) if octet in _KEPT else f"%{octet:02X}" for octet in range(256))
