@@ -87,9 +87,13 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
 def failure_of(spider: Spider, error: BaseException) -> Failure:
     """What is kept of an exception that came out of `run_callback`: no credentials, which its text may quote."""
     name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        text = "(cannot be shown: its __str__ fails)"
     return Failure(
         "callback",
-        without_password(f"{name}: {error}"[: 2 * _MAX_MESSAGE])[:_MAX_MESSAGE],
+        without_password(f"{name}: {text}"[: 2 * _MAX_MESSAGE])[:_MAX_MESSAGE],
         traceback=without_password("".join(traceback.format_exception(error))[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
         error=name,
         line=_line_in(_files_of(spider), error),

@@ -13,14 +13,21 @@ from msgspec import Struct
 
 
 class Request(Struct, frozen=True, kw_only=False):
-    """A page to fetch, and the name of the spider method that will read it."""
+    """A page to fetch, and the name of the spider method that will read it.
+
+    It travels through the queue as JSON. What would arrive as something else fails the page that gave it, but for:
+
+    - text as `body`, which becomes UTF-8; tuples in `meta`, which become lists;
+    - subclasses of str, int, float, list and dict, which become those; None, which is nothing given;
+    - lone surrogates, which become U+FFFD.
+    """
 
     url: str
     callback: str = "parse"  # name of the spider's method; functions are accepted and stored by name
     method: str = "GET"
     headers: Mapping[str, str] = {}
     body: bytes = b""
-    meta: Mapping[str, Any] = {}  # JSON values only: it travels through the queue
+    meta: Mapping[str, Any] = {}  # JSON values only, no NaN; at most 100 levels, and a megabyte with all the rest
     priority: int = 0  # higher first; FIFO inside equal priority; -1000..1000
     dont_filter: bool = False  # True: fetch even if the URL is known
     errback: str = ""  # spider method called when the request is given up

@@ -81,14 +81,17 @@ class Seeder:
         name: str,
         lease_seconds: float,
         refused: Callable[[str, str], None],
+        check: Callable[[Request], Request],
     ) -> None:
-        """Silent for `lease_seconds`, it no longer counts as at work; `refused(url, why)` is told what is not taken."""
+        """Silent for `lease_seconds`, it no longer counts as at work; `refused(url, why)` is told what is not taken;
+        `check(request)` returns a request as it will arrive, and raises `ValueError` when it would not."""
         self._frontier = frontier
         self._job = job
         self._guard = guard
         self._name = name
         self._lease = lease_seconds
         self._tell_refused = refused
+        self._check = check
         self._away = Incident("seeding_waits")
         self.new = 0
         self.known = 0
@@ -189,7 +192,12 @@ class Seeder:
             return None
         if isinstance(line, str):
             return Request(url, spider=self._job.spider)
-        return replace(line, url=url, depth=0, spider=line.spider or self._job.spider)
+        try:
+            return self._check(replace(line, url=url, depth=0, spider=line.spider or self._job.spider))
+        except ValueError as error:
+            self.refused["cannot travel"] += 1
+            self._tell_refused(text, str(error))
+            return None
 
     async def _patiently(self, call: Callable[[], object]) -> None:
         """Repeat it until the queue server takes it."""

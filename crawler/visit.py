@@ -86,8 +86,8 @@ async def _booked(lease: Lease) -> bool:
 
 class Visitor:
     """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider;
-    `check(request)` raises `ValueError` for one that cannot travel through the queue; `booked(lease)` is False when
-    the claim did not know yet with whom the host shares its turns (see `Places`)."""
+    `check(request)` returns it as it will arrive, and raises `ValueError` when it would not; `booked(lease)` is False
+    when the claim did not know yet with whom the host shares its turns (see `Places`)."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Visitor:
         unit_of: Callable[[str, str], Unit],
         seeded: SeededHosts,
         slot: ParseSlot,
-        check: Callable[[Request], None],
+        check: Callable[[Request], Request],
         maybe_new: MaybeNew = lambda job, requests: requests,
         maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
         booked: Callable[[Lease], Awaitable[bool]] = _booked,
@@ -228,7 +228,7 @@ class Visitor:
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found([], [], Counter())
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
+        except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _are_cancelled():
                 raise
             # A spider may raise anything; it costs this page and no other.
@@ -292,12 +292,14 @@ class Visitor:
                 log.debug("link_refused", page=parent.url, why=str(error))
                 left_out["malformed"] += 1
                 continue
+            except (AttributeError, TypeError):
+                kind = type(request.url).__name__
+                raise ValueError(f"url of a request is {kind}; write text, such as str(url)") from None
             if reason := unit.scope.reason_out(url, depth):
                 left_out[reason] += 1
             else:
                 complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
-                self._check(complete)
-                admitted.append(complete)
+                admitted.append(self._check(complete))
         return admitted, left_out
 
     async def _on_seeded_hosts(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:

@@ -221,7 +221,15 @@ def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[st
     """A seeder for one job."""
     guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
     lease = config.settings.LEASE_SECONDS
-    return Seeder(connected.frontier, job, guard, name=worker_name(), lease_seconds=lease, refused=refused)
+    return Seeder(
+        connected.frontier,
+        job,
+        guard,
+        name=worker_name(),
+        lease_seconds=lease,
+        refused=refused,
+        check=message.check,
+    )
 
 
 # --- one worker process

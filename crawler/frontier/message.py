@@ -2,29 +2,41 @@
 
     [version, delivery, attempt, crashes, priority, "url", depth, "spider", {extras}]
 
-The first six places never change between versions, because the scripts read them (`lua/shared.lua`):
+The first six places, the head, never change between versions, because the scripts read them (`read` in
+`lua/shared.lua`, which accepts what `_HEAD` does). No blank stands in it, and its numbers are written as JSON writes
+them: the four counts are below 10^14, which a script writes as they are.
 
 version   of this format, 1
 delivery  times it was handed out; changes with every return to pending, so old bytes never match new ones
 attempt   failed tries; at RETRY_TIMES + 1 the request is dead
 crashes   deliveries that ended with the worker and its supervisor gone; at MAX_CRASHES it is dead
-priority  higher first
+priority  higher first, -1000 to 1000
 url       canonical (see `parsing/url.py`)
 
 `extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
 meta, dont_filter, errback, redirects; and `nonce`, which keeps requests apart that may be fetched though their URL
 is known: no two messages of a job are ever equal.
+
+Bytes without such a head are junk. With one, and of another version, they are left to a worker that knows it. Of this
+version, all the rest must be right as well, or they are junk.
 """
 
 from __future__ import annotations
 
+import datetime
+import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal
+from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from crawler.model import Request
 from crawler.parsing.charset import clean
@@ -33,11 +45,24 @@ from crawler.parsing.url import BadUrl
 VERSION = 1
 MAX_BYTES = 1_000_000
 MAX_PRIORITY = 1_000  # either way; the scripts keep priorities as text, and large numbers change their look there
+MAX_NESTING = 100  # levels of lists and dicts in meta: far fewer than any reader of JSON gives up at
 
 _ROOM = 1_000  # bytes of a message that its counts and its nonce may take
+_NAMES = ("url", "callback", "method", "errback", "spider")  # the fields that are text
+_TEXT = frozenset({str})
+_ATOMS = frozenset({str, int, bool, type(None)})  # a float may be none of JSON's numbers
+_MAX_SHOWN = 80  # characters of a value in an error
 _YEARS = 10 * 366 * 86_400  # seconds: a request that must wait longer is a mistake
-# an origin without user and password (and in lower case, so that every part spells the host alike), then the rest
-_CANONICAL = re.compile(r"https?://[!$-.0-9:;=\[\]_`a-~]{1,8192}/[!#-~]{0,8192}")
+_COUNTS = 10**14  # each count is below it
+# a host without user and password (and in lower case, so that every part spells it alike)
+_HOST = r"(\[[0-9a-f:.]{1,8192}\]|[!$-.0-9;=_`a-~]{1,8192})"
+_CANONICAL = re.compile(rf"https?://{_HOST}(?::[0-9]{{1,5}})?/[!#-~]{{0,8192}}")
+_COUNT = r"(0|[1-9][0-9]{0,13})"
+_HEAD = re.compile(
+    rf'\[{_COUNT},{_COUNT},{_COUNT},{_COUNT},(0|-?(?:1000|[1-9][0-9]{{0,2}})),"https?://{_HOST}[:/][^"]*"'.encode()
+)
+
+Count = Annotated[int, Meta(ge=0, lt=_COUNTS)]
 
 
 class JunkMessage(ValueError):
@@ -58,7 +83,7 @@ class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     meta: Mapping[str, Any] = {}
     dont_filter: bool = False
     errback: str = ""
-    redirects: int = 0
+    redirects: Count = 0
     nonce: str = ""
 
 
@@ -71,7 +96,7 @@ class Message(Struct, frozen=True, array_like=True):
     crashes: int
     priority: int
     url: str
-    depth: int = 0
+    depth: Count = 0
     spider: str = ""
     extras: Extras = Extras()
 
@@ -87,71 +112,181 @@ class Message(Struct, frozen=True, array_like=True):
 _EXTRAS = tuple(name for name in Extras.__struct_fields__ if name != "nonce")
 _PLAIN: Extras = Message.__struct_defaults__[-1]
 _decode = msgspec.json.Decoder(Message).decode
-_encode = msgspec.json.Encoder(decimal_format="number").encode
-_peek = msgspec.json.Decoder(list[Any]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 def encode(request: Request, nonce: str = "") -> bytes:
     """The message of a request that was never handed out.
 
-    Raises `TypeError` when `meta` holds what is no JSON, `ValueError` when it is too large to travel.
+    Of one that `check` has returned it always succeeds. Raises `TypeError` and `ValueError` for others.
     """
     head = f"[{VERSION},0,0,0,{request.priority}"
-    # A canonical URL holds no quote and no control byte; only a backslash would need escaping.
-    if not nonce and _is_plain(request) and "\\" not in request.url:
-        return f'{head},"{request.url}",{request.depth},{_quoted(request.spider)}]'.encode()
+    if not nonce and _is_plain(request):
+        url = request.url.replace("\\", "\\\\")  # a canonical one has no quote and no control byte
+        return f'{head},"{url}",{request.depth},{_quoted(request.spider)}]'.encode()
     fields = {name: getattr(request, name) for name in _EXTRAS}
-    parts = (request.url, request.depth, request.spider, Extras(**fields, nonce=nonce))
-    try:
-        tail = _encode(parts)
-    except UnicodeEncodeError:  # lone surrogates, which real pages contain
-        fields["meta"], fields["headers"] = _cleaned(request.meta), _cleaned(request.headers)
-        tail = _encode((*parts[:3], Extras(**fields, nonce=nonce)))
+    tail = _encode((request.url, request.depth, request.spider, Extras(**fields, nonce=nonce)))
     if len(tail) > MAX_BYTES - _ROOM // 2:
         raise ValueError(f"request for {request.url[:200]}: {len(tail):,} bytes with its meta; at most {MAX_BYTES:,}")
     return head.encode() + b"," + tail[1:]
 
 
-# `host_of` of shared.lua
-_LEDGER_HOST = re.compile(r"[A-Za-z]+://(\[[^\]]*\]|[^/:?#]+)")
+# ---------------------------------------------------------------------------------------------------------
+# What a spider may send
 
 
-def check(request: Request) -> None:
-    """Raise `ValueError`, in words for the author of a spider, for a request that cannot travel through the queue."""
+def check(request: Request) -> Request:
+    """The request as it will arrive: equal to what was given, but for what `Request` says of its fields.
+
+    It shares no list and no dict with the spider, who may change them later. Raises `ValueError`, in words for the
+    author of the spider, for a request that would arrive as another one, or not at all.
+    """
     url, priority, delay = request.url, request.priority, request.delay
+    if not isinstance(url, str):
+        raise ValueError(f"url of a request is {type(url).__name__}; write text, such as str(url)")
     if not _CANONICAL.fullmatch(url):
         raise BadUrl(url, "not a canonical URL; response.follow and response.urljoin make one")
     if type(priority) is not int or abs(priority) > MAX_PRIORITY:
         raise ValueError(f"priority {priority!r} for {url}: use a whole number, -{MAX_PRIORITY} to {MAX_PRIORITY}")
     if type(delay) not in (int, float) or not 0 <= delay <= _YEARS:
         raise ValueError(f"delay {delay!r} for {url}: use seconds from now, at most ten years")
+    if _is_plain(request) and _is_short(request.spider):
+        return request
     try:
-        message = encode(request)
-    except (TypeError, RecursionError) as error:
-        raise ValueError(f"meta for {url} travels through the queue as JSON: {error}") from None
+        arriving, message = _sealed(request)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"request for {url}: {error}") from None
     if len(message) > MAX_BYTES - _ROOM:
         raise ValueError(f"request for {url}: {len(message):,} bytes with its meta; at most {MAX_BYTES - _ROOM:,}")
-    if not _is_plain(request):
-        _check_fields(request, message)
+    return arriving
 
 
-def _check_fields(request: Request, message: bytes) -> None:
-    try:
-        decode(message)
-    except JunkMessage as error:
-        raise ValueError(f"request for {request.url}: {error}") from None
+def _sealed(request: Request) -> tuple[Request, bytes]:
+    """A copy as it will arrive, and its message."""
+    if (copy := _copy(request)) is not None:
+        with suppress(UnicodeEncodeError):  # lone surrogates, which real pages contain
+            return copy, encode(copy)
+    copy = _as_json_has_it(request)
+    return copy, encode(copy)
+
+
+def _copy(request: Request) -> Request | None:
+    """A copy of a request that JSON gives back as it is, as it does with most; None: it takes a closer look."""
+    headers, meta = request.headers, request.meta
+    if (
+        type(headers) is type(meta) is dict
+        and _TEXT.issuperset(map(type, meta))
+        and _ATOMS.issuperset(map(type, meta.values()))
+        and not headers
+        and type(request.body) is bytes
+        and type(request.dont_filter) is bool
+        and type(request.depth) is type(request.redirects) is int
+        and 0 <= request.depth < _COUNTS
+        and 0 <= request.redirects < _COUNTS
+        and _TEXT.issuperset([type(getattr(request, name)) for name in _NAMES])
+    ):
+        return replace(request, headers={}, meta=meta.copy())
+    return None
+
+
+def _as_json_has_it(request: Request) -> Request:
+    """The same in the types that JSON gives back. Raises `ValueError` for what it would change on the way."""
+    body = request.body or b""
+    if isinstance(body, str):
+        body = clean(body).encode()
+    elif not isinstance(body, bytes):
+        raise _unfit("body", body, "bytes or text")
+    depth, redirects = request.depth or 0, request.redirects or 0
+    if not all(type(count) is int and 0 <= count < _COUNTS for count in (depth, redirects)):
+        raise ValueError(f"depth {depth!r}, redirects {redirects!r}: the crawler sets them itself")
+    if not isinstance(request.dont_filter or False, bool):
+        raise _unfit("dont_filter", request.dont_filter, "True or False")
+    if not isinstance(request.meta or {}, Mapping):
+        raise _unfit("meta", request.meta, "a dict")
+    names = {name: _text(name, getattr(request, name)) for name in _NAMES}
+    return replace(
+        request,
+        **names,
+        headers=_headers(request.headers or {}),
+        body=body,
+        meta=_json("meta", request.meta or {}),
+        dont_filter=request.dont_filter or False,
+        depth=depth,
+        redirects=redirects,
+    )
+
+
+def _headers(headers: Any) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise _unfit("headers", headers, "a dict of text")
+    return {_text("headers: the name", name): _text(f"headers[{name!r}]", headers[name]) for name in headers}
+
+
+def _json(field: str, value: Any, level: int = 0) -> Any:
+    """A copy in JSON's own types. `field` is the path to it, for errors."""
+    kind = type(value)
+    if value is None or kind is bool or kind is int:
+        return value
+    if isinstance(value, str):
+        return _text(field, value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float.__float__(value)
+    if level >= MAX_NESTING:
+        raise ValueError(f"{field[:200]} is nested deeper than {MAX_NESTING} levels, or contains itself")
+    if isinstance(value, (list, tuple)):
+        return [_json(f"{field}[{place}]", part, level + 1) for place, part in enumerate(value)]
+    if isinstance(value, Mapping):
+        copy = {_text(f"{field}: the key", key): _json(f"{field}[{key!r}]", value[key], level + 1) for key in value}
+        if len(copy) == len(value):
+            return copy
+    raise _unfit(field, value, "text, a number, True, False, None, a list or a dict")
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _unfit(field, value, "text")
+    return clean(str.__str__(value))  # a subclass may show itself as something else
+
+
+def _unfit(field: str, value: Any, wanted: str) -> ValueError:
+    for kinds, way in _WAYS_OUT:
+        if isinstance(value, kinds):
+            wanted = f"{wanted}, such as {way}"
+            break
+    return ValueError(f"{field} is {_shown(value)}, which would not arrive as it is; write {wanted}")
+
+
+_WAYS_OUT: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    ((bytes, bytearray), "value.decode()"),
+    ((datetime.date, datetime.time), "value.isoformat()"),
+    ((set, frozenset), "sorted(value)"),
+    ((int, float, Decimal, UUID), "str(value)"),
+    (Enum, "value.value"),
+    (Struct, "msgspec.to_builtins(value)"),
+)
+
+
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + '…'}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Messages that come and go
 
 
 def again(message: bytes, *, failed: int = 0) -> bytes:
     """The same message for its next delivery, with `failed` failed tries more; 0 clears nothing."""
     version, delivery, attempt, crashes, rest = _head(message)
-    return b"[%d,%d,%d,%d%b" % (version, delivery + 1, attempt + failed, crashes, rest)
+    return b"[%d,%d,%d,%d%b" % (version, (delivery + 1) % _COUNTS, attempt + failed, crashes, rest)
 
 
 def pardoned(message: bytes) -> bytes:
     """The same message for its next delivery, with a clean account."""
     version, delivery, _, _, rest = _head(message)
-    return b"[%d,%d,0,0%b" % (version, delivery + 1, rest)
+    return b"[%d,%d,0,0%b" % (version, (delivery + 1) % _COUNTS, rest)
 
 
 def identity(message: bytes) -> bytes:
@@ -160,10 +295,9 @@ def identity(message: bytes) -> bytes:
 
 
 def ledger_host(message: bytes) -> str:
-    """The host that a script reads in a message: also in one that is none of ours, if a claim let it through."""
-    url = message.split(b'"', 2)[1].decode("latin-1")
-    found = _LEDGER_HOST.match(url)
-    return found[1] if found else ""
+    """The host that a script reads in a message, in one of another version too; empty: it has no head."""
+    head = _HEAD.match(message)
+    return head[6].decode() if head else ""
 
 
 def _head(message: bytes) -> tuple[int, int, int, int, bytes]:
@@ -173,37 +307,37 @@ def _head(message: bytes) -> tuple[int, int, int, int, bytes]:
 
 
 @lru_cache(maxsize=256)
+def _is_short(spider: str) -> bool:
+    """Whether a spider's name adds little to a message, and stays as it is; others are looked at more closely."""
+    return len(spider) <= 300 and clean(spider) == spider
+
+
+@lru_cache(maxsize=256)
 def _quoted(spider: str) -> str:
     return _encode(spider).decode()
 
 
-def _cleaned(value: Any) -> Any:
-    """JSON data with lone surrogates replaced."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, Mapping):
-        return {_cleaned(key): _cleaned(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_cleaned(one) for one in value]
-    return value
-
-
 def decode(message: bytes) -> Message:
-    """Read and check a message. Raises `JunkMessage`."""
-    try:
-        read = _decode(message)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise JunkMessage(f"not a request: {error}", _version(message)) from None
-    if read.version != VERSION:
-        raise JunkMessage(f"format version {read.version}; this worker knows {VERSION}", read.version)
+    """Read and check a message. Raises `JunkMessage`, and nothing else."""
+    head = _HEAD.match(message)
+    if head is None:
+        raise JunkMessage("not a request: it does not begin like one")
+    if head[1] != b"1":
+        version = int(head[1])
+        raise JunkMessage(f"format version {version}; this worker knows {VERSION}", version)
     if len(message) > MAX_BYTES:
         raise JunkMessage(f"{len(message)} bytes; at most {MAX_BYTES} are accepted")
+    try:
+        read = _decode(message)
+    except Exception as error:  # whatever is wrong with it, it costs this message alone
+        raise JunkMessage(f"not a request: {error}") from None
     if not _CANONICAL.fullmatch(read.url):
         raise JunkMessage("its URL is not a canonical http or https URL")
     return read
 
 
 def _is_plain(request: Request) -> bool:
+    """Whether it is nothing but a URL, a depth and a spider, as nearly all requests are."""
     return (
         request.callback == "parse"
         and not request.meta
@@ -213,14 +347,8 @@ def _is_plain(request: Request) -> bool:
         and not request.dont_filter
         and not request.errback
         and not request.body
+        and type(request.url) is str
+        and type(request.spider) is str
+        and type(request.depth) is int
+        and 0 <= request.depth < _COUNTS
     )
-
-
-def _version(message: bytes) -> int | None:
-    """The version of a message that could not be read, when it is another one than ours."""
-    try:
-        head = _peek(message)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    version = head[0] if head else None
-    return version if isinstance(version, int) and version != VERSION else None

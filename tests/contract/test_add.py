@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from crawler.errors import FrontierError
+from crawler.frontier.message import check
 from crawler.model import Failure, Job, Request, Retry
 from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
@@ -198,7 +199,7 @@ async def test_every_field_survives_the_trip(crawl: Crawl, request_: Request) ->
 
 async def test_lone_surrogates_in_meta_do_no_harm(crawl: Crawl) -> None:
     """Real pages hold them. They may be replaced on the way, but nothing is lost or refused."""
-    await crawl.add(Request("http://a.example/", meta={"title": "a \ud800 b"}))
+    await crawl.add(check(Request("http://a.example/", meta={"title": "a \ud800 b"})))
     lease = await crawl.lease()
     title = lease.request.meta["title"]
     assert title.startswith("a ")

@@ -6,12 +6,15 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from crawler.errors import FrontierFull, FrontierReplaced
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier.memory import MemoryFrontier
+from crawler.frontier.message import check
+from crawler.interfaces import Pace
 from crawler.model import Added, Job, Request
 from crawler.seeder import BATCH, TOGETHER, Seeder
 
@@ -71,7 +74,9 @@ class Replaced(MemoryFrontier):
 
 
 def seeder(frontier: MemoryFrontier, job: Job) -> Seeder:
-    return Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=lambda url, why: None)
+    return Seeder(
+        frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=lambda url, why: None, check=check
+    )
 
 
 async def test_a_job_is_not_finished_while_its_seeder_waits_for_room() -> None:
@@ -113,6 +118,24 @@ async def test_seeds_are_sent_in_bounded_batches_by_host_and_in_order() -> None:
     assert (seeding.new, seeding.known, dict(seeding.refused)) == (len(urls), 1, {"bad url": 1})
 
 
+async def test_a_seed_that_cannot_travel_is_refused_in_words() -> None:
+    frontier = Noted()
+    job = await frontier.create_job(Job("news"))
+    told: list[str] = []
+
+    def refuse(url: str, why: str) -> None:
+        told.append(why)
+
+    seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse, check=check)
+    form: Any = {"method": "POST", "body": "loginann"}
+    bad: Any = {"meta": {"when": object()}}
+    await seeding.run([Request("http://a.example/", **form), Request("http://b.example/", **bad)])
+    assert (seeding.new, dict(seeding.refused)) == (1, {"cannot travel": 1})
+    assert "meta['when'] is object" in told[0]
+    (lease,) = (await frontier.claim("w1", 9, [job], Pace())).leases
+    assert lease.request.body == b"loginann"
+
+
 async def test_a_stream_of_refused_lines_leaves_the_loop_time_for_others() -> None:
     frontier = MemoryFrontier()
     job = await frontier.create_job(Job("news"))
@@ -121,7 +144,7 @@ async def test_a_stream_of_refused_lines_leaves_the_loop_time_for_others() -> No
     def refuse(url: str, why: str) -> None:
         refused.set()
 
-    seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse)
+    seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse, check=check)
     running = asyncio.create_task(seeding.run(itertools.repeat("ftp://a.example/")))
     await refused.wait()
     running.cancel()

@@ -31,6 +31,13 @@ class Nobody:
         return set()
 
 
+class Speechless(Exception):
+    """Fails even when it is shown."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
 class Mischief(Spider):
     """Each callback does one thing no callback should."""
 
@@ -65,6 +72,17 @@ class Mischief(Spider):
     def headers_no_text(self, response: Response) -> Any:
         yield Request("http://a.example/next", headers={"x-page": 2})  # type: ignore[dict-item]
 
+    def url_no_text(self, response: Response) -> Any:
+        yield Request(b"http://a.example/next")  # type: ignore[arg-type]
+
+    def no_url(self, response: Response) -> Any:
+        yield Request(None)  # type: ignore[arg-type]
+
+    def logs_in(self, response: Response) -> Any:
+        meta = {"step": 1}
+        yield Request("http://a.example/login", method="POST", body="loginann", meta=meta)  # type: ignore[arg-type]
+        self.kept = meta
+
     def secret_in_url(self, response: Response) -> Any:
         yield Request("http://me:secret@a.example/", spider="other")
 
@@ -76,6 +94,12 @@ class Mischief(Spider):
 
     def surrogates(self, response: Response) -> Any:
         raise ValueError("price \ud800 is no number")
+
+    def interrupts(self, response: Response) -> Any:
+        raise KeyboardInterrupt
+
+    def speechless(self, response: Response) -> Any:
+        raise Speechless
 
     async def waits(self, response: Response) -> Any:
         await asyncio.sleep(3600)
@@ -121,17 +145,21 @@ async def test_links_that_do_not_belong_are_left_out_and_counted(
 @pytest.mark.parametrize(
     ("callback", "told"),
     [
-        ("meta_no_json", "meta for http://a.example/next travels through the queue as JSON"),
+        ("meta_no_json", "request for http://a.example/next: meta['when'] is object"),
         ("meta_too_large", "bytes with its meta; at most"),
         ("meta_nearly_too_large", "bytes with its meta; at most"),
         ("priority_too_high", "priority 1000000000000000 for http://a.example/next: use a whole number"),
         ("priority_half", "priority 0.5"),
         ("delay_endless", "delay inf"),
-        ("headers_no_text", "Expected `str`, got `int`"),
+        ("headers_no_text", "headers['x-page'] is int 2"),
+        ("url_no_text", "url of a request is bytes; write text"),
+        ("no_url", "url of a request is NoneType; write text"),
         ("secret_in_url", "not a canonical URL"),
         ("exits", "SystemExit: 2"),
         ("cancels_itself", "CancelledError"),
         ("surrogates", "ValueError: price"),
+        ("interrupts", "KeyboardInterrupt"),
+        ("speechless", "Speechless: (cannot be shown"),
     ],
 )
 async def test_a_mistake_of_the_spider_fails_its_page_and_nothing_else(callback: str, told: str) -> None:
@@ -143,6 +171,12 @@ async def test_a_mistake_of_the_spider_fails_its_page_and_nothing_else(callback:
     assert "secret@" not in str(last)
     assert not first.links
     assert not first.items
+
+
+async def test_text_as_a_body_travels_as_utf_8() -> None:
+    (link,) = (await visit("logs_in")).links
+    assert (link.method, link.body, link.meta) == ("POST", b"loginann", {"step": 1})
+    assert decode(encode(link)).request == link
 
 
 async def test_a_cancelled_visit_stays_cancelled() -> None:
