@@ -6,9 +6,10 @@ import sys
 def main() -> int:
     """Run the command of `sys.argv` and return its exit code."""
     try:
-        from crawler.startup import end_at_interrupts, lasting_imports
+        from crawler.startup import end_at_interrupts, lasting_imports, survive_the_terminal
 
         end_at_interrupts()
+        survive_the_terminal()
         with lasting_imports():
             from crawler.cli import main
         return main()

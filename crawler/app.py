@@ -12,6 +12,7 @@ import structlog
 
 from crawler.contact import ContactCheck
 from crawler.crawl import HELD, TRY_LATER, crawl
+from crawler.ending import end
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
 from crawler.incident import Incident, Pauses
 from crawler.model import Job, JobStats, Request
@@ -66,15 +67,14 @@ async def work(
             running = asyncio.create_task(crew.run(processes or config.settings.PROCESSES or os.cpu_count() or 1))
             watching = asyncio.create_task(_watch_jobs(connected, jobs, until_finished))
             meeting = asyncio.create_task(_watch_hosts(connected, ContactCheck(config.settings.USER_AGENT)))
-            await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if watching.done():
-                crew.stop()
             try:
+                await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    crew.stop()
                 code = await running
             finally:
-                watching.cancel()
-                meeting.cancel()
-            held = watching.done() and not watching.cancelled() and watching.result()
+                await end(running, watching, meeting)
+            held = not watching.cancelled() and watching.result()
         return TRY_LATER if held and not code else code
 
 
@@ -106,7 +106,7 @@ async def export(
                 await out.run(stop, until=finished.is_set if until_finished else None, follow=patient)
             finally:
                 if watching is not None:
-                    watching.cancel()
+                    await end(watching)
         left = (await connected.frontier.stats(record)).outbox
         return ExportReport(job, target, out.items, left)
 

@@ -1,4 +1,8 @@
-"""One worker process: reads its orders from standard input, works until told to stop. Started by the supervisor."""
+"""One worker process: reads its orders from standard input, works until told to stop. Started by the supervisor.
+
+It ignores the signals that systemd, tmux and Ctrl-C send to every process: the supervisor decides what they mean, and
+says so through the pipe that the orders came by.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,7 +20,7 @@ from msgspec import Struct
 
 from crawler.errors import CrawlerError
 from crawler.settings import Settings
-from crawler.startup import lasting_imports
+from crawler.startup import FOR_THE_SUPERVISOR, STOP, lasting_imports, survive_the_terminal
 
 
 class Orders(Struct, frozen=True):
@@ -31,9 +37,16 @@ class Orders(Struct, frozen=True):
 
 def main() -> int:
     """Returns the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the supervisor tells us
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it started us with a deaf ear
-    orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
+    for number in FOR_THE_SUPERVISOR:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)  # it started us with a deaf ear
+    survive_the_terminal()
+    pipe = _take_stdin()
+    with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what comes behind the line stays in the pipe
+        line = unbuffered.readline()
+    if not line.endswith(b"\n"):
+        return 0  # the supervisor was gone before it had said all
+    orders = msgspec.json.decode(line, type=Orders)
     _end_with(orders.parent)
     os.chdir(Path(orders.folder))
 
@@ -44,11 +57,39 @@ def main() -> int:
 
     configure(orders.settings.LOG_LEVEL, orders.settings.LOG_FORMAT)
     try:
-        _run(run_child(orders))
+        _run(run_child(orders, pipe))
     except CrawlerError as error:
         print(f"crawler: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+@contextmanager
+def listening(pipe: int, stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` for each `STOP` that the supervisor sends, and twice when the pipe ends, for then it is gone."""
+    loop = asyncio.get_running_loop()
+
+    def hear() -> None:
+        words = os.read(pipe, 64)
+        if not words:
+            loop.remove_reader(pipe)
+        for _ in words or 2 * STOP:
+            stop()
+
+    loop.add_reader(pipe, hear)
+    try:
+        yield
+    finally:
+        loop.remove_reader(pipe)
+
+
+def _take_stdin() -> int:
+    """The pipe for us alone: neither a spider nor a program that it starts shall read from it."""
+    pipe = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return pipe
 
 
 def _run(main: object) -> None:

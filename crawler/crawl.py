@@ -15,7 +15,7 @@ from crawler.incident import Incident, Pauses
 from crawler.model import Job, JobStats, Request
 from crawler.reports import CrawlReport, Progress, SeedReport
 from crawler.seeder import Seeder
-from crawler.signals import draining
+from crawler.signals import CODES, draining
 from crawler.slot import NoSlot
 from crawler.supervisor import Supervisor, worker_name
 from crawler.wiring import Config, Connected, connect, exporter, seeder, start_worker, supervisor
@@ -166,7 +166,7 @@ class _Crawl:
                     if part.done():
                         part.result()  # a part that dies takes the crawl with it, and says why
             code = running.result()
-            return ("interrupted", code or crew.code_of_signal) if code in (0, 130, 143) else ("failed", code)
+            return ("interrupted", code or crew.code_of_signal) if code in (0, *CODES.values()) else ("failed", code)
         finally:
             seeds.cancel()
             if not running.done():
@@ -195,9 +195,7 @@ class InProcess:
 
     async def run(self, processes: int) -> int:
         """Until `stop()`; `processes` does not matter."""
-        running = await start_worker(
-            self._config, self._connected, worker_name(), (self._job.name,), NoSlot(), handle_signals=False
-        )
+        running = await start_worker(self._config, self._connected, worker_name(), (self._job.name,), NoSlot())
         self._stop = running.worker.stop
         if self.stopping:
             self._stop()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import gc
+import io
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TextIO
+
+# Whoever else they are sent to: worker processes ignore them, and stop when the supervisor says so.
+FOR_THE_SUPERVISOR = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
+STOP = b"s"  # what it says, through the pipe by which it gave its orders; the first means drain, the second at once
 
 
 def end_at_interrupts() -> None:
@@ -23,6 +29,26 @@ def heed_interrupts() -> None:
     """From here on a Ctrl-C is a `KeyboardInterrupt`, as Python has it, or what asyncio makes of it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Unfailing(io.FileIO):
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def unfailing(descriptor: int) -> TextIO:
+    """A text stream whose failures nobody notices: what a closed terminal or a full disk cannot take is lost."""
+    file = io.BufferedWriter(_Unfailing(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def survive_the_terminal() -> None:
+    """From here on no message on stderr can fail: a crawl drains when its terminal is closed, and says so to nobody."""
+    if sys.stderr is not None:
+        sys.stderr = unfailing(2)
 
 
 @contextmanager

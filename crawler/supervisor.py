@@ -24,6 +24,7 @@ from crawler.interfaces import Frontier
 from crawler.lease import LeaseClock, now
 from crawler.model import Failure
 from crawler.slot import Parsing, Slot
+from crawler.startup import FOR_THE_SUPERVISOR, STOP
 
 log = structlog.get_logger()
 
@@ -47,7 +48,7 @@ class Child:
 
 
 class Supervisor:
-    """`orders(name, slot descriptor)` gives the bytes a new child reads from its standard input."""
+    """`orders(name, slot descriptor)` gives the line that a new child reads from its standard input."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Supervisor:
         self._lease_seconds = lease_seconds
         self._beat_every = lease_seconds / 5
         self._children: list[Child] = []
-        self.stopping = False
+        self._stops = 0  # how often we were told
         self.code_of_signal = 0  # what a shell would call the signal that stopped us
         self._stopped = asyncio.Event()
         self._code = 0
@@ -81,15 +82,21 @@ class Supervisor:
             for child in self._children:
                 _signal(child, signal.SIGKILL)
             await end(watching, *keepers)
+            await asyncio.gather(*(child.process.wait() for child in self._children))
         return self._code
 
     def stop(self, code: int = 0) -> None:
         """Tell the children to drain; called again: to hand back at once."""
-        self.stopping = True
+        self._stops += 1
         self._code = self._code or code
         self._stopped.set()
         for child in self._children:
-            _signal(child, signal.SIGTERM)
+            _send(child, STOP)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stops > 0
 
     async def _keep_one(self) -> None:
         """Keep one child alive until we stop."""
@@ -99,10 +106,8 @@ class Supervisor:
             child = await self._start(slot)
             code = await self._wait_for(child)
             self._children.remove(child)
-            if self.stopping and code == 0:
-                return
-            if self.stopping and code in (-signal.SIGTERM, -signal.SIGINT):
-                return  # told to stop before it had begun
+            if self.stopping and code in (0, FrontierUnavailable.exit_code):
+                return  # as it was told, or before it had begun
             if code in FINAL_CODES:
                 self.stop(code)
                 return
@@ -117,9 +122,7 @@ class Supervisor:
         process = await _process(slot.descriptor)
         child = Child(name, process, slot, LeaseClock(self._lease_seconds, slot.lease))
         self._children.append(child)
-        await _send(process.stdin, self._orders(name, slot.descriptor))
-        if self.stopping:
-            _signal(child, signal.SIGTERM)
+        _send(child, self._orders(name, slot.descriptor) + b"\n" + self._stops * STOP)
         return child
 
     async def _wait_for(self, child: Child) -> int:
@@ -206,23 +209,20 @@ def sibling_names() -> str:
 
 
 async def _process(slot: int) -> asyncio.subprocess.Process:
-    """A process that waits for its orders. Ctrl-C goes to the whole group, but not to one that cannot ignore it yet."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits it
+    """A process that waits for its orders. It inherits the blocked signals, and unblocks them when it ignores them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_SUPERVISOR)
     try:
         return await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crawler.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot,)
         )
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)
 
 
-async def _send(pipe: asyncio.StreamWriter | None, orders: bytes) -> None:
-    if pipe is None:
-        return
-    with suppress(BrokenPipeError, ConnectionResetError):  # it died on the way; its exit code says why
-        pipe.write(orders)
-        pipe.close()
-        await pipe.wait_closed()
+def _send(child: Child, words: bytes) -> None:
+    """If it is gone its exit code will say why."""
+    if child.process.stdin is not None and child.process.returncode is None:
+        child.process.stdin.write(words)
 
 
 def _signal(child: Child, number: signal.Signals) -> None:

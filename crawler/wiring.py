@@ -6,7 +6,6 @@ import asyncio
 import gc
 import math
 import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -18,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from crawler import embedded
-from crawler.child import Orders
+from crawler.child import Orders, listening
 from crawler.contact import ContactCheck, Watched
 from crawler.credentials import authorizations
 from crawler.ending import end
@@ -235,12 +234,13 @@ def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[st
 # --- one worker process
 
 
-async def run_child(orders: Orders) -> None:
-    """Work as the supervisor's orders say, until SIGTERM."""
+async def run_child(orders: Orders, pipe: int) -> None:
+    """Work as the supervisor's orders say, until it says stop through the pipe."""
     config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
     async with connect(config, warn=False) as connected:
-        worker = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
-        await worker.until_stopped()
+        running = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
+        with listening(pipe, running.worker.stop):
+            await running.until_stopped()
 
 
 class RunningWorker:
@@ -290,8 +290,6 @@ async def start_worker(
     name: str,
     jobs: tuple[str, ...],
     slot: Slot | NoSlot,
-    *,
-    handle_signals: bool = True,
 ) -> RunningWorker:
     """Build a worker and all it needs."""
     from crawler.fetch.http import HttpFetcher, Limits  # aiohttp costs 0.2 s; only workers need it
@@ -341,8 +339,6 @@ async def start_worker(
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally, lease)
-    if handle_signals:
-        handle_stop(worker.stop)
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
@@ -375,8 +371,3 @@ def pace(settings: Settings) -> Pace:
         target=settings.AUTOTHROTTLE_TARGET_CONCURRENCY if settings.AUTOTHROTTLE_ENABLED else 0.0,
         longest=settings.AUTOTHROTTLE_MAX_DELAY,
     )
-
-
-def handle_stop(stop: Callable[[], None]) -> None:
-    """SIGTERM means: stop. Again: stop now."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)

@@ -98,6 +98,7 @@ class Running:
         self.site = site
         self.log: list[Hit] = []
         self.down: set[str] = set()  # hosts that hang up as soon as they are called
+        self.seconds = 1.0  # for handlers that take as long as a test says
         self.calls: list[tuple[float, str]] = []  # to hosts that were down: monotonic seconds, host
         self._file = log
         self._numbers: Counter[str] = Counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import UsageError
 from crawler.model import Job, Request
 from crawler.printable import json_line
+from crawler.signals import run
 
 if TYPE_CHECKING:
     from crawler.app import Config, CrawlReport
@@ -64,7 +64,7 @@ def crawl(
     _check_output(output, overwrite, target, json_)
     refusals = Refusals()
     with _display(call, config, f"job {name}", target) as (config, observe):
-        report = asyncio.run(
+        report = run(
             _crawl(
                 config,
                 Job(name, spider=spider, arguments=given),

@@ -1,12 +1,13 @@
 """How a command ends when something goes wrong: one line for a person, one exit code for a script.
 
 0 done · 1 ended with too many errors · 2 usage · 69 queue server unreachable · 70 queue server replaced, or
-a bug · 73 output cannot be written · 75 temporary · 78 configuration · 130 Ctrl-C · 141 the reader of our
-output went away · 143 SIGTERM
+a bug · 73 output cannot be written · 75 temporary · 78 configuration · 129 SIGHUP · 130 Ctrl-C · 141 the reader
+of our output went away · 143 SIGTERM
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ from typer import TyperException
 
 from crawler.errors import CrawlerError, FrontierUnavailable
 from crawler.printable import printable_lines, without_password
+from crawler.signals import Interrupted
 
 USAGE = 2
 BUG = 70
@@ -34,18 +36,23 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
         case TyperException():
             say_error(_with_hint(error.format_message()))
             return error.exit_code
-        case BrokenPipeError():
-            # nobody reads our stdout any more (`| head`): end quietly, also when Python flushes it at exit
+        case BrokenPipeError() | OSError(errno=errno.EIO):
+            # nobody reads our stdout any more (`| head`, a closed terminal): end quietly, also when Python flushes it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return READER_GONE
         case KeyboardInterrupt():
-            return INTERRUPTED
+            return code_of(error)
     if verbose:
         lines = "".join(traceback.format_exception(error))
         sys.stderr.write(without_password(printable_lines(lines)))
     hint = "this is a bug" if verbose else "this is a bug; run again with -v for the details"
     say_error(f"{type(error).__name__}: {error} ({hint})")
     return BUG
+
+
+def code_of(interrupt: KeyboardInterrupt) -> int:
+    """That of the signal it stands for."""
+    return interrupt.exit_code if isinstance(interrupt, Interrupted) else INTERRUPTED
 
 
 def _with_hint(message: str) -> str:

@@ -80,7 +80,7 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             ctx.obj = join(ctx.obj, **shared)
             code = function(ctx.obj, **arguments)
             sys.stdout.flush()  # a reader that went away is noticed here, not after we have ended
-        except Exception as error:  # whatever it is, a person gets one line
+        except (Exception, KeyboardInterrupt) as error:  # whatever it is, a person gets one line at most
             code = ended_by(error, verbose=shared["verbose"] or bool(ctx.obj and ctx.obj.verbose))
         return code or 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from crawler.cli.exits import INTERRUPTED, USAGE
+from crawler.cli.exits import USAGE, code_of
 from crawler.cli.figures import counted
 from crawler.cli.options import (
     ArgumentOptions,
@@ -26,6 +25,7 @@ from crawler.cli.seeds import Refusals, Seeds
 from crawler.errors import ConfigError, UsageError
 from crawler.model import Job, Request
 from crawler.printable import json_line
+from crawler.signals import run
 
 if TYPE_CHECKING:
     from crawler.app import Config, SeedReport
@@ -55,11 +55,11 @@ def seed(
     added = _Added(show=sys.stderr.isatty() and not call.quiet)
     refusals = Refusals()
     try:
-        report = asyncio.run(_seed(config, wanted, seeds or start_requests(made), refusals, added))
-    except KeyboardInterrupt:
+        report = run(_seed(config, wanted, seeds or start_requests(made), refusals, added))
+    except KeyboardInterrupt as interrupt:
         added.clear()
         print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)
-        return INTERRUPTED
+        return code_of(interrupt)
     added.clear()
     refusals.close(report.refused)
     _print(report, refusals.total, as_json=json_)

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from crawler.printable import shown
+from crawler.startup import unfailing
 
 _END = "\x00end of the picture\n"  # no line of a log holds a NUL: control characters are escaped there
 _STYLES = {"[error": "red", "[critical": "red", "[warning": "yellow"}
@@ -41,7 +42,7 @@ def _pipe_for_stderr() -> Iterator[tuple[Console, int]]:
     os.dup2(inlet, 2)
     os.close(inlet)
     try:
-        with open(terminal, "w", encoding="utf-8", errors="backslashreplace", closefd=False) as stream:
+        with unfailing(terminal) as stream:
             yield Console(file=stream, highlight=False, emoji=False, markup=False), outlet
     finally:
         sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from crawler.cli.options import (
 )
 from crawler.errors import UsageError
 from crawler.printable import shown
+from crawler.signals import run
 
 
 def worker(
@@ -37,13 +37,13 @@ def worker(
 ) -> int:
     """Fetch pages of all jobs until stopped. Start as many as you like, on as many machines as you like.
 
-    Ctrl-C or SIGTERM lets the requests in flight end (GRACE_SECONDS); a second one stops at once.
+    Ctrl-C, SIGTERM or SIGHUP lets the requests in flight end (GRACE_SECONDS); a second one, but SIGHUP, stops at once.
     """
     config = config_of(call)
 
     from crawler import app
 
-    return asyncio.run(
+    return run(
         app.work(
             config,
             jobs=tuple(job or ()),
@@ -71,7 +71,7 @@ def export(
 
     from crawler import app
 
-    report = asyncio.run(
+    report = run(
         app.export(
             config,
             job,

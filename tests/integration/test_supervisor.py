@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 from crawler.frontier.redis import RedisFrontier
 from crawler.model import DeadLetter, Job, JobStats, Request
 from crawler.settings import Settings
+from crawler.slot import Slot
 from crawler.wiring import Config, Connected, connect, supervisor
 from tests.chaos.proxy import proxy_to
 from tests.valkey import Valkey
 
 SPIDER = """
-import ctypes, os, re, time
+import ctypes, os, re, sys, time
 from crawler import Spider
 
 class Harm(Spider):
@@ -28,6 +30,9 @@ class Harm(Spider):
 
     def parse(self, response):
         pass
+
+    def read_stdin(self, response):
+        sys.stdin.read()
 
     def hold_the_interpreter(self, response):
         re.match(r"(a|aa)+$", "a" * 60 + "b")
@@ -90,6 +95,18 @@ async def seeded(connected: Connected, url: str, *callbacks: str) -> Job:
     pages = [Request(url if n == 0 else url + name, callback=name, spider="harm") for n, name in enumerate(callbacks)]
     await connected.frontier.add(job, pages, seed=True)
     return job
+
+
+def children() -> set[int]:
+    """Process ids of ours."""
+    return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
+
+
+async def a_child(before: set[int]) -> int:
+    """Wait for a new one, from its first moment on."""
+    while not (new := children() - before):  # noqa: ASYNC110 - the kernel tells nobody
+        await asyncio.sleep(0)
+    return new.pop()
 
 
 async def until_there(file: Path) -> None:
@@ -203,20 +220,71 @@ async def test_a_page_at_work_while_the_lease_runs_out_is_ended_with_its_process
 
 
 @pytest.mark.timeout(60)
-async def test_ctrl_c_does_not_end_a_worker_that_is_still_starting(valkey_server: Valkey, folder: Path) -> None:
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+async def test_signals_do_not_end_a_worker_that_is_still_starting(valkey_server: Valkey, folder: Path) -> None:
     made = config(folder, valkey_server, "sv3")
     async with page() as url, connect(made) as connected:
         job = await seeded(connected, url, "parse")
-        before = set(children.read_text().split())
+        before = children()
         crew = supervisor(made, connected, ("news",), 4)
         running = asyncio.create_task(crew.run(1))
-        while not (new := set(children.read_text().split()) - before):  # noqa: ASYNC110 - the kernel tells nobody
-            await asyncio.sleep(0)
-        (child,) = new
-        os.kill(int(child), signal.SIGINT)
+        child = await a_child(before)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(child, number)
         stats, _ = await until_finished(connected, job)
-        assert child in children.read_text().split()
+        assert child in children()
+        crew.stop()
+        await running
+    assert stats.counters.get("pages") == 1
+
+
+@pytest.mark.timeout(60)
+async def test_a_worker_told_to_stop_while_it_is_starting_starts_and_stops(valkey_server: Valkey, folder: Path) -> None:
+    made, before = config(folder, valkey_server, "sv6"), children()
+    async with connect(made) as connected:
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        await a_child(before)
+        assert not crew._children, "its orders are not on their way yet"
+        crew.stop()
+        async with asyncio.timeout(15):  # it would be killed after 30
+            assert await running == 0
+
+
+@pytest.mark.timeout(60)
+async def test_a_worker_whose_supervisor_is_gone_hands_back_at_once(valkey_server: Valkey, folder: Path) -> None:
+    """On Linux it would be killed besides, where nobody else is its parent."""
+    made = config(folder, valkey_server, "sv7")
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def wait(path: str) -> None:
+        asked.set()
+        await never.wait()
+
+    async with page(wait) as url, connect(made) as connected:
+        job = await seeded(connected, url, "parse")
+        slot = Slot()
+        orders = supervisor(made, connected, ("news",), 4)._orders("w1", slot.descriptor)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "crawler.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot.descriptor,)
+        )
+        assert process.stdin is not None
+        process.stdin.write(orders + b"\n")
+        await asked.wait()
+        process.stdin.close()
+        assert await process.wait() == 0
+        stats = await connected.frontier.stats(job)
+        never.set()
+    assert (stats.pending, stats.processing, stats.counters.get("released")) == (1, 0, 1)
+
+
+@pytest.mark.timeout(60)
+async def test_a_spider_that_reads_stdin_finds_nothing_there(valkey_server: Valkey, folder: Path) -> None:
+    made = config(folder, valkey_server, "sv8", CALLBACK_TIMEOUT=10.0)
+    async with page() as url, connect(made) as connected:
+        job = await seeded(connected, url, "read_stdin")
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        stats, _ = await until_finished(connected, job)
         crew.stop()
         await running
     assert stats.counters.get("pages") == 1
