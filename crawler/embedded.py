@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -176,7 +175,7 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
         (folder / "keep").unlink(missing_ok=True)
         if watched:
             watched.check_host(folder)
-            os.kill(watched.pid, signal.SIGTERM)
+            os.kill(watched.pid, guardian.STOP)
             held.enter_context(_locked(folder / "guardian"))  # waits until the guardian has ended
         else:
             guardian.terminate(str(folder))

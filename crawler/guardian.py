@@ -25,6 +25,7 @@ UNUSED_SECONDS = 2.0  # a server without users stops after this; commands in a r
 TICK_SECONDS = 0.2
 STARTING_TICK_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 10.0  # before another start of a server that dies again and again
+STOP = signal.SIGUSR1  # to a guardian: stop the server, though it be used or kept
 STOP_SECONDS = 60.0  # to bring the log to the disk; killing it after that costs nothing but this
 
 
@@ -114,17 +115,19 @@ class Guardian:
         self._binary = binary
         self._address = address
         self._keep = os.path.join(folder, "keep")
-        self._told_to_stop = False
+        self._told_to_stop = False  # at once, whoever uses the server
+        self._patience = UNUSED_SECONDS
         self._unused_since: float | None = None
 
     def run(self) -> int:
         """Until nobody uses the server or somebody says stop. Returns 1 when it could not be started."""
-        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(STOP, self._stop)
+        signal.signal(signal.SIGTERM, self._end_soon)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies; the server's lock says whether it lives
         users = os.open(os.path.join(self._folder, "users"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         proven = bool(server_pid(self._folder))  # left behind by a guardian that was killed
         if not proven:
-            self._forget_keep()
+            self._forget_keep()  # it was meant for a server that has ended since, perhaps with the machine
             self._start()
         ready = False
         pause = TICK_SECONDS
@@ -159,10 +162,15 @@ class Guardian:
 
     def _forget_keep(self) -> None:
         if os.path.exists(self._keep):
-            os.unlink(self._keep)  # it was meant for a server that has ended since, perhaps with the machine
+            os.unlink(self._keep)
 
     def _stop(self, *_: object) -> None:
         self._told_to_stop = True
+
+    def _end_soon(self, *_: object) -> None:
+        """systemd and a machine that shuts down send this to users and server alike: the users end first."""
+        self._forget_keep()
+        self._patience = 0.0
 
     def _unused(self, users: int) -> bool:
         """Whether nobody has used the server for a while. If so, the lock on `users` is ours now."""
@@ -171,7 +179,7 @@ class Guardian:
             return False
         now = time.monotonic()
         self._unused_since = self._unused_since or now
-        if now - self._unused_since >= UNUSED_SECONDS:
+        if now - self._unused_since >= self._patience:
             return True
         fcntl.flock(users, fcntl.LOCK_UN)
         return False

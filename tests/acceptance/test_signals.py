@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from crawler import guardian
 from tests.acceptance.shell import LOCAL, Shell
 from tests.webserver import Running, Site, serve, slow
 
@@ -110,6 +111,24 @@ async def test_a_crawl_whose_whole_group_is_told_to_end_drains(shell: Shell, sit
         tell(process, number)
         assert (await ended(process))[0] == code
     assert len(await finished(shell, site, *command)) == PAGES
+    assert refetched(site) == 0
+
+
+async def test_the_embedded_server_ends_after_those_who_use_it(bare: Shell, site: Running) -> None:
+    """systemd sends SIGTERM to each process of a service, sessions and groups apart."""
+    command = [*CRAWL, *sorted(site.site.truth())]  # type: ignore[attr-defined]
+    process = await start(bare, *command)
+    await in_flight(site)
+    (data,) = (bare.folder / "data" / "crawler").iterdir()
+    for server in (guardian.holder(str(data / "guardian")), guardian.holder(str(data / "server"))):
+        os.kill(int(server[0]), TERM)
+    tell(process, TERM)
+    assert (await ended(process))[0] == 143
+    async with asyncio.timeout(10):
+        while guardian.holder(str(data / "guardian")):  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0.05)
+    assert not guardian.server_pid(str(data))
+    assert len(await finished(bare, site, *command)) == PAGES
     assert refetched(site) == 0
 
 
