@@ -35,7 +35,7 @@ TOO_COSTLY: Final = Rule(0, False, "(so many patterns with stars are not compare
 class Rules:
     """The rules of one group."""
 
-    __slots__ = ("_lengths", "_plain", "_wild", "_wildcards")
+    __slots__ = ("_lengths", "_plain", "_wild")
 
     def __init__(self, lines: Iterable[tuple[bool, str]]) -> None:
         """`lines`: whether it allows, and the pattern as written, a character standing for an octet."""
@@ -48,7 +48,6 @@ class Rules:
         wild.sort(key=rules.__getitem__, reverse=True)  # of equal length, those that allow come first
         wild.sort(key=len, reverse=True)
         self._wild = [(pattern, rules.pop(pattern), *_ends(pattern)) for pattern in wild]
-        self._wildcards: dict[str, _Wildcard] = {}  # those that were looked at closely
         self._plain = rules
         self._lengths = sorted({len(pattern) for pattern in rules}, reverse=True)
 
@@ -69,20 +68,21 @@ class Rules:
 
     def _longest_wild(self, path: str, least: int) -> Rule | None:
         """The first one that matches: they lie longest first. Those shorter than `least` do not matter."""
-        contains = _Suffixes(path).contains if len(self._wild) * len(path) > _QUICK else path.__contains__
+        suffixes = _Suffixes(path) if len(self._wild) * len(path) > _QUICK else None
+        contains = suffixes.contains if suffixes else path.__contains__
         looked_at = 0
         for pattern, allow, start, end in self._wild:
             if len(pattern) < least:
                 break
             if not path.startswith(start) or not contains(end):  # most are passed by here
                 continue
-            wildcard = self._wildcards.get(pattern) or self._wildcards.setdefault(pattern, _Wildcard.of(pattern))
-            if not contains(wildcard.longest):
+            parts = _parts(pattern)
+            if suffixes and not contains(max(parts[1:], key=len, default="")):
                 continue
             looked_at += len(path)
             if looked_at > _MOST:
                 return TOO_COSTLY
-            if wildcard.matches(path):
+            if _matches(path, parts, to_the_end=pattern[-1] == "$"):
                 return Rule(len(pattern), allow, pattern)
         return None
 
@@ -93,37 +93,30 @@ def _ends(pattern: str) -> tuple[str, str]:
     return start, rest.rpartition("*")[2]
 
 
-class _Wildcard(NamedTuple):
-    """A pattern with ``*`` or a final ``$``, cut at its stars."""
+def _parts(pattern: str) -> list[str]:
+    """The pattern, cut at its stars."""
+    body = pattern.removesuffix("$")
+    return (re.sub(r"\*+", "*", body) if "**" in body else body).split("*")
 
-    parts: list[str]
-    longest: str  # of the parts behind the first
-    to_the_end: bool
 
-    @classmethod
-    def of(cls, pattern: str) -> "_Wildcard":
-        body = pattern.removesuffix("$")
-        parts = (re.sub(r"\*+", "*", body) if "**" in body else body).split("*")
-        return cls(parts, max(parts[1:], key=len, default=""), body != pattern)
+def _matches(path: str, parts: list[str], *, to_the_end: bool) -> bool:
+    """Whether a path that starts with the first of the parts has the others in their order.
 
-    def matches(self, path: str) -> bool:
-        """Whether it does, for a path that starts with the first part.
-
-        Leftmost places for the parts suffice: where any places do, these do.
-        """
-        first, *middle = self.parts
-        at, end = len(first), len(path)
-        if self.to_the_end:
-            last = middle.pop() if middle else ""
-            end -= len(last)
-            if not path.endswith(last) or (len(self.parts) == 1 and at != end):
-                return False
-        for part in middle:
-            at = path.find(part, at, end)
-            if at < 0:
-                return False
-            at += len(part)
-        return at <= end
+    Leftmost places for the parts suffice: where any places do, these do.
+    """
+    first, *middle = parts
+    at, end = len(first), len(path)
+    if to_the_end:
+        last = middle.pop() if middle else ""
+        end -= len(last)
+        if not path.endswith(last) or (len(parts) == 1 and at != end):
+            return False
+    for part in middle:
+        at = path.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return at <= end
 
 
 class _Suffixes:
