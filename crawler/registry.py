@@ -92,7 +92,8 @@ class Registry:
 
     def _refuse(self, cls: type[Spider], why: ConfigError) -> None:
         self.broken.setdefault(_file(cls), why)
-        self._refused.setdefault(cls.name, why)
+        if isinstance(cls.name, str):  # by another name nobody can ask for it
+            self._refused.setdefault(cls.name, why)
 
     def _unknown(self, name: str) -> str:
         near = difflib.get_close_matches(name, self._spiders, n=3, cutoff=0.5)

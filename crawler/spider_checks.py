@@ -98,6 +98,9 @@ def _settings(layer: Any) -> Iterator[str]:
     if not isinstance(layer, Mapping):
         yield "custom_settings must be a dict"
         return
+    if not all(isinstance(name, str) for name in layer):
+        yield 'custom_settings must name its settings as text, such as "DOWNLOAD_DELAY"'
+        return
     try:
         override(Settings(), layer, "custom_settings")
     except ConfigError as error:

@@ -152,6 +152,8 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "custom_settings = {'DOWNLOAD_DELAY': 'soon'}"), "DOWNLOAD_DELAY='soon'"),
         (spider("s", "custom_settings = {'USER_AGENT': 'x'}"), "USER_AGENT in custom_settings: it holds for a whole"),
         (spider("s", "custom_settings = []"), "custom_settings must be a dict"),
+        (spider("s", "custom_settings = {5: 1}"), "custom_settings must name its settings as text"),
+        (spider("s", "name = ['s']"), "name ['s'] may hold only letters"),
         (spider("s", "allowed_domains = 'a.example'"), "allowed_domains = ['a.example']"),
         (spider("s", "allowed_domains = ['http://a.example/x']"), "write 'a.example'"),
         (

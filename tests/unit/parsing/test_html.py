@@ -291,16 +291,22 @@ def test_tags_that_are_passed_by_are_short(parts: list[str]) -> None:
     assert html._TAG.sub(html._with_few_attributes, text) == TAG.sub(html._with_few_attributes, text)
 
 
-PIECES = "< > </ /> <a href= <!-- --> <p> </p> <base href= = ' \" x \0 \ud800 & ; é"
+PIECES = """
+< > </ /> <a href= <!-- --> <p> </p> <base href= = ' " x \0 \ud800 & ; é </html> <html> <svg> <?xml ?> <![CDATA[
+&#xD800; &#0; <!DOCTYPE <title> <meta http-equiv=refresh content=0;url= name=robots content= <link rel=canonical
+[::1 xn-- // % <frameset> a:b
+"""
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(PIECES.split(" "))))
+@given(st.lists(st.sampled_from([*PIECES.split(), " "])))
 def test_no_markup_raises(pieces: list[str]) -> None:
     root = parse("".join(pieces))
     if root is not None:
         page_meta(root, "http://h/")
         links(root, "http://h/")
+        html.links_not_to_follow(root, "http://h/")
+        html.robots_metas(root, {"robots"})
         assert "\0" not in visible_text(root)
 
 
