@@ -12,6 +12,9 @@ def main() -> int:
         survive_the_terminal()
         with lasting_imports():
             from crawler.cli import main
+            from crawler.own_limits import raise_file_limit
+
+        raise_file_limit()
         return main()
     except KeyboardInterrupt:  # before there is anything to end
         return 130

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from crawler.errors import CrawlerError
+from crawler.own_limits import raise_file_limit
 from crawler.settings import Settings
 from crawler.startup import FOR_THE_SUPERVISOR, STOP, lasting_imports, survive_the_terminal
 
@@ -48,6 +49,7 @@ def main() -> int:
         return 0  # the supervisor was gone before it had said all
     orders = msgspec.json.decode(line, type=Orders)
     _end_with(orders.parent)
+    raise_file_limit()
     os.chdir(Path(orders.folder))
 
     with lasting_imports():  # after the signal handling is in place

@@ -10,6 +10,7 @@ CrawlerError                  something a person can act on; its text says what 
 │   ├── FrontierFull          out of memory: worth waiting and trying again         exit 75
 │   └── FrontierReplaced      the server was emptied or exchanged under us          exit 70
 ├── PageTooLarge          a page whose tree is not built: it would take too much memory and time
+├── OwnLimit                  this machine has no more of something: no fault of a host     exit 75
 └── FetchError                one page could not be had; `kind` says how, `transient` whether to retry
     └── Refused               we will not ask for it (address, scheme); never retried
 
@@ -78,6 +79,15 @@ class PageTooLarge(CrawlerError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class OwnLimit(CrawlerError):
+    """This machine has no more of something: file descriptors, memory, threads, disk, a resolver that answers.
+
+    It tells nothing of a host or a page. The text names the limit and what can be done.
+    """
+
+    exit_code = 75
 
 
 class FetchError(CrawlerError):

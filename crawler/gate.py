@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler import policy, robots
-from crawler.errors import FetchError, FrontierError
+from crawler.errors import FetchError, FrontierError, OwnLimit
 from crawler.interfaces import Fetcher, Frontier
 from crawler.model import Request
 from crawler.parsing.robots import ALLOW_ALL, Robots
@@ -141,7 +141,7 @@ class RobotsGate:
         except FetchError as caught:
             error = caught
             answer = robots.verdict_source(caught, now=self._clock())
-        except asyncio.CancelledError:
+        except (OwnLimit, asyncio.CancelledError):
             with suppress(FrontierError):  # let go of the lock: what is no answer makes the next one ask
                 await self._frontier.put_shared(f"robots:{origin}", b"", 0.001)
             raise

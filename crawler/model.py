@@ -115,6 +115,7 @@ class Release(Struct, frozen=True):
 
     reason: str
     delay: float = 0.0
+    own_limit: str = ""  # of this machine, which was in the way
 
 
 Outcome = Done | Skip | Retry | Dead | Release

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from crawler.credentials import is_secret
 from crawler.errors import FetchError
-from crawler.model import Dead, Done, Failure, Outcome, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Failure, Outcome, Release, Request, Retry, Skip, Visit
 from crawler.parsing.url import BadUrl, canonical, origin_of
 from crawler.response import Response
 
@@ -111,7 +111,7 @@ _OURS = frozenset({"internal", "robots"})  # the host did answer, or was not ask
 
 def counts(visit: Visit) -> dict[str, int]:
     """What a visit adds to its job's counters besides its state and its status: items and links left out by reason,
-    and the kind of error when there was no answer at all."""
+    the kind of error when there was no answer at all, and that a limit of our own was in the way."""
     found: Counter[str] = Counter()
     for why, times in visit.dropped.items():
         found[f"dropped/{'_'.join(why.split())}"] += times
@@ -121,6 +121,8 @@ def counts(visit: Visit) -> dict[str, int]:
         case Retry(failure=failure) | Dead(failure=failure):
             if visit.status is None and visit.asked_at is not None and failure.kind not in _OURS:
                 found[f"error/{failure.kind}"] = 1
+        case Release(own_limit=limit) if limit:
+            found["own_limit"] = 1
     return found
 
 

@@ -23,6 +23,7 @@ class Tally:
         self.in_flight = 0
         self.fenced = 0
         self.idle = ""
+        self.own_limit = ""  # of this machine, which slows the worker down
         self._version = version
         self._jobs = list(jobs)
         self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that cannot be used here → why
@@ -65,6 +66,7 @@ class Tally:
             "idle": self.idle,
             "rss": resident_bytes(),
             **({"jobs": self._jobs} if self._jobs else {}),
+            **({"own_limit": self.own_limit} if self.own_limit else {}),
             **({"no_spider": self._no_spider} if self._no_spider else {}),
             "status": dict(self._status),
             "hosts": {host: [requests, round(mean * 1000, 1)] for host, (requests, mean) in busiest + slowest},

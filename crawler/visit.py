@@ -25,10 +25,11 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.callbacks import Found, failure_of, run_callback
-from crawler.errors import CrawlerError, FetchError, FrontierError, PageTooLarge
+from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
 from crawler.gate import RobotsGate, Verdict
 from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
+from crawler.own_limits import own_limit
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.response import Response
 from crawler.scope import Scope
@@ -122,6 +123,8 @@ class Visitor:
         except FrontierError:
             raise
         except Exception as error:
+            if limit := own_limit(error):
+                return _handed_back(limit)
             # A mistake of ours or of a library. Whatever it is, it costs this page alone, and somebody gets to see it.
             failure = replace(failure_of(unit.spider, error), kind="internal")
             log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
@@ -167,13 +170,18 @@ class Visitor:
         began = time.monotonic()
         try:
             response = await self._fetcher.fetch(lease.request)
+        except OwnLimit as limit:
+            return _handed_back(limit)
         except FetchError as error:
             outcome = policy.judge_error(error, lease.attempt, unit.rules, chance=random.random())
             ended = time.monotonic()
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
         asked_at = response.answered_at or time.monotonic()
         response.maybe_new = partial(self._maybe_new_urls, lease.job)
-        outcome, found = await self._read(lease, unit, response)
+        try:
+            outcome, found = await self._read(lease, unit, response)
+        except OwnLimit as limit:
+            return _handed_back(limit)
         visit = Visit(
             outcome,
             items=tuple(found.items),
@@ -231,6 +239,8 @@ class Visitor:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _are_cancelled():
                 raise
+            if limit := own_limit(error):
+                raise limit from error
             # A spider may raise anything; it costs this page and no other.
             failure = failure_of(unit.spider, error)
             log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
@@ -317,6 +327,11 @@ def _are_cancelled() -> bool:
     """Whether somebody cancelled this visit; else a `CancelledError` is the spider's own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _handed_back(limit: OwnLimit) -> Visit:
+    """No attempt, and nothing said of the host. It may have been asked by now: its next turn counts from here."""
+    return Visit(Release("own limit", own_limit=str(limit)), asked_at=time.monotonic())
 
 
 def _again(failure: Failure, lease: Lease, rules: policy.Rules, at_least: float = 0.0) -> Outcome:

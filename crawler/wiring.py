@@ -35,6 +35,7 @@ from crawler.lease import LeaseClock, LeasedFetcher
 from crawler.listener import Listener
 from crawler.logs import set_level
 from crawler.model import Job, Request
+from crawler.own_limits import sockets_left
 from crawler.parsing.html import ParseLimits
 from crawler.places import GroupOf, Places, alone, by_address, by_domain
 from crawler.reaper import Reaper
@@ -297,6 +298,7 @@ async def start_worker(
     settings, frontier = config.settings, connected.frontier
     stack = AsyncExitStack()
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
+    concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
     http = HttpFetcher(
         settings.USER_AGENT,
         AddressGuard(settings.ALLOWED_NETWORKS),
@@ -311,6 +313,7 @@ async def start_worker(
         ),
         parse_limits=ParseLimits(settings.PARSE_MAXSIZE, settings.PARSE_MAXNODES),
         tls_ca_file=settings.TLS_CA_FILE,
+        connections=connections,
     )
     stack.push_async_callback(http.close)
     fetcher = LeasedFetcher(http, lease)
@@ -337,7 +340,7 @@ async def start_worker(
     places = Places(frontier, _group_of(settings, http.addresses))
     visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, places.booked)
     tally = Tally(VERSION, jobs)
-    options = WorkerOptions(name, pace(settings), settings.CONCURRENT_REQUESTS, settings.GRACE_SECONDS)
+    options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
     worker = Worker(frontier, visitor.visit, job_list, options, tally, lease)
     heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
@@ -345,6 +348,23 @@ async def start_worker(
     listener = Listener(connected.control, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
     gc.freeze()  # as after `lasting_imports`: the HTTP client and the spiders stay, too; each search of them is a stall
     return RunningWorker(worker, heartbeat, reaper, listener, partial(frontier.reap, name), stack)
+
+
+def _at_once(wanted: int) -> tuple[int, int]:
+    """How many requests at once this process has file descriptors for, and how many connections it may keep open.
+
+    A request may need two: its host has two addresses, or the connection it replaces is not closed yet.
+    """
+    sockets = sockets_left()
+    concurrency = min(wanted, sockets // 2)
+    if concurrency < wanted:
+        log.warning(
+            "fewer_requests_at_once",
+            wanted=wanted,
+            allowed=concurrency,
+            why=f"this process has file descriptors for {sockets} sockets: ulimit -n, LimitNOFILE= of systemd",
+        )
+    return concurrency, sockets - concurrency
 
 
 def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 from msgspec import Struct
 
+from crawler.concurrency import Concurrency
 from crawler.ending import end
 from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.incident import Incident
@@ -76,6 +77,7 @@ class Worker:
         self._all_committed = asyncio.Event()
         self._away = Incident("queue_server_away")
         self._lease_over = Incident("lease_not_renewed")
+        self._concurrency = Concurrency(options.concurrency)
 
     def stop(self) -> None:
         """Drain within the grace time; called a second time: hand back now."""
@@ -131,9 +133,10 @@ class Worker:
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._slot_free.clear()  # before we look: what is freed while we claim must wake us, too
-            free = self._options.concurrency - len(self._visits) - self._uncommitted
-            if free <= 0:
-                await self._wait_for_slot(None)
+            free = self._concurrency.allowed - len(self._visits) - self._uncommitted
+            pause = self._concurrency.pause(time.monotonic())
+            if free <= 0 or pause:
+                await self._wait_for_slot(pause or None)
                 continue
             if not self._has_lease():
                 await self._wait_for_slot(LOOK)
@@ -238,11 +241,20 @@ class Worker:
         lease = self._visits.pop(task)
         visit = Visit(Release("cancelled")) if task.cancelled() else task.result()
         self._tally.visited(lease, visit)
+        self._note_limits(lease, visit)
         self._tally.in_flight = len(self._visits)
         self._finished.append((lease, visit))
         self._uncommitted += 1
         self._all_committed.clear()
         self._has_finished.set()
+
+    def _note_limits(self, lease: Lease, visit: Visit) -> None:
+        match visit.outcome:
+            case Release(own_limit=limit) if limit:
+                self._concurrency.met(limit, lease.claimed_at, time.monotonic())
+            case _ if visit.asked_at is not None:
+                self._concurrency.went_well(lease.claimed_at)
+        self._tally.own_limit = self._concurrency.why
 
     # --- committing
 

@@ -129,6 +129,7 @@ def _trouble(stats: JobStats) -> dict[str, int]:
     """What did not go well, without the noughts."""
     found = {
         "retries": stats.counters.get("retried", 0),
+        "put back by limits of our own": stats.counters.get("own_limit", 0),
         "dead": stats.dead,
         "taken back from lost workers": stats.counters.get("reaped", 0),
     }

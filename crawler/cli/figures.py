@@ -220,6 +220,20 @@ def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]
     ]
 
 
+def slowed_down(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
+    """Which limits of their machines slow workers down; a line each."""
+    limits = Counter(
+        str(worker.info["own_limit"]) for worker in at_work(stats.job, workers) if "own_limit" in worker.info
+    )
+    return [f"{several(count, 'worker')}: {shown(limit)}" for limit, count in sorted(limits.items())]
+
+
+def put_back(stats: JobStats) -> str:
+    """How many pages met a limit of a worker's machine and will be asked for again; empty: none."""
+    times = stats.counters.get("own_limit", 0)
+    return f"{several(times, 'page')}, by limits of the workers' machines; no attempt counted" if times else ""
+
+
 def hosts_in_words(stats: JobStats) -> str:
     """How the hosts with pending requests stand: `2 may be asked now, 10 must wait, the next 0.8 s`."""
     due = "" if stats.next_due is None else f" (the next is due in {duration(stats.next_due)})"
@@ -273,6 +287,7 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
         "items_exported": report.items,
         "pages": pages(stats),
         "retry/count": counters.get("retried", 0),
+        "own_limit/count": counters.get("own_limit", 0),
         **{f"skip/{reason}": count for reason, count in group(counters, "skip").items()},
         "item_dropped_count": sum(group(counters, "dropped").values()),
         **{f"item_dropped_reasons_count/{why}": count for why, count in group(counters, "dropped").items()},

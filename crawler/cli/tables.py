@@ -23,9 +23,11 @@ from crawler.cli.figures import (
     other_callbacks,
     pages,
     pauses,
+    put_back,
     rate,
     several,
     size,
+    slowed_down,
     spiders_missing,
     unexported,
     why_idle,
@@ -113,11 +115,13 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "hosts", hosts_in_words(stats) if not idle or stats.ready or stats.held else ""
         yield "seeding", f"under way ({several(stats.seeding, 'seeder')})" if stats.seeding else ""
         yield "spiders", Text("\n".join(spiders_missing(stats, workers)), "red")
+        yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
     yield "answers", answers_in_words(stats.counters)
     yield "skipped", in_words(group(stats.counters, "skip"))
     yield "left out", left_out(stats.counters)
     yield "callbacks", Text(other_callbacks(stats), "yellow", overflow="fold")
+    yield "put back", put_back(stats)
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
@@ -243,6 +247,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "left out": left_out(stats.counters),
         "callbacks": other_callbacks(stats),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
+        "put back": put_back(stats),
         "dead": _dead(stats),
     }
     parts: list[RenderableType] = [fields({name: value for name, value in lines.items() if value})]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import Literal
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -19,6 +20,29 @@ _NO_SUCH_NAME = {
     4,  # ARES_ENOTFOUND
     socket.EAI_NONAME,
     socket.EAI_NODATA,
+}
+_NO_ANSWER = {
+    2,  # ARES_EFORMERR: the server did not understand
+    3,  # ARES_ESERVFAIL
+    5,  # ARES_ENOTIMP
+    6,  # ARES_EREFUSED
+    10,  # ARES_EBADRESP
+    12,  # ARES_ETIMEOUT
+    13,  # ARES_EOF
+    socket.EAI_AGAIN,
+    socket.EAI_FAIL,
+}
+_CLOSED = {
+    16,  # ARES_EDESTRUCTION
+    24,  # ARES_ECANCELLED
+}
+_NO_SERVER = {
+    11,  # ARES_ECONNREFUSED: none of them could be reached
+    14,  # ARES_EFILE: their list cannot be read
+    15,  # ARES_ENOMEM
+    21,  # ARES_ENOTINITIALIZED
+    26,  # ARES_ENOSERVER: the list is empty
+    socket.EAI_MEMORY,
 }
 
 
@@ -40,26 +64,26 @@ def _judge(error: Exception) -> tuple[str, str, bool]:
         case aiohttp.ClientConnectorCertificateError():
             return "tls", f"its certificate is not accepted: {_certificate_reason(error)}", False
         case aiohttp.ClientConnectorSSLError():
-            return "tls", f"TLS failed: {_words(error)}", isinstance(error.os_error, ssl.SSLEOFError)
+            return "tls", f"TLS failed: {words(error)}", isinstance(error.os_error, ssl.SSLEOFError)
         case aiohttp.ClientConnectorDNSError():
             return (
                 "dns",
-                f"the name {error.host} does not resolve: {_words(error)}",
-                _may_resolve_later(error),
+                f"the name {error.host} does not resolve: {words(error)}",
+                dns_verdict(error.os_error) != "answered",
             )
         case aiohttp.ClientConnectorError():
-            return "connect", f"cannot connect: {_words(error)}", True
+            return "connect", f"cannot connect: {words(error)}", True
         case aiohttp.ClientPayloadError():
-            return "truncated", f"the answer is cut off: {_words(error.__cause__ or error)}", True
+            return "truncated", f"the answer is cut off: {words(error.__cause__ or error)}", True
         case aiohttp.ClientResponseError() | HttpProcessingError():
-            return "malformed", f"the answer is not usable HTTP: {_words(error)}", False
+            return "malformed", f"the answer is not usable HTTP: {words(error)}", False
         case aiohttp.InvalidURL() | ValueError():
-            return "malformed", f"cannot be asked for: {_words(error)}", False
+            return "malformed", f"cannot be asked for: {words(error)}", False
         case _:
-            return "reset", f"the connection ended before the answer: {_words(error)}", True
+            return "reset", f"the connection ended before the answer: {words(error)}", True
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """The innermost reason in its own words, on one line: no numbers, no repetition of the host."""
     error = getattr(error, "os_error", error)
     words = getattr(error, "strerror", "") or getattr(error, "message", "") or error
@@ -71,7 +95,17 @@ def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
     return f"{reason} (authorities of your own: -s TLS_CA_FILE=…)"
 
 
-def _may_resolve_later(error: aiohttp.ClientConnectorDNSError) -> bool:
-    """False when the name is known not to exist. aiodns hides its code in the cause."""
-    reason = error.os_error.__cause__ or error.os_error
-    return next(iter(reason.args), None) not in _NO_SUCH_NAME
+def dns_verdict(error: BaseException) -> Literal["answered", "silent", "broken", "closed", "other"]:
+    """What a failed look-up says of the resolver: it knows that the name has no address; it said nothing of use about
+    this name; it does not work at all; it was closed meanwhile; or nothing. aiodns hides its code in the cause."""
+    reason = error.__cause__ or error
+    if isinstance(reason, OSError) and not isinstance(reason, socket.gaierror):
+        return "other"  # its number is the system's
+    code = next(iter(reason.args), None)
+    if code in _NO_SUCH_NAME:
+        return "answered"
+    if code in _NO_SERVER:
+        return "broken"
+    if code in _CLOSED:
+        return "closed"
+    return "silent" if code in _NO_ANSWER else "other"

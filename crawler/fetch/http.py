@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from time import monotonic, perf_counter
@@ -24,6 +25,7 @@ from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.plain import Bounds, Conversation
 from crawler.model import Request
+from crawler.own_limits import own_limit
 from crawler.parsing.html import ParseLimits
 from crawler.parsing.url import origin_of
 from crawler.response import Response
@@ -77,10 +79,11 @@ class HttpFetcher:
         parse_limits: ParseLimits = ParseLimits(),  # noqa: B008 - a constant
         tls_ca_file: str = "",
         resolver: AbstractResolver | None = None,
+        connections: int = sys.maxsize,
     ) -> None:
         """`user_agent` goes with each request, robots.txt or page, whatever its own headers or `headers` say; those
         with each that brings none of that name; `authorizations`: origin → value of that header in requests to it that
-        bring none; no `resolver`: the system's.
+        bring none; no `resolver`: the system's. For more than `connections` open at once, idle ones are closed.
 
         Raises `ConfigError` when `tls_ca_file` cannot be used.
         """
@@ -92,7 +95,7 @@ class HttpFetcher:
         plain_bytes = min(FREE, limits.body_bytes)  # a larger body may have to wait for memory
         heads = (_MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
         bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds, *heads)
-        self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds)
+        self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds, connections)
         self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
         self._session = ClientSession(
             connector=self._pool,
@@ -112,7 +115,8 @@ class HttpFetcher:
         )
 
     async def fetch(self, request: Request) -> Response:
-        """One exchange. Raises `FetchError`, or `Refused` when the scheme or address is not permitted."""
+        """One exchange. Raises `FetchError`, or `Refused` when the scheme or address is not permitted; `OwnLimit` when
+        this machine could not do it."""
         _check(request)
         url = request.url
         started = perf_counter()
@@ -121,7 +125,7 @@ class HttpFetcher:
         except BodyError as error:
             raise FetchError(error.kind, f"{url}: the body {error}", transient=error.transient) from error
         except NETWORK_ERRORS as error:
-            raise as_fetch_error(error, url) from error
+            raise own_limit(error) or as_fetch_error(error, url) from error
         return Response(
             url,
             status=answer.status,
@@ -135,7 +139,8 @@ class HttpFetcher:
         )
 
     async def addresses(self, url: str) -> list[str]:
-        """The addresses of a URL's host. Empty: none is known, or one is forbidden; a fetch would tell why."""
+        """The addresses of a URL's host. Empty: none is known, or one is forbidden; a fetch would tell why. Raises
+        `OwnLimit`."""
         parts = URL(url, encoded=True)
         try:
             async with asyncio.timeout(self._limits.connect_seconds):

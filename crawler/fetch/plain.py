@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import select
+from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import Any, Final, NamedTuple
 
@@ -104,8 +105,12 @@ class Conversation(ResponseHandler):
     turn of the event loop: a flood costs its own page, and the others do not wait for it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, bounds: Bounds, lost: Callable[[Conversation], object] = lambda _: None
+    ) -> None:
+        """`lost(self)` is called when the connection has ended."""
         super().__init__(loop)
+        self._lost = lost
         self.address = ""
         """The IP address at the other end."""
         self._bounds = bounds
@@ -214,6 +219,7 @@ class Conversation(ResponseHandler):
         if self._unread and self.transport is not None:
             self._parse(self._take(len(self._unread)))
         super().connection_lost(exc)
+        self._lost(self)
 
     def _go_on(self) -> None:
         """Let the parser have its next piece in the next turn of the loop, and nothing more arrive until then."""

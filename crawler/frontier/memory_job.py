@@ -136,7 +136,7 @@ class MemoryJob:
                 self._skip(entry, reason, detail)
             case Retry(_, delay):
                 self.put_back(entry, delay, now, failed=1)
-            case Release(_, delay):
+            case Release(delay=delay):
                 self.counters["released"] += 1
                 self.put_back(entry, delay, now)
             case Dead(failure):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,19 +52,22 @@ class Shell:
             **environment,
         }
 
-    async def start(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
+    async def start(self, *arguments: str, within: Sequence[str] = (), **options: Any) -> asyncio.subprocess.Process:
         """Start `crawler ARGUMENTS`."""
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
+            *within,
             *COMMAND,
             *arguments,
             cwd=self.folder,
             **{"env": self.environment, "stdin": asyncio.subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, **options},
         )
 
-    async def run(self, *arguments: str, stdin: str | None = None, **environment: str) -> Ended:
-        """Run it to its end."""
-        options: dict[str, Any] = {"env": {**self.environment, **environment}}
+    async def run(
+        self, *arguments: str, stdin: str | None = None, within: Sequence[str] = (), **environment: str
+    ) -> Ended:
+        """Run it to its end; `within` is a command that runs another one."""
+        options: dict[str, Any] = {"env": {**self.environment, **environment}, "within": within}
         if stdin is not None:
             options["stdin"] = asyncio.subprocess.PIPE
         process = await self.start(*arguments, **options)

@@ -51,7 +51,12 @@ def small_disk(mount: Path, kilobytes: int) -> Sequence[str]:
 
 def own_hosts(file: Path) -> Sequence[str]:
     """Wrapper: `file` for /etc/hosts, in a mount namespace of the process's own."""
-    script = f'mount --bind "{file}" /etc/hosts && exec "$@"'
+    return own_file(file, "/etc/hosts")
+
+
+def own_file(file: Path, path: str) -> Sequence[str]:
+    """Wrapper: `file` for the one at `path`, in a mount namespace of the process's own."""
+    script = f'mount --bind "{file}" {path} && exec "$@"'
     who = () if os.geteuid() == 0 else ("--user", "--map-root-user")
     return ("unshare", *who, "--mount", "sh", "-c", script, "sh")
 

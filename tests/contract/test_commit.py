@@ -78,6 +78,14 @@ async def test_release_counts_a_delivery_but_no_attempt(crawl: Crawl) -> None:
     assert (lease.attempt, lease.delivery) == (0, 1)
 
 
+@pytest.mark.parametrize("limit", ["a disk is full", ""])
+async def test_what_went_back_for_a_limit_of_our_own_is_counted(crawl: Crawl, limit: str) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), Release("x", own_limit=limit))
+    assert (await crawl.counter("released"), await crawl.counter("own_limit")) == (1, 1 if limit else 0)
+    assert (await crawl.lease()).attempt == 0
+
+
 async def test_attempts_add_up_over_retries_and_releases(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     for outcome in (Retry(failed(), 0.0), Release("x"), Retry(failed(), 0.0)):

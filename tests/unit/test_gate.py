@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler import gate
+from crawler.errors import OwnLimit
 from crawler.frontier.memory import MemoryFrontier
 from crawler.gate import RobotsGate
 from crawler.model import Request
@@ -43,6 +44,17 @@ async def test_one_of_many_visits_asks_for_robots_txt() -> None:
     words = await asyncio.gather(*(robots.check(Request(f"http://a.example/{n}")) for n in range(50)))
     assert fetcher.urls == ["http://a.example/robots.txt"]
     assert [verdict.word for verdict in words].count("again") == 1
+
+
+async def test_a_limit_of_our_own_is_no_answer_and_leaves_no_lock() -> None:
+    robots, fetcher = made({"http://a.example/robots.txt": RULES})
+    page, fetcher.pages["http://a.example/robots.txt"] = fetcher.pages["http://a.example/robots.txt"], OwnLimit("none")
+    with pytest.raises(OwnLimit):
+        await robots.check(Request("http://a.example/private"))
+    fetcher.pages["http://a.example/robots.txt"] = page
+    await asyncio.sleep(0.01)  # the lock is let go by a value that ends at once
+    assert (await robots.check(Request("http://a.example/private"))).asked_at is not None
+    assert (await robots.check(Request("http://a.example/private"))).word == "disallow"
 
 
 async def test_an_absurd_crawl_delay_is_cut_and_said_once() -> None:

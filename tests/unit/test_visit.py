@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 
+from crawler.errors import OwnLimit
 from crawler.frontier.message import MAX_BYTES, check, decode, encode
 from crawler.interfaces import Fetcher
-from crawler.model import Dead, Done, Lease, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Lease, Release, Request, Retry, Skip, Visit
 from crawler.parsing.url import host_of
 from crawler.policy import Rules
 from crawler.response import Response
@@ -101,6 +103,16 @@ class Mischief(Spider):
     def speechless(self, response: Response) -> Any:
         raise Speechless
 
+    def finds_the_disk_full(self, response: Response) -> Any:
+        yield {"url": response.url}
+        raise RuntimeError("cannot save") from OSError(errno.ENOSPC, "No space left on device")
+
+    def opens_what_is_not_there(self, response: Response) -> Any:
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    def takes_all_memory(self, response: Response) -> Any:
+        raise MemoryError
+
     async def waits(self, response: Response) -> Any:
         await asyncio.sleep(3600)
 
@@ -124,6 +136,28 @@ async def test_what_a_callback_gives_becomes_a_visit() -> None:
     assert found.outcome == Done()
     assert found.items == (b'{"url":"http://a.example/"}',)
     assert found.links == (Request("http://a.example/next", meta={"page": 2}, depth=1, spider="mischief"),)
+
+
+class Limited:
+    """This machine cannot fetch."""
+
+    async def fetch(self, request: Request) -> Response:
+        raise OwnLimit("no file descriptor is left")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_limit_of_our_own_is_no_fault_of_the_page() -> None:
+    """Nor of its host, whose next turn counts from here: it may have been asked."""
+    for found in (await visitor(Limited()).visit(lease(attempt=2)), await visit("finds_the_disk_full", attempt=2)):
+        assert isinstance(found.outcome, Release)
+        assert found.outcome.own_limit
+        assert (found.items, found.links, found.health, found.unasked) == ((), (), "", False)
+        assert found.asked_at is not None
+    for callback in ("opens_what_is_not_there", "takes_all_memory"):
+        found = await visit(callback, attempt=2)
+        assert isinstance(found.outcome, Dead), callback
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
+from crawler import concurrency
 from crawler import worker as module
 from crawler.errors import FrontierError, FrontierUnavailable
 from crawler.frontier.memory import MemoryFrontier
 from crawler.interfaces import Pace
 from crawler.joblist import JobList
 from crawler.lease import LeaseClock
-from crawler.model import Claim, Done, Failure, Job, Junk, Lease, Request, Visit
+from crawler.model import Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
 from crawler.tally import Tally
 from crawler.worker import Worker, WorkerOptions
 
@@ -145,3 +148,31 @@ async def test_a_claim_without_an_answer_does_not_hold_up_the_end(monkeypatch: p
     worker.stop()
     async with asyncio.timeout(5):
         await running
+
+
+async def test_a_limit_of_our_own_slows_the_worker_down_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer at once, with pauses, so that the pages do not go round; and one line."""
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.02)
+    frontier = MemoryFrontier()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://h{n}.example/") for n in range(200)], seed=True)
+    at_once = 0
+    met: list[int] = []  # how many were in flight then
+
+    async def visit(lease: Lease) -> Visit:
+        nonlocal at_once
+        at_once += 1
+        await asyncio.sleep(0)
+        at_once -= 1
+        if time.monotonic() - began < 0.3:
+            met.append(at_once + 1)
+            return Visit(Release("own limit", own_limit="no file descriptor"), asked_at=time.monotonic())
+        return Visit(Done(), asked_at=time.monotonic())
+
+    began = time.monotonic()
+    with capture_logs() as logs:
+        await run_until_finished(frontier, job, visit)
+    assert 64 <= len(met) <= 64 + 32 + 16 + 8 + 4 + 2 + 1
+    assert met[-1] <= 16
+    assert [line["event"] for line in logs if line["event"].startswith("own")] == ["own_limit", "own_limit_over"]
+    assert (await frontier.stats(job)).counters["own_limit"] == len(met)

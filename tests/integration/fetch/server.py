@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -38,7 +38,9 @@ Talk = Callable[[Server, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[
 
 
 @asynccontextmanager
-async def serving(talk: Talk, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def serving(
+    talk: Talk, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncIterator[Server]:
     talks: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -53,7 +55,7 @@ async def serving(talk: Talk, host: str = "127.0.0.1", tls: ssl.SSLContext | Non
         finally:
             writer.close()
 
-    listener = await asyncio.start_server(accept, host, ssl=tls)
+    listener = await asyncio.start_server(accept, host, port, ssl=tls)
     server = Server(host, listener.sockets[0].getsockname()[1], "https" if tls else "http")
     try:
         yield server
@@ -62,6 +64,16 @@ async def serving(talk: Talk, host: str = "127.0.0.1", tls: ssl.SSLContext | Non
         for task in talks:
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def serving_all(talk: Talk, hosts: Sequence[str]) -> AsyncIterator[int]:
+    """The same talk at many addresses and one port, which is given."""
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(serving(talk, hosts[0]))
+        for host in hosts[1:]:
+            await stack.enter_async_context(serving(talk, host, port=first.port))
+        yield first.port
 
 
 def says(*answers: bytes) -> Talk:
@@ -101,6 +113,7 @@ async def fetching(
     authorizations: dict[str, str] | None = None,
     tls_ca_file: str = "",
     resolver: AbstractResolver | None = None,
+    connections: int = 1_000,
 ) -> AsyncIterator[HttpFetcher]:
     fetcher = HttpFetcher(
         "example/1.0",
@@ -110,6 +123,7 @@ async def fetching(
         limits=limits,
         tls_ca_file=tls_ca_file,
         resolver=resolver,
+        connections=connections,
     )
     try:
         yield fetcher
@@ -166,8 +180,8 @@ def after_another(talk: Talk) -> Talk:
 class Names(AbstractResolver):
     """Resolves names by a table; each look-up takes the next of a name's answers, the last one for ever."""
 
-    def __init__(self, error: int = socket.EAI_NONAME, **answers: list[list[str]]) -> None:
-        self._error = error  # for names that are not in the table
+    def __init__(self, error: int | Exception = socket.EAI_NONAME, **answers: list[list[str]]) -> None:
+        self.error = error  # for names that are not in the table
         self._answers = answers
         self.asked: list[str] = []
 
@@ -176,7 +190,9 @@ class Names(AbstractResolver):
     ) -> list[ResolveResult]:
         self.asked.append(host)
         if host.split(".")[0] not in self._answers:
-            raise socket.gaierror(self._error, "no address")
+            if isinstance(self.error, Exception):
+                raise self.error
+            raise socket.gaierror(self.error, "no address")
         answers = self._answers[host.split(".")[0]]
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
         return [

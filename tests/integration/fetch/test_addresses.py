@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
+import aiodns
+import pycares
 import pytest
 
-from crawler.errors import FetchError, Refused
+from crawler.errors import FetchError, OwnLimit, Refused
+from crawler.fetch import connect
 from crawler.model import Request
 from tests.integration.fetch.server import Names, fetching, ok, says, serving
 
@@ -85,6 +89,62 @@ async def test_a_name_that_does_not_exist_is_permanent_a_silent_resolver_is_not(
         with pytest.raises(FetchError, match=r"http://nowhere.example/: the name nowhere.example does not") as caught:
             await fetcher.fetch(Request("http://nowhere.example/"))
     assert (caught.value.kind, caught.value.transient) == ("dns", transient)
+
+
+def from_aiodns(code: int) -> OSError:
+    """As aiohttp's resolver raises it."""
+    error = OSError(None, "no address")
+    error.__cause__ = aiodns.error.DNSError(code, "no address")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        (from_aiodns(pycares.errno.ARES_ECONNREFUSED), 1),
+        (from_aiodns(pycares.errno.ARES_EFILE), 1),
+        (from_aiodns(pycares.errno.ARES_ENOMEM), 1),
+        (OSError(errno.EMFILE, "Too many open files"), 1),
+        (RuntimeError("can't start new thread"), 1),
+        (from_aiodns(pycares.errno.ARES_ETIMEOUT), 3),
+        (from_aiodns(pycares.errno.ARES_ESERVFAIL), 3),
+        (socket.gaierror(socket.EAI_AGAIN, "try again"), 3),
+    ],
+)
+async def test_a_resolver_that_does_not_work_is_no_fault_of_the_names(error: Exception, names: int) -> None:
+    resolver = Names(error, good=[["127.0.0.1"]])
+    async with serving(says(ok())) as server, fetching(resolver=resolver) as fetcher:
+        for n in range(names - 1):
+            for _ in range(2):  # a name that is asked for again is no other one
+                with pytest.raises(FetchError, match="does not resolve"):
+                    await fetcher.fetch(Request(f"http://h{n}.example/"))
+        for n in range(2):
+            with pytest.raises(OwnLimit):
+                await fetcher.fetch(Request(f"http://other{n}.example/"))
+        with pytest.raises(OwnLimit):
+            await fetcher.addresses("http://another.example/")
+        assert (await fetcher.fetch(Request(f"http://good.example:{server.port}/"))).body == b"hello"
+        if names > 1:
+            with pytest.raises(FetchError, match="does not resolve"):
+                await fetcher.fetch(Request("http://h0.example/"))
+
+
+async def test_that_a_name_does_not_exist_is_an_answer() -> None:
+    names = Names(socket.EAI_AGAIN)
+    async with fetching(resolver=names) as fetcher:
+        for n in range(9):
+            names.error = socket.EAI_NONAME if n % 3 == 2 else socket.EAI_AGAIN
+            with pytest.raises(FetchError):
+                await fetcher.fetch(Request(f"http://h{n}.example/"))
+
+
+async def test_names_that_nobody_ever_answers_for_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a crawl that has no others left would never end."""
+    monkeypatch.setattr(connect, "_DNS_PATIENCE", 0.0)
+    async with fetching(resolver=Names(socket.EAI_AGAIN)) as fetcher:
+        for n in range(6):
+            with pytest.raises(FetchError):
+                await fetcher.fetch(Request(f"http://h{n}.example/"))
 
 
 async def test_a_closed_port_is_worth_another_try() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from crawler.errors import FetchError
+from crawler.errors import FetchError, OwnLimit
 from crawler.model import Request
-from tests.integration.fetch.server import Server, cut, fetching, ok, says, serving
+from tests.integration.fetch.server import Server, cut, fetching, ok, says, serving, serving_all
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("surplus", [ok(b"evil"), b"evil", b"\r\n", b"HTTP/1.1 200 OK\r\n"], ids=repr)
@@ -113,6 +118,96 @@ async def test_a_cancelled_fetch_closes_its_connection(start: bytes) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.wait_for(gone.wait(), 2)
+
+
+async def test_the_longest_idle_connection_makes_room_for_a_new_one() -> None:
+    hosts = [f"127.0.3.{n}" for n in range(1, 6)]
+    opened: list[str] = []
+    closed: list[str] = []
+    two_closed = asyncio.Event()
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(server.origin)
+        try:
+            await says(ok())(server, reader, writer)
+        finally:
+            closed.append(server.origin)
+            if len(closed) == 2:
+                two_closed.set()
+
+    async with serving_all(talk, hosts) as port, fetching(connections=3) as fetcher:
+        a, b, c, d, e = (f"http://{host}:{port}" for host in hosts)
+        for origin in (a, b, c, a, d, e, a):
+            await fetcher.fetch(Request(f"{origin}/"))
+        assert opened == [a, b, c, d, e], "the one in use lately is used again"
+        await asyncio.wait_for(two_closed.wait(), 2)
+        assert closed == [b, c]
+        await asyncio.gather(*(fetcher.fetch(Request(f"{origin}/")) for origin in (a, b, c, d, e)))  # never waits
+
+
+async def test_connections_that_a_host_closed_count_no_more() -> None:
+    async def once(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        writer.write(ok())
+
+    hosts = [f"127.0.3.{n}" for n in range(1, 9)]
+    async with serving_all(once, hosts) as port, serving(says(ok())) as server, fetching(connections=3) as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/"))
+        for host in hosts:
+            await fetcher.fetch(Request(f"http://{host}:{port}/"))
+        await fetcher.fetch(Request(f"{server.origin}/"))
+        assert server.connections == 1
+
+
+async def test_no_file_descriptor_left_is_no_fault_of_the_host() -> None:
+    async with serving(says(ok())) as server, serving(says(ok())) as other, fetching() as fetcher:
+        await fetcher.fetch(Request(f"{other.origin}/"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            with pytest.raises(OwnLimit, match="RLIMIT_NOFILE"):
+                await fetcher.fetch(Request(f"{server.origin}/"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert (await fetcher.fetch(Request(f"{server.origin}/"))).body == b"hello"
+        await fetcher.fetch(Request(f"{other.origin}/"))
+        assert other.connections == 2, "the idle one was closed to make room"
+
+
+NO_PORT = """
+import asyncio, fcntl, socket, struct
+from pathlib import Path
+from crawler.errors import OwnLimit
+from crawler.model import Request
+from tests.integration.fetch.server import fetching, ok, says, serving
+
+async def main():
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+    Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40001")
+    async with serving(says(ok()), port=8000) as server, fetching() as fetcher:
+        holding = [await asyncio.open_connection("127.0.0.1", 8000) for _ in range(2)]
+        try:
+            await fetcher.fetch(Request(f"{server.origin}/"))
+        except OwnLimit as limit:
+            print(limit)
+        for _, writer in holding:
+            writer.close()
+
+asyncio.run(main())
+"""
+
+
+def test_no_local_port_left_is_no_fault_of_the_host() -> None:
+    alone = ("unshare", "--map-root-user", "--net")  # a network of its own
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("needs `unshare --net`, which this machine does not allow")
+    ran = subprocess.run([*alone, sys.executable, "-c", NO_PORT], capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout.startswith("no local port is left for connections: sysctl net.ipv4.ip_local_port_range"), (
+        ran.stderr
+    )
 
 
 async def test_failures_leave_no_file_descriptors_behind() -> None:
