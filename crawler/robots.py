@@ -64,7 +64,8 @@ class RobotsAnswer(Struct, frozen=True):
         found = _HEAD(head.decode("latin-1"))
         if not found or found[1] not in get_args(Kind):
             return None
-        return RobotsAnswer(found[1], float(found[2]), body, int(found[4]), float(found[3]))  # type: ignore[arg-type]
+        seconds = min(float(found[2]), MAX_SECONDS)
+        return RobotsAnswer(found[1], seconds, body[:_KEPT_BYTES], int(found[4]), float(found[3]))  # type: ignore[arg-type]
 
 
 _HEAD = re.compile(r"([a-z]+) ([0-9]{1,9}\.[0-9]{3}) ([0-9]{1,12}\.[0-9]{3}) ([0-9]{1,3})", re.ASCII).fullmatch

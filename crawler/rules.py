@@ -65,6 +65,14 @@ def parse(action: str, words: Sequence[str]) -> Rule:
     return Rule(action, what, name, value)
 
 
+def check_rule(rule: Rule) -> None:
+    """Raise `UsageError` for a rule in force that no words can have ordered."""
+    if rule.what not in SUBJECTS.get(rule.action, ()):
+        raise UsageError(f"there is no {rule.action!r} of a {rule.what!r}")
+    if rule.action not in ("pause", "block"):
+        _value(rule.action, rule.value)
+
+
 def delay_of(rate: str) -> float:
     """Seconds between two requests of a rate such as `10/m`. Raises `UsageError`."""
     match = _RATE(rate)

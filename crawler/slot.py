@@ -44,8 +44,8 @@ class Slot:
 
     def enter(self, lease: Lease) -> None:
         """The worker begins to parse it."""
-        self._open.append(lease)
         self._note(lease)
+        self._open.append(lease)
 
     def leave(self, lease: Lease) -> None:
         """It is done with it. Async callbacks may overlap: then the one begun last is named."""
@@ -62,7 +62,7 @@ class Slot:
             return None
         try:
             lease = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Lease)
-        except msgspec.DecodeError:
+        except ValueError:  # not always msgspec's own: text may be torn within a character
             return None  # read in the very moment of writing
         return Parsing(lease, time.monotonic() - since)
 

@@ -135,7 +135,12 @@ class RedisCommits:
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         host = wire.ledger_host(message)
         arguments = [kind, message, host, -1, 0, "", -1, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
-        (accepted,) = await self._run_commit(worker, job, shard_of(host, len(self._shards)), arguments, Pace())
+        own = shard_of(host, len(self._shards))
+        accepted = False
+        for shard in sorted(range(len(self._shards)), key=lambda shard: shard != own):  # it may lie in any
+            (accepted,) = await self._run_commit(worker, job, shard, arguments, Pace())
+            if accepted:
+                break
         self._held.end(worker, [(job.name, message)])
         return accepted
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
-from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
+from crawler.frontier.records import Unreadable, text
 from crawler.frontier.server import Server, errors
 from crawler.model import Call, Rule, RuleChange
-from crawler.rules import key_of, number_of
+from crawler.rules import check_rule, key_of, number_of
 
 ANSWER_SECONDS = 60  # for which answers can be read
 HEAR_SECONDS = 1.0  # that a listener waits at most
@@ -25,6 +28,7 @@ class RedisControl:
         self._server = server
         self._shards = shards
         self._unsure: tuple[Rule, str] | None = None  # a change without an answer, and its token
+        self._unreadable = Unreadable("rule", "set it anew, or lift it, with crawler control")
 
     async def set_rule(self, rule: Rule, *, undoes: str = "") -> RuleChange:
         """In the first shard with its line in the log, then in the others."""
@@ -55,14 +59,26 @@ class RedisControl:
         """Those of the first shard."""
         with errors(self._server.shown):
             found = await self._server.client.hgetall(f"{self._shards[0]}rules")
-        rules = [_read(text.partition(b" ")[2]) for text in found.values()]
+        rules = []
+        for key, record in found.items():
+            try:
+                rules.append(_in_force(record.partition(b" ")[2]))
+            except (ValueError, RecursionError, UsageError) as error:
+                self._unreadable.met(text(key), error)
         return sorted(rules, key=lambda rule: int(rule.id))
 
     async def rule_log(self, limit: int = 1000) -> list[RuleChange]:
         """The stream from its end."""
         with errors(self._server.shown):
             entries = await self._server.client.xrevrange(f"{self._shards[0]}control", count=limit)
-        return [_change(number.decode().partition("-")[0], fields) for number, fields in entries]
+        changes = []
+        for entry, fields in entries:
+            number = entry.decode().partition("-")[0]
+            try:
+                changes.append(_change(number, fields))
+            except (KeyError, ValueError, RecursionError) as error:
+                self._unreadable.met(f"change {number}", error)
+        return changes
 
     async def ask(self, question: str) -> str:
         """One entry more in the stream of calls."""
@@ -83,7 +99,7 @@ class RedisControl:
         with errors(self._server.shown):
             found = await self._server.client.xread({f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000)))
         entries = found[0][1] if found else []
-        return [Call(call.decode(), fields[b"w"].decode()) for call, fields in entries]
+        return [Call(call.decode(), text(fields.get(b"w"))) for call, fields in entries]
 
     async def answer(self, call: str, worker: str, text: str) -> None:
         """Into the hash of the call."""
@@ -96,7 +112,7 @@ class RedisControl:
         """The hash of the call."""
         with errors(self._server.shown):
             found = await self._server.client.hgetall(f"{self._shards[0]}answers:{call}")
-        return {worker.decode(): text.decode() for worker, text in found.items()}
+        return {text(worker): text(answer) for worker, answer in found.items()}
 
 
 class _Stored(msgspec.Struct):
@@ -109,19 +125,26 @@ class _Stored(msgspec.Struct):
     job: str
     why: str
     by: str
-    id: str = ""
-    at: int = 0
+    id: Annotated[str, Meta(pattern="^[0-9]{0,18}$")] = ""
+    at: Annotated[int, Meta(ge=0, lt=10**14)] = 0
 
 
 def _record(rule: Rule) -> dict[str, str]:
     return {name: getattr(rule, name) for name in ("action", "what", "name", "value", "job", "why", "by")}
 
 
-def _read(text: bytes, id: str = "", at: int = 0) -> Rule:
-    stored = msgspec.json.decode(text, type=_Stored)
+def _in_force(record: bytes) -> Rule:
+    """Raises `ValueError` and `UsageError` for what nobody can have ordered."""
+    rule = _read(record)
+    check_rule(rule)
+    return replace(rule, id=rule.id or "0")
+
+
+def _read(record: bytes, id: str = "", at: int = 0) -> Rule:
+    stored = msgspec.json.decode(record, type=_Stored)
     return Rule(**{**msgspec.structs.asdict(stored), "id": stored.id or id, "at": (stored.at or at) / 1000})
 
 
 def _change(number: str, fields: Mapping[bytes, bytes]) -> RuleChange:
     rule = _read(fields[b"r"], number, int(fields[b"at"]))
-    return RuleChange(rule, fields[b"b"].decode(), fields[b"u"].decode(), fields[b"c"].decode())
+    return RuleChange(rule, *(text(fields.get(key)) for key in (b"b", b"u", b"c")))

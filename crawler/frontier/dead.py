@@ -8,7 +8,7 @@ from typing import TypeVar
 from crawler.dead_letters import newest
 from crawler.frontier import message as wire
 from crawler.frontier.keys import job_prefix
-from crawler.frontier.records import read_dead
+from crawler.frontier.records import read_dead, text
 from crawler.frontier.server import Server, errors
 from crawler.model import DeadLetter, Job
 
@@ -70,7 +70,7 @@ class RedisDead:
             for name, record in records.items():
                 if name not in seen:
                     seen.add(name)
-                    yield name.decode(), record
+                    yield text(name), record
             if not cursor:
                 return
 

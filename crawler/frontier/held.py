@@ -46,17 +46,18 @@ class RedisHeld:
     async def given_back(self, worker: str, jobs: Sequence[Job], limit: int) -> Claim | None:
         """At most `limit` of what its lists have and it has ended, as if it had just claimed them; None: no more."""
         held = frozenset(self._held[worker])  # of before we ask: what is committed meanwhile is no surprise
-        places = [(job.name, shard) for job in jobs for shard in self._shards]
+        places = [(job, number) for job in jobs for number in range(len(self._shards))]
         pipeline = self._server.client.pipeline(transaction=False)
-        for job, shard in places:
-            pipeline.lrange(f"{job_prefix(shard, job)}processing:{worker}", 0, -1)
+        for job, number in places:
+            pipeline.lrange(f"{job_prefix(self._shards[number], job.name)}processing:{worker}", 0, -1)
         with errors(self._server.shown):
             lists = await pipeline.execute()
-        found = []
-        for (job, _), messages in zip(places, lists, strict=True):
-            found += [job.encode(), [message for message in messages if (job, message) not in held]]
-        # Claimed at some time before: what the ledger has been told since, that claim did not know.
-        claim = read_claim([0, b"", [], *found], {job.name: job.epoch for job in jobs}, began=0.0)
+        claim = Claim(wait=0.0)
+        for (job, number), messages in zip(places, lists, strict=True):
+            found = [job.name.encode(), [message for message in messages if (job.name, message) not in held]]
+            # Claimed at some time before: what the ledger has been told since, that claim did not know.
+            part = read_claim([0, b"", [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
+            claim = replace(claim, leases=claim.leases + part.leases, junk=claim.junk + part.junk)
         if not claim.leases and not claim.junk:
             self._in_doubt.discard(worker)
             return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from crawler.frontier.keys import job_prefix
 from crawler.frontier.message import ledger_host
+from crawler.frontier.records import number, text
 from crawler.frontier.server import Server, errors
 from crawler.model import HostTurn, HostView, Job
 
@@ -18,18 +19,18 @@ def read_turn(values: Sequence[bytes | None], now: float, group_next: bytes | No
     due, inflight, delay, group, rest, busy, failures, latency = values
     return HostTurn(
         wait=max(_left(due, now), _left(group_next, now)),
-        inflight=int(inflight or 0),
-        delay=float(delay or 0) / 1000,
-        group=(group or b"").decode(),
+        inflight=int(number(inflight)),
+        delay=number(delay) / 1000,
+        group=text(group),
         rest=_left(rest, now),
-        backoff=int(busy or 0),
-        failures=int(failures or 0),
-        latency=float(latency or 0) / 1000,
+        backoff=int(number(busy)),
+        failures=int(number(failures)),
+        latency=number(latency) / 1000,
     )
 
 
 def _left(time: bytes | None, now: float) -> float:
-    return max(0.0, (float(time or 0) - now) / 1000)
+    return max(0.0, (number(time) - now) / 1000)
 
 
 class RedisHosts:
@@ -59,11 +60,11 @@ class RedisHosts:
         """(job, host) of requests in flight, of all jobs: hosts at their cap stand nowhere else."""
         client = self._server.client
         with errors(self._server.shown):
-            workers = [worker.decode() for worker in await client.zrange(f"{shard}workers", 0, -1)]
+            workers = [text(worker) for worker in await client.zrange(f"{shard}workers", 0, -1)]
             pipeline = client.pipeline(transaction=False)
             for worker in workers:
                 pipeline.smembers(f"{shard}worker:{worker}:jobs")
-            their_jobs = [[job.decode() for job in jobs] for jobs in await pipeline.execute()]
+            their_jobs = [[text(job) for job in jobs] for jobs in await pipeline.execute()]
             places = [(worker, job) for worker, jobs in zip(workers, their_jobs, strict=True) for job in jobs]
             for worker, job in places:
                 pipeline.lrange(f"{job_prefix(shard, job)}processing:{worker}", 0, limit - 1)
@@ -79,15 +80,15 @@ class RedisHosts:
         groups += [host.encode() for _, host in asked]  # a literal address is a group's own name
         with errors(self._server.shown):
             pipeline = client.pipeline(transaction=False)
-            for key in ("hosts", *(f"line:{group.decode()}" for group in dict.fromkeys(groups)), "held"):
+            for key in ("hosts", *(f"line:{text(group)}" for group in dict.fromkeys(groups)), "held"):
                 pipeline.zrange(f"{prefix}{key}", 0, limit - 1)
-            return [host.decode() for hosts in await pipeline.execute() for host in hosts]
+            return [text(host) for hosts in await pipeline.execute() for host in hosts]
 
     async def _turns(self, shard: str, hosts: Sequence[str], now: float) -> list[HostTurn]:
         ledgers = await self._ledgers(shard, hosts, FIELDS)
-        groups = sorted({ledger[3].decode() for ledger in ledgers if ledger[3]})
+        groups = sorted({text(ledger[3]) for ledger in ledgers if ledger[3]})
         due = dict(zip(groups, (each[0] for each in await self._ledgers(shard, groups, ["next"])), strict=True))
-        return [read_turn(ledger, now, due.get((ledger[3] or b"").decode())) for ledger in ledgers]
+        return [read_turn(ledger, now, due.get(text(ledger[3]))) for ledger in ledgers]
 
     async def _ledgers(self, shard: str, names: Iterable[str], fields: Sequence[str]) -> list[Any]:
         pipeline = self._server.client.pipeline(transaction=False)
@@ -102,7 +103,7 @@ class RedisHosts:
             return []
         client = self._server.client
         with errors(self._server.shown):
-            levels = [(text or b"0").decode().split() for text in await client.hmget(f"{prefix}levels", hosts)]
+            levels = [text(its or b"0").split() for its in await client.hmget(f"{prefix}levels", hosts)]
             pipeline = client.pipeline(transaction=False)
             for host, its in zip(hosts, levels, strict=True):
                 for level in its:

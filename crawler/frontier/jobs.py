@@ -6,10 +6,16 @@ import secrets
 
 import msgspec
 
-from crawler.errors import FrontierError, FrontierReplaced
+from crawler.errors import FrontierError, FrontierReplaced, UsageError
 from crawler.frontier.keys import check_job_name, job_prefix, shard_prefix
+from crawler.frontier.records import Unreadable, text
 from crawler.frontier.server import JobGone, Server, errors
 from crawler.model import Job
+
+MAX_SHARDS = 1024
+MAX_EPOCH = 64  # bytes: it is the key of the fingerprints
+
+_UNREADABLE = (ValueError, RecursionError, UsageError)
 
 
 class RedisJobs:
@@ -19,6 +25,7 @@ class RedisJobs:
         self._server = server
         self._shards = shards
         self._id = b""
+        self._unreadable = Unreadable("job", "crawler jobs delete NAME, or write its record anew")
         self.known: dict[str, Job] = {}
 
     async def open(self, prefix: str, shards: int) -> None:
@@ -28,6 +35,8 @@ class RedisJobs:
             await client.set(f"{first}shards", shards, nx=True)
             await client.set(f"{first}id", secrets.token_hex(8), nx=True)
             number, self._id = await client.mget(f"{first}shards", f"{first}id")
+        if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
+            raise FrontierError(f"{self._server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
         self._shards[:] = [shard_prefix(prefix, shard) for shard in range(int(number))]
 
     async def forgotten(self, job: Job) -> FrontierError:
@@ -55,7 +64,13 @@ class RedisJobs:
                 job, epoch=job.epoch or secrets.token_hex(8), created=seconds + micros / 1_000_000
             )
             await client.hsetnx(registry, job.name, msgspec.json.encode(new))
-            job = msgspec.json.decode(await client.hget(registry, job.name), type=Job)
+            try:
+                job = _read(job.name, await client.hget(registry, job.name))
+            except _UNREADABLE as error:
+                raise FrontierError(
+                    f"{self._server.shown}: the record of job {job.name!r} cannot be read: {error}; "
+                    f"`crawler jobs delete {job.name}` removes it with all its state"
+                ) from None
             for shard in self._shards:  # repeated when a creation was cut short
                 stats = f"{job_prefix(shard, job.name)}stats"
                 await client.hsetnx(stats, "buckets", 1)
@@ -69,12 +84,18 @@ class RedisJobs:
             identity, records = await (
                 self._server.client.pipeline(transaction=False)
                 .get(f"{self._shards[0]}id")
-                .hvals(f"{self._shards[0]}jobs")
+                .hgetall(f"{self._shards[0]}jobs")
                 .execute()
             )
         if identity != self._id:
             raise FrontierReplaced(f"the queue server {self._server.shown} was emptied or replaced: its jobs are gone")
-        jobs = sorted((msgspec.json.decode(record, type=Job) for record in records), key=lambda job: job.created)
+        jobs = []
+        for name, record in records.items():
+            try:
+                jobs.append(_read(text(name), record))
+            except _UNREADABLE as error:
+                self._unreadable.met(text(name), error)
+        jobs.sort(key=lambda job: job.created)
         self.known.update((job.name, job) for job in jobs)
         return jobs
 
@@ -94,6 +115,17 @@ class RedisJobs:
             await client.srem(f"{self._shards[0]}deleted", name)
         self.known.pop(name, None)
         return bool(known)
+
+
+def _read(name: str, record: bytes) -> Job:
+    """Raises one of `_UNREADABLE` for what is no record of that job."""
+    job = msgspec.json.decode(record, type=Job)
+    check_job_name(job.name)
+    if job.name != name:
+        raise ValueError(f"it is that of job {job.name!r}")
+    if not 0 < len(job.epoch.encode()) <= MAX_EPOCH:
+        raise ValueError("it has no epoch")
+    return job
 
 
 def _escape(pattern: str) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from crawler.frontier.keys import job_prefix
+from crawler.frontier.records import Unreadable, text
 from crawler.frontier.server import Server, errors
 from crawler.model import Job, OutboxEntry
 
@@ -15,6 +18,7 @@ class RedisOutbox:
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
         self._shards = shards
+        self._unreadable = Unreadable("outbox entry", "nothing: it is no page's items, and is left out of the sink")
         self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position that is on the server's disk
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
@@ -43,10 +47,21 @@ class RedisOutbox:
         with errors(self._server.shown):
             replies = await pipeline.execute()
         return [
-            OutboxEntry(number, position.decode(), tuple(fields[b"i"].split(b"\n")))
+            OutboxEntry(number, position.decode(), self._items(position, fields))
             for number, entries in enumerate(replies)
             for position, fields in entries
         ]
+
+    def _items(self, position: bytes, fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
+        """Of one entry; none when one of its lines is no JSON object, which would tear the sink's lines."""
+        lines = fields.get(b"i", b"").split(b"\n")
+        try:
+            for line in lines:
+                _check_item(line)
+        except (ValueError, RecursionError) as error:
+            self._unreadable.met(position.decode(), f"{error}: {text(fields.get(b'i'))[:200]!r}")
+            return ()
+        return tuple(lines)
 
     async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
         """XTRIM up to and with the given positions."""
@@ -62,12 +77,24 @@ class RedisOutbox:
         """A key with a time limit names the exporter."""
         key = f"{job_prefix(self._shards[0], job.name)}exporter"
         holder: bytes = await self._server.run("hold", key, exporter, int(seconds * 1000))
-        return holder.decode()
+        return text(holder)
 
     async def holder(self, job: Job) -> str:
         """Read that key."""
         with errors(self._server.shown):
-            return (await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter") or b"").decode()
+            return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+
+
+def _check_item(line: bytes) -> None:
+    """Raise `ValueError` for what is no JSON object on one line."""
+    _read_object(line)
+    if line[:1] != b"{" or line[-1:] != b"}":
+        raise ValueError("blanks around it")
+    if not line.isascii():
+        line.decode()  # of which the decoder above looks at the keys alone
+
+
+_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _place(position: str) -> tuple[int, int]:

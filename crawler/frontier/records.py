@@ -5,28 +5,60 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+import structlog
 
 from crawler.frontier import message as wire
+from crawler.frontier.keys import shard_of
 from crawler.model import Claim, Dead, DeadLetter, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
 from crawler.policy import counts, verdict
 
+log = structlog.get_logger()
+
+MAX_SAID = 1_000  # lines about things that cannot be read
 MAX_DETAIL = 500  # characters kept of what made a request be skipped
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_NUMBER = re.compile(rb"-?[0-9]{1,18}(?:\.[0-9]{1,20})?").fullmatch
+
+
+def text(value: bytes | None) -> str:
+    """What the server holds as text; nothing is empty, and bytes that are none become U+FFFD."""
+    return (value or b"").decode("utf-8", "replace")
+
+
+def number(value: bytes | None) -> float:
+    """What the server holds as a number; 0 where anything else stands, as `as_number` in the scripts."""
+    return float(value) if value and _NUMBER(value) else 0.0
+
+
+class Unreadable:
+    """Says once of each thing in the server that it cannot be read, and is left out for that. Nothing else stops."""
+
+    def __init__(self, what: str, then: str) -> None:
+        """`what`: a job, a rule …; `then`: what a person can do."""
+        self._what = what
+        self._then = then
+        self._said: set[str] = set()
+
+    def met(self, name: str, why: object) -> None:
+        """This one, for that reason."""
+        if name not in self._said and len(self._said) < MAX_SAID:
+            self._said.add(name)
+            log.warning("unreadable", what=self._what, name=name, why=str(why), then=self._then)
 
 
 class DeadRecord(msgspec.Struct, frozen=True):
     """A dead letter as it is stored; the script adds `died`. What the message says is not stored twice."""
 
-    attempts: int = 0
+    attempts: Annotated[int, msgspec.Meta(ge=0)] = 0
     worker: str = ""
     failure: Failure = Failure("unknown", "")
     message: str = ""
-    died: float = 0  # the server's clock, ms
+    died: Annotated[float, msgspec.Meta(ge=0, lt=1e14)] = 0  # the server's clock, ms
 
 
 def dead_record(worker: str, message: bytes, failure: Failure, attempts: int | None = None) -> bytes:
@@ -41,17 +73,23 @@ def dead_record(worker: str, message: bytes, failure: Failure, attempts: int | N
     try:
         return msgspec.json.encode(record)
     except UnicodeEncodeError:  # lone surrogates: headers and pages hold them, and so do errors that quote them
-        words = {name: clean(getattr(failure, name)) for name in ("message", "traceback")}
+        words = {name: clean(value) for name, value in msgspec.structs.asdict(failure).items() if type(value) is str}
         return msgspec.json.encode({**record, "failure": msgspec.structs.replace(failure, **words)})
 
 
 def read_dead(key: str, record: bytes) -> DeadLetter:
-    """A dead letter as it is stored. A script's own may hold bytes that are no text: they are shown as `\\xff`."""
+    """A dead letter as it is stored. A script's own may hold bytes that are no text: they are shown as `\\xff`.
+
+    What is no letter at all is shown as one of the kind `unreadable`, with its bytes as the message."""
     try:
-        read = msgspec.json.decode(record, type=DeadRecord)
-    except UnicodeDecodeError:
-        text = _BEYOND_ASCII.sub(lambda byte: b"\\\\x%02x" % byte[0][0], record)
-        read = msgspec.json.decode(text, type=DeadRecord)
+        try:
+            read = msgspec.json.decode(record, type=DeadRecord)
+        except UnicodeDecodeError:
+            shown = _BEYOND_ASCII.sub(lambda byte: b"\\\\x%02x" % byte[0][0], record)
+            read = msgspec.json.decode(shown, type=DeadRecord)
+    except (ValueError, RecursionError) as error:
+        why = Failure("unreadable", f"not a dead letter: {error}")
+        read = DeadRecord(failure=why, message=record.decode("utf-8", "backslashreplace"))
     letter = DeadLetter(
         id=key,
         url="",
@@ -119,8 +157,9 @@ def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes
             return "spent" if spent else "dead", 0.0, dead_record(worker, lease.message, failure)
 
 
-def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float) -> Claim:
-    """The reply of `claim.lua`, called at `began` (monotonic seconds); `epochs` of the jobs it was asked for."""
+def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float, shard: int, shards: int) -> Claim:
+    """The reply of `claim.lua`, called at `began` (monotonic seconds) in that shard of so many; `epochs` of the jobs it
+    was asked for."""
     wait, idle, gone = reply[:3]
     leases: list[Lease] = []
     junk: list[Junk] = []
@@ -128,6 +167,8 @@ def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float) -> Cla
         name = job.decode()
         for message in reversed(messages):  # newest first in the list
             read = _lease(name, epochs.get(name, ""), message, began)
+            if isinstance(read, Lease) and shard_of(read.host, shards) != shard:
+                read = Junk(name, message, f"a request of host {read.host} in a shard that is not its own")
             leases.append(read) if isinstance(read, Lease) else junk.append(read)
     return Claim(
         leases=tuple(leases),

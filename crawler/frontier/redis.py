@@ -21,7 +21,7 @@ from crawler.frontier.hosts import RedisHosts
 from crawler.frontier.jobs import RedisJobs
 from crawler.frontier.keys import job_prefix, shard_of
 from crawler.frontier.outbox import RedisOutbox
-from crawler.frontier.records import dead_record, read_claim
+from crawler.frontier.records import dead_record, read_claim, text
 from crawler.frontier.server import JobGone, Server
 from crawler.frontier.shared import RedisShared
 from crawler.frontier.tracing import RedisTraces
@@ -210,7 +210,7 @@ class RedisFrontier:
         except FrontierUnavailable:
             self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
             raise
-        return read_claim(reply, self._epochs(), began)
+        return read_claim(reply, self._epochs(), began, shard, self.shards)
 
     async def place(self, host: str, group: str) -> float:
         """In the host's shard: the hosts of a group that lie in other shards know nothing of it."""
@@ -251,7 +251,7 @@ class RedisFrontier:
                 reply = await self.server.run("reap", f"{shard}workers", shard, *arguments)
                 if not reply:
                     break
-                name = reply[0].decode()
+                name = text(reply[0])
                 requeued, dead, more = reply[1:]
                 before = found.get(name, Reaped(name))
                 found[name] = Reaped(name, before.requeued + requeued, before.dead + dead)

@@ -10,6 +10,7 @@ from crawler.frontier import message as wire
 from crawler.frontier.dead import RedisDead
 from crawler.frontier.hosts import FIELDS, read_turn
 from crawler.frontier.keys import job_prefix
+from crawler.frontier.records import text
 from crawler.frontier.server import Server, errors
 from crawler.frontier.views import read_pauses
 from crawler.model import HostTurn, Job, Pause, Sighting, Skipped, Trace
@@ -85,7 +86,7 @@ class _Look:
 
     async def _pending(self) -> tuple[list[Sighting], int]:
         """In its host's line, and how many were not looked at."""
-        levels = (await self._ask("hget", f"{self._prefix}levels", self._host) or b"0").decode().split()
+        levels = text(await self._ask("hget", f"{self._prefix}levels", self._host) or b"0").split()
         ahead = unseen = 0
         found: list[Sighting] = []
         for level in levels:
@@ -122,7 +123,7 @@ class _Look:
         return [], max(0, await self._ask("zcard", key) - MOST)
 
     async def _processing(self) -> list[Sighting]:
-        workers = [worker.decode() for worker in await self._ask("zrange", f"{self._shard}workers", 0, -1)]
+        workers = [text(worker) for worker in await self._ask("zrange", f"{self._shard}workers", 0, -1)]
         found: list[Sighting] = []
         for worker in workers:
             for message in await self._ask("lrange", f"{self._prefix}processing:{worker}", 0, -1):
@@ -199,5 +200,5 @@ def _sighting(state: Any, message: bytes, **more: Any) -> list[Sighting]:
 
 
 def _skipped(name: bytes, fields: dict[bytes, bytes]) -> Skipped:
-    url, reason, detail = (fields[key].decode("utf-8", "replace") for key in (b"url", b"reason", b"detail"))
+    url, reason, detail = (text(fields.get(key)) for key in (b"url", b"reason", b"detail"))
     return Skipped(url, reason, detail, int(name.partition(b"-")[0]) / 1000)

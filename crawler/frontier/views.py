@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from crawler.frontier.control import RedisControl
 from crawler.frontier.keys import job_prefix
+from crawler.frontier.records import number, text
 from crawler.frontier.server import Server, errors
 from crawler.model import Job, JobStats, Pause, WorkerInfo
 from crawler.rules import pauses_in
@@ -36,7 +37,7 @@ class RedisViews:
         shards = [await self._read_shard(shard, job, now) for shard in self._shards]
         counters: Counter[str] = Counter()
         for shard in shards:
-            counters.update({name: int(value) for name, value in shard["stats"].items() if name != "epoch"})
+            counters.update({name: int(number(value)) for name, value in shard["stats"].items() if name != "epoch"})
         admitted = counters["admitted"]
         return JobStats(
             job=job.name,
@@ -65,11 +66,11 @@ class RedisViews:
             pipeline = client.pipeline(transaction=False)
             for shard in self._shards:
                 pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
-            return seeders, sum(int(value or 0) for value in await pipeline.execute()), now
+            return seeders, sum(int(number(value)) for value in await pipeline.execute()), now
 
     async def _read_exporter(self, job: Job) -> str:
         with errors(self._server.shown):
-            return (await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter") or b"").decode()
+            return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
 
     async def _read_shard(self, shard: str, job: Job, now: int) -> dict[str, Any]:
         prefix = job_prefix(shard, job.name)
@@ -90,7 +91,7 @@ class RedisViews:
             stats, outbox, ready, cooling, delayed, held, others, whole, some, *firsts = await pipeline.execute()
         dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
         return {
-            "stats": {key.decode(): value.decode() for key, value in stats.items()},
+            "stats": {text(key): value for key, value in stats.items()},
             "outbox": outbox,
             "ready": ready,
             "cooling": cooling,
@@ -109,11 +110,11 @@ class RedisViews:
             known = await client.zrange(f"{shard}workers", 0, -1, withscores=True)
             pipeline = client.pipeline(transaction=False)
             for worker, _ in known:
-                pipeline.hget(f"{shard}worker:{worker.decode()}", "info")
+                pipeline.hget(shard.encode() + b"worker:" + worker, "info")
             infos = await pipeline.execute() if known else []
         now = seconds + micros / 1_000_000
         return [
-            WorkerInfo(worker.decode(), float(until) / 1000 - now, _info(info))
+            WorkerInfo(text(worker), float(until) / 1000 - now, _info(info))
             for (worker, until), info in zip(known, infos, strict=True)
         ]
 
@@ -125,12 +126,30 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 def read_pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
     """One of each: a spider may be paused in several shards."""
     pauses: dict[tuple[str, str], Pause] = {}
-    for subject, text in found:
-        what, _, name = subject.decode("utf-8", "replace").partition(" ")
-        since, _, why = text.decode("utf-8", "replace").partition(" ")
-        pauses.setdefault((what, name), Pause(what, name, why, int(since) / 1000))
+    for subject, value in found:
+        what, _, name = text(subject).partition(" ")
+        since, _, why = value.partition(b" ")
+        pauses.setdefault((what, name), Pause(what, name, text(why), number(since) / 1000))
     return tuple(sorted(pauses.values(), key=lambda pause: pause.since))
 
 
-def _info(text: bytes | None) -> Mapping[str, Any]:
-    return msgspec.json.decode(text) if text else {}
+class _Info(TypedDict, total=False):
+    """What is read of it somewhere (see `Tally.info`)."""
+
+    pages: int
+    in_flight: int
+    idle: str
+    rss: int
+    jobs: list[str]
+    no_spider: dict[str, dict[str, str]]
+    status: dict[str, int]
+    hosts: dict[str, tuple[int, float]]
+
+
+def _info(value: bytes | None) -> Mapping[str, Any]:
+    """Nothing when a worker has said nothing, or nothing that can be understood."""
+    try:
+        msgspec.json.decode(value or b"{}", type=_Info)
+        return msgspec.json.decode(value or b"{}", type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}

@@ -159,7 +159,7 @@ def _ending(tail: bytes, whole: int, mark: bytes, path: Path) -> tuple[int, bool
         return whole, False
     try:
         msgspec.json.decode(tail)
-    except msgspec.DecodeError:
+    except ValueError:  # msgspec's own, or that of text that is no UTF-8
         if position.KEY in tail or tail[:1] == b"{":
             return whole, False
         raise OutputError(

@@ -312,16 +312,3 @@ async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_create
     assert await again.add(*hosts(20)) == 20
     assert await redis_client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
     await cut.close()
-
-
-async def test_junk_of_a_host_that_only_a_script_can_read_frees_its_host(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
-) -> None:
-    await crawl.add("http://a.example/")
-    (line,) = await _keys(redis_client, world, ":pending:*")
-    (message,) = await _lists(redis_client, world, ":pending:*")
-    await redis_client.lset(line, 0, message.decode().replace("http://a.example/", "http://a.example?x"))
-    (junk,) = (await crawl.claim()).junk
-    assert await crawl.frontier.bury("w1", crawl.job, junk.message, Failure("junk", junk.why))
-    (ledger,) = await _keys(redis_client, world, ":host:a.example")
-    assert await redis_client.hget(ledger, "inflight") == b"0"

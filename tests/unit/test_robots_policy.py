@@ -110,6 +110,12 @@ def test_broken_bytes_are_none(data: bytes) -> None:
     assert RobotsAnswer.decode(data) is None
 
 
+def test_no_answer_holds_for_longer_than_a_day_whatever_the_shared_cache_says() -> None:
+    answer = RobotsAnswer.decode(b"disallow 999999999.000 999999999999.000 999\n")
+    assert answer is not None
+    assert answer.left(1.0) <= MAX_SECONDS
+
+
 @pytest.mark.parametrize(
     ("user_agent", "token"),
     [

@@ -17,7 +17,7 @@ local lease, outbox_limit, random = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumb
 local target, longest = tonumber(ARGV[11]), tonumber(ARGV[12])
 local DAY = 86400000
 local LOOK_AGAIN = 10000 -- ms until a host that is paused is looked at again
-local strikes = 500 -- requests that this claim may end because they are blocked
+local strikes = 500 -- requests that this claim may end because they are blocked, or no requests at all
 local postponed = 0 -- hosts put off because it is not their spider's turn
 local W = P .. 'worker:' .. worker
 local now = now_ms()
@@ -57,6 +57,7 @@ end
 local function is_sound(J, host, message, counters)
   local _, _, _, _, _, url = read(message)
   if url and host_of(url) == host then return true end
+  strikes = strikes - 1
   redis.call('LPOP', J .. 'processing:' .. worker)
   local why = 'bytes in the queue that are no request of host ' .. host
   bury_junk(J, message, own_record(message, 'junk', why, worker), now, counters)
@@ -104,13 +105,13 @@ local function ledger_of(name)
   local fields = { 'next', 'inflight', 'delay', 'waiting', 'group', 'cap', 'busy', 'failures', 'latency' }
   local read = redis.call('HMGET', P .. 'host:' .. name, unpack(fields))
   local capped = rule(P, 'concurrency host ' .. name)
-  local is_ill = tonumber(read[7] or 0) > 0 or tonumber(read[8] or 0) >= BREAKER
+  local is_ill, shared = as_number(read[7]) > 0 or as_number(read[8]) >= BREAKER, as_number(read[6])
   return {
-    name = name, due = tonumber(read[1] or 0), inflight = tonumber(read[2] or 0), delay = tonumber(read[3] or 0),
+    name = name, due = as_number(read[1]), inflight = as_number(read[2]), delay = as_number(read[3]),
     waiting = read[4] or '', group = read[5] ~= '' and read[5] or nil, ordered = rule(P, 'rate host ' .. name),
     -- of one that is ill, one request finds out whether it is well again
-    cap = is_ill and 1 or capped or is_ruled(P) and tonumber(read[6] or cap) or cap, capped = capped,
-    latency = tonumber(read[9] or 0),
+    cap = is_ill and 1 or capped or is_ruled(P) and shared > 0 and shared or cap, capped = capped,
+    latency = as_number(read[9]),
   }
 end
 
@@ -297,7 +298,7 @@ local got = 0
 
 -- `turn`: when the job's own turn comes (ms; 0: it has no rate)
 local function note_wait(stats, J, turn)
-  if tonumber(redis.call('HGET', stats, 'pending') or 0) <= 0 then return end
+  if as_number(redis.call('HGET', stats, 'pending')) <= 0 then return end
   local due = math.huge
   for _, set in ipairs({ 'hosts', 'groups', 'delayed' }) do due = math.min(due, first_due(J .. set) or math.huge) end
   local held = due == math.huge and first_due(J .. 'held')

@@ -50,14 +50,14 @@ local function note_health(J, host, health, pause, tries)
   if health == '' then return rest, false end
   local H = P .. 'host:' .. host
   local known = redis.call('HMGET', H, 'busy', 'failures', 'since', 'rest')
-  local busy, failures, since = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or 0)
+  local busy, failures, since = as_number(known[1]), as_number(known[2]), as_number(known[3])
   if health == 'ok' then
     if since > 0 or busy > 0 then redis.call('HSET', H, 'busy', math.max(0, busy - 1), 'failures', 0, 'since', 0) end
     return rest, false
   end
   local again, long = since > 0, since > 0 and now - since or 0
   local wait = 0
-  if tonumber(known[4] or 0) > now then wait = 0
+  if as_number(known[4]) > now then wait = 0
   elseif health == 'busy' then
     add('backoff', 1)
     if pause == 0 then
@@ -82,7 +82,8 @@ end
 local function note_latency(host, took, is_good)
   if target == 0 or took < 0 then return 0 end
   local H = P .. 'host:' .. host
-  local before = tonumber(redis.call('HGET', H, 'latency') or took)
+  local before = as_number(redis.call('HGET', H, 'latency'))
+  if before == 0 then before = took end
   local latency = math.max(took, is_good and (before + took) / 2 or before)
   redis.call('HSET', H, 'latency', math.ceil(latency))
   return adapted(latency, target, longest)
@@ -159,7 +160,7 @@ for at = 13, #ARGV, 16 do
     settle(P, host, now, asked, apart, host_delay >= 0 and host_delay or nil, rest, age == -2 and J or nil)
     replies[#replies + 1] = '1'
   else
-    add('fenced', 1)
+    if kind ~= 'junk' and kind ~= 'aside' then add('fenced', 1) end -- those are looked for in each shard
     replies[#replies + 1] = '0'
   end
 end

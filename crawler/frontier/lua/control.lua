@@ -15,7 +15,8 @@ local now = now_ms()
 local before, call = '', ''
 
 local function value_of(text)
-  return text and cjson.decode(string.match(text, '^%d+ (.*)$')).value or ''
+  local is_read, rule = pcall(cjson.decode, string.match(text or '', '^%d+ (.*)$') or '')
+  return is_read and type(rule) == 'table' and type(rule.value) == 'string' and rule.value or ''
 end
 
 local function log()
@@ -37,9 +38,9 @@ local function move_turn(H, is_group)
   local ledger = redis.call('HMGET', H, 'next', 'pace', 'delay', 'rest', 'usual')
   local due, old = tonumber(ledger[1] or nil), tonumber(ledger[2] or nil)
   if not due or not old then return end
-  local new = number or tonumber(ledger[5] or old)
-  new = is_group and math.min(new, old) or math.max(new, tonumber(ledger[3] or 0))
-  redis.call('HSET', H, 'next', math.max(due - old + new, tonumber(ledger[4] or 0)), 'pace', new)
+  local new = number or tonumber(ledger[5]) or old
+  new = is_group and math.min(new, old) or math.max(new, as_number(ledger[3]))
+  redis.call('HSET', H, 'next', math.max(due - old + new, as_number(ledger[4])), 'pace', new)
   if is_group then return end
   if not number then redis.call('HDEL', H, 'usual')
   elseif not ledger[5] then redis.call('HSET', H, 'usual', old) end

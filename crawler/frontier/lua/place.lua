@@ -8,8 +8,8 @@
 local P, host, group = ARGV[1], ARGV[2], ARGV[3]
 local now = now_ms()
 local ledger = redis.call('HMGET', KEYS[1], 'group', 'placed', 'inflight')
-local before, inflight = ledger[1] or '', tonumber(ledger[3] or 0)
-if group == before then return now - tonumber(ledger[2] or 0) end
+local before, inflight = ledger[1] or '', as_number(ledger[3])
+if group == before then return now - as_number(ledger[2]) end
 
 local function keep(key) -- as long as a claim would
   if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, 86400000) end
@@ -19,10 +19,11 @@ redis.call('HSET', KEYS[1], 'group', group, 'placed', now)
 keep(KEYS[1])
 if before ~= '' then
   local old = redis.call('HMGET', P .. 'host:' .. before, 'next', 'inflight', 'waiting')
-  free_slots(P, before, inflight, old[2] or 0, old[3] or '', tonumber(old[1] or 0), now)
+  free_slots(P, before, inflight, as_number(old[2]), old[3] or '', as_number(old[1]), now)
 end
 if group ~= '' then
-  redis.call('HINCRBY', P .. 'host:' .. group, 'inflight', inflight)
-  keep(P .. 'host:' .. group)
+  local G = P .. 'host:' .. group
+  redis.call('HSET', G, 'inflight', as_number(redis.call('HGET', G, 'inflight')) + inflight)
+  keep(G)
 end
 return 0

@@ -4,7 +4,7 @@
 local function turn_of(P, subject, now)
   local pace = rule(P, 'rate ' .. subject)
   if not pace then return 0, 0 end
-  return tonumber(redis.call('HGET', P .. 'turns', subject) or 0), pace
+  return as_number(redis.call('HGET', P .. 'turns', subject)), pace
 end
 
 -- One of its requests is handed out; returns its next turn. What a tenth of a second left unused may be made up for:

@@ -7,19 +7,42 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- version, delivery, attempt, crashes, priority, url, rest of a message; nil when it is none
-local function read(message)
-  return string.match(message, '^%[(%d+),(%d+),(%d+),(%d+),(%-?%d+),"([^"]*)"(.*)$')
+-- What a hash should hold as a number; 0 where anything else stands.
+local function as_number(text)
+  local found = tonumber(text)
+  return found and found > -1e15 and found < 1e15 and found or 0 -- NaN is neither
 end
 
+-- Of a canonical URL; nil: it has none. A backslash would be an escape of JSON, which only Python reads.
 local function host_of(url)
-  return string.match(url, '^%a+://(%[[^%]]*%])') or string.match(url, '^%a+://([^/:?#]+)')
+  return string.match(url, '^https?://(%[[0-9a-f:.]+%])[:/]') or string.match(url, '^https?://([!$-.0-9;=_`a-~]+)[:/]')
+end
+
+-- Whether a count is written as JSON writes it, and kept exactly by a double.
+local function is_count(text)
+  return #text == 1 or (#text <= 14 and string.byte(text) ~= 48)
+end
+
+local function is_priority(text)
+  return text == '0' or (string.find(text, '^%-?[1-9]%d?%d?%d?$') and math.abs(text) <= 1000)
+end
+
+-- version, delivery, attempt, crashes, priority, url, rest of a message of any version; nil when it is none: when it
+-- lacks what `_HEAD` of message.py asks for, a host included.
+local function read(message)
+  local version, delivery, attempt, crashes, priority, url, rest =
+    string.match(message, '^%[(%d+),(%d+),(%d+),(%d+),(%-?%d+),"([^"]*)"(.*)$')
+  if url and is_count(version) and is_count(delivery) and is_count(attempt) and is_count(crashes)
+    and is_priority(priority) and host_of(url) then
+    return version, delivery, attempt, crashes, priority, url, rest
+  end
 end
 
 -- The same message after one delivery more, with `crashed` (0 or 1) more crashes.
 local function redelivered(message, crashed)
   local version, delivery, attempt, crashes, priority, url, rest = read(message)
-  return string.format('[%s,%d,%s,%d,%s,"', version, delivery + 1, attempt, crashes + crashed, priority) .. url .. '"' .. rest
+  delivery = (delivery + 1) % 1e14
+  return string.format('[%s,%d,%s,%d,%s,"', version, delivery, attempt, crashes + crashed, priority) .. url .. '"' .. rest
 end
 
 local function gone(stats, epoch)
@@ -50,6 +73,12 @@ local function twin_of(fingerprint)
   return string.sub(fingerprint, 1, -2) .. string.char(last % 2 == 0 and last + 1 or last - 1)
 end
 
+-- Of a rule; nil: the bytes are none.
+local function number_in(text)
+  local digits = string.match(text, '^(%d+) ')
+  return digits and #digits <= 15 and tonumber(digits) or nil
+end
+
 -- The rules that people have set (`crawler/rules.py`), as far as they are read: key → its number (ms between requests, a
 -- count, or 1), false: there is none. Some are read at once, of many those that are asked for; none cost one HLEN.
 local rules, all_read
@@ -59,7 +88,7 @@ local function is_ruled(P)
   rules, all_read = many > 0 and {}, many <= 100
   if rules and all_read then
     local flat = redis.call('HGETALL', P .. 'rules')
-    for i = 1, #flat, 2 do rules[flat[i]] = tonumber(string.match(flat[i + 1], '^%d+')) end
+    for i = 1, #flat, 2 do rules[flat[i]] = number_in(flat[i + 1]) end
   end
   return rules
 end
@@ -68,7 +97,7 @@ local function rule(P, key)
   if not is_ruled(P) then return false end
   if rules[key] == nil and not all_read then
     local text = redis.call('HGET', P .. 'rules', key)
-    rules[key] = text and tonumber(string.match(text, '^%d+'))
+    rules[key] = text and number_in(text)
   end
   return rules[key] or false
 end
@@ -141,17 +170,18 @@ end
 -- When a host or group may be asked again if the turn that the last claim booked was not used: at once, unless another
 -- request is on its way. `J`: the job whose hosts are looked at then; nil: the turn was used, or may have been.
 local function unless_unused(J, set, name, due, inflight, before)
-  if not J or tonumber(inflight or 0) ~= 1 or (before or '') == '' then return due end
+  if not J or as_number(inflight) ~= 1 or (before or '') == '' then return due end
+  before = as_number(before)
   redis.call('ZADD', J .. set, 'XX', 'LT', before, name)
-  return tonumber(before)
+  return before
 end
 
 -- The group's part of a settlement; its pace is that of the claim.
 local function settle_group(P, group, now, asked, unused)
   local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace', 'before')
-  local due = unless_unused(unused, 'groups', group, tonumber(ledger[1] or 0), ledger[2], ledger[5])
-  if asked then due = math.max(due, asked + tonumber(ledger[4] or 0)) end
-  free_slots(P, group, 1, ledger[2] or 0, ledger[3] or '', due, now)
+  local due = unless_unused(unused, 'groups', group, as_number(ledger[1]), ledger[2], ledger[5])
+  if asked then due = math.max(due, asked + as_number(ledger[4])) end
+  free_slots(P, group, 1, as_number(ledger[2]), ledger[3] or '', due, now)
 end
 
 -- A request to `host` has ended: free its slot, and wake the jobs that waited for one.
@@ -163,16 +193,16 @@ end
 local function settle(P, host, now, asked, pace, delay, rest, unused)
   local H = P .. 'host:' .. host
   local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group', 'rest', 'before')
-  local due = unless_unused(unused, 'hosts', host, tonumber(ledger[1] or 0), ledger[2], ledger[8])
+  local due = unless_unused(unused, 'hosts', host, as_number(ledger[1]), ledger[2], ledger[8])
   due = math.max(due, rest)
   if asked then
-    pace = rule(P, 'rate host ' .. host) or pace or tonumber(ledger[5] or 0)
-    pace = math.max(pace, delay or tonumber(ledger[4] or 0))
+    pace = rule(P, 'rate host ' .. host) or pace or as_number(ledger[5])
+    pace = math.max(pace, delay or as_number(ledger[4]))
     due = math.max(due, asked + pace)
   end
   if delay then redis.call('HSET', H, 'delay', delay) end
-  if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, tonumber(ledger[7] or 0))) end
-  free_slots(P, host, 1, ledger[2] or 0, ledger[3] or '', due, now)
+  if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
+  free_slots(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
   if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked, unused) end
 end
 
@@ -207,8 +237,8 @@ local function note_outcome(J, subject, kind, share, least, now)
     if kind == 'ok' then return 0, false end
     if redis.call('HLEN', recent) >= 10000 then redis.call('DEL', recent) end -- a bound, and no more
   end
-  local pages, failed, alike = string.match(before or '0 0 ?', '^(%d+) (%d+) (%S+)$')
-  pages, failed = pages + 1, tonumber(failed)
+  local pages, failed, alike = string.match(before or '', '^(%d+) (%d+) (%S+)$')
+  pages, failed, alike = as_number(pages) + 1, as_number(failed), alike or '?'
   local known = kind == alike and failed or 0
   if kind == alike then failed = failed + 1
   elseif kind ~= 'ok' and failed == 0 then failed, alike = 1, kind
