@@ -80,7 +80,7 @@ class Entry:
         match = _HEAD.match(self.message)
         if match is None:
             return None
-        return (*map(int, match.groups()[:4]), match[5].decode(), match[6].decode("utf-8", "replace"))  # type: ignore[return-value]
+        return (*map(int, match.groups()[:4]), match[5].decode("utf-8", "replace"), match[6].decode("utf-8", "replace"))  # type: ignore[return-value]
 
     @property
     def host(self) -> str:
