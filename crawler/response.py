@@ -84,7 +84,7 @@ class Response:
         return self._decoded[1]
 
     def json(self) -> Any:
-        """The body as JSON. Raises `ValueError` (`msgspec.DecodeError`, or that of text that is no UTF-8) when it is none."""
+        """The body as JSON. Raises `ValueError` when it is none, which `msgspec.DecodeError` is."""
         return msgspec.json.decode(self.body)
 
     @cached_property

@@ -21,6 +21,7 @@ from crawler.frontier.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.message import JunkMessage, check, decode, ledger_host
 from crawler.frontier.redis import RedisFrontier
 from crawler.interfaces import Pace
+from crawler.lease import LeaseClock
 from crawler.listener import Listener
 from crawler.model import Job, Request
 from crawler.policy import Rules
@@ -97,7 +98,7 @@ class Queue:
             return self.jobs
 
         options = WorkerOptions("w1", Pace(delay=0.0, concurrency=1000))
-        self.worker = Worker(frontier, visitor.visit, jobs, options, Tally("1"))
+        self.worker = Worker(frontier, visitor.visit, jobs, options, Tally("1"), LeaseClock(3600))
         self.reaper = Reaper(frontier, 0.4, frontier.server.uptime)
         answers: dict[str, Any] = {"active": self.worker.active}
         self.listener = Listener(frontier.control, "w1", answers, lambda level: None)
