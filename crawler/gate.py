@@ -6,18 +6,16 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal
-from weakref import WeakValueDictionary
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler import policy, robots
-from crawler.errors import FetchError, FrontierError, OwnLimit
+from crawler.errors import FetchError
 from crawler.interfaces import Fetcher, Frontier
-from crawler.model import Request
+from crawler.model import Lease, Request
 from crawler.parsing.robots import ALLOW_ALL, Robots
 from crawler.parsing.url import BadUrl, canonical, join_links, origin_of
 
@@ -28,15 +26,14 @@ MAX_BYTES = 4_000_000  # of robots.txt that these rules were read from; they tak
 MAX_SITEMAPS = 10_000  # of one origin that are offered
 ASK_SECONDS = 50.0  # for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
-LOCK_SECONDS = 60.0  # longer, so that nobody else asks meanwhile
 REFRESH_SECONDS = 300.0  # after which the fleet's copy is looked at again
 
 
 class Verdict(Struct, frozen=True):
     """What robots.txt says about one URL.
 
-    `word`: `allow`, `disallow`; `again` (ask once more in `delay` seconds: somebody is finding out, or the turn went
-    to robots.txt itself); `unreachable` (no page may be asked for `delay` seconds).
+    `word`: `allow`, `disallow`; `again` (hand the page back: another one is finding out, or the turn went to robots.txt
+    itself; the frontier knows when to come again); `unreachable` (no page may be asked for `delay` seconds).
     `asked_at`: monotonic seconds when the host had answered for robots.txt just now; None: it was not asked.
     """
 
@@ -70,18 +67,20 @@ class RobotsGate:
         frontier: Frontier,
         fetcher: Fetcher,
         *,
+        worker: str,
         user_agent: str,
         cache_seconds: float,
         max_delay: float,
         hop_delay: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`cache_seconds`: how long rules hold; `max_delay`: a longer Crawl-delay (seconds) is cut to it;
-        `hop_delay`: seconds between the redirects of a robots.txt, most of which lead to the same host.
-        `clock` gives Unix seconds: the moment of an answer is shared with other machines.
+        """`worker` holds the leases that are checked. `cache_seconds`: how long rules hold; `max_delay`: a longer
+        Crawl-delay (seconds) is cut to it; `hop_delay`: seconds between the redirects of a robots.txt, most of which
+        lead to the same host. `clock` gives Unix seconds: the moment of an answer is shared with other machines.
         """
         self._frontier = frontier
         self._fetcher = fetcher
+        self._worker = worker
         self._agent = robots.agent_token(user_agent)
         self._cache_seconds = cache_seconds
         self._max_delay = max_delay
@@ -89,22 +88,22 @@ class RobotsGate:
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()  # read lately last
         self._size = 0  # of all of them
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # gone when nobody waits
 
-    async def check(self, request: Request, job: str | None = None) -> Verdict:
-        """The verdict on a request. May fetch robots.txt, which takes the host's turn: then the word is `again`.
+    async def check(self, lease: Lease, job: str | None = None) -> Verdict:
+        """The verdict on a page. May fetch robots.txt, which takes the host's turn: then the word is `again`.
 
         `job`: the one to tell of the origin's sitemaps; None: nobody wants to know.
         """
-        origin = origin_of(request.url)
-        known = self._lookup(origin)
+        url = lease.request.url
+        origin = origin_of(url)
+        known = self._lookup(origin) or await self._shared(origin)
         if known is None:
-            lock = self._locks.setdefault(origin, asyncio.Lock())
-            async with lock:
-                known = self._lookup(origin) or await self._shared(origin)
-                if known is None:
-                    return await self._find_out(origin, job)
-        return self._judge(known, request.url, job)
+            if not await self._frontier.take_host(self._worker, lease):
+                return Verdict("again")
+            known = await self._shared(origin)  # whoever had the host before us may have been quicker
+            if known is None:
+                return await self._find_out(origin, job)
+        return self._judge(known, url, job)
 
     def _judge(self, known: Known, url: str, job: str | None) -> Verdict:
         if known.answer.kind == "disallow":
@@ -133,21 +132,15 @@ class RobotsGate:
         return None if answer is None else self._keep(origin, answer)
 
     async def _find_out(self, origin: str, job: str | None) -> Verdict:
-        if not await self._frontier.lock_shared(f"robots:{origin}", LOCK_SECONDS):
-            return Verdict("again", delay=0.5)
         error = None
         try:
             answer = await self._ask_in_time(origin)
         except FetchError as caught:
             error = caught
             answer = robots.verdict_source(caught, now=self._clock())
-        except (OwnLimit, asyncio.CancelledError):
-            with suppress(FrontierError):  # let go of the lock: what is no answer makes the next one ask
-                await self._frontier.put_shared(f"robots:{origin}", b"", 0.001)
-            raise
         asked_at = time.monotonic()
-        await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         known = self._keep(origin, answer)
+        await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
         self._say_what_is_cut(origin, known)

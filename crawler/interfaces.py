@@ -112,6 +112,13 @@ class Frontier(Protocol):
         there; 0: since this moment.
         """
 
+    async def take_host(self, worker: str, lease: Lease) -> bool:
+        """This page alone asks its host for what all its pages need. True: nothing more of the host is handed out, in
+        any job, until the lease ends, however it does. The same lease is told the same again.
+
+        False: another lease has the host, or this one has ended; a page that is handed back now comes again afterwards.
+        """
+
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """processing → done | pending | dead by each visit's outcome: links first, then items + acknowledgement.
 
@@ -181,10 +188,7 @@ class Frontier(Protocol):
         """A small value the fleet shares (robots.txt verdicts); None: nobody has put it, or it has expired."""
 
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
-        """Share it for `seconds`; releases the lock of that key."""
-
-    async def lock_shared(self, key: str, seconds: float) -> bool:
-        """True: we are the one to find it out, for `seconds` at most. False: somebody else is at it."""
+        """Share it for `seconds`."""
 
 
 class Control(Protocol):

@@ -244,6 +244,7 @@ class HostTurn(Struct, frozen=True):
     backoff: int = 0  # doublings of the back-off that are left; each good answer takes one away
     failures: int = 0  # in a row by which it could not be reached; five open the breaker
     latency: float = 0.0  # seconds it takes for an answer, when the pace follows that
+    asking: str = ""  # the worker that asks it for robots.txt just now, while all its pages wait
 
 
 class HostView(Struct, frozen=True):
@@ -315,6 +316,7 @@ class JobStats(Struct, frozen=True):
     seeding: int = 0  # seeders at work
     cooling: int = 0  # hosts with pending requests that must wait
     ready: int = 0  # hosts that may be asked now
+    asking: int = 0  # hosts that are asked for their robots.txt just now, by this job or another
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
     delayed: int = 0  # requests with a not-before time
     finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding

@@ -141,7 +141,7 @@ class Visitor:
             return Visit(Release("address"), unasked=True)
         if unit.gate is None:
             return replace(await self._fetch(lease, unit), host_delay=unit.delay)
-        verdict = await unit.gate.check(lease.request, lease.job if unit.sitemaps else None)
+        verdict = await unit.gate.check(lease, lease.job if unit.sitemaps else None)
         visit = await self._obey(verdict, lease, unit)
         if verdict.sitemaps:
             visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, unit, verdict.sitemaps)))
@@ -152,7 +152,7 @@ class Visitor:
             case "disallow":
                 return Visit(Skip("robots", verdict.why), unasked=True)
             case "again":
-                return Visit(Release("robots", verdict.delay), asked_at=verdict.asked_at)
+                return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None)
             case "unreachable":
                 health = policy.health(verdict.error) if verdict.error else "down"  # for us it is
                 return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at, health=health)

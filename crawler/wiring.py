@@ -321,6 +321,7 @@ async def start_worker(
     gate = RobotsGate(
         frontier,
         fetcher,
+        worker=name,
         user_agent=settings.USER_AGENT,
         cache_seconds=settings.ROBOTSTXT_CACHE_SECONDS,
         max_delay=settings.ROBOTSTXT_MAX_DELAY,

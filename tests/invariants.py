@@ -132,6 +132,7 @@ class Shard:
     jobs: dict[str, JobPart] = field(default_factory=dict)
     ledger: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     workers: frozenset[str] = frozenset()
+    asking: dict[str, bytes] = field(default_factory=dict)  # host → the lease that has it to itself
     workers_jobs: dict[str, frozenset[bytes]] = field(default_factory=dict)
     rules: dict[str, bytes] = field(default_factory=dict)  # what is in force → its number
     changes: list[str] = field(default_factory=list)  # of the rules, as they are logged
@@ -155,6 +156,7 @@ class State:
                 )
                 found[f"{number} {job.name}"] = (counters, entries, sorted(job.outbox), sorted(job.scope), job.exporter)
             found[f"{number} in flight"] = {host: _in_flight(it) for host, it in shard.ledger.items() if _in_flight(it)}
+            found[f"{number} asking"] = shard.asking
             found[f"{number} workers"] = sorted(shard.workers)
             found[f"{number} rules"] = (shard.rules, shard.changes)
         return found
@@ -180,6 +182,8 @@ class State:
             shard.ledger[name] = content
         elif kind == "workers":
             shard.workers = frozenset(worker.decode() for worker in content)
+        elif kind == "asking":
+            shard.asking = {host.decode(): lease for host, lease in content.items()}
         elif kind == "rules":
             shard.rules = {rule.decode(): text.partition(b" ")[0] for rule, text in content.items()}
         elif kind == "control":
@@ -240,6 +244,14 @@ def _ledger_rules(shard: Shard) -> Iterator[str]:
         booked = _in_flight(shard.ledger.get(host, {}))
         if booked != held[host]:
             yield f"host {host}: {booked} in flight in the ledger, {held[host]} in processing lists"
+    leases = {
+        (entry.host, f"{job.name}\n{entry.worker}\n".encode() + entry.message)
+        for job in shard.jobs.values()
+        for entry in job.in_state("processing")
+    }
+    for host, lease in shard.asking.items():
+        if (host, lease) not in leases:
+            yield f"host {host} is asked for its robots.txt by a lease that nobody holds: {lease!r}"
 
 
 def _job_rules(shard: Shard, job: JobPart) -> Iterator[str]:

@@ -99,6 +99,9 @@ class Running:
         self.log: list[Hit] = []
         self.down: set[str] = set()  # hosts that hang up as soon as they are called
         self.seconds = 1.0  # for handlers that take as long as a test says
+        self.heard: dict[
+            Hit, float
+        ] = {}  # whose asker was still there when the answer had been sent: monotonic seconds
         self.calls: list[tuple[float, str]] = []  # to hosts that were down: monotonic seconds, host
         self._file = log
         self._numbers: Counter[str] = Counter()
@@ -178,10 +181,13 @@ class Running:
         for place in {host, address}:
             self._concurrent[place] += 1
         try:
-            answer = self.site.answer(self._hit(host, method, path, headers))
+            hit = self._hit(host, method, path, headers)
+            answer = self.site.answer(hit)
             if answer.delay:
                 await reader.until_ended(answer.delay)
             await _send(writer, answer, with_body=method != "HEAD")
+            if not reader.at_eof():
+                self.heard[hit] = time.monotonic()
         finally:
             for place in {host, address}:
                 self._concurrent[place] -= 1

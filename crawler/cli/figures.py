@@ -241,6 +241,7 @@ def hosts_in_words(stats: JobStats) -> str:
         (stats.ready, "may be asked now", ""),
         (stats.cooling, "must wait", due),
         (stats.held, "left alone, paused", ""),
+        (stats.asking, "asked for their robots.txt now", ""),
     )
     return ", ".join(f"{counted(number)} {what}{more}" for number, what, more in figures if number)
 

@@ -93,7 +93,17 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
         print(json_line([{"job": job, **msgspec.to_builtins(one)} for job, one in found]))
     elif found:
         _print(
-            ("job", "host", "pending", "in flight", "due in", "wants", "takes turns with", "left alone for"),
+            (
+                "job",
+                "host",
+                "pending",
+                "in flight",
+                "due in",
+                "wants",
+                "takes turns with",
+                "left alone for",
+                "asked by",
+            ),
             [(job, *_host_row(one)) for job, one in found],
         )
     else:
@@ -110,6 +120,7 @@ def _host_row(one: HostView) -> tuple[object, ...]:
         *(one.host, one.pending, turn.inflight, duration(turn.wait) if turn.wait else "now"),
         *(f"{turn.delay:g} s" if turn.delay else "-", turn.group or "-"),
         f"{duration(turn.rest)}{failures}" if turn.rest else "-",
+        f"{turn.asking} for robots.txt" if turn.asking else "-",
     )
 
 

@@ -193,6 +193,8 @@ def _its_host(inquiry: Inquiry) -> Iterator[str]:
 
 
 def _turn(inquiry: Inquiry, turn: HostTurn, name: str) -> Iterator[str]:
+    if turn.asking:
+        yield f"{name} is being asked for its robots.txt by {turn.asking}{_lease(inquiry, turn.asking)}"
     asked = f"; it asked for {duration(turn.delay)} between requests" if turn.delay else ""
     if turn.inflight >= inquiry.cap:
         yield f"{name} has {several(turn.inflight, 'request')} in flight, as many as it may at once"

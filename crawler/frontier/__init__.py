@@ -27,6 +27,8 @@ Rules:
 - Links are added first, then the page commits. A crash in between adds them again, which changes nothing.
 - A host joins a group (`place`) before it is first asked; a claim then books the host's turn and the group's in one
   step, and a commit settles both.
+- While one of its pages asks a host for robots.txt (`take`), that lease has the host to itself: no other page of it
+  is handed out, in any job. The right ends with the lease, whatever ends that; it has no clock of its own.
 - What is paused stays where it is: a claim passes it over until it is resumed (`pause`). `commit` and `reap` pause a
   host or a spider by themselves when most of its last pages failed alike.
 - Rules that people set (`control`) are obeyed by the next claim, whoever makes it: they replace the pace and the cap

@@ -14,8 +14,10 @@ from crawler.model import HostTurn, HostView, Job
 FIELDS = ("next", "inflight", "delay", "group", "rest", "busy", "failures", "latency")
 
 
-def read_turn(values: Sequence[bytes | None], now: float, group_next: bytes | None = None) -> HostTurn:
-    """The `FIELDS` of a host's ledger, and `next` of its group's. `now` is the server's time in ms."""
+def read_turn(
+    values: Sequence[bytes | None], now: float, group_next: bytes | None = None, asker: bytes | None = None
+) -> HostTurn:
+    """The `FIELDS` of a host's ledger, `next` of its group's, and its entry in `asking`. `now`: the server's, in ms."""
     due, inflight, delay, group, rest, busy, failures, latency = values
     return HostTurn(
         wait=max(_left(due, now), _left(group_next, now)),
@@ -26,6 +28,7 @@ def read_turn(values: Sequence[bytes | None], now: float, group_next: bytes | No
         backoff=int(number(busy)),
         failures=int(number(failures)),
         latency=number(latency) / 1000,
+        asking=text(b"".join((asker or b"").split(b"\n")[1:2])),
     )
 
 
@@ -88,7 +91,15 @@ class RedisHosts:
         ledgers = await self._ledgers(shard, hosts, FIELDS)
         groups = sorted({text(ledger[3]) for ledger in ledgers if ledger[3]})
         due = dict(zip(groups, (each[0] for each in await self._ledgers(shard, groups, ["next"])), strict=True))
-        return [read_turn(ledger, now, due.get(text(ledger[3]))) for ledger in ledgers]
+        askers = await self._askers(shard, hosts)
+        return [
+            read_turn(ledger, now, due.get(text(ledger[3])), asker)
+            for ledger, asker in zip(ledgers, askers, strict=True)
+        ]
+
+    async def _askers(self, shard: str, hosts: Sequence[str]) -> list[bytes | None]:
+        with errors(self._server.shown):
+            return list(await self._server.client.hmget(f"{shard}asking", hosts)) if hosts else []
 
     async def _ledgers(self, shard: str, names: Iterable[str], fields: Sequence[str]) -> list[Any]:
         pipeline = self._server.client.pipeline(transaction=False)

@@ -20,6 +20,8 @@
     P host:G                hash    the same of a group: `127.0.0.1`, which is that host's own as well, or
                                     `*.example.com`; `@JOB` in `waiting`: wake the group's line of that job; `cap` if
                                     a rule for one of its hosts set one
+    P asking                hash    host → job, worker and message, a line each, of the lease that has it to itself
+                                    while it asks for robots.txt (`take.lua`); expires a day after its last use
     P mark                  string  written to when somebody waits for the server's disk
     P rules                 hash    `ACTION WHAT NAME`, ` in JOB` behind it where it holds in one job alone → what a
                                     person has ruled: its number for claims, a space, all of it as JSON
@@ -30,10 +32,10 @@
     P calls                 stream  what all workers should hear of: `w` a word (shard 0 only); the last hundred
     P answers:CALL          hash    worker → what it answered (shard 0 only), expiring
     P shared:K              string  small values of the fleet (robots.txt), expiring
-    P lock:K                string  who is finding out that value, expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters
     J hosts                 zset    host with pending requests → earliest time (ms) to look at it again; hosts at
-                                    their concurrency cap are absent, and named in `waiting` of the host
+                                    their concurrency cap, or in `asking`, are absent, and named in `waiting` of the
+                                    host
     J line:G                zset    hosts with pending requests that wait for the turn of their group → since when (ms)
     J groups                zset    group with such a line → earliest time (ms) to look at it again, as in `hosts`
     J held                  zset    host with pending requests that is paused → time (ms) to look at it again

@@ -33,6 +33,7 @@ class Turn:
     cap: int = 0  # of a group: requests at once, by a rule for one of its hosts
     health: Health = field(default_factory=Health)
     latency: float = 0.0  # seconds it takes for its answers, when the pace follows that
+    asker: tuple[str, object] | None = None  # worker, and which of its leases, that has the host to itself
 
     def adapted(self, pace: Pace) -> float:
         """Seconds between two requests that follow from that."""
@@ -102,8 +103,16 @@ class Ledger:
                 freed.append(name)
         return freed
 
-    def free(self, host: str) -> list[str]:
+    def take(self, host: str, worker: str, lease: object) -> bool:
+        """A lease takes the host for itself until it ends; False: another one has it."""
+        turn = self[host]
+        turn.asker = turn.asker or (worker, lease)
+        return turn.asker[1] is lease
+
+    def free(self, host: str, lease: object) -> list[str]:
         """A request is no longer in flight. Whose slot is free: the host's, and its group's."""
+        if (asker := self[host].asker) and asker[1] is lease:
+            self[host].asker = None
         for turn in self.of(host):
             turn.busy -= 1
             turn.before = None
@@ -144,7 +153,14 @@ class Ledger:
         turn = self[name]
         health = turn.health
         wait, rest = (max(0.0, time - now) for time in (turn.next, health.rest))
-        return HostTurn(wait, turn.busy, turn.delay, turn.group, rest, health.busy, health.failures, turn.latency)
+        asking = turn.asker[0] if turn.asker else ""
+        ill = (health.busy, health.failures)
+        return HostTurn(wait, turn.busy, turn.delay, turn.group, rest, *ill, turn.latency, asking)
+
+    @property
+    def asked(self) -> int:
+        """Hosts that a lease has to itself. O(hosts)."""
+        return sum(turn.asker is not None for turn in self._turns.values())
 
     def due(self, host: str) -> float:
         """When it may be asked, as far as time goes."""

@@ -69,7 +69,8 @@ class Lines:
 
     Always true: a host with a line stands either once in the heap of turns, at a time that is never later
     than the ledger's (other jobs move the ledger; the heap is corrected when the host comes up), or among
-    the `_full`, which have as many requests in flight as they may and come back with `freed`, or among the `_held`,
+    the `_full`, which have as many requests in flight as they may, or which a lease has to itself, and come back with
+    `freed`, or among the `_held`,
     which are paused and come back with `resume`, or with those of its group (`_groups`) that wait for the group's
     turn. Such a group stands among the turns or the `_full` itself, as `@GROUP`.
     """
@@ -254,7 +255,9 @@ class Lines:
             group = name[1:] if name[0] == "@" else ""
             if not group:
                 ledger.share_cap(name, pace)
-            if not ledger.is_free(group or name, pace, now):
+            if not group and ledger[name].asker:
+                self._full.add(name)
+            elif not ledger.is_free(group or name, pace, now):
                 self._wait_turn(name, ledger, pace, now)
             elif group:
                 self._queue_first_of(group, now)

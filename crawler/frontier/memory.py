@@ -81,7 +81,6 @@ class MemoryFrontier:
         self._held: dict[str, list[Entry]] = {}  # by worker: its processing list
         self._workers: dict[str, tuple[float, Mapping[str, Any]]] = {}  # lease's end, info
         self._shared: dict[str, tuple[float, bytes]] = {}  # until when, value
-        self._locks: dict[str, float] = {}  # until when
         self._words = itertools.count(1)
 
     async def open(self) -> None:
@@ -114,7 +113,7 @@ class MemoryFrontier:
             return False
         for worker, held in self._held.items():
             self._held[worker] = [entry for entry in held if entry.job != name]
-            self._free(entry.host for entry in held if entry.job == name)
+            self._free(entry for entry in held if entry.job == name)
         state.room.set()
         return True
 
@@ -246,6 +245,12 @@ class MemoryFrontier:
         self._wake(before)
         return seconds
 
+    async def take_host(self, worker: str, lease: Lease) -> bool:
+        """The lease has its host to itself until it ends. False: another one has it, or this one has ended."""
+        held = self._held.get(worker, [])
+        entry = next((one for one in held if (one.job, one.message) == (lease.job, lease.message)), None)
+        return entry is not None and self._ledger.take(entry.host, worker, entry)
+
     # --- processing → done | pending | dead
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
@@ -282,7 +287,7 @@ class MemoryFrontier:
             state.admit(link, now)
         sooner = self._ledger.unbook(entry.host) if visit.unasked else []
         finding = self._ledger.settle(entry.host, visit, pace, now, entry.attempt + 1)
-        self._free([entry.host])
+        self._free([entry])
         for name in sooner:
             state.lines.look_at(name)
         state.end(entry, visit, finding, worker, now)
@@ -293,7 +298,7 @@ class MemoryFrontier:
         entry = self._take(worker, job.name, message) if self._known(job) else None
         if entry is None:
             return False
-        self._free([entry.host])
+        self._free([entry])
         self._jobs[job.name].die(entry, failure, worker)
         return True
 
@@ -302,7 +307,7 @@ class MemoryFrontier:
         entry = self._take(worker, job.name, message) if self._known(job) else None
         if entry is None:
             return False
-        self._free([entry.host])
+        self._free([entry])
         self._jobs[job.name].set_aside(entry, delay, self._clock())
         return True
 
@@ -315,10 +320,10 @@ class MemoryFrontier:
                 return held.pop(place)
         return None
 
-    def _free(self, hosts: Iterable[str]) -> None:
-        """One request less in flight to each of these."""
-        for host in hosts:
-            for name in self._ledger.free(host):
+    def _free(self, ended: Iterable[Entry]) -> None:
+        """Leases that have ended: one request less in flight to the host of each."""
+        for entry in ended:
+            for name in self._ledger.free(entry.host, entry):
                 self._wake(name)
 
     def _wake(self, name: str) -> None:
@@ -359,7 +364,7 @@ class MemoryFrontier:
             if failure := charge(state, entry):
                 state.die(entry, failure, worker)
                 dead += 1
-        self._free(entry.host for entry in held)
+        self._free(held)
         return Reaped(worker, len(held) - dead, dead)
 
     def _count_crash(self, state: MemoryJob, entry: Entry) -> Failure | None:
@@ -454,17 +459,8 @@ class MemoryFrontier:
         return value if until > self._clock() else None
 
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
-        """Share it for `seconds`; releases the lock of that key."""
+        """Share it for `seconds`."""
         self._shared[key] = (self._clock() + seconds, value)
-        self._locks.pop(key, None)
-
-    async def lock_shared(self, key: str, seconds: float) -> bool:
-        """True: we are the one to find it out, for `seconds` at most."""
-        now = self._clock()
-        if self._locks.get(key, 0.0) > now:
-            return False
-        self._locks[key] = now + seconds
-        return True
 
     # --- outbox
 

@@ -302,6 +302,7 @@ class MemoryJob:
             seeding=seeding,
             cooling=cooling,
             ready=ready,
+            asking=ledger.asked,
             next_due=next_due,
             delayed=self.lines.delayed,
             paused=tuple(self.outcomes.paused.values()),

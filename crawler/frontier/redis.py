@@ -217,6 +217,12 @@ class RedisFrontier:
         prefix = self._shard_for(host)
         return float(await self.server.run("place", f"{prefix}host:{host}", prefix, host, group)) / 1000
 
+    async def take_host(self, worker: str, lease: Lease) -> bool:
+        """In the host's shard."""
+        prefix = self._shard_for(lease.host)
+        arguments = (prefix, lease.host, lease.job, worker, lease.message)
+        return bool(await self.server.run("take", f"{prefix}asking", *arguments))
+
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """See `commits.py`."""
         return await self._commits.commit(worker, visits, pace)
@@ -335,10 +341,6 @@ class RedisFrontier:
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
         """See `shared.py`."""
         await self._shared.put(key, value, seconds)
-
-    async def lock_shared(self, key: str, seconds: float) -> bool:
-        """See `shared.py`."""
-        return await self._shared.lock(key, seconds)
 
     def _shard_for(self, key: str) -> str:
         return self._shards[shard_of(key, self.shards)]

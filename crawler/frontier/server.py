@@ -31,7 +31,7 @@ from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUna
 
 SCRIPTS = (
     *("add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
-    *("known", "control"),
+    *("take", "known", "control"),
 )
 OBEY_RULES = ("claim",)  # they need `rules.lua`
 # Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that

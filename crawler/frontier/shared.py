@@ -21,14 +21,7 @@ class RedisShared:
         return value
 
     async def put(self, key: str, value: bytes, seconds: float) -> None:
-        """Write it and let go of its lock."""
-        shard = self._shard_for(key)
+        """Write it."""
         with errors(self._server.shown):
-            await self._server.client.set(f"{shard}shared:{key}", value, px=max(1, int(seconds * 1000)))
-            await self._server.client.delete(f"{shard}lock:{key}")
-
-    async def lock(self, key: str, seconds: float) -> bool:
-        """Take the lock, unless somebody has it."""
-        with errors(self._server.shown):
-            name = f"{self._shard_for(key)}lock:{key}"
-            return bool(await self._server.client.set(name, b"1", nx=True, px=max(1, int(seconds * 1000))))
+            name = f"{self._shard_for(key)}shared:{key}"
+            await self._server.client.set(name, value, px=max(1, int(seconds * 1000)))

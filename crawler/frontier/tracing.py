@@ -59,7 +59,7 @@ class _Look:
         delayed, more = await self._delayed(now)
         sightings = [*pending, *delayed, *await self._processing(), *await self._given_up()]
         skipped, source, others = await self._skips()
-        turn = await self._turn(now, self._host)
+        turn = await self._turn(now, self._host, await self._ask("hget", f"{self._shard}asking", self._host))
         return Trace(
             True,
             self._host,
@@ -164,8 +164,8 @@ class _Look:
 
     # --- its host
 
-    async def _turn(self, now: float, name: str) -> HostTurn:
-        return read_turn(await self._ask("hmget", f"{self._shard}host:{name}", FIELDS), now)
+    async def _turn(self, now: float, name: str, asker: bytes | None = None) -> HostTurn:
+        return read_turn(await self._ask("hmget", f"{self._shard}host:{name}", FIELDS), now, asker=asker)
 
     async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
         names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]

@@ -46,6 +46,7 @@ class RedisViews:
             exporter=exporter,
             seeding=seeders,
             ready=sum(shard["ready"] for shard in shards),
+            asking=sum(shard["asking"] for shard in shards),
             cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
             delayed=sum(shard["delayed"] for shard in shards),
             paused=ordered + read_pauses(line for shard in shards for line in shard["paused"].items()),
@@ -82,13 +83,26 @@ class RedisViews:
         pipeline.zcard(f"{prefix}delayed")
         pipeline.zcard(f"{prefix}held")
         pipeline.hgetall(f"{prefix}others")
+        pipeline.hlen(f"{shard}asking")
         pipeline.hget(f"{prefix}paused", f"job {job.name}")
         pipeline.hrandfield(f"{prefix}paused", _PAUSES, withvalues=True)
         pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}groups", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
         with errors(self._server.shown):
-            stats, outbox, ready, cooling, delayed, held, others, whole, some, *firsts = await pipeline.execute()
+            (
+                stats,
+                outbox,
+                ready,
+                cooling,
+                delayed,
+                held,
+                others,
+                asking,
+                whole,
+                some,
+                *firsts,
+            ) = await pipeline.execute()
         dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
         return {
             "stats": {text(key): value for key, value in stats.items()},
@@ -98,6 +112,7 @@ class RedisViews:
             "delayed": delayed,
             "held": held,
             "others": {key.decode("utf-8", "replace"): url.decode("utf-8", "replace") for key, url in others.items()},
+            "asking": asking,
             "paused": {**_pairs(some), **({f"job {job.name}".encode(): whole} if whole else {})},
             "due": min(dues, default=None),
         }

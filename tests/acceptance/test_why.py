@@ -13,7 +13,7 @@ import pytest
 
 from tests.acceptance.shell import LOCAL, Shell
 from tests.valkey import Valkey
-from tests.webserver import Running, redirect
+from tests.webserver import Running, redirect, slow
 from tests.website import Answer
 
 URL = "http://127.0.0.1/"
@@ -97,6 +97,22 @@ async def test_what_a_pending_one_waits_for(shell: Shell) -> None:
     assert re.search(
         "host 127.0.0.1 is paused since .* UTC: its owner asked .*; crawler control resume 127.0.0.1", ended.out
     )
+
+
+async def test_a_host_that_is_asked_for_its_robots_txt(shell: Shell, site: Running) -> None:
+    """All its pages wait for that, so everything that explains says so, and who asks."""
+    site.site.on("/robots.txt", slow(600))  # type: ignore[attr-defined]
+    seed, other = f"{site.seeds[0]}?1", f"{site.seeds[0]}?2"
+    await shell.run("seed", seed, other, *LOCAL)
+    async with worker(shell):
+        told = await until(shell, lambda job: job["asking"] and job["pending"])
+        assert (told["asking"], told["processing"]) == (1, 1)
+        assert "1 asked for their robots.txt now" in (await shell.run("status")).out
+        (host,) = json.loads((await shell.run("inspect", "hosts", "--json")).out)
+        name = host["turn"]["asking"]
+        assert f"{name} for robots.txt" in " ".join((await shell.run("inspect", "hosts", COLUMNS="200")).out.split())
+        waits = [line for url in (seed, other) for line in (await why(shell, url))["waits_for"]]
+    assert f"127.0.1.1 is being asked for its robots.txt by {name} (its lease: " in waits[0]
 
 
 async def test_of_several_jobs_those_that_know_it_are_shown(shell: Shell) -> None:

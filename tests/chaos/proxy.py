@@ -9,6 +9,7 @@ async with proxy_to(server.socket) as network:
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -30,6 +31,8 @@ class Proxy:
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loses_replies = False
+        self._unanswered: tuple[re.Pattern[bytes], int] | None = None  # commands whose replies get lost, and how many
+        self._all_lost = asyncio.Event()
         self.delay = 0.0  # seconds by which each reply comes later
         self.replies_lost = 0
         self.commands_late = 0
@@ -46,6 +49,13 @@ class Proxy:
     def lose_replies(self) -> None:
         """Commands arrive and are carried out; nobody hears so."""
         self._loses_replies = True
+
+    async def lose_replies_to(self, commands: bytes, times: int) -> None:
+        """The next `times` commands of that kind (a regular expression) are carried out, and their connections are
+        reset instead of answered. Returns when that has happened."""
+        self._unanswered = re.compile(commands), times
+        self._all_lost.clear()
+        await self._all_lost.wait()
 
     def heal(self) -> None:
         """Bytes flow again. Connections that lost a reply are reset: what follows would not fit the question."""
@@ -91,9 +101,10 @@ class Proxy:
         up_reader, up_writer = await asyncio.open_unix_connection(str(self._target))
         link = (writer, up_writer)
         self._links.add(link)
+        doomed = asyncio.Event()  # its next reply gets lost, and it with it
         pumps = [
-            asyncio.create_task(self._commands(reader, up_writer)),
-            asyncio.create_task(self._replies(up_reader, writer)),
+            asyncio.create_task(self._commands(reader, up_writer, doomed)),
+            asyncio.create_task(self._replies(up_reader, writer, doomed)),
         ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -104,20 +115,32 @@ class Proxy:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
 
-    async def _commands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _commands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 if not self._open.is_set():
                     self.commands_late += 1
                     await self._open.wait()
+                if self._unanswered and self._unanswered[0].search(data):
+                    doomed.set()
+                    kind, times = self._unanswered
+                    self._unanswered = (kind, times - 1) if times > 1 else None
                 writer.write(data)
                 await writer.drain()
 
-    async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _replies(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 if self.delay:
                     await asyncio.sleep(self.delay)
+                if doomed.is_set():
+                    self.replies_lost += 1
+                    if self._unanswered is None:
+                        self._all_lost.set()
+                    _reset(writer)
+                    return
                 if self._loses_replies:
                     self.replies_lost += 1
                     continue

@@ -238,3 +238,50 @@ async def test_a_host_in_trouble_is_shown(world: World, crawl: Crawl) -> None:
     assert (shown.turn.backoff, shown.turn.failures, shown.turn.delay, shown.turn.inflight) == (1, 0, 2.5, 0)
     assert 55 < shown.turn.rest <= 75
     assert len(await crawl.frontier.hosts(crawl.job, 2)) == 2
+
+
+# --- a host that a page has to itself, to ask it for robots.txt
+
+
+async def test_the_others_of_the_group_go_on(crawl: Crawl) -> None:
+    await place(crawl, hosts(2))
+    await crawl.add(*pages(3, "h0.example"))
+    lease = await crawl.lease()
+    assert await crawl.frontier.take_host("w1", lease)
+    await crawl.add(*pages(3, "h1.example"))
+    assert await crawl.urls(pace=TWO_AT_ONCE) == pages(1, "h1.example")
+    assert await crawl.urls(pace=TWO_AT_ONCE) == [], "its address has as many as it may"
+    await crawl.end(lease)
+    assert len(await crawl.urls(pace=TWO_AT_ONCE)) == 1
+
+
+async def test_they_go_on_while_the_address_itself_is_asked(crawl: Crawl) -> None:
+    """The ledger of that host is the group's, its robots.txt is not."""
+    await place(crawl, hosts(1))
+    await crawl.add(*pages(2, ADDRESS))
+    asker, other = (await crawl.claim(pace=TWO_AT_ONCE)).leases
+    assert await crawl.frontier.take_host("w1", asker)
+    await crawl.add(*pages(2, "h0.example"))
+    assert await crawl.urls(pace=TWO_AT_ONCE) == [], "it waits in line"
+    await crawl.end(other)
+    assert await crawl.urls(pace=TWO_AT_ONCE) == pages(1, "h0.example")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_host_from_the_line_waits_for_its_own_asker(crawl: Crawl, first: int) -> None:
+    """Its group has room, it has not: it leaves the line and comes back when that lease ends."""
+    await place(crawl, hosts(2))
+    await crawl.add(*pages(4, "h0.example"), *pages(4, "h1.example"))
+    leases = (await crawl.claim(pace=TWO_AT_ONCE)).leases
+    assert len(leases) == 2
+    assert (await crawl.claim(pace=TWO_AT_ONCE)).leases == (), "both hosts wait for their address"
+    assert await crawl.frontier.take_host("w1", leases[first])
+    await crawl.finish([leases[1 - first]])
+    host = leases[first].host
+    while others := (await crawl.claim(pace=TWO_AT_ONCE)).leases:
+        assert host not in {lease.host for lease in others}
+        await crawl.finish(others)
+    await crawl.finish([leases[first]])
+    while others := (await crawl.claim(pace=TWO_AT_ONCE)).leases:
+        await crawl.finish(others)
+    assert await crawl.counts() == (0, 0, 8, 0)

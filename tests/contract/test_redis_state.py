@@ -10,6 +10,7 @@ import pytest
 import redis.asyncio
 
 from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
+from crawler.frontier.keys import shard_of, shard_prefix
 from crawler.frontier.redis import RedisFrontier
 from crawler.model import Done, Failure, Job, Request, Retry, Visit
 from tests.chaos.proxy import proxy_to
@@ -290,9 +291,9 @@ async def _fill(crawl: Crawl) -> None:
     await crawl.frontier.seeding(crawl.job, "s1", 60.0)
     await crawl.outbox.hold(crawl.job, "e1", 60.0)
     await crawl.frontier.put_shared("robots:a.example", b"v", 60.0)
-    await crawl.frontier.lock_shared("robots:b.example", 60.0)
     await asyncio.to_thread(crawl.frontier.beat, "w1", {"pid": 1})
     leases = (await crawl.claim(30)).leases
+    assert await crawl.frontier.take_host("w1", leases[-1])
     visits = [Visit(Done(), items=(b"{}",)), Visit(dead()), Visit(Retry(failed(), 60.0))]
     await crawl.frontier.commit("w1", [(lease, visits[n % 3]) for n, lease in enumerate(leases[:20])], AT_ONCE)
 
@@ -312,3 +313,16 @@ async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_create
     assert await again.add(*hosts(20)) == 20
     assert await redis_client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
     await cut.close()
+
+
+@pytest.mark.parametrize("left", [b'news\nw9\n[1,0,0,0,0,"http://a.example/",0,""]', b"\xff", b"", b"a\nb\n\nc"])
+async def test_a_host_is_free_whatever_a_lease_that_is_gone_left_behind(
+    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis, left: bytes
+) -> None:
+    """A reaper of an older version takes the asker's lease and knows nothing of `asking`."""
+    await crawl.add(*pages(2))
+    shard = shard_prefix(world.prefix, shard_of("a.example", world.shards))
+    await redis_client.hset(f"{shard}asking", "a.example", left)
+    lease, _ = (await crawl.claim()).leases
+    assert await redis_client.exists(f"{shard}asking") == 0
+    assert await crawl.frontier.take_host("w1", lease)

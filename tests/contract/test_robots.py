@@ -9,6 +9,7 @@ from crawler.gate import RobotsGate, Verdict
 from crawler.model import Request
 from crawler.response import Response
 from crawler.testing import FakeFetcher
+from tests.asking import ask, ask_all, end, held
 from tests.contract.world import World
 
 RULES = b"User-agent: *\nDisallow: /private\n"
@@ -28,11 +29,12 @@ class Fleet:
     async def of(cls, world: World, web: FakeFetcher, count: int = 4) -> Fleet:
         """`count` processes."""
         fleet = cls([], web)
-        for _ in range(count):
+        for number in range(count):
             fleet.gates.append(
                 RobotsGate(
                     await world.client(),
                     web,
+                    worker=f"w{number}",
                     user_agent="t/1",
                     cache_seconds=CACHE,
                     max_delay=60,
@@ -47,7 +49,7 @@ class Fleet:
 
     async def verdicts(self, url: str) -> list[Verdict]:
         """The same at length."""
-        return await asyncio.gather(*(gate.check(Request(url)) for gate in self.gates))
+        return await ask_all(self.gates, url)
 
     async def day_after(self, world: World) -> None:
         """All that was known is too old."""
@@ -82,16 +84,19 @@ class SlowWeb(FakeFetcher):
 async def test_while_one_asks_nobody_fetches_a_page_and_other_hosts_go_on(world: World) -> None:
     web = SlowWeb("a")
     fleet = await Fleet.of(world, web)
-    first = asyncio.create_task(fleet.gates[0].check(Request("http://a.example/")))
+    frontier = await world.client()
+    leases = await held(frontier, "http://a.example/", "w0", "w1", "w2", "w3")
+    first = asyncio.create_task(fleet.gates[0].check(leases[0]))
     await web.asked.wait()
-    for gate in fleet.gates[1:]:
-        verdict = await gate.check(Request("http://a.example/"))
+    for number in (1, 2, 3):
+        verdict = await fleet.gates[number].check(leases[number])
         assert (verdict.word, verdict.asked_at) == ("again", None), "the host was not asked by this one"
-        assert verdict.delay > 0
+        await end(frontier, f"w{number}", leases[number])
     await fleet.words("http://b.example/1")
     assert await fleet.words("http://b.example/1") == {"allow": 4}
     web.go_on.set()
     assert (await first).word == "again", "the turn went to robots.txt"
+    await end(frontier, "w0", leases[0])
     assert await fleet.words("http://a.example/") == {"allow": 4}
     assert sorted(web.urls) == ["http://a.example/robots.txt", "http://b.example/robots.txt"]
 
@@ -111,12 +116,12 @@ async def test_rules_are_used_for_no_longer_than_a_day_by_whoever_reads_them_lat
     web = FakeFetcher({"http://a.example/robots.txt": [RULES, STRICTER]})
     fleet = await Fleet.of(world, web, count=2)
     early, late = fleet.gates
-    await early.check(Request("http://a.example/1"))
+    await ask(early, "http://a.example/1")
     fleet.now += 100.0  # by this clock the rules have been too old for long, though the server still has them
-    assert (await late.check(Request("http://a.example/1"))).word == "allow"
+    assert (await ask(late, "http://a.example/1")).word == "allow"
     await fleet.day_after(world)
-    assert (await late.check(Request("http://a.example/1"))).word == "again"
-    assert (await late.check(Request("http://a.example/1"))).word == "disallow"
+    assert (await ask(late, "http://a.example/1")).word == "again"
+    assert (await ask(late, "http://a.example/1")).word == "disallow"
 
 
 async def test_what_was_good_once_does_not_outlive_an_error(world: World) -> None:

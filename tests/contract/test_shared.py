@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tests.contract.world import Crawl, World
 
 
@@ -33,31 +31,3 @@ async def test_values_expire(world: World, crawl: Crawl) -> None:
     await crawl.frontier.put_shared("k", b"v", 0.05)
     await world.pass_time(0.05)
     assert await crawl.frontier.get_shared("k") is None
-
-
-async def test_one_of_many_gets_the_lock(world: World, crawl: Crawl) -> None:
-    clients = [await world.client() for _ in range(5)]
-    assert sum(await asyncio.gather(*(client.lock_shared("k", 60.0) for client in clients))) == 1
-
-
-async def test_locks_of_different_keys_are_different(crawl: Crawl) -> None:
-    assert await crawl.frontier.lock_shared("k1", 60.0)
-    assert await crawl.frontier.lock_shared("k2", 60.0)
-
-
-async def test_a_lock_expires(world: World, crawl: Crawl) -> None:
-    assert await crawl.frontier.lock_shared("k", 0.05)
-    await world.pass_time(0.05)
-    assert await crawl.frontier.lock_shared("k", 60.0)
-
-
-async def test_putting_the_value_releases_the_lock(crawl: Crawl) -> None:
-    assert await crawl.frontier.lock_shared("k", 60.0)
-    await crawl.frontier.put_shared("k", b"v", 60.0)
-    assert await crawl.frontier.lock_shared("k", 60.0)
-
-
-async def test_a_lock_hides_no_value(crawl: Crawl) -> None:
-    await crawl.frontier.put_shared("k", b"v", 60.0)
-    assert await crawl.frontier.lock_shared("k", 60.0)
-    assert await crawl.frontier.get_shared("k") == b"v"

@@ -131,6 +131,7 @@ class Machine(RuleBasedStateMachine):
         self.waiting = 0  # pages in the outbox
         self.paused: set[str] = set()  # hosts
         self.groups: dict[str, str] = {}  # host → group
+        self.askers: dict[str, Record] = {}  # host → the request that has it to itself
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
         """Wait for one call."""
@@ -169,7 +170,7 @@ class Machine(RuleBasedStateMachine):
             assert (claim.wait is None) == (not self.in_state("pending"))
             for record in self.in_state("pending"):
                 is_full = any(busy[name] >= PACE.concurrency for name in self.ledgers(record.host))
-                held_back = is_full or record.host in self.paused
+                held_back = is_full or record.host in self.paused or record.host in self.askers
                 assert record.due != NOW or held_back, f"{record} could have been handed out"
         self.check_priorities(claim.leases)
 
@@ -179,6 +180,15 @@ class Machine(RuleBasedStateMachine):
         if self.world.shards == 1:  # each shard has groups of its own
             self.run(self.frontier.place(f"h{host}.example", group))
             self.groups[f"h{host}.example"] = group
+
+    @precondition(lambda self: self.held())
+    @rule(pick=picks)
+    def take_host(self, pick: int) -> None:
+        """A page has its host to itself until its lease ends."""
+        record = self.pick(self.held(), pick)
+        asker = self.askers.get(record.host, record)
+        assert self.run(self.frontier.take_host(record.worker, leased(record))) == (asker is record)
+        self.askers[record.host] = asker
 
     @precondition(lambda self: self.held())
     @rule(pick=picks, count=st.integers(1, 4), outcome=outcomes, drawn=links, items=st.integers(0, 2))
@@ -339,6 +349,7 @@ class Machine(RuleBasedStateMachine):
         assert stats.known == len(self.records)
         assert stats.outbox == self.waiting
         assert stats.seeding == len(self.seeders)
+        assert stats.asking == len(self.askers)
         assert {pause.name for pause in stats.paused} == self.paused
         begun = bool(self.records) or self.ended_seeding
         unfinished = states["pending"] + states["processing"] + len(self.seeders)
@@ -383,6 +394,7 @@ class Machine(RuleBasedStateMachine):
         assert record.state == "pending"
         assert record.due != LATE
         assert record.host not in self.paused
+        assert record.host not in self.askers
         assert (lease.attempt, lease.delivery, lease.host) == (record.attempt, record.delivery, record.host)
         record.state, record.worker, record.lease = "processing", worker, lease
 
@@ -406,6 +418,8 @@ class Machine(RuleBasedStateMachine):
                 record.end("dead")
 
     def let_go(self, record: Record, *, answer: bool) -> None:
+        if self.askers.get(record.host) is record:
+            del self.askers[record.host]
         self.old.append((record.worker, leased(record), answer))
 
     def held(self) -> list[Record]:

@@ -27,6 +27,7 @@ _READS = [
         "HLEN",
         "HMGET",
         "LINDEX",
+        "LPOS",
         "LRANGE",
         "SMEMBERS",
         "TIME",

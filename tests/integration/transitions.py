@@ -303,6 +303,44 @@ async def reap_the_idle(scene: Scene) -> Call:
     return lambda: scene.frontier.reap()
 
 
+# --- a page that has its host to itself
+
+
+async def asking(scene: Scene) -> Lease:
+    """The first of three pages of a host has it, and both jobs have more of it pending."""
+    await scene.add(*pages(3))
+    await scene.add(*pages(2), job=scene.other)
+    (lease,) = (await scene.claim(1)).leases
+    await scene.frontier.take_host("w1", lease)
+    return lease
+
+
+async def take(scene: Scene) -> Call:
+    first, _ = await scene.held(*pages(2))
+    return lambda: scene.frontier.take_host("w1", first)
+
+
+async def claim_of_an_asked_host(scene: Scene) -> Call:
+    await asking(scene)
+    await scene.add(*pages(2, "b.example"))
+    return scene.claim
+
+
+async def commit_of_the_asker(scene: Scene) -> Call:
+    """Both jobs wait for its end."""
+    lease = await asking(scene)
+    await scene.claim()
+    await scene.claim(job=scene.other)
+    return lambda: scene.commit([lease], Release("robots"))
+
+
+async def reap_the_asker(scene: Scene) -> Call:
+    """As above, and its worker has expired."""
+    await commit_of_the_asker(scene)
+    await scene.expire()
+    return lambda: scene.frontier.reap()
+
+
 # --- the others
 
 
@@ -493,6 +531,10 @@ TRANSITIONS = {
     "reap-and-blame": Transition("reap", reap_and_blame),
     "reap-and-bury": Transition("reap", reap_and_bury),
     "reap-the-idle": Transition("reap", reap_the_idle),
+    "take": Transition("take", take, refused=True),
+    "claim-of-an-asked-host": Transition("claim", claim_of_an_asked_host, refused=True),
+    "commit-of-the-asker": Transition("commit", commit_of_the_asker),
+    "reap-the-asker": Transition("reap", reap_the_asker),
     "redrive": Transition("redrive", redrive),
     "drop": Transition("drop", drop),
     "pause": Transition("pause", pause, refused=True),

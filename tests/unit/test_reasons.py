@@ -78,6 +78,17 @@ def test_what_it_waits_for_at_its_host() -> None:
     assert reasons.waits(inquiry()) == []
 
 
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [(7.0, "(its lease: 7.0 s more, renewed while it lives)"), (-3.0, ", which is silent: it will be")],
+)
+def test_it_waits_for_its_hosts_robots_txt(left: float, text: str) -> None:
+    asked = inquiry(waiting(), workers=(WorkerInfo("w1", left), WorkerInfo("w2", 9.0)), turn=HostTurn(asking="w1"))
+    (said,) = reasons.waits(asked)
+    assert said.startswith("a.example is being asked for its robots.txt by w1")
+    assert text in said
+
+
 def test_a_skip_of_any_reason_is_told_with_its_detail() -> None:
     skipped = Skipped(URL, "noindex", "meta robots: noindex", 0.0)
     assert reasons.told(inquiry(skipped=skipped)) == [

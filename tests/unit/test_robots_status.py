@@ -9,10 +9,10 @@ import pytest
 from crawler.errors import FetchError, Refused
 from crawler.frontier.memory import MemoryFrontier
 from crawler.gate import RobotsGate
-from crawler.model import Request
 from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
 from crawler.testing import FakeFetcher
+from tests.asking import ask
 
 SITE = "http://a.example"
 RULES = b"User-agent: t\nDisallow: /private\n"
@@ -93,12 +93,12 @@ def site_of(case: Case) -> dict[str, Response | Exception]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case.answers))[:60])
 async def test_statuses(case: Case) -> None:
     fetcher = FakeFetcher(site_of(case))
-    gate = RobotsGate(MemoryFrontier(), fetcher, user_agent="t/1", cache_seconds=60, max_delay=60)
-    first = await gate.check(Request(f"{SITE}/public"))
+    gate = RobotsGate(MemoryFrontier(), fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    first = await ask(gate, f"{SITE}/public")
     assert first.word == ("again" if case.public == "allow" else "unreachable"), "the turn went to robots.txt"
     asked = len(fetcher.requests)
     assert asked <= 6
-    words = [(await gate.check(Request(f"{SITE}/{page}"))).word for page in ("public", "private")]
+    words = [(await ask(gate, f"{SITE}/{page}")).word for page in ("public", "private")]
     assert words == [case.public, case.private]
     assert len(fetcher.requests) == asked, "nothing is asked twice"
 

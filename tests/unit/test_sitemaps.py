@@ -90,7 +90,7 @@ async def crawl(
     """A crawl to its end by one worker."""
     frontier, fetcher = MemoryFrontier(), FakeFetcher(pages)
     job = await frontier.create_job(Job("news"))
-    gate = RobotsGate(frontier, fetcher, user_agent="t/1", cache_seconds=60, max_delay=0)
+    gate = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=0)
     unit = Unit(spider or Pages(), scope or Scope(), Rules(retry_times=0), gate, sitemaps=sitemaps)
     seeded = SeededHosts(frontier, lambda name: job)
     visitor = Visitor(fetcher, lambda job, spider: unit, seeded, NoSlot(), message.check)

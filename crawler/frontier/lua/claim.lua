@@ -6,7 +6,8 @@
 --       a host at once (0: its pace is not adapted)   12 longest such delay ms   then job, epoch for each job
 -- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, job, { messages }, job, { messages } … }
 -- Stays true: a message is in one list; a host, and the group of hosts it belongs to, has at most `cap` requests in flight
--- and its turns are at least its delay apart, over all workers and jobs; a host that must wait for its group stands in the
+-- and its turns are at least its delay apart, over all workers and jobs; one that a lease has to itself (`take.lua`) gives
+-- nothing, and is looked at again when that lease ends; a host that must wait for its group stands in the
 -- group's line, and a group with a line is in `groups` or waits for a slot; what people have ruled goes before `delay`
 -- and `cap`; the same token returns the same messages again, because nobody can have committed any of them: they are
 -- still the newest in the processing lists.
@@ -226,6 +227,7 @@ end
 local function ask(job, J, host, room, counters, pausing)
   if rule(P, 'block host ' .. host) then strike_line(J, host, counters, 'host ' .. host) return {} end
   local own = ledger_of(host)
+  if asker_of(P, host) then own.cap = 0 end -- full: the end of that lease wakes those that wait
   if not is_free(own) then look_later(job, J, 'hosts', own) return {} end
   local group = own.group and ledger_of(own.group)
   if group then share_cap(own, group) end

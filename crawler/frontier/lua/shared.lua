@@ -79,6 +79,19 @@ local function number_in(text)
   return digits and #digits <= 15 and tonumber(digits) or nil
 end
 
+-- The lease that has a host to itself (`take.lua`), as `asking` names it; nil: none has. One that has ended, however it
+-- did, is forgotten here. While nobody asks any host this costs one HLEN a script.
+local are_asked
+local function asker_of(P, host)
+  if are_asked == nil then are_asked = redis.call('HLEN', P .. 'asking') > 0 end
+  local asker = are_asked and redis.call('HGET', P .. 'asking', host)
+  if not asker then return nil end
+  local job, worker, message = string.match(asker, '^([^\n]*)\n([^\n]*)\n(.*)$')
+  if job and redis.call('LPOS', P .. 'job:' .. job .. ':processing:' .. worker, message) then return asker end
+  redis.call('HDEL', P .. 'asking', host)
+  return nil
+end
+
 -- The rules that people have set (`crawler/rules.py`), as far as they are read: key → its number (ms between requests, a
 -- count, or 1), false: there is none. Some are read at once, of many those that are asked for; none cost one HLEN.
 local rules, all_read
@@ -202,6 +215,7 @@ local function settle(P, host, now, asked, pace, delay, rest, unused)
   end
   if delay then redis.call('HSET', H, 'delay', delay) end
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
+  asker_of(P, host) -- forgets it, if it was the one that ended
   free_slots(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
   if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked, unused) end
 end

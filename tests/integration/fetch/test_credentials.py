@@ -12,6 +12,7 @@ from crawler.frontier.memory import MemoryFrontier
 from crawler.gate import RobotsGate
 from crawler.model import Request
 from crawler.policy import Rules
+from tests.asking import ask
 from tests.integration.fetch.server import Server, fetching, ok, says, serving
 
 LOGIN = "Basic bWU6Z2VoZWlt"
@@ -35,9 +36,9 @@ async def test_pages_and_robots_txt_of_the_origin_and_no_other(tmp_path: Path) -
         fetching(authorizations={ours.origin: LOGIN}, tls_ca_file=str(tmp_path / "ca.pem")) as fetcher,
     ):
         others = (other_port, other_host, other_scheme)
-        gate = RobotsGate(MemoryFrontier(), fetcher, user_agent="t/1", cache_seconds=60, max_delay=0)
+        gate = RobotsGate(MemoryFrontier(), fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=0)
         for server in (ours, *others):
-            await gate.check(Request(f"{server.origin}/"))
+            await ask(gate, f"{server.origin}/")
             for path in ("/", "/1", "/2"):
                 await fetcher.fetch(Request(f"{server.origin}{path}"))
             await fetcher.fetch(Request(f"{server.origin}/form", method="POST", body=b"x"))

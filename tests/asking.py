@@ -1,0 +1,39 @@
+"""Ask gates about pages that are really held: a gate may ask a host only in the name of a lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from crawler.gate import RobotsGate, Verdict
+from crawler.interfaces import Frontier, Pace
+from crawler.model import Done, Job, Lease, Request, Visit
+
+AT_ONCE = Pace(delay=0.0, concurrency=1000)
+
+
+async def held(frontier: Frontier, url: str, *workers: str) -> list[Lease]:
+    """The same page once for each of the workers."""
+    job = await frontier.create_job(Job("asking"))
+    await frontier.add(job, [Request(url, dont_filter=True) for _ in workers])
+    return [(await frontier.claim(worker, 1, [job], AT_ONCE)).leases[0] for worker in workers]
+
+
+async def end(frontier: Frontier, worker: str, lease: Lease) -> None:
+    """The page is done."""
+    assert await frontier.commit(worker, [(lease, Visit(Done()))], AT_ONCE) == [True]
+
+
+async def ask_all(gates: Sequence[RobotsGate], url: str, job: str | None = None) -> list[Verdict]:
+    """What each gate says of the page at the same moment; then their leases end."""
+    workers = [gate._worker for gate in gates]
+    leases = await held(gates[0]._frontier, url, *workers)
+    verdicts = await asyncio.gather(*(gate.check(lease, job) for gate, lease in zip(gates, leases, strict=True)))
+    for worker, lease in zip(workers, leases, strict=True):
+        await end(gates[0]._frontier, worker, lease)
+    return verdicts
+
+
+async def ask(gate: RobotsGate, url: str, job: str | None = None) -> Verdict:
+    """What one gate says."""
+    return (await ask_all([gate], url, job))[0]
