@@ -156,6 +156,12 @@ def test_kept_it_outlives_its_command_until_it_is_stopped(folder: Path) -> None:
     assert processes_of(folder) == []
 
 
+def test_kept_it_ends_when_the_machine_does(folder: Path) -> None:
+    attach(folder, binary=BINARY, keep=True).detach()
+    os.kill(int(guardian.holder(str(folder / "guardian"))[0]), signal.SIGTERM)
+    wait_until(lambda: not processes_of(folder))
+
+
 def test_a_server_in_use_is_stopped_only_by_force(folder: Path) -> None:
     with another_command(folder):
         assert status(folder)["in_use"]
