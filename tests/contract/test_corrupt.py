@@ -201,8 +201,9 @@ OUTCOMES: tuple[Callable[[], Visit], ...] = (
 )
 
 
-async def test_a_ledger_that_holds_no_numbers(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_a_ledger_that_holds_no_numbers(world: World, client: redis.asyncio.Redis) -> None:
     """Whatever stands in a host's ledger, a pause or a count of failures: claims, commits, reaps and views go on."""
+    crawl = await Crawl.create(world, exploding_share=0.99, exploding_min=1_000)
     chance = random.Random(5)
     pace = Pace(delay=0.0, concurrency=1000, target=1.0)
     control = crawl.frontier.control  # type: ignore[attr-defined]

@@ -248,7 +248,9 @@ async def _one_batch(queue: Queue, chance: random.Random, number: int) -> None:
 
     assert not [url for url in innocent if queue.web.asked[url] != 1]
     queue.web.asked.clear()
-    kinds = Counter([letter.failure.kind async for letter in queue.frontier.each_dead(job)])
+    letters = [letter async for letter in queue.frontier.each_dead(job)]
+    assert not {letter.url for letter in letters} & set(innocent)
+    kinds = Counter(letter.failure.kind for letter in letters)
     stats = await queue.frontier.stats(job)
     assert kinds.pop("junk", 0) == queue.expected[JUNK]
     assert set(kinds) <= {"callback"}  # a request that names a method which the spider does not have
