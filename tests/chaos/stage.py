@@ -162,6 +162,15 @@ class Stage:
         width = (last - first) / number
         return [first + width * (n + self.chance.random()) for n in range(number)]
 
+    async def all_at_work(self) -> None:
+        """Wait until the queue server knows every worker: one that is still on its way ends when the server is away."""
+        for worker in self.fleet.running:
+            await until(lambda worker=worker: self._has_a_lease(worker), f"{worker.name} at work")  # type: ignore[misc]
+
+    def _has_a_lease(self, worker: Command) -> bool:
+        alive = self.queue.zrangebyscore("{crawler:0}:workers", time.time() * 1000, "+inf")
+        return any(f":{worker.pid}:".encode() in name for name in alive)
+
     # --- harm
 
     def fault(self, what: str) -> None:

@@ -124,18 +124,12 @@ async def _kill_machines(stage: Stage, victims: list[Command]) -> None:
     """Those that come instead are at work already, or else their start would be measured, too."""
     for _ in victims:
         await stage.fleet.worker()
-    for worker in stage.fleet.running:
-        await until(lambda worker=worker: _has_a_lease(stage, worker), f"{worker.name} at work")  # type: ignore[misc]
+    await stage.all_at_work()
     stage.fault(f"kill -9 of {len(victims)} supervisors and their processes")
     for victim in victims:
         victim.kill()
     for victim in victims:
         await victim.ended()
-
-
-def _has_a_lease(stage: Stage, worker: Command) -> bool:
-    name = f":{worker.pid}:".encode()
-    return any(name in alive for alive in stage.queue.zrangebyscore("{crawler:0}:workers", time.time() * 1000, "+inf"))
 
 
 async def _kill_a_machine(stage: Stage) -> None:

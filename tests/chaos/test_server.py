@@ -40,7 +40,7 @@ async def test_p08_the_last_second_is_lost(theatre: Theatre) -> None:
 async def kill_the_server_again_and_again(stage: Stage) -> None:
     """The body of P7 and P8."""
     await stage.start()
-    await stage.fleet.working()
+    await stage.all_at_work()
     await stage.reached(0.05)
     workers = [pid for worker in stage.fleet.running for pid in [worker.pid, *worker.children]]
     for share in stage.moments():
