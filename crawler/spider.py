@@ -111,6 +111,7 @@ def _listed(spider: Spider, response: Response) -> Iterator[Request | Unfollowed
     if not any(found):
         raise DropItem("no_sitemap")
     yield Unfollowed("sitemap_entries", found.left_out)
+    yield Unfollowed("sitemap_cut", int(found.is_cut))
     yield Unfollowed("sitemap_filter", found.unchosen)
     yield from _pages(spider, response, found.pages)
     yield from _sitemaps(spider, response, found.sitemaps)

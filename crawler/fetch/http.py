@@ -233,19 +233,19 @@ class HttpFetcher:
                 await self._wait_for_memory(length or limit, deadline)
         if encoding := headers.get("content-encoding"):
             deadline.reschedule(None)  # all has arrived
-            return await self._decoded(body, encoding)
+            return await self._decoded(bytes(body), encoding)
         return bytes(body)
 
-    async def _decoded(self, body: bytes | bytearray, encoding: str) -> bytes:
+    async def _decoded(self, body: bytes, encoding: str) -> bytes:
         """A body with its content encodings undone, which may make a large one of a small one."""
         limit = self._limits.body_bytes
         try:
-            return decoded(bytes(body), encoding, min(FREE, limit))
+            return decoded(body, encoding, min(FREE, limit))
         except BodyError as error:
             if error.kind != "too_large" or limit <= FREE:
                 raise
         await self._bodies.take(limit)
-        return decoded(bytes(body), encoding, limit)
+        return decoded(body, encoding, limit)
 
     async def _wait_for_memory(self, amount: int, deadline: asyncio.Timeout) -> None:
         """Until there is room for `amount` bytes. This is our shortage, so the time of the host stands still."""

@@ -44,6 +44,7 @@ class Sitemap(NamedTuple):
     sitemaps: list[str]  # of an index
     left_out: int  # entries that are no URLs, repeated, or too many
     unchosen: int = 0  # entries that `choose` left out
+    is_cut: bool = False  # it goes on behind a bound: nobody knows what is left out there
 
 
 def parse(body: bytes, url: str, choose: Choose | None = None, *, alternates: bool = False) -> Sitemap:
@@ -53,10 +54,20 @@ def parse(body: bytes, url: str, choose: Choose | None = None, *, alternates: bo
     too. Without either only the URLs are read, which takes half the time.
     """
     body = _inflated(body)[:MAX_BYTES]
+    reader = _Reader() if choose is None and not alternates else _EntryReader()
+    if _is_xml(body):
+        found = _read(_from_xml(body, reader), url, choose, alternates)
+    else:
+        lines = _from_text(body)
+        given: list[Any] = [{"loc": line} for line in lines] if isinstance(reader, _EntryReader) else lines
+        found = _read((given, []), url, choose, alternates)
+    return found._replace(is_cut=reader.is_cut or len(body) == MAX_BYTES)
+
+
+def _read(entries: tuple[list[Any], list[Any]], url: str, choose: Choose | None, alternates: bool) -> Sitemap:
+    """What is taken of the pages and the sitemaps that were found: URLs, or entries to choose among."""
     if choose is None and not alternates:
-        pages, sitemaps = _from_xml(body, _Reader()) if _is_xml(body) else (_from_text(body), [])
-        return _joined(url, pages, sitemaps)
-    entries = _from_xml(body, _EntryReader()) if _is_xml(body) else ([{"loc": line} for line in _from_text(body)], [])
+        return _joined(url, *entries)
     chosen = [list(choose(some)) if choose and some else some for some in entries]
     found = _joined(url, *(_urls(some, alternates=alternates) for some in chosen))
     return found._replace(unchosen=max(0, sum(map(len, entries)) - sum(map(len, chosen))))
@@ -137,6 +148,7 @@ def _from_xml(body: bytes, reader: "_Reader") -> tuple[list[Any], list[Any]]:
         for piece in _pieces(_in_utf8(body)):
             marks += piece.count(b"<") + piece.count(b"&")
             if reader.is_full or marks > min(_MAX_MARKS, _MARKS_BEFORE_URLS + _MARKS_PER_URL * reader.count):
+                reader.is_cut = not reader.has_doctype  # such a document is not read at all
                 break
             parser.feed(_mended(piece))
         parser.close()
@@ -201,6 +213,7 @@ class _Reader:
         self.pages: list[Any] = []
         self.sitemaps: list[Any] = []
         self.has_doctype = False
+        self.is_cut = False  # it was not read to its end
         self._path: list[str] = []  # names from the root to here
         self._text: list[str] | None = None  # of the URL that is being read
         self._length = 0

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.parsing.sitemap import MAX_URLS, Entry, Sitemap, parse
+from crawler.parsing.sitemap import MAX_BYTES, MAX_URLS, Choose, Entry, Sitemap, parse
 
 URL = "http://a.example/maps/sitemap.xml"
 HEAD = (
@@ -247,6 +247,17 @@ def test_large_ones_are_bounded(name: str, honest: float) -> None:
     print(f"\n{name}: {len(body):,} bytes, {len(found.pages):,} pages in {seconds:.2f} s, {seconds / honest:.2f} ×")
     assert len(found.pages) == count
     assert seconds < 2 * honest
+
+
+@pytest.mark.parametrize("choose", [None, list], ids=["urls", "entries"])
+def test_one_that_is_not_read_to_its_end_says_so(choose: Choose | None) -> None:
+    first, last = (b"<url><loc>http://a.example/%d</loc></url>" % n for n in range(2))
+    whole = parse(b"<urlset>" + first + b" " * 200_000 + last, URL, choose)
+    assert (len(whole.pages), whole.is_cut) == (2, False)
+    cut = parse(b"<urlset>" + first + b"<a></a>" * 100_000 + last, URL, choose)
+    assert (len(cut.pages), cut.is_cut) == (1, True)
+    long = parse(b"http://a.example/0\n" + b" " * MAX_BYTES + b"\nhttp://a.example/1", URL, choose)
+    assert (len(long.pages), long.is_cut) == (1, True)
 
 
 def test_no_tree_is_built() -> None:
