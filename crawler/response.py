@@ -88,13 +88,18 @@ class Response:
         return msgspec.json.decode(self.body)
 
     @cached_property
+    def _is_parsed(self) -> bool:
+        html.check_size(self.body, self.parse_limits)
+        return True
+
+    @cached_property
     def root(self) -> Any:
         """The lxml element of the page; an empty `<html>` when there is nothing to parse.
 
         This and what needs it (selectors, `page`, `visible_text` …) raises `PageTooLarge` for a page beyond
         PARSE_MAXSIZE or PARSE_MAXNODES. Let it pass: the page is then skipped, and counted.
         """
-        html.check_size(self.body, self.parse_limits)
+        self._is_parsed  # noqa: B018 - raises
         root = html.parse(self.text)
         return html.parse("<html></html>") if root is None else root
 
@@ -165,6 +170,19 @@ class Response:
     def visible_text(self) -> str:
         """The page's text without scripts and styles."""
         return html.visible_text(self.root)
+
+    def prepare(self, part: str) -> Iterator[None]:
+        """Make an attribute ready (`root`, `visible_text`, `links` …); others may have a turn wherever this yields."""
+        self._is_parsed  # noqa: B018 - counts the nodes of a page, which takes half as long as making them
+        yield
+        if part == "visible_text" and part not in self.__dict__:
+            pieces: list[str] = []
+            for some in html.text_pieces(self.root):
+                pieces += some
+                yield
+            self.visible_text = html.text_of(pieces)
+        getattr(self, part)
+        yield
 
     def urljoin(self, url: str) -> str:
         """Absolute, canonical form of a link on this page. Raises `BadUrl`."""

@@ -85,7 +85,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
     REDIRECT_MAX_TIMES: Count = 20
     PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; an HTML page that is larger is skipped once its tree is needed
-    PARSE_MAXNODES: Positive = 500_000  # the same for its elements and attributes, which take up to 300 bytes each
+    PARSE_MAXNODES: Positive = 400_000  # the same for its elements and attributes, which take up to 300 bytes each
 
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one

@@ -39,7 +39,7 @@ from crawler.spider import Spider
 log = structlog.get_logger()
 
 LARGE = 100_000  # bytes; what takes a spider long enough to read that the other pages would notice
-SLOW = 0.1  # seconds of work on a large page after which the others get as much time
+SLOW = 0.1  # CPU seconds of work on a large page after which the others get as much time
 LONGEST_REST = 1.0  # seconds, however long it took
 LINKS_AT_ONCE = 1_000  # of one page, before the others have a turn: 2 to 4 ms
 
@@ -81,6 +81,10 @@ class ParseSlot(Protocol):
     def leave(self, lease: Lease) -> None: ...
 
 
+async def _no_rest() -> None:
+    await asyncio.sleep(0)
+
+
 async def _booked(lease: Lease) -> bool:
     return True
 
@@ -110,6 +114,7 @@ class Visitor:
         self._check = check
         self._booked = booked
         self._large = asyncio.Lock()  # large pages are worked on one at a time: their trees take a lot of memory
+        self._rested_at = 0.0  # CPU seconds of this thread when the small pages last had the time that this one took
 
     async def visit(self, lease: Lease) -> Visit:
         """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
@@ -216,12 +221,17 @@ class Visitor:
         if not isinstance(page, Response) or len(page.body) <= LARGE:
             return await self._parse_now(lease, unit, callback, *arguments)
         async with self._large:
-            began = time.monotonic()
+            self._rested_at = time.thread_time()
             read = await self._parse_now(lease, unit, callback, *arguments)
-            if (took := time.monotonic() - began) > SLOW:
-                # A small page needs many turns of the event loop: it gets as much time before the next large page.
-                await asyncio.sleep(min(took, LONGEST_REST))
+            await self._rest()
         return read
+
+    async def _rest(self) -> None:
+        """After slow work on the large page as much time for small ones, each of which needs many turns of the loop."""
+        took = time.thread_time() - self._rested_at
+        await asyncio.sleep(min(took, LONGEST_REST) if took > SLOW else 0)
+        if took > SLOW:
+            self._rested_at = time.thread_time()
 
     async def _parse_now(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
         page = arguments[0]
@@ -252,14 +262,14 @@ class Visitor:
         """Make these parts of a large page ready before the callback, which nobody interrupts, asks for them."""
         if page.is_html:
             for part in parts:
-                getattr(page, part)
-                await self._turn(lease)
+                for _ in page.prepare(part):
+                    await self._turn(lease, self._rest)
 
-    async def _turn(self, lease: Lease) -> None:
+    async def _turn(self, lease: Lease, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
         """Let the others have one. Meanwhile another page may be parsed, and it alone would be to blame."""
         self._slot.leave(lease)
         try:
-            await asyncio.sleep(0)
+            await rest()
             await asyncio.sleep(0)  # for what was woken by the network just now: it stands behind us in the line
         finally:
             self._slot.enter(lease)

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from tests.webserver import Answer, Hit, serve
 
 LARGEST = 15_900_000  # bytes; nearly DOWNLOAD_MAXSIZE
 PARSED = 7_900_000  # nearly PARSE_MAXSIZE
+NODES = 380_000  # nearly PARSE_MAXNODES
 
 # What the pages are made of, by name.
 SHAPES: Mapping[str, str] = {
@@ -32,7 +33,7 @@ SHAPES: Mapping[str, str] = {
 
 
 class Heavy:
-    """A host a shape: one page of `LARGEST`, one of `PARSED` bytes."""
+    """A host a shape: one page of `LARGEST` bytes, one of `PARSED`, and the largest that is parsed: `NODES` at most."""
 
     def __init__(self, shapes: Sequence[str]) -> None:
         self.hosts = [f"127.0.2.{number}" for number in range(1, len(shapes) + 1)]
@@ -42,7 +43,7 @@ class Heavy:
     @property
     def seeds(self) -> list[str]:
         """Both pages of each host: a page that is not parsed leads nowhere."""
-        return [f"http://{host}:{self.port}/{path}" for host in self.hosts for path in ("largest", "parsed")]
+        return [f"http://{host}:{self.port}/{path}" for host in self.hosts for path in _SIZES]
 
     def address(self, host: str) -> str:
         """Where a host is served."""
@@ -54,7 +55,20 @@ class Heavy:
             return Answer(status=404)
         shape = SHAPES[self._shape[hit.host]]
         block = (shape * (65_536 // len(shape) + 1)).encode()
-        return Answer(block, times=(LARGEST if hit.path == "/largest" else PARSED) // len(block))
+        return Answer(block, times=_SIZES[hit.path[1:]](shape) // len(block))
+
+
+def _with_nodes(shape: str) -> int:
+    """Bytes of so much of it that it has `NODES` elements and attributes, as far as it is parsed at all."""
+    nodes = shape.count("<") - shape.count("</") + shape.count(" a") + shape.count("=") * ("<p" not in shape)
+    return min(PARSED, NODES * len(shape) // max(1, nodes))
+
+
+_SIZES: Mapping[str, Callable[[str], int]] = {
+    "largest": lambda _: LARGEST,
+    "parsed": lambda _: PARSED,
+    "most": _with_nodes,
+}
 
 
 @asynccontextmanager

@@ -272,6 +272,15 @@ async def test_a_large_page_leaves_turns_to_the_others() -> None:
     assert {link.depth for link in found.links} == {1}
 
 
+def test_the_parts_of_a_large_page_are_made_ready_in_several_steps_and_are_the_same() -> None:
+    body = b"<title>one</title>" + b"<p>some <b>words</b> of text" * 30_000 + b"<a href=/1>last</a>"
+    ready, plain = (Response(URL, headers={"content-type": "text/html"}, body=body) for _ in range(2))
+    steps = [part for part in ("root", "visible_text", "links") for _ in ready.prepare(part)]
+    assert steps.count("visible_text") > 2
+    assert {"root", "visible_text", "links"} <= ready.__dict__.keys()
+    assert (ready.visible_text, ready.links) == (plain.visible_text, plain.links)
+
+
 class Patient(Spider):
     """Takes its time with each page, and notes how many it has at once."""
 
