@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crawler.model import Request
     from crawler.response import Response
-    from crawler.spider import DropItem, Spider
+    from crawler.spiders.base import DropItem, Spider
 
 __all__ = ["DropItem", "Request", "Response", "Spider"]
 
-_HOMES = {"Request": "model", "Response": "response", "Spider": "spider", "DropItem": "spider"}
+_HOMES = {"Request": "model", "Response": "response", "Spider": "spiders.base", "DropItem": "spiders.base"}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,13 @@ import sys
 def main() -> int:
     """Run the command of `sys.argv` and return its exit code."""
     try:
-        from crawler.startup import end_at_interrupts, lasting_imports, survive_the_terminal
+        from crawler.runtime.startup import end_at_interrupts, lasting_imports, survive_the_terminal
 
         end_at_interrupts()
         survive_the_terminal()
         with lasting_imports():
             from crawler.cli import main
-            from crawler.own_limits import raise_file_limit
+            from crawler.runtime.own_limits import raise_file_limit
 
         raise_file_limit()
         return main()

@@ -14,26 +14,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from crawler.model import (
-    Added,
-    Call,
-    Claim,
-    DeadLetter,
-    Failure,
-    HostView,
-    Job,
-    JobStats,
-    Lease,
-    OutboxEntry,
-    Reaped,
-    Request,
-    Rule,
-    RuleChange,
-    Trace,
-    Visit,
-    WorkerInfo,
-)
+from crawler.model import Added, Call, Claim, Failure, Job, Lease, OutboxEntry, Reaped, Request, Rule, RuleChange, Visit
 from crawler.response import Response
+from crawler.status import DeadLetter, HostView, JobStats, Trace, WorkerInfo
 
 
 class Pace(Struct, frozen=True):

@@ -21,11 +21,11 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.credentials import is_secret
 from crawler.errors import FetchError
 from crawler.model import Dead, Done, Failure, Outcome, Release, Request, Retry, Skip, Visit
 from crawler.parsing.url import BadUrl, canonical, origin_of
 from crawler.response import Response
+from crawler.runtime.credentials import is_secret
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

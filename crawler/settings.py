@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
-from crawler.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.errors import ConfigError
-from crawler.printable import masked
+from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
+from crawler.runtime.safe_text import masked
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from crawler.callbacks import run_callback
 from crawler.model import Request
 from crawler.response import Response
-from crawler.spider import Spider
+from crawler.spiders.base import Spider
+from crawler.spiders.callbacks import run_callback
 
 Page = str | bytes | Path
 Answer = Response | Page | Exception

@@ -8,7 +8,7 @@ from typing import Any
 from parsel import Selector
 
 from crawler import Request, Response, Spider
-from crawler.scope import looks_like_page
+from crawler.parsing.scope import looks_like_page
 
 # Where generators put the page itself (Sphinx, MkDocs, Docusaurus, plain HTML 5), narrowest first.
 MAIN = ("[role=main]", "main", "article", "div.body", "body")

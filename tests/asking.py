@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from crawler.gate import RobotsGate, Verdict
 from crawler.interfaces import Frontier, Pace
 from crawler.model import Done, Job, Lease, Request, Visit
+from crawler.robots.gate import RobotsGate, Verdict
 
 AT_ONCE = Pace(delay=0.0, concurrency=1000)
 

@@ -14,10 +14,11 @@ import typer
 
 from crawler.cli.options import Call, Json, config_of, option
 from crawler.errors import UsageError
-from crawler.printable import json_line, shown
+from crawler.runtime.safe_text import json_line, shown
 
 if TYPE_CHECKING:
-    from crawler.app import Config, Connected
+    from crawler.app.config import Config
+    from crawler.app.connect import Connected
     from crawler.interfaces import Frontier
     from crawler.model import Rule, RuleChange
 
@@ -59,7 +60,7 @@ def control(
     control block a.example, control priority a.example 10, control log-level DEBUG; `off` in the place of a value
     lifts it. control list, log; control revert [NUMBER].
     """
-    from crawler.rules import parse
+    from crawler.control.rules import parse
 
     words = words or []
     if action in ("list", "log") and words:
@@ -84,10 +85,10 @@ def control(
 async def _change(config: Config, rule: Rule | None, words: list[str], job: str, why: str, *, as_json: bool) -> int:
     from msgspec.structs import replace
 
-    from crawler import app
-    from crawler.rules import undone
+    from crawler.app.connect import connect
+    from crawler.control.rules import undone
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         undoes = ""
         if rule is None:
             rule, undoes = undone(await connected.control.rule_log(10_000), *words)
@@ -144,7 +145,7 @@ async def answers_to(connected: Connected, call: str) -> tuple[dict[str, str], l
 
 
 def _say(change: RuleChange, resumed: list[str], answers: Mapping[str, str], silent: list[str]) -> None:
-    from crawler.rules import described
+    from crawler.control.rules import described
 
     before = f" (before: {change.before})" if change.before and change.rule.action not in ("pause", "block") else ""
     nothing = not change.rule.value and not change.before and not resumed
@@ -166,11 +167,11 @@ def tell_silent(silent: list[str]) -> None:
 
 
 async def _list(config: Config, *, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
-    from crawler.rules import described
+    from crawler.control.rules import described
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         rules = await connected.control.rules()
     if as_json:
         import msgspec
@@ -185,11 +186,11 @@ async def _list(config: Config, *, as_json: bool) -> int:
 
 
 async def _log(config: Config, limit: int, *, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
-    from crawler.rules import described
+    from crawler.control.rules import described
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         log = await connected.control.rule_log(limit)
     if as_json:
         print(json_line([_as_data(change) for change in log]))

@@ -29,12 +29,13 @@ from crawler.cli.seed import make_spider, start_requests
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import UsageError
 from crawler.model import Job, Request
-from crawler.printable import json_line
-from crawler.signals import run
+from crawler.runtime.safe_text import json_line
+from crawler.runtime.signals import run
 
 if TYPE_CHECKING:
-    from crawler.app import Config, CrawlReport
+    from crawler.app.config import Config
     from crawler.cli.display import Observer
+    from crawler.views.reports import CrawlReport
 
 
 def crawl(
@@ -86,9 +87,9 @@ def crawl(
 
 
 async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:
-    from crawler import app
+    from crawler.app.crawl import crawl as crawl_here
 
-    return await app.crawl(*arguments, **options)
+    return await crawl_here(*arguments, **options)
 
 
 def _name(spider: str, seeds: Seeds | list[Request], arguments: dict[str, str]) -> str:
@@ -122,14 +123,15 @@ def _display(call: Call, config: Config, title: str, target: str) -> Iterator[tu
 
 def _logging_readably(config: Config) -> Config:
     """Stderr is a pipe into the display now, and a person reads what comes out of it."""
-    from crawler import logs
+    from crawler.runtime import logs
 
     logs.configure(config.settings.LOG_LEVEL, "console")
     return replace(config, settings=replace(config.settings, LOG_FORMAT="console"))
 
 
 def _print(report: CrawlReport, *, fresh: bool, as_json: bool, quiet: bool) -> None:
-    from crawler.cli import figures, tables
+    from crawler.cli import tables
+    from crawler.views import figures
 
     if as_json:
         print(json_line(figures.scrapy_stats(report)))

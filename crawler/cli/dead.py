@@ -11,13 +11,14 @@ import typer
 
 from crawler.cli.options import Call, config_of, flag, option
 from crawler.errors import UsageError
-from crawler.printable import json_line
+from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
-    from crawler.app import Config
-    from crawler.dead_letters import Condition
+    from crawler.app.config import Config
+    from crawler.control.dead_letters import Condition
     from crawler.interfaces import Frontier
-    from crawler.model import DeadLetter, Job
+    from crawler.model import Job
+    from crawler.status import DeadLetter
 
 BY = ("error", "spider")  # how letters are grouped when nothing is said
 
@@ -47,7 +48,7 @@ def dead(
 
     FIELD is one of: error, host, spider, callback, line (of the spider's file), url, status, worker.
     """
-    from crawler.dead_letters import known_field, parse_condition
+    from crawler.control.dead_letters import known_field, parse_condition
 
     if (action == "show") != bool(ids):
         raise UsageError("name the letters to show: crawler dead show ID...; `crawler dead --list` lists them")
@@ -66,12 +67,12 @@ def dead(
 async def _groups(
     config: Config, name: str, by: Sequence[str], conditions: Sequence[Condition], limit: int, *, as_json: bool
 ) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
-    from crawler.dead_letters import Groups
+    from crawler.control.dead_letters import Groups
 
     found = []
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         for job in await _jobs(connected.frontier, name):
             groups = Groups(by)
             async for letter in chosen(connected.frontier, job, conditions):
@@ -91,12 +92,12 @@ async def _groups(
 
 
 async def _list(config: Config, name: str, conditions: Sequence[Condition], limit: int, *, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
-    from crawler.dead_letters import newest
+    from crawler.control.dead_letters import newest
 
     found = []
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         for job in await _jobs(connected.frontier, name):
             letters = await newest(chosen(connected.frontier, job, conditions), limit)
             found += [(job.name, letter) for letter in letters]
@@ -111,10 +112,10 @@ async def _list(config: Config, name: str, conditions: Sequence[Condition], limi
 
 
 async def _show(config: Config, name: str, ids: Collection[str], *, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         frontier = connected.frontier
         jobs = await _jobs(frontier, name)
         found = [(job.name, letter) for job in jobs async for letter in frontier.each_dead(job, ids)]
@@ -154,7 +155,7 @@ async def _jobs(frontier: Frontier, name: str) -> list[Job]:
 
 async def chosen(frontier: Frontier, job: Job, conditions: Sequence[Condition]) -> AsyncIterator[DeadLetter]:
     """The job's letters that meet the conditions."""
-    from crawler.dead_letters import meets
+    from crawler.control.dead_letters import meets
 
     async for letter in frontier.each_dead(job):
         if meets(letter, conditions):

@@ -11,7 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from crawler.cli.figures import (
+from crawler.cli.terminal import live_picture
+from crawler.runtime.safe_text import shown
+from crawler.status import JobStats, WorkerInfo
+from crawler.views.figures import (
     HostFigures,
     alive,
     answers,
@@ -30,12 +33,9 @@ from crawler.cli.figures import (
     slowest,
     why_idle,
 )
-from crawler.cli.terminal import live_picture
-from crawler.model import JobStats, WorkerInfo
-from crawler.printable import shown
 
 if TYPE_CHECKING:
-    from crawler.app import Progress
+    from crawler.views.reports import Progress
 
 Observer = Callable[["Progress"], None]
 

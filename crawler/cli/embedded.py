@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from crawler.cli.figures import size
 from crawler.cli.options import Call, config_of, flag
 from crawler.errors import UsageError
+from crawler.views.figures import size
 
 if TYPE_CHECKING:
-    from crawler.app import Config
+    from crawler.app.config import Config
 
 
 def up(call: Call) -> int:
@@ -17,8 +17,8 @@ def up(call: Call) -> int:
     config = config_of(call)
     _refuse_other_server(config)
 
-    from crawler import embedded
-    from crawler.app import data_dir
+    from crawler.app.config import data_dir
+    from crawler.embedded import server as embedded
 
     server = embedded.attach(
         data_dir(config),
@@ -41,8 +41,8 @@ def down(
     config = config_of(call)
     _refuse_other_server(config)
 
-    from crawler import embedded
-    from crawler.app import data_dir
+    from crawler.app.config import data_dir
+    from crawler.embedded import server as embedded
 
     match embedded.stop(data_dir(config), force=force):
         case embedded.Stopped.IN_USE:
@@ -65,14 +65,14 @@ def _refuse_other_server(config: Config) -> None:
 
 def is_running(config: Config) -> bool:
     """Whether that server answers."""
-    from crawler.app import data_dir
-    from crawler.embedded import status
+    from crawler.app.config import data_dir
+    from crawler.embedded.server import status
 
     return status(data_dir(config))["running"]
 
 
 def has_data(config: Config) -> bool:
     """Whether that server has ever run."""
-    from crawler.app import data_dir
+    from crawler.app.config import data_dir
 
     return (data_dir(config) / "appendonlydir").is_dir()

@@ -15,8 +15,8 @@ import traceback
 from typer import TyperException
 
 from crawler.errors import CrawlerError, FrontierUnavailable
-from crawler.printable import printable_lines, without_password
-from crawler.signals import Interrupted
+from crawler.runtime.safe_text import printable_lines, without_password
+from crawler.runtime.signals import Interrupted
 
 USAGE = 2
 BUG = 70

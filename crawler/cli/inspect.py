@@ -12,11 +12,12 @@ import typer
 from crawler.cli.control import answers_to, tell_silent
 from crawler.cli.options import Call, Json, config_of
 from crawler.errors import UsageError
-from crawler.printable import json_line
+from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
-    from crawler.app import Config, Connected
-    from crawler.model import HostView
+    from crawler.app.config import Config
+    from crawler.app.connect import Connected
+    from crawler.status import HostView
 
 Rows = Sequence[Sequence[object]]
 
@@ -44,9 +45,9 @@ def inspect(
 
 
 async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         if what in ("active", "conf"):
             found, silent = await _asked(connected, what)
         else:
@@ -84,9 +85,9 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
     """The next to be asked first."""
     import msgspec
 
-    from crawler import app
+    from crawler.app.connect import connect
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         frontier = connected.frontier
         found = [(job.name, one) for job in await frontier.jobs() for one in await frontier.hosts(job, limit)]
     if as_json:
@@ -112,7 +113,7 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
 
 
 def _host_row(one: HostView) -> tuple[object, ...]:
-    from crawler.cli.figures import duration
+    from crawler.views.figures import duration
 
     turn = one.turn
     failures = f", {turn.failures} failures" if turn.failures else ""
@@ -129,7 +130,7 @@ def _host_row(one: HostView) -> tuple[object, ...]:
 
 
 def _active(found: Mapping[str, Any]) -> None:
-    from crawler.cli.figures import duration
+    from crawler.views.figures import duration
 
     rows = [
         (worker, one["job"], one["url"], duration(one["seconds"]), one["attempt"] + 1)
@@ -145,7 +146,7 @@ def _active(found: Mapping[str, Any]) -> None:
 
 def _workers(found: Mapping[str, Any]) -> None:
     from crawler.cli import tables
-    from crawler.model import WorkerInfo
+    from crawler.status import WorkerInfo
 
     if found:
         tables.console().print(

@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
+from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import load, parse_override
-from crawler.startup import heed_interrupts, lasting_imports
 
 if TYPE_CHECKING:
-    from crawler.app import Config
+    from crawler.app.config import Config
 
 
 class Call(Struct, frozen=True):
@@ -111,8 +111,8 @@ def config_of(call: Call, **defaults: str) -> Config:
     `defaults` count as `-s`, but for settings that the user has set on this command line.
     """
     with lasting_imports():
-        from crawler import logs
-        from crawler.app import Config
+        from crawler.app.config import Config
+        from crawler.runtime import logs
     heed_interrupts()
 
     if call.verbose or call.quiet:

@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
 from crawler.cli.options import Call, Json, config_of, flag
-from crawler.printable import json_line, masked
+from crawler.runtime.safe_text import json_line, masked
 
 
 def spiders(call: Call, json_: Json = False) -> int:
     """List the spiders that can be named with --spider."""
     config = config_of(call)
 
-    from crawler.registry import find_spiders
+    from crawler.spiders.registry import find_spiders
 
     registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
     found = registry.describe()

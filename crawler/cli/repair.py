@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crawler.cli.dead import Where, chosen, job_named
-from crawler.cli.figures import counted
 from crawler.cli.options import Call, Json, config_of, flag, option
 from crawler.errors import UsageError
-from crawler.printable import json_line, shown
+from crawler.runtime.safe_text import json_line, shown
+from crawler.views.figures import counted
 
 if TYPE_CHECKING:
-    from crawler.app import Config
-    from crawler.dead_letters import Condition
+    from crawler.app.config import Config
+    from crawler.control.dead_letters import Condition
     from crawler.interfaces import Frontier
     from crawler.model import Job
 
@@ -36,7 +36,7 @@ def drop(call: Call, ids: Ids = None, where: Where = None, all_: All = False, jo
 
 
 def _move(call: Call, verb: str, ids: list[str] | None, where: list[str] | None, job: str, *, everything: bool) -> int:
-    from crawler.dead_letters import parse_condition
+    from crawler.control.dead_letters import parse_condition
 
     if [bool(ids), bool(where), everything].count(True) != 1:
         raise UsageError(
@@ -49,9 +49,9 @@ def _move(call: Call, verb: str, ids: list[str] | None, where: list[str] | None,
 async def _move_some(
     config: Config, verb: str, name: str, ids: list[str] | None, conditions: Sequence[Condition]
 ) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         frontier = connected.frontier
         job = await job_named(frontier, name)
         if conditions:
@@ -79,9 +79,9 @@ def reap(call: Call, json_: Json = False) -> int:
 async def _reap(config: Config, *, as_json: bool) -> int:
     import msgspec
 
-    from crawler import app
+    from crawler.app.connect import connect
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         reaped = await connected.frontier.reap()
     if as_json:
         print(json_line(msgspec.to_builtins(reaped)))

@@ -10,7 +10,6 @@ import msgspec
 import typer
 
 from crawler.cli.exits import USAGE, code_of
-from crawler.cli.figures import counted
 from crawler.cli.options import (
     ArgumentOptions,
     Call,
@@ -24,12 +23,14 @@ from crawler.cli.options import (
 from crawler.cli.seeds import Refusals, Seeds
 from crawler.errors import ConfigError, UsageError
 from crawler.model import Job, Request
-from crawler.printable import json_line
-from crawler.signals import run
+from crawler.runtime.safe_text import json_line
+from crawler.runtime.signals import run
+from crawler.views.figures import counted
 
 if TYPE_CHECKING:
-    from crawler.app import Config, SeedReport
-    from crawler.spider import Spider
+    from crawler.app.config import Config
+    from crawler.spiders.base import Spider
+    from crawler.views.reports import SeedReport
 
 
 def seed(
@@ -69,21 +70,21 @@ def seed(
 async def _seed(
     config: Config, job: Job, urls: Iterable[str | Request], refusals: Refusals, added: _Added
 ) -> SeedReport:
-    from crawler import app
+    from crawler.app.seed import seed as seed_job
 
-    return await app.seed(config, job, urls, refused=refusals, progress=added)
+    return await seed_job(config, job, urls, refused=refusals, progress=added)
 
 
 def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
     """The spider of that name. Raises `UsageError` with near names, `ConfigError` for wrong arguments."""
-    from crawler.registry import find_spiders
+    from crawler.spiders.registry import find_spiders
 
     return find_spiders(config.folder, config.settings.SPIDER_MODULES).make(name, arguments)
 
 
 def start_requests(spider: Spider) -> list[Request]:
     """The seeds that the spider brings itself. Raises `UsageError` when there are none."""
-    from crawler.callbacks import by_name
+    from crawler.spiders.callbacks import by_name
 
     try:
         requests = [by_name(spider, request) for request in spider.start_requests()]

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
-from crawler.cli.figures import counted, in_words
 from crawler.errors import UsageError
 from crawler.parsing.url import BadUrl, canonical, host_of
-from crawler.printable import shown
+from crawler.runtime.safe_text import shown
+from crawler.views.figures import counted, in_words
 
 STDIN = "-"
 _SHOWN_REFUSALS = 20

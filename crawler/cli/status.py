@@ -11,11 +11,12 @@ import typer
 
 from crawler.cli.options import Call, Json, config_of, flag
 from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
-from crawler.printable import json_line
+from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
-    from crawler.app import Config, Connected
-    from crawler.model import JobStats, WorkerInfo
+    from crawler.app.config import Config
+    from crawler.app.connect import Connected
+    from crawler.status import JobStats, WorkerInfo
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def status(
 
 def nothing_yet(config: Config) -> str:
     """What to say instead of starting an embedded server that has nothing to tell; empty: it has."""
-    from crawler.app import data_dir
+    from crawler.app.config import data_dir
     from crawler.cli.embedded import has_data, is_running
 
     if config.settings.REDIS_URL or is_running(config) or has_data(config):
@@ -47,10 +48,10 @@ def nothing_yet(config: Config) -> str:
 
 
 async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         if watch:
             await _watch(connected, as_json=as_json)
         stats, workers = await _look(connected)
@@ -93,7 +94,7 @@ async def _reopen(connected: Connected) -> None:
 
 
 def _away_data(why: str, url: str) -> dict[str, Any]:
-    from crawler.printable import without_password
+    from crawler.runtime.safe_text import without_password
 
     return {"server": without_password(url), "error": why, "jobs": [], "workers": []}
 
@@ -108,8 +109,8 @@ def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[
     """The same for scripts."""
     import msgspec
 
-    from crawler.cli.figures import spiders_missing, why_idle
-    from crawler.printable import without_password
+    from crawler.runtime.safe_text import without_password
+    from crawler.views.figures import spiders_missing, why_idle
 
     jobs = [
         {**msgspec.to_builtins(one), "idle": why_idle(one, workers), "no_spider": spiders_missing(one, workers)}
@@ -134,10 +135,10 @@ def jobs(
 
 
 async def _list(config: Config, *, as_json: bool) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
     from crawler.cli import tables
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         stats, _ = await _look(connected)
         if as_json:
             print(json_line(as_data(stats, [], connected.url)["jobs"]))
@@ -147,9 +148,9 @@ async def _list(config: Config, *, as_json: bool) -> int:
 
 
 async def _delete(config: Config, names: list[str]) -> int:
-    from crawler import app
+    from crawler.app.connect import connect
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         known = [job.name for job in await connected.frontier.jobs()]
         for name in names:
             # one whose record cannot be read is not among them

@@ -12,7 +12,10 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from crawler.cli.figures import (
+from crawler.control.dead_letters import Group, error_of
+from crawler.runtime.safe_text import printable_lines, shown, without_password
+from crawler.status import DeadLetter, JobStats, WorkerInfo
+from crawler.views.figures import (
     answers_in_words,
     counted,
     duration,
@@ -32,12 +35,9 @@ from crawler.cli.figures import (
     unexported,
     why_idle,
 )
-from crawler.dead_letters import Group, error_of
-from crawler.model import DeadLetter, JobStats, WorkerInfo
-from crawler.printable import printable_lines, shown, without_password
 
 if TYPE_CHECKING:
-    from crawler.app import CrawlReport
+    from crawler.views.reports import CrawlReport
 
 _WIDTH_OFF_TERMINAL = 160
 

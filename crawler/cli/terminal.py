@@ -17,8 +17,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from crawler.printable import shown
-from crawler.startup import unfailing
+from crawler.runtime.safe_text import shown
+from crawler.runtime.startup import unfailing
 
 _END = "\x00end of the picture\n"  # no line of a log holds a NUL: control characters are escaped there
 _STYLES = {"[error": "red", "[critical": "red", "[warning": "yellow"}

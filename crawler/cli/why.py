@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crawler.cli.options import Call, Json, config_of, option
-from crawler.printable import json_line
+from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from crawler.app import Config
-    from crawler.why import Inquiry
+    from crawler.app.config import Config
+    from crawler.views.inquiry import Inquiry
 
 UNKNOWN = 1
 
@@ -54,17 +54,17 @@ def why(
 
 
 async def _inquire(config: Config, url: str, job: str) -> list[Inquiry]:
-    from crawler import app
-    from crawler.why import inquire
+    from crawler.app.connect import connect
+    from crawler.app.inquiry import inquire
 
-    async with app.connect(config) as connected:
+    async with connect(config) as connected:
         return await inquire(config, connected, url, job)
 
 
 def _print(url: str, found: Sequence[Inquiry]) -> None:
     from crawler.cli import tables
-    from crawler.cli.figures import several
-    from crawler.printable import shown
+    from crawler.runtime.safe_text import shown
+    from crawler.views.figures import several
 
     console = tables.console()
     if not found:
@@ -78,7 +78,7 @@ def _print(url: str, found: Sequence[Inquiry]) -> None:
 
 
 def _lines(one: Inquiry) -> dict[str, object]:
-    from crawler.cli import reasons
+    from crawler.views import reasons
 
     return {
         "URL": one.url,
@@ -94,7 +94,7 @@ def _lines(one: Inquiry) -> dict[str, object]:
 def _text(sentences: Sequence[str]) -> Text:
     from rich.text import Text
 
-    from crawler.printable import shown
+    from crawler.runtime.safe_text import shown
 
     return Text("\n".join(map(shown, sentences)), overflow="fold")
 
@@ -103,7 +103,7 @@ def as_data(url: str, found: Sequence[Inquiry]) -> dict[str, Any]:
     """The same for scripts."""
     import msgspec
 
-    from crawler.cli import reasons
+    from crawler.views import reasons
 
     jobs = [
         {

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from crawler.cli.figures import counted
 from crawler.cli.options import (
     AppendTo,
     Call,
@@ -19,8 +18,9 @@ from crawler.cli.options import (
     option,
 )
 from crawler.errors import UsageError
-from crawler.printable import shown
-from crawler.signals import run
+from crawler.runtime.safe_text import shown
+from crawler.runtime.signals import run
+from crawler.views.figures import counted
 
 
 def worker(
@@ -41,10 +41,10 @@ def worker(
     """
     config = config_of(call)
 
-    from crawler import app
+    from crawler.app.work import work as work_for
 
     return run(
-        app.work(
+        work_for(
             config,
             jobs=tuple(job or ()),
             processes=processes,
@@ -69,10 +69,10 @@ def export(
         raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
     config = config_of(call)
 
-    from crawler import app
+    from crawler.app.export import export as export_job
 
     report = run(
-        app.export(
+        export_job(
             config,
             job,
             output or overwrite,

@@ -25,10 +25,10 @@ from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.plain import Bounds, Conversation
 from crawler.model import Request
-from crawler.own_limits import own_limit
 from crawler.parsing.html import ParseLimits
 from crawler.parsing.url import origin_of
 from crawler.response import Response
+from crawler.runtime.own_limits import own_limit
 
 # Of the answer's head. Real ones pass 8 KiB a field (policies, cookies); all together stay under 9 MB.
 _MAX_STATUS_LINE = 16 * 1024

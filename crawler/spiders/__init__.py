@@ -1,1 +1,1 @@
-"""Spiders that come with the crawler."""
+"""What a spider is, how spiders are found and checked, and how their callbacks are run."""

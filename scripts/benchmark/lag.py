@@ -19,11 +19,12 @@ from statistics import quantiles
 
 import uvloop
 
-from crawler.app import Config
+from crawler.app.config import Config
+from crawler.app.connect import connect
+from crawler.app.start_worker import start_worker
 from crawler.model import Job, Request
 from crawler.settings import Settings
-from crawler.slot import NoSlot
-from crawler.wiring import connect, start_worker
+from crawler.worker.blame_slot import NoSlot
 from scripts.benchmark import corpus as corpora
 from scripts.benchmark.contenders import AT_ONCE, HERE, PER_HOST
 from scripts.benchmark.corpus import Corpus

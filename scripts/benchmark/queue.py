@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
 from crawler.interfaces import Pace
 from crawler.model import Done, Job, Request, Visit
 from scripts.benchmark import waits

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from crawler import guardian
+from crawler.embedded import guardian
 from tests.acceptance.shell import LOCAL, Shell
 from tests.webserver import Running, Site, serve, slow
 

@@ -15,7 +15,7 @@ ATTEMPTS = 3  # RETRY_TIMES + 1
 HARM = {5: "kill", 6: "raise", 7: "loop"}
 POISON = """
 import os, pathlib, signal
-from crawler.spiders.site import Site
+from crawler.spiders.builtin.site import Site
 
 class Poison(Site):
     name = "poison"
@@ -108,7 +108,7 @@ async def restart_by_sigterm(stage: Stage) -> None:
 
 
 HOG = """
-from crawler.spiders.site import Site
+from crawler.spiders.builtin.site import Site
 
 class Hog(Site):
     name = "hog"

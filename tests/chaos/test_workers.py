@@ -73,7 +73,7 @@ async def test_p12_slow_pages_keep_their_lease(theatre: Theatre) -> None:
 
 BUSY = """
 import time
-from crawler.spiders.site import Site
+from crawler.spiders.builtin.site import Site
 
 class Busy(Site):
     name = "busy"

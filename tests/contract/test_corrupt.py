@@ -12,8 +12,8 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierError
-from crawler.frontier.keys import job_prefix, shard_of, shard_prefix
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Failure, Job, Retry, Rule, Visit
 from tests.contract.world import Crawl, World, failed, pages

@@ -9,9 +9,9 @@ from importlib.resources import files
 import pytest
 import redis.asyncio
 
-from crawler.frontier.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.message import ledger_host
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.model import Claim, Failure
 from tests.contract.world import Crawl, World, pages
 from tests.junk import CASES, HOST, JUNK, LATER, REQUEST, Case, mutants
@@ -34,7 +34,7 @@ async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
     await client.aclose()
 
 
-_SHARED = (files("crawler.frontier") / "lua" / "shared.lua").read_text()
+_SHARED = (files("crawler.frontier.redis") / "lua" / "shared.lua").read_text()
 _READ = f"""{_SHARED}
 local found = {{}}
 for i, message in ipairs(ARGV) do

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crawler.errors import FrontierError
-from crawler.frontier.memory import MemoryFrontier
+from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Done, Failure, Job, Request, Visit
 from tests.contract.world import AT_ONCE, pages
 

@@ -10,8 +10,8 @@ import pytest
 import redis.asyncio
 
 from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
-from crawler.frontier.keys import shard_of, shard_prefix
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.keys import shard_of, shard_prefix
 from crawler.model import Done, Failure, Job, Request, Retry, Visit
 from tests.chaos.proxy import proxy_to
 from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages

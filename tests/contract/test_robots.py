@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from crawler.gate import RobotsGate, Verdict
 from crawler.model import Request
 from crawler.response import Response
+from crawler.robots.gate import RobotsGate, Verdict
 from crawler.testing import FakeFetcher
 from tests.asking import ask, ask_all, end, held
 from tests.contract.world import World

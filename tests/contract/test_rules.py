@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from crawler.frontier.keys import shard_of
+from crawler.control.rules import parse
+from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Control, Frontier, Pace
 from crawler.model import Job, Request, Retry, Rule
-from crawler.rules import parse
 from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 POLITE = Pace(delay=3600.0)

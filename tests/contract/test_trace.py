@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Done, Release, Request, Retry, Sighting, Skip, Trace
+from crawler.model import Done, Release, Request, Retry, Skip
+from crawler.status import Sighting, Trace
 from tests.contract.world import Crawl, dead, failed, hosts, pages
 
 URL = "http://a.example/"

@@ -11,9 +11,9 @@ from typing import Any, cast
 
 import redis.asyncio
 
-from crawler.frontier.keys import job_prefix, shard_of, shard_prefix
-from crawler.frontier.memory import MemoryFrontier
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Frontier, Outbox, Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Request, Visit
 from tests.valkey import Valkey

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha1
 
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
 
 BALLAST = "ballast"
 """Key that fills the server's memory in the middle of a script."""

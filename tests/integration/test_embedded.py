@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from crawler import embedded, guardian
-from crawler.embedded import EmbeddedError, Stopped, attach, data_dir_for, find_binary, status, stop
+from crawler.embedded import guardian
+from crawler.embedded import server as embedded
+from crawler.embedded.server import EmbeddedError, Stopped, attach, data_dir_for, find_binary, status, stop
 
 BINARY = find_binary()
 
@@ -24,7 +25,7 @@ BINARY = find_binary()
 USER = """
 import sys, time
 from pathlib import Path
-from crawler.embedded import attach
+from crawler.embedded.server import attach
 server = attach(Path(sys.argv[1]), binary=Path(sys.argv[2]))
 print("attached", flush=True)
 time.sleep(600)

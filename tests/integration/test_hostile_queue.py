@@ -17,22 +17,22 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from crawler.frontier.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.message import JunkMessage, check, decode, ledger_host
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.lease import LeaseClock
-from crawler.listener import Listener
 from crawler.model import Job, Request
+from crawler.parsing.scope import Scope
 from crawler.policy import Rules
-from crawler.reaper import Reaper
 from crawler.response import Response
-from crawler.scope import Scope
-from crawler.slot import Slot
-from crawler.spider import Spider
-from crawler.tally import Tally
-from crawler.visit import Unit, Visitor
-from crawler.worker import Worker, WorkerOptions
+from crawler.spiders.base import Spider
+from crawler.visit.visit import Unit, Visitor
+from crawler.worker.blame_slot import Slot
+from crawler.worker.lease import LeaseClock
+from crawler.worker.listener import Listener
+from crawler.worker.process_stats import Tally
+from crawler.worker.reaper import Reaper
+from crawler.worker.worker import Worker, WorkerOptions
 from tests import invariants
 from tests.junk import JUNK, LATER, REQUEST, mutants
 from tests.valkey import Valkey

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from crawler.errors import FrontierUnavailable
-from crawler.frontier import adding as module
-from crawler.frontier import server as connection
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis import adding as module
+from crawler.frontier.redis import server as connection
+from crawler.frontier.redis.frontier import RedisFrontier
 from crawler.interfaces import Pace
 from crawler.model import Claim, Done, Job, Lease, Request, Visit
 from tests.valkey import Valkey

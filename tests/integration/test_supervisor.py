@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from crawler.frontier.redis import RedisFrontier
-from crawler.model import DeadLetter, Job, JobStats, Request
+from crawler.app.config import Config
+from crawler.app.connect import Connected, connect
+from crawler.app.wiring import supervisor
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.model import Job, Request
 from crawler.settings import Settings
-from crawler.slot import Slot
-from crawler.wiring import Config, Connected, connect, supervisor
+from crawler.status import DeadLetter, JobStats
+from crawler.worker.blame_slot import Slot
 from tests.chaos.proxy import proxy_to
 from tests.valkey import Valkey
 
@@ -153,7 +156,7 @@ async def test_a_page_that_silences_the_heartbeat_is_blamed_and_nobody_else_reap
 async def test_a_page_that_is_still_at_work_when_we_stop_is_not_blamed(
     valkey_server: Valkey, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.supervisor.LATE", 0.5)
+    monkeypatch.setattr("crawler.worker.supervisor.LATE", 0.5)
     made = config(folder, valkey_server, "sv2", GRACE_SECONDS=0.2)
     async with page() as url, connect(made) as connected:
         job = await seeded(connected, url, "take_long")
@@ -265,7 +268,7 @@ async def test_a_worker_whose_supervisor_is_gone_hands_back_at_once(valkey_serve
         slot = Slot()
         orders = supervisor(made, connected, ("news",), 4)._orders("w1", slot.descriptor)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "crawler.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot.descriptor,)
+            sys.executable, "-m", "crawler.app.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot.descriptor,)
         )
         assert process.stdin is not None
         process.stdin.write(orders + b"\n")

@@ -12,8 +12,8 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as Repeat
 from redis.backoff import NoBackoff
 
-from crawler.frontier.keys import shard_prefix
-from crawler.frontier.redis import RedisFrontier
+from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.keys import shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import trustme
 
 from crawler import policy
-from crawler.frontier.memory import MemoryFrontier
-from crawler.gate import RobotsGate
+from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Request
 from crawler.policy import Rules
+from crawler.robots.gate import RobotsGate
 from tests.asking import ask
 from tests.integration.fetch.server import Server, fetching, ok, says, serving
 

@@ -1,0 +1,1 @@
+"""The composition root, and one file for each command's work."""

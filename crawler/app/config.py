@@ -1,0 +1,42 @@
+"""What a command runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from crawler.embedded import server as embedded
+from crawler.errors import UsageError
+from crawler.settings import Settings
+
+log = structlog.get_logger()
+
+
+class Config(Struct, frozen=True):
+    """What a command runs with: the settings in force, where each came from, and the folder it runs in."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    folder: Path
+
+    @property
+    def explicit(self) -> tuple[str, ...]:
+        """Settings given by environment or command line: a spider's own do not override them."""
+        return tuple(name for name, origin in self.origins.items() if origin in ("environment", "-s"))
+
+
+def data_dir(config: Config) -> Path:
+    """Where the embedded server of this folder keeps its data."""
+    chosen = config.settings.DATA_DIR
+    return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
+
+
+def needs_server(config: Config, command: str) -> None:
+    if config.settings.REDIS_URL.startswith("memory:"):
+        raise UsageError(
+            f"REDIS_URL={config.settings.REDIS_URL} lives in one process, so `{command}` would find nothing in it; "
+            "use `crawler crawl`, or a Redis or Valkey server"
+        )

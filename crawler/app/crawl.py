@@ -1,0 +1,237 @@
+"""The `crawl` command: seed + workers + export + wait, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from crawler.app.config import Config
+from crawler.app.connect import Connected, connect
+from crawler.app.start_worker import start_worker
+from crawler.app.wiring import exporter, seeder, supervisor
+from crawler.control.pauses import Pauses
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.export.exporter import Exporter
+from crawler.model import Job, Request
+from crawler.runtime.incident import Incident
+from crawler.runtime.signals import CODES, draining
+from crawler.runtime.tasks import end
+from crawler.seeding.seeder import Seeder
+from crawler.status import JobStats
+from crawler.views.reports import CrawlReport, Progress, SeedReport
+from crawler.worker.blame_slot import NoSlot
+from crawler.worker.supervisor import Supervisor, worker_name
+
+LOOK = 0.5  # seconds between looks at the counters
+HELD = 3.0  # seconds for which nothing but what is paused must have been left before a crawl ends
+TRY_LATER = 75  # exit code
+
+
+async def crawl(
+    config: Config,
+    job: Job,
+    urls: Iterable[str | Request],
+    target: str,
+    *,
+    overwrite: bool = False,
+    fresh: bool = False,
+    processes: int = 0,
+    concurrency: int = 0,
+    refused: Callable[[str, str], None],
+    observe: Callable[[Progress], None],
+) -> CrawlReport:
+    """seed + workers + export + wait on this machine. `observe` is called about twice a second."""
+    async with connect(config) as connected:
+        if fresh:
+            await connected.frontier.delete_job(job.name)
+        job = await connected.frontier.create_job(job)
+        run = _Crawl(config, connected, job, target, observe)
+        return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
+
+
+class _Crawl:
+    """One run of the `crawl` command."""
+
+    def __init__(
+        self, config: Config, connected: Connected, job: Job, target: str, observe: Callable[[Progress], None]
+    ) -> None:
+        self._config = config
+        self._connected = connected
+        self._job = job
+        self._target = target
+        self._observe = observe
+        self._started = time.monotonic()
+        self._stop = asyncio.Event()
+        self._rate = _Rate()
+
+    async def run(
+        self,
+        urls: Iterable[str | Request],
+        *,
+        overwrite: bool,
+        processes: int,
+        concurrency: int,
+        refused: Callable[[str, str], None],
+    ) -> CrawlReport:
+        out = exporter(self._config, self._connected, self._job, self._target, overwrite=overwrite, patient=True)
+        seeding = seeder(self._config, self._connected, self._job, refused)
+        exporting = asyncio.create_task(out.run(self._stop, until=self._stop.is_set, follow=True), name="export")
+        seeds = asyncio.create_task(seeding.run(urls), name="seed")
+        try:
+            await self._begun(out, exporting, seeding, seeds)
+            crew = _crew(self._config, self._connected, self._job, concurrency)
+            number = processes or self._config.settings.PROCESSES or os.cpu_count() or 1
+            return await self._work(crew, number, out, exporting, seeding, seeds)
+        finally:
+            await end(exporting, seeds)
+
+    async def _begun(
+        self, out: Exporter, exporting: asyncio.Task[None], seeding: Seeder, seeds: asyncio.Task[None]
+    ) -> None:
+        """Until the sink is open and, in most crawls, the seeds are in. Raises what the sink does, `CancelledError`."""
+        begun = asyncio.create_task(out.begun.wait())
+        await asyncio.wait({begun, exporting}, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        if exporting.done():
+            exporting.result()  # the sink cannot be used: say so before anything is fetched
+        # Most lists of seeds are short: then we know now whether there is anything to do.
+        added = asyncio.create_task(seeding.added.wait())
+        await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+        added.cancel()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # Ctrl-C that was lost on the way, see `end`
+            raise asyncio.CancelledError
+
+    async def _work(
+        self,
+        crew: Supervisor | InProcess,
+        processes: int,
+        out: Exporter,
+        exporting: asyncio.Task[None],
+        seeding: Seeder,
+        seeds: asyncio.Task[None],
+    ) -> CrawlReport:
+        code = 0
+        with draining(crew):
+            reason = "already finished" if await self._nothing_to_do(seeding, seeds) else ""
+            if not reason:
+                running = asyncio.create_task(crew.run(processes), name="workers")
+                reason, code = await self._until_end(crew, running, seeds, exporting, out)
+            self._stop.set()
+            await exporting
+        stats = await self._connected.frontier.stats(self._job)
+        if not stats.known and seeding.refused:
+            reason, code = "failed", 1
+            await self._connected.frontier.delete_job(self._job.name)
+        elif stats.finished and stats.dead > stats.counters.get("pages", 0):
+            code = code or 1  # finished, but more was given up than fetched
+        report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
+        seconds = time.monotonic() - self._started
+        return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
+
+    async def _nothing_to_do(self, seeding: Seeder, seeds: asyncio.Task[None]) -> bool:
+        if seeds.done():
+            seeds.result()
+        if not seeding.added.is_set() or seeding.new:
+            return False
+        await seeds
+        stats = await self._connected.frontier.stats(self._job)
+        return stats.finished and not stats.outbox
+
+    async def _until_end(
+        self,
+        crew: Supervisor | InProcess,
+        running: asyncio.Task[int],
+        seeds: asyncio.Task[None],
+        exporting: asyncio.Task[None],
+        out: Exporter,
+    ) -> tuple[str, int]:
+        """Until the job is finished, somebody stops us, or a part dies. Returns (reason, exit code)."""
+        away, pauses = Incident("queue_server_away"), Pauses()
+        try:
+            while not running.done():
+                try:
+                    stats = await self._look(out)
+                    away.over()
+                    if stats.finished and seeds.done() and not crew.stopping:
+                        crew.stop()
+                        await running
+                        return "finished", 0
+                    if pauses.seen(stats) > HELD and seeds.done() and not crew.stopping:
+                        crew.stop()
+                        await running
+                        return "paused", TRY_LATER
+                except (FrontierUnavailable, FrontierFull) as error:
+                    away.met(error)
+                await asyncio.wait({running, exporting}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
+                for part in (seeds, exporting):
+                    if part.done():
+                        part.result()  # a part that dies takes the crawl with it, and says why
+            code = running.result()
+            return ("interrupted", code or crew.code_of_signal) if code in (0, *CODES.values()) else ("failed", code)
+        finally:
+            seeds.cancel()
+            if not running.done():
+                crew.stop()
+                crew.stop()
+                await asyncio.wait({running})
+
+    async def _look(self, out: Exporter) -> JobStats:
+        stats = await self._connected.frontier.stats(self._job)
+        workers = tuple(await self._connected.frontier.workers())
+        rate = self._rate.of(stats.counters.get("pages", 0))
+        self._observe(Progress(stats, workers, time.monotonic() - self._started, rate, out.items))
+        return stats
+
+
+class InProcess:
+    """A worker in this very process, for a frontier that lives in it (`memory://`). Stands in for a supervisor."""
+
+    def __init__(self, config: Config, connected: Connected, job: Job) -> None:
+        self._config = config
+        self._connected = connected
+        self._job = job
+        self._stop: Callable[[], None] | None = None
+        self.stopping = False
+        self.code_of_signal = 0
+
+    async def run(self, processes: int) -> int:
+        """Until `stop()`; `processes` does not matter."""
+        running = await start_worker(self._config, self._connected, worker_name(), (self._job.name,), NoSlot())
+        self._stop = running.worker.stop
+        if self.stopping:
+            self._stop()
+        await running.until_stopped()
+        return self.code_of_signal
+
+    def stop(self, code: int = 0) -> None:
+        """Drain; again: now."""
+        self.stopping = True
+        self.code_of_signal = self.code_of_signal or code
+        if self._stop is not None:
+            self._stop()
+
+
+def _crew(config: Config, connected: Connected, job: Job, concurrency: int) -> Supervisor | InProcess:
+    if connected.address.startswith("memory:"):
+        return InProcess(config, connected, job)
+    return supervisor(config, connected, (job.name,), concurrency)
+
+
+class _Rate:
+    """Pages a second over the last few seconds."""
+
+    def __init__(self, seconds: float = 5.0) -> None:
+        self._seconds = seconds
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def of(self, pages: int) -> float:
+        now = time.monotonic()
+        self._seen.append((now, pages))
+        while now - self._seen[0][0] > self._seconds:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (pages - before) / (now - since) if now > since else 0.0

@@ -1,0 +1,101 @@
+"""Why was this URL not fetched? Gathers all that is known of one URL, without asking any host for anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from crawler.app.config import Config
+from crawler.app.connect import Connected
+from crawler.errors import ConfigError, Refused, UsageError
+from crawler.fetch.guard import AddressGuard
+from crawler.interfaces import Frontier
+from crawler.model import Job
+from crawler.parsing.scope import Scope
+from crawler.parsing.url import host_of, origin_of
+from crawler.robots import answer as robots
+from crawler.settings import Settings, override
+from crawler.spiders.base import Spider
+from crawler.spiders.registry import Registry, find_spiders
+from crawler.status import Trace, WorkerInfo
+from crawler.views.inquiry import Inquiry, Outlook
+
+
+async def inquire(config: Config, connected: Connected, url: str, job_name: str = "") -> list[Inquiry]:
+    """About a canonical URL in one job, or in all. Raises `UsageError` when there is no such job."""
+    frontier = connected.frontier
+    jobs = [job for job in await frontier.jobs() if job_name in ("", job.name)]
+    if job_name and not jobs:
+        raise UsageError(f"no job is named {job_name!r}; `crawler jobs` lists them")
+    # spiders are files of the user: reading them may take a moment
+    registry = await asyncio.to_thread(find_spiders, config.folder, config.settings.SPIDER_MODULES)
+    workers = tuple(await frontier.workers())
+    return [await _inquire(config, connected, registry, workers, job, url) for job in jobs]
+
+
+async def _inquire(
+    config: Config, connected: Connected, registry: Registry, workers: tuple[WorkerInfo, ...], job: Job, url: str
+) -> Inquiry:
+    trace = await connected.frontier.trace(job, url)
+    return Inquiry(
+        job.name,
+        url,
+        trace,
+        await connected.frontier.stats(job),
+        workers,
+        await _judge(config, connected.frontier, registry, job, url, trace),
+        config.settings.CONCURRENT_REQUESTS_PER_DOMAIN,
+        config.settings.OUTBOX_LIMIT,
+    )
+
+
+async def _judge(config: Config, frontier: Frontier, registry: Registry, job: Job, url: str, trace: Trace) -> Outlook:
+    request = trace.sightings[0].request if trace.sightings else None
+    name = (request and request.spider) or job.spider
+    try:
+        spider = registry.make(name, job.arguments)
+        settings = override(config.settings, spider.custom_settings, f"spider {name}", keep=config.explicit)
+    except (UsageError, ConfigError) as error:
+        return Outlook(name, (f"{error} (looked for in {config.folder}; the workers may run elsewhere)",))
+    told, forbids = await _ask_robots(frontier, settings, url)
+    # what is in the queue has passed the scope
+    outside = () if trace.known else _outside(spider, settings, url, seeded=trace.seeded)
+    obstacles = (*_address(settings, url), *outside, *((told,) if forbids else ()))
+    return Outlook(name, obstacles, told, settings.DEPTH_LIMIT)
+
+
+def _address(settings: Settings, url: str) -> Iterator[str]:
+    try:
+        AddressGuard(settings.ALLOWED_NETWORKS).check_host(host_of(url))
+    except Refused as error:
+        yield str(error)
+
+
+def _outside(spider: Spider, settings: Settings, url: str, *, seeded: bool) -> Iterator[str]:
+    """Why a link to it would not be followed."""
+    host = host_of(url)
+    if Scope(spider.allowed_domains, settings.DEPTH_LIMIT).reason_out(url):
+        domains = ", ".join(spider.allowed_domains)
+        yield f"offsite: {host} is not within the allowed_domains of spider {spider.name} ({domains})"
+    elif spider.stay_on_seeded_hosts and not seeded:
+        yield f"offsite: spider {spider.name} stays on the hosts that were seeded, and {host} was not"
+
+
+async def _ask_robots(frontier: Frontier, settings: Settings, url: str) -> tuple[str, bool]:
+    """What the fleet's copy of robots.txt says, and whether it forbids the URL."""
+    if not settings.ROBOTSTXT_OBEY:
+        return "robots.txt is not asked (ROBOTSTXT_OBEY=false)", False
+    where, agent = f"robots.txt of {origin_of(url)}", robots.agent_token(settings.USER_AGENT)
+    value = await frontier.get_shared(f"robots:{origin_of(url)}")
+    answer = None if value is None else robots.RobotsAnswer.decode(value)
+    if answer is None:
+        return f"{where} is not known to the fleet now; it is fetched before the next page of that host", False
+    if answer.kind == "disallow":
+        return f"{where} could not be had, so no page there is asked for; it is tried again", True
+    if answer.kind == "allow":
+        return f"{where} does not exist, so all may be fetched", False
+    rule = answer.rules().rule(url, agent)
+    by = f" ({rule})" if rule else ""
+    if rule is None or rule.allow:
+        return f"{where} lets {agent} fetch it{by}", False
+    return f"{where} forbids it to {agent}{by}", True

@@ -1,0 +1,34 @@
+"""The `seed` command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from crawler.app.config import Config
+from crawler.app.connect import connect
+from crawler.app.wiring import seeder
+from crawler.model import Job, Request
+from crawler.views.reports import SeedReport
+
+log = structlog.get_logger()
+
+
+async def seed(
+    config: Config,
+    job: Job,
+    urls: Iterable[str | Request],
+    *,
+    refused: Callable[[str, str], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> SeedReport:
+    """Stream URLs into the job, creating it when it is new.
+
+    `refused(url, why)` is called for each that is not taken, `progress(new, known)` now and then.
+    """
+    async with connect(config) as connected:
+        job = await connected.frontier.create_job(job)
+        seeding = seeder(config, connected, job, refused)
+        await seeding.run(urls, progress)
+        return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))

@@ -1,0 +1,160 @@
+"""One worker process: all its parts, built and started."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from crawler.app.config import Config
+from crawler.app.connect import Connected, connect
+from crawler.errors import ConfigError
+from crawler.fetch.guard import AddressGuard
+from crawler.frontier import message
+from crawler.interfaces import Pace
+from crawler.model import Request
+from crawler.parsing.html import ParseLimits
+from crawler.robots.gate import RobotsGate
+from crawler.runtime.credentials import authorizations
+from crawler.runtime.logs import set_level
+from crawler.runtime.own_limits import sockets_left
+from crawler.settings import VERSION, Settings, shown_settings
+from crawler.spiders.registry import find_spiders
+from crawler.visit.host_groups import GroupOf, Places, alone, by_address, by_domain
+from crawler.visit.ready_spiders import Units
+from crawler.visit.seeded_hosts import SeededHosts
+from crawler.visit.visit import Visitor
+from crawler.worker.blame_slot import NoSlot, Slot
+from crawler.worker.heartbeat import Heartbeat
+from crawler.worker.job_list import JobList
+from crawler.worker.lease import LeaseClock, LeasedFetcher
+from crawler.worker.listener import Listener
+from crawler.worker.orders import Orders, listening
+from crawler.worker.process_stats import Tally
+from crawler.worker.reaper import Reaper
+from crawler.worker.running import RunningWorker
+from crawler.worker.worker import Worker, WorkerOptions
+
+log = structlog.get_logger()
+
+
+async def run_child(orders: Orders, pipe: int) -> None:
+    """Work as the supervisor's orders say, until it says stop through the pipe."""
+    config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
+    async with connect(config, warn=False) as connected:
+        running = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
+        with listening(pipe, running.worker.stop):
+            await running.until_stopped()
+
+
+async def start_worker(
+    config: Config,
+    connected: Connected,
+    name: str,
+    jobs: tuple[str, ...],
+    slot: Slot | NoSlot,
+) -> RunningWorker:
+    """Build a worker and all it needs."""
+    from crawler.fetch.http import HttpFetcher, Limits  # aiohttp costs 0.2 s; only workers need it
+
+    settings, frontier = config.settings, connected.frontier
+    stack = AsyncExitStack()
+    lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
+    concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
+    http = HttpFetcher(
+        settings.USER_AGENT,
+        AddressGuard(settings.ALLOWED_NETWORKS),
+        headers=settings.DEFAULT_REQUEST_HEADERS,
+        authorizations=authorizations(settings.HTTP_AUTH),
+        limits=Limits(
+            seconds=settings.DOWNLOAD_TIMEOUT,
+            connect_seconds=settings.CONNECT_TIMEOUT,
+            silent_seconds=settings.READ_TIMEOUT,
+            body_bytes=settings.DOWNLOAD_MAXSIZE,
+            active_bytes=settings.SCRAPER_SLOT_MAX_ACTIVE_SIZE,
+        ),
+        parse_limits=ParseLimits(settings.PARSE_MAXSIZE, settings.PARSE_MAXNODES),
+        tls_ca_file=settings.TLS_CA_FILE,
+        connections=connections,
+    )
+    stack.push_async_callback(http.close)
+    fetcher = LeasedFetcher(http, lease)
+    job_list = JobList(frontier, jobs)
+    gate = RobotsGate(
+        frontier,
+        fetcher,
+        worker=name,
+        user_agent=settings.USER_AGENT,
+        cache_seconds=settings.ROBOTSTXT_CACHE_SECONDS,
+        max_delay=settings.ROBOTSTXT_MAX_DELAY,
+        hop_delay=settings.DOWNLOAD_DELAY,
+    )
+    registry = find_spiders(config.folder, settings.SPIDER_MODULES)
+    units = Units(registry, settings, config.explicit, gate, job_list.job)
+    stack.callback(units.close, "shutdown")
+
+    def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:
+        return frontier.maybe_new(job_list.job(job), requests)
+
+    def maybe_new_urls(job: str, urls: Sequence[str]) -> Sequence[str]:
+        return frontier.maybe_new_urls(job_list.job(job), urls)
+
+    seeded = SeededHosts(frontier, job_list.job)
+    places = Places(frontier, _group_of(settings, http.addresses))
+    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, places.booked)
+    tally = Tally(VERSION, jobs)
+    options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
+    worker = Worker(frontier, visitor.visit, job_list, options, tally, lease)
+    heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
+    reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
+    told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
+    listener = Listener(connected.control, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
+    gc.freeze()  # as after `lasting_imports`: the HTTP client and the spiders stay, too; each search of them is a stall
+    return RunningWorker(worker, heartbeat, reaper, listener, partial(frontier.reap, name), stack)
+
+
+def _at_once(wanted: int) -> tuple[int, int]:
+    """How many requests at once this process has file descriptors for, and how many connections it may keep open.
+
+    A request may need two: its host has two addresses, or the connection it replaces is not closed yet.
+    """
+    sockets = sockets_left()
+    concurrency = min(wanted, sockets // 2)
+    if concurrency < wanted:
+        log.warning(
+            "fewer_requests_at_once",
+            wanted=wanted,
+            allowed=concurrency,
+            why=f"this process has file descriptors for {sockets} sockets: ulimit -n, LimitNOFILE= of systemd",
+        )
+    return concurrency, sockets - concurrency
+
+
+def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:
+    """What makes hosts share their turns. Raises `ConfigError` when a package is missing."""
+    if settings.PACE_PER == "address":
+        return by_address(addresses_of)
+    if settings.PACE_PER == "host":
+        return alone
+    try:
+        from publicsuffixlist import PublicSuffixList
+    except ImportError:
+        raise ConfigError("PACE_PER=domain needs the list of public suffixes: pip install publicsuffixlist") from None
+    return by_domain(PublicSuffixList().privatesuffix)
+
+
+def pace(settings: Settings) -> Pace:
+    """How hosts are treated that have asked for nothing else."""
+    return Pace(
+        delay=settings.DOWNLOAD_DELAY,
+        jitter=settings.DOWNLOAD_DELAY_JITTER,
+        concurrency=settings.CONCURRENT_REQUESTS_PER_DOMAIN,
+        backoff=settings.BACKOFF_SECONDS,
+        patience=settings.HOST_PATIENCE,
+        target=settings.AUTOTHROTTLE_TARGET_CONCURRENCY if settings.AUTOTHROTTLE_ENABLED else 0.0,
+        longest=settings.AUTOTHROTTLE_MAX_DELAY,
+    )

@@ -1,0 +1,84 @@
+"""The parts of a command that more than one needs: supervisor, exporter, seeder, sink."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from crawler.app.config import Config
+from crawler.app.connect import Connected
+from crawler.errors import UsageError
+from crawler.export.exporter import Exporter
+from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
+from crawler.fetch.guard import AddressGuard
+from crawler.frontier import message
+from crawler.interfaces import Sink
+from crawler.model import Job
+from crawler.seeding.contact import ContactCheck, Watched
+from crawler.seeding.seeder import Seeder
+from crawler.worker.orders import Orders
+from crawler.worker.supervisor import Supervisor, worker_name
+
+
+def supervisor(config: Config, connected: Connected, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
+    """A supervisor whose children work for these jobs (none: all)."""
+    settings = config.settings
+    changes: dict[str, object] = {"REDIS_URL": connected.address}
+    if concurrency:
+        changes["CONCURRENT_REQUESTS"] = concurrency
+    settings = msgspec.structs.replace(settings, **changes)
+
+    def orders(name: str, slot: int) -> bytes:
+        return msgspec.json.encode(Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs))
+
+    return Supervisor(
+        connected.frontier,
+        orders,
+        callback_seconds=settings.CALLBACK_TIMEOUT,
+        grace_seconds=settings.GRACE_SECONDS,
+        lease_seconds=settings.LEASE_SECONDS,
+    )
+
+
+def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
+    """The sink of a target: a path, or `-`. Raises `UsageError` for a format that does not exist."""
+    if target == "-":
+        return StdoutSink(job.epoch)
+    path = Path(target)
+    if path.suffix in (".csv", ".xml", ".parquet", ".json"):
+        raise UsageError(f"{target}: items are written as JSON lines; name the file {path.with_suffix('.jsonl')}")
+    return JsonlSink(path, job.epoch, overwrite=overwrite)
+
+
+def exporter(
+    config: Config, connected: Connected, job: Job, target: str, *, overwrite: bool, patient: bool
+) -> Exporter:
+    """An exporter of one job to one target."""
+    return Exporter(
+        connected.frontier,
+        connected.outbox,
+        sink(target, job, overwrite=overwrite),
+        job,
+        name=worker_name(),
+        batch=config.settings.EXPORT_BATCH,
+        lease_seconds=config.settings.LEASE_SECONDS,
+        patient=patient,
+    )
+
+
+def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[str, str], None]) -> Seeder:
+    """A seeder for one job."""
+    guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
+    lease = config.settings.LEASE_SECONDS
+    return Seeder(
+        connected.frontier,
+        job,
+        guard,
+        name=worker_name(),
+        lease_seconds=lease,
+        refused=refused,
+        check=message.check,
+    )

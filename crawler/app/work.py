@@ -1,0 +1,126 @@
+"""The `worker` command: a supervisor, and a look at the jobs now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import defaultdict
+
+import structlog
+
+from crawler.app.config import Config, needs_server
+from crawler.app.connect import Connected, connect
+from crawler.app.crawl import HELD, TRY_LATER
+from crawler.app.wiring import supervisor
+from crawler.control.pauses import Pauses
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.runtime.incident import Incident
+from crawler.runtime.signals import draining
+from crawler.runtime.tasks import end
+from crawler.seeding.contact import ContactCheck
+from crawler.status import JobStats
+from crawler.worker.supervisor import sibling_names
+
+log = structlog.get_logger()
+
+LOOK = 0.5  # seconds between looks at the counters
+REPORT = 10.0  # seconds between log lines
+
+
+async def work(
+    config: Config,
+    *,
+    jobs: tuple[str, ...] = (),
+    processes: int = 0,
+    concurrency: int = 0,
+    until_finished: bool = False,
+) -> int:
+    """Run a supervisor and its worker processes until stopped, or until the jobs (all, when none is named) are
+    proven finished and their outboxes drained by an exporter that is at work, or until all that is left of them is
+    paused. Returns the exit code."""
+    needs_server(config, "worker")
+    async with connect(config) as connected:
+        crew = supervisor(config, connected, jobs, concurrency)
+        with draining(crew):
+            running = asyncio.create_task(crew.run(processes or config.settings.PROCESSES or os.cpu_count() or 1))
+            watching = asyncio.create_task(_watch_jobs(connected, jobs, until_finished))
+            meeting = asyncio.create_task(_watch_hosts(connected, ContactCheck(config.settings.USER_AGENT)))
+            try:
+                await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+                if watching.done():
+                    crew.stop()
+                code = await running
+            finally:
+                await end(running, watching, meeting)
+            held = not watching.cancelled() and watching.result()
+        return TRY_LATER if held and not code else code
+
+
+async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finished: bool) -> bool:
+    """Log how the jobs stand every 10 s; with `until_finished` return when they have ended.
+
+    True: of some all that is left is paused.
+    """
+    away, pauses = Incident("queue_server_away"), defaultdict[str, Pauses](Pauses)
+    reported = time.monotonic()
+    waiting_for_export = False
+    while True:
+        await asyncio.sleep(LOOK)
+        try:
+            jobs = [job for job in await connected.frontier.jobs() if not names or job.name in names]
+            stats = [await connected.frontier.stats(job) for job in jobs]
+            exporters = [await connected.outbox.holder(job) for job in jobs]
+            away.over()
+        except (FrontierUnavailable, FrontierFull) as error:
+            away.met(error)
+            continue
+        if time.monotonic() - reported >= REPORT:
+            reported = time.monotonic()
+            _report(stats)
+        held = [one.job for one in stats if pauses[one.job].seen(one) > HELD]
+        if not until_finished or not jobs or len(jobs) < len(names):
+            continue
+        if not all(one.finished or one.job in held for one in stats):
+            continue
+        undrained = [one for one, holder in zip(stats, exporters, strict=True) if one.outbox and holder]
+        if not undrained:
+            for one in stats:
+                if one.outbox:
+                    log.warning("items_wait", job=one.job, pages=one.outbox, why="no exporter is running")
+            return bool(held)
+        if not waiting_for_export:
+            waiting_for_export = True
+            log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])
+
+
+async def _watch_hosts(connected: Connected, contact: ContactCheck) -> None:
+    """Tell the check which hosts the worker processes of this command have asked, until it has made up its mind."""
+    ours = sibling_names()
+    while not contact.settled:
+        await asyncio.sleep(LOOK)
+        try:
+            workers = await connected.frontier.workers()
+        except (FrontierUnavailable, FrontierFull):
+            continue
+        for worker in workers:
+            if worker.worker.startswith(ours):
+                for host in worker.info.get("hosts", {}):
+                    contact.met(host)
+
+
+def _report(stats: list[JobStats]) -> None:
+    if not stats:
+        log.info("waiting", why="no job has been seeded yet")
+    for one in stats:
+        if not one.finished:
+            log.info(
+                "progress",
+                job=one.job,
+                pages=one.counters.get("pages", 0),
+                items=one.counters.get("items", 0),
+                pending=one.pending,
+                processing=one.processing,
+                dead=one.dead,
+                outbox=one.outbox,
+            )

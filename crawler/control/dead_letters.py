@@ -1,0 +1,107 @@
+"""Dead letters by conditions and in groups, so that a thousand of them are read as three. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from crawler.errors import UsageError
+from crawler.model import Failure
+from crawler.status import DeadLetter
+
+
+def error_of(failure: Failure) -> str:
+    """Why in a word: `http_503`, `timeout`; for what a spider raised `callback/KeyError`."""
+    return f"{failure.kind}/{failure.error}" if failure.error else failure.kind
+
+
+FIELDS: Mapping[str, Callable[[DeadLetter], str]] = {
+    "error": lambda letter: error_of(letter.failure),
+    "host": lambda letter: letter.host,
+    "spider": lambda letter: letter.spider,
+    "callback": lambda letter: letter.callback,
+    "line": lambda letter: letter.failure.line,
+    "url": lambda letter: letter.url,
+    "status": lambda letter: str(letter.failure.status or ""),
+    "worker": lambda letter: letter.worker,
+}
+"""What letters can be chosen and grouped by."""
+
+
+class Condition(Struct, frozen=True):
+    """A field and the shell pattern its value must match."""
+
+    field: str
+    pattern: str
+
+    def holds(self, letter: DeadLetter) -> bool:
+        """Whether it does; letters in upper and lower case differ."""
+        return fnmatchcase(FIELDS[self.field](letter), self.pattern)
+
+
+def parse_condition(text: str) -> Condition:
+    """`host=*.example.com` of a `--where`. Raises `UsageError`."""
+    field, sign, pattern = text.partition("=")
+    if not sign:
+        raise UsageError(f"--where {text}: expected FIELD=PATTERN, for example --where 'error=http_5*'")
+    return Condition(known_field(field.strip(), "--where"), pattern)
+
+
+def known_field(name: str, option: str) -> str:
+    """`name`, when it is one of `FIELDS`. Raises `UsageError`."""
+    if name in FIELDS:
+        return name
+    near = difflib.get_close_matches(name, FIELDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(FIELDS)}"
+    raise UsageError(f"{option}: a dead letter has no field {name!r}; {hint}")
+
+
+def meets(letter: DeadLetter, conditions: Iterable[Condition]) -> bool:
+    """Whether all of them hold."""
+    return all(condition.holds(letter) for condition in conditions)
+
+
+class Group(Struct):
+    """Letters that are equal in some fields. Of the newest: when it died (Unix seconds), its id and its URL."""
+
+    values: tuple[str, ...]
+    count: int = 0
+    newest: float = 0.0
+    id: str = ""
+    url: str = ""
+
+
+class Groups:
+    """Takes letters one by one and keeps none of them."""
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self.by = tuple(by)
+        self._groups: dict[tuple[str, ...], Group] = {}
+
+    def add(self, letter: DeadLetter) -> None:
+        """Count it."""
+        values = tuple(FIELDS[field](letter) for field in self.by)
+        group = self._groups.setdefault(values, Group(values))
+        group.count += 1
+        if letter.died >= group.newest:
+            group.newest, group.id, group.url = letter.died, letter.id, letter.url
+
+    def largest(self, limit: int) -> list[Group]:
+        """At most `limit`; of equal ones those that grew last."""
+        return heapq.nlargest(limit, self._groups.values(), key=lambda group: (group.count, group.newest))
+
+
+async def newest(letters: AsyncIterable[DeadLetter], limit: int) -> list[DeadLetter]:
+    """Those that died last, the last one first; never more than `limit` in memory."""
+    kept: list[tuple[float, str, DeadLetter]] = []  # a heap, the oldest first
+    async for letter in letters:
+        entry = (letter.died, letter.id, letter)
+        if len(kept) < limit:
+            heapq.heappush(kept, entry)
+        else:
+            heapq.heappushpop(kept, entry)
+    return [letter for _, _, letter in sorted(kept, key=lambda entry: entry[:2], reverse=True)]

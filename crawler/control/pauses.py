@@ -1,0 +1,37 @@
+"""What a watched job leaves alone: logged once, and how to resume it."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+
+from crawler.control.rules import subject_of
+from crawler.model import Rule
+from crawler.status import JobStats, Pause
+
+log = structlog.get_logger()
+
+
+class Pauses:
+    """What a watched job leaves alone: said once, and for how long nothing else has been left."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, Pause]] = set()
+        self._held_since: float | None = None
+
+    def seen(self, stats: JobStats) -> float:
+        """Look at the job. Returns the seconds for which all that is left has been paused; 0: something else is."""
+        for pause in stats.paused:
+            if (stats.job, pause) not in self._said:
+                self._said.add((stats.job, pause))
+                what = {pause.what: pause.name, "job": stats.job}
+                log.warning("paused", **what, why=pause.why, then=f"crawler {resuming(pause)}")
+        now = time.monotonic()
+        self._held_since = (self._held_since or now) if stats.is_held else None
+        return now - self._held_since if self._held_since is not None else 0.0
+
+
+def resuming(pause: Pause) -> str:
+    """The arguments of the command that lifts a pause."""
+    return f"control resume {subject_of(Rule('pause', pause.what, pause.name))}"

@@ -1,0 +1,202 @@
+"""What people may order while a crawl runs, and how they write it. Pure: words in, a `Rule` out.
+
+    rate SUBJECT 10/m              of a host, a spider or a job; per s, m or h
+    concurrency HOST 4             requests at once to a host
+    pause|resume SUBJECT           of a host, a spider or a job
+    block|unblock SUBJECT          the same; what is pending there ends as skipped, `blocked`
+    priority SUBJECT 10            of a host or a job: asked before others; 0: as ever
+    log-level DEBUG                of every worker process
+
+SUBJECT is a host (`a.example`; a URL means its host), `spider:NAME` or `job:NAME`. `host:NAME` may be written out,
+and a space may stand for the colon. `off` in the place of a value lifts the rule.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from msgspec.structs import replace
+
+from crawler.errors import UsageError
+from crawler.model import Rule, RuleChange
+from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.runtime.logs import Level
+from crawler.status import Pause, Trace
+
+ON = "on"  # the value of a rule that has no other
+OFF = "off"
+SUBJECTS = {  # action → of what
+    "rate": ("host", "spider", "job"),
+    "concurrency": ("host",),
+    "pause": ("host", "spider", "job"),
+    "block": ("host", "spider", "job"),
+    "priority": ("host", "job"),
+    "log-level": ("fleet",),
+}
+LIFTS = {"resume": "pause", "unblock": "block"}
+MAX_CONCURRENCY = 1_000
+MAX_PRIORITY = 1_000
+MAX_NAME = 300  # characters of a spider's or job's name
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_FASTEST, _SLOWEST = 0.001, 86_400.0  # seconds between two requests
+_RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)/([smh])", re.ASCII).fullmatch
+
+
+def parse(action: str, words: Sequence[str]) -> Rule:
+    """The rule that the words after `control` order. Raises `UsageError` that says how to write it."""
+    lifted = LIFTS.get(action, "")
+    action = lifted or action
+    words = list(words)
+    if action in ("pause", "block"):
+        value = "" if lifted else ON
+    elif words:
+        value = _value(action, words.pop())
+    else:
+        raise UsageError(f"nothing to set; for example: {_example(action)}")
+    if action == "log-level":
+        if words:
+            raise UsageError(f"log-level is one for all workers; for example: {_example(action)}")
+        return Rule(action, "fleet", "", value)
+    what, name = _subject(action, words)
+    if what not in SUBJECTS[action]:
+        raise UsageError(_misplaced(action, what))
+    return Rule(action, what, name, value)
+
+
+def check_rule(rule: Rule) -> None:
+    """Raise `UsageError` for a rule in force that no words can have ordered."""
+    if rule.what not in SUBJECTS.get(rule.action, ()):
+        raise UsageError(f"there is no {rule.action!r} of a {rule.what!r}")
+    if rule.action not in ("pause", "block"):
+        _value(rule.action, rule.value)
+
+
+def delay_of(rate: str) -> float:
+    """Seconds between two requests of a rate such as `10/m`. Raises `UsageError`."""
+    match = _RATE(rate)
+    if match is None:
+        raise UsageError(f"{rate!r} is no rate: write 10/s, 30/m or 0.5/h (requests a second, minute or hour)")
+    if not float(match[1]):
+        raise UsageError("a rate of 0 would never end: use `control pause`, or `control block`")
+    delay = _SECONDS[match[2]] / float(match[1])
+    if not _FASTEST <= delay <= _SLOWEST:
+        raise UsageError(f"{rate} is out of bounds: from one request a day (0.042/h) to 1000/s")
+    return delay
+
+
+def key_of(rule: Rule) -> str:
+    """What the rule is about; of each there is one in force at most."""
+    return " ".join(word for word in (rule.action, rule.what, rule.name) if word) + (
+        f" in {rule.job}" if rule.job else ""
+    )
+
+
+def number_of(rule: Rule, shards: int = 1) -> int:
+    """The rule's value for those who enforce it: milliseconds between requests, a count, a priority; 1: on.
+
+    A spider's or job's pages lie in all shards, and each shard takes its part of the pace.
+    """
+    if rule.action == "rate" and rule.value:
+        return math.ceil(delay_of(rule.value) * 1000 * (1 if rule.what == "host" else shards))
+    return int(rule.value) if rule.value.isdigit() else 1
+
+
+def undone(log: Iterable[RuleChange], number: str = "") -> tuple[Rule, str]:
+    """The rule that takes back a change, and the number of that change.
+
+    Without a number: the last change that is not taken back yet and takes none back itself. Raises `UsageError`.
+    """
+    log = list(log)
+    taken_back = {change.undoes for change in log}
+    for change in log:
+        if change.rule.id == number or (not number and not change.undoes and change.rule.id not in taken_back):
+            return replace(change.rule, value=change.before, why=f"takes back {change.rule.id}"), change.rule.id
+    raise UsageError(
+        f"no change has the number {number}; see: crawler control log" if number else "there is no change to take back"
+    )
+
+
+def described(rule: Rule) -> str:
+    """The words that order it."""
+    action = rule.action
+    if not rule.value:
+        action = {lifted: word for word, lifted in LIFTS.items()}.get(action, action)
+    value = rule.value or OFF
+    words = [action, subject_of(rule), "" if rule.action in ("pause", "block") else value]
+    return " ".join(word for word in words if word) + (f" --job {rule.job}" if rule.job else "")
+
+
+def subject_of(rule: Rule) -> str:
+    """As a person writes it; empty: the fleet."""
+    return {"host": rule.name, "fleet": ""}.get(rule.what, f"{rule.what}:{rule.name}")
+
+
+def pauses_in(rules: Iterable[Rule], job: str) -> tuple[Pause, ...]:
+    """The pauses among the rules that hold in a job."""
+    return tuple(
+        Pause(rule.what, rule.name, f"{rule.why or 'ordered'} (by {rule.by})", rule.at)
+        for rule in rules
+        if rule.action == "pause" and rule.job in ("", job) and (rule.what != "job" or rule.name == job)
+    )
+
+
+def trace_with(trace: Trace, rules: Iterable[Rule], job: str) -> Trace:
+    """With the pauses among the rules that concern it."""
+    subjects = {("host", trace.host), ("job", job), *(("spider", one.request.spider) for one in trace.sightings)}
+    ordered = tuple(pause for pause in pauses_in(rules, job) if (pause.what, pause.name) in subjects)
+    return replace(trace, pauses=ordered + trace.pauses) if ordered else trace
+
+
+def _value(action: str, text: str) -> str:
+    if text == OFF:
+        return ""
+    if action == "rate":
+        delay_of(text)
+        return text
+    if action == "log-level":
+        if text.upper() not in get_args(Level):
+            raise UsageError(f"{text!r} is no log level: {', '.join(get_args(Level))}, or {OFF}")
+        return text.upper()
+    least, most = (1, MAX_CONCURRENCY) if action == "concurrency" else (0, MAX_PRIORITY)
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise UsageError(f"{action} {text!r}: expected a number from {least} to {most}, or {OFF}")
+    return "" if int(text) == 0 else str(int(text))
+
+
+def _subject(action: str, words: Sequence[str]) -> tuple[str, str]:
+    if len(words) == 2 and words[0] in ("host", "spider", "job"):
+        words = [":".join(words)]
+    if len(words) != 1:
+        raise UsageError(f"name one host, spider:NAME or job:NAME; for example: {_example(action)}")
+    what, colon, name = words[0].partition(":")
+    if not colon or what not in ("host", "spider", "job"):
+        what, name = "host", words[0]
+    if what == "host":
+        return what, _host(name)
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise UsageError(f"{words[0]!r} names no {what}; write {what}:NAME")
+    return what, name
+
+
+def _host(text: str) -> str:
+    try:
+        return host_of(canonical(text if "://" in text else f"http://{text}/"))
+    except BadUrl as error:
+        raise UsageError(f"{text!r} is no host ({error.why}); write a.example, spider:NAME or job:NAME") from None
+
+
+def _misplaced(action: str, what: str) -> str:
+    if action == "priority":
+        return (
+            "a spider gives its requests their priority itself: Request(priority=…); of hosts and jobs it is set here"
+        )
+    return f"{action} can be set of a host, not of a {what}; for example: {_example(action)}"
+
+
+def _example(action: str) -> str:
+    values = {"rate": "10/m", "concurrency": "4", "priority": "10", "log-level": "DEBUG"}
+    subject = "" if action == "log-level" else "a.example "
+    return f"crawler control {action} {subject}{values.get(action, '')}".rstrip()

@@ -1,0 +1,1 @@
+"""A private Valkey server for crawls on one machine."""

@@ -1,0 +1,154 @@
+"""Side task: outbox → sink. What is durable in the sink leaves the outbox, nothing sooner."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from crawler.errors import FrontierFull, FrontierUnavailable, OutputClosed, OutputError, UsageError
+from crawler.interfaces import Frontier, Outbox, Sink
+from crawler.model import Job
+from crawler.runtime.incident import Incident
+
+
+class Held(OutputError):
+    """Another exporter is at work on this job."""
+
+
+class Stop(Protocol):
+    """An event that somebody sets when the exporter should drain what is there and end."""
+
+    def is_set(self) -> bool: ...
+    async def wait(self) -> object: ...
+
+
+class Exporter:
+    """Moves one job's items into one sink, batch by batch. `name` tells it from other exporters."""
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        outbox: Outbox,
+        sink: Sink,
+        job: Job,
+        *,
+        name: str,
+        batch: int,
+        lease_seconds: float,
+        patient: bool,
+    ) -> None:
+        """Silent for longer than `lease_seconds`, it may be replaced by another.
+
+        `patient`: wait out a full disk or another exporter instead of raising `OutputError`.
+        """
+        self._frontier = frontier
+        self._outbox = outbox
+        self._sink = sink
+        self._job = job
+        self._name = name
+        self._batch = batch
+        self._patient = patient
+        self._lease = lease_seconds
+        self._held_at = -lease_seconds
+        self._positions: dict[int, str] = {}  # of the last page of each shard that is durable in the sink
+        self._acknowledged: dict[int, str] = {}  # the same, as far as the outbox is known to know it
+        self._is_open = False
+        self._waiting = Incident("export_waits")
+        self.begun = asyncio.Event()  # set once the sink is open
+        self.items = 0  # written by this exporter
+
+    async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
+        """Drain the outbox; then end, or with `follow` wait for more until `stop`, or `until()` says it was all.
+
+        What stands in the way is waited out until `stop`, and raised then: items that are left wait in the outbox.
+        """
+        try:
+            if not await self._begin(stop):
+                return
+            while True:
+                last = not follow or stop.is_set() or (until is not None and until())
+                if await self._move(stop):
+                    continue
+                if last:
+                    return
+                await _pause(stop, 0.1)
+        finally:
+            self._sink.close()
+            if self._held_at > 0:
+                await self._let_go()
+
+    async def _begin(self, stop: Stop) -> bool:
+        """Become the job's exporter, open the sink, tell the outbox what it holds. False: stopped before that."""
+        while True:
+            try:
+                await self._hold()
+                if not self._is_open:  # the sink is locked for everybody, ourselves included
+                    self._positions = dict(await asyncio.to_thread(self._sink.open))
+                    self._is_open = True
+                await self._acknowledge()
+                self._waiting.over()
+                self.begun.set()
+                return True
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._waiting.met(error)
+            except Held as error:
+                if not self._patient:
+                    raise
+                self._waiting.met(error)
+            if stop.is_set():
+                return False
+            await _pause(stop, 1.0)
+
+    async def _move(self, stop: Stop) -> bool:
+        """One batch. True: go on at once; False: nothing there at the moment."""
+        try:
+            await self._hold()
+            entries = await self._outbox.read(self._job, self._positions, self._batch)
+            if entries:
+                self.items += await asyncio.to_thread(self._sink.write, entries)
+                for entry in entries:
+                    self._positions[entry.shard] = entry.position
+            await self._acknowledge()  # without entries, too: the last answer may have been lost
+            self._waiting.over()
+            return bool(entries)
+        except OutputClosed:
+            raise
+        except (FrontierUnavailable, FrontierFull, OutputError) as error:
+            if stop.is_set() or (isinstance(error, OutputError) and not self._patient):
+                raise
+            self._waiting.met(error)
+            await _pause(stop, 1.0)
+            return True
+
+    async def _acknowledge(self) -> None:
+        """What is durable leaves the outbox, unless it has left already."""
+        if self._positions != self._acknowledged:
+            await self._outbox.acknowledge(self._job, self._positions)
+            self._acknowledged = dict(self._positions)
+
+    async def _hold(self) -> None:
+        """Stay the only exporter of the job. Raises `Held` when it is another one by now.
+
+        Raises `FrontierReplaced` when the server has forgotten it all: an empty outbox is no proof of an end.
+        """
+        now = time.monotonic()
+        if now - self._held_at < self._lease / 3:
+            return
+        if all(job.epoch != self._job.epoch for job in await self._frontier.jobs()):
+            raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
+        holder = await self._outbox.hold(self._job, self._name, self._lease)
+        if holder != self._name:
+            raise Held(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
+        self._held_at = now
+
+    async def _let_go(self) -> None:
+        with suppress(FrontierUnavailable):  # then it expires by itself
+            await self._outbox.hold(self._job, self._name, 0)
+
+
+async def _pause(stop: Stop, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,1 @@
+"""The frontier on a Redis or Valkey server: each transition is one script in `lua/`."""

@@ -1,0 +1,141 @@
+"""(unknown) → pending on Redis: what a job knows, which hosts belong to it, and who is seeding it."""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.frontier import message as wire
+from crawler.frontier.redis.jobs import RedisJobs
+from crawler.frontier.redis.keys import job_prefix, shard_of
+from crawler.frontier.redis.known import KnownUrls, is_simple, known_as
+from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.model import Added, Job, Request
+from crawler.parsing.url import dedup_key, fingerprint, host_of
+
+# Requests added in one step: it keeps workers waiting for 2 to 5 ms. That many of the largest fit into one argument.
+ADD_CHUNK = 500
+MAX_KNOWN = 200_000  # URLs of all jobs that this process remembers to be known; some 200 bytes each
+
+# Host, priority, delay in ms, fingerprints, messages, marks; strings throughout: the server's decoder knows no bytes.
+_Group = tuple[str, str, int, list[str], list[str], list[str]]
+_packed = msgspec.msgpack.Encoder().encode
+
+
+class RedisAdding:
+    """`shards` is the frontier's list of shard prefixes."""
+
+    def __init__(self, server: Server, shards: Sequence[str], jobs: RedisJobs) -> None:
+        self._server = server
+        self._shards = shards
+        self._jobs = jobs
+        self._known: dict[str, KnownUrls] = {}  # by epoch, used last last
+        # What a repeated call must know of the first: epoch → (requests, words).
+        self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
+
+    def doubt(self) -> None:
+        """A server that was started again may have lost its last second: what it knew then must be asked anew."""
+        self._known.clear()
+
+    async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
+        """Push the unknown ones. `dont_filter` ones are new every time, but not when a call is repeated."""
+        before, words = self._adds.pop(job.epoch, ((), []))
+        if before != requests:
+            words = [secrets.token_hex(8) if request.dont_filter else "" for request in requests]
+        try:
+            return await self.add_with_words(job, list(zip(requests, words, strict=True)), seed=seed)
+        except (FrontierUnavailable, FrontierFull):
+            self._adds[job.epoch] = (requests, words)
+            raise
+
+    async def add_with_words(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
+        """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
+        known = self._known.get(job.epoch, KnownUrls())
+        fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or known_as(pair[0]) not in known]
+        new = 0
+        for shard, groups in self._batches(job, fresh):
+            prefix = job_prefix(shard, job.name)
+            try:
+                new += await self._server.run(
+                    "add", f"{prefix}stats", shard, prefix, job.epoch, job.order, int(seed), groups
+                )
+            except JobGone:
+                raise await self._jobs.forgotten(job) from None
+        if not seed:
+            self._remember(job, [known_as(request) for request, _ in fresh if is_simple(request)])
+        return Added(new, len(requests) - new)
+
+    def _remember(self, job: Job, urls: Sequence[str]) -> None:
+        known = self._known.pop(job.epoch, None) or KnownUrls()
+        known.update(urls)
+        self._known[job.epoch] = known
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, bytes]]:
+        """The shard and the groups of each call of `add.lua`."""
+        secret = job.epoch.encode()
+        for at in range(0, len(requests), ADD_CHUNK):
+            groups: dict[tuple[str, int, float], tuple[list[str], list[str], list[str]]] = {}
+            for request, word in requests[at : at + ADD_CHUNK]:
+                subject = host_of(request.url), request.priority, request.delay
+                group = groups.get(subject)
+                if group is None:
+                    group = groups[subject] = ([], [], [])
+                number = fingerprint(_identity(request, word), secret)
+                group[0].append(str(number))
+                group[1].append(wire.encode(request, word if request.dont_filter else "").decode())
+                group[2].append(_mark(number, request, secret))
+            by_shard: dict[int, list[_Group]] = defaultdict(list)
+            for (host, priority, delay), (numbers, messages, marks) in groups.items():
+                shard = shard_of(host, len(self._shards))
+                group_marks = marks if any(marks) else []
+                by_shard[shard].append((host, str(priority), int(delay * 1000), numbers, messages, group_marks))
+            for shard, its_groups in by_shard.items():
+                yield self._shards[shard], _packed(its_groups)
+
+    def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
+        """Without those of which this process remembers that they were added."""
+        known = self._known.get(job.epoch)
+        return requests if known is None else known.without(requests)
+
+    def maybe_new_urls(self, job: Job, urls: Sequence[str]) -> Sequence[str]:
+        """The same for requests that are nothing but their URLs."""
+        known = self._known.get(job.epoch)
+        return urls if known is None else known.without_urls(urls)
+
+    async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
+        """Ask the shard of each host."""
+        pipeline = self._server.client.pipeline(transaction=False)
+        for host in hosts:
+            pipeline.sismember(f"{job_prefix(self._shards[shard_of(host, len(self._shards))], job.name)}scope", host)
+        with errors(self._server.shown):
+            return [bool(found) for found in await pipeline.execute()]
+
+    async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
+        """Note in the first shard until when a seeder is believed to be at work."""
+        prefix = job_prefix(self._shards[0], job.name)
+        try:
+            await self._server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
+        except JobGone:
+            raise await self._jobs.forgotten(job) from None
+
+
+def _mark(number: int, request: Request, secret: bytes) -> str:
+    """What tells, behind its fingerprint, that a request named this callback (see `add.lua`)."""
+    if request.callback == "parse":
+        return ""
+    return f"{number ^ fingerprint(f'callback {request.callback}', secret)} {request.callback}"
+
+
+def _identity(request: Request, word: str) -> str:
+    """What tells a request from others: its URL alone for nearly all of them."""
+    key = dedup_key(request.url)
+    if request.method != "GET" or request.body:
+        key = f"{request.method} {key} {blake2b(request.body, digest_size=8).hexdigest()}"
+    return f"{word} {key}" if request.dont_filter else key

@@ -1,0 +1,157 @@
+"""processing → done | pending | dead on Redis: links first, then, shard by shard, items and acknowledgement."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from crawler.errors import FrontierReplaced, FrontierUnavailable
+from crawler.frontier import message as wire
+from crawler.frontier.redis.adding import RedisAdding
+from crawler.frontier.redis.held import RedisHeld
+from crawler.frontier.redis.jobs import RedisJobs
+from crawler.frontier.redis.keys import job_prefix, shard_of
+from crawler.frontier.redis.records import commit_arguments, dead_record
+from crawler.frontier.redis.server import JobGone, Server
+from crawler.interfaces import Pace
+from crawler.model import Failure, Job, Lease, Request, Visit
+
+
+class RedisCommits:
+    """`shards` is the frontier's list of shard prefixes; `exploding`: share and number of pages that fail alike before
+    their host or spider is paused."""
+
+    def __init__(
+        self,
+        server: Server,
+        shards: Sequence[str],
+        jobs: RedisJobs,
+        adding: RedisAdding,
+        held: RedisHeld,
+        exploding: tuple[float, int],
+    ) -> None:
+        self._server = server
+        self._shards = shards
+        self._jobs = jobs
+        self._adding = adding
+        self._held = held
+        self._exploding = exploding
+        # Of calls without an answer: (worker, shard, epoch) → (leases, token).
+        self._tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
+        # What a repeated call must know of the first: worker → (shard, epoch, leases) → answers.
+        self._answers: dict[str, dict[tuple[int, str, bytes], list[bool]]] = defaultdict(dict)
+
+    async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
+        """Links first; then, shard by shard, items and acknowledgement."""
+        by_job: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for number, (lease, _) in enumerate(visits):
+            by_job[lease.job, lease.epoch].append(number)
+        accepted = [False] * len(visits)
+        for (name, epoch), numbers in by_job.items():
+            if name not in self._jobs.known:
+                await self._jobs.all()
+            job = self._jobs.known.get(name)
+            if job is None or job.epoch != epoch:
+                continue  # deleted meanwhile
+            try:
+                links = [link for number in numbers for link in _links(*visits[number])]
+                await self._adding.add_with_words(job, [link for link in links if link[0].depth > 0])
+                await self._adding.add_with_words(
+                    job, [link for link in links if link[0].depth == 0], seed=True
+                )  # a seed's redirect
+                await self._commit_job(worker, job, visits, numbers, pace, accepted)
+            except JobGone:
+                reason = await self._jobs.forgotten(job)
+                if isinstance(reason, FrontierReplaced):
+                    raise reason from None
+        self._answers.pop(worker, None)
+        self._held.end(worker, [(lease.job, lease.message) for lease, _ in visits])
+        return accepted
+
+    async def _commit_job(
+        self,
+        worker: str,
+        job: Job,
+        visits: Sequence[tuple[Lease, Visit]],
+        numbers: Sequence[int],
+        pace: Pace,
+        accepted: list[bool],
+    ) -> None:
+        by_shard: dict[int, list[int]] = defaultdict(list)
+        for number in numbers:
+            by_shard[shard_of(visits[number][0].host, len(self._shards))].append(number)
+        for shard, part in by_shard.items():
+            # A call that is repeated because another shard did not answer must not be taken for a late one here.
+            call = (shard, job.epoch, b"".join(visits[number][0].message for number in part))
+            answers = self._answers[worker]
+            if call not in answers:
+                arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
+                answers[call] = await self._run_commit(worker, job, shard, arguments, pace)
+            for number, answer in zip(part, answers[call], strict=True):
+                accepted[number] = answer
+
+    async def _run_commit(self, worker: str, job: Job, shard: int, arguments: Sequence[Any], pace: Pace) -> list[bool]:
+        prefix = self._shards[shard]
+        # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
+        leases = b"".join(arguments[1::16])
+        key = (worker, shard, job.epoch)
+        before, token = self._tokens.pop(key, (b"", ""))
+        if before != leases:
+            token = secrets.token_hex(8)
+        try:
+            reply = await self._server.run(
+                "commit",
+                f"{job_prefix(prefix, job.name)}processing:{worker}",
+                prefix,
+                worker,
+                job.name,
+                job.epoch,
+                token,
+                int(pace.delay * 1000),
+                *self._exploding,
+                int(pace.backoff * 1000),
+                int(pace.patience * 1000),
+                pace.target,
+                int(pace.longest * 1000),
+                *arguments,
+            )
+        except FrontierUnavailable:
+            self._tokens[key] = (leases, token)
+            raise
+        return [byte == 0x31 for byte in reply]
+
+    async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
+        """To the dead letters, bytes and all."""
+        record = dead_record(worker, message, failure)
+        return await self._commit_raw(worker, job, message, "junk", 0.0, record)
+
+    async def set_aside(self, worker: str, job: Job, message: bytes, delay: float) -> bool:
+        """Back to pending unchanged, for a worker that knows the version."""
+        return await self._commit_raw(worker, job, message, "aside", delay, message)
+
+    async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
+        host = wire.ledger_host(message)
+        arguments = [kind, message, host, -1, 0, "", -1, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
+        own = shard_of(host, len(self._shards))
+        accepted = False
+        for shard in sorted(range(len(self._shards)), key=lambda shard: shard != own):  # it may lie in any
+            (accepted,) = await self._run_commit(worker, job, shard, arguments, Pace())
+            if accepted:
+                break
+        self._held.end(worker, [(job.name, message)])
+        return accepted
+
+
+def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
+    """The links with a word each that is the same when this page is committed or visited again."""
+    if not visit.links:
+        return
+    page = blake2b(wire.identity(lease.message), digest_size=8).hexdigest()
+    times: Counter[str] = Counter()
+    for request in visit.links:
+        if request.dont_filter:
+            times[request.url] += 1
+        yield request, f"{page}:{times[request.url]}"

@@ -1,0 +1,150 @@
+"""Rules, calls and answers on Redis: the rules lie in every shard, where claims obey them; the rest in the first."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from crawler.control.rules import check_rule, key_of, number_of
+from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
+from crawler.frontier.redis.records import Unreadable, text
+from crawler.frontier.redis.server import Server, errors
+from crawler.model import Call, Rule, RuleChange
+
+ANSWER_SECONDS = 60  # for which answers can be read
+HEAR_SECONDS = 1.0  # that a listener waits at most
+MAX_CALLS = 100  # kept
+
+
+class RedisControl:
+    """Implements `Control`. `shards` is the frontier's list of shard prefixes."""
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+        self._unsure: tuple[Rule, str] | None = None  # a change without an answer, and its token
+        self._unreadable = Unreadable("rule", "set it anew, or lift it, with crawler control")
+
+    async def set_rule(self, rule: Rule, *, undoes: str = "") -> RuleChange:
+        """In the first shard with its line in the log, then in the others."""
+        before, token = self._unsure or (None, "")
+        token = token if before == rule else secrets.token_hex(8)
+        try:
+            change = await self._set(rule, undoes, token)
+        except (FrontierUnavailable, FrontierFull):
+            self._unsure = (rule, token)
+            raise
+        self._unsure = None
+        return change
+
+    async def _set(self, rule: Rule, undoes: str, token: str) -> RuleChange:
+        with errors(self._server.shown):
+            jobs = await self._server.client.hkeys(f"{self._shards[0]}jobs")
+        record = msgspec.json.encode(_record(rule))
+        number = number_of(rule, len(self._shards)) if rule.value else ""
+        arguments = (key_of(rule), rule.action, rule.what, rule.name, number, record, token, undoes)
+        first, *others = self._shards
+        reply = await self._server.run("control", f"{first}rules", first, *arguments, "", 0, *jobs)
+        for shard in others:
+            await self._server.run("control", f"{shard}rules", shard, *arguments, *reply[:2], *jobs)
+        made, at, before, call = (part.decode() for part in reply)
+        return RuleChange(replace(rule, id=made, at=int(at) / 1000), before, undoes, call)
+
+    async def rules(self) -> list[Rule]:
+        """Those of the first shard."""
+        with errors(self._server.shown):
+            found = await self._server.client.hgetall(f"{self._shards[0]}rules")
+        rules = []
+        for key, record in found.items():
+            try:
+                rules.append(_in_force(record.partition(b" ")[2]))
+            except (ValueError, RecursionError, UsageError) as error:
+                self._unreadable.met(text(key), error)
+        return sorted(rules, key=lambda rule: int(rule.id))
+
+    async def rule_log(self, limit: int = 1000) -> list[RuleChange]:
+        """The stream from its end."""
+        with errors(self._server.shown):
+            entries = await self._server.client.xrevrange(f"{self._shards[0]}control", count=limit)
+        changes = []
+        for entry, fields in entries:
+            number = entry.decode().partition("-")[0]
+            try:
+                changes.append(_change(number, fields))
+            except (KeyError, ValueError, RecursionError) as error:
+                self._unreadable.met(f"change {number}", error)
+        return changes
+
+    async def ask(self, question: str) -> str:
+        """One entry more in the stream of calls."""
+        with errors(self._server.shown):
+            key = f"{self._shards[0]}calls"
+            call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=MAX_CALLS)
+        return call.decode()
+
+    async def last_call(self) -> str:
+        """The newest entry of the stream."""
+        with errors(self._server.shown):
+            found = await self._server.client.xrevrange(f"{self._shards[0]}calls", count=1)
+        return found[0][0].decode() if found else "0-0"
+
+    async def hear(self, after: str) -> list[Call]:
+        """A read that waits, on a connection that is busy with it meanwhile."""
+        wait = min(HEAR_SECONDS, self._server.timeout / 2)
+        with errors(self._server.shown):
+            found = await self._server.client.xread({f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000)))
+        entries = found[0][1] if found else []
+        return [Call(call.decode(), text(fields.get(b"w"))) for call, fields in entries]
+
+    async def answer(self, call: str, worker: str, text: str) -> None:
+        """Into the hash of the call."""
+        key = f"{self._shards[0]}answers:{call}"
+        with errors(self._server.shown):
+            pipeline = self._server.client.pipeline(transaction=False)
+            await pipeline.hset(key, worker, text).expire(key, ANSWER_SECONDS).execute()
+
+    async def answers(self, call: str) -> dict[str, str]:
+        """The hash of the call."""
+        with errors(self._server.shown):
+            found = await self._server.client.hgetall(f"{self._shards[0]}answers:{call}")
+        return {text(worker): text(answer) for worker, answer in found.items()}
+
+
+class _Stored(msgspec.Struct):
+    """A rule as JSON: its time is in milliseconds."""
+
+    action: str
+    what: str
+    name: str
+    value: str
+    job: str
+    why: str
+    by: str
+    id: Annotated[str, Meta(pattern="^[0-9]{0,18}$")] = ""
+    at: Annotated[int, Meta(ge=0, lt=10**14)] = 0
+
+
+def _record(rule: Rule) -> dict[str, str]:
+    return {name: getattr(rule, name) for name in ("action", "what", "name", "value", "job", "why", "by")}
+
+
+def _in_force(record: bytes) -> Rule:
+    """Raises `ValueError` and `UsageError` for what nobody can have ordered."""
+    rule = _read(record)
+    check_rule(rule)
+    return replace(rule, id=rule.id or "0")
+
+
+def _read(record: bytes, id: str = "", at: int = 0) -> Rule:
+    stored = msgspec.json.decode(record, type=_Stored)
+    return Rule(**{**msgspec.structs.asdict(stored), "id": stored.id or id, "at": (stored.at or at) / 1000})
+
+
+def _change(number: str, fields: Mapping[bytes, bytes]) -> RuleChange:
+    rule = _read(fields[b"r"], number, int(fields[b"at"]))
+    return RuleChange(rule, *(text(fields.get(key)) for key in (b"b", b"u", b"c")))

@@ -1,0 +1,107 @@
+"""The dead letters of a Redis frontier: looked at, redriven, dropped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import TypeVar
+
+from crawler.control.dead_letters import newest
+from crawler.frontier import message as wire
+from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.records import read_dead, text
+from crawler.frontier.redis.server import Server, errors
+from crawler.model import Job
+from crawler.status import DeadLetter
+
+T = TypeVar("T")
+
+CHUNK = 200  # letters looked at or moved in one step
+
+
+class RedisDead:
+    """`shards` is the frontier's list of shard prefixes. With `ids` None all letters of the job are meant."""
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+
+    async def each(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """One after the other, in no order."""
+        for shard in self._shards:
+            async for letter in self.in_shard(shard, job, ids):
+                yield letter
+
+    async def newest(self, job: Job, limit: int) -> list[DeadLetter]:
+        """Newest first."""
+        return await newest(self.each(job), limit)
+
+    async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """Give them another try; letters that are no request stay."""
+        moved = 0
+        for shard in self._shards:
+            prefix = job_prefix(shard, job.name)
+            async for letters in _chunks(self.in_shard(shard, job, ids)):
+                arguments = [value for letter in letters for value in _second_chance(letter)]
+                moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments)
+        return moved
+
+    async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """Throw them away."""
+        dropped = 0
+        for shard in self._shards:
+            prefix = job_prefix(shard, job.name)
+            async for letters in _chunks(self.in_shard(shard, job, ids)):
+                chosen = [letter.id for letter in letters]
+                dropped += await self._server.run("drop", f"{prefix}dead", prefix, job.epoch, *chosen)
+        return dropped
+
+    async def in_shard(self, shard: str, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
+        """Those of one shard."""
+        key = f"{job_prefix(shard, job.name)}dead"
+        found = self._scan(key) if ids is None else self._pick(key, list(dict.fromkeys(ids)))
+        async for name, record in found:
+            yield read_dead(name, record)
+
+    async def _scan(self, key: str) -> AsyncIterator[tuple[str, bytes]]:
+        seen: set[bytes] = set()  # a scan may show one twice
+        cursor = 0
+        while True:
+            with errors(self._server.shown):
+                cursor, records = await self._server.client.hscan(key, cursor, count=CHUNK)
+            for name, record in records.items():
+                if name not in seen:
+                    seen.add(name)
+                    yield text(name), record
+            if not cursor:
+                return
+
+    async def _pick(self, key: str, ids: Sequence[str]) -> AsyncIterator[tuple[str, bytes]]:
+        for at in range(0, len(ids), CHUNK):
+            part = ids[at : at + CHUNK]
+            with errors(self._server.shown):
+                records = await self._server.client.hmget(key, part)
+            for name, record in zip(part, records, strict=True):
+                if record is not None:
+                    yield name, record
+
+
+def _second_chance(letter: DeadLetter) -> tuple[str | bytes, ...]:
+    """Its id and its message with a clean account; nothing when it is no request."""
+    message = letter.message.encode("utf-8", "replace")
+    try:
+        wire.decode(message)
+    except wire.JunkMessage:
+        return ()
+    return letter.id, wire.pardoned(message)
+
+
+async def _chunks(values: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+    """Lists of `CHUNK` values, the last one maybe shorter."""
+    chunk: list[T] = []
+    async for value in values:
+        chunk.append(value)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,66 @@
+"""What the workers of this process hold, by their own account; and what the server says they hold beyond that."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.records import read_claim
+from crawler.frontier.redis.server import Server, errors
+from crawler.model import Claim, Job
+
+
+class RedisHeld:
+    """A server that crashes may lose the commits of its last second: the pages lie in the processing lists again.
+
+    As long as their worker lives nobody else may take them, so it must find out itself. After each new connection
+    its lists are compared with what it was handed and has not ended. `shards` is the frontier's list of prefixes.
+    """
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+        self._held: dict[str, set[tuple[str, bytes]]] = defaultdict(set)  # by worker: (job, message)
+        self._in_doubt: set[str] = set()
+
+    def doubt(self) -> None:
+        """There is a new connection: the server may have crashed meanwhile."""
+        self._in_doubt.update(self._held)
+
+    def is_in_doubt(self, worker: str) -> bool:
+        """Whether its lists were not compared since."""
+        return worker in self._in_doubt
+
+    def take(self, worker: str, claim: Claim) -> None:
+        """It was handed these."""
+        self._held[worker].update((lease.job, lease.message) for lease in claim.leases)
+        self._held[worker].update((junk.job, junk.message) for junk in claim.junk)
+
+    def end(self, worker: str, messages: Iterable[tuple[str, bytes]]) -> None:
+        """It has ended these, (job, message) each."""
+        self._held[worker].difference_update(messages)
+
+    async def given_back(self, worker: str, jobs: Sequence[Job], limit: int) -> Claim | None:
+        """At most `limit` of what its lists have and it has ended, as if it had just claimed them; None: no more."""
+        held = frozenset(self._held[worker])  # of before we ask: what is committed meanwhile is no surprise
+        places = [(job, number) for job in jobs for number in range(len(self._shards))]
+        pipeline = self._server.client.pipeline(transaction=False)
+        for job, number in places:
+            pipeline.lrange(f"{job_prefix(self._shards[number], job.name)}processing:{worker}", 0, -1)
+        with errors(self._server.shown):
+            lists = await pipeline.execute()
+        claim = Claim(wait=0.0)
+        for (job, number), messages in zip(places, lists, strict=True):
+            found = [job.name.encode(), [message for message in messages if (job.name, message) not in held]]
+            # Claimed at some time before: what the ledger has been told since, that claim did not know.
+            part = read_claim([0, b"", [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
+            claim = replace(claim, leases=claim.leases + part.leases, junk=claim.junk + part.junk)
+        if not claim.leases and not claim.junk:
+            self._in_doubt.discard(worker)
+            return None
+        claim = replace(claim, leases=claim.leases[:limit], junk=claim.junk[:limit])
+        self.take(worker, claim)
+        return claim

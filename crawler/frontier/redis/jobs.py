@@ -1,0 +1,133 @@
+"""The registry of jobs on Redis: made in every shard, found, forgotten; and whether the server is still the same."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from crawler.errors import FrontierError, FrontierReplaced, UsageError
+from crawler.frontier.redis.keys import check_job_name, job_prefix, shard_prefix
+from crawler.frontier.redis.records import Unreadable, text
+from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.model import Job
+
+MAX_SHARDS = 1024
+MAX_EPOCH = 64  # bytes: it is the key of the fingerprints
+
+_UNREADABLE = (ValueError, RecursionError, UsageError)
+
+
+class RedisJobs:
+    """`shards` is the frontier's list of shard prefixes, which `open` fills; `known` are the jobs met, by name."""
+
+    def __init__(self, server: Server, shards: list[str]) -> None:
+        self._server = server
+        self._shards = shards
+        self._id = b""
+        self._unreadable = Unreadable("job", "crawler jobs delete NAME, or write its record anew")
+        self.known: dict[str, Job] = {}
+
+    async def open(self, prefix: str, shards: int) -> None:
+        """Adopt the number of shards and the name that the frontier was created with, or create it."""
+        first, client = shard_prefix(prefix, 0), self._server.client
+        with errors(self._server.shown):
+            await client.set(f"{first}shards", shards, nx=True)
+            await client.set(f"{first}id", secrets.token_hex(8), nx=True)
+            number, self._id = await client.mget(f"{first}shards", f"{first}id")
+        if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
+            raise FrontierError(f"{self._server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
+        self._shards[:] = [shard_prefix(prefix, shard) for shard in range(int(number))]
+
+    async def forgotten(self, job: Job) -> FrontierError:
+        """Why the server does not know this job: it was replaced, or somebody deleted the job."""
+        with errors(self._server.shown):
+            identity = await self._server.client.get(f"{self._shards[0]}id")
+        if identity != self._id:
+            return FrontierReplaced(
+                f"the queue server {self._server.shown} was emptied or replaced: it has lost job {job.name!r}; "
+                "nothing more can be done for this crawl, seed it again with --fresh"
+            )
+        return JobGone(f"job {job.name!r} was deleted")
+
+    async def create(self, job: Job) -> Job:
+        """Create it, or return the one of that name."""
+        check_job_name(job.name)
+        client, registry = self._server.client, f"{self._shards[0]}jobs"
+        with errors(self._server.shown):
+            is_half_deleted = await client.sismember(f"{self._shards[0]}deleted", job.name)
+        if is_half_deleted:
+            await self.delete(job.name)  # whoever began it was interrupted
+        with errors(self._server.shown):
+            seconds, micros = await client.time()
+            new = msgspec.structs.replace(
+                job, epoch=job.epoch or secrets.token_hex(8), created=seconds + micros / 1_000_000
+            )
+            await client.hsetnx(registry, job.name, msgspec.json.encode(new))
+            try:
+                job = _read(job.name, await client.hget(registry, job.name))
+            except _UNREADABLE as error:
+                raise FrontierError(
+                    f"{self._server.shown}: the record of job {job.name!r} cannot be read: {error}; "
+                    f"`crawler jobs delete {job.name}` removes it with all its state"
+                ) from None
+            for shard in self._shards:  # repeated when a creation was cut short
+                stats = f"{job_prefix(shard, job.name)}stats"
+                await client.hsetnx(stats, "buckets", 1)
+                await client.hsetnx(stats, "epoch", job.epoch)
+        self.known[job.name] = job
+        return job
+
+    async def all(self) -> list[Job]:
+        """All jobs, oldest first."""
+        with errors(self._server.shown):
+            identity, records = await (
+                self._server.client.pipeline(transaction=False)
+                .get(f"{self._shards[0]}id")
+                .hgetall(f"{self._shards[0]}jobs")
+                .execute()
+            )
+        if identity != self._id:
+            raise FrontierReplaced(f"the queue server {self._server.shown} was emptied or replaced: its jobs are gone")
+        jobs = []
+        for name, record in records.items():
+            try:
+                jobs.append(_read(text(name), record))
+            except _UNREADABLE as error:
+                self._unreadable.met(text(name), error)
+        jobs.sort(key=lambda job: job.created)
+        self.known.update((job.name, job) for job in jobs)
+        return jobs
+
+    async def delete(self, name: str) -> bool:
+        """Forget it in one step a shard, then remove its keys."""
+        client = self._server.client
+        with errors(self._server.shown):
+            known = await client.hexists(f"{self._shards[0]}jobs", name)
+        for number, shard in enumerate(self._shards):
+            prefix = job_prefix(shard, name)
+            await self._server.run("forget", f"{prefix}stats", shard, prefix, "" if number else name)
+            with errors(self._server.shown):
+                async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
+                    await client.unlink(key)
+        with errors(self._server.shown):
+            await client.hdel(f"{self._shards[0]}jobs", name)
+            await client.srem(f"{self._shards[0]}deleted", name)
+        self.known.pop(name, None)
+        return bool(known)
+
+
+def _read(name: str, record: bytes) -> Job:
+    """Raises one of `_UNREADABLE` for what is no record of that job."""
+    job = msgspec.json.decode(record, type=Job)
+    check_job_name(job.name)
+    if job.name != name:
+        raise ValueError(f"it is that of job {job.name!r}")
+    if not 0 < len(job.epoch.encode()) <= MAX_EPOCH:
+        raise ValueError("it has no epoch")
+    return job
+
+
+def _escape(pattern: str) -> str:
+    """A key as a literal MATCH pattern."""
+    return "".join(f"\\{char}" if char in "*?[]\\" else char for char in pattern)

@@ -1,0 +1,102 @@
+"""The outbox on Redis: one stream a shard, read in order, trimmed when the sink has the items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.records import Unreadable, text
+from crawler.frontier.redis.server import Server, errors
+from crawler.model import Job, OutboxEntry
+
+
+class RedisOutbox:
+    """Implements `Outbox`. `shards` is the frontier's list of shard prefixes."""
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+        self._unreadable = Unreadable("outbox entry", "nothing: it is no page's items, and is left out of the sink")
+        self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position that is on the server's disk
+
+    async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        """XRANGE behind the given positions, after the server's disk has what it finds."""
+        entries = await self._read(job, after, limit)
+        if not self._are_durable(job, entries):
+            await self._wait_for_disk(job)
+        return entries
+
+    def _are_durable(self, job: Job, entries: Sequence[OutboxEntry]) -> bool:
+        durable = self._durable.get(job.epoch, {})
+        return all(_place(entry.position) <= _place(durable.get(entry.shard, "0-0")) for entry in entries)
+
+    async def _wait_for_disk(self, job: Job) -> None:
+        """All that is there now: one wait serves many reads."""
+        outboxes = [f"{job_prefix(shard, job.name)}outbox" for shard in self._shards]
+        last = [("XREVRANGE", outbox, "+", "-", "COUNT", 1) for outbox in outboxes]
+        replies = await self._server.synced(f"{self._shards[0]}mark", *last)
+        self._durable[job.epoch] = {number: entries[0][0].decode() for number, entries in enumerate(replies) if entries}
+
+    async def _read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        pipeline = self._server.client.pipeline(transaction=False)
+        for number, shard in enumerate(self._shards):
+            start = f"({after[number]}" if number in after else "-"
+            pipeline.xrange(f"{job_prefix(shard, job.name)}outbox", min=start, count=limit)
+        with errors(self._server.shown):
+            replies = await pipeline.execute()
+        return [
+            OutboxEntry(number, position.decode(), self._items(position, fields))
+            for number, entries in enumerate(replies)
+            for position, fields in entries
+        ]
+
+    def _items(self, position: bytes, fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
+        """Of one entry; none when one of its lines is no JSON object, which would tear the sink's lines."""
+        lines = fields.get(b"i", b"").split(b"\n")
+        try:
+            for line in lines:
+                _check_item(line)
+        except (ValueError, RecursionError) as error:
+            self._unreadable.met(position.decode(), f"{error}: {text(fields.get(b'i'))[:200]!r}")
+            return ()
+        return tuple(lines)
+
+    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
+        """XTRIM up to and with the given positions."""
+        pipeline = self._server.client.pipeline(transaction=False)
+        for number, position in positions.items():
+            milliseconds, sequence = _place(position)
+            beyond = f"{milliseconds}-{sequence + 1}"
+            pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
+        with errors(self._server.shown):
+            await pipeline.execute()
+
+    async def hold(self, job: Job, exporter: str, seconds: float) -> str:
+        """A key with a time limit names the exporter."""
+        key = f"{job_prefix(self._shards[0], job.name)}exporter"
+        holder: bytes = await self._server.run("hold", key, exporter, int(seconds * 1000))
+        return text(holder)
+
+    async def holder(self, job: Job) -> str:
+        """Read that key."""
+        with errors(self._server.shown):
+            return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+
+
+def _check_item(line: bytes) -> None:
+    """Raise `ValueError` for what is no JSON object on one line."""
+    _read_object(line)
+    if line[:1] != b"{" or line[-1:] != b"}":
+        raise ValueError("blanks around it")
+    if not line.isascii():
+        line.decode()  # of which the decoder above looks at the keys alone
+
+
+_read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def _place(position: str) -> tuple[int, int]:
+    milliseconds, _, sequence = position.partition("-")
+    return int(milliseconds), int(sequence)

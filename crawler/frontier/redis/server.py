@@ -1,0 +1,219 @@
+"""The connection to a Redis or Valkey server: scripts by name, its errors made ours, start-up checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
+
+SCRIPTS = (
+    *("add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
+    *("take", "known", "control"),
+)
+OBEY_RULES = ("claim",)  # they need `rules.lua`
+# Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that
+# a person has ended, which is possible only before its first write. The library makes classes of some codes, and
+# then their texts lack the code.
+_PASSING = ("BUSY", "MISCONF", "NOREPLICAS")
+_PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
+
+SYNC_MS = 2000  # to wait for the server's disk, which is asked once a second (`appendfsync everysec`)
+# The first write frees memory, so a server without any still runs it.
+_MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
+
+
+class JobGone(FrontierError):
+    """A script found that the server does not know the job with this epoch."""
+
+
+class Server:
+    """Scripts and commands on one server, with at most a few connections."""
+
+    def __init__(self, url: str, *, timeout: float, name: str = "crawler") -> None:
+        self.url = url
+        self.shown = mask(url)
+        self.timeout = timeout  # seconds for one answer
+        self._name = name
+        # Called at each new connection: the server may have lost something since the last one.
+        self.connected: Callable[[], None] = lambda: None
+        self._sources = {script: _source(script) for script in SCRIPTS}
+        self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
+        # The library's annotations allow for replies we never ask for; `Any` is the honest type of what it returns.
+        self.client: Any = self._connect()
+        self._beating: Any = None
+        self._fsync = ""  # the server's `appendfsync`; empty: it does not say
+
+    async def open(self) -> None:
+        """Check that the server can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
+        with errors(self.shown):
+            await self.client.ping()
+            info = await self.client.info("server")
+            policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
+            with suppress(ResponseError):  # not every account may ask that
+                self._fsync = (await self.client.config_get("appendfsync")).get("appendfsync", "")
+        version = str(info.get("valkey_version") or info.get("redis_version") or "0")
+        if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+            raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
+        if policy != "noeviction":
+            raise ConfigError(
+                f"{self.shown}: maxmemory-policy is {policy}, so the server may throw away requests; "
+                "set `maxmemory-policy noeviction` on it"
+            )
+
+    async def keeps_data(self) -> bool:
+        """Whether the server writes an append-only file; without one a restart loses the crawl."""
+        with errors(self.shown):
+            return bool((await self.client.info("persistence")).get("aof_enabled"))
+
+    async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
+        """Run the commands `before`, then wait until the server's disk has all that was written up to then.
+
+        Returns their replies. `key` is one to write to: the server waits for the last write of a connection. Does not
+        wait when there is no append-only file, when nobody says when it reaches the disk (`appendfsync no`), and on
+        servers older than 7.2. Raises `FrontierUnavailable` when it takes longer than two seconds.
+        """
+        pipeline = self.client.pipeline(transaction=False)
+        for command in before:
+            pipeline.execute_command(*command)
+        if self._fsync == "no":
+            with errors(self.shown):
+                return list(await pipeline.execute())
+        pipeline.execute_command("EVAL", _MARK, 1, key)
+        pipeline.execute_command("WAITAOF", 1, 0, SYNC_MS)
+        with errors(self.shown):
+            replies: list[Any]
+            *replies, marked, synced = await pipeline.execute(raise_on_error=False)
+            for reply in (*replies, marked):
+                if isinstance(reply, Exception):
+                    raise reply
+        if self._fsync and isinstance(synced, list) and synced[0] < 1:
+            raise FrontierUnavailable(f"the disk of the queue server {self.shown} is slow: waiting for it")
+        return replies
+
+    async def uptime(self) -> float:
+        """Seconds since the server started."""
+        with errors(self.shown):
+            return float((await self.client.info("server"))["uptime_in_seconds"])
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+        if self._beating is not None:
+            self._beating.close()
+
+    async def run(self, script: str, key: str, *arguments: Any) -> Any:
+        """Run a script by name. Raises `FrontierError`s, and `JobGone`."""
+        with errors(self.shown):
+            try:
+                return await self.client.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
+            except NoScriptError:  # first use, or the server was restarted
+                return await self.client.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+
+    def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
+        """The same from a thread, on a connection that belongs to that thread alone."""
+        if self._beating is None:
+            self._beating = redis.Redis.from_url(
+                self.url,
+                socket_timeout=self.timeout,
+                socket_connect_timeout=self.timeout,
+                retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+                client_name=f"{self._name}:beat",
+            )
+        with errors(self.shown):
+            try:
+                return self._beating.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
+            except NoScriptError:
+                return self._beating.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+
+    def _connect(self) -> redis.asyncio.Redis:
+        # Few retries here: every caller has a loop of its own, and knows what to say meanwhile.
+        try:
+            pool = redis.asyncio.BlockingConnectionPool.from_url(
+                self.url,
+                max_connections=16,
+                timeout=self.timeout * 4,
+                socket_timeout=self.timeout,
+                socket_connect_timeout=self.timeout,
+                retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+                client_name=self._name,
+                redis_connect_func=self._greet,
+            )
+        except ValueError as error:
+            raise ConfigError(f"REDIS_URL {self.shown}: {error}") from None
+        return redis.asyncio.Redis.from_pool(pool)
+
+    async def _greet(self, connection: Any) -> None:
+        await connection.on_connect()
+        self.connected()
+
+
+@contextmanager
+def errors(shown: str) -> Iterator[None]:
+    """The library's errors become ours here, and nowhere else."""
+    try:
+        yield
+    except AuthenticationError as error:
+        raise _password_error(shown, str(error)) from None
+    except (ConnectionError, TimeoutError, OSError) as error:
+        text = str(error) or type(error).__name__
+        if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
+            raise _password_error(shown, text) from None
+        hint = " (rediss:// speaks TLS: does that port?)" if shown.startswith("rediss:") else ""
+        raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
+    except ResponseError as error:
+        text = str(error)
+        if text.startswith("GONE"):
+            raise JobGone(f"{shown}: the server does not know this job") from None
+        if isinstance(error, OutOfMemoryError) or "OOM command" in text:
+            raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
+        if text.startswith(("NOAUTH", "WRONGPASS")):
+            raise _password_error(shown, text) from None
+        if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
+            raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
+        raise FrontierError(f"the queue server {shown} refused: {text}") from None
+    except RedisError as error:
+        raise FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {error}") from None
+
+
+def _password_error(shown: str, text: str) -> ConfigError:
+    if "NOAUTH" in text:
+        return ConfigError(f"{shown}: the server wants a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
+    return ConfigError(f"{shown}: the server refuses our user name or password; check REDIS_URL")
+
+
+def mask(url: str) -> str:
+    """The URL for people: without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+
+
+def _source(script: str) -> bytes:
+    folder = files("crawler.frontier.redis") / "lua"
+    parts = ("shared", "rules", script) if script in OBEY_RULES else ("shared", script)
+    return b"\n".join((folder / f"{part}.lua").read_bytes() for part in parts)

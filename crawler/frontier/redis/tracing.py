@@ -1,0 +1,205 @@
+"""Where one URL is in a Redis frontier: looked for in every place that a request may lie in. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+from crawler.control.dead_letters import newest
+from crawler.frontier import message as wire
+from crawler.frontier.redis.dead import RedisDead
+from crawler.frontier.redis.hosts import FIELDS, read_turn
+from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.records import text
+from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.views import read_pauses
+from crawler.model import Job
+from crawler.parsing.url import dedup_key, fingerprint, host_of
+from crawler.status import HostTurn, Pause, Sighting, Skipped, Trace
+
+MOST = 100_000  # requests looked at in lines and among the delayed
+CHUNK = 1_000  # read in one step
+
+
+class RedisTraces:
+    """Looks in one shard, the one of the URL's host."""
+
+    def __init__(self, server: Server, dead: RedisDead) -> None:
+        self._server = server
+        self._dead = dead
+
+    async def trace(self, shard: str, job: Job, url: str) -> Trace:
+        """Raises `JobGone`. What was on its way from one place to the next is looked for once more."""
+        prefix = job_prefix(shard, job.name)
+        mark = fingerprint(dedup_key(url), job.epoch.encode())
+        known = bool(await self._server.run("known", f"{prefix}stats", prefix, job.epoch, mark))
+        look = _Look(self._server, self._dead, shard, job, url)
+        trace = await look.at_all()
+        if known and not trace.sightings and trace.skipped is None:
+            trace = await look.at_all()
+        return Trace(known, *(getattr(trace, name) for name in Trace.__struct_fields__[1:]))
+
+
+class _Look:
+    """One URL, one shard."""
+
+    def __init__(self, server: Server, dead: RedisDead, shard: str, job: Job, url: str) -> None:
+        self._server = server
+        self._dead = dead
+        self._shard = shard
+        self._job = job
+        self._url = url
+        self._host = host_of(url)
+        self._prefix = job_prefix(shard, job.name)
+        self._is_it = same_url(url)
+
+    async def at_all(self) -> Trace:
+        """In the order in which requests move on."""
+        now = await self._now()
+        pending, unseen = await self._pending()
+        delayed, more = await self._delayed(now)
+        sightings = [*pending, *delayed, *await self._processing(), *await self._given_up()]
+        skipped, source, others = await self._skips()
+        turn = await self._turn(now, self._host, await self._ask("hget", f"{self._shard}asking", self._host))
+        return Trace(
+            True,
+            self._host,
+            turn=turn,
+            group_turn=await self._turn(now, turn.group) if turn.group else HostTurn(),
+            sightings=tuple(sightings),
+            unseen=unseen + more,
+            skipped=skipped,
+            other_callbacks=others,
+            redirected_from=source,
+            pauses=await self._pauses(one.request.spider for one in sightings),
+            seeded=bool(await self._ask("sismember", f"{self._prefix}scope", self._host)),
+        )
+
+    async def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
+        with errors(self._server.shown):
+            return await getattr(self._server.client, command)(*arguments, **options)
+
+    async def _now(self) -> float:
+        seconds, micros = await self._ask("time")
+        return float(seconds * 1000 + micros / 1000)
+
+    # --- the places
+
+    async def _pending(self) -> tuple[list[Sighting], int]:
+        """In its host's line, and how many were not looked at."""
+        levels = text(await self._ask("hget", f"{self._prefix}levels", self._host) or b"0").split()
+        ahead = unseen = 0
+        found: list[Sighting] = []
+        for level in levels:
+            key = f"{self._prefix}pending:{level}:{self._host}"
+            length = await self._ask("llen", key)
+            place = 0
+            async for message in self._from_the_right(key, max(0, MOST - ahead)):
+                if self._is_it(message):
+                    found += _sighting("pending", message, ahead=ahead + place)
+                    break
+                place += 1
+            else:
+                unseen += max(0, length - place)
+            ahead += length
+        return found, unseen
+
+    async def _from_the_right(self, key: str, most: int) -> AsyncIterator[bytes]:
+        for at in range(0, most, CHUNK):
+            chunk = await self._ask("lrange", key, -at - CHUNK, -at - 1)
+            for message in reversed(chunk):
+                yield message
+            if len(chunk) < CHUNK:
+                return
+
+    async def _delayed(self, now: float) -> tuple[list[Sighting], int]:
+        key = f"{self._prefix}delayed"
+        for at in range(0, MOST, CHUNK):
+            chunk = await self._ask("zrange", key, at, at + CHUNK - 1, withscores=True)
+            for message, due in chunk:
+                if self._is_it(message):
+                    return _sighting("delayed", message, due=max(0.0, (due - now) / 1000)), 0
+            if len(chunk) < CHUNK:
+                return [], 0
+        return [], max(0, await self._ask("zcard", key) - MOST)
+
+    async def _processing(self) -> list[Sighting]:
+        workers = [text(worker) for worker in await self._ask("zrange", f"{self._shard}workers", 0, -1)]
+        found: list[Sighting] = []
+        for worker in workers:
+            for message in await self._ask("lrange", f"{self._prefix}processing:{worker}", 0, -1):
+                if self._is_it(message):
+                    found += _sighting("processing", message, worker=worker)
+        return found
+
+    async def _given_up(self) -> list[Sighting]:
+        key = dedup_key(self._url)
+        ours = (
+            letter
+            async for letter in self._dead.in_shard(self._shard, self._job)
+            if letter.host == self._host and dedup_key(letter.url) == key
+        )
+        found: list[Sighting] = []
+        for letter in await newest(ours, CHUNK):
+            found += _sighting("dead", letter.message.encode("utf-8", "replace"), letter=letter)
+        return found
+
+    async def _skips(self) -> tuple[Skipped | None, str, tuple[str, ...]]:
+        """Why it was skipped, what was redirected to it, and other callbacks that were named for it; as far back as is
+        remembered."""
+        skipped, source, end = None, "", "+"
+        others: list[str] = []
+        while True:
+            chunk = await self._ask("xrevrange", f"{self._prefix}skips", max=end, count=CHUNK)
+            for name, fields in chunk:
+                one = _skipped(name, fields)
+                if dedup_key(one.url) == dedup_key(self._url):
+                    if one.reason == "other_callback":
+                        others.append(one.detail)
+                    else:
+                        skipped = skipped or one
+                source = source or (one.url if (one.reason, one.detail) == ("redirect", self._url) else "")
+            if len(chunk) < CHUNK:
+                return skipped, source, tuple(others)
+            end = f"({chunk[-1][0].decode()}"
+
+    # --- its host
+
+    async def _turn(self, now: float, name: str, asker: bytes | None = None) -> HostTurn:
+        return read_turn(await self._ask("hmget", f"{self._shard}host:{name}", FIELDS), now, asker=asker)
+
+    async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
+        names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]
+        values = await self._ask("hmget", f"{self._prefix}paused", names)
+        return read_pauses((name.encode(), value) for name, value in zip(names, values, strict=True) if value)
+
+
+def same_url(url: str) -> Callable[[bytes], bool]:
+    """Whether a message is a request for that URL, in whatever spelling that counts as the same."""
+    spelling, key = url.encode(), dedup_key(url)
+
+    def is_it(message: bytes) -> bool:
+        parts = message.split(b'"', 2)
+        if len(parts) < 3:
+            return False
+        if parts[1] == spelling:
+            return True
+        return (b"%" in parts[1] or b"?" in parts[1] or "%" in url or "?" in url) and (
+            dedup_key(parts[1].decode("ascii", "replace")) == key
+        )
+
+    return is_it
+
+
+def _sighting(state: Any, message: bytes, **more: Any) -> list[Sighting]:
+    """One, or none when it is a message of another version."""
+    try:
+        read = wire.decode(message)
+    except wire.JunkMessage:
+        return []
+    return [Sighting(state, read.request, read.attempt, read.delivery, read.crashes, **more)]
+
+
+def _skipped(name: bytes, fields: dict[bytes, bytes]) -> Skipped:
+    url, reason, detail = (text(fields.get(key)) for key in (b"url", b"reason", b"detail"))
+    return Skipped(url, reason, detail, int(name.partition(b"-")[0]) / 1000)

@@ -1,0 +1,171 @@
+"""What there is to see in a Redis frontier. Reads only, and never more than a few keys a shard."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+import msgspec
+
+from crawler.control.rules import pauses_in
+from crawler.frontier.redis.control import RedisControl
+from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.records import number, text
+from crawler.frontier.redis.server import Server, errors
+from crawler.model import Job
+from crawler.status import JobStats, Pause, WorkerInfo
+
+# fields of the stats hash that are no counters for people
+_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks")
+_PAUSES = 50  # shown of a shard
+_STATES = ("known", "pending", "processing", "done", "dead", "dropped")
+
+
+class RedisViews:
+    """`shards` is the frontier's list of shard prefixes."""
+
+    def __init__(self, server: Server, shards: Sequence[str], control: RedisControl) -> None:
+        self._server = server
+        self._shards = shards
+        self._control = control
+
+    async def stats(self, job: Job) -> JobStats:
+        """The order of the reads is the proof of `finished`: seeders, all `finished`, then all `admitted`."""
+        seeders, finished, now = await self._read_ends(job)
+        exporter = await self._read_exporter(job)
+        ordered = pauses_in(await self._control.rules(), job.name)
+        shards = [await self._read_shard(shard, job, now) for shard in self._shards]
+        counters: Counter[str] = Counter()
+        for shard in shards:
+            counters.update({name: int(number(value)) for name, value in shard["stats"].items() if name != "epoch"})
+        admitted = counters["admitted"]
+        return JobStats(
+            job=job.name,
+            **{name: counters[name] for name in _STATES},
+            outbox=sum(shard["outbox"] for shard in shards),
+            exporter=exporter,
+            seeding=seeders,
+            ready=sum(shard["ready"] for shard in shards),
+            asking=sum(shard["asking"] for shard in shards),
+            cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
+            delayed=sum(shard["delayed"] for shard in shards),
+            paused=ordered + read_pauses(line for shard in shards for line in shard["paused"].items()),
+            held=sum(shard["held"] for shard in shards),
+            other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
+            next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
+            finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
+            counters={k: v for k, v in sorted(counters.items()) if k not in _PLUMBING and k not in _STATES},
+        )
+
+    async def _read_ends(self, job: Job) -> tuple[int, int, int]:
+        """(seeders at work, requests that have ended, the server's time in ms), before anything else is read."""
+        client = self._server.client
+        with errors(self._server.shown):
+            seconds, micros = await client.time()
+            now = seconds * 1000 + micros // 1000
+            seeders = await client.zcount(f"{job_prefix(self._shards[0], job.name)}seeders", now, "+inf")
+            pipeline = client.pipeline(transaction=False)
+            for shard in self._shards:
+                pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
+            return seeders, sum(int(number(value)) for value in await pipeline.execute()), now
+
+    async def _read_exporter(self, job: Job) -> str:
+        with errors(self._server.shown):
+            return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+
+    async def _read_shard(self, shard: str, job: Job, now: int) -> dict[str, Any]:
+        prefix = job_prefix(shard, job.name)
+        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline.hgetall(f"{prefix}stats")
+        pipeline.xlen(f"{prefix}outbox")
+        pipeline.zcount(f"{prefix}hosts", "-inf", now)
+        pipeline.zcount(f"{prefix}hosts", f"({now}", "+inf")
+        pipeline.zcard(f"{prefix}delayed")
+        pipeline.zcard(f"{prefix}held")
+        pipeline.hgetall(f"{prefix}others")
+        pipeline.hlen(f"{shard}asking")
+        pipeline.hget(f"{prefix}paused", f"job {job.name}")
+        pipeline.hrandfield(f"{prefix}paused", _PAUSES, withvalues=True)
+        pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
+        pipeline.zrange(f"{prefix}groups", 0, 0, withscores=True)
+        pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
+        with errors(self._server.shown):
+            (
+                stats,
+                outbox,
+                ready,
+                cooling,
+                delayed,
+                held,
+                others,
+                asking,
+                whole,
+                some,
+                *firsts,
+            ) = await pipeline.execute()
+        dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
+        return {
+            "stats": {text(key): value for key, value in stats.items()},
+            "outbox": outbox,
+            "ready": ready,
+            "cooling": cooling,
+            "delayed": delayed,
+            "held": held,
+            "others": {key.decode("utf-8", "replace"): url.decode("utf-8", "replace") for key, url in others.items()},
+            "asking": asking,
+            "paused": {**_pairs(some), **({f"job {job.name}".encode(): whole} if whole else {})},
+            "due": min(dues, default=None),
+        }
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Those of the first shard; every worker beats in all."""
+        client, shard = self._server.client, self._shards[0]
+        with errors(self._server.shown):
+            seconds, micros = await client.time()
+            known = await client.zrange(f"{shard}workers", 0, -1, withscores=True)
+            pipeline = client.pipeline(transaction=False)
+            for worker, _ in known:
+                pipeline.hget(shard.encode() + b"worker:" + worker, "info")
+            infos = await pipeline.execute() if known else []
+        now = seconds + micros / 1_000_000
+        return [
+            WorkerInfo(text(worker), float(until) / 1000 - now, _info(info))
+            for (worker, until), info in zip(known, infos, strict=True)
+        ]
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read_pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
+    """One of each: a spider may be paused in several shards."""
+    pauses: dict[tuple[str, str], Pause] = {}
+    for subject, value in found:
+        what, _, name = text(subject).partition(" ")
+        since, _, why = value.partition(b" ")
+        pauses.setdefault((what, name), Pause(what, name, text(why), number(since) / 1000))
+    return tuple(sorted(pauses.values(), key=lambda pause: pause.since))
+
+
+class _Info(TypedDict, total=False):
+    """What is read of it somewhere (see `Tally.info`)."""
+
+    pages: int
+    in_flight: int
+    idle: str
+    rss: int
+    jobs: list[str]
+    no_spider: dict[str, dict[str, str]]
+    status: dict[str, int]
+    hosts: dict[str, tuple[int, float]]
+
+
+def _info(value: bytes | None) -> Mapping[str, Any]:
+    """Nothing when a worker has said nothing, or nothing that can be understood."""
+    try:
+        msgspec.json.decode(value or b"{}", type=_Info)
+        return msgspec.json.decode(value or b"{}", type=dict[str, Any])
+    except (ValueError, RecursionError):
+        return {}

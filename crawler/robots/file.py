@@ -1,0 +1,159 @@
+"""robots.txt to verdicts, exactly as RFC 9309 reads it: its lines, its groups, and which of them applies.
+
+What to do when robots.txt cannot be had (status, time-out) is decided elsewhere; `ALLOW_ALL` and
+`DISALLOW_ALL` stand for the outcomes. The reader is our own: the usual ones compare agents by prefix or
+anywhere in the name, read ``$`` twice, let ``index.html`` stand for its folder, and decode ``%2F``.
+
+A file is read in time linear to its size, whatever it says: agents and rules of a group are kept apart, and the
+rules of a group are prepared when somebody asks for it.
+"""
+
+import re
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from crawler.parsing.robots_lines import as_utf8, lines
+from crawler.robots.patterns import Rule, Rules
+
+
+class Robots:
+    """The rules of one robots.txt, as of now and for ever the same."""
+
+    def __init__(self, groups: dict[str, list["_Block"]], sitemaps: Iterable[str]) -> None:
+        self._blocks = groups
+        self._groups: dict[str, _Group] = {}  # those that were asked for
+        self.sitemaps: tuple[str, ...] = tuple(dict.fromkeys(sitemaps))
+        """Values of Sitemap lines as written, each once; to be joined to the URL of the robots.txt."""
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Robots":
+        """The rules in `body`. Never raises: a line that is none is left out (RFC 9309 §2.2)."""
+        reader = _Reader()
+        for name, value in lines(body):
+            reader.read(name, value)
+        return cls(reader.groups, reader.sitemaps)
+
+    def allowed(self, url: str, agent: str) -> bool:
+        """Whether `agent`, a product token or a User-Agent that begins with it, may fetch a canonical URL."""
+        rule = self.rule(url, agent)
+        return rule is None or rule.allow
+
+    def rule(self, url: str, agent: str) -> Rule | None:
+        """The rule that decides about a canonical URL; None: there is none, so it may be fetched."""
+        path = url[url.index("/", 8) :].partition("#")[0]
+        if path.partition("?")[0] == "/robots.txt":  # always allowed (§2.2.2)
+            return None
+        group = self._group(agent)
+        return None if group is None else group.rules.decide(path)
+
+    def crawl_delay(self, agent: str) -> float | None:
+        """Seconds between requests that the group of `agent` asks for (not in the RFC): finite, >= 0.
+
+        The longest of its Crawl-delay lines (seconds) and its Request-rate lines (documents / seconds).
+        """
+        group = self._group(agent)
+        return None if group is None else group.delay
+
+    def _group(self, agent: str) -> "_Group | None":
+        token = _token(agent)
+        name = token if token in self._blocks else "*"
+        if name not in self._groups and name in self._blocks:
+            self._groups[name] = _Group(self._blocks[name])
+        return self._groups.get(name)
+
+
+def _token(agent: str) -> str:
+    """The product token (§2.2.1) at the start of a User-Agent, in lower case; "*" stays; empty: there is none."""
+    found = re.match(r"\s*([A-Za-z0-9_.-]+|\*(?!\S))", agent)
+    return found[1].lower() if found else ""
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Groups
+
+
+class _Block:
+    """What stands under one run of User-agent lines."""
+
+    __slots__ = ("delays", "rules")
+
+    def __init__(self) -> None:
+        self.rules: list[tuple[bool, str]] = []  # whether it allows, and the pattern as written
+        self.delays: list[float] = []
+
+
+class _Group:
+    """All that is said to one agent, merged from everywhere in the file (§2.2.1)."""
+
+    __slots__ = ("delay", "rules")
+
+    def __init__(self, blocks: Iterable[_Block]) -> None:
+        self.rules = Rules(rule for block in blocks for rule in block.rules)
+        self.delay = max((delay for block in blocks for delay in block.delays), default=None)
+
+
+class _Reader:
+    """Reads lines in order. A group begins with one or more User-agent lines and ends before the next one
+    that follows a rule; other lines neither begin nor end a group (§2.2.4)."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, list[_Block]] = {}
+        self.sitemaps: list[str] = []
+        self._block = _Block()  # rules before the first User-agent line are nobody's
+
+    def read(self, name: str, value: str) -> None:
+        match name:
+            case "user-agent":
+                self._begin(value)
+            case "allow" | "disallow":
+                self._block.rules.append((name == "allow", value))
+            case "crawl-delay":
+                self._block.delays += _crawl_delay(value)
+            case "request-rate":
+                self._block.delays += _request_rate(value)
+            case "sitemap" if value:
+                self.sitemaps.append(as_utf8(value))
+
+    def _begin(self, agent: str) -> None:
+        if self._block.rules:
+            self._block = _Block()
+        token = _token(agent)
+        if token:
+            blocks = self.groups.setdefault(token, [])
+            if not blocks or blocks[-1] is not self._block:  # an agent may be named twice in a run
+                blocks.append(self._block)
+
+
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+_SECONDS: Final = re.compile(r"([0-9]++(\.[0-9]*+)?|\.[0-9]++)(e[+-]?[0-9]++)?", re.IGNORECASE).fullmatch
+_RATE: Final = re.compile(r"([0-9]++) ?/ ?([0-9]++) ?([smh]?)(?![^ \t])").match
+_MAX_LENGTH: Final = 100  # characters of a number; further digits change nothing that matters
+
+
+def _crawl_delay(value: str) -> list[float]:
+    """`5`, `0.5`, `1e9`; nothing for anything else."""
+    value = value[:_MAX_LENGTH]
+    return [_finite(float(value))] if _SECONDS(value) else []
+
+
+def _request_rate(value: str) -> list[float]:
+    """`1/5`, `30/1m`, `100/24h`: documents per time. Hours of the day behind it are not heeded: it always holds."""
+    found = _RATE(value.lower())
+    if not found:
+        return []
+    documents, seconds = (_finite(float(number[:_MAX_LENGTH])) for number in found.groups()[:2])
+    return [_finite(seconds * _UNITS[found[3]] / documents)] if documents else []
+
+
+def _finite(number: float) -> float:
+    return min(number, sys.float_info.max)
+
+
+ALLOW_ALL: Final = Robots.parse(b"")
+"""No rules: what a missing robots.txt means."""
+
+DISALLOW_ALL: Final = Robots.parse(b"User-agent: *\nDisallow: /")
+"""Nothing may be fetched: what an unreachable robots.txt means."""

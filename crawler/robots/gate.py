@@ -1,0 +1,228 @@
+"""May this URL be asked for? robots.txt of its origin, found out once for the whole fleet (RFC 9309 §2.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from crawler import policy
+from crawler.errors import FetchError
+from crawler.interfaces import Fetcher, Frontier
+from crawler.model import Lease, Request
+from crawler.parsing.url import BadUrl, canonical, join_links, origin_of
+from crawler.robots import answer as robots
+from crawler.robots.file import ALLOW_ALL, Robots
+
+log = structlog.get_logger()
+
+MAX_ORIGINS = 5_000  # rules kept in this process
+MAX_BYTES = 4_000_000  # of robots.txt that these rules were read from; they take several times as much
+MAX_SITEMAPS = 10_000  # of one origin that are offered
+ASK_SECONDS = 50.0  # for robots.txt with all its redirects
+MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
+REFRESH_SECONDS = 300.0  # after which the fleet's copy is looked at again
+
+
+class Verdict(Struct, frozen=True):
+    """What robots.txt says about one URL.
+
+    `word`: `allow`, `disallow`; `again` (hand the page back: another one is finding out, or the turn went to robots.txt
+    itself; the frontier knows when to come again); `unreachable` (no page may be asked for `delay` seconds).
+    `asked_at`: monotonic seconds when the host had answered for robots.txt just now; None: it was not asked.
+    """
+
+    word: Literal["allow", "disallow", "again", "unreachable"]
+    crawl_delay: float | None = None
+    delay: float = 0.0
+    why: str = ""  # of `disallow` the rule, of `unreachable` what was answered
+    error: FetchError | None = None  # what went wrong when robots.txt was asked for just now
+    asked_at: float | None = None
+    sitemaps: tuple[str, ...] = ()  # canonical URLs, the first time that the job of the request meets this origin
+
+
+class Known(Struct, frozen=True):
+    """An origin's rules in this process."""
+
+    answer: robots.RobotsAnswer  # without its body
+    rules: Robots
+    size: int  # bytes they were read from
+    mark: int  # tells these bytes from others
+    until: float  # Unix seconds
+    crawl_delay: float | None  # seconds, not more than are heeded
+    sitemaps: tuple[str, ...]
+    offered: set[str]  # jobs that were told of them
+
+
+class RobotsGate:
+    """Keeps the rules of the origins met lately."""
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        fetcher: Fetcher,
+        *,
+        worker: str,
+        user_agent: str,
+        cache_seconds: float,
+        max_delay: float,
+        hop_delay: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`worker` holds the leases that are checked. `cache_seconds`: how long rules hold; `max_delay`: a longer
+        Crawl-delay (seconds) is cut to it; `hop_delay`: seconds between the redirects of a robots.txt, most of which
+        lead to the same host. `clock` gives Unix seconds: the moment of an answer is shared with other machines.
+        """
+        self._frontier = frontier
+        self._fetcher = fetcher
+        self._worker = worker
+        self._agent = robots.agent_token(user_agent)
+        self._cache_seconds = cache_seconds
+        self._max_delay = max_delay
+        self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
+        self._clock = clock
+        self._known: OrderedDict[str, Known] = OrderedDict()  # read lately last
+        self._size = 0  # of all of them
+
+    async def check(self, lease: Lease, job: str | None = None) -> Verdict:
+        """The verdict on a page. May fetch robots.txt, which takes the host's turn: then the word is `again`.
+
+        `job`: the one to tell of the origin's sitemaps; None: nobody wants to know.
+        """
+        url = lease.request.url
+        origin = origin_of(url)
+        known = self._lookup(origin) or await self._shared(origin)
+        if known is None:
+            if not await self._frontier.take_host(self._worker, lease):
+                return Verdict("again")
+            known = await self._shared(origin)  # whoever had the host before us may have been quicker
+            if known is None:
+                return await self._find_out(origin, job)
+        return self._judge(known, url, job)
+
+    def _judge(self, known: Known, url: str, job: str | None) -> Verdict:
+        if known.answer.kind == "disallow":
+            return self._unreachable(known, origin_of(url))
+        sitemaps = _offer(known, job) if known.sitemaps and job else ()
+        rule = known.rules.rule(url, self._agent)
+        if rule is not None and not rule.allow:
+            return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
+        return Verdict("allow", crawl_delay=known.crawl_delay, sitemaps=sitemaps)
+
+    def _unreachable(self, known: Known, origin: str) -> Verdict:
+        status = known.answer.status
+        what = f"answered with status {status}" if status else "could not be had"
+        left = max(0.0, known.until - self._clock())
+        return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be asked for")
+
+    def _lookup(self, origin: str) -> Known | None:
+        known = self._known.get(origin)
+        if known is not None and known.until > self._clock():
+            return known
+        return None
+
+    async def _shared(self, origin: str) -> Known | None:
+        value = await self._frontier.get_shared(f"robots:{origin}")
+        answer = None if value is None else robots.RobotsAnswer.decode(value)
+        return None if answer is None else self._keep(origin, answer)
+
+    async def _find_out(self, origin: str, job: str | None) -> Verdict:
+        error = None
+        try:
+            answer = await self._ask_in_time(origin)
+        except FetchError as caught:
+            error = caught
+            answer = robots.verdict_source(caught, now=self._clock())
+        asked_at = time.monotonic()
+        known = self._keep(origin, answer)
+        await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
+        if answer.kind == "disallow":
+            return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
+        self._say_what_is_cut(origin, known)
+        return Verdict("again", asked_at=asked_at, sitemaps=_offer(known, job) if job else ())
+
+    async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
+        """Raises `FetchError`, also when it takes too long."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._ask(origin)
+        except TimeoutError:
+            why = f"{origin}/robots.txt was not there within {ASK_SECONDS:g} seconds, its redirects included"
+            raise FetchError("timeout", why, transient=True) from None
+
+    async def _ask(self, origin: str) -> robots.RobotsAnswer:
+        """Fetch it, through redirects to other hosts too; each hop passes the address guard of the fetcher.
+
+        Raises `FetchError`.
+        """
+        url = f"{origin}/robots.txt"
+        for _ in range(robots.MAX_REDIRECTS + 1):
+            response = await self._fetcher.fetch(Request(url))
+            location = response.headers.get("location")
+            if not 300 <= response.status < 400 or not location:
+                break
+            try:
+                url = canonical(location, url)
+            except BadUrl:
+                break
+            await asyncio.sleep(self._hop_delay)
+        now = self._clock()
+        pause = policy.pause(response, now)
+        return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)
+
+    def _say_what_is_cut(self, origin: str, known: Known) -> None:
+        """Said by the process that asked: once for the fleet and each robots.txt."""
+        asked = known.rules.crawl_delay(self._agent)
+        if asked is not None and asked > self._max_delay:
+            log.warning(
+                "crawl_delay_cut",
+                origin=origin,
+                asked=asked,
+                used=self._max_delay,
+                why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
+            )
+
+    def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Known:
+        before = self._known.pop(origin, None)
+        known = self._read(origin, answer, before)
+        self._size += known.size - (before.size if before else 0)
+        self._known[origin] = known
+        while len(self._known) > MAX_ORIGINS or self._size > MAX_BYTES:
+            self._size -= self._known.popitem(last=False)[1].size
+        return known
+
+    def _read(self, origin: str, answer: robots.RobotsAnswer, before: Known | None) -> Known:
+        mark = hash(answer.body)
+        if before is not None and before.mark == mark and before.size == len(answer.body):
+            rules = before.rules  # nothing has changed: most files stay as they are for months
+        else:
+            rules = Robots.parse(answer.body) if answer.body else ALLOW_ALL
+        asked = rules.crawl_delay(self._agent)
+        left = max(answer.left(self._clock()), 1.0)  # of the fleet's copy, whatever our clock says
+        if answer.kind != "disallow":
+            left = min(left, REFRESH_SECONDS)
+        return Known(
+            answer=replace(answer, body=b""),
+            rules=rules,
+            size=len(answer.body),
+            mark=mark,
+            until=self._clock() + left,
+            crawl_delay=None if asked is None else min(asked, self._max_delay),
+            sitemaps=tuple(join_links(f"{origin}/robots.txt", rules.sitemaps, limit=MAX_SITEMAPS)),
+            offered=set(),
+        )
+
+
+def _offer(known: Known, job: str) -> tuple[str, ...]:
+    """The sitemaps the first time that a job asks. The next time is when the rules are looked at again, because
+    a page that was told of them may have been lost with its worker."""
+    if job in known.offered:
+        return ()
+    known.offered.add(job)
+    return known.sitemaps

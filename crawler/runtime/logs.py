@@ -1,0 +1,151 @@
+"""Logging of every process: a readable console on a terminal, one JSON object a line elsewhere.
+
+Every event passes through `_safe`: control characters become visible escapes and credentials `***`, so
+that nothing from the web can forge a line or steer a terminal. What libraries log comes the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Literal, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor
+
+from crawler.runtime.credentials import hidden, is_secret, may_hold_credentials
+from crawler.runtime.safe_text import printable_lines, shown, without_password
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+Format = Literal["auto", "console", "json"]
+
+# Fields that may have several lines; in all others a line break becomes a visible escape.
+_SEVERAL_LINES = frozenset({"exception", "traceback", "stack"})
+
+
+def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | None = None) -> None:
+    """Send all logging of this process to `stream` (stderr when None), from `level` up.
+
+    `auto` means `console` on a terminal and `json` elsewhere. Other libraries are heard from WARNING up, and
+    fully at DEBUG. May be called again.
+    """
+    stream = sys.stderr if stream is None else stream
+    console = format == "console" or (format == "auto" and stream.isatty())
+    renderer: Processor = _console(stream) if console else _json_line
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console),
+        structlog.processors.format_exc_info,
+        _safe,
+    ]
+    number = logging.getLevelNamesMapping()[level]
+    structlog.configure(
+        processors=[*common, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(_Lossy(stream)),  # type: ignore[arg-type]
+        cache_logger_on_first_use=False,  # `set_level` must reach loggers that were used
+    )
+    _route_libraries(number, _Lossy(stream), common, renderer)
+
+
+def set_level(level: str) -> None:
+    """Log from `level` up from now on, in the same form. Raises `KeyError` when it is none."""
+    number = logging.getLevelNamesMapping()[level]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
+    logging.getLogger().setLevel(_for_libraries(number))
+
+
+def _for_libraries(level: int) -> int:
+    return level if level <= logging.DEBUG else max(level, logging.WARNING)
+
+
+class _Lossy:
+    """A stream whose failures are ignored: a full disk under the log must not stop a worker."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._write = stream.write
+        self._flush = stream.flush
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._flush()
+
+
+def _route_libraries(level: int, stream: _Lossy, common: list[Processor], renderer: Processor) -> None:
+    """Give the root logger of `logging` one handler that ends in the same processors."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_for_libraries(level))
+    logging.captureWarnings(True)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Processors
+
+
+def _safe(logger: Any, method: str, event: EventDict) -> EventDict:
+    """No control characters and no passwords, in values of any depth."""
+    for key, value in event.items():
+        kind = value.__class__
+        if kind is str:
+            if is_secret(key):
+                event[key] = hidden(value)
+            elif not value.isprintable() or "://" in value or may_hold_credentials(value):
+                event[key] = _shown_lines(value) if key in _SEVERAL_LINES else shown(value)
+        elif kind is not int and kind is not float:
+            event[key] = _safe_value(hidden(value) if is_secret(key) else value)
+    return event
+
+
+def _shown_lines(value: str) -> str:
+    return without_password(printable_lines(value))
+
+
+def _safe_value(value: Any) -> Any:
+    """`value` as JSON has it, every text in it made safe."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case bytes():
+            return shown(value.decode("utf-8", "backslashreplace"))
+        case Mapping():
+            texts = {str(key): one for key, one in value.items()}
+            return {shown(key): _safe_value(hidden(one) if is_secret(key) else one) for key, one in texts.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_safe_value(one) for one in value]
+        case _:
+            return shown(str(value))
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _json_line(logger: Any, method: str, event: EventDict) -> str:
+    """`{"timestamp":…,"level":…,"event":…,fields…}`: the same three first in every line."""
+    head = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
+    return _encode({**head, **event}).decode()
+
+
+def _console(stream: TextIO) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty() and not os.environ.get("NO_COLOR"),
+        exception_formatter=structlog.dev.plain_traceback,
+        sort_keys=False,
+        pad_event_to=0,
+    )

@@ -1,0 +1,1 @@
+"""How the first URLs come into the queue."""

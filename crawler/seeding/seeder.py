@@ -1,0 +1,224 @@
+"""Side task: a stream of URLs → frontier, in batches, however slow or long the stream. May be repeated safely."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable, Refused
+from crawler.interfaces import Frontier
+from crawler.model import Added, Job, Request
+from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.runtime.incident import Incident
+from crawler.runtime.tasks import end
+
+BATCH = 500  # seeds sent at once: the queue server works on them for a few milliseconds, and workers wait for it
+AT_ONCE = 4  # batches on their way
+TOGETHER = 4000  # seeds ordered by host before they are sent: the queue server touches each host less often
+AHEAD = 8000  # lines read before they are looked at
+
+
+class HostCheck(Protocol):
+    """Raises `Refused` for an address literal that may not be asked."""
+
+    def check_host(self, host: str) -> None: ...
+
+
+class Feed:
+    """Reads a blocking stream in a thread, so that a slow one delays nobody and a fast one fills no memory."""
+
+    def __init__(self, lines: Iterable[str | Request]) -> None:
+        self._lines = lines
+        self._read: deque[str | Request] = deque()
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="seeds", daemon=True)
+        self._thread.start()
+
+    def take(self) -> list[str | Request] | None:
+        """What has been read by now, at most a batch; None at the end of the stream. Raises the stream's error."""
+        ended = not self._thread.is_alive()
+        batch = [self._read.popleft() for _ in range(min(BATCH, len(self._read)))]
+        if batch or not ended:
+            return batch
+        if self._error is not None:
+            raise self._error
+        return None
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopped = True
+
+    def _run(self) -> None:
+        try:
+            for line in self._lines:
+                self._read.append(line)
+                while len(self._read) >= AHEAD and not self._stopped:
+                    time.sleep(0.005)
+                if self._stopped:
+                    return
+        except BaseException as error:  # handed to the reader
+            self._error = error
+
+
+class Seeder:
+    """Streams seeds into one job. `new`, `known` and `refused` (by reason) grow as it goes."""
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        job: Job,
+        guard: HostCheck,
+        *,
+        name: str,
+        lease_seconds: float,
+        refused: Callable[[str, str], None],
+        check: Callable[[Request], Request],
+    ) -> None:
+        """Silent for `lease_seconds`, it no longer counts as at work; `refused(url, why)` is told what is not taken;
+        `check(request)` returns a request as it will arrive, and raises `ValueError` when it would not."""
+        self._frontier = frontier
+        self._job = job
+        self._guard = guard
+        self._name = name
+        self._lease = lease_seconds
+        self._tell_refused = refused
+        self._check = check
+        self._away = Incident("seeding_waits")
+        self.new = 0
+        self.known = 0
+        self.refused: Counter[str] = Counter()
+        self.added = asyncio.Event()  # the stream has ended and all of it is in the frontier, its disk maybe apart
+
+    async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
+        """Until the stream ends. The job counts as unfinished for as long."""
+        feed = Feed(lines)
+        await self._patiently(self._be_present)
+        present = asyncio.create_task(self._stay_present())  # also while a batch waits for the queue server
+        try:
+            await self._stream(feed, progress)
+        except BaseException:
+            await self._end(feed, present)
+            with suppress(FrontierError):  # else it counts as at work for a while
+                await self._frontier.seeding(self._job, self._name, 0)
+            raise
+        await self._end(feed, present)
+        await self._patiently(lambda: self._frontier.seeding(self._job, self._name, 0))
+        self.added.set()
+        await self._patiently(self._frontier.durable)  # "done" is said after this
+
+    async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:
+        adding: deque[asyncio.Task[None]] = deque()
+        try:
+            # The next batches are made ready while the queue server works on these.
+            for batch in self._batches(feed):
+                if not batch:
+                    await asyncio.sleep(0.01)
+                    continue
+                adding.append(asyncio.create_task(self._add(batch, progress)))
+                if len(adding) >= AT_ONCE:
+                    await adding.popleft()
+                    _heed_cancellation()
+            while adding:
+                await adding.popleft()
+        finally:
+            await end(*adding)
+
+    async def _end(self, feed: Feed, present: asyncio.Task[None]) -> None:
+        feed.stop()
+        await end(present)
+
+    async def _be_present(self) -> None:
+        await self._frontier.seeding(self._job, self._name, self._lease)
+
+    async def _stay_present(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            await self._patiently(self._be_present)
+            _heed_cancellation()
+
+    def _batches(self, feed: Feed) -> Iterator[list[Request]]:
+        """What can be sent, requests of one host side by side and in their order. Empty: nothing at the moment."""
+        ready: deque[Request] = deque()
+        by_host: defaultdict[str, list[Request]] = defaultdict(list)
+        held = 0  # lines whose requests are not ready
+        while (lines := feed.take()) is not None:
+            for line in lines:
+                if (request := self._request(line)) is not None:
+                    by_host[host_of(request.url)].append(request)
+            held += len(lines)
+            if held >= TOGETHER or not lines:
+                ready.extend(chain.from_iterable(by_host.values()))
+                by_host.clear()
+                held = 0
+            if ready or not held:
+                yield _first(ready)
+        ready.extend(chain.from_iterable(by_host.values()))
+        while ready:
+            yield _first(ready)
+
+    async def _add(self, requests: list[Request], progress: Callable[[int, int], None] | None) -> None:
+        added: list[Added] = []
+
+        async def add() -> None:
+            added.append(await self._frontier.add(self._job, requests, seed=True))
+
+        await self._patiently(add)
+        self.new += added[0].new
+        self.known += added[0].known
+        if progress is not None:
+            progress(self.new, self.known)
+
+    def _request(self, line: str | Request) -> Request | None:
+        text = line if isinstance(line, str) else line.url
+        try:
+            url = canonical(text)
+            self._guard.check_host(host_of(url))
+        except BadUrl as error:
+            self.refused["bad url"] += 1
+            self._tell_refused(text, error.why)
+            return None
+        except Refused as error:
+            self.refused["address not permitted"] += 1
+            self._tell_refused(text, str(error))
+            return None
+        if isinstance(line, str):
+            return Request(url, spider=self._job.spider)
+        try:
+            return self._check(replace(line, url=url, depth=0, spider=line.spider or self._job.spider))
+        except ValueError as error:
+            self.refused["cannot travel"] += 1
+            self._tell_refused(text, str(error))
+            return None
+
+    async def _patiently(self, call: Callable[[], object]) -> None:
+        """Repeat it until the queue server takes it."""
+        while True:
+            try:
+                await call()  # type: ignore[misc]
+                self._away.over()
+                return
+            except (FrontierUnavailable, FrontierFull) as error:
+                _heed_cancellation()
+                self._away.met(error)
+                await asyncio.sleep(0.5)
+
+
+def _first(requests: deque[Request]) -> list[Request]:
+    """Take a batch off."""
+    return [requests.popleft() for _ in range(min(BATCH, len(requests)))]
+
+
+def _heed_cancellation() -> None:
+    """Raise `CancelledError` if this task was cancelled: the queue server's library loses some as it connects."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,0 +1,179 @@
+"""What can be known to be wrong with a spider before its first page: its class, its arguments."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+from crawler.errors import ConfigError
+from crawler.parsing.scope import plain_domain
+from crawler.parsing.url import BadUrl, canonical
+from crawler.response import Response
+from crawler.settings import NAMES, PER_SPIDER, Settings, override
+from crawler.spiders.base import Spider, callback_name
+
+_METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
+_LOGIN = ("http_user", "http_pass", "http_auth_domain")  # Scrapy's; in silence they would be no login at all
+_MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
+
+
+def problems(cls: type[Spider]) -> Iterator[str]:
+    """What is wrong with the class, one sentence each; nothing when it may be used."""
+    yield from _name(cls.name)
+    yield from _settings(cls.custom_settings)
+    yield from _texts("allowed_domains", cls.allowed_domains, _domain)
+    yield from _texts("start_urls", cls.start_urls, partial(_url, "start_urls"))
+    yield from _texts("read_ahead", cls.read_ahead, _part)
+    for method in _METHODS:
+        if not callable(getattr(cls, method, None)):
+            yield f"{method} must be a method"
+    yield from sitemap_problems(cls)
+    for name in _LOGIN:
+        if hasattr(cls, name):
+            yield f'{name}: write the setting HTTP_AUTH = {{"https://a.example": "user:password"}}'
+    seeds_pages = cls.start_requests is Spider.start_requests and not (cls.sitemap_urls and not cls.start_urls)
+    if cls.parse is Spider.parse and seeds_pages:
+        yield "has no parse(self, response), which reads the pages that were seeded"
+
+
+def sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
+    """What is wrong with the sitemaps of a class, or of a spider that set them when it was made."""
+    yield from _texts("sitemap_urls", of.sitemap_urls, partial(_url, "sitemap_urls"))
+    if of.sitemap_follow is not None:
+        yield from _texts("sitemap_follow", of.sitemap_follow, partial(_regex, "sitemap_follow"))
+    rules = (("", "parse"),) if of.sitemap_rules is None and of.sitemap_urls else of.sitemap_rules or ()
+    if not isinstance(rules, (list, tuple)):
+        yield f"sitemap_rules must be a list of (regex, callback), not {rules!r}"
+        return
+    for rule in rules:
+        if not isinstance(rule, (list, tuple)) or len(rule) != 2:
+            yield f"sitemap_rules: {rule!r} is not (regex, callback)"
+            continue
+        yield from _regex("sitemap_rules", rule[0])
+        yield from _rule_callback(of, rule[1])
+
+
+def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
+    """Callbacks that the class names in the source of its module, but does not have, one sentence each."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+            assigned = _assigned(node)
+            calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+            for call in filter(_makes_request, calls):
+                for name in map(_callback, _callback_arguments(call)):
+                    if name and name not in assigned and not hasattr(cls, name):
+                        yield f"line {call.lineno} names the callback {name}, which is no method of the class"
+
+
+def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for `-a` arguments that the spider does not take, lacks, or would be broken by."""
+    parameters = inspect.signature(cls).parameters.values()
+    named = {part.name: part for part in parameters if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)}
+    takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters)
+    for name in arguments.keys() - named.keys():
+        if not takes_any:
+            taken = ", ".join(named) or "none"
+            raise ConfigError(f"spider {cls.name} takes no argument {name!r}; it takes: {taken}")
+        if not name.isidentifier() or name.startswith("_"):
+            raise ConfigError(f"-a {name}=…: an argument is named like a variable, such as category")
+        if hasattr(Spider, name) or callable(getattr(cls, name, None)):
+            raise ConfigError(f"-a {name}=… would replace {name} of spider {cls.name}; choose another name")
+    missing = [name for name, part in named.items() if part.default is part.empty and name not in arguments]
+    if missing:
+        raise ConfigError(f"spider {cls.name} needs {' '.join(f'-a {name}=…' for name in missing)}")
+
+
+def _name(name: Any) -> Iterator[str]:
+    if not name:
+        yield 'has no name; give it one, such as name = "quotes"'
+    elif not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        yield f"name {name!r} may hold only letters, digits and _ . -"
+
+
+def _settings(layer: Any) -> Iterator[str]:
+    if not isinstance(layer, Mapping):
+        yield "custom_settings must be a dict"
+        return
+    if not all(isinstance(name, str) for name in layer):
+        yield 'custom_settings must name its settings as text, such as "DOWNLOAD_DELAY"'
+        return
+    try:
+        override(Settings(), layer, "custom_settings")
+    except ConfigError as error:
+        yield str(error)
+    for name in sorted((NAMES - PER_SPIDER) & layer.keys()):
+        yield f"{name} in custom_settings: it holds for a whole process; set it in settings.py, or with -s"
+
+
+def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        yield f"{attribute} must be a list, such as {attribute} = [{values!r}]"
+    elif isinstance(values, (list, tuple, set, frozenset)):  # nothing that can be read only once
+        for value in values:
+            yield from check(value)
+
+
+def _domain(domain: Any) -> Iterator[str]:
+    try:
+        plain_domain(str(domain))
+    except BadUrl:
+        bare = re.sub(r"^\w+://|^[*.]+", "", str(domain)).partition("/")[0]
+        yield f"allowed_domains: {domain!r} is no domain; write {bare!r}, which includes its subdomains"
+
+
+def _url(attribute: str, url: Any) -> Iterator[str]:
+    try:
+        canonical(str(url))
+    except BadUrl as error:
+        yield f"{attribute}: {error}"
+
+
+def _regex(attribute: str, regex: Any) -> Iterator[str]:
+    try:
+        re.search(regex, "")
+    except (re.error, TypeError) as error:
+        yield f"{attribute}: {regex!r} is no regular expression: {error}"
+
+
+def _rule_callback(of: type[Spider] | Spider, callback: Any) -> Iterator[str]:
+    name = callback_name(callback)
+    method = getattr(of, name, None) if name and not name.startswith("_") else None
+    if not callable(method):
+        yield f"sitemap_rules: {callback!r} is no public method of the class"
+    elif name == "parse" and getattr(method, "__func__", method) is Spider.parse:
+        yield "sitemap_rules: pages of sitemaps go to parse(self, response), which it does not have"
+
+
+def _part(name: Any) -> Iterator[str]:
+    if not isinstance(getattr(Response, str(name), None), cached_property):
+        yield f"read_ahead: {name!r} is nothing that a response keeps, such as root, links or visible_text"
+
+
+def _makes_request(call: ast.Call) -> bool:
+    return getattr(call.func, "attr", getattr(call.func, "id", "")) in _MAKERS
+
+
+def _callback_arguments(call: ast.Call) -> Iterator[ast.expr]:
+    yield from call.args[1:2]
+    for keyword in call.keywords:
+        if keyword.arg in ("callback", "errback"):
+            yield keyword.value
+
+
+def _callback(given: ast.expr) -> str:
+    """The name in `"parse_item"` or `self.parse_item`; empty for what is known at run time only."""
+    if isinstance(given, ast.Constant) and isinstance(given.value, str):
+        return given.value
+    if isinstance(given, ast.Attribute) and isinstance(given.value, ast.Name) and given.value.id == "self":
+        return given.attr
+    return ""
+
+
+def _assigned(node: ast.ClassDef) -> set[str]:
+    """Names of `self` that methods of the class set."""
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    return {part.attr for part in attributes if isinstance(part.ctx, ast.Store)}

@@ -1,0 +1,164 @@
+"""Finds and checks spiders at start, not at page 10,000.
+
+Where they are looked for: `spiders/` in the working directory, the `SPIDER_MODULES`, installed packages that
+announce some (entry points of the group `crawler.spiders`), and those that come with the crawler.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from msgspec import Struct
+
+from crawler.errors import ConfigError, UsageError
+from crawler.runtime.credentials import hidden, is_secret
+from crawler.spiders.base import Spider
+from crawler.spiders.checks import check_arguments, problems, sitemap_problems, unknown_callbacks
+from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of
+
+GROUP = "crawler.spiders"
+_BUILT_IN = "crawler.spiders.builtin"
+
+
+class Description(Struct, frozen=True):
+    """One line of `crawler spiders`."""
+
+    name: str
+    file: str
+    summary: str  # first line of the class's docstring
+
+
+class Registry:
+    """The spiders that may be used, by name. `broken` holds the files that may not, and why."""
+
+    def __init__(self) -> None:
+        self.broken: Broken = {}
+        self._spiders: dict[str, type[Spider]] = {}
+        self._refused: dict[str, ConfigError] = {}  # name → why no spider of that name may be used
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._spiders)
+
+    def describe(self) -> list[Description]:
+        """All spiders, sorted by name."""
+        spiders = (self._spiders[name] for name in self.names())
+        return [Description(cls.name, _file(cls), _summary(cls)) for cls in spiders]
+
+    def get(self, name: str) -> type[Spider]:
+        """The class. Raises `UsageError` naming near ones and broken files, `ConfigError` if it is broken."""
+        if name in self._refused:
+            raise self._refused[name]
+        if name not in self._spiders:
+            raise UsageError(self._unknown(name))
+        return self._spiders[name]
+
+    def make(self, name: str, arguments: Mapping[str, str] | None = None) -> Spider:
+        """A spider with its `-a` arguments. Raises as `get`, and `ConfigError` when it does not take them."""
+        cls = self.get(name)
+        arguments = arguments or {}
+        check_arguments(cls, arguments)
+        try:
+            made = cls(**arguments)
+        except Exception as error:  # the spider author's own code; its text is all that helps
+            shown = {key: hidden(value) if is_secret(key) else value for key, value in arguments.items()}
+            given = " ".join(f"-a {key}={value}" for key, value in shown.items()) or "any argument"
+            raise ConfigError(f"spider {name} with {given}: {type(error).__name__}: {error}") from error
+        if wrong := "; ".join(sitemap_problems(made)):
+            raise ConfigError(f"{_file(cls)}: spider {name}: {wrong}")
+        return made
+
+    def add(self, cls: type[Spider]) -> None:
+        """Check the class and take it in; when it may not be used, note why not."""
+        wrong = [*problems(cls), *unknown_callbacks(cls, _source(cls))]
+        if wrong:
+            self._refuse(cls, ConfigError(f"{_file(cls)}: spider {cls.__name__}: {'; '.join(wrong)}"))
+        elif cls.name in self._refused:
+            self._refuse(cls, self._refused[cls.name])
+        elif self._spiders.setdefault(cls.name, cls) is not cls:
+            # neither is used: crawling with the wrong one is worse than not crawling
+            self._refuse(cls, _clash(self._spiders.pop(cls.name), cls))
+
+    def add_built_in(self, cls: type[Spider]) -> None:
+        """Take it in, unless a spider of one's own has its name, be it a broken one."""
+        if cls.name not in self._spiders and cls.name not in self._refused:
+            self.add(cls)
+
+    def _refuse(self, cls: type[Spider], why: ConfigError) -> None:
+        self.broken.setdefault(_file(cls), why)
+        if isinstance(cls.name, str):  # by another name nobody can ask for it
+            self._refused.setdefault(cls.name, why)
+
+    def _unknown(self, name: str) -> str:
+        near = difflib.get_close_matches(name, self._spiders, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(self.names()) or 'none'}"
+        broken = "".join(f"\n  not loaded: {error}" for error in self.broken.values())
+        return f"no spider is named {name!r}; {hint}{broken}"
+
+
+def find_spiders(folder: Path, modules: Sequence[str] = ("spiders",)) -> Registry:
+    """All spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it.
+
+    Never raises for what is in them: see `Registry.broken`. A spider of one's own may replace a built-in one.
+    """
+    registry = Registry()
+    folder = folder.resolve()
+    make_importable(folder)
+    default = ("spiders",) if (folder / "spiders").is_dir() else ()
+    places = dict.fromkeys((*default, *(place for place in modules if place != "spiders")))
+    found = [module for place in places for module in modules_of(folder, place, registry.broken)]
+    # Only now: a class without a name is a base class when another file has a subclass of it.
+    for module in found:
+        _add_all(registry, _classes(module))
+    for point in entry_points(group=GROUP):
+        thing = announced(point, registry.broken)
+        _add_all(registry, _classes(thing) if isinstance(thing, ModuleType) else [thing])
+    for module in from_package(_BUILT_IN, registry.broken):
+        for cls in _classes(module):
+            registry.add_built_in(cls)
+    return registry
+
+
+def _add_all(registry: Registry, classes: Iterable[object]) -> None:
+    for cls in classes:
+        if isinstance(cls, type) and issubclass(cls, Spider):
+            registry.add(cls)
+
+
+def _classes(module: ModuleType) -> list[type[Spider]]:
+    """The spiders defined in the module: not those it imports, and no base classes."""
+    found = dict.fromkeys(value for value in vars(module).values() if isinstance(value, type))
+    spiders = [cls for cls in found if issubclass(cls, Spider) and cls.__module__ == module.__name__]
+    return [cls for cls in spiders if not _is_base(cls)]
+
+
+def _is_base(cls: type[Spider]) -> bool:
+    return not cls.name and (cls.__name__.startswith("_") or bool(cls.__subclasses__()))
+
+
+def _clash(first: type[Spider], second: type[Spider]) -> ConfigError:
+    return ConfigError(
+        f"two spiders are named {first.name}: {first.__name__} in {_file(first)} "
+        f"and {second.__name__} in {_file(second)}; rename one of them"
+    )
+
+
+def _file(cls: type[Spider]) -> str:
+    return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__)
+
+
+def _source(cls: type[Spider]) -> str:
+    try:
+        return inspect.getsource(sys.modules[cls.__module__])
+    except (OSError, TypeError, KeyError):
+        return ""  # delivered without source: nothing to look at
+
+
+def _summary(cls: type[Spider]) -> str:
+    return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]

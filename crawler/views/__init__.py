@@ -1,0 +1,1 @@
+"""What people are shown: figures, reasons, reports. Computed from `model`, printed by `cli`."""

@@ -1,0 +1,310 @@
+"""The figures of a crawl: in words for people, by Scrapy's names for scripts. Pure: no terminal, no clock."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from crawler.control.pauses import resuming
+from crawler.runtime.safe_text import shown
+from crawler.status import JobStats, WorkerInfo
+
+if TYPE_CHECKING:
+    from crawler.views.reports import CrawlReport
+
+STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+# ---------------------------------------------------------------------------------------------------------
+# Single numbers
+
+
+def counted(number: int) -> str:
+    """`1,234,567`."""
+    return f"{number:,}"
+
+
+def several(number: int, noun: str) -> str:
+    """`1 page`, `1,234 pages`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def rate(per_second: float) -> str:
+    """A rate with the digits that matter: `0.25`, `7.4`, `1,234`."""
+    if per_second >= 99.95:
+        return f"{per_second:,.0f}"
+    return f"{per_second:.1f}" if per_second >= 0.995 else f"{per_second:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`, `3 d 04 h`."""
+    if seconds < 9.95:
+        return f"{max(seconds, 0.0):.1f} s"
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02d} h"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {whole:02d} s" if minutes else f"{whole} s"
+
+
+def size(count: float) -> str:
+    """Bytes for people: `640 B`, `12.3 kB`, `1.2 GB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def in_words(figures: Mapping[str, int], limit: int = 100) -> str:
+    """`2xx 500, 4xx 6`, and how many more there are beyond `limit`."""
+    named = [f"{shown(name)} {counted(count)}" for name, count in list(figures.items())[:limit]]
+    rest = sum(list(figures.values())[limit:])
+    return ", ".join(named + ([f"others {counted(rest)}"] if rest else []))
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Counters of a job
+
+
+def group(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """The counters under `prefix/`, without it, the largest first."""
+    start = f"{prefix}/"
+    found = {name.removeprefix(start): count for name, count in counters.items() if name.startswith(start)}
+    return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
+
+
+def left_out(counters: Mapping[str, int]) -> str:
+    """What of the pages fetched was not kept or not followed, by reason; empty: nothing."""
+    kinds = {"items": in_words(group(counters, "dropped")), "links": in_words(group(counters, "links"))}
+    return "; ".join(f"{kind}: {reasons}" for kind, reasons in kinds.items() if reasons)
+
+
+FIRST_WINS = "the first request for a URL wins; Request(…, dont_filter=True) asks for both"
+
+
+def other_callbacks(stats: JobStats) -> str:
+    """That requests were not admitted because their URLs were known for another callback; empty: none was."""
+    count = stats.counters.get("links/other_callback", 0)
+    if not count:
+        return ""
+    named = ", ".join(f"{shown(callback)}, such as for {shown(url)}" for callback, url in stats.other_callbacks.items())
+    requests = f"{several(count, 'request')} for {'a known URL' if count == 1 else 'known URLs'}"
+    return f"{requests} named another callback ({named}): {FIRST_WINS}"
+
+
+def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
+    """How many answers there were of each class, `2xx` to `5xx`; classes without any are left out."""
+    classes: Counter[str] = Counter()
+    for status, count in group(counters, "status").items():
+        classes[f"{status[:1]}xx"] += count
+    return {name: classes[name] for name in STATUS_CLASSES if classes[name]}
+
+
+def answers(counters: Mapping[str, int]) -> dict[str, int]:
+    """The classes of answers, and how often there was none at all."""
+    silent = sum(group(counters, "error").values())
+    return {**status_classes(counters), **({"no answer": silent} if silent else {})}
+
+
+def answers_in_words(counters: Mapping[str, int]) -> str:
+    """`2xx 500, no answer 3 (dns 2, timeout 1)`."""
+    kinds = group(counters, "error")
+    return in_words(answers(counters)) + (f" ({in_words(kinds)})" if kinds else "")
+
+
+def pages(stats: JobStats) -> int:
+    """Pages fetched and parsed."""
+    return stats.counters.get("pages", 0)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Workers
+
+
+class HostFigures(Struct, frozen=True):
+    """How one host fared lately, over all workers."""
+
+    host: str
+    pages: int
+    seconds: float  # mean time to answer
+
+
+def hosts(workers: Iterable[WorkerInfo]) -> list[HostFigures]:
+    """What the workers' heartbeats say about hosts, joined; in no order."""
+    joined: dict[str, tuple[int, float]] = {}
+    for worker in alive(workers):
+        for host, (count, mean_ms) in worker.info.get("hosts", {}).items():
+            before, total = joined.get(host, (0, 0.0))
+            joined[host] = before + count, total + count * mean_ms
+    return [HostFigures(host, count, ms / count / 1000) for host, (count, ms) in joined.items() if count]
+
+
+def busiest(figures: Iterable[HostFigures], limit: int) -> list[HostFigures]:
+    """Those with the most pages."""
+    return sorted(figures, key=lambda one: (-one.pages, one.host))[:limit]
+
+
+def slowest(figures: Iterable[HostFigures], limit: int) -> list[HostFigures]:
+    """Those that take longest to answer."""
+    return sorted(figures, key=lambda one: (-one.seconds, one.host))[:limit]
+
+
+def alive(workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """Those whose lease has not run out."""
+    return [worker for worker in workers if worker.lease_left > 0]
+
+
+def at_work(job: str, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """The living that work for this job: those that named no job work for all."""
+    return [worker for worker in alive(workers) if job in worker.info.get("jobs", [job])]
+
+
+def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
+    """Why this job makes no progress at this moment, and what would help; empty when it does."""
+    if stats.finished:
+        return "finished: everything that was found has been fetched or decided"
+    ours = at_work(stats.job, workers)
+    if not ours:
+        return no_worker(stats.job, workers)
+    if stats.is_held:
+        return "all that is left is paused"
+    if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
+        return outbox_words(stats)
+    if stats.ready or stats.processing:
+        return ""
+    return _waiting(stats)
+
+
+def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
+    """That nobody works for a job, and how that can be changed."""
+    others = len(alive(workers))
+    if others:
+        return f"no worker works for this job ({several(others, 'worker')} for others); crawler worker --job {job}"
+    return "no worker is running; start one with: crawler worker"
+
+
+def outbox_words(stats: JobStats) -> str:
+    """Why a full outbox does not get empty."""
+    waiting = f"the outbox is full: items of {several(stats.outbox, 'page')} wait"
+    if stats.exporter:
+        return f"{waiting}; {shown(stats.exporter)} writes them more slowly than pages come in"
+    return f"{waiting} and nobody writes them; start: crawler export --job {stats.job} -o FILE --follow"
+
+
+def unexported(stats: JobStats) -> str:
+    """That a finished job's items are still to be written; empty when they are not."""
+    if not (stats.finished and stats.outbox):
+        return ""
+    waiting = f"items of {several(stats.outbox, 'page')} wait to be written"
+    if stats.exporter:
+        return f"{waiting}; {shown(stats.exporter)} is at it"
+    return f"{waiting}: crawler export --job {stats.job} -o FILE"
+
+
+def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
+    """Which spiders workers cannot use, and why; a line each."""
+    found: dict[str, tuple[int, str]] = {}
+    for worker in at_work(stats.job, workers):
+        for spider, why in worker.info.get("no_spider", {}).get(stats.job, {}).items():
+            found[spider] = found.get(spider, (0, ""))[0] + 1, str(why)
+    return [
+        f"{several(count, 'worker')} cannot use spider {shown(spider)}: {shown(why)}; "
+        f"mend it, start them again, then: crawler redrive --where error=spider --job {stats.job}"
+        for spider, (count, why) in sorted(found.items())
+    ]
+
+
+def slowed_down(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
+    """Which limits of their machines slow workers down; a line each."""
+    limits = Counter(
+        str(worker.info["own_limit"]) for worker in at_work(stats.job, workers) if "own_limit" in worker.info
+    )
+    return [f"{several(count, 'worker')}: {shown(limit)}" for limit, count in sorted(limits.items())]
+
+
+def put_back(stats: JobStats) -> str:
+    """How many pages met a limit of a worker's machine and will be asked for again; empty: none."""
+    times = stats.counters.get("own_limit", 0)
+    return f"{several(times, 'page')}, by limits of the workers' machines; no attempt counted" if times else ""
+
+
+def hosts_in_words(stats: JobStats) -> str:
+    """How the hosts with pending requests stand: `2 may be asked now, 10 must wait, the next 0.8 s`."""
+    due = "" if stats.next_due is None else f" (the next is due in {duration(stats.next_due)})"
+    figures = (
+        (stats.ready, "may be asked now", ""),
+        (stats.cooling, "must wait", due),
+        (stats.held, "left alone, paused", ""),
+        (stats.asking, "asked for their robots.txt now", ""),
+    )
+    return ", ".join(f"{counted(number)} {what}{more}" for number, what, more in figures if number)
+
+
+def pauses(stats: JobStats, limit: int = 5) -> list[str]:
+    """What is paused in a job, why, and how it goes on; a line each, at most `limit` and how many more there are."""
+    lines = [
+        f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; crawler {shown(resuming(one))}"
+        for one in stats.paused[:limit]
+    ]
+    more = len(stats.paused) - limit
+    return lines + ([f"{counted(more)} more are paused; crawler status --json names them"] if more > 0 else [])
+
+
+def _waiting(stats: JobStats) -> str:
+    """Nothing in flight and no host ready: what for?"""
+    due = "" if stats.next_due is None else f"; the next is due in {duration(stats.next_due)}"
+    if not stats.pending:
+        seeders = several(stats.seeding, "seeder")
+        return f"waiting for seeds ({seeders} at work)" if stats.seeding else "waiting for new requests"
+    if stats.delayed and stats.delayed >= stats.pending:
+        return f"{several(stats.pending, 'request')} left, to be asked for later (retries, delays){due}"
+    if stats.cooling:
+        waiting = several(stats.cooling, "host")
+        return f"polite: {waiting} not to be asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
+    return f"{several(stats.pending, 'request')} pending{due}"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# For scripts
+
+
+def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
+    """The end of a crawl by Scrapy's stat names where the meaning is the same, and `queue/…` for ours."""
+    stats, counters = report.stats, report.stats.counters
+    statuses = group(counters, "status")
+    return {
+        "finish_reason": report.reason.replace(" ", "_"),
+        "elapsed_time_seconds": round(report.seconds, 3),
+        "downloader/response_count": sum(statuses.values()),
+        **{f"downloader/response_status_count/{status}": count for status, count in statuses.items()},
+        "downloader/response_bytes": counters.get("bytes", 0),
+        "item_scraped_count": counters.get("items", 0),
+        "items_exported": report.items,
+        "pages": pages(stats),
+        "retry/count": counters.get("retried", 0),
+        "own_limit/count": counters.get("own_limit", 0),
+        **{f"skip/{reason}": count for reason, count in group(counters, "skip").items()},
+        "item_dropped_count": sum(group(counters, "dropped").values()),
+        **{f"item_dropped_reasons_count/{why}": count for why, count in group(counters, "dropped").items()},
+        **{f"links/{why}": count for why, count in group(counters, "links").items()},
+        **{f"dead/{kind}": count for kind, count in group(counters, "dead").items()},
+        **queue_figures(stats),
+        "job": stats.job,
+        "target": report.target,
+        "seeds/new": report.seeds.new,
+        "seeds/known": report.seeds.known,
+        "seeds/refused": sum(report.seeds.refused.values()),
+    }
+
+
+def queue_figures(stats: JobStats) -> dict[str, int]:
+    """The states of a job's requests, as `queue/…`."""
+    names = ("known", "pending", "processing", "done", "dead", "dropped", "outbox")
+    counted_ones = {f"queue/{name}": getattr(stats, name) for name in names}
+    return {**counted_ones, **{f"queue/{name}": stats.counters.get(name, 0) for name in ("reaped", "fenced")}}

@@ -1,0 +1,49 @@
+"""What the commands tell about their work: values for the display, the log and `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from crawler.status import JobStats, WorkerInfo
+
+
+class SeedReport(Struct, frozen=True):
+    """What became of the seeds. `refused` counts by reason."""
+
+    job: str
+    new: int
+    known: int
+    refused: Mapping[str, int]
+
+
+class ExportReport(Struct, frozen=True):
+    """What an export did. `left` is what still waits in the outbox (pages)."""
+
+    job: str
+    target: str
+    items: int
+    left: int
+
+
+class Progress(Struct, frozen=True):
+    """One look at a running crawl, for the live display and the 10-second log line."""
+
+    stats: JobStats
+    workers: tuple[WorkerInfo, ...]
+    seconds: float  # since this command started
+    pages_per_second: float  # over the last few seconds
+    exported: int  # items in the sink so far, by this command
+
+
+class CrawlReport(Struct, frozen=True):
+    """How a crawl ended. `reason`: finished, already finished, paused, interrupted, failed."""
+
+    reason: str
+    stats: JobStats
+    seeds: SeedReport
+    target: str
+    items: int
+    seconds: float
+    code: int = 0  # exit code

@@ -1,0 +1,1 @@
+"""The story of one URL, from the lease to its outcome."""

@@ -1,0 +1,92 @@
+"""Makes spiders ready to work: an instance per job, with the rules that its settings give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import structlog
+
+from crawler.errors import CrawlerError
+from crawler.model import Job
+from crawler.parsing.scope import Scope
+from crawler.policy import Rules
+from crawler.robots.answer import agent_token
+from crawler.robots.gate import RobotsGate
+from crawler.robots.page_directives import names_of
+from crawler.settings import Settings, override
+from crawler.spiders.base import reads_robots_sitemaps
+from crawler.spiders.registry import Registry
+from crawler.visit.page_obedience import SignRules
+from crawler.visit.visit import Unit
+
+log = structlog.get_logger()
+
+
+class Units:
+    """Keeps one `Unit` for each pair of job and spider met."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: Settings,
+        explicit: Collection[str],
+        gate: RobotsGate,
+        job_of: Callable[[str], Job],
+    ) -> None:
+        """`explicit` names the settings that stand closer to the user than a spider's own."""
+        self._registry = registry
+        self._settings = settings
+        self._explicit = explicit
+        self._gate = gate
+        self._job_of = job_of
+        self._units: dict[tuple[str, str], Unit] = {}
+        self._said: set[tuple[str, str]] = set()  # that they cannot be made
+
+    def __call__(self, job: str, spider: str) -> Unit:
+        """Raises `UsageError` or `ConfigError` when there is no such spider, or it cannot be made."""
+        record = self._job_of(job)
+        key = (record.epoch, spider)
+        if key not in self._units:
+            self._units[key] = self._make_or_say(record, spider)
+        return self._units[key]
+
+    def close(self, reason: str) -> None:
+        """Tell the spiders that it is over."""
+        for unit in self._units.values():
+            unit.spider.closed(reason)
+
+    def _make_or_say(self, job: Job, name: str) -> Unit:
+        """One line a job and spider: each of its requests will fail alike."""
+        try:
+            return self._make(job, name)
+        except CrawlerError as error:
+            if (job.epoch, name) not in self._said:
+                self._said.add((job.epoch, name))
+                log.warning("spider_unusable", job=job.name, spider=name, why=str(error))
+            raise
+
+    def _make(self, job: Job, name: str) -> Unit:
+        spider = self._registry.make(name, job.arguments)
+        own = spider.custom_settings
+        settings = override(self._settings, own, f"spider {name}", keep=self._explicit)
+        paced = "DOWNLOAD_DELAY" in own and "DOWNLOAD_DELAY" not in self._explicit
+        return Unit(
+            spider=spider,
+            scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT),
+            rules=Rules(
+                retry_times=settings.RETRY_TIMES,
+                retry_http_codes=frozenset(settings.RETRY_HTTP_CODES),
+                retry_delay=settings.RETRY_DELAY,
+                retry_max_delay=settings.RETRY_MAX_DELAY,
+                redirect_max_times=settings.REDIRECT_MAX_TIMES,
+            ),
+            gate=self._gate if settings.ROBOTSTXT_OBEY else None,
+            delay=settings.DOWNLOAD_DELAY if paced else None,
+            signs=SignRules(
+                names=names_of(agent_token(self._settings.USER_AGENT)),  # what the fetcher calls itself
+                noindex=settings.NOINDEX_OBEY,
+                nofollow=settings.NOFOLLOW_OBEY,
+                nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
+            ),
+            sitemaps=settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
+        )

@@ -1,0 +1,355 @@
+"""The story of one URL: find out, then decide. Nothing shared changes here; the worker commits the result.
+
+1. whose turn did the claim book?     not its address's, which nobody knew → Release; the next claim does
+2. robots.txt: may we ask?            no → Skip; not known yet → Release, the turn went to robots.txt
+3. fetch                              error → Retry or Dead by policy
+4. status: judge it by policy         redirect → a new request; error → Retry or Dead
+5. the spider's callback              exception → Retry or Dead, with its traceback
+6. links that belong to the crawl     offsite, too deep, malformed → left out, counted
+7. what the page asks                 noindex → no items; nofollow → no links; counted
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from crawler import policy
+from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
+from crawler.interfaces import Fetcher
+from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
+from crawler.parsing.scope import Scope
+from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.response import Response
+from crawler.robots.gate import RobotsGate, Verdict
+from crawler.runtime.own_limits import own_limit
+from crawler.spiders.base import Spider
+from crawler.spiders.callbacks import Found, failure_of, run_callback
+from crawler.visit.page_obedience import SignRules, heed
+
+log = structlog.get_logger()
+
+LARGE = 100_000  # bytes; what takes a spider long enough to read that the other pages would notice
+SLOW = 0.1  # CPU seconds of work on a large page after which the others get as much time
+LONGEST_REST = 1.0  # seconds, however long it took
+LINKS_AT_ONCE = 1_000  # of one page, before the others have a turn: 2 to 4 ms
+
+
+class Unit(Struct, frozen=True):
+    """A spider ready to work in one job, with the rules its settings give."""
+
+    spider: Spider
+    scope: Scope
+    rules: policy.Rules
+    gate: RobotsGate | None  # None: robots.txt is not asked
+    delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
+    signs: SignRules = SignRules()
+    sitemaps: bool = True  # follow those that robots.txt names
+
+
+class SeededHosts(Protocol):
+    """Answers which hosts were seeded in a job."""
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]: ...
+
+
+class MaybeNew(Protocol):
+    """Leaves out requests that are certainly known in a job (see `Frontier.maybe_new`)."""
+
+    def __call__(self, job: str, requests: Sequence[Request], /) -> Sequence[Request]: ...
+
+
+class MaybeNewUrls(Protocol):
+    """The same for requests that are nothing but their URLs."""
+
+    def __call__(self, job: str, urls: Sequence[str], /) -> Sequence[str]: ...
+
+
+class ParseSlot(Protocol):
+    """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
+
+    def enter(self, lease: Lease) -> None: ...
+    def leave(self, lease: Lease) -> None: ...
+
+
+async def _no_rest() -> None:
+    await asyncio.sleep(0)
+
+
+async def _booked(lease: Lease) -> bool:
+    return True
+
+
+class Visitor:
+    """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider;
+    `check(request)` returns it as it will arrive, and raises `ValueError` when it would not; `booked(lease)` is False
+    when the claim did not know yet with whom the host shares its turns (see `Places`)."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        unit_of: Callable[[str, str], Unit],
+        seeded: SeededHosts,
+        slot: ParseSlot,
+        check: Callable[[Request], Request],
+        maybe_new: MaybeNew = lambda job, requests: requests,
+        maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
+        booked: Callable[[Lease], Awaitable[bool]] = _booked,
+    ) -> None:
+        self._fetcher = fetcher
+        self._unit_of = unit_of
+        self._maybe_new = maybe_new
+        self._maybe_new_urls = maybe_new_urls
+        self._seeded = seeded
+        self._slot = slot
+        self._check = check
+        self._booked = booked
+        self._large = asyncio.Lock()  # large pages are worked on one at a time: their trees take a lot of memory
+        self._rested_at = 0.0  # CPU seconds of this thread when the small pages last had the time that this one took
+
+    async def visit(self, lease: Lease) -> Visit:
+        """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
+        try:
+            unit = self._unit_of(lease.job, lease.request.spider)
+        except CrawlerError as error:
+            # Another worker, or this one after a restart, may have it.
+            return Visit(_again(Failure("spider", str(error)), lease, policy.Rules(), at_least=30.0))
+        try:
+            return await self._visit(lease, unit)
+        except FrontierError:
+            raise
+        except Exception as error:
+            if limit := own_limit(error):
+                return _handed_back(limit)
+            # A mistake of ours or of a library. Whatever it is, it costs this page alone, and somebody gets to see it.
+            failure = replace(failure_of(unit.spider, error), kind="internal")
+            log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
+            return Visit(_again(failure, lease, unit.rules), asked_at=time.monotonic())
+
+    async def _visit(self, lease: Lease, unit: Unit) -> Visit:
+        visit = await self._find_out(lease, unit)
+        if isinstance(visit.outcome, Dead) and lease.request.errback:
+            visit = await self._call_errback(lease, unit, visit, visit.outcome.failure)
+        return visit
+
+    async def _find_out(self, lease: Lease, unit: Unit) -> Visit:
+        if not await self._booked(lease):
+            return Visit(Release("address"), unasked=True)
+        if unit.gate is None:
+            return replace(await self._fetch(lease, unit), host_delay=unit.delay)
+        verdict = await unit.gate.check(lease, lease.job if unit.sitemaps else None)
+        visit = await self._obey(verdict, lease, unit)
+        if verdict.sitemaps:
+            visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, unit, verdict.sitemaps)))
+        return visit
+
+    async def _obey(self, verdict: Verdict, lease: Lease, unit: Unit) -> Visit:
+        match verdict.word:
+            case "disallow":
+                return Visit(Skip("robots", verdict.why), unasked=True)
+            case "again":
+                return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None)
+            case "unreachable":
+                health = policy.health(verdict.error) if verdict.error else "down"  # for us it is
+                return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at, health=health)
+        crawl_delay = unit.delay
+        if verdict.crawl_delay is not None:
+            crawl_delay = max(verdict.crawl_delay, unit.delay or 0.0)
+        return replace(await self._fetch(lease, unit), host_delay=crawl_delay)
+
+    async def _sitemaps(self, lease: Lease, unit: Unit, urls: Iterable[str]) -> list[Request]:
+        """Requests for the sitemaps of an origin: links like those of the page that led there."""
+        requests, _ = self._admit(lease, unit, [Request(url, callback="parse_sitemap") for url in urls])
+        return await self._on_seeded_hosts(lease, unit, requests)
+
+    async def _fetch(self, lease: Lease, unit: Unit) -> Visit:
+        began = time.monotonic()
+        try:
+            response = await self._fetcher.fetch(lease.request)
+        except OwnLimit as limit:
+            return _handed_back(limit)
+        except FetchError as error:
+            outcome = policy.judge_error(error, lease.attempt, unit.rules, chance=random.random())
+            ended = time.monotonic()
+            return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
+        asked_at = response.answered_at or time.monotonic()
+        response.maybe_new = partial(self._maybe_new_urls, lease.job)
+        try:
+            outcome, found = await self._read(lease, unit, response)
+        except OwnLimit as limit:
+            return _handed_back(limit)
+        visit = Visit(
+            outcome,
+            items=tuple(found.items),
+            dropped=found.dropped,
+            status=response.status,
+            size=len(response.body),
+            asked_at=asked_at,
+            seconds=response.seconds,
+            pause=policy.pause(response, time.time()),
+            health=policy.health(response),
+        )
+        del response  # its tree may be large, and the frontier may let us wait
+        links = await self._on_seeded_hosts(lease, unit, found.requests)
+        found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
+        return replace(visit, links=tuple(links), unfollowed=found.unfollowed)
+
+    async def _read(self, lease: Lease, unit: Unit, response: Response) -> tuple[Outcome, Found]:
+        """Judge the status, then let the spider read the page."""
+        nothing = Found([], [], Counter())
+        if response.status in policy.REDIRECTS:
+            target = policy.redirect(response, unit.rules)
+            if isinstance(target, Request):
+                return Skip("redirect", target.url), nothing.admitting(*self._admit(lease, unit, [target]))
+            return target, nothing
+        judged = policy.judge(response, lease.attempt, unit.rules, chance=random.random(), now=time.time())
+        if judged is not None:
+            return judged, nothing
+        return await self._parse(lease, unit, lease.request.callback, response)
+
+    async def _parse(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
+        page = arguments[0]
+        if not isinstance(page, Response) or len(page.body) <= LARGE:
+            return await self._parse_now(lease, unit, callback, *arguments)
+        async with self._large:
+            self._rested_at = time.thread_time()
+            read = await self._parse_now(lease, unit, callback, *arguments)
+            await self._rest()
+        return read
+
+    async def _rest(self) -> None:
+        """After slow work on the large page as much time for small ones, each of which needs many turns of the loop."""
+        took = time.thread_time() - self._rested_at
+        await asyncio.sleep(min(took, LONGEST_REST) if took > SLOW else 0)
+        if took > SLOW:
+            self._rested_at = time.thread_time()
+
+    async def _parse_now(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
+        page = arguments[0]
+        self._slot.enter(lease)
+        try:
+            if isinstance(page, Response) and len(page.body) > LARGE:
+                await self._read_ahead(lease, unit.spider.read_ahead, page)
+            found = await run_callback(unit.spider, callback, *arguments)
+            found = found.admitting(*await self._admit_in_turns(lease, unit, found.requests))
+            # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
+            return Done(), heed(found, page, unit.signs, time.time()) if isinstance(page, Response) else found
+        except PageTooLarge as error:
+            log.warning("page_too_large", url=lease.request.url, why=str(error))
+            return Skip(error.reason, str(error)), Found([], [], Counter())
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _are_cancelled():
+                raise
+            if limit := own_limit(error):
+                raise limit from error
+            # A spider may raise anything; it costs this page and no other.
+            failure = failure_of(unit.spider, error)
+            log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
+            return _again(failure, lease, unit.rules), Found([], [], Counter())
+        finally:
+            self._slot.leave(lease)
+
+    async def _read_ahead(self, lease: Lease, parts: Iterable[str], page: Response) -> None:
+        """Make these parts of a large page ready before the callback, which nobody interrupts, asks for them."""
+        if page.is_html:
+            for part in parts:
+                for _ in page.prepare(part):
+                    await self._turn(lease, self._rest)
+
+    async def _turn(self, lease: Lease, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
+        """Let the others have one. Meanwhile another page may be parsed, and it alone would be to blame."""
+        self._slot.leave(lease)
+        try:
+            await rest()
+            await asyncio.sleep(0)  # for what was woken by the network just now: it stands behind us in the line
+        finally:
+            self._slot.enter(lease)
+
+    async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
+        _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
+        links = await self._on_seeded_hosts(lease, unit, found.requests)
+        return replace(visit, items=tuple(found.items), links=(*visit.links, *links), dropped=found.dropped)
+
+    async def _admit_in_turns(
+        self, lease: Lease, unit: Unit, requests: list[Request]
+    ) -> tuple[list[Request], Counter[str]]:
+        """The same as `_admit`, in pieces when they are many."""
+        if len(requests) <= LINKS_AT_ONCE:
+            return self._admit(lease, unit, requests)
+        admitted: list[Request] = []
+        left_out: Counter[str] = Counter()
+        for at in range(0, len(requests), LINKS_AT_ONCE):
+            await self._turn(lease)
+            some, others = self._admit(lease, unit, requests[at : at + LINKS_AT_ONCE])
+            admitted += some
+            left_out += others
+        return admitted, left_out
+
+    def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> tuple[list[Request], Counter[str]]:
+        """The requests in scope, complete: canonical URL, depth, spider; and how many were left out, by reason.
+
+        Raises `ValueError` when one cannot travel."""
+        parent = lease.request
+        admitted: list[Request] = []
+        left_out: Counter[str] = Counter()
+        for request in self._maybe_new(lease.job, requests):
+            is_redirect = request.redirects > parent.redirects
+            # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
+            depth = parent.depth if is_redirect else parent.depth + 1
+            try:
+                # What `response.follow` made is canonical already, and names the spider.
+                url = request.url if request.spider else canonical(request.url)
+            except BadUrl as error:
+                log.debug("link_refused", page=parent.url, why=str(error))
+                left_out["malformed"] += 1
+                continue
+            except (AttributeError, TypeError):
+                kind = type(request.url).__name__
+                raise ValueError(f"url of a request is {kind}; write text, such as str(url)") from None
+            if reason := unit.scope.reason_out(url, depth):
+                left_out[reason] += 1
+            else:
+                complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
+                admitted.append(self._check(complete))
+        return admitted, left_out
+
+    async def _on_seeded_hosts(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
+        """Those that a spider which stays on the seeded hosts may follow."""
+        if not unit.spider.stay_on_seeded_hosts:
+            return requests
+        to = [host_of(request.url) for request in requests]
+        moved = {host for host, request in zip(to, requests, strict=True) if request.depth == 0}  # a seed's redirect
+        hosts = set(to) - {lease.host} - moved
+        seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
+        return [request for host, request in zip(to, requests, strict=True) if host in seeded]
+
+
+def _are_cancelled() -> bool:
+    """Whether somebody cancelled this visit; else a `CancelledError` is the spider's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _handed_back(limit: OwnLimit) -> Visit:
+    """No attempt, and nothing said of the host. It may have been asked by now: its next turn counts from here."""
+    return Visit(Release("own limit", own_limit=str(limit)), asked_at=time.monotonic())
+
+
+def _again(failure: Failure, lease: Lease, rules: policy.Rules, at_least: float = 0.0) -> Outcome:
+    return policy.after(failure, lease.attempt, rules, chance=random.random(), at_least=at_least)
+
+
+def _unreachable(verdict: Verdict, lease: Lease, unit: Unit) -> Outcome:
+    """robots.txt could not be had, so the page must not be asked for. What hit robots.txt would hit the page."""
+    if verdict.error is not None:
+        return policy.judge_error(verdict.error, lease.attempt, unit.rules, chance=random.random())
+    return _again(Failure("robots", verdict.why), lease, unit.rules, at_least=verdict.delay)

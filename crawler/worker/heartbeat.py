@@ -1,0 +1,54 @@
+"""A thread that renews a worker's lease: an event loop busy with a page must not lose the worker's requests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from crawler.runtime.incident import Incident
+from crawler.worker.lease import now
+
+
+class Heartbeat:
+    """Calls `beat(worker, info())` every `seconds` until stopped, and after each success `renewed(began)`."""
+
+    def __init__(
+        self,
+        beat: Callable[[str, Mapping[str, Any]], None],
+        worker: str,
+        seconds: float,
+        info: Callable[[], Mapping[str, Any]],
+        renewed: Callable[[float], None],
+    ) -> None:
+        """`began`: when the call was made, see `lease.now`. The server has renewed the lease then, or later."""
+        self._beat = beat
+        self._worker = worker
+        self._seconds = seconds
+        self._info = info
+        self._renewed = renewed
+        self._stopped = threading.Event()
+        self._away = Incident("heartbeat_fails")
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first beat comes at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; waits for a beat that is under way."""
+        self._stopped.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while True:
+            began = now()
+            try:
+                self._beat(self._worker, self._info())
+                self._renewed(began)
+                self._away.over()
+            except Exception as error:
+                # Whatever it is: a thread that ends here would hand a living worker's requests to others.
+                self._away.met(error)
+            if self._stopped.wait(self._seconds):
+                return

@@ -1,0 +1,57 @@
+"""Side task: requests of workers whose heartbeat has expired go back to pending. Any number may run at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.interfaces import Frontier
+from crawler.runtime.incident import Incident
+
+log = structlog.get_logger()
+
+
+class Reaper:
+    """Looks every quarter of a lease, but only when the silence of others cannot be the server's own.
+
+    After an outage every heartbeat is late. Whoever then reaps first would take requests from workers that are
+    alive. So after an outage that it has met itself, or after a start of the server, the reaper waits for a whole
+    lease, in which every living worker beats again.
+    """
+
+    def __init__(self, frontier: Frontier, lease_seconds: float, uptime: Callable[[], Awaitable[float]]) -> None:
+        """`uptime()` tells for how many seconds the server has been running."""
+        self._frontier = frontier
+        self._lease = lease_seconds
+        self._uptime = uptime
+        self._not_before = 0.0  # monotonic seconds
+        self._away = Incident("reaper_waits")
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.look()
+                self._away.over()
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                self._not_before = time.monotonic() + self._lease
+            await asyncio.sleep(self._lease / 4)
+
+    async def look(self) -> int:
+        """Reap what has expired, if now is the time. Returns the number of requests taken back."""
+        if time.monotonic() < self._not_before:
+            return 0
+        up = await self._uptime()
+        if up < self._lease:
+            self._not_before = time.monotonic() + self._lease - up
+            return 0
+        total = 0
+        for reaped in await self._frontier.reap():
+            total += reaped.requeued + reaped.dead
+            log.warning("worker_reaped", worker=reaped.worker, requeued=reaped.requeued, dead=reaped.dead)
+        return total

@@ -1,0 +1,332 @@
+"""How many stories at once: take a free slot, then claim; commit in batches; hand everything back when told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
+from crawler.interfaces import Frontier, Pace
+from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
+from crawler.runtime.incident import Incident
+from crawler.runtime.tasks import end
+from crawler.worker.concurrency import Concurrency
+from crawler.worker.lease import LeaseClock
+from crawler.worker.process_stats import Tally
+
+log = structlog.get_logger()
+
+LOOK = 0.1  # seconds between looks at a lease that is over
+OFTEN = 1.0  # and at most between looks at one that is held: when the machine has slept, our timers have slept, too
+IDLE_POLL = 0.5  # seconds between claims when there is nothing to do
+SET_ASIDE = 60.0  # seconds that a message of an unknown version is left for a worker that knows it
+COMMIT_BATCH = 128  # visits committed in one step
+COMMIT_COMPANY = 16  # fewer than these wait COMMIT_WAIT for others that are on their way: round trips cost CPU
+COMMIT_WAIT = 0.01  # seconds
+COMMIT_BYTES = 8_000_000  # of items and links in one step, unless a single visit brings more
+LINK_BYTES = 200  # what a link counts for
+LAST_CLAIM = 1.0  # seconds for a claim that is under way when the worker is told to stop
+MAX_SHOWN = 1_000  # requests in flight that are told of
+LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
+
+
+class WorkerOptions(Struct, frozen=True):
+    """`name` is unique in the fleet and new for each start; times in seconds."""
+
+    name: str
+    pace: Pace
+    concurrency: int = 64
+    grace_seconds: float = 20.0
+
+
+class Worker:
+    """One event loop's worth of visits.
+
+    Stopping is a written order: stop claiming; let visits end within the grace time; hand the rest back; commit.
+    """
+
+    def __init__(
+        self,
+        frontier: Frontier,
+        visit: Callable[[Lease], Awaitable[Visit]],
+        jobs: Callable[[], Awaitable[Sequence[Job]]],
+        options: WorkerOptions,
+        tally: Tally,
+        lease: LeaseClock,
+    ) -> None:
+        """`jobs()` tells which jobs to work for, at any moment."""
+        self._frontier = frontier
+        self._visit = visit
+        self._jobs = jobs
+        self._options = options
+        self._tally = tally
+        self._lease = lease
+        self._visits: dict[asyncio.Task[Visit], Lease] = {}
+        self._finished: list[tuple[Lease, Visit]] = []
+        self._uncommitted = 0
+        self._stopping = asyncio.Event()
+        self._now = asyncio.Event()  # the second signal: hand back at once
+        self._slot_free = asyncio.Event()
+        self._has_finished = asyncio.Event()
+        self._all_committed = asyncio.Event()
+        self._away = Incident("queue_server_away")
+        self._lease_over = Incident("lease_not_renewed")
+        self._concurrency = Concurrency(options.concurrency)
+
+    def stop(self) -> None:
+        """Drain within the grace time; called a second time: hand back now."""
+        if self._stopping.is_set():
+            self._now.set()
+        self._stopping.set()
+        self._slot_free.set()
+
+    async def run(self) -> None:
+        """Until stopped. Raises `FrontierReplaced` when the server has forgotten our jobs."""
+        committing = asyncio.create_task(self._commit_for_ever(), name="commit")
+        claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
+        self._mind_the_lease()
+        try:
+            await self._until_stopped(committing, claiming)
+            await self._drain()
+            await self._hand_back()
+            await self._commit_rest(committing)
+        finally:
+            self._minding.cancel()
+            await end(committing, claiming, *self._visits)
+
+    async def _until_stopped(self, committing: asyncio.Task[None], claiming: asyncio.Task[None]) -> None:
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({committing, claiming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+        # A claim without an answer does not hold us up: what it may have got goes back with the worker's name.
+        await asyncio.wait({claiming}, timeout=LAST_CLAIM)
+        for task in (committing, claiming):
+            if task.done():
+                task.result()  # a side task that dies takes the worker with it
+        claiming.cancel()
+
+    def active(self) -> list[dict[str, Any]]:
+        """The requests in flight, those claimed longest ago first: at most a thousand."""
+        now = time.monotonic()
+        leases = sorted(self._visits.values(), key=lambda lease: lease.claimed_at)[:MAX_SHOWN]
+        return [
+            {
+                "job": lease.job,
+                "url": lease.request.url,
+                "spider": lease.request.spider,
+                "seconds": round(now - lease.claimed_at, 3),
+                "attempt": lease.attempt,
+            }
+            for lease in leases
+        ]
+
+    # --- claiming
+
+    async def _claim_until_stopped(self) -> None:
+        while not self._stopping.is_set():
+            self._slot_free.clear()  # before we look: what is freed while we claim must wake us, too
+            free = self._concurrency.allowed - len(self._visits) - self._uncommitted
+            pause = self._concurrency.pause(time.monotonic())
+            if free <= 0 or pause:
+                await self._wait_for_slot(pause or None)
+                continue
+            if not self._has_lease():
+                await self._wait_for_slot(LOOK)
+                continue
+            claim = await self._claim(free)
+            for lease in claim.leases:
+                self._start(lease)
+            for junk in claim.junk:
+                await self._remove(junk)
+            self._tally.idle = claim.idle
+            if not claim.leases:
+                await self._wait_for_slot(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
+
+    async def _claim(self, limit: int) -> Claim:
+        try:
+            jobs = await self._jobs()
+            if not jobs:
+                return Claim(idle="no job")
+            claim = await self._frontier.claim(self._options.name, limit, jobs, self._options.pace)
+            self._away.over()
+            return claim
+        except (FrontierUnavailable, FrontierFull) as error:
+            self._away.met(error)
+            await asyncio.sleep(0.5)
+            return Claim(idle="queue server away")
+
+    async def _wait_for_slot(self, seconds: float | None) -> None:
+        """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._slot_free.wait(), None if seconds is None else max(0.001, seconds))
+
+    async def _remove(self, junk: Junk) -> None:
+        """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it.
+
+        For as long as it takes: in our list they would keep the job from ending for as long as we live.
+        """
+        log.warning("junk_in_queue", job=junk.job, why=junk.why)
+        while not self._stopping.is_set():
+            try:
+                for job in await self._jobs():
+                    if job.name == junk.job:
+                        await self._put_away(job, junk)
+                return
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                await asyncio.sleep(0.5)
+            except FrontierReplaced:
+                raise
+            except FrontierError:
+                return  # the job was deleted meanwhile
+
+    async def _put_away(self, job: Job, junk: Junk) -> None:
+        if junk.version is None:
+            await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
+        else:
+            await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
+
+    # --- the lease
+
+    def _mind_the_lease(self, was_held: bool = True) -> None:
+        """End all visits when the lease runs out, and until they have ended.
+
+        A timer, not a task: when a frozen process wakes up, timers come before any visit goes on.
+        """
+        is_held = self._lease.is_held
+        if not is_held:
+            if was_held:
+                count = len(self._visits)
+                why = f"cut off from the queue server, or frozen: {count} requests ended, for others may have them now"
+                self._lease_over.met(why)
+            for task in self._visits:
+                task.cancel()
+        due = min(self._lease.left, OFTEN) if is_held else LOOK
+        self._minding = asyncio.get_running_loop().call_later(due, self._mind_the_lease, is_held)
+
+    def _has_lease(self) -> bool:
+        """Whether requests may be claimed. What was begun under a lease that is over must have ended first."""
+        if self._lease.is_held:
+            return True
+        if self._visits or not self._lease.begin_anew():
+            return False
+        self._lease_over.over()
+        return True
+
+    # --- visiting
+
+    def _start(self, lease: Lease) -> None:
+        task = asyncio.create_task(self._tell(lease))
+        self._visits[task] = lease
+        task.add_done_callback(self._finish)  # not a part of the task: it may be cancelled before it has begun
+        self._tally.in_flight = len(self._visits)
+
+    async def _tell(self, lease: Lease) -> Visit:
+        """One visit, whose outcome goes into the next commit."""
+        try:
+            return await self._visit(lease)
+        except FrontierError as error:
+            self._away.met(error)
+            return Visit(Release("queue server away"))
+
+    def _finish(self, task: asyncio.Task[Visit]) -> None:
+        lease = self._visits.pop(task)
+        visit = Visit(Release("cancelled")) if task.cancelled() else task.result()
+        self._tally.visited(lease, visit)
+        self._note_limits(lease, visit)
+        self._tally.in_flight = len(self._visits)
+        self._finished.append((lease, visit))
+        self._uncommitted += 1
+        self._all_committed.clear()
+        self._has_finished.set()
+
+    def _note_limits(self, lease: Lease, visit: Visit) -> None:
+        match visit.outcome:
+            case Release(own_limit=limit) if limit:
+                self._concurrency.met(limit, lease.claimed_at, time.monotonic())
+            case _ if visit.asked_at is not None:
+                self._concurrency.went_well(lease.claimed_at)
+        self._tally.own_limit = self._concurrency.why
+
+    # --- committing
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await self._has_finished.wait()
+            if len(self._finished) < min(COMMIT_COMPANY, len(self._visits)):
+                await asyncio.sleep(COMMIT_WAIT)
+            batch = self._next_batch()
+            accepted = await self._commit(batch)
+            del self._finished[: len(batch)]
+            self._uncommitted -= len(batch)
+            if not self._finished:
+                self._has_finished.clear()
+                self._all_committed.set()
+            self._slot_free.set()
+            fenced = accepted.count(False)
+            if fenced:
+                log.warning("late_commit_refused", requests=fenced, why="their leases had gone to others meanwhile")
+                self._tally.fenced += fenced
+
+    def _next_batch(self) -> list[tuple[Lease, Visit]]:
+        """The oldest, but not more than the server can take within the time it has for an answer."""
+        batch = self._finished[:COMMIT_BATCH]
+        size = 0
+        for number, (_, visit) in enumerate(batch):
+            size += sum(map(len, visit.items)) + LINK_BYTES * len(visit.links)
+            if size > COMMIT_BYTES:
+                return batch[: max(1, number)]
+        return batch
+
+    async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
+        """For as long as it takes. The same batch may be committed again after an error: it counts once."""
+        while True:
+            try:
+                accepted = await self._frontier.commit(self._options.name, batch, self._options.pace)
+                self._away.over()
+                return accepted
+            except (FrontierUnavailable, FrontierFull) as error:
+                self._away.met(error)
+                await asyncio.sleep(0.25)
+
+    # --- stopping
+
+    async def _drain(self) -> None:
+        """Give visits the grace time, or until the second signal; cancelled ones are handed back uncounted."""
+        if self._visits:
+            log.info("draining", in_flight=len(self._visits), seconds=self._options.grace_seconds)
+        deadline = time.monotonic() + self._options.grace_seconds
+        hurry = asyncio.create_task(self._now.wait())
+        try:
+            while self._visits and not hurry.done() and time.monotonic() < deadline:
+                left = deadline - time.monotonic()
+                await asyncio.wait({*self._visits, hurry}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurry.cancel()
+
+    async def _hand_back(self) -> None:
+        """Cancel the visits that are left; each becomes a release."""
+        visits = list(self._visits)
+        for task in visits:
+            task.cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
+
+    async def _commit_rest(self, committing: asyncio.Task[None]) -> None:
+        """The last commit. When the server is away now, the leases expire and their requests come again elsewhere."""
+        if not self._finished:
+            return
+        waiting = asyncio.create_task(self._all_committed.wait())
+        await asyncio.wait({waiting, committing}, timeout=LAST_COMMIT, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if committing.done():
+            committing.result()
+        if self._finished:
+            log.warning("left_to_the_reaper", requests=len(self._finished), why="the queue server does not answer")

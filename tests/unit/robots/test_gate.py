@@ -1,0 +1,205 @@
+"""The gate's memory of robots.txt is bounded, whatever hosts there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from crawler.errors import OwnLimit
+from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.model import Lease, Request
+from crawler.response import Response
+from crawler.robots import gate
+from crawler.robots.gate import RobotsGate
+from crawler.testing import FakeFetcher
+from tests.asking import ask, ask_all, end, held
+
+RULES = b"User-agent: *\nDisallow: /private\n"
+
+
+def made(pages: dict[str, bytes]) -> tuple[RobotsGate, FakeFetcher]:
+    fetcher = FakeFetcher(pages)
+    return RobotsGate(MemoryFrontier(), fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60), fetcher
+
+
+async def test_large_rules_are_kept_for_few_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_BYTES", 10_000)
+    large = RULES + b"#" * 3_000
+    robots, fetcher = made({f"http://h{n}.example/robots.txt": large for n in range(20)})
+    for number in range(20):
+        assert (await ask(robots, f"http://h{number}.example/")).word == "again"
+        assert (await ask(robots, f"http://h{number}.example/private")).word == "disallow"
+    assert len(robots._known) == 3
+    assert (await ask(robots, "http://h0.example/private")).word == "disallow", "read from the fleet's copy"
+    assert len(fetcher.requests) == 20
+
+
+class Slow(FakeFetcher):
+    """Answers when others have had their turn."""
+
+    async def fetch(self, request: Request) -> Response:
+        await asyncio.sleep(0.01)
+        return await super().fetch(request)
+
+
+async def test_one_of_many_visits_asks_for_robots_txt() -> None:
+    fetcher = Slow({"http://a.example/robots.txt": RULES})
+    robots = RobotsGate(MemoryFrontier(), fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    verdicts = await ask_all([robots] * 50, "http://a.example/")
+    assert fetcher.urls == ["http://a.example/robots.txt"]
+    assert {verdict.word for verdict in verdicts} == {"again"}, "nobody waits to fetch in a burst behind it"
+    assert sum(verdict.asked_at is not None for verdict in verdicts) == 1
+
+
+async def test_an_answer_that_came_before_we_had_the_host_is_used() -> None:
+    """Between looking and taking the host another worker may have got it, asked, and ended."""
+
+    class Quick(MemoryFrontier):
+        async def take_host(self, worker: str, lease: Lease) -> bool:
+            if worker == "w1":
+                await ask(other, lease.request.url)
+            return await super().take_host(worker, lease)
+
+    fetcher = FakeFetcher({"http://a.example/robots.txt": RULES})
+    frontier = Quick()
+    robots, other = (
+        RobotsGate(frontier, fetcher, worker=worker, user_agent="t/1", cache_seconds=60, max_delay=60)
+        for worker in ("w1", "w2")
+    )
+    assert (await ask(robots, "http://a.example/")).word == "allow"
+    assert fetcher.urls == ["http://a.example/robots.txt"]
+
+
+async def test_a_limit_of_our_own_is_no_answer_and_the_next_lease_asks() -> None:
+    frontier, url = MemoryFrontier(), "http://a.example/private"
+    fetcher = FakeFetcher({"http://a.example/robots.txt": [OwnLimit("none"), RULES]})
+    robots = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    (lease,) = await held(frontier, url, "w1")
+    with pytest.raises(OwnLimit):
+        await robots.check(lease)
+    await end(frontier, "w1", lease)
+    assert (await ask(robots, url)).asked_at is not None
+    assert (await ask(robots, url)).word == "disallow"
+
+
+async def test_an_absurd_crawl_delay_is_cut_and_said_once() -> None:
+    robots, _ = made({"http://a.example/robots.txt": b"User-agent: *\nCrawl-delay: 1000000000\nRequest-rate: 1/2h"})
+    with capture_logs() as logs:
+        for _ in range(3):
+            verdict = await ask(robots, "http://a.example/")
+    assert verdict.crawl_delay == 60
+    (line,) = [line for line in logs if line["event"] == "crawl_delay_cut"]
+    assert (line["origin"], line["asked"], line["used"]) == ("http://a.example", 1e9, 60)
+    assert "ROBOTSTXT_MAX_DELAY" in line["why"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        (b"Crawl-delay: 2.5", 2.5),
+        (b"Crawl-delay: soon", None),
+        (b"Request-rate: 1/10", 10.0),
+        (b"Request-rate: 1/10\nCrawl-delay: 20", 20.0),
+        (b"Crawl-delay: 60", 60.0),
+        (b"", None),
+    ],
+)
+async def test_a_crawl_delay_travels_with_each_verdict(lines: bytes, seconds: float | None) -> None:
+    robots, _ = made({"http://a.example/robots.txt": b"User-agent: T\n" + lines})
+    with capture_logs() as logs:
+        await ask(robots, "http://a.example/")
+        assert (await ask(robots, "http://a.example/")).crawl_delay == seconds
+    assert not logs
+
+
+async def test_a_refusal_names_the_rule() -> None:
+    robots, _ = made({"http://a.example/robots.txt": RULES})
+    await ask(robots, "http://a.example/")
+    verdict = await ask(robots, "http://a.example/private/x")
+    assert (verdict.word, verdict.why) == ("disallow", "Disallow: /private")
+
+
+async def test_an_agents_group_is_found_by_the_token_of_its_user_agent() -> None:
+    rules = b"User-agent: ExampleBot\nDisallow: /\n\nUser-agent: Mozilla\nUser-agent: *\nAllow: /\n"
+    fetcher = FakeFetcher({"http://a.example/robots.txt": rules})
+    for name, word in (
+        ("examplebot/1.0 (+https://example.com/bot)", "disallow"),
+        ("Mozilla/5.0 (compatible; ExampleBot/2.1; +https://example.com/bot)", "disallow"),
+        ("ExampleBotany/1.0", "allow"),
+    ):
+        robots = RobotsGate(MemoryFrontier(), fetcher, worker="w1", user_agent=name, cache_seconds=60, max_delay=60)
+        await ask(robots, "http://a.example/")
+        assert (await ask(robots, "http://a.example/")).word == word, name
+
+
+SITEMAPS = b"Sitemap: https://a.example/s.xml\nSitemap: /t.xml\nSitemap: mailto:me\nSitemap: /t.xml#x\n" + RULES
+LISTED = ("https://a.example/s.xml", "http://a.example/t.xml")
+
+
+async def test_sitemaps_are_offered_once_a_job() -> None:
+    robots, _ = made({"http://a.example/robots.txt": SITEMAPS})
+    url = "http://a.example/"
+    assert (await ask(robots, url, "news")).sitemaps == LISTED, "with the answer of robots.txt itself"
+    assert (await ask(robots, url, "news")).sitemaps == ()
+    assert (await ask(robots, url)).sitemaps == (), "this one does not want them"
+    assert (await ask(robots, "http://a.example/private", "other")).sitemaps == LISTED
+    assert (await ask(robots, url, "other")).sitemaps == ()
+
+
+async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> None:
+    """A page that was told of them may have been lost with its worker; adding twice is adding once."""
+    now = 1_000_000.0
+    fetcher = FakeFetcher({"http://a.example/robots.txt": SITEMAPS})
+    robots = RobotsGate(
+        MemoryFrontier(), fetcher, worker="w1", user_agent="t/1", cache_seconds=86_400, max_delay=60, clock=lambda: now
+    )
+    url = "http://a.example/"
+    await ask(robots, url, "news")
+    rules = robots._known["http://a.example"].rules
+    now += gate.REFRESH_SECONDS
+    assert (await ask(robots, url, "news")).sitemaps == LISTED
+    assert (await ask(robots, url, "news")).sitemaps == ()
+    assert robots._known["http://a.example"].rules is rules, "the same bytes are not parsed again"
+    assert len(fetcher.requests) == 1
+
+
+class Hanging(FakeFetcher):
+    """Never answers."""
+
+    async def fetch(self, request: Request) -> Response:
+        self.requests.append(request)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_robots_txt_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "ASK_SECONDS", 0.01)
+    robots = RobotsGate(MemoryFrontier(), Hanging({}), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    verdict = await ask(robots, "http://a.example/")
+    assert verdict.word == "unreachable"
+    assert verdict.error is not None
+    assert verdict.error.kind == "timeout"
+    assert "http://a.example/robots.txt" in str(verdict.error)
+
+
+async def test_redirects_are_not_followed_in_a_burst() -> None:
+    site: dict[str, Response | bytes] = {
+        "http://a.example/robots.txt": Response("", status=301, headers={"location": "/r.txt"}),
+        "http://a.example/r.txt": RULES,
+    }
+    moments: list[float] = []
+
+    class Clocked(FakeFetcher):
+        async def fetch(self, request: Request) -> Response:
+            moments.append(time.monotonic())
+            return await super().fetch(request)
+
+    robots = RobotsGate(
+        MemoryFrontier(), Clocked(site), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60, hop_delay=0.05
+    )
+    assert (await ask(robots, "http://a.example/")).word == "again"
+    first, second = moments
+    assert second - first >= 0.05

@@ -1,0 +1,332 @@
+"""A callback's results, in whichever form it gives them, become encoded items and requests with names."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import crawler.spiders.callbacks
+from crawler import DropItem, Request, Response, Spider
+from crawler.model import Failure
+from crawler.spiders.callbacks import CallbackError, by_name, failure_of, run_callback
+from crawler.spiders.items import ItemError
+from crawler.testing import FakeFetcher, run_spider, run_spider_async
+
+ITEM = {"a": 1}
+NEXT = Request("http://example.com/next")
+PAGE = Response("http://example.com/")
+
+
+class Forms(Spider):
+    """One callback for each form that results may take."""
+
+    name = "forms"
+    number = 3
+
+    def generator(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        yield NEXT
+
+    async def async_generator(self, response: Response) -> AsyncIterator[Any]:
+        yield ITEM
+        yield NEXT
+
+    async def coroutine(self, response: Response) -> list[Any]:
+        return [ITEM, NEXT]
+
+    def returns_coroutine(self, response: Response) -> Awaitable[list[Any]]:
+        return self.coroutine(response)
+
+    def returns_list(self, response: Response) -> list[Any]:
+        return [ITEM, NEXT]
+
+    def returns_generator(self, response: Response) -> Iterator[Any]:
+        return (part for part in (ITEM, NEXT))
+
+    def nothing(self, response: Response) -> None:
+        return None
+
+    async def nothing_later(self, response: Response) -> None:
+        return None
+
+    def one_item(self, response: Response) -> dict[str, int]:
+        return ITEM
+
+    def one_request(self, response: Response) -> Request:
+        return NEXT
+
+    def text(self, response: Response) -> str:
+        return "text"
+
+    def a_number(self, response: Response) -> int:
+        return 3
+
+    def yields_text(self, response: Response) -> Iterator[str]:
+        yield "text"
+
+    def _private(self, response: Response) -> None:
+        return None
+
+    def for_ever(self, response: Response) -> Iterator[dict[str, int]]:
+        while True:
+            yield ITEM
+
+    async def for_ever_async(self, response: Response) -> AsyncIterator[Any]:
+        while True:
+            yield ITEM
+
+    def breaks(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        raise ZeroDivisionError("mine")
+
+    def gives_up(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        raise DropItem("no_page")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "generator",
+        "async_generator",
+        "coroutine",
+        "returns_coroutine",
+        "returns_list",
+        "returns_generator",
+    ],
+)
+async def test_every_form_gives_the_same(name: str) -> None:
+    found = await run_callback(Forms(), name, PAGE)
+    assert list(map(json.loads, found.items)) == [ITEM]
+    assert found.requests == [NEXT]
+    assert not found.dropped
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "requests"),
+    [
+        ("nothing", [], []),
+        ("nothing_later", [], []),
+        ("one_item", [b'{"a":1}'], []),
+        ("one_request", [], [NEXT]),
+    ],
+)
+async def test_single_results_and_none(name: str, items: list[bytes], requests: list[Request]) -> None:
+    assert await run_callback(Forms(), name, PAGE) == (items, requests, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("missing", CallbackError, "spider forms has no method 'missing'"),
+        ("_private", CallbackError, "forms._private is private"),
+        ("__init__", CallbackError, "private"),
+        ("number", CallbackError, "forms.number is a int, not a method"),
+        ("text", CallbackError, "forms.text returned a str"),
+        ("a_number", CallbackError, "forms.a_number returned a int"),
+        ("yields_text", ItemError, "not str"),
+        ("breaks", ZeroDivisionError, "mine"),
+        ("for_ever", CallbackError, "more than 50 items"),
+        ("for_ever_async", CallbackError, "more than 50 items"),
+    ],
+)
+async def test_what_goes_wrong_is_said(
+    name: str, error: type[Exception], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_RESULTS", 50)
+    with pytest.raises(error) as caught:
+        await run_callback(Forms(), name, PAGE)
+    assert told in str(caught.value)
+
+
+async def test_a_callback_may_give_up_on_the_rest_of_its_page() -> None:
+    found = await run_callback(Forms(), "gives_up", PAGE)
+    assert (found.items, found.dropped) == ([b'{"a":1}'], {"no_page": 1})
+
+
+async def test_an_errback_gets_request_and_failure() -> None:
+    class Saves(Spider):
+        name = "saves"
+
+        def errback(self, request: Request, failure: Failure) -> Iterator[Any]:
+            yield {"url": request.url, "why": failure.kind}
+
+    found = await run_callback(Saves(), "errback", NEXT, Failure("timeout", "too slow"))
+    assert json.loads(found.items[0]) == {"url": NEXT.url, "why": "timeout"}
+
+
+class Named(Spider):
+    name = "named"
+
+    def parse(self, response: Response) -> Iterator[Any]:
+        yield from self.given
+
+    def parse_item(self, response: Response) -> None:
+        return None
+
+    given: tuple[Any, ...] = ()
+
+
+def named(*given: Any) -> Named:
+    spider = Named()
+    spider.given = given
+    return spider
+
+
+async def test_methods_become_names() -> None:
+    spider = named()
+    spider.given = (
+        Request("http://a.example/1", callback=spider.parse_item),  # type: ignore[arg-type]
+        Request("http://a.example/2", callback="parse_item", errback=spider.errback),  # type: ignore[arg-type]
+        Request("http://a.example/3", callback=None),  # type: ignore[arg-type]
+    )
+    found = await run_callback(spider, "parse", PAGE)
+    assert [(request.callback, request.errback) for request in found.requests] == [
+        ("parse_item", ""),
+        ("parse_item", "errback"),
+        ("parse", ""),
+    ]
+
+
+@pytest.mark.parametrize("callback", ["parse_itm", "_hidden", "<lambda>", "", lambda response: None, Forms().text, 3])
+def test_a_request_for_a_callback_the_spider_does_not_have_is_refused(callback: Any) -> None:
+    with pytest.raises(CallbackError, match="named"):
+        by_name(Named(), Request("http://a.example/", callback=callback))
+
+
+def test_an_unknown_errback_is_refused() -> None:
+    with pytest.raises(CallbackError, match="lost"):
+        by_name(Named(), Request("http://a.example/", errback="lost"))
+
+
+def steps(last_look: Callable[[Any], Any], *given: Any) -> Named:
+    spider = named(*given)
+    spider.process_item = last_look  # type: ignore[assignment, method-assign]
+    return spider
+
+
+async def test_a_reason_that_quotes_a_page_can_be_written() -> None:
+    class Quotes(Forms):
+        def parse(self, response: Response) -> Any:
+            raise DropItem("price \ud800")
+
+    assert (await run_callback(Quotes(), "parse", PAGE)).dropped == {"price \ufffd": 1}
+
+
+async def test_process_item_changes_or_drops_items() -> None:
+    def last_look(item: dict[str, int]) -> dict[str, int]:
+        if item["n"] > 1:
+            raise DropItem("too_many")
+        return {**item, "seen": 1}
+
+    found = await run_callback(steps(last_look, {"n": 1}, {"n": 2}, {"n": 3}), "parse", PAGE)
+    assert (found.items, found.dropped) == ([b'{"n":1,"seen":1}'], {"too_many": 2})
+
+
+async def test_process_item_may_be_async() -> None:
+    async def last_look(item: dict[str, int]) -> dict[str, int]:
+        if item["n"] > 1:
+            raise DropItem
+        return item
+
+    found = await run_callback(steps(last_look, {"n": 1}, {"n": 2}), "parse", PAGE)
+    assert (found.items, found.dropped) == ([b'{"n":1}'], {"dropped": 1})
+
+
+async def test_process_item_that_forgets_to_return_is_told() -> None:
+    with pytest.raises(ItemError, match="process_item returned None"):
+        await run_callback(steps(lambda item: None, {"n": 1}), "parse", PAGE)
+
+
+def test_run_spider_takes_a_class_or_an_instance() -> None:
+    given = ({"a": b"\xff"}, NEXT)
+    result = run_spider(named(*given), "<p>", url="http://example.com/x", depth=2)
+    assert (result.items, result.urls) == ([{"a": "\ufffd"}], [NEXT.url])
+    assert run_spider(Named) == ([], [], {})
+
+
+async def test_run_spider_in_an_event_loop() -> None:
+    assert (await run_spider_async(Forms, callback="one_item")).items == [ITEM]
+
+
+async def test_fake_fetcher_answers_from_its_pages_and_remembers_the_requests() -> None:
+    fetcher = FakeFetcher(
+        {
+            "http://a.example/": "<p>ü",
+            "http://a.example/raw": Response("http://a.example/raw", status=301, headers={"location": "/"}),
+            "http://a.example/flaky": [TimeoutError("slow"), b"ok"],
+        }
+    )
+    page = await fetcher.fetch(Request("http://a.example/", depth=3))
+    assert (page.text, page.status, page.is_html, page.depth) == ("<p>ü", 200, True, 3)
+    moved = await fetcher.fetch(Request("http://a.example/raw"))
+    assert (moved.status, moved.headers["location"]) == (301, "/")
+    with pytest.raises(TimeoutError):
+        await fetcher.fetch(Request("http://a.example/flaky"))
+    for _ in range(2):
+        assert (await fetcher.fetch(Request("http://a.example/flaky"))).body == b"ok"
+    assert (await fetcher.fetch(Request("http://a.example/none"))).status == 404
+    assert len(fetcher.urls) == 6
+    await fetcher.close()
+    assert fetcher.closed
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What is kept of an exception
+
+
+class Faulty(Spider):
+    """Fails in several depths."""
+
+    name = "faulty"
+
+    def own(self, response: Response) -> Iterator[Any]:
+        yield ITEM["b"]
+
+    def through_a_library(self, response: Response) -> Any:
+        return json.loads("{")
+
+    def gives_no_item(self, response: Response) -> Any:
+        return object()
+
+
+class Heir(Faulty):
+    """Has no line of its own."""
+
+    name = "heir"
+
+
+@pytest.mark.parametrize(
+    ("spider", "callback", "error", "code"),
+    [
+        (Faulty(), "own", "KeyError", 'ITEM["b"]'),
+        (Faulty(), "through_a_library", "JSONDecodeError", "json.loads("),
+        (Heir(), "own", "KeyError", 'ITEM["b"]'),
+        (Faulty(), "gives_no_item", "CallbackError", ""),
+        (Faulty(), "missing", "CallbackError", ""),
+    ],
+)
+async def test_a_failure_names_the_deepest_line_of_the_spiders_own_file(
+    spider: Spider, callback: str, error: str, code: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any, that is the point
+        await run_callback(spider, callback, PAGE)
+    assert caught.tb is not None
+    failure = failure_of(spider, caught.value.with_traceback(caught.tb.tb_next))  # without the line of this test
+    assert (failure.kind, failure.error) == ("callback", error)
+    assert failure.message.startswith(f"{error}: ")
+    assert failure.traceback.startswith("Traceback ")
+    if not code:
+        assert failure.line == ""
+        return
+    file, _, number = failure.line.partition(":")
+    assert file == Path(__file__).name
+    assert code in Path(__file__).read_text().splitlines()[int(number) - 1]
+
+
+async def test_more_bytes_of_items_than_a_page_may_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawler.spiders.callbacks.MAX_ITEM_BYTES", 5)
+    with pytest.raises(CallbackError, match="more than 5 bytes of items for one page"):
+        await run_callback(Forms(), "one_item", PAGE)

@@ -1,0 +1,157 @@
+"""Items become one line of valid UTF-8 JSON, whatever a page or a spider author put in."""
+
+import dataclasses
+import datetime
+import enum
+import json
+import math
+import types
+import uuid
+from collections import OrderedDict
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.spiders.items import ItemError, encode_item
+
+
+@dataclasses.dataclass
+class Offer:
+    price: float
+    seen: set[str]
+
+
+class Product(msgspec.Struct):
+    name: str
+    offers: list[Offer]
+    note: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Tagged(msgspec.Struct, tag="kind-a", rename="camel"):
+    long_name: bytes
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Size(float):
+    pass
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+NOON = datetime.datetime(2026, 5, 4, 12, 0, 1, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("item", "stored"),
+    [
+        ({}, {}),
+        ({"a": 1, "b": [True, None, 1.5, "x"]}, {"a": 1, "b": [True, None, 1.5, "x"]}),
+        ({"nested": {"list": [{"deep": "ü"}]}}, {"nested": {"list": [{"deep": "ü"}]}}),
+        ({"n": math.nan, "i": math.inf, "j": -math.inf}, {"n": None, "i": None, "j": None}),
+        ({"n": [math.nan], "b": b""}, {"n": [None], "b": ""}),
+        ({"t": NOON}, {"t": "2026-05-04T12:00:01Z"}),
+        ({"d": datetime.date(2026, 5, 4)}, {"d": "2026-05-04"}),
+        ({"b": b"caf\xc3\xa9 \xff"}, {"b": "café \ufffd"}),
+        ({"b": bytearray(b"x")}, {"b": "x"}),
+        ({"s": {3, 1, 2}}, {"s": [1, 2, 3]}),
+        ({"s": {"b", "a", 2, 10, None, NOON}}, {"s": [2, 10, None, "2026-05-04T12:00:01Z", "a", "b"]}),
+        ({"t": ("x", {b"y"})}, {"t": ["x", ["y"]]}),
+        ({1: "a", None: "b", b"c": "c", Colour.RED: "d"}, {"1": "a", "None": "b", "c": "c", "red": "d"}),
+        ({"e": Colour.RED, "m": Decimal("1.50")}, {"e": "red", "m": "1.50"}),
+        ({"u": uuid.UUID(int=1)}, {"u": "00000000-0000-0000-0000-000000000001"}),
+        ({"big": 2**100}, {"big": 2**100}),
+        ({"s": Text("x"), "n": Size(2)}, {"s": "x", "n": 2.0}),
+        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (types.MappingProxyType({"a": 1}), {"a": 1}),
+        (Offer(1.5, {"b", "a"}), {"price": 1.5, "seen": ["a", "b"]}),
+        (Product("x", [Offer(math.nan, set())]), {"name": "x", "offers": [{"price": None, "seen": []}]}),
+        (Tagged(b"n"), {"type": "kind-a", "longName": "n"}),
+        ({"x": "a\nb\r\u2028"}, {"x": "a\nb\r\u2028"}),
+    ],
+)
+def test_what_becomes_what(item: Any, stored: Any) -> None:
+    line = encode_item(item)
+    assert json.loads(line) == stored
+    assert b"\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("item", "stored"),
+    [
+        ({"t": "a\ud800b"}, {"t": "a\ufffdb"}),
+        ({"t": ["\udcff"], "k\udfff": 1}, {"t": ["\ufffd"], "k\ufffd": 1}),
+        ({"t": "\ud83d\ude00"}, {"t": "😀"}),
+        (Offer(1, {"\ud800"}), {"price": 1, "seen": ["\ufffd"]}),
+    ],
+)
+def test_lone_surrogates_are_replaced(item: Any, stored: Any) -> None:
+    assert json.loads(encode_item(item).decode()) == stored
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        ("text", "dict, a dataclass, a msgspec struct or a Request, not str ('text')"),
+        (3, "not int (3)"),
+        (None, "not NoneType"),
+        (["a"], "not list"),
+        (Offer, "not type"),
+        ({"a": {"b": [1, object()]}}, "item field a.b[1]: object (<object"),
+        ({"a": {"b": print}}, "it was not called"),
+        (Product("x", [Offer(1, {complex(1)})]), "item field offers[0].seen{}: complex"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_stored_is_named(item: Any, told: str) -> None:
+    with pytest.raises(ItemError) as caught:
+        encode_item(item)
+    assert told in str(caught.value)
+
+
+def test_an_item_that_contains_itself_is_refused() -> None:
+    item: dict[str, Any] = {}
+    item["me"] = item
+    with pytest.raises(ItemError, match="contains itself"):
+        encode_item(item)
+
+
+def test_a_long_value_is_cut_in_the_error() -> None:
+    with pytest.raises(ItemError) as caught:
+        encode_item("x" * 1000)
+    assert len(str(caught.value)) < 250
+
+
+texts = st.text(st.characters(codec=None), max_size=20)
+leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), texts, st.binary(), st.datetimes(), st.dates())
+members = st.one_of(st.integers(), texts, st.none(), st.booleans(), st.binary(max_size=4))
+
+
+def containers(part: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keys = texts | st.integers()
+    return st.one_of(
+        st.lists(part, max_size=4), st.dictionaries(keys, part, max_size=4), st.tuples(part), st.sets(members)
+    )
+
+
+values = st.recursive(leaves, containers, max_leaves=6)
+plain = st.recursive(st.none() | st.integers() | st.text(max_size=9), st.lists, max_leaves=6)
+
+
+@given(st.dictionaries(texts, values, max_size=5))
+def test_any_item_becomes_one_line_of_valid_json(item: dict[str, Any]) -> None:
+    line = encode_item(item)
+    assert isinstance(json.loads(line.decode("utf-8")), dict)
+    assert b"\n" not in line
+
+
+@given(st.dictionaries(st.text(), plain, max_size=5))
+def test_plain_items_come_back_as_they_were(item: dict[str, Any]) -> None:
+    assert json.loads(encode_item(item)) == item

@@ -1,0 +1,133 @@
+"""Which hosts share their turns, and which requests were claimed before anybody knew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+from msgspec.structs import replace
+from publicsuffixlist import PublicSuffixList
+
+from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.interfaces import Pace
+from crawler.model import Job, Lease, Release, Request, Visit
+from crawler.visit.host_groups import Places, alone, by_address, by_domain
+
+PACE = Pace(delay=0.0)
+
+
+class Addresses:
+    """A resolver that is told what to answer."""
+
+    def __init__(self, *answer: str) -> None:
+        self.answer: Sequence[str] = answer
+        self.asked: list[str] = []
+
+    async def __call__(self, url: str) -> Sequence[str]:
+        self.asked.append(url)
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("addresses", "group"),
+    [
+        ((), None),
+        (("127.0.0.9",), "127.0.0.9"),
+        (("127.0.0.10", "127.0.0.9"), "127.0.0.9"),
+        (("::2", "127.0.0.9", "::1"), "127.0.0.9"),
+        (("::2", "0:0:0:0:0:0:0:1"), "[::1]"),
+    ],
+)
+async def test_the_group_of_a_name_is_its_lowest_address(addresses: tuple[str, ...], group: str | None) -> None:
+    assert await by_address(Addresses(*addresses))("http://a.example/") == group
+
+
+@pytest.mark.parametrize(
+    ("host", "group"),
+    [
+        ("a.example", "*.a.example"),
+        ("www.shop.a.example", "*.a.example"),
+        ("b.a.co.uk", "*.a.co.uk"),
+        ("co.uk", ""),
+        ("mine.github.io", "*.mine.github.io"),
+    ],
+)
+async def test_the_group_of_a_domain_is_what_somebody_registered(host: str, group: str) -> None:
+    assert await by_domain(PublicSuffixList().privatesuffix)(f"http://{host}:8080/x") == group
+
+
+class Queue:
+    """A frontier with one page on each host, and one worker."""
+
+    def __init__(self) -> None:
+        self.frontier = MemoryFrontier()
+        self.job = Job("news")
+
+    async def open(self, *urls: str) -> Queue:
+        self.job = await self.frontier.create_job(self.job)
+        await self.frontier.add(self.job, [Request(url) for url in urls], seed=True)
+        return self
+
+    async def claim(self) -> Sequence[Lease]:
+        return (await self.frontier.claim("w1", 10, [self.job], PACE)).leases
+
+    async def hand_back(self, lease: Lease) -> None:
+        assert await self.frontier.commit("w1", [(lease, Visit(Release("address")))], PACE) == [True]
+
+
+async def test_a_first_request_is_handed_back_once() -> None:
+    queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
+    places = Places(queue.frontier, by_address(addresses))
+    (lease,) = await queue.claim()
+    assert not await places.booked(lease)
+    await queue.hand_back(lease)
+    (lease,) = await queue.claim()
+    assert await places.booked(lease)
+    assert await places.booked(lease)
+    assert len(addresses.asked) == 1
+
+
+async def test_another_worker_finds_it_known() -> None:
+    queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
+    await Places(queue.frontier, by_address(addresses)).booked((await queue.claim())[0])
+    await queue.frontier.reap("w1")
+    (lease,) = await queue.claim()
+    assert await Places(queue.frontier, by_address(addresses)).booked(lease)
+
+
+async def test_a_request_claimed_before_the_group_was_known_to_anybody_is_not_booked() -> None:
+    queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
+    (lease,) = await queue.claim()
+    await queue.frontier.place("a.example", "127.0.0.9")
+    assert not await Places(queue.frontier, by_address(addresses)).booked(lease)
+
+
+async def test_a_literal_address_and_a_name_that_does_not_resolve_are_not_asked_about() -> None:
+    queue = await Queue().open("http://127.0.0.9/", "http://[::1]/", "http://a.example/")
+    places = Places(queue.frontier, by_address(Addresses()))
+    assert all([await places.booked(lease) for lease in await queue.claim()])
+
+
+async def test_with_pace_per_host_a_group_of_before_is_left() -> None:
+    queue = await Queue().open("http://a.example/", "http://b.example/")
+    for host in ("a.example", "b.example"):
+        await queue.frontier.place(host, "127.0.0.9")
+    (lease,) = await queue.claim()
+    places = Places(queue.frontier, alone)
+    assert not await places.booked(lease)
+    await queue.frontier.place("b.example", "")
+    assert len(await queue.claim()) == 1
+
+
+async def test_names_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while the address is looked up again; a host that changes its group is not booked there yet."""
+    monkeypatch.setattr("crawler.visit.host_groups.FRESH_SECONDS", -1.0)
+    queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
+    places = Places(queue.frontier, by_address(addresses))
+    (lease,) = await queue.claim()
+    await places.booked(lease)
+    later = replace(lease, claimed_at=time.monotonic())
+    assert await places.booked(later)
+    addresses.answer = ("127.0.0.8",)
+    assert not await places.booked(later)

@@ -1,0 +1,385 @@
+"""One URL's story: whatever a spider or a page comes up with costs that page and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from crawler.errors import OwnLimit
+from crawler.frontier.message import MAX_BYTES, check, decode, encode
+from crawler.interfaces import Fetcher
+from crawler.model import Dead, Done, Lease, Release, Request, Retry, Skip, Visit
+from crawler.parsing.scope import Scope
+from crawler.parsing.url import host_of
+from crawler.policy import Rules
+from crawler.response import Response
+from crawler.spiders.base import Spider
+from crawler.testing import FakeFetcher
+from crawler.visit.visit import LARGE, LINKS_AT_ONCE, Unit, Visitor
+from crawler.worker.blame_slot import NoSlot, Slot
+
+URL = "http://a.example/"
+
+
+class Nobody:
+    """No host was seeded."""
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]:
+        return set()
+
+
+class Speechless(Exception):
+    """Fails even when it is shown."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class Mischief(Spider):
+    """Each callback does one thing no callback should."""
+
+    name = "mischief"
+
+    def parse(self, response: Response) -> Any:
+        yield {"url": response.url}
+        yield Request("http://a.example/next", meta={"page": 2})
+
+    def wanders(self, response: Response) -> Any:
+        for url in ("http://a.example/next", "http://b.example/", "http://b.example/2", "no url at all", "/relative"):
+            yield Request(url)
+
+    def meta_no_json(self, response: Response) -> Any:
+        yield Request("http://a.example/next", meta={"when": object()})
+
+    def meta_too_large(self, response: Response) -> Any:
+        yield Request("http://a.example/next", meta={"text": "x" * MAX_BYTES})
+
+    def meta_nearly_too_large(self, response: Response) -> Any:
+        yield Request("http://a.example/next", meta={"text": "x" * (MAX_BYTES - 600)})
+
+    def priority_too_high(self, response: Response) -> Any:
+        yield Request("http://a.example/next", priority=10**15)
+
+    def priority_half(self, response: Response) -> Any:
+        yield Request("http://a.example/next", priority=0.5)  # type: ignore[arg-type]
+
+    def delay_endless(self, response: Response) -> Any:
+        yield Request("http://a.example/next", delay=float("inf"))
+
+    def headers_no_text(self, response: Response) -> Any:
+        yield Request("http://a.example/next", headers={"x-page": 2})  # type: ignore[dict-item]
+
+    def url_no_text(self, response: Response) -> Any:
+        yield Request(b"http://a.example/next")  # type: ignore[arg-type]
+
+    def no_url(self, response: Response) -> Any:
+        yield Request(None)  # type: ignore[arg-type]
+
+    def logs_in(self, response: Response) -> Any:
+        meta = {"step": 1}
+        yield Request("http://a.example/login", method="POST", body="loginann", meta=meta)  # type: ignore[arg-type]
+        self.kept = meta
+
+    def secret_in_url(self, response: Response) -> Any:
+        yield Request("http://me:secret@a.example/", spider="other")
+
+    def exits(self, response: Response) -> Any:
+        sys.exit(2)
+
+    async def cancels_itself(self, response: Response) -> Any:
+        raise asyncio.CancelledError
+
+    def surrogates(self, response: Response) -> Any:
+        raise ValueError("price \ud800 is no number")
+
+    def interrupts(self, response: Response) -> Any:
+        raise KeyboardInterrupt
+
+    def speechless(self, response: Response) -> Any:
+        raise Speechless
+
+    def finds_the_disk_full(self, response: Response) -> Any:
+        yield {"url": response.url}
+        raise RuntimeError("cannot save") from OSError(errno.ENOSPC, "No space left on device")
+
+    def opens_what_is_not_there(self, response: Response) -> Any:
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    def takes_all_memory(self, response: Response) -> Any:
+        raise MemoryError
+
+    async def waits(self, response: Response) -> Any:
+        await asyncio.sleep(3600)
+
+
+def visitor(fetcher: Fetcher | None = None, scope: Scope | None = None) -> Visitor:
+    unit = Unit(spider=Mischief(), scope=scope or Scope(), rules=Rules(), gate=None)
+    return Visitor(fetcher or FakeFetcher({URL: "<p>text"}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+
+
+def lease(callback: str = "parse", attempt: int = 0) -> Lease:
+    request = Request(URL, callback=callback, spider="mischief")
+    return Lease("news", request, encode(request), host_of(URL), attempt=attempt)
+
+
+async def visit(callback: str, attempt: int = 0) -> Visit:
+    return await visitor().visit(lease(callback, attempt))
+
+
+async def test_what_a_callback_gives_becomes_a_visit() -> None:
+    found = await visit("parse")
+    assert found.outcome == Done()
+    assert found.items == (b'{"url":"http://a.example/"}',)
+    assert found.links == (Request("http://a.example/next", meta={"page": 2}, depth=1, spider="mischief"),)
+
+
+class Limited:
+    """This machine cannot fetch."""
+
+    async def fetch(self, request: Request) -> Response:
+        raise OwnLimit("no file descriptor is left")
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_limit_of_our_own_is_no_fault_of_the_page() -> None:
+    """Nor of its host, whose next turn counts from here: it may have been asked."""
+    for found in (await visitor(Limited()).visit(lease(attempt=2)), await visit("finds_the_disk_full", attempt=2)):
+        assert isinstance(found.outcome, Release)
+        assert found.outcome.own_limit
+        assert (found.items, found.links, found.health, found.unasked) == ((), (), "", False)
+        assert found.asked_at is not None
+    for callback in ("opens_what_is_not_there", "takes_all_memory"):
+        found = await visit(callback, attempt=2)
+        assert isinstance(found.outcome, Dead), callback
+
+
+@pytest.mark.parametrize(
+    ("scope", "links", "left_out"),
+    [
+        (Scope(), 3, {"malformed": 2}),
+        (Scope(["a.example"]), 1, {"malformed": 2, "offsite": 2}),
+        (Scope(depth_limit=1), 3, {"malformed": 2}),
+    ],
+    ids=["any", "one domain", "depth 1"],
+)
+async def test_links_that_do_not_belong_are_left_out_and_counted(
+    scope: Scope, links: int, left_out: dict[str, int]
+) -> None:
+    found = await visitor(scope=scope).visit(lease("wanders"))
+    assert (len(found.links), dict(found.unfollowed)) == (links, left_out)
+
+
+@pytest.mark.parametrize(
+    ("callback", "told"),
+    [
+        ("meta_no_json", "request for http://a.example/next: meta['when'] is object"),
+        ("meta_too_large", "bytes with its meta; at most"),
+        ("meta_nearly_too_large", "bytes with its meta; at most"),
+        ("priority_too_high", "priority 1000000000000000 for http://a.example/next: use a whole number"),
+        ("priority_half", "priority 0.5"),
+        ("delay_endless", "delay inf"),
+        ("headers_no_text", "headers['x-page'] is int 2"),
+        ("url_no_text", "url of a request is bytes; write text"),
+        ("no_url", "url of a request is NoneType; write text"),
+        ("secret_in_url", "not a canonical URL"),
+        ("exits", "SystemExit: 2"),
+        ("cancels_itself", "CancelledError"),
+        ("surrogates", "ValueError: price"),
+        ("interrupts", "KeyboardInterrupt"),
+        ("speechless", "Speechless: (cannot be shown"),
+    ],
+)
+async def test_a_mistake_of_the_spider_fails_its_page_and_nothing_else(callback: str, told: str) -> None:
+    first, last = await visit(callback), await visit(callback, attempt=2)
+    assert isinstance(first.outcome, Retry)
+    assert isinstance(last.outcome, Dead)
+    assert last.outcome.failure.kind == "callback"
+    assert told in last.outcome.failure.message
+    assert "secret@" not in str(last)
+    assert not first.links
+    assert not first.items
+
+
+async def test_text_as_a_body_travels_as_utf_8() -> None:
+    (link,) = (await visit("logs_in")).links
+    assert (link.method, link.body, link.meta) == ("POST", b"loginann", {"step": 1})
+    assert decode(encode(link)).request == link
+
+
+async def test_a_cancelled_visit_stays_cancelled() -> None:
+    task = asyncio.create_task(visit("waits"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+class Reader(Spider):
+    """Takes the tree, and notes how many turns the others had before it and while it read."""
+
+    name = "reader"
+    read_ahead = ("root", "links")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[str] = []  # of the others: whom they could blame
+        self.before: list[str] = []  # those of them before the callback
+        self.was_ready = False
+
+    def parse(self, response: Response) -> Any:
+        self.before = list(self.turns)
+        self.was_ready = {"root", "links"} <= response.__dict__.keys()
+        return [Request(url, spider=self.name) for url in response.links]
+
+
+async def read(page: str) -> tuple[Visit, Reader]:
+    """One visit, beside a neighbour who takes each turn it is given."""
+    spider, slot = Reader(), Slot()
+
+    async def neighbour() -> None:
+        while True:
+            await asyncio.sleep(0)
+            seen = slot.read()
+            spider.turns.append(seen.lease.request.url if seen else "nobody")
+
+    unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: unit, Nobody(), slot, check)
+    beside = asyncio.create_task(neighbour())
+    found = await visits.visit(lease())
+    beside.cancel()
+    assert slot.read() is None
+    return found, spider
+
+
+async def test_a_large_page_leaves_turns_to_the_others() -> None:
+    """Between its parts and while its many links are admitted; then nobody is to blame but who is parsed."""
+    many = "".join(f"<p><a href=/{number}.html>one of many</a>" for number in range(3 * LINKS_AT_ONCE))
+    assert len(many) > LARGE
+    found, spider = await read(many)
+    assert spider.was_ready
+    assert len(spider.before) >= 2
+    assert len(spider.turns) >= len(spider.before) + 3
+    assert set(spider.turns) == {"nobody"}
+    assert [link.url for link in found.links] == [f"{URL}{number}.html" for number in range(3 * LINKS_AT_ONCE)]
+    assert {link.depth for link in found.links} == {1}
+
+
+def test_the_parts_of_a_large_page_are_made_ready_in_several_steps_and_are_the_same() -> None:
+    body = b"<title>one</title>" + b"<p>some <b>words</b> of text" * 30_000 + b"<a href=/1>last</a>"
+    ready, plain = (Response(URL, headers={"content-type": "text/html"}, body=body) for _ in range(2))
+    steps = [part for part in ("root", "visible_text", "links") for _ in ready.prepare(part)]
+    assert steps.count("visible_text") > 2
+    assert {"root", "visible_text", "links"} <= ready.__dict__.keys()
+    assert (ready.visible_text, ready.links) == (plain.visible_text, plain.links)
+
+
+class Patient(Spider):
+    """Takes its time with each page, and notes how many it has at once."""
+
+    name = "patient"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = self.most = 0
+
+    async def looks(self, response: Response) -> Any:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.at_once -= 1
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(LARGE, 4), (LARGE + 1, 1)], ids=["small", "large"])
+async def test_large_pages_are_worked_on_one_at_a_time(size: int, at_once: int) -> None:
+    spider = Patient()
+    unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: "x" * size}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    found = await asyncio.gather(*(visits.visit(lease("looks")) for _ in range(4)))
+    assert [visit.outcome for visit in found] == [Done()] * 4
+    assert spider.most == at_once
+
+
+async def test_a_page_with_too_many_elements_is_skipped_and_counted() -> None:
+    found, spider = await read("<p>" * 600_000)
+    assert isinstance(found.outcome, Skip)
+    assert found.outcome.reason == "parse_maxnodes"
+    assert "PARSE_MAXNODES" in found.outcome.detail
+    assert not spider.was_ready
+
+
+async def test_a_visit_may_be_cancelled_while_it_leaves_a_turn_to_others() -> None:
+    slot = Slot()
+    unit = Unit(spider=Reader(), scope=Scope(), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: "<p>" + "x" * LARGE}), lambda job, spider: unit, Nobody(), slot, check)
+    task = asyncio.create_task(visits.visit(lease()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert slot.read() is None
+
+
+async def test_what_does_not_belong_is_counted_among_many_links_as_among_few() -> None:
+    class Wanderer(Spider):
+        name = "wanderer"
+
+        def parse(self, response: Response) -> Any:
+            for number in range(LINKS_AT_ONCE):
+                yield from (Request(f"http://a.example/{number}"), Request("no url"), Request("http://b.example/"))
+
+    unit = Unit(spider=Wanderer(), scope=Scope(["a.example"]), rules=Rules(), gate=None)
+    visits = Visitor(FakeFetcher({URL: ""}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    found = await visits.visit(lease())
+    assert len(found.links) == LINKS_AT_ONCE
+    assert dict(found.unfollowed) == {"malformed": LINKS_AT_ONCE, "offsite": LINKS_AT_ONCE}
+
+
+async def test_links_that_are_known_need_not_become_requests() -> None:
+    class Follower(Reader):
+        def parse(self, response: Response) -> Any:
+            assert list(response.links) == [f"http://a.example/{name}" for name in "abc"]
+            return (Request(url) for url in response.new_links)
+
+    def but_b(job: str, urls: Sequence[str]) -> list[str]:
+        assert job == lease().job
+        return [url for url in urls if url != "http://a.example/b"]
+
+    unit = Unit(spider=Follower(), scope=Scope(), rules=Rules(), gate=None)
+    page = FakeFetcher({URL: "<a href=a><a href=b><a href=c>"})
+    visits = Visitor(page, lambda job, spider: unit, Nobody(), NoSlot(), check, maybe_new_urls=but_b)
+    found = await visits.visit(lease())
+    assert [request.url for request in found.links] == ["http://a.example/a", "http://a.example/c"]
+    assert Response(URL, body=b"<a href=b>", headers={"content-type": "text/html"}).new_links == ["http://a.example/b"]
+
+
+async def test_a_small_page_is_read_when_its_callback_asks() -> None:
+    found, spider = await read("<a href=/x>x</a>")
+    assert not spider.was_ready
+    assert spider.turns == []
+    assert [link.url for link in found.links] == ["http://a.example/x"]
+
+
+async def test_an_error_nobody_foresaw_costs_its_page_alone() -> None:
+    fetcher = FakeFetcher({URL: ZeroDivisionError("in a library")})
+    found = await visitor(fetcher).visit(lease())
+    assert isinstance(found.outcome, Retry)
+    assert found.outcome.failure.kind == "internal"
+    assert "in a library" in found.outcome.failure.message
+    assert found.asked_at is not None, "nobody knows whether the host was asked, so its delay counts from now"
+
+
+def test_a_request_that_passes_the_check_can_be_read_after_many_deliveries() -> None:
+    request = Request("http://a.example/", meta={"text": "x" * 998_800}, dont_filter=True)
+    check(request)
+    message = encode(request, "0123456789abcdef:100000")
+    for account in (b"[1,0,0,0,", b"[1,999999,999999,999999,"):
+        assert decode(message.replace(b"[1,0,0,0,", account, 1)).request == request

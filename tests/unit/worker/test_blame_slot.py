@@ -1,0 +1,43 @@
+"""What a worker notes about the page it parses, its supervisor can read."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.frontier.message import MAX_BYTES, encode
+from crawler.model import Lease, Request
+from crawler.worker.blame_slot import Slot
+
+
+def lease(**meta: object) -> Lease:
+    request = Request("http://a.example/", meta=meta)
+    return Lease("news", request, encode(request), "a.example", attempt=1)
+
+
+@pytest.mark.parametrize(
+    "parsing",
+    [lease(), lease(text="x" * (MAX_BYTES - 2_000)), lease(number=2**100)],
+    ids=["plain", "as large as can be", "a number msgpack cannot write"],
+)
+def test_the_page_that_is_parsed_can_be_blamed(parsing: Lease) -> None:
+    supervisor = Slot()
+    worker = Slot(supervisor.descriptor)
+    worker.enter(parsing)
+    seen = supervisor.read()
+    assert seen is not None
+    assert (seen.lease.job, seen.lease.message, seen.lease.attempt) == ("news", parsing.message, 1)
+    assert seen.lease.request.url == "http://a.example/"
+    worker.leave(parsing)
+    assert supervisor.read() is None
+
+
+def test_of_overlapping_pages_the_one_begun_last_is_named() -> None:
+    slot = Slot()
+    first, second = lease(n=1), lease(n=2)
+    slot.enter(first)
+    slot.enter(second)
+    assert (seen := slot.read()) is not None
+    assert seen.lease.message == second.message
+    slot.leave(second)
+    assert (seen := slot.read()) is not None
+    assert seen.lease.message == first.message

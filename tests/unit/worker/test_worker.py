@@ -1,0 +1,178 @@
+"""A worker and a queue server that hiccups or holds odd things: nothing stays behind, nothing is too much at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from crawler.errors import FrontierError, FrontierUnavailable
+from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.interfaces import Pace
+from crawler.model import Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
+from crawler.worker import concurrency
+from crawler.worker import worker as module
+from crawler.worker.job_list import JobList
+from crawler.worker.lease import LeaseClock
+from crawler.worker.process_stats import Tally
+from crawler.worker.worker import Worker, WorkerOptions
+
+PACE = Pace(delay=0.0, concurrency=100)
+JUNK = b"[1,0,0,0,0,"
+
+
+class Odd(MemoryFrontier):
+    """Hands out junk first; `mishaps` are raised by `bury`, one after the other."""
+
+    def __init__(self, *mishaps: Exception) -> None:
+        super().__init__()
+        self.mishaps = list(mishaps)
+        self.junk = [Junk("news", JUNK, "not a request")]
+        self.buried: list[bytes] = []
+        self.batches: list[int] = []
+
+    async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        if self.junk:
+            return Claim(junk=(self.junk.pop(),))
+        return await super().claim(worker, limit, jobs, pace)
+
+    async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
+        if self.mishaps:
+            raise self.mishaps.pop(0)
+        self.buried.append(message)
+        return True
+
+    async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
+        self.batches.append(len(visits))
+        return await super().commit(worker, visits, pace)
+
+
+async def nothing(lease: Lease) -> Visit:
+    return Visit(Done())
+
+
+async def run_until_finished(
+    frontier: MemoryFrontier, job: Job, visit: Callable[[Lease], Awaitable[Visit]] = nothing
+) -> None:
+    worker = Worker(frontier, visit, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
+    running = asyncio.create_task(worker.run())
+    try:
+        async with asyncio.timeout(10):
+            while not (await frontier.stats(job)).finished:
+                assert not running.done(), running.result()
+                await asyncio.sleep(0.01)
+        worker.stop()
+        await running
+    finally:
+        running.cancel()
+
+
+@pytest.mark.parametrize("mishaps", [(), (FrontierUnavailable("away"), FrontierUnavailable("away"))])
+async def test_junk_is_buried_however_often_it_takes(mishaps: tuple[Exception, ...]) -> None:
+    frontier = Odd(*mishaps)
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request("http://a.example/")], seed=True)
+    await run_until_finished(frontier, job)
+    assert frontier.buried == [JUNK]
+
+
+async def test_junk_of_a_job_that_is_deleted_meanwhile_harms_nobody() -> None:
+    for frontier in (Odd(), Odd(FrontierError("job 'news' was deleted"))):
+        job = await frontier.create_job(Job("other"))
+        if frontier.mishaps:
+            await frontier.create_job(Job("news"))
+        await frontier.add(job, [Request("http://a.example/")], seed=True)
+        await run_until_finished(frontier, job)
+
+
+async def test_large_pages_are_committed_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMMIT_BYTES", 10_000)
+    frontier = Odd()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://a.example/{number}") for number in range(60)], seed=True)
+    together = asyncio.Barrier(60)
+
+    async def visit(lease: Lease) -> Visit:
+        await together.wait()
+        size = 20_000 if lease.request.url.endswith("/7") else 3_000
+        return Visit(Done(), items=(b'{"text":"%s"}' % (b"x" * size),))
+
+    await run_until_finished(frontier, job, visit)
+    assert sum(frontier.batches) == 60
+    assert max(frontier.batches) == 3
+
+
+async def test_a_slot_that_is_freed_while_a_claim_is_under_way_wakes_the_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "IDLE_POLL", 60.0)
+
+    class Slow(MemoryFrontier):
+        """Its empty answers are late: meanwhile the page is committed and leads to the next one."""
+
+        async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+            claim = await super().claim(worker, limit, jobs, pace)
+            if not claim.leases:
+                await asyncio.sleep(0.05)
+            return claim
+
+    frontier = Slow()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request("http://a.example/0")], seed=True)
+
+    async def visit(lease: Lease) -> Visit:
+        depth = lease.request.depth + 1
+        return Visit(Done(), links=(Request(f"http://a.example/{depth}", depth=depth),) if depth < 20 else ())
+
+    await run_until_finished(frontier, job, visit)
+
+
+async def test_a_claim_without_an_answer_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_CLAIM", 0.05)
+    asked = asyncio.Event()
+
+    class Silent(MemoryFrontier):
+        async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+            asked.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    frontier = Silent()
+    await frontier.create_job(Job("news"))
+    worker = Worker(frontier, nothing, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
+    running = asyncio.create_task(worker.run())
+    await asked.wait()
+    worker.stop()
+    async with asyncio.timeout(5):
+        await running
+
+
+async def test_a_limit_of_our_own_slows_the_worker_down_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer at once, with pauses, so that the pages do not go round; and one line."""
+    monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.02)
+    frontier = MemoryFrontier()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://h{n}.example/") for n in range(200)], seed=True)
+    at_once = 0
+    met: list[int] = []  # how many were in flight then
+
+    async def visit(lease: Lease) -> Visit:
+        nonlocal at_once
+        at_once += 1
+        await asyncio.sleep(0)
+        at_once -= 1
+        if time.monotonic() - began < 0.3:
+            met.append(at_once + 1)
+            return Visit(Release("own limit", own_limit="no file descriptor"), asked_at=time.monotonic())
+        return Visit(Done(), asked_at=time.monotonic())
+
+    began = time.monotonic()
+    with capture_logs() as logs:
+        await run_until_finished(frontier, job, visit)
+    assert 64 <= len(met) <= 64 + 32 + 16 + 8 + 4 + 2 + 1
+    assert met[-1] <= 16
+    assert [line["event"] for line in logs if line["event"].startswith("own")] == ["own_limit", "own_limit_over"]
+    assert (await frontier.stats(job)).counters["own_limit"] == len(met)
