@@ -9,6 +9,12 @@ from msgspec import Struct
 
 from crawler.model import Failure, Request
 
+SKIPS_KEPT = 10_000
+"""Requests of a job that were skipped, and are remembered with the reason: the last ones, or a few more."""
+
+TRACED = 100_000
+"""Requests of a host's line, and delayed ones, among which a trace looks for one."""
+
 
 class DeadLetter(Struct, frozen=True):
     """A request that was given up, with all that is known about why."""

@@ -86,12 +86,12 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
     from msgspec.structs import replace
 
     from crawler.app.connect import connect
-    from crawler.control.rules import undone
+    from crawler.control.rules import LOG_KEPT, undone
 
     async with connect(config) as connected:
         undoes = ""
         if rule is None:
-            rule, undoes = undone(await connected.control.rule_log(10_000), *words)
+            rule, undoes = undone(await connected.control.rule_log(LOG_KEPT), *words)
         else:
             rule = replace(rule, job=job)
         await _check_names(connected.frontier, rule)

@@ -38,6 +38,7 @@ SUBJECTS = {  # action → of what
 }
 LIFTS = {"resume": "pause", "unblock": "block"}
 MAX_CONCURRENCY = 1_000
+LOG_KEPT = 10_000  # changes of rules: the last ones, or a few more
 MAX_PRIORITY = 1_000
 MAX_NAME = 300  # characters of a spider's or job's name
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}

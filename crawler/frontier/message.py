@@ -3,8 +3,8 @@
     [version, delivery, attempt, crashes, priority, "url", depth, "spider", {extras}]
 
 The first six places, the head, never change between versions, because the scripts read them (`read` in
-`lua/shared.lua`, which accepts what `_HEAD` does). No blank stands in it, and its numbers are written as JSON writes
-them: the four counts are below 10^14, which a script writes as they are.
+`lua/lib/message.lua`, which accepts what `_HEAD` does). No blank stands in it, and its numbers are written as JSON
+writes them: the four counts are below 10^14, which a script writes as they are.
 
 version   of this format, 1
 delivery  times it was handed out; changes with every return to pending, so old bytes never match new ones
@@ -38,13 +38,13 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
+from crawler.frontier.rules import MAX_COUNT, MAX_PRIORITY
 from crawler.model import Request
 from crawler.parsing.charset import clean
 from crawler.parsing.url import BadUrl
 
 VERSION = 1
 MAX_BYTES = 1_000_000
-MAX_PRIORITY = 1_000  # either way; the scripts keep priorities as text, and large numbers change their look there
 MAX_NESTING = 100  # levels of lists and dicts in meta: far fewer than any reader of JSON gives up at
 
 _ROOM = 1_000  # bytes of a message that its counts and its nonce may take
@@ -53,7 +53,6 @@ _TEXT = frozenset({str})
 _ATOMS = frozenset({str, int, bool, type(None)})  # a float may be none of JSON's numbers
 _MAX_SHOWN = 80  # characters of a value in an error
 _YEARS = 10 * 366 * 86_400  # seconds: a request that must wait longer is a mistake
-_COUNTS = 10**14  # each count is below it
 # a host without user and password (and in lower case, so that every part spells it alike)
 _HOST = r"(\[[0-9a-f:.]{1,8192}\]|[!$-.0-9;=_`a-~]{1,8192})"
 _CANONICAL = re.compile(rf"https?://{_HOST}(?::[0-9]{{1,5}})?/[!#-~]{{0,8192}}")
@@ -62,7 +61,7 @@ _HEAD = re.compile(
     rf'\[{_COUNT},{_COUNT},{_COUNT},{_COUNT},(0|-?(?:1000|[1-9][0-9]{{0,2}})),"https?://{_HOST}[:/][^"]*"'.encode()
 )
 
-Count = Annotated[int, Meta(ge=0, lt=_COUNTS)]
+Count = Annotated[int, Meta(ge=0, lt=MAX_COUNT)]
 
 
 class JunkMessage(ValueError):
@@ -181,8 +180,8 @@ def _copy(request: Request) -> Request | None:
         and type(request.body) is bytes
         and type(request.dont_filter) is bool
         and type(request.depth) is type(request.redirects) is int
-        and 0 <= request.depth < _COUNTS
-        and 0 <= request.redirects < _COUNTS
+        and 0 <= request.depth < MAX_COUNT
+        and 0 <= request.redirects < MAX_COUNT
         and _TEXT.issuperset([type(getattr(request, name)) for name in _NAMES])
     ):
         return replace(request, headers={}, meta=meta.copy())
@@ -197,7 +196,7 @@ def _as_json_has_it(request: Request) -> Request:
     elif not isinstance(body, bytes):
         raise _unfit("body", body, "bytes or text")
     depth, redirects = request.depth or 0, request.redirects or 0
-    if not all(type(count) is int and 0 <= count < _COUNTS for count in (depth, redirects)):
+    if not all(type(count) is int and 0 <= count < MAX_COUNT for count in (depth, redirects)):
         raise ValueError(f"depth {depth!r}, redirects {redirects!r}: the crawler sets them itself")
     if not isinstance(request.dont_filter or False, bool):
         raise _unfit("dont_filter", request.dont_filter, "True or False")
@@ -280,13 +279,13 @@ def _shown(value: Any) -> str:
 def again(message: bytes, *, failed: int = 0) -> bytes:
     """The same message for its next delivery, with `failed` failed tries more; 0 clears nothing."""
     version, delivery, attempt, crashes, rest = _head(message)
-    return b"[%d,%d,%d,%d%b" % (version, (delivery + 1) % _COUNTS, attempt + failed, crashes, rest)
+    return b"[%d,%d,%d,%d%b" % (version, (delivery + 1) % MAX_COUNT, attempt + failed, crashes, rest)
 
 
 def pardoned(message: bytes) -> bytes:
     """The same message for its next delivery, with a clean account."""
     version, delivery, _, _, rest = _head(message)
-    return b"[%d,%d,0,0%b" % (version, (delivery + 1) % _COUNTS, rest)
+    return b"[%d,%d,0,0%b" % (version, (delivery + 1) % MAX_COUNT, rest)
 
 
 def identity(message: bytes) -> bytes:
@@ -350,5 +349,5 @@ def _is_plain(request: Request) -> bool:
         and type(request.url) is str
         and type(request.spider) is str
         and type(request.depth) is int
-        and 0 <= request.depth < _COUNTS
+        and 0 <= request.depth < MAX_COUNT
     )

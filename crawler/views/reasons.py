@@ -6,12 +6,9 @@ import time
 from collections.abc import Iterator
 
 from crawler.control.pauses import resuming
-from crawler.status import DeadLetter, HostTurn, Pause, Sighting, Skipped
+from crawler.status import SKIPS_KEPT, TRACED, DeadLetter, HostTurn, Pause, Sighting, Skipped
 from crawler.views.figures import FIRST_WINS, at_work, counted, duration, group, no_worker, outbox_words, several
 from crawler.views.inquiry import Inquiry
-
-REMEMBERED = 10_000  # skips
-LOOKED_AT = 100_000  # requests of a host's line
 
 _SKIPS = {
     "robots": "robots.txt forbids it",
@@ -86,7 +83,7 @@ def _whereabouts(inquiry: Inquiry) -> list[str]:
     if trace.sightings:
         return [text for one in trace.sightings for text in _place(inquiry, one)]
     if trace.unseen:
-        return [f"pending: not among the first {counted(LOOKED_AT)}, and {counted(trace.unseen)} more wait behind them"]
+        return [f"pending: not among the first {counted(TRACED)}, and {counted(trace.unseen)} more wait behind them"]
     return [f"skipped: {_skip(trace.skipped)}" if trace.skipped else f"done: {_done(inquiry)}"]
 
 
@@ -138,7 +135,7 @@ def _done(inquiry: Inquiry) -> str:
     stats = inquiry.stats
     ways = ["fetched and read"]
     noted = sum(group(stats.counters, "skip").values()) + stats.counters.get("links/other_callback", 0)
-    if noted > REMEMBERED:
+    if noted > SKIPS_KEPT:
         ways.append("skipped longer ago than is remembered")
     if stats.dropped:
         ways.append("given up and dropped by a person")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterable
-from importlib.resources import files
 
 import pytest
 import redis.asyncio
 
 from crawler.frontier.message import ledger_host
+from crawler.frontier.redis import scripts
 from crawler.frontier.redis.frontier import RedisFrontier
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.model import Claim, Failure
@@ -34,15 +34,13 @@ async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
     await client.aclose()
 
 
-_SHARED = (files("crawler.frontier.redis") / "lua" / "shared.lua").read_text()
-_READ = f"""{_SHARED}
-local found = {{}}
+_READ = scripts.assemble("""-- needs: message
+local found = {}
 for i, message in ipairs(ARGV) do
-  local _, _, _, _, _, url = read(message)
-  found[i] = url and host_of(url) or ''
+  found[i] = host_in(message) or ''
 end
 return found
-"""
+""")
 
 
 async def test_the_scripts_read_a_head_in_the_same_bytes(client: redis.asyncio.Redis) -> None:

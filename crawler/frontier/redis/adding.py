@@ -7,24 +7,29 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
-import msgspec
+from msgspec import Struct
 
 from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.known import KnownUrls, is_simple, known_as
+from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.frontier.rules import ADD_CHUNK, MAX_KNOWN
 from crawler.model import Added, Job, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
-# Requests added in one step: it keeps workers waiting for 2 to 5 ms. That many of the largest fit into one argument.
-ADD_CHUNK = 500
-MAX_KNOWN = 200_000  # URLs of all jobs that this process remembers to be known; some 200 bytes each
 
-# Host, priority, delay in ms, fingerprints, messages, marks; strings throughout: the server's decoder knows no bytes.
-_Group = tuple[str, str, int, list[str], list[str], list[str]]
-_packed = msgspec.msgpack.Encoder().encode
+class _Group(Struct):
+    """Requests of one host, priority and delay (ms), as `add.lua` describes them."""
+
+    host: str
+    priority: str
+    delay: int
+    fingerprints: list[str]
+    messages: list[str]
+    marks: list[str]
 
 
 class RedisAdding:
@@ -60,10 +65,9 @@ class RedisAdding:
         new = 0
         for shard, groups in self._batches(job, fresh):
             prefix = job_prefix(shard, job.name)
+            named = {"J": prefix, "epoch": job.epoch, "order": job.order, "seed": seed, "groups": groups}
             try:
-                new += await self._server.run(
-                    "add", f"{prefix}stats", shard, prefix, job.epoch, job.order, int(seed), groups
-                )
+                new += await self._server.run("add", f"{prefix}stats", packed(named))
             except JobGone:
                 raise await self._jobs.forgotten(job) from None
         if not seed:
@@ -77,27 +81,29 @@ class RedisAdding:
         while len(self._known) > 1 and sum(map(len, self._known.values())) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
 
-    def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, bytes]]:
+    def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, list[_Group]]]:
         """The shard and the groups of each call of `add.lua`."""
         secret = job.epoch.encode()
         for at in range(0, len(requests), ADD_CHUNK):
-            groups: dict[tuple[str, int, float], tuple[list[str], list[str], list[str]]] = {}
+            groups: dict[tuple[str, int, float], _Group] = {}
             for request, word in requests[at : at + ADD_CHUNK]:
                 subject = host_of(request.url), request.priority, request.delay
                 group = groups.get(subject)
                 if group is None:
-                    group = groups[subject] = ([], [], [])
+                    group = groups[subject] = _Group(
+                        subject[0], str(request.priority), int(request.delay * 1000), [], [], []
+                    )
                 number = fingerprint(_identity(request, word), secret)
-                group[0].append(str(number))
-                group[1].append(wire.encode(request, word if request.dont_filter else "").decode())
-                group[2].append(_mark(number, request, secret))
+                group.fingerprints.append(str(number))
+                group.messages.append(wire.encode(request, word if request.dont_filter else "").decode())
+                group.marks.append(_mark(number, request, secret))
             by_shard: dict[int, list[_Group]] = defaultdict(list)
-            for (host, priority, delay), (numbers, messages, marks) in groups.items():
-                shard = shard_of(host, len(self._shards))
-                group_marks = marks if any(marks) else []
-                by_shard[shard].append((host, str(priority), int(delay * 1000), numbers, messages, group_marks))
+            for group in groups.values():
+                if not any(group.marks):
+                    group.marks = []
+                by_shard[shard_of(group.host, len(self._shards))].append(group)
             for shard, its_groups in by_shard.items():
-                yield self._shards[shard], _packed(its_groups)
+                yield self._shards[shard], its_groups
 
     def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
         """Without those of which this process remembers that they were added."""

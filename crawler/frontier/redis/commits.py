@@ -6,7 +6,6 @@ import secrets
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
 
 from crawler.errors import FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
@@ -14,10 +13,12 @@ from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.held import RedisHeld
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
-from crawler.frontier.redis.records import commit_arguments, dead_record
+from crawler.frontier.redis.records import Ending, dead_record, ending, packed
 from crawler.frontier.redis.server import JobGone, Server
 from crawler.interfaces import Pace
 from crawler.model import Failure, Job, Lease, Request, Visit
+
+_Bytes = tuple[bytes, bytes, bytes]  # message, items, and what else the kind of ending needs
 
 
 class RedisCommits:
@@ -88,35 +89,43 @@ class RedisCommits:
             call = (shard, job.epoch, b"".join(visits[number][0].message for number in part))
             answers = self._answers[worker]
             if call not in answers:
-                arguments = [value for number in part for value in commit_arguments(worker, *visits[number])]
-                answers[call] = await self._run_commit(worker, job, shard, arguments, pace)
+                endings = [ending(worker, *visits[number]) for number in part]
+                answers[call] = await self._run_commit(worker, job, shard, endings, pace)
             for number, answer in zip(part, answers[call], strict=True):
                 accepted[number] = answer
 
-    async def _run_commit(self, worker: str, job: Job, shard: int, arguments: Sequence[Any], pace: Pace) -> list[bool]:
+    async def _run_commit(
+        self, worker: str, job: Job, shard: int, endings: Sequence[tuple[Ending, _Bytes]], pace: Pace
+    ) -> list[bool]:
         prefix = self._shards[shard]
         # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
-        leases = b"".join(arguments[1::16])
+        leases = b"".join(message for _, (message, *_) in endings)
         key = (worker, shard, job.epoch)
         before, token = self._tokens.pop(key, (b"", ""))
         if before != leases:
             token = secrets.token_hex(8)
+        share, least = self._exploding
+        named = packed(
+            {
+                "P": prefix,
+                "worker": worker,
+                "job": job.name,
+                "epoch": job.epoch,
+                "token": token,
+                "delay": int(pace.delay * 1000),
+                "share": share,
+                "least": least,
+                "backoff": int(pace.backoff * 1000),
+                "patience": int(pace.patience * 1000),
+                "target": pace.target,
+                "longest": int(pace.longest * 1000),
+                "visits": [visit for visit, _ in endings],
+            }
+        )
+        processing = f"{job_prefix(prefix, job.name)}processing:{worker}"
         try:
             reply = await self._server.run(
-                "commit",
-                f"{job_prefix(prefix, job.name)}processing:{worker}",
-                prefix,
-                worker,
-                job.name,
-                job.epoch,
-                token,
-                int(pace.delay * 1000),
-                *self._exploding,
-                int(pace.backoff * 1000),
-                int(pace.patience * 1000),
-                pace.target,
-                int(pace.longest * 1000),
-                *arguments,
+                "commit", processing, named, *(part for _, three in endings for part in three)
             )
         except FrontierUnavailable:
             self._tokens[key] = (leases, token)
@@ -134,11 +143,11 @@ class RedisCommits:
 
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
         host = wire.ledger_host(message)
-        arguments = [kind, message, host, -1, 0, "", -1, -1, "", 0, int(delay * 1000), "", 0, b"", "", payload]
+        its_end = Ending(kind=kind, host=host, delay=int(delay * 1000)), (message, b"", payload)
         own = shard_of(host, len(self._shards))
         accepted = False
         for shard in sorted(range(len(self._shards)), key=lambda shard: shard != own):  # it may lie in any
-            (accepted,) = await self._run_commit(worker, job, shard, arguments, Pace())
+            (accepted,) = await self._run_commit(worker, job, shard, [its_end], Pace())
             if accepted:
                 break
         self._held.end(worker, [(job.name, message)])

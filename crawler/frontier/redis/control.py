@@ -12,13 +12,10 @@ from msgspec.structs import replace
 
 from crawler.control.rules import check_rule, key_of, number_of
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
-from crawler.frontier.redis.records import Unreadable, text
+from crawler.frontier.redis.records import Unreadable, packed, text
 from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.rules import ANSWER_SECONDS, CALLS_KEPT, HEAR_SECONDS
 from crawler.model import Call, Rule, RuleChange
-
-ANSWER_SECONDS = 60  # for which answers can be read
-HEAR_SECONDS = 1.0  # that a listener waits at most
-MAX_CALLS = 100  # kept
 
 
 class RedisControl:
@@ -45,14 +42,24 @@ class RedisControl:
     async def _set(self, rule: Rule, undoes: str, token: str) -> RuleChange:
         with errors(self._server.shown):
             jobs = await self._server.client.hkeys(f"{self._shards[0]}jobs")
-        record = msgspec.json.encode(_record(rule))
-        number = number_of(rule, len(self._shards)) if rule.value else ""
-        arguments = (key_of(rule), rule.action, rule.what, rule.name, number, record, token, undoes)
-        first, *others = self._shards
-        reply = await self._server.run("control", f"{first}rules", first, *arguments, "", 0, *jobs)
-        for shard in others:
-            await self._server.run("control", f"{shard}rules", shard, *arguments, *reply[:2], *jobs)
-        made, at, before, call = (part.decode() for part in reply)
+        named = {
+            "key": key_of(rule),
+            "action": rule.action,
+            "what": rule.what,
+            "name": rule.name,
+            "number": number_of(rule, len(self._shards)) if rule.value else None,
+            "record": msgspec.json.encode(_record(rule)).decode(),
+            "token": token,
+            "undoes": undoes,
+            "jobs": [text(job) for job in jobs],
+        }
+        made = at = before = call = ""
+        for shard in self._shards:
+            reply = await self._server.run(
+                "control", f"{shard}rules", packed({"P": shard, "id": made, "at": at, **named})
+            )
+            if not made:
+                made, at, before, call = (part.decode() for part in reply)
         return RuleChange(replace(rule, id=made, at=int(at) / 1000), before, undoes, call)
 
     async def rules(self) -> list[Rule]:
@@ -84,7 +91,7 @@ class RedisControl:
         """One entry more in the stream of calls."""
         with errors(self._server.shown):
             key = f"{self._shards[0]}calls"
-            call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=MAX_CALLS)
+            call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=CALLS_KEPT)
         return call.decode()
 
     async def last_call(self) -> str:

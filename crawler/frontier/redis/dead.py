@@ -10,12 +10,11 @@ from crawler.frontier import message as wire
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import read_dead, text
 from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.rules import LETTERS_CHUNK as CHUNK
 from crawler.model import Job
 from crawler.status import DeadLetter
 
 T = TypeVar("T")
-
-CHUNK = 200  # letters looked at or moved in one step
 
 
 class RedisDead:

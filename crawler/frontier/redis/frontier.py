@@ -22,17 +22,16 @@ from crawler.frontier.redis.hosts import RedisHosts
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.outbox import RedisOutbox
-from crawler.frontier.redis.records import dead_record, read_claim, text
+from crawler.frontier.redis.records import dead_record, packed, read_claim, text
 from crawler.frontier.redis.server import JobGone, Server
 from crawler.frontier.redis.shared import RedisShared
 from crawler.frontier.redis.tracing import RedisTraces
 from crawler.frontier.redis.views import RedisViews
+from crawler.frontier.rules import REAP_CHUNK
 from crawler.interfaces import Pace
 from crawler.model import Added, Claim, Failure, Job, Junk, Lease, Reaped, Request, Visit
 from crawler.parsing.url import host_of
 from crawler.status import DeadLetter, HostView, JobStats, Trace, WorkerInfo
-
-REAP_CHUNK = 200  # requests moved in one script
 
 
 class RedisFrontier:
@@ -173,26 +172,24 @@ class RedisFrontier:
     async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         prefix = self._shards[shard]
         token = self._claim_tokens.pop((worker, shard), "") or secrets.token_hex(8)
-        names = [word for job in jobs for word in (job.name, job.epoch)]
+        named = {
+            "P": prefix,
+            "worker": worker,
+            "token": token,
+            "limit": limit,
+            "lease": self._lease_ms,
+            "delay": int(pace.delay * 1000),
+            "jitter": pace.jitter,
+            "cap": pace.concurrency,
+            "target": pace.target,
+            "longest": int(pace.longest * 1000),
+            "outbox_limit": self._outbox_limit,
+            "random": random.randrange(1, 2**31 - 1),
+            "jobs": [{"name": job.name, "epoch": job.epoch} for job in jobs],
+        }
         began = time.monotonic()
         try:
-            reply = await self.server.run(
-                "claim",
-                f"{prefix}workers",
-                prefix,
-                worker,
-                token,
-                limit,
-                int(pace.delay * 1000),
-                pace.jitter,
-                pace.concurrency,
-                self._lease_ms,
-                self._outbox_limit,
-                random.randrange(1, 2**31 - 1),
-                pace.target,
-                int(pace.longest * 1000),
-                *names,
-            )
+            reply = await self.server.run("claim", f"{prefix}workers", packed(named))
         except FrontierUnavailable:
             self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
             raise
@@ -238,9 +235,20 @@ class RedisFrontier:
         found: dict[str, Reaped] = {}
         for shard in self._shards:
             while True:
-                blamed = self._blame(worker, blame, failure)
-                arguments = [worker or "", self._max_crashes, REAP_CHUNK, *self._exploding, *blamed]
-                reply = await self.server.run("reap", f"{shard}workers", shard, *arguments)
+                named: dict[str, Any] = {
+                    "P": shard,
+                    "worker": worker or "",
+                    "max_crashes": self._max_crashes,
+                    "budget": REAP_CHUNK,
+                    "share": self._exploding[0],
+                    "least": self._exploding[1],
+                }
+                messages: list[bytes] = []
+                if blamed := self._blame(worker, blame, failure):
+                    job, message, kind, delay, payload = blamed
+                    named["blame"] = {"job": job, "kind": kind, "delay": delay}
+                    messages = [message, payload]
+                reply = await self.server.run("reap", f"{shard}workers", packed(named), *messages)
                 if not reply:
                     break
                 name = text(reply[0])

@@ -10,10 +10,8 @@ from crawler.errors import FrontierError, FrontierReplaced, UsageError
 from crawler.frontier.redis.keys import check_job_name, job_prefix, shard_prefix
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS
 from crawler.model import Job
-
-MAX_SHARDS = 1024
-MAX_EPOCH = 64  # bytes: it is the key of the fingerprints
 
 _UNREADABLE = (ValueError, RecursionError, UsageError)
 

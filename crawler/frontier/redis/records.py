@@ -12,6 +12,7 @@ import structlog
 
 from crawler.frontier import message as wire
 from crawler.frontier.redis.keys import shard_of
+from crawler.frontier.rules import MAX_DETAIL
 from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
@@ -21,7 +22,6 @@ from crawler.status import DeadLetter
 log = structlog.get_logger()
 
 MAX_SAID = 1_000  # lines about things that cannot be read
-MAX_DETAIL = 500  # characters kept of what made a request be skipped
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _NUMBER = re.compile(rb"-?[0-9]{1,18}(?:\.[0-9]{1,20})?").fullmatch
 
@@ -116,32 +116,52 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
     )
 
 
-def commit_arguments(worker: str, lease: Lease, visit: Visit) -> tuple[Any, ...]:
-    """The 16 values of one lease for `commit.lua`."""
+packed = msgspec.msgpack.Encoder().encode
+"""Named arguments of a script. Text alone, and no bytes: the server's decoder does not know them."""
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a lease ends, as `commit.lua` describes it."""
+
+    kind: str
+    host: str
+    status: str = ""
+    size: int = 0
+    health: str = ""
+    verdict: str = ""
+    age: int | None = None
+    is_unused: bool = False
+    took: int | None = None
+    pause: int = 0
+    host_delay: int | None = None
+    delay: int = 0
+    counters: Mapping[str, int] = {}
+    items: int = 0
+
+
+def ending(worker: str, lease: Lease, visit: Visit) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
+    """What `commit.lua` takes for one lease: by name, and as byte strings."""
     kind, delay, payload = _outcome(worker, lease, visit)
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
-    age = -1 if visit.asked_at is None else int((time.monotonic() - visit.asked_at) * 1000)
-    if visit.unasked:
-        age = -2
-    return (
-        kind,
-        lease.message,
-        lease.host,
-        age,
-        int(visit.pause * 1000),
-        visit.health,
-        int(visit.seconds * 1000) if visit.health else -1,
-        -1 if visit.host_delay is None else int(visit.host_delay * 1000),
-        "" if visit.status is None else visit.status,
-        visit.size,
-        int(delay * 1000),
-        " ".join(f"{name} {times}" for name, times in counts(visit).items()),
-        len(items),
-        b"\n".join(items),
-        verdict(visit),
-        payload,
+    asked_at = None if visit.unasked else visit.asked_at
+    named = Ending(
+        kind=kind,
+        host=lease.host,
+        status="" if visit.status is None else str(visit.status),
+        size=visit.size,
+        health=visit.health,
+        verdict=verdict(visit),
+        age=None if asked_at is None else max(0, int((time.monotonic() - asked_at) * 1000)),
+        is_unused=visit.unasked,
+        took=int(visit.seconds * 1000) if visit.health else None,
+        pause=int(visit.pause * 1000),
+        host_delay=None if visit.host_delay is None else int(visit.host_delay * 1000),
+        delay=int(delay * 1000),
+        counters=counts(visit),
+        items=len(items),
     )
+    return named, (lease.message, b"\n".join(items), payload)
 
 
 def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes]:

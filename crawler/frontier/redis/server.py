@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha1
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,12 +27,8 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
+from crawler.frontier.redis import scripts
 
-SCRIPTS = (
-    *("add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
-    *("take", "known", "control"),
-)
-OBEY_RULES = ("claim",)  # they need `rules.lua`
 # Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that
 # a person has ended, which is possible only before its first write. The library makes classes of some codes, and
 # then their texts lack the code.
@@ -59,7 +54,7 @@ class Server:
         self._name = name
         # Called at each new connection: the server may have lost something since the last one.
         self.connected: Callable[[], None] = lambda: None
-        self._sources = {script: _source(script) for script in SCRIPTS}
+        self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
         # The library's annotations allow for replies we never ask for; `Any` is the honest type of what it returns.
         self.client: Any = self._connect()
@@ -211,9 +206,3 @@ def mask(url: str) -> str:
         return url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
-
-
-def _source(script: str) -> bytes:
-    folder = files("crawler.frontier.redis") / "lua"
-    parts = ("shared", "rules", script) if script in OBEY_RULES else ("shared", script)
-    return b"\n".join((folder / f"{part}.lua").read_bytes() for part in parts)

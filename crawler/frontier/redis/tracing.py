@@ -15,9 +15,8 @@ from crawler.frontier.redis.server import Server, errors
 from crawler.frontier.redis.views import read_pauses
 from crawler.model import Job
 from crawler.parsing.url import dedup_key, fingerprint, host_of
-from crawler.status import HostTurn, Pause, Sighting, Skipped, Trace
+from crawler.status import TRACED, HostTurn, Pause, Sighting, Skipped, Trace
 
-MOST = 100_000  # requests looked at in lines and among the delayed
 CHUNK = 1_000  # read in one step
 
 
@@ -94,7 +93,7 @@ class _Look:
             key = f"{self._prefix}pending:{level}:{self._host}"
             length = await self._ask("llen", key)
             place = 0
-            async for message in self._from_the_right(key, max(0, MOST - ahead)):
+            async for message in self._from_the_right(key, max(0, TRACED - ahead)):
                 if self._is_it(message):
                     found += _sighting("pending", message, ahead=ahead + place)
                     break
@@ -114,14 +113,14 @@ class _Look:
 
     async def _delayed(self, now: float) -> tuple[list[Sighting], int]:
         key = f"{self._prefix}delayed"
-        for at in range(0, MOST, CHUNK):
+        for at in range(0, TRACED, CHUNK):
             chunk = await self._ask("zrange", key, at, at + CHUNK - 1, withscores=True)
             for message, due in chunk:
                 if self._is_it(message):
                     return _sighting("delayed", message, due=max(0.0, (due - now) / 1000)), 0
             if len(chunk) < CHUNK:
                 return [], 0
-        return [], max(0, await self._ask("zcard", key) - MOST)
+        return [], max(0, await self._ask("zcard", key) - TRACED)
 
     async def _processing(self) -> list[Sighting]:
         workers = [text(worker) for worker in await self._ask("zrange", f"{self._shard}workers", 0, -1)]

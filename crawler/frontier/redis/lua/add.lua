@@ -1,11 +1,14 @@
+-- needs: clock, message, counters, seen, line, skips
 -- (unknown) → pending: mark requests as seen and push the new ones, in one step.
 --
 -- KEYS  1 J stats
--- ARGV  1 P   2 J   3 epoch   4 order (fifo|lifo)   5 seed (1: note the hosts as in scope)
---       6 requests in groups of one host, priority and delay, as MessagePack (the server's own decoder is the cheapest way
---       in, for both sides): [[host, priority, delay ms, [fingerprint, …], [message, …], [mark, …]], …], all but the
---       delay as strings; at most some thousand requests, for which Lua's unpack has room. A mark is what the
---       fingerprint becomes with the callback, and that callback; '' for parse; no marks: all are for parse
+-- ARGV  1 as MessagePack, by name (the server's own decoder is the cheapest way in, for both sides):
+--         J, epoch
+--         order   fifo|lifo
+--         seed    true: note the hosts as in scope
+--         groups  requests of one host, priority and delay: host, priority (text), delay ms, fingerprints (text),
+--                 messages, marks; at most some thousand requests, for which Lua's unpack has room. A mark is what the
+--                 fingerprint becomes with the callback, and that callback; '' for parse; no marks: all are for parse
 -- Returns the number of new requests, or the error GONE.
 -- Stays true: a request was admitted if and only if its fingerprint (of one that names another callback than parse: the
 -- fingerprint's twin) is in the seen-set; known = pending + processing + done + dead + dropped; adding again changes
@@ -16,13 +19,11 @@
 -- with it later; beside a twin, the fingerprint itself is such a mark, that of parse. `marks` of stats is how many members
 -- there are beyond those that requests were admitted by. A job whose requests all name parse has none, and pays nothing.
 --
--- The seen-set is linear hashing over sets small enough to stay arrays of integers (set-max-intset-entries is 512); see
--- `place_of`. One bucket is split whenever the load passes LOAD, so unsplit buckets hold 2 × LOAD at most, some luck aside.
+-- One bucket of the seen-set is split whenever the load passes SEEN_LOAD; see `seen.lua`.
 
-local LOAD = 200
-local P, J, epoch, order, seed = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local stats = KEYS[1]
-if gone(stats, epoch) then return redis.error_reply('GONE') end
+local add = cmsgpack.unpack(ARGV[1])
+local J, stats = add.J, KEYS[1]
+if gone(stats, add.epoch) then return redis.error_reply('GONE') end
 
 local now = now_ms()
 local state = redis.call('HMGET', stats, 'buckets', 'known', 'marks')
@@ -56,7 +57,7 @@ end
 
 local fresh_marks, others = 0, 0
 local function note_other(message, callback)
-  local _, _, _, _, _, url = read(message)
+  local url = url_of(message)
   others = others + 1
   redis.call('HSETNX', J .. 'others', callback, url)
   note_skip(J, url, 'other_callback', callback)
@@ -86,19 +87,18 @@ local function is_new(fingerprint, mark, message)
   return false
 end
 
-local push = order == 'lifo' and 'RPUSH' or 'LPUSH'
+local push = add.order == 'lifo' and 'RPUSH' or 'LPUSH'
 local has_levels = redis.call('EXISTS', J .. 'levels') == 1 -- few jobs: the others need not ask for each host
 local fresh_total = 0
 local hosts, turns = {}, {} -- of the groups; of those with something new: time and host
-for _, group in ipairs(cmsgpack.unpack(ARGV[6])) do
-  local host, priority, delay, fingerprints, messages, its_marks = unpack(group)
-  local fresh = {}
-  for i, fingerprint in ipairs(fingerprints) do
-    if is_new(fingerprint, its_marks[i] or '', messages[i]) then fresh[#fresh + 1] = messages[i] end
+for _, group in ipairs(add.groups) do
+  local host, priority, messages, fresh = group.host, group.priority, group.messages, {}
+  for i, fingerprint in ipairs(group.fingerprints) do
+    if is_new(fingerprint, group.marks[i] or '', messages[i]) then fresh[#fresh + 1] = messages[i] end
   end
   fresh_total = fresh_total + #fresh
-  if delay > 0 then
-    for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + delay, message) end
+  if group.delay > 0 then
+    for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + group.delay, message) end
   elseif #fresh > 0 then
     redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
     if has_levels or priority ~= '0' then note_level(J, host, priority) end
@@ -108,11 +108,11 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[6])) do
   hosts[#hosts + 1] = host
 end
 if #turns > 0 then redis.call('ZADD', J .. 'hosts', 'NX', unpack(turns)) end
-if seed == '1' then redis.call('SADD', J .. 'scope', unpack(hosts)) end
+if add.seed then redis.call('SADD', J .. 'scope', unpack(hosts)) end
 
 if fresh_total + fresh_marks > 0 then
   local before = buckets
-  while known + marks + fresh_total + fresh_marks > LOAD * buckets do split() end
+  while known + marks + fresh_total + fresh_marks > SEEN_LOAD * buckets do split() end
   if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
   count(stats, {
     known = fresh_total, admitted = fresh_total, pending = fresh_total,

@@ -1,3 +1,4 @@
+-- needs: clock
 -- Renew a worker's lease.
 --
 -- KEYS  1 P workers

@@ -1,36 +1,41 @@
+-- needs: clock, number, line
 -- A person sets, replaces or lifts a rule; the log says so in the same step.
 --
 -- KEYS  1 P rules
--- ARGV  1 P   2 key of the rule   3 action   4 what   5 name   6 number (ms, a count, a priority; '': lift it)
---       7 the rule as JSON, without id and time   8 token   9 undoes (number of a change)
---       10 id and 11 time (ms) of this change ('', 0: it is new; this shard keeps the log)   then the jobs
+-- ARGV  1 as MessagePack, by name:
+--         P, key (of the rule), action, what, name
+--         number  ms, a count, a priority; nil: lift it
+--         record  the rule as JSON, without id and time
+--         token, undoes (number of a change)
+--         id, at  number and time (ms) of this change, as text; '' both: it is new, and this shard keeps the log
+--         jobs    the names of all jobs
 -- Returns { id, time, value before, call }.
 -- Stays true: hosts that wait by an old pace are due when the new one says so, never before they want to be asked
 -- again themselves; what was held or full is looked at again; the same token changes nothing twice.
 
-local P, key, action, what, name = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local number, record, token = tonumber(ARGV[6]), ARGV[7], ARGV[8]
-local id, at = ARGV[10], ARGV[11]
+local change = cmsgpack.unpack(ARGV[1])
+local P, action, what, name, number = change.P, change.action, change.what, change.name, change.number
+local id, at = change.id, change.at
 local now = now_ms()
 local before, call = '', ''
 
 local function value_of(text)
-  local is_read, rule = pcall(cjson.decode, string.match(text or '', '^%d+ (.*)$') or '')
-  return is_read and type(rule) == 'table' and type(rule.value) == 'string' and rule.value or ''
+  local is_read, stored = pcall(cjson.decode, string.match(text or '', '^%d+ (.*)$') or '')
+  return is_read and type(stored) == 'table' and type(stored.value) == 'string' and stored.value or ''
 end
 
 local function log()
   local last = 0
-  for place, entry in ipairs(redis.call('XREVRANGE', P .. 'control', '+', '-', 'COUNT', 10)) do
+  for place, entry in ipairs(redis.call('XREVRANGE', P .. 'control', '+', '-', 'COUNT', CHANGES_COMPARED)) do
     local fields = entry[2]
     if place == 1 then last = tonumber(string.match(entry[1], '^%d+')) end
-    if fields[2] == token then return { string.match(entry[1], '^%d+'), fields[4], fields[6], fields[8] } end
+    if fields[2] == change.token then return { string.match(entry[1], '^%d+'), fields[4], fields[6], fields[8] } end
   end
   id, at = string.format('%d', last + 1), string.format('%d', now)
-  before = value_of(redis.call('HGET', KEYS[1], key))
-  call = redis.call('XADD', P .. 'calls', 'MAXLEN', '~', 100, '*', 'w', 'rule')
-  redis.call('XADD', P .. 'control', 'MAXLEN', '~', 10000, id .. '-0',
-    't', token, 'at', at, 'b', before, 'c', call, 'u', ARGV[9], 'r', record)
+  before = value_of(redis.call('HGET', KEYS[1], change.key))
+  call = redis.call('XADD', P .. 'calls', 'MAXLEN', '~', CALLS_KEPT, '*', 'w', 'rule')
+  redis.call('XADD', P .. 'control', 'MAXLEN', '~', LOG_KEPT, id .. '-0',
+    't', change.token, 'at', at, 'b', before, 'c', call, 'u', change.undoes, 'r', change.record)
 end
 
 -- The next turn by another pace, counted from when the host was last asked. Its group is never slower than it.
@@ -49,12 +54,12 @@ end
 -- Look at a host, or at the line of a group, in all jobs that have something for it.
 local function wake(ledger, set, mark)
   local waiting = ' ' .. (redis.call('HGET', P .. 'host:' .. ledger, 'waiting') or '') .. ' '
-  for i = 12, #ARGV do
-    local J = P .. 'job:' .. ARGV[i] .. ':'
+  for _, job in ipairs(change.jobs) do
+    local J = P .. 'job:' .. job .. ':'
     local held = set == 'hosts' and redis.call('ZREM', J .. 'held', ledger) == 1
     local left = set == 'hosts' and leave_line(P, J, ledger) == 1
     if left then redis.call('HINCRBY', J .. 'stats', 'lined', -1) end
-    local full = string.find(waiting, ' ' .. mark .. ARGV[i] .. ' ', 1, true)
+    local full = string.find(waiting, ' ' .. mark .. job .. ' ', 1, true)
     if held or left or full or redis.call('ZSCORE', J .. set, ledger) then
       redis.call('ZADD', J .. set, now, ledger)
     end
@@ -75,12 +80,13 @@ local function look_at(host)
   wake(host, 'groups', '@')
 end
 
--- Hosts that wait behind a page of a spider; claims find those beyond the first thousand in time.
+-- Hosts that wait behind a page of a spider; claims find in time those beyond the first ones.
 local function look_at_lines()
-  for i = 12, #ARGV do
-    local J = P .. 'job:' .. ARGV[i] .. ':'
+  for _, job in ipairs(change.jobs) do
+    local J = P .. 'job:' .. job .. ':'
     for _, set in ipairs({ 'held', 'hosts' }) do
-      for _, host in ipairs(redis.call('ZRANGEBYSCORE', J .. set, '(' .. now, '+inf', 'LIMIT', 0, 999)) do
+      local later = redis.call('ZRANGEBYSCORE', J .. set, '(' .. now, '+inf', 'LIMIT', 0, RELEASED_AT_ONCE)
+      for _, host in ipairs(later) do
         redis.call('ZREM', J .. 'held', host)
         redis.call('ZADD', J .. 'hosts', now, host)
       end
@@ -90,9 +96,9 @@ end
 
 local function obey()
   local subject = what .. ' ' .. name
-  if number then redis.call('HSET', KEYS[1], key, string.format('%d', number) .. ' {"id":"' .. id .. '","at":' .. at
-    .. ',' .. string.sub(record, 2))
-  else redis.call('HDEL', KEYS[1], key) end
+  if number then redis.call('HSET', KEYS[1], change.key, string.format('%d', number) .. ' {"id":"' .. id .. '","at":' .. at
+    .. ',' .. string.sub(change.record, 2))
+  else redis.call('HDEL', KEYS[1], change.key) end
   if action == 'priority' and number then redis.call('ZADD', P .. 'first', number, subject)
   elseif action == 'priority' then redis.call('ZREM', P .. 'first', subject) end
   if what == 'host' then look_at(name)

@@ -1,3 +1,4 @@
+-- needs: counters
 -- dead → dropped: throw dead letters away. Their URLs stay known.
 --
 -- KEYS  1 J dead

@@ -1,3 +1,4 @@
+-- needs: clock, message, ledger
 -- A job is deleted: from this step on nobody can add to it, claim from it or commit to it.
 --
 -- KEYS  1 J stats
@@ -11,8 +12,8 @@ local now = now_ms()
 for _, worker in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
   local message = redis.call('LPOP', J .. 'processing:' .. worker)
   while message do
-    local _, _, _, _, _, url = read(message)
-    if url then settle(P, host_of(url), now, now, nil, nil, 0) end
+    local host = host_in(message)
+    if host then settle(P, host, now, { asked = now }) end
     message = redis.call('LPOP', J .. 'processing:' .. worker)
   end
 end

@@ -1,3 +1,4 @@
+-- needs: counters, seen
 -- Whether a request is in the seen-set. Reads only.
 --
 -- KEYS  1 J stats

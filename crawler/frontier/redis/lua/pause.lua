@@ -1,3 +1,4 @@
+-- needs: clock, counters
 -- A host, a spider or the whole of a job is left alone, or no more.
 --
 -- KEYS  1 J paused
@@ -12,7 +13,7 @@ if why ~= '' then return redis.call('HSETNX', KEYS[1], subject, string.format('%
 
 local lifted = redis.call('HDEL', KEYS[1], subject)
 redis.call('DEL', J .. 'recent') -- what is behind us should not pause it again
-for _, host in ipairs(redis.call('ZRANGE', J .. 'held', 0, 999)) do -- claims find the others in time
+for _, host in ipairs(redis.call('ZRANGE', J .. 'held', 0, RELEASED_AT_ONCE - 1)) do -- claims find the others in time
   redis.call('ZREM', J .. 'held', host)
   redis.call('ZADD', J .. 'hosts', 'NX', now, host)
 end

@@ -1,3 +1,4 @@
+-- needs: clock, number, ledger
 -- A host joins the group of those that share its address (or its domain): from now on they take turns.
 --
 -- KEYS  1 P host:H
@@ -12,7 +13,7 @@ local before, inflight = ledger[1] or '', as_number(ledger[3])
 if group == before then return now - as_number(ledger[2]) end
 
 local function keep(key) -- as long as a claim would
-  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, 86400000) end
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, LEDGER_TTL) end
 end
 
 redis.call('HSET', KEYS[1], 'group', group, 'placed', now)

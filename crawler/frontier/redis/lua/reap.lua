@@ -1,17 +1,21 @@
+-- needs: clock, message, counters, letters, line, ledger, alike
 -- processing → pending, for a worker that is gone: its requests go back to the front of their hosts' lines.
 --
 -- KEYS  1 P workers
--- ARGV  1 P   2 worker ('': any whose lease has expired)   3 crashes after which a request is dead
---       4 requests to move at most
---       5 share and 6 number of pages that fail alike before their host or spider is paused
---       then, with a worker, the request it died of: 7 job ('': none)   8 message   9 kind (retry|dead)
---       10 delay ms   11 new message or record
+-- ARGV  1 as MessagePack, by name:
+--         P
+--         worker       '': any whose lease has expired
+--         max_crashes  crashes after which a request is dead
+--         budget       requests to move at most
+--         share and least: share and number of pages that fail alike before their host or spider is paused
+--         blame        the request that the worker died of (nil: none is known): job, kind (retry|dead), delay ms
+--       2 its message   3 its new message, or its record   (only with `blame`)
 -- Returns {} when there is nothing to reap, else { worker, requeued, dead, 1 when some are left }.
 -- Stays true: each message moves once, however many reapers run, because it leaves the processing list in the
 -- same step; a worker that beats again before this runs is not touched.
 
-local P, worker, max_crashes, budget = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local blame_job, blamed = ARGV[7] or '', ARGV[8]
+local reap = cmsgpack.unpack(ARGV[1])
+local P, worker, blame = reap.P, reap.worker, reap.blame
 local seen_dying = worker ~= ''
 local now = now_ms()
 if not seen_dying then
@@ -23,52 +27,53 @@ local requeued, dead = 0, 0
 
 local function back_to_pending(J, message, delay, counters)
   put_back(J, message, now, delay)
-  counters['pending'] = (counters['pending'] or 0) + 1
+  tally(counters, 'pending')
   requeued = requeued + 1
 end
 
-local function to_dead(J, message, record, counters, kind)
+local function to_dead(J, message, record, counters)
   bury(J, message, record, now)
-  for _, name in ipairs({ 'dead', 'finished', 'dead/' .. kind }) do counters[name] = (counters[name] or 0) + 1 end
+  for _, name in ipairs({ 'dead', 'finished', 'dead/crash' }) do tally(counters, name) end
   dead = dead + 1
 end
 
 local function move(J, message, is_blamed, counters)
-  local _, _, _, crashes, _, url = read(message)
-  if not (url and host_of(url)) then -- pushed by hand: nobody has counted it
+  local host = host_in(message)
+  if not host then -- pushed by hand: nobody has counted it
     bury_junk(J, message, own_record(message, 'junk', 'bytes in a processing list that are no request', worker), now, counters)
     return
   end
-  if is_blamed and ARGV[9] == 'dead' then
-    to_dead(J, message, ARGV[11], counters, 'crash')
+  local _, _, _, crashes = read(message)
+  if is_blamed and blame.kind == 'dead' then
+    to_dead(J, message, ARGV[3], counters)
   elseif is_blamed then
-    back_to_pending(J, ARGV[11], tonumber(ARGV[10]), counters)
-    counters['retried'] = (counters['retried'] or 0) + 1
-  elseif not seen_dying and crashes + 1 >= max_crashes then
-    local why = 'the machine of its worker was gone after each of ' .. max_crashes .. ' deliveries'
-    to_dead(J, message, own_record(message, 'crash', why, worker), counters, 'crash')
+    back_to_pending(J, ARGV[3], blame.delay, counters)
+    tally(counters, 'retried')
+  elseif not seen_dying and crashes + 1 >= reap.max_crashes then
+    local why = 'the machine of its worker was gone after each of ' .. reap.max_crashes .. ' deliveries'
+    to_dead(J, message, own_record(message, 'crash', why, worker), counters)
   else
     back_to_pending(J, redelivered(message, seen_dying and 0 or 1), 0, counters)
   end
-  if is_blamed then watch(J, host_of(url), message, 'crash', tonumber(ARGV[5]), tonumber(ARGV[6]), now) end
-  counters['processing'] = (counters['processing'] or 0) - 1
-  counters['reaped'] = (counters['reaped'] or 0) + 1
-  settle(P, host_of(url), now, now, nil, nil, 0) -- it may have been asked a moment ago
+  if is_blamed then watch(J, host, message, 'crash', reap, now) end
+  tally(counters, 'processing', -1)
+  tally(counters, 'reaped')
+  settle(P, host, now, { asked = now }) -- it may have been asked a moment ago
 end
 
 for _, job in ipairs(redis.call('SMEMBERS', W .. ':jobs')) do
   local J = P .. 'job:' .. job .. ':'
   local processing, counters = J .. 'processing:' .. worker, {}
-  while budget > 0 do
+  while reap.budget > 0 do
     local message = redis.call('LPOP', processing)
     if not message then break end
-    budget = budget - 1
-    move(J, message, job == blame_job and message == blamed, counters)
+    reap.budget = reap.budget - 1
+    move(J, message, blame and job == blame.job and message == ARGV[2], counters)
   end
   if redis.call('EXISTS', J .. 'stats') == 1 then count(J .. 'stats', counters) end
 end
-if budget > 0 then
+if reap.budget > 0 then
   redis.call('ZREM', KEYS[1], worker)
   redis.call('DEL', W, W .. ':jobs')
 end
-return { worker, requeued, dead, budget > 0 and 0 or 1 }
+return { worker, requeued, dead, reap.budget > 0 and 0 or 1 }

@@ -1,3 +1,4 @@
+-- needs: clock, counters, line
 -- dead → pending: give dead letters another try, with a clean account.
 --
 -- KEYS  1 J dead

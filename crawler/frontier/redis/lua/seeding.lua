@@ -1,3 +1,4 @@
+-- needs: clock, counters
 -- A seeder is believed to be at work for a while, or has ended.
 --
 -- KEYS  1 J seeders

@@ -1,3 +1,4 @@
+-- needs: asking
 -- A lease takes its host for itself, to ask it for what all its pages need (robots.txt).
 --
 -- KEYS  1 P asking
@@ -12,5 +13,5 @@ local lease = job .. '\n' .. worker .. '\n' .. message
 local asker = asker_of(P, host)
 if asker then return asker == lease and 1 or 0 end
 redis.call('HSET', KEYS[1], host, lease)
-redis.call('PEXPIRE', KEYS[1], 86400000)
+redis.call('PEXPIRE', KEYS[1], ASKING_TTL)
 return 1

@@ -1,0 +1,71 @@
+-- needs: number, orders, counters
+-- Who may be asked: the ledger of hosts, and of the groups of hosts that share an address, before a request is handed out.
+--
+-- Gives  ledger_of(claim, name) → what it says of a host or group
+--        share_cap(claim, own, group) makes a group as wide as the rule for one of its hosts
+--        is_free(claim, ledger) → whether it may be asked
+--        look_later(claim, job, set, ledger) looks again when it may be asked, or when it has a slot free
+--        stand_in_line(claim, job, host, group): the group is busy
+--        book(claim, ledger, count, pace): so many requests are handed out, and its next turn is `pace` ms away
+-- Of `claim`: P, now, cap, delay, jitter, random. Of `job`: name, J, counters.
+-- Stays true: a host or group that is not in its set (`hosts`, `groups`) is named in `waiting`, or in a line; what
+-- people have ruled goes before the settings.
+
+local function ledger_of(claim, name)
+  local P = claim.P
+  local found = redis.call('HMGET', P .. 'host:' .. name,
+    'next', 'inflight', 'delay', 'waiting', 'group', 'cap', 'busy', 'failures', 'latency')
+  local capped = rule(P, 'concurrency host ' .. name)
+  local is_ill, shared = as_number(found[7]) > 0 or as_number(found[8]) >= BREAKER, as_number(found[6])
+  return {
+    name = name, due = as_number(found[1]), inflight = as_number(found[2]), delay = as_number(found[3]),
+    waiting = found[4] or '', group = found[5] ~= '' and found[5] or nil, ordered = rule(P, 'rate host ' .. name),
+    -- of one that is ill, one request finds out whether it is well again
+    cap = is_ill and 1 or capped or is_ruled(P) and shared > 0 and shared or claim.cap, capped = capped,
+    latency = as_number(found[9]),
+  }
+end
+
+-- Unless a rule for the group says something else.
+local function share_cap(claim, own, group)
+  if not own.capped or group.capped or group.cap == own.capped then return end
+  group.cap = own.capped
+  redis.call('HSET', claim.P .. 'host:' .. group.name, 'cap', own.capped)
+end
+
+local function is_free(claim, ledger)
+  return ledger.inflight < ledger.cap and ledger.due <= claim.now
+end
+
+local function look_later(claim, job, set, ledger)
+  if ledger.inflight < ledger.cap then
+    redis.call('ZADD', job.J .. set, ledger.due, ledger.name)
+    return
+  end
+  redis.call('ZREM', job.J .. set, ledger.name)
+  local word = set == 'groups' and '@' .. job.name or job.name
+  if not string.find(' ' .. ledger.waiting .. ' ', ' ' .. word .. ' ', 1, true) then
+    redis.call('HSET', claim.P .. 'host:' .. ledger.name, 'waiting', ledger.waiting .. ' ' .. word)
+  end
+end
+
+local function stand_in_line(claim, job, host, group)
+  redis.call('ZREM', job.J .. 'hosts', host)
+  tally(job.counters, 'lined', redis.call('ZADD', job.J .. 'line:' .. group.name, 'NX', claim.now, host))
+  look_later(claim, job, 'groups', group)
+end
+
+-- A multiplicative congruential generator (Park and Miller): scripts have no other chance.
+local function turn_after(claim, pace)
+  claim.random = (claim.random * 16807) % 2147483647
+  return claim.now + math.ceil(pace * (1 + claim.jitter * claim.random / 2147483647))
+end
+
+local function book(claim, ledger, count, pace)
+  local before = ledger.due
+  ledger.inflight, ledger.due = ledger.inflight + count, turn_after(claim, pace)
+  local H = claim.P .. 'host:' .. ledger.name
+  redis.call('HSET', H, 'next', ledger.due, 'inflight', ledger.inflight, 'pace', pace, 'before', before)
+  if ledger.ordered then redis.call('HSET', H, 'usual', claim.delay) end
+  redis.call('PEXPIRE', H, LEDGER_TTL)
+end

@@ -1,0 +1,63 @@
+-- needs: message
+-- The pending requests of a host: a list for each of its priorities, the next request at the right end.
+--
+-- Gives  note_level(J, host, priority) after a request of that priority (text) was pushed
+--        levels_of(J, host) → its priorities, highest first; nil: 0 alone
+--        peek(J, host) → the next message, still in its line; false: there is none
+--        push_front(J, message, now); put_back(J, message, now, delay) likewise, or to the delayed set when it must wait
+--        leave_line(P, J, host) → 1 when the host waited for the turn of its group and waits no more, else 0
+-- Stays true: a host with pending requests is in `hosts`, `held` or the line of its group, or named in `waiting`;
+-- one with any priority but 0 lists them all in `levels`.
+
+local function levels_of(J, host)
+  local text = redis.call('HGET', J .. 'levels', host)
+  if not text then return nil end
+  local levels = {}
+  for level in string.gmatch(text, '%S+') do levels[#levels + 1] = level end
+  return levels
+end
+
+local function note_level(J, host, priority)
+  local levels = redis.call('HGET', J .. 'levels', host)
+  if not levels then
+    if priority == '0' then return end
+    levels = '0'
+  end
+  local all = {}
+  for level in string.gmatch(levels, '%S+') do
+    if level == priority then return end
+    all[#all + 1] = tonumber(level)
+  end
+  all[#all + 1] = tonumber(priority)
+  table.sort(all, function(a, b) return a > b end)
+  redis.call('HSET', J .. 'levels', host, table.concat(all, ' '))
+end
+
+local function peek(J, host)
+  for _, level in ipairs(levels_of(J, host) or { '0' }) do
+    local message = redis.call('LINDEX', J .. 'pending:' .. level .. ':' .. host, -1)
+    if message then return message end
+  end
+  return false
+end
+
+local function push_front(J, message, now)
+  local _, _, _, _, priority, url = read(message)
+  local host = host_of(url)
+  redis.call('RPUSH', J .. 'pending:' .. priority .. ':' .. host, message)
+  note_level(J, host, priority)
+  redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+end
+
+local function put_back(J, message, now, delay)
+  if delay > 0 then
+    redis.call('ZADD', J .. 'delayed', now + delay, message)
+  else
+    push_front(J, message, now)
+  end
+end
+
+local function leave_line(P, J, host)
+  local group = redis.call('HGET', P .. 'host:' .. host, 'group')
+  return (group or '') ~= '' and redis.call('ZREM', J .. 'line:' .. group, host) or 0
+end

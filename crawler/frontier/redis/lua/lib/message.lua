@@ -1,0 +1,52 @@
+-- The head of a message, as `message.py` describes it.
+--
+-- Gives  host_of(url) → the host of a canonical URL; nil: it has none
+--        read(message) → version, delivery, attempt, crashes, priority, url, rest of a message of any version; nil:
+--        it is none
+--        url_of(message), host_in(message), spider_of(message) → nil: it is none
+--        redelivered(message, crashed) → the same message after one more delivery, with `crashed` (0 or 1) more crashes
+-- Stays true: a message is what has a head for `_HEAD` of message.py, a host included.
+
+-- A backslash would be an escape of JSON, which only Python reads.
+local function host_of(url)
+  return string.match(url, '^https?://(%[[0-9a-f:.]+%])[:/]') or string.match(url, '^https?://([!$-.0-9;=_`a-~]+)[:/]')
+end
+
+-- Whether a count is written as JSON writes it.
+local function is_count(text)
+  return #text == 1 or (string.sub(text, 1, 1) ~= '0' and tonumber(text) < MAX_COUNT)
+end
+
+local function is_priority(text)
+  return text == '0' or (string.find(text, '^%-?[1-9]%d*$') and math.abs(text) <= MAX_PRIORITY)
+end
+
+local function read(message)
+  local version, delivery, attempt, crashes, priority, url, rest =
+    string.match(message, '^%[(%d+),(%d+),(%d+),(%d+),(%-?%d+),"([^"]*)"(.*)$')
+  if url and is_count(version) and is_count(delivery) and is_count(attempt) and is_count(crashes)
+    and is_priority(priority) and host_of(url) then
+    return version, delivery, attempt, crashes, priority, url, rest
+  end
+end
+
+local function url_of(message)
+  local _, _, _, _, _, url = read(message)
+  return url
+end
+
+local function host_in(message)
+  local url = url_of(message)
+  return url and host_of(url)
+end
+
+local function spider_of(message)
+  local _, _, _, _, _, _, rest = read(message)
+  return rest and string.match(rest, '^,%d+,"([^"]*)"')
+end
+
+local function redelivered(message, crashed)
+  local version, delivery, attempt, crashes, priority, url, rest = read(message)
+  delivery = (delivery + 1) % MAX_COUNT
+  return string.format('[%s,%d,%s,%d,%s,"', version, delivery, attempt, crashes + crashed, priority) .. url .. '"' .. rest
+end

@@ -1,0 +1,29 @@
+-- The seen-set: linear hashing over sets small enough to stay arrays of integers.
+--
+-- Gives  power_below(buckets) → the largest power of two that is not above it
+--        hash(fingerprint, range) → 0 … range - 1
+--        place_of(fingerprint, buckets, low) → the bucket that it lies in
+--        twin_of(fingerprint) → the fingerprint beside it, of which it is the twin in turn
+-- Stays true: no request has the twin of another's fingerprint, but by a chance of 2^-64 a pair.
+
+-- A double keeps 53 of its 64 bits; which ones does not matter as long as the same integer always gives the same ones.
+local function hash(fingerprint, range)
+  return math.floor(fingerprint / 2048) % range
+end
+
+local function power_below(number)
+  local power = 1
+  while power * 2 <= number do power = power * 2 end
+  return power
+end
+
+-- With N buckets and L the power of two below: h mod 2L, or h mod L where that is ≥ N.
+local function place_of(fingerprint, buckets, low)
+  local place = hash(fingerprint, low * 2)
+  return place < buckets and place or hash(fingerprint, low)
+end
+
+local function twin_of(fingerprint)
+  local last = string.byte(fingerprint, -1)
+  return string.sub(fingerprint, 1, -2) .. string.char(last % 2 == 0 and last + 1 or last - 1)
+end

@@ -1,0 +1,7 @@
+-- The last requests that were skipped.
+--
+-- Gives  note_skip(J, url, reason, detail)
+
+local function note_skip(J, url, reason, detail)
+  redis.call('XADD', J .. 'skips', 'MAXLEN', '~', SKIPS_KEPT, '*', 'url', url, 'reason', reason, 'detail', detail)
+end

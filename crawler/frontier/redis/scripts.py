@@ -1,0 +1,49 @@
+"""The scripts in `lua/`: each transition with the libraries that it needs, and the numbers of the rules it mentions.
+
+The first line of a script or library that uses others names them: `-- needs: message, ledger`. A library (`lua/lib/`)
+stands in front of what needs it, once, after those that it needs itself.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+from crawler.frontier import rules
+
+NAMES = (
+    *("add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
+    *("take", "known", "control"),
+)
+_FOLDER = files(__package__) / "lua"
+_NEEDS = re.compile(r"-- needs: ([a-z_]+(?:, [a-z_]+)*)\n")
+_NUMBERS = {name: value for name, value in vars(rules).items() if name.isupper() and isinstance(value, int | float)}
+
+
+def source(name: str) -> bytes:
+    """A transition as it is sent to the server. Raises `LookupError` when it needs a library that does not exist."""
+    return assemble((_FOLDER / f"{name}.lua").read_text()).encode()
+
+
+def assemble(script: str) -> str:
+    """The same for a script that stands in no file."""
+    libraries: dict[str, str] = {}
+    _collect(script, libraries)
+    whole = "\n".join([*libraries.values(), script])
+    words = set(re.findall(r"\b[A-Z][A-Z_]+\b", whole))
+    numbers = [f"local {name} = {value!r}\n" for name, value in _NUMBERS.items() if name in words]
+    return "".join(numbers) + whole
+
+
+def _collect(script: str, libraries: dict[str, str]) -> None:
+    """Add the libraries that a script needs, behind those that they need."""
+    needs = _NEEDS.match(script)
+    for name in needs[1].split(", ") if needs else ():
+        if name in libraries:
+            continue
+        path = _FOLDER / "lib" / f"{name}.lua"
+        if not path.is_file():
+            raise LookupError(f"no library {name!r} in lua/lib")
+        library = path.read_text()
+        _collect(library, libraries)
+        libraries[name] = library
