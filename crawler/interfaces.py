@@ -14,7 +14,22 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from crawler.model import Added, Call, Claim, Failure, Job, Lease, OutboxEntry, Reaped, Request, Rule, RuleChange, Visit
+from crawler.model import (
+    Added,
+    Call,
+    Claim,
+    Dead,
+    Failure,
+    Job,
+    Lease,
+    OutboxEntry,
+    Reaped,
+    Request,
+    Retry,
+    Rule,
+    RuleChange,
+    Visit,
+)
 from crawler.response import Response
 from crawler.status import DeadLetter, HostView, JobStats, Trace, WorkerInfo
 
@@ -121,14 +136,11 @@ class Frontier(Protocol):
         Synchronous, called from a thread with a connection of its own.
         """
 
-    async def reap(
-        self, worker: str | None = None, *, blame: Lease | None = None, failure: Failure | None = None
-    ) -> list[Reaped]:
+    async def reap(self, worker: str | None = None, *, blame: tuple[Lease, Retry | Dead] | None = None) -> list[Reaped]:
         """processing → pending for the leases of workers whose heartbeat has expired; empty list: there are none.
 
-        With `worker`: that one's, at once, because its supervisor saw it die; no crash is then counted against
-        its requests, but for `blame`, the one that was being parsed: it has an attempt more, or is dead with
-        `failure`.
+        With `worker`: that one's, at once, because its supervisor saw it die. No crash is then counted against its
+        requests. `blame` names the one that was being parsed, and its outcome: `Retry` counts an attempt.
         """
 
     async def stats(self, job: Job) -> JobStats:

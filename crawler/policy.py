@@ -83,7 +83,7 @@ def judge_error(error: FetchError, attempt: int, rules: Rules, *, chance: float)
     return after(failure, attempt, rules, chance=chance) if error.transient else Dead(failure)
 
 
-def after(failure: Failure, attempt: int, rules: Rules, *, chance: float, at_least: float = 0.0) -> Outcome:
+def after(failure: Failure, attempt: int, rules: Rules, *, chance: float, at_least: float = 0.0) -> Retry | Dead:
     """Another try, in `at_least` seconds or later, or Dead when the tries are used up."""
     if attempt >= rules.retry_times:
         return Dead(failure, spent=True)

@@ -68,7 +68,6 @@ def _redis(url: str, settings: Settings) -> Connected:
         prefix=settings.KEY_PREFIX,
         shards=settings.SHARDS,
         lease_seconds=settings.LEASE_SECONDS,
-        attempts=settings.RETRY_TIMES + 1,
         max_crashes=settings.MAX_CRASHES,
         outbox_limit=settings.OUTBOX_LIMIT,
         exploding_share=settings.EXPLODING_SHARE,
@@ -86,7 +85,6 @@ def _memory(url: str, settings: Settings) -> Connected:
         raise ConfigError(f"REDIS_URL {url}: maxsize must be a number, for example memory://?maxsize=10000")
     frontier = MemoryFrontier(
         lease_seconds=settings.LEASE_SECONDS,
-        attempts=settings.RETRY_TIMES + 1,
         max_crashes=settings.MAX_CRASHES,
         outbox_limit=settings.OUTBOX_LIMIT,
         exploding_share=settings.EXPLODING_SHARE,

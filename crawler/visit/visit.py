@@ -77,7 +77,7 @@ class MaybeNewUrls(Protocol):
 class ParseSlot(Protocol):
     """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
 
-    def enter(self, lease: Lease) -> None: ...
+    def enter(self, lease: Lease, rules: policy.Rules) -> None: ...
     def leave(self, lease: Lease) -> None: ...
 
 
@@ -235,10 +235,10 @@ class Visitor:
 
     async def _parse_now(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
         page = arguments[0]
-        self._slot.enter(lease)
+        self._slot.enter(lease, unit.rules)
         try:
             if isinstance(page, Response) and len(page.body) > LARGE:
-                await self._read_ahead(lease, unit.spider.read_ahead, page)
+                await self._read_ahead(lease, unit, page)
             found = await run_callback(unit.spider, callback, *arguments)
             found = found.admitting(*await self._admit_in_turns(lease, unit, found.requests))
             # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
@@ -258,21 +258,21 @@ class Visitor:
         finally:
             self._slot.leave(lease)
 
-    async def _read_ahead(self, lease: Lease, parts: Iterable[str], page: Response) -> None:
-        """Make these parts of a large page ready before the callback, which nobody interrupts, asks for them."""
+    async def _read_ahead(self, lease: Lease, unit: Unit, page: Response) -> None:
+        """Make the parts of a large page ready that the callback, which nobody interrupts, will ask for."""
         if page.is_html:
-            for part in parts:
+            for part in unit.spider.read_ahead:
                 for _ in page.prepare(part):
-                    await self._turn(lease, self._rest)
+                    await self._turn(lease, unit, self._rest)
 
-    async def _turn(self, lease: Lease, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
+    async def _turn(self, lease: Lease, unit: Unit, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
         """Let the others have one. Meanwhile another page may be parsed, and it alone would be to blame."""
         self._slot.leave(lease)
         try:
             await rest()
             await asyncio.sleep(0)  # for what was woken by the network just now: it stands behind us in the line
         finally:
-            self._slot.enter(lease)
+            self._slot.enter(lease, unit.rules)
 
     async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
         _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
@@ -288,7 +288,7 @@ class Visitor:
         admitted: list[Request] = []
         left_out: Counter[str] = Counter()
         for at in range(0, len(requests), LINKS_AT_ONCE):
-            await self._turn(lease)
+            await self._turn(lease, unit)
             some, others = self._admit(lease, unit, requests[at : at + LINKS_AT_ONCE])
             admitted += some
             left_out += others

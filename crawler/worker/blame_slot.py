@@ -1,7 +1,8 @@
-"""Memory that a worker process shares with its supervisor: which page is being parsed, since when; and its lease.
+"""Memory that a worker process shares with its supervisor: the page being parsed, since when; and the worker's lease.
 
 When a page kills its process (out of memory, a crash in a library) or never lets go of it (an endless loop),
-the supervisor reads here whom to blame. The other requests of the process are innocent. As long as such a page lets no
+the supervisor reads here which page to blame, and by which rules of its spider it is tried again. The other requests of
+the process are innocent. As long as such a page lets no
 heartbeat through, the supervisor renews the lease (`LeaseClock`), and the worker must learn of it.
 """
 
@@ -17,6 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from crawler.model import Lease, Request
+from crawler.policy import Rules
 from crawler.worker.lease import CELL_BYTES
 
 _AT = CELL_BYTES  # where the page begins; the lease comes first
@@ -25,10 +27,17 @@ _TEXT_AT = _AT + _HEAD.size
 SIZE = 2 * 1024 * 1024  # room for the longest message there is; what is not written to takes no memory
 
 
-class Parsing(msgspec.Struct, frozen=True):
-    """What the slot says: this lease, for that many seconds."""
+class Page(msgspec.Struct, frozen=True, array_like=True):
+    """A page that is being parsed, and how stubborn its spider is."""
 
     lease: Lease
+    rules: Rules
+
+
+class Parsing(msgspec.Struct, frozen=True):
+    """What the slot says: this page, for that many seconds."""
+
+    page: Page
     seconds: float
 
 
@@ -40,16 +49,17 @@ class Slot:
         self.descriptor = _new_memory() if descriptor is None else descriptor
         self._memory = mmap.mmap(self.descriptor, SIZE)
         self.lease = memoryview(self._memory)[:CELL_BYTES].cast("d")
-        self._open: list[Lease] = []
+        self._open: list[Page] = []
 
-    def enter(self, lease: Lease) -> None:
-        """The worker begins to parse it."""
-        self._note(lease)
-        self._open.append(lease)
+    def enter(self, lease: Lease, rules: Rules) -> None:
+        """The worker begins to parse it; `rules` are those of its spider."""
+        page = Page(lease, rules)
+        self._note(page)
+        self._open.append(page)
 
     def leave(self, lease: Lease) -> None:
-        """It is done with it. Async callbacks may overlap: then the one begun last is named."""
-        self._open.remove(lease)
+        """The worker has finished with it. Async callbacks may overlap: then the one begun last is named."""
+        self._open = [page for page in self._open if page.lease is not lease]
         if self._open:
             self._note(self._open[-1])
         else:
@@ -61,18 +71,19 @@ class Slot:
         if not length:
             return None
         try:
-            lease = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Lease)
+            page = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Page)
         except ValueError:  # not always msgspec's own: text may be torn within a character
             return None  # read in the very moment of writing
-        return Parsing(lease, time.monotonic() - since)
+        return Parsing(page, time.monotonic() - since)
 
     def clear(self) -> None:
         """For the next process that gets this slot."""
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
-    def _note(self, lease: Lease) -> None:
+    def _note(self, page: Page) -> None:
         # The message says it all; what was read from it may be large, and hold numbers that msgpack cannot.
-        text = msgspec.msgpack.encode(replace(lease, request=Request(lease.request.url)))
+        lease = replace(page.lease, request=Request(page.lease.request.url))
+        text = msgspec.msgpack.encode(Page(lease, page.rules))
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)  # never an old head over new bytes
         self._memory[_TEXT_AT : _TEXT_AT + len(text)] = text
         _HEAD.pack_into(self._memory, _AT, time.monotonic(), len(text))
@@ -83,7 +94,7 @@ class NoSlot:
 
     lease = None
 
-    def enter(self, lease: Lease) -> None:
+    def enter(self, lease: Lease, rules: Rules) -> None:
         """Nobody is watching."""
 
     def leave(self, lease: Lease) -> None:

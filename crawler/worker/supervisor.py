@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import secrets
 import signal
 import socket
@@ -18,12 +19,13 @@ from contextlib import suppress
 
 import structlog
 
+from crawler import policy
 from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
 from crawler.interfaces import Frontier
-from crawler.model import Failure
+from crawler.model import Dead, Failure, Lease, Retry
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, STOP
 from crawler.runtime.tasks import end
-from crawler.worker.blame_slot import Parsing, Slot
+from crawler.worker.blame_slot import Page, Parsing, Slot
 from crawler.worker.lease import LeaseClock, now
 
 log = structlog.get_logger()
@@ -157,7 +159,7 @@ class Supervisor:
 
     def _kill_for(self, child: Child, parsing: Parsing) -> None:
         child.killed_for = parsing
-        log.error("callback_never_returned", url=parsing.lease.request.url, seconds=round(parsing.seconds, 1))
+        log.error("callback_never_returned", url=parsing.page.lease.request.url, seconds=round(parsing.seconds, 1))
         _signal(child, signal.SIGKILL)
 
     def _keep_lease(self, child: Child) -> None:
@@ -176,16 +178,15 @@ class Supervisor:
         await asyncio.sleep(self._beat_every)
 
     async def _clean_up(self, child: Child, code: int) -> None:
-        """Hand back what the dead child held: the page it died of with an attempt more, the others unharmed."""
+        """Hand back what the dead child held: the page it died of by its spider's rules, the others unharmed."""
         # A page that was still at work when we had to stop is no poison.
         parsing = None if child.is_late else child.killed_for or child.slot.read()
         how = _how(code) if child.killed_for is None else f"its callback ran for {self._callback_seconds:g} s"
-        url = parsing.lease.request.url if parsing else None
+        url = parsing.page.lease.request.url if parsing else None
         log.error("worker_died", worker=child.name, how=how, while_parsing=url)
         failure = Failure("crash", f"killed its worker process {child.name}: {how}")
-        await self._until_done(
-            lambda: self._frontier.reap(child.name, blame=parsing.lease if parsing else None, failure=failure)
-        )
+        blame = _judged(parsing.page, failure) if parsing else None
+        await self._until_done(lambda: self._frontier.reap(child.name, blame=blame))
 
     async def _until_done(self, reap: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -196,6 +197,11 @@ class Supervisor:
                 if self.stopping:
                     return  # the lease expires by itself
                 await asyncio.sleep(0.5)
+
+
+def _judged(page: Page, failure: Failure) -> tuple[Lease, Retry | Dead]:
+    """The page that killed its process, and what becomes of it: the same as of a page that fails in any other way."""
+    return page.lease, policy.after(failure, page.lease.attempt, page.rules, chance=random.random())
 
 
 def worker_name() -> str:

@@ -137,7 +137,7 @@ async def test_pages_that_kill_their_worker_count(world: World) -> None:
     await crawl.add(*pages(3))
     for _ in range(2):
         lease = await crawl.lease()
-        await crawl.frontier.reap("w1", blame=lease, failure=Failure("crash", "signal 9"))
+        await crawl.frontier.reap("w1", blame=(lease, Retry(Failure("crash", "signal 9"), 1.0)))
     assert await paused(crawl) == [("host", "a.example")]
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Failure, Job, Release, Request, Retry
+from crawler.model import Dead, Failure, Job, Release, Request, Retry
 from tests.contract.world import Crawl, World, failed, hosts, pages
 
 LEASE = 0.15
@@ -16,8 +16,8 @@ CRASH = Failure("crash", "the process was killed by signal 9", traceback="…")
 
 @pytest.fixture
 async def brief(world: World) -> Crawl:
-    """A frontier whose leases last 0.15 s, with 3 attempts and 3 crashes."""
-    return await Crawl.create(world, lease_seconds=LEASE, attempts=3, max_crashes=3)
+    """A frontier whose leases last 0.15 s, with 3 crashes."""
+    return await Crawl.create(world, lease_seconds=LEASE, max_crashes=3)
 
 
 async def test_an_expired_workers_requests_go_back(world: World, brief: Crawl) -> None:
@@ -197,22 +197,32 @@ async def test_a_named_worker_is_reaped_at_once(crawl: Crawl) -> None:
     assert await crawl.counts() == (9, 0, 0, 0)
 
 
-async def test_the_page_that_kills_is_dead_after_exactly_its_attempts(world: World) -> None:
-    crawl = await Crawl.create(world, attempts=2)
+async def test_the_page_that_kills_has_the_outcome_that_is_given(world: World, crawl: Crawl) -> None:
     await crawl.add("http://a.example/poison", "http://b.example/innocent")
-    for attempt in range(2):
+    outcomes: list[Retry | Dead] = [Retry(CRASH, 0.3), Dead(CRASH, spent=True)]
+    for attempt, outcome in enumerate(outcomes):
         leases = {lease.request.url: lease for lease in (await crawl.claim(worker=f"w{attempt}")).leases}
         poison, innocent = leases["http://a.example/poison"], leases["http://b.example/innocent"]
         assert (poison.attempt, innocent.attempt) == (attempt, 0)
         assert await crawl.counts() == (0, 2, 0, 0)
-        reaped = await crawl.frontier.reap(f"w{attempt}", blame=poison, failure=CRASH)
+        reaped = await crawl.frontier.reap(f"w{attempt}", blame=(poison, outcome))
         assert sum(one.dead for one in reaped) == attempt
-        await world.pass_time(1.0)  # after a crash it waits a second, then two, four …
+        await world.pass_time(0.3)
     (letter,) = await crawl.frontier.dead_letters(crawl.job)
     assert letter.url == "http://a.example/poison"
     assert (letter.attempts, letter.worker, letter.failure) == (2, "w1", CRASH)
     assert await crawl.counts() == (1, 0, 0, 1)
     assert await crawl.counter("dead/crash") == 1
+
+
+@pytest.mark.parametrize("seconds", [40.0, 4_000.0])
+async def test_the_page_that_kills_waits_as_long_as_is_given(crawl: Crawl, seconds: float) -> None:
+    await crawl.add("http://a.example/poison")
+    await crawl.frontier.reap("w1", blame=(await crawl.lease(), Retry(CRASH, seconds)))
+    (waiting,) = (await crawl.frontier.trace(crawl.job, "http://a.example/poison")).sightings
+    assert (waiting.state, waiting.attempt) == ("delayed", 1)
+    assert waiting.due == pytest.approx(seconds, abs=10.0)
+    assert await crawl.counter("retried") == 1
 
 
 async def test_the_innocent_are_put_back_uncounted_however_often(brief: Crawl) -> None:
@@ -228,16 +238,15 @@ async def test_the_innocent_are_put_back_uncounted_however_often(brief: Crawl) -
 async def test_blame_and_retries_share_the_account(brief: Crawl) -> None:
     await brief.add("http://a.example/")
     await brief.end(await brief.lease(), Retry(failed(), 0.0))
-    await brief.end(await brief.lease(), Retry(failed(), 0.0))
-    await brief.frontier.reap("w1", blame=await brief.lease(), failure=CRASH)
-    assert await brief.counts() == (0, 0, 0, 1)
+    await brief.frontier.reap("w1", blame=(await brief.lease(), Retry(CRASH, 0.0)))
+    assert (await brief.lease()).attempt == 2
 
 
 async def test_blame_for_a_lease_that_has_ended_hits_nobody(brief: Crawl) -> None:
     await brief.add(*hosts(2))
     ended, other = (await brief.claim()).leases
     await brief.end(ended)
-    await brief.frontier.reap("w1", blame=ended, failure=CRASH)
+    await brief.frontier.reap("w1", blame=(ended, Dead(CRASH)))
     assert await brief.counts() == (1, 0, 1, 0)
     assert (await brief.lease()).attempt == 0
     assert other.attempt == 0
@@ -246,7 +255,7 @@ async def test_blame_for_a_lease_that_has_ended_hits_nobody(brief: Crawl) -> Non
 async def test_the_blamed_lease_cannot_be_committed_later(brief: Crawl) -> None:
     await brief.add("http://a.example/")
     lease = await brief.lease()
-    await brief.frontier.reap("w1", blame=lease, failure=CRASH)
+    await brief.frontier.reap("w1", blame=(lease, Retry(CRASH, 0.0)))
     assert not await brief.end(lease)
     assert await brief.counts() == (1, 0, 0, 0)
 

@@ -116,7 +116,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.world = World(kind, server)
-        self.crawl = self.run(Crawl.create(self.world, Job("model"), attempts=ATTEMPTS, max_crashes=MAX_CRASHES))
+        self.crawl = self.run(Crawl.create(self.world, Job("model"), max_crashes=MAX_CRASHES))
         self.frontier = self.crawl.frontier
         self.numbers = itertools.count()
         self.records: dict[int, Record] = {}
@@ -237,13 +237,14 @@ class Machine(RuleBasedStateMachine):
         """processing → pending: its supervisor saw it die, and may know of which request."""
         held = [record for record in self.held() if record.worker == worker]
         culprit = self.pick(held, blamed) if held and blamed is not None else None
-        blame = leased(culprit) if culprit else None
-        reaped = self.run(self.frontier.reap(worker, blame=blame, failure=CRASH))
+        is_spent = culprit is not None and culprit.attempt + 1 >= ATTEMPTS
+        blame = (leased(culprit), Dead(CRASH) if is_spent else Retry(CRASH, 1.0)) if culprit else None
+        reaped = self.run(self.frontier.reap(worker, blame=blame))
         for record in held:
             self.let_go(record, answer=False)
             if record is not culprit:
                 record.back()
-            elif record.attempt + 1 < ATTEMPTS:
+            elif not is_spent:
                 record.back(SOON)
                 record.attempt += 1
             else:

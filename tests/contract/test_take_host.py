@@ -110,7 +110,7 @@ ENDINGS: dict[str, Ending] = {
     "bury": lambda crawl, lease: crawl.frontier.bury("w1", crawl.job, lease.message, failed()),
     "set-aside": lambda crawl, lease: crawl.frontier.set_aside("w1", crawl.job, lease.message, 60.0),
     "reap": lambda crawl, lease: crawl.frontier.reap("w1"),
-    "reap-and-blame": lambda crawl, lease: crawl.frontier.reap("w1", blame=lease),
+    "reap-and-blame": lambda crawl, lease: crawl.frontier.reap("w1", blame=(lease, Retry(failed(), 0.0))),
     "expire": expire,
 }
 

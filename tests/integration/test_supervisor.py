@@ -47,6 +47,17 @@ class Harm(Spider):
     def take_long(self, response):
         open("begun", "w").close()
         time.sleep(3600)
+
+    def kill_the_process(self, response):
+        os._exit(9)
+
+class Hasty(Harm):
+    name = "hasty"
+    custom_settings = {"ROBOTSTXT_OBEY": False, "RETRY_TIMES": 0}
+
+class Stubborn(Harm):
+    name = "stubborn"
+    custom_settings = {"ROBOTSTXT_OBEY": False, "RETRY_TIMES": 2, "RETRY_DELAY": 0.01}
 """
 
 
@@ -92,10 +103,10 @@ def config(folder: Path, server: Valkey, prefix: str, **changes: object) -> Conf
     return Config(settings, {}, folder)
 
 
-async def seeded(connected: Connected, url: str, *callbacks: str) -> Job:
+async def seeded(connected: Connected, url: str, *callbacks: str, spider: str = "harm") -> Job:
     """A job with one page for each callback: the first is at the URL, the others are beside it by their names."""
-    job = await connected.frontier.create_job(Job("news", spider="harm"))
-    pages = [Request(url if n == 0 else url + name, callback=name, spider="harm") for n, name in enumerate(callbacks)]
+    job = await connected.frontier.create_job(Job("news", spider=spider))
+    pages = [Request(url if n == 0 else url + name, callback=name, spider=spider) for n, name in enumerate(callbacks)]
     await connected.frontier.add(job, pages, seed=True)
     return job
 
@@ -150,6 +161,25 @@ async def test_a_page_that_silences_the_heartbeat_is_blamed_and_nobody_else_reap
     assert "its callback ran for 4 s" in letter.failure.message
     assert letter.attempts == 1
     assert stats.dead == 1
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("spider", "attempts"), [("harm", 2), ("hasty", 1), ("stubborn", 3)])
+async def test_a_page_that_kills_its_process_is_tried_by_its_spiders_own_settings(
+    valkey_server: Valkey, folder: Path, spider: str, attempts: int
+) -> None:
+    """Its own RETRY_TIMES and RETRY_DELAY; those of the fleet where it has none."""
+    fleet = {"RETRY_TIMES": 1, "RETRY_DELAY": 3600.0 if spider == "stubborn" else 0.01}
+    made = config(folder, valkey_server, f"sv-{spider}", **fleet)
+    async with page() as url, connect(made) as connected:
+        job = await seeded(connected, url, "kill_the_process", spider=spider)
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        _, (letter,) = await until_finished(connected, job)
+        crew.stop()
+        await running
+    assert letter.attempts == attempts
+    assert "exit code 9" in letter.failure.message
 
 
 @pytest.mark.timeout(60)

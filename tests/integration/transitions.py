@@ -17,7 +17,7 @@ from crawler.frontier.redis.keys import shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
 
-ATTEMPTS, MAX_CRASHES = 3, 2
+MAX_CRASHES = 2
 PACE = Pace(delay=0.0, concurrency=3)
 WHY = Failure("http_503", "the server said no", 503)
 LATER = 3600.0  # seconds: not within a test
@@ -31,9 +31,7 @@ class Scene:
 
     def __init__(self, url: str, shards: int = 1) -> None:
         self.prefix = f"f{next(_prefixes)}"
-        self.frontier = RedisFrontier(
-            url, prefix=self.prefix, shards=shards, attempts=ATTEMPTS, max_crashes=MAX_CRASHES, timeout=5.0
-        )
+        self.frontier = RedisFrontier(url, prefix=self.prefix, shards=shards, max_crashes=MAX_CRASHES, timeout=5.0)
         self.job = self.other = Job("")
 
     async def set(self) -> None:
@@ -285,16 +283,13 @@ async def reap_seen_dying(scene: Scene) -> Call:
 
 async def reap_and_blame(scene: Scene) -> Call:
     leases = await scene.held(*pages(3))
-    return lambda: scene.frontier.reap("w1", blame=leases[1], failure=WHY)
+    return lambda: scene.frontier.reap("w1", blame=(leases[1], Retry(WHY, 1.0)))
 
 
 async def reap_and_bury(scene: Scene) -> Call:
     """The blamed one has no attempt left."""
-    for _ in range(ATTEMPTS - 1):
-        leases = await scene.held(*pages(3))
-        await scene.commit(leases, *[Retry(WHY, 0.0)] * 3)
-    leases = await scene.held()
-    return lambda: scene.frontier.reap("w1", blame=leases[1], failure=WHY)
+    leases = await scene.held(*pages(3))
+    return lambda: scene.frontier.reap("w1", blame=(leases[1], Dead(WHY, spent=True)))
 
 
 async def reap_the_idle(scene: Scene) -> Call:

@@ -26,11 +26,9 @@ from crawler.frontier.memory.lines import POLL_SECONDS, Entry
 from crawler.frontier.memory.outcomes import Outcomes
 from crawler.frontier.message import identity
 from crawler.interfaces import Pace
-from crawler.model import Added, Claim, Failure, Job, Lease, OutboxEntry, Reaped, Request, Rule, Visit
+from crawler.model import Added, Claim, Dead, Failure, Job, Lease, OutboxEntry, Reaped, Request, Retry, Rule, Visit
 from crawler.parsing.url import host_of
 from crawler.status import DeadLetter, HostView, JobStats, Trace, WorkerInfo
-
-_CRASH_DELAY = 1.0  # seconds before a page that killed its worker is tried again; doubles each time
 
 
 class MemoryFrontier:
@@ -45,7 +43,6 @@ class MemoryFrontier:
         self,
         *,
         lease_seconds: float = 15.0,
-        attempts: int = 3,
         max_crashes: int = 20,
         outbox_limit: int = 10_000,
         exploding_share: float = 0.5,
@@ -54,7 +51,6 @@ class MemoryFrontier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lease_seconds = lease_seconds
-        self._attempts = attempts
         self._max_crashes = max_crashes
         self._outbox_limit = outbox_limit
         self._exploding = (exploding_share, exploding_min)
@@ -327,12 +323,10 @@ class MemoryFrontier:
         now = self._clock()
         return [WorkerInfo(name, end - now, info) for name, (end, info) in list(self._workers.items())]
 
-    async def reap(
-        self, worker: str | None = None, *, blame: Lease | None = None, failure: Failure | None = None
-    ) -> list[Reaped]:
+    async def reap(self, worker: str | None = None, *, blame: tuple[Lease, Retry | Dead] | None = None) -> list[Reaped]:
         """processing → pending for expired workers, or for `worker`, whose end is put down to `blame`."""
         if worker is not None:
-            return [self._take_back(worker, partial(self._judge, blame, failure))]
+            return [self._take_back(worker, partial(self._judge, blame))]
         now = self._clock()
         expired = [name for name, (end, _) in list(self._workers.items()) if end <= now]
         return [self._take_back(name, self._count_crash) for name in expired]
@@ -360,17 +354,17 @@ class MemoryFrontier:
         state.put_back(entry, 0.0, self._clock(), crashed=1)
         return None
 
-    def _judge(self, blame: Lease | None, failure: Failure | None, state: MemoryJob, entry: Entry) -> Failure | None:
-        """The request that is to blame has an attempt more; the others of its worker are innocent."""
+    def _judge(self, blame: tuple[Lease, Retry | Dead] | None, state: MemoryJob, entry: Entry) -> Failure | None:
+        """The request that is to blame has its outcome; the others of its worker are innocent."""
         now = self._clock()
-        if blame is None or (entry.job, entry.message) != (blame.job, blame.message):
+        if blame is None or (entry.job, entry.message) != (blame[0].job, blame[0].message):
             state.put_back(entry, 0.0, now)
             return None
         state.outcomes.watch(entry, "crash")
-        if entry.attempt + 1 < self._attempts:
-            state.put_back(entry, _CRASH_DELAY * 2**entry.attempt, now, failed=1)
-            return None
-        return failure or Failure("crash", "its worker process died while parsing it")
+        if isinstance(blame[1], Dead):
+            return blame[1].failure
+        state.put_back(entry, blame[1].delay, now, failed=1)
+        return None
 
     # --- the dead, and figures
 

@@ -12,7 +12,6 @@ import msgspec
 
 from crawler.control.rules import trace_with
 from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
-from crawler.frontier import message as wire
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.commits import RedisCommits
 from crawler.frontier.redis.control import RedisControl
@@ -22,14 +21,14 @@ from crawler.frontier.redis.hosts import RedisHosts
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.outbox import RedisOutbox
-from crawler.frontier.redis.records import dead_record, packed, read_claim, text
+from crawler.frontier.redis.records import outcome_arguments, packed, read_claim, text
 from crawler.frontier.redis.server import JobGone, Server
 from crawler.frontier.redis.shared import RedisShared
 from crawler.frontier.redis.tracing import RedisTraces
 from crawler.frontier.redis.views import RedisViews
 from crawler.frontier.rules import REAP_CHUNK
 from crawler.interfaces import Pace
-from crawler.model import Added, Claim, Failure, Job, Junk, Lease, Reaped, Request, Visit
+from crawler.model import Added, Claim, Dead, Failure, Job, Junk, Lease, Reaped, Request, Retry, Visit
 from crawler.parsing.url import host_of
 from crawler.status import DeadLetter, HostView, JobStats, Trace, WorkerInfo
 
@@ -44,7 +43,6 @@ class RedisFrontier:
         prefix: str = "crawler",
         shards: int = 1,
         lease_seconds: float = 15.0,
-        attempts: int = 3,
         max_crashes: int = 20,
         outbox_limit: int = 10_000,
         exploding_share: float = 0.5,
@@ -58,7 +56,6 @@ class RedisFrontier:
         self._shards: list[str] = []  # P of each
         self.server.connected = self._doubt
         self._lease_ms = int(lease_seconds * 1000)
-        self._attempts = attempts
         self._max_crashes = max_crashes
         self._outbox_limit = outbox_limit
         self._exploding = (exploding_share, exploding_min)
@@ -228,9 +225,7 @@ class RedisFrontier:
                 "beat", f"{shard}workers", shard, worker, self._lease_ms, text if number == 0 else b"{}"
             )
 
-    async def reap(
-        self, worker: str | None = None, *, blame: Lease | None = None, failure: Failure | None = None
-    ) -> list[Reaped]:
+    async def reap(self, worker: str | None = None, *, blame: tuple[Lease, Retry | Dead] | None = None) -> list[Reaped]:
         """Run the script on each shard until it finds nothing more."""
         found: dict[str, Reaped] = {}
         for shard in self._shards:
@@ -244,10 +239,8 @@ class RedisFrontier:
                     "least": self._exploding[1],
                 }
                 messages: list[bytes] = []
-                if blamed := self._blame(worker, blame, failure):
-                    job, message, kind, delay, payload = blamed
-                    named["blame"] = {"job": job, "kind": kind, "delay": delay}
-                    messages = [message, payload]
+                if worker is not None and blame is not None:
+                    named["blame"], messages = _blamed(worker, *blame)
                 reply = await self.server.run("reap", f"{shard}workers", packed(named), *messages)
                 if not reply:
                     break
@@ -258,15 +251,6 @@ class RedisFrontier:
                 if worker is not None and not more:
                     break
         return list(found.values())
-
-    def _blame(self, worker: str | None, lease: Lease | None, failure: Failure | None) -> list[Any]:
-        if worker is None or lease is None:
-            return []
-        failure = failure or Failure("crash", "its worker process died while parsing it")
-        if lease.attempt + 1 >= self._attempts:
-            record = dead_record(worker, lease.message, failure, attempts=lease.attempt + 1)
-            return [lease.job, lease.message, "dead", 0, record]
-        return [lease.job, lease.message, "retry", 1000 * 2**lease.attempt, wire.again(lease.message, failed=1)]
 
     # --- looking
 
@@ -338,6 +322,13 @@ class RedisFrontier:
 
     def _shard_for(self, key: str) -> str:
         return self._shards[shard_of(key, self.shards)]
+
+
+def _blamed(worker: str, lease: Lease, outcome: Retry | Dead) -> tuple[dict[str, Any], list[bytes]]:
+    """What `reap.lua` takes for the request that the worker died of: by name, and as byte strings."""
+    _, delay, payload = outcome_arguments(worker, lease, outcome)
+    kind = "retry" if isinstance(outcome, Retry) else "dead"  # also of `spent`: here no host is to blame
+    return {"job": lease.job, "kind": kind, "delay": int(delay * 1000)}, [lease.message, payload]
 
 
 def _merge(total: Claim, part: Claim) -> Claim:

@@ -13,7 +13,7 @@ import structlog
 from crawler.frontier import message as wire
 from crawler.frontier.redis.keys import shard_of
 from crawler.frontier.rules import MAX_DETAIL
-from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Release, Retry, Skip, Visit
+from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Outcome, Release, Retry, Skip, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
 from crawler.policy import counts, verdict
@@ -62,13 +62,12 @@ class DeadRecord(msgspec.Struct, frozen=True):
     died: Annotated[float, msgspec.Meta(ge=0, lt=1e14)] = 0  # the server's clock, ms
 
 
-def dead_record(worker: str, message: bytes, failure: Failure, attempts: int | None = None) -> bytes:
+def dead_record(worker: str, message: bytes, failure: Failure) -> bytes:
     """The JSON of a dead letter, without its time: the script puts that in front."""
-    if attempts is None:
-        try:
-            attempts = wire.decode(message).attempt + 1
-        except wire.JunkMessage:
-            attempts = 0
+    try:
+        attempts = wire.decode(message).attempt + 1
+    except wire.JunkMessage:
+        attempts = 0
     shown = message.decode("utf-8", "backslashreplace")
     record = {"attempts": attempts, "worker": worker, "failure": failure, "message": shown}
     try:
@@ -141,7 +140,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 def ending(worker: str, lease: Lease, visit: Visit) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
     """What `commit.lua` takes for one lease: by name, and as byte strings."""
-    kind, delay, payload = _outcome(worker, lease, visit)
+    kind, delay, payload = outcome_arguments(worker, lease, visit.outcome)
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
     asked_at = None if visit.unasked else visit.asked_at
@@ -164,8 +163,9 @@ def ending(worker: str, lease: Lease, visit: Visit) -> tuple[Ending, tuple[bytes
     return named, (lease.message, b"\n".join(items), payload)
 
 
-def _outcome(worker: str, lease: Lease, visit: Visit) -> tuple[str, float, bytes]:
-    match visit.outcome:
+def outcome_arguments(worker: str, lease: Lease, outcome: Outcome) -> tuple[str, float, bytes]:
+    """What becomes of a lease, for a script: the kind, the seconds to wait, and the new message or the dead letter."""
+    match outcome:
         case Done():
             return "done", 0.0, b""
         case Skip(reason=reason, detail=detail):

@@ -248,7 +248,7 @@ async def read(page: str) -> tuple[Visit, Reader]:
         while True:
             await asyncio.sleep(0)
             seen = slot.read()
-            spider.turns.append(seen.lease.request.url if seen else "nobody")
+            spider.turns.append(seen.page.lease.request.url if seen else "nobody")
 
     unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
     visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: unit, Nobody(), slot, check)
