@@ -4,7 +4,7 @@ CrawlerError                  something a person can act on; its text says what 
 ├── UsageError                a wrong argument, spider name, URL                    exit 2
 ├── ConfigError               a setting or a spider file that cannot be used        exit 78
 ├── OutputError               a sink that cannot be written                         exit 73
-│   └── OutputClosed          nor ever again: nobody reads the pipe any more        exit 73
+├── OutputClosed              a sink that can never be written again: nobody reads the pipe   exit 73
 ├── FrontierError             the queue server answered, but not as it must         exit 70
 │   ├── FrontierUnavailable   no answer: worth waiting and trying again             exit 69
 │   ├── FrontierFull          out of memory: worth waiting and trying again         exit 75
@@ -44,8 +44,10 @@ class OutputError(CrawlerError):
     exit_code = 73
 
 
-class OutputClosed(OutputError):
-    """A sink that can never be written again: who read the pipe is gone."""
+class OutputClosed(CrawlerError):
+    """A sink that can never be written again, because nobody reads the pipe any more. Waiting is useless."""
+
+    exit_code = 73
 
 
 class FrontierError(CrawlerError):

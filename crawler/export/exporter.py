@@ -6,23 +6,17 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
-from crawler.errors import FrontierFull, FrontierUnavailable, OutputClosed, OutputError, UsageError
+from crawler.errors import FrontierUnavailable, OutputError, UsageError
 from crawler.interfaces import Frontier, Outbox, Sink
 from crawler.model import Job
-from crawler.runtime.incident import Incident
+from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
+
+LOOK = 0.1  # seconds between looks at an empty outbox
 
 
 class Held(OutputError):
     """Another exporter is at work on this job."""
-
-
-class Stop(Protocol):
-    """An event that somebody sets when the exporter should drain what is there and end."""
-
-    def is_set(self) -> bool: ...
-    async def wait(self) -> object: ...
 
 
 class Exporter:
@@ -56,7 +50,7 @@ class Exporter:
         self._positions: dict[int, str] = {}  # of the last page of each shard that is durable in the sink
         self._acknowledged: dict[int, str] = {}  # the same, as far as the outbox is known to know it
         self._is_open = False
-        self._waiting = Incident("export_waits")
+        self._patience = Patience("export_waits")
         self.begun = asyncio.Event()  # set once the sink is open
         self.items = 0  # written by this exporter
 
@@ -70,11 +64,11 @@ class Exporter:
                 return
             while True:
                 last = not follow or stop.is_set() or (until is not None and until())
-                if await self._move(stop):
+                if await self._patience.until_done(self._move, stop, also=(OutputError,) if self._patient else ()):
                     continue
                 if last:
                     return
-                await _pause(stop, 0.1)
+                await pause(LOOK, stop)
         finally:
             self._sink.close()
             if self._held_at > 0:
@@ -82,46 +76,31 @@ class Exporter:
 
     async def _begin(self, stop: Stop) -> bool:
         """Become the job's exporter, open the sink, tell the outbox what it holds. False: stopped before that."""
-        while True:
-            try:
-                await self._hold()
-                if not self._is_open:  # the sink is locked for everybody, ourselves included
-                    self._positions = dict(await asyncio.to_thread(self._sink.open))
-                    self._is_open = True
-                await self._acknowledge()
-                self._waiting.over()
-                self.begun.set()
-                return True
-            except (FrontierUnavailable, FrontierFull) as error:
-                self._waiting.met(error)
-            except Held as error:
-                if not self._patient:
-                    raise
-                self._waiting.met(error)
-            if stop.is_set():
-                return False
-            await _pause(stop, 1.0)
-
-    async def _move(self, stop: Stop) -> bool:
-        """One batch. True: go on at once; False: nothing there at the moment."""
+        also = (Held,) if self._patient else ()
         try:
-            await self._hold()
-            entries = await self._outbox.read(self._job, self._positions, self._batch)
-            if entries:
-                self.items += await asyncio.to_thread(self._sink.write, entries)
-                for entry in entries:
-                    self._positions[entry.shard] = entry.position
-            await self._acknowledge()  # without entries, too: the last answer may have been lost
-            self._waiting.over()
-            return bool(entries)
-        except OutputClosed:
-            raise
-        except (FrontierUnavailable, FrontierFull, OutputError) as error:
-            if stop.is_set() or (isinstance(error, OutputError) and not self._patient):
-                raise
-            self._waiting.met(error)
-            await _pause(stop, 1.0)
-            return True
+            await self._patience.until_done(self._open, stop, also=also)
+        except (*OUTAGE, *also):
+            return False
+        self.begun.set()
+        return True
+
+    async def _open(self) -> None:
+        await self._hold()
+        if not self._is_open:  # the sink is locked for everybody, ourselves included
+            self._positions = dict(await asyncio.to_thread(self._sink.open))
+            self._is_open = True
+        await self._acknowledge()
+
+    async def _move(self) -> bool:
+        """One batch. False: nothing is there at the moment."""
+        await self._hold()
+        entries = await self._outbox.read(self._job, self._positions, self._batch)
+        if entries:
+            self.items += await asyncio.to_thread(self._sink.write, entries)
+            for entry in entries:
+                self._positions[entry.shard] = entry.position
+        await self._acknowledge()  # also without entries: the last answer may have been lost
+        return bool(entries)
 
     async def _acknowledge(self) -> None:
         """What is durable leaves the outbox, unless it has left already."""
@@ -147,8 +126,3 @@ class Exporter:
     async def _let_go(self) -> None:
         with suppress(FrontierUnavailable):  # then it expires by itself
             await self._outbox.hold(self._job, self._name, 0)
-
-
-async def _pause(stop: Stop, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

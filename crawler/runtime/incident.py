@@ -18,14 +18,14 @@ class Incident:
         self._times = 0
 
     def met(self, why: object) -> None:
-        """It is so (again)."""
+        """The condition holds. Logs the first time."""
         self._times += 1
         if self._since is None:
             self._since = time.monotonic()
             log.warning(self._event, why=str(why))
 
     def over(self) -> None:
-        """It is so no more. Cheap when it was not so before."""
+        """The condition has ended. Cheap when it did not hold."""
         if self._since is not None:
             log.info(f"{self._event}_over", seconds=round(time.monotonic() - self._since, 1), times=self._times)
             self._since, self._times = None, 0

@@ -1,4 +1,4 @@
-"""How tasks are ended: surely."""
+"""Ending tasks, and knowing that one is being ended: libraries lose a cancellation now and then."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         await asyncio.wait(running, timeout=AGAIN)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def was_cancelled() -> bool:
+    """Whether somebody has cancelled the current task, even if its `CancelledError` was lost on the way (see `end`)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

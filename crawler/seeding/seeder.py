@@ -13,12 +13,12 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable, Refused
+from crawler.errors import FrontierError, Refused
 from crawler.interfaces import Frontier
-from crawler.model import Added, Job, Request
+from crawler.model import Job, Request
 from crawler.parsing.url import BadUrl, canonical, host_of
-from crawler.runtime.incident import Incident
-from crawler.runtime.tasks import end
+from crawler.runtime.patience import Patience
+from crawler.runtime.tasks import end, was_cancelled
 
 BATCH = 500  # seeds sent at once: the queue server works on them for a few milliseconds, and workers wait for it
 AT_ONCE = 4  # batches on their way
@@ -92,7 +92,7 @@ class Seeder:
         self._lease = lease_seconds
         self._tell_refused = refused
         self._check = check
-        self._away = Incident("seeding_waits")
+        self._patiently = Patience("seeding_waits").until_done
         self.new = 0
         self.known = 0
         self.refused: Counter[str] = Counter()
@@ -166,14 +166,9 @@ class Seeder:
             yield _first(ready)
 
     async def _add(self, requests: list[Request], progress: Callable[[int, int], None] | None) -> None:
-        added: list[Added] = []
-
-        async def add() -> None:
-            added.append(await self._frontier.add(self._job, requests, seed=True))
-
-        await self._patiently(add)
-        self.new += added[0].new
-        self.known += added[0].known
+        added = await self._patiently(lambda: self._frontier.add(self._job, requests, seed=True))
+        self.new += added.new
+        self.known += added.known
         if progress is not None:
             progress(self.new, self.known)
 
@@ -199,18 +194,6 @@ class Seeder:
             self._tell_refused(text, str(error))
             return None
 
-    async def _patiently(self, call: Callable[[], object]) -> None:
-        """Repeat it until the queue server takes it."""
-        while True:
-            try:
-                await call()  # type: ignore[misc]
-                self._away.over()
-                return
-            except (FrontierUnavailable, FrontierFull) as error:
-                _heed_cancellation()
-                self._away.met(error)
-                await asyncio.sleep(0.5)
-
 
 def _first(requests: deque[Request]) -> list[Request]:
     """Take a batch off."""
@@ -218,7 +201,5 @@ def _first(requests: deque[Request]) -> list[Request]:
 
 
 def _heed_cancellation() -> None:
-    """Raise `CancelledError` if this task was cancelled: the queue server's library loses some as it connects."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if was_cancelled():
         raise asyncio.CancelledError

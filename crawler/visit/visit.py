@@ -32,6 +32,7 @@ from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate, Verdict
 from crawler.runtime.own_limits import own_limit
+from crawler.runtime.tasks import was_cancelled
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, failure_of, run_callback
 from crawler.visit.page_obedience import SignRules, heed
@@ -247,8 +248,8 @@ class Visitor:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found([], [], Counter())
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _are_cancelled():
-                raise
+            if isinstance(error, asyncio.CancelledError) and was_cancelled():
+                raise  # else the `CancelledError` is the spider's own
             if limit := own_limit(error):
                 raise limit from error
             # A spider may raise anything; it costs this page and no other.
@@ -331,12 +332,6 @@ class Visitor:
         hosts = set(to) - {lease.host} - moved
         seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
         return [request for host, request in zip(to, requests, strict=True) if host in seeded]
-
-
-def _are_cancelled() -> bool:
-    """Whether somebody cancelled this visit; else a `CancelledError` is the spider's own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _handed_back(limit: OwnLimit) -> Visit:

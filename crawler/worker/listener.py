@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import structlog
 
-from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.interfaces import Control
 from crawler.model import Call
+from crawler.runtime.patience import Patience
 
 log = structlog.get_logger()
 
 OK = "OK"
-TRY_AGAIN = 0.5  # seconds
 
 
 class Listener:
@@ -39,11 +37,9 @@ class Listener:
 
     async def run(self) -> None:
         """Until cancelled."""
+        patience = Patience()
         while True:
-            try:
-                await self._listen()
-            except (FrontierUnavailable, FrontierFull):
-                await asyncio.sleep(TRY_AGAIN)  # the worker says so, once for all of us
+            await patience.until_done(self._listen)
 
     async def _listen(self) -> None:
         if not self._heard:

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.interfaces import Frontier
-from crawler.runtime.incident import Incident
+from crawler.runtime.patience import Patience
 
 log = structlog.get_logger()
 
@@ -29,16 +28,12 @@ class Reaper:
         self._lease = lease_seconds
         self._uptime = uptime
         self._not_before = 0.0  # monotonic seconds
-        self._away = Incident("reaper_waits")
+        self._patience = Patience("reaper_waits")
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            try:
-                await self.look()
-                self._away.over()
-            except (FrontierUnavailable, FrontierFull) as error:
-                self._away.met(error)
+            if await self._patience.attempt(self.look) is None:
                 self._not_before = time.monotonic() + self._lease
             await asyncio.sleep(self._lease / 4)
 

@@ -20,9 +20,10 @@ from contextlib import suppress
 import structlog
 
 from crawler import policy
-from crawler.errors import FrontierError, FrontierFull, FrontierUnavailable
+from crawler.errors import FrontierError, FrontierUnavailable
 from crawler.interfaces import Frontier
 from crawler.model import Dead, Failure, Lease, Retry
+from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, STOP
 from crawler.runtime.tasks import end
 from crawler.worker.blame_slot import Page, Parsing, Slot
@@ -186,17 +187,8 @@ class Supervisor:
         log.error("worker_died", worker=child.name, how=how, while_parsing=url)
         failure = Failure("crash", f"killed its worker process {child.name}: {how}")
         blame = _judged(parsing.page, failure) if parsing else None
-        await self._until_done(lambda: self._frontier.reap(child.name, blame=blame))
-
-    async def _until_done(self, reap: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            try:
-                await reap()
-                return
-            except (FrontierUnavailable, FrontierFull):
-                if self.stopping:
-                    return  # the lease expires by itself
-                await asyncio.sleep(0.5)
+        with suppress(*OUTAGE):  # we stop during an outage: the child's lease expires by itself
+            await Patience().until_done(lambda: self._frontier.reap(child.name, blame=blame), self._stopped)
 
 
 def _judged(page: Page, failure: Failure) -> tuple[Lease, Retry | Dead]:

@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
 from msgspec import Struct
 
-from crawler.errors import FrontierError, FrontierFull, FrontierReplaced, FrontierUnavailable
+from crawler.errors import FrontierError, FrontierReplaced
 from crawler.interfaces import Frontier, Pace
 from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
 from crawler.runtime.incident import Incident
+from crawler.runtime.patience import Patience
 from crawler.runtime.tasks import end
 from crawler.worker.concurrency import Concurrency
 from crawler.worker.lease import LeaseClock
@@ -75,7 +77,7 @@ class Worker:
         self._slot_free = asyncio.Event()
         self._has_finished = asyncio.Event()
         self._all_committed = asyncio.Event()
-        self._away = Incident("queue_server_away")
+        self._patience = Patience("queue_server_away")
         self._lease_over = Incident("lease_not_renewed")
         self._concurrency = Concurrency(options.concurrency)
 
@@ -141,7 +143,7 @@ class Worker:
             if not self._has_lease():
                 await self._wait_for_slot(LOOK)
                 continue
-            claim = await self._claim(free)
+            claim = await self._patience.attempt(partial(self._claim, free)) or Claim(idle="queue server away")
             for lease in claim.leases:
                 self._start(lease)
             for junk in claim.junk:
@@ -151,17 +153,10 @@ class Worker:
                 await self._wait_for_slot(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
 
     async def _claim(self, limit: int) -> Claim:
-        try:
-            jobs = await self._jobs()
-            if not jobs:
-                return Claim(idle="no job")
-            claim = await self._frontier.claim(self._options.name, limit, jobs, self._options.pace)
-            self._away.over()
-            return claim
-        except (FrontierUnavailable, FrontierFull) as error:
-            self._away.met(error)
-            await asyncio.sleep(0.5)
-            return Claim(idle="queue server away")
+        jobs = await self._jobs()
+        if not jobs:
+            return Claim(idle="no job")
+        return await self._frontier.claim(self._options.name, limit, jobs, self._options.pace)
 
     async def _wait_for_slot(self, seconds: float | None) -> None:
         """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
@@ -174,25 +169,21 @@ class Worker:
         For as long as it takes: in our list they would keep the job from ending for as long as we live.
         """
         log.warning("junk_in_queue", job=junk.job, why=junk.why)
-        while not self._stopping.is_set():
-            try:
-                for job in await self._jobs():
-                    if job.name == junk.job:
-                        await self._put_away(job, junk)
-                return
-            except (FrontierUnavailable, FrontierFull) as error:
-                self._away.met(error)
-                await asyncio.sleep(0.5)
-            except FrontierReplaced:
-                raise
-            except FrontierError:
-                return  # the job was deleted meanwhile
+        try:
+            await self._patience.until_done(partial(self._put_away, junk), self._stopping)
+        except FrontierReplaced:
+            raise
+        except FrontierError:
+            return  # the job was deleted meanwhile, or we stop during an outage
 
-    async def _put_away(self, job: Job, junk: Junk) -> None:
-        if junk.version is None:
-            await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
-        else:
-            await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
+    async def _put_away(self, junk: Junk) -> None:
+        for job in await self._jobs():
+            if job.name != junk.job:
+                continue
+            if junk.version is None:
+                await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
+            else:
+                await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
 
     # --- the lease
 
@@ -234,7 +225,7 @@ class Worker:
         try:
             return await self._visit(lease)
         except FrontierError as error:
-            self._away.met(error)
+            self._patience.met(error)
             return Visit(Release("queue server away"))
 
     def _finish(self, task: asyncio.Task[Visit]) -> None:
@@ -288,14 +279,9 @@ class Worker:
 
     async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
         """For as long as it takes. The same batch may be committed again after an error: it counts once."""
-        while True:
-            try:
-                accepted = await self._frontier.commit(self._options.name, batch, self._options.pace)
-                self._away.over()
-                return accepted
-            except (FrontierUnavailable, FrontierFull) as error:
-                self._away.met(error)
-                await asyncio.sleep(0.25)
+        return await self._patience.until_done(
+            lambda: self._frontier.commit(self._options.name, batch, self._options.pace)
+        )
 
     # --- stopping
 

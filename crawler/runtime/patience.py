@@ -1,0 +1,88 @@
+"""How an outage of the queue server is waited out: the same call again and again, with one log line at each end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Protocol, TypeVar
+
+from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.runtime.incident import Incident
+from crawler.runtime.tasks import was_cancelled
+
+RETRY_SECONDS = 0.25  # between two tries: work resumes at once when the server is back, and a try costs it little
+
+OUTAGE = (FrontierUnavailable, FrontierFull)
+"""The same call may be made again until it succeeds, and takes effect once."""
+
+Result = TypeVar("Result")
+
+
+class Stop(Protocol):
+    """An event that ends the wait."""
+
+    def is_set(self) -> bool: ...
+    async def wait(self) -> object: ...
+
+
+class Patience:
+    """One task's patience with the queue server. Every error that is no outage passes through."""
+
+    def __init__(self, event: str = "") -> None:
+        """`event` names the outage in the log; empty: another task of this process logs it."""
+        self._incident = Incident(event) if event else None
+
+    async def until_done(
+        self,
+        call: Callable[[], Awaitable[Result]],
+        stop: Stop | None = None,
+        *,
+        also: tuple[type[Exception], ...] = (),
+    ) -> Result:
+        """Repeat `call` until it succeeds, and return its result. `also`: more errors to wait out.
+
+        Once `stop` is set, the next error is raised.
+        """
+        errors: tuple[type[Exception], ...] = (*OUTAGE, *also)
+        while True:
+            try:
+                result = await call()
+            except errors as error:
+                if was_cancelled():
+                    raise asyncio.CancelledError from error
+                if stop is not None and stop.is_set():
+                    raise
+                self.met(error)
+                await pause(RETRY_SECONDS, stop)
+            else:
+                self._over()
+                return result
+
+    async def attempt(self, call: Callable[[], Awaitable[Result]]) -> Result | None:
+        """Make one call and return its result; None: the queue server is away."""
+        try:
+            result = await call()
+        except OUTAGE as error:
+            self.met(error)
+            return None
+        self._over()
+        return result
+
+    def met(self, error: Exception) -> None:
+        """Count an error of the same outage that was met elsewhere."""
+        if self._incident is not None:
+            self._incident.met(error)
+
+    def _over(self) -> None:
+        if self._incident is not None:
+            self._incident.over()
+
+
+async def pause(seconds: float, stop: Stop | None = None) -> None:
+    """Sleep, but not after `stop` is set."""
+    if stop is None:
+        await asyncio.sleep(seconds)
+    else:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
