@@ -17,7 +17,9 @@ def main() -> int:
         raise_file_limit()
         return main()
     except KeyboardInterrupt:  # before there is anything to end
-        return 130
+        from crawler.errors import Exit
+
+        return Exit.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Every error the crawler raises on purpose, as one small tree.
+"""Every error the crawler raises on purpose, as one small tree; and every exit code of its commands.
 
-CrawlerError                  something a person can act on; its text says what and how
-├── UsageError                a wrong argument, spider name, URL                    exit 2
-├── ConfigError               a setting or a spider file that cannot be used        exit 78
-├── OutputError               a sink that cannot be written                         exit 73
-├── OutputClosed              a sink that can never be written again: nobody reads the pipe   exit 73
-├── FrontierError             the queue server answered, but not as it must         exit 70
-│   ├── FrontierUnavailable   no answer: worth waiting and trying again             exit 69
-│   ├── FrontierFull          out of memory: worth waiting and trying again         exit 75
-│   └── FrontierReplaced      the server was emptied or exchanged under us          exit 70
-├── PageTooLarge          a page whose tree is not built: it would take too much memory and time
-├── OwnLimit                  this machine has no more of something: no fault of a host     exit 75
+CrawlerError                  a person can act on it; its text says what is wrong and what to do
+├── UsageError                a wrong argument, spider name, URL
+├── ConfigError               a setting or a spider file that cannot be used
+├── OutputError               a sink that cannot be written now
+├── OutputClosed              a sink that can never be written again: nobody reads the pipe
+├── FrontierError             the queue server gave an answer that it must not give
+│   ├── FrontierUnavailable   no answer: the same call may be made again
+│   ├── FrontierFull          out of memory: the same call may be made again
+│   └── FrontierReplaced      the server was emptied or exchanged under us
+├── PageTooLarge              a page whose tree is not built: it would take too much memory and time
+├── OwnLimit                  this machine has no more of something: no fault of a host
 └── FetchError                one page could not be had; `kind` says how, `transient` whether to retry
     └── Refused               we will not ask for it (address, scheme); never retried
 
@@ -19,53 +19,81 @@ Libraries' own errors become one of these once, at the edge (`frontier/`, `fetch
 
 from __future__ import annotations
 
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What a command ends with: a code of sysexits.h where one fits, 128 + its number for a signal."""
+
+    meaning: str
+
+    DONE = 0, "done"
+    FAILED = 1, "more given up than fetched, or not found"
+    USAGE = 2, "usage"
+    UNREACHABLE = 69, "queue server unreachable"  # EX_UNAVAILABLE
+    BROKEN = 70, "queue server replaced, or a bug"  # EX_SOFTWARE
+    OUTPUT = 73, "output cannot be written"  # EX_CANTCREAT
+    TRY_LATER = 75, "try again later (what is left is paused)"  # EX_TEMPFAIL
+    CONFIG = 78, "bad configuration"  # EX_CONFIG
+    HUNG_UP = 129, "SIGHUP"
+    INTERRUPTED = 130, "Ctrl-C"
+    READER_GONE = 141, "the reader of the output went away"  # as a shell reports SIGPIPE
+    TERMINATED = 143, "SIGTERM"
+
+    def __new__(cls, code: int, meaning: str) -> Exit:
+        """A member is its code."""
+        self = int.__new__(cls, code)
+        self._value_ = code
+        self.meaning = meaning
+        return self
+
 
 class CrawlerError(Exception):
-    """Base of all; `exit_code` is what the command line ends with (sysexits.h)."""
+    """Base of all; `exit_code` is what the command line ends with."""
 
-    exit_code = 1
+    exit_code = Exit.FAILED
 
 
 class UsageError(CrawlerError):
     """A wrong argument, spider name or URL."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 class ConfigError(CrawlerError):
     """A setting, or a spider file, that cannot be used."""
 
-    exit_code = 78
+    exit_code = Exit.CONFIG
 
 
 class OutputError(CrawlerError):
     """A sink that cannot be written, such as a full disk or a folder without permission."""
 
-    exit_code = 73
+    exit_code = Exit.OUTPUT
 
 
 class OutputClosed(CrawlerError):
     """A sink that can never be written again, because nobody reads the pipe any more. Waiting is useless."""
 
-    exit_code = 73
+    exit_code = Exit.OUTPUT
 
 
 class FrontierError(CrawlerError):
     """The queue server answered, but not as it must."""
 
-    exit_code = 70
+    exit_code = Exit.BROKEN
 
 
 class FrontierUnavailable(FrontierError):
     """No answer from the queue server. Nothing is lost; the same call may be made again."""
 
-    exit_code = 69
+    exit_code = Exit.UNREACHABLE
 
 
 class FrontierFull(FrontierError):
     """The queue server has no memory left for this write. The same call may be made again."""
 
-    exit_code = 75
+    exit_code = Exit.TRY_LATER
 
 
 class FrontierReplaced(FrontierError):
@@ -89,7 +117,7 @@ class OwnLimit(CrawlerError):
     It tells nothing of a host or a page. The text names the limit and what can be done.
     """
 
-    exit_code = 75
+    exit_code = Exit.TRY_LATER
 
 
 class FetchError(CrawlerError):

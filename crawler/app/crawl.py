@@ -13,7 +13,7 @@ from crawler.app.connect import Connected, connect
 from crawler.app.start_worker import start_worker
 from crawler.app.wiring import exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
-from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.errors import Exit, FrontierFull, FrontierUnavailable
 from crawler.export.exporter import Exporter
 from crawler.model import Job, Request
 from crawler.runtime.incident import Incident
@@ -27,7 +27,6 @@ from crawler.worker.supervisor import Supervisor, worker_name
 
 LOOK = 0.5  # seconds between looks at the counters
 HELD = 3.0  # seconds for which nothing but what is paused must have been left before a crawl ends
-TRY_LATER = 75  # exit code
 
 
 async def crawl(
@@ -124,10 +123,10 @@ class _Crawl:
             await exporting
         stats = await self._connected.frontier.stats(self._job)
         if not stats.known and seeding.refused:
-            reason, code = "failed", 1
+            reason, code = "failed", Exit.FAILED
             await self._connected.frontier.delete_job(self._job.name)
         elif stats.finished and stats.dead > stats.counters.get("pages", 0):
-            code = code or 1  # finished, but more was given up than fetched
+            code = code or Exit.FAILED  # finished, but more was given up than fetched
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
@@ -163,7 +162,7 @@ class _Crawl:
                     if pauses.seen(stats) > HELD and seeds.done() and not crew.stopping:
                         crew.stop()
                         await running
-                        return "paused", TRY_LATER
+                        return "paused", Exit.TRY_LATER
                 except (FrontierUnavailable, FrontierFull) as error:
                     away.met(error)
                 await asyncio.wait({running, exporting}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
@@ -171,7 +170,11 @@ class _Crawl:
                     if part.done():
                         part.result()  # a part that dies takes the crawl with it, and says why
             code = running.result()
-            return ("interrupted", code or crew.code_of_signal) if code in (0, *CODES.values()) else ("failed", code)
+            return (
+                ("interrupted", code or crew.code_of_signal)
+                if code in (Exit.DONE, *CODES.values())
+                else ("failed", code)
+            )
         finally:
             seeds.cancel()
             if not running.done():

@@ -11,10 +11,10 @@ import structlog
 
 from crawler.app.config import Config, needs_server
 from crawler.app.connect import Connected, connect
-from crawler.app.crawl import HELD, TRY_LATER
+from crawler.app.crawl import HELD
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
-from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.errors import Exit, FrontierFull, FrontierUnavailable
 from crawler.runtime.incident import Incident
 from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
@@ -54,7 +54,7 @@ async def work(
             finally:
                 await end(running, watching, meeting)
             held = not watching.cancelled() and watching.result()
-        return TRY_LATER if held and not code else code
+        return Exit.TRY_LATER if held and not code else code
 
 
 async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finished: bool) -> bool:

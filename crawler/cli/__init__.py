@@ -9,6 +9,7 @@ import typer
 from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, seed, status, why, worker
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Quiet, SettingOptions, Verbose, join, with_shared_options
+from crawler.errors import Exit
 
 __all__ = ["main"]
 
@@ -23,8 +24,7 @@ _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
 
 _app = typer.Typer(
     help="A distributed web crawler built on reliable queues.\n\nStart here: crawler crawl https://example.com",
-    epilog="Exit codes: 0 done, 1 too many errors, 2 usage, 69 queue server unreachable, 70 queue server "
-    "replaced, 73 output, 75 try again later, 78 configuration, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.",
+    epilog=f"Exit codes: {'; '.join(f'{code} {code.meaning}' for code in Exit)}.",
     invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,

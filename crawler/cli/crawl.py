@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec.structs import replace
 
-from crawler.cli.exits import USAGE
 from crawler.cli.options import (
     AppendTo,
     ArgumentOptions,
@@ -27,7 +26,7 @@ from crawler.cli.options import (
 )
 from crawler.cli.seed import make_spider, start_requests
 from crawler.cli.seeds import Refusals, Seeds, job_name
-from crawler.errors import UsageError
+from crawler.errors import Exit, UsageError
 from crawler.model import Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
@@ -81,7 +80,7 @@ def crawl(
         )
     refusals.close(report.seeds.refused)
     if refusals.total and not report.stats.known:
-        return USAGE  # each was refused, and has been told why
+        return Exit.USAGE  # each was refused, and has been told why
     _print(report, fresh=fresh, as_json=json_, quiet=call.quiet)
     return report.code
 

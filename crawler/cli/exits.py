@@ -1,9 +1,4 @@
-"""How a command ends when something goes wrong: one line for a person, one exit code for a script.
-
-0 done · 1 ended with too many errors · 2 usage · 69 queue server unreachable · 70 queue server replaced, or
-a bug · 73 output cannot be written · 75 temporary · 78 configuration · 129 SIGHUP · 130 Ctrl-C · 141 the reader
-of our output went away · 143 SIGTERM
-"""
+"""How a command ends when something goes wrong: one line for a person, one exit code for a script."""
 
 from __future__ import annotations
 
@@ -14,14 +9,9 @@ import traceback
 
 from typer import TyperException
 
-from crawler.errors import CrawlerError, FrontierUnavailable
+from crawler.errors import CrawlerError, Exit, FrontierUnavailable
 from crawler.runtime.safe_text import printable_lines, without_password
 from crawler.runtime.signals import Interrupted
-
-USAGE = 2
-BUG = 70
-INTERRUPTED = 130
-READER_GONE = 141
 
 
 def ended_by(error: BaseException, *, verbose: bool = False) -> int:
@@ -39,7 +29,7 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
         case BrokenPipeError() | OSError(errno=errno.EIO):
             # nobody reads our stdout any more (`| head`, a closed terminal): end quietly, also when Python flushes it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return READER_GONE
+            return Exit.READER_GONE
         case KeyboardInterrupt():
             return code_of(error)
     if verbose:
@@ -47,12 +37,12 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
         sys.stderr.write(without_password(printable_lines(lines)))
     hint = "this is a bug" if verbose else "this is a bug; run again with -v for the details"
     say_error(f"{type(error).__name__}: {error} ({hint})")
-    return BUG
+    return Exit.BROKEN
 
 
 def code_of(interrupt: KeyboardInterrupt) -> int:
     """That of the signal it stands for."""
-    return interrupt.exit_code if isinstance(interrupt, Interrupted) else INTERRUPTED
+    return interrupt.exit_code if isinstance(interrupt, Interrupted) else Exit.INTERRUPTED
 
 
 def _with_hint(message: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
 from crawler.cli.options import Call, Json, config_of, flag
+from crawler.errors import Exit
 from crawler.runtime.safe_text import json_line, masked
 
 
@@ -29,7 +30,7 @@ def spiders(call: Call, json_: Json = False) -> int:
         tables.console().print(tables.table(("spider", "what it does", "file"), rows))
     for error in registry.broken.values():
         say_error(str(error))
-    return 78 if registry.broken else 0
+    return Exit.CONFIG if registry.broken else Exit.DONE
 
 
 def settings(

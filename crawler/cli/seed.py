@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 import typer
 
-from crawler.cli.exits import USAGE, code_of
+from crawler.cli.exits import code_of
 from crawler.cli.options import (
     ArgumentOptions,
     Call,
@@ -21,7 +21,7 @@ from crawler.cli.options import (
     spider_arguments,
 )
 from crawler.cli.seeds import Refusals, Seeds
-from crawler.errors import ConfigError, UsageError
+from crawler.errors import ConfigError, Exit, UsageError
 from crawler.model import Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
@@ -64,7 +64,7 @@ def seed(
     added.clear()
     refusals.close(report.refused)
     _print(report, refusals.total, as_json=json_)
-    return USAGE if refusals.total and not report.new and not report.known else 0
+    return Exit.USAGE if refusals.total and not report.new and not report.known else Exit.DONE
 
 
 async def _seed(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from crawler.cli.options import Call, Json, config_of, option
+from crawler.errors import Exit
 from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from crawler.app.config import Config
     from crawler.views.inquiry import Inquiry
-
-UNKNOWN = 1
 
 
 def why(
@@ -41,16 +40,16 @@ def why(
         print(json_line({"url": url, "known": False, "refused": error.why, "jobs": []})) if json_ else say_error(
             f"{error}: it can be neither seeded nor followed"
         )
-        return UNKNOWN
+        return Exit.FAILED
     if note := nothing_yet(config):
         print(json_line({"url": spelling, "known": False, "jobs": []}) if json_ else note)
-        return UNKNOWN
+        return Exit.FAILED
     found = asyncio.run(_inquire(config, spelling, job))
     if json_:
         print(json_line(as_data(spelling, found)))
     else:
         _print(spelling, found)
-    return 0 if any(one.trace.known for one in found) else UNKNOWN
+    return Exit.DONE if any(one.trace.known for one in found) else Exit.FAILED
 
 
 async def _inquire(config: Config, url: str, job: str) -> list[Inquiry]:

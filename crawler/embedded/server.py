@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple, TypedDict
 
 from crawler.embedded import guardian
 from crawler.embedded.guardian import ask, open_locked
-from crawler.errors import CrawlerError
+from crawler.errors import CrawlerError, Exit
 
 Fsync = Literal["everysec", "always"]
 
@@ -36,7 +36,7 @@ MAX_SOCKET_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, wi
 class EmbeddedError(CrawlerError):
     """The embedded server could not be found, started or reached."""
 
-    exit_code = 69
+    exit_code = Exit.UNREACHABLE
 
 
 class Stopped(Enum):

@@ -10,13 +10,14 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from crawler.errors import Exit
 from crawler.runtime.tasks import end
 
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-CODES = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}  # exit codes, as a shell gives them
+CODES = {signal.SIGHUP: Exit.HUNG_UP, signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
 
 class Interrupted(KeyboardInterrupt):

@@ -20,7 +20,7 @@ from contextlib import suppress
 import structlog
 
 from crawler import policy
-from crawler.errors import FrontierError, FrontierUnavailable
+from crawler.errors import Exit, FrontierError
 from crawler.interfaces import Frontier
 from crawler.model import Dead, Failure, Lease, Retry
 from crawler.runtime.patience import OUTAGE, Patience
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 LOOK = 0.25  # seconds between looks at the slots
 LATE = 10.0  # seconds beyond the grace time after which a child that does not end is killed
-FINAL_CODES = (2, 70, 78)  # exit codes of a child that another one would end with as well
+FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # of a child that another one would end with as well
 
 
 class Child:
@@ -109,7 +109,7 @@ class Supervisor:
             child = await self._start(slot)
             code = await self._wait_for(child)
             self._children.remove(child)
-            if self.stopping and code in (0, FrontierUnavailable.exit_code):
+            if self.stopping and code in (Exit.DONE, Exit.UNREACHABLE):
                 return  # as it was told, or before it had begun
             if code in FINAL_CODES:
                 self.stop(code)
