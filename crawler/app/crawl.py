@@ -11,22 +11,19 @@ from collections.abc import Callable, Iterable
 from crawler.app.config import Config
 from crawler.app.connect import Connected, connect
 from crawler.app.start_worker import start_worker
+from crawler.app.watching import HELD_SECONDS, Watch
 from crawler.app.wiring import exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
-from crawler.errors import Exit, FrontierFull, FrontierUnavailable
+from crawler.errors import Exit
 from crawler.export.exporter import Exporter
 from crawler.model import Job, Request
-from crawler.runtime.incident import Incident
 from crawler.runtime.signals import CODES, draining
-from crawler.runtime.tasks import end
+from crawler.runtime.tasks import end, was_cancelled
 from crawler.seeding.seeder import Seeder
 from crawler.status import JobStats
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 from crawler.worker.blame_slot import NoSlot
 from crawler.worker.supervisor import Supervisor, worker_name
-
-LOOK = 0.5  # seconds between looks at the counters
-HELD = 3.0  # seconds for which nothing but what is paused must have been left before a crawl ends
 
 
 async def crawl(
@@ -100,8 +97,7 @@ class _Crawl:
         added = asyncio.create_task(seeding.added.wait())
         await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         added.cancel()
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():  # Ctrl-C that was lost on the way, see `end`
+        if was_cancelled():  # Ctrl-C that was lost on the way, see `end`
             raise asyncio.CancelledError
 
     async def _work(
@@ -149,27 +145,20 @@ class _Crawl:
         out: Exporter,
     ) -> tuple[str, int]:
         """Until the job is finished, somebody stops us, or a part dies. Returns (reason, exit code)."""
-        away, pauses = Incident("queue_server_away"), Pauses()
+        watching = asyncio.create_task(self._watch(out, seeds), name="watch")
+        parts: set[asyncio.Task[None]] = {seeds, exporting}
         try:
-            while not running.done():
-                try:
-                    stats = await self._look(out)
-                    away.over()
-                    if stats.finished and seeds.done() and not crew.stopping:
-                        crew.stop()
-                        await running
-                        return "finished", 0
-                    if pauses.seen(stats) > HELD and seeds.done() and not crew.stopping:
-                        crew.stop()
-                        await running
-                        return "paused", Exit.TRY_LATER
-                except (FrontierUnavailable, FrontierFull) as error:
-                    away.met(error)
-                await asyncio.wait({running, exporting}, timeout=LOOK, return_when=asyncio.FIRST_COMPLETED)
-                for part in (seeds, exporting):
-                    if part.done():
-                        part.result()  # a part that dies takes the crawl with it, and says why
-            code = running.result()
+            while not (running.done() or watching.done()):
+                await asyncio.wait({running, watching, *parts}, return_when=asyncio.FIRST_COMPLETED)
+                for part in [part for part in parts if part.done()]:
+                    part.result()  # a part that dies takes the crawl with it, and says why
+                    parts.remove(part)
+            end_of_job = watching.result() if watching.done() else None
+            if end_of_job and not crew.stopping:
+                crew.stop()
+                await running
+                return end_of_job
+            code = await running
             return (
                 ("interrupted", code or crew.code_of_signal)
                 if code in (Exit.DONE, *CODES.values())
@@ -181,6 +170,16 @@ class _Crawl:
                 crew.stop()
                 crew.stop()
                 await asyncio.wait({running})
+            await end(watching)
+
+    async def _watch(self, out: Exporter, seeds: asyncio.Task[None]) -> tuple[str, int]:
+        """Until the job has ended, or all that is left of it is paused. Returns (reason, exit code)."""
+        watch, pauses = Watch(lambda: self._look(out)), Pauses()
+        while True:
+            stats = await watch.next()
+            held = pauses.seen(stats) > HELD_SECONDS
+            if seeds.done() and (stats.finished or held):
+                return ("finished", Exit.DONE) if stats.finished else ("paused", Exit.TRY_LATER)
 
     async def _look(self, out: Exporter) -> JobStats:
         stats = await self._connected.frontier.stats(self._job)

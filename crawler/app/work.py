@@ -11,11 +11,10 @@ import structlog
 
 from crawler.app.config import Config, needs_server
 from crawler.app.connect import Connected, connect
-from crawler.app.crawl import HELD
+from crawler.app.watching import HELD_SECONDS, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
-from crawler.errors import Exit, FrontierFull, FrontierUnavailable
-from crawler.runtime.incident import Incident
+from crawler.errors import Exit
 from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
@@ -24,7 +23,6 @@ from crawler.worker.supervisor import sibling_names
 
 log = structlog.get_logger()
 
-LOOK = 0.5  # seconds between looks at the counters
 REPORT = 10.0  # seconds between log lines
 
 
@@ -62,24 +60,22 @@ async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finish
 
     True: of some all that is left is paused.
     """
-    away, pauses = Incident("queue_server_away"), defaultdict[str, Pauses](Pauses)
+
+    async def look() -> tuple[list[JobStats], list[str]]:
+        jobs = [job for job in await connected.frontier.jobs() if not names or job.name in names]
+        stats = [await connected.frontier.stats(job) for job in jobs]
+        return stats, [await connected.outbox.holder(job) for job in jobs]
+
+    watch, pauses = Watch(look), defaultdict[str, Pauses](Pauses)
     reported = time.monotonic()
     waiting_for_export = False
     while True:
-        await asyncio.sleep(LOOK)
-        try:
-            jobs = [job for job in await connected.frontier.jobs() if not names or job.name in names]
-            stats = [await connected.frontier.stats(job) for job in jobs]
-            exporters = [await connected.outbox.holder(job) for job in jobs]
-            away.over()
-        except (FrontierUnavailable, FrontierFull) as error:
-            away.met(error)
-            continue
+        stats, exporters = await watch.next()
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
             _report(stats)
-        held = [one.job for one in stats if pauses[one.job].seen(one) > HELD]
-        if not until_finished or not jobs or len(jobs) < len(names):
+        held = [one.job for one in stats if pauses[one.job].seen(one) > HELD_SECONDS]
+        if not until_finished or not stats or len(stats) < len(names):
             continue
         if not all(one.finished or one.job in held for one in stats):
             continue
@@ -97,13 +93,9 @@ async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finish
 async def _watch_hosts(connected: Connected, contact: ContactCheck) -> None:
     """Tell the check which hosts the worker processes of this command have asked, until it has made up its mind."""
     ours = sibling_names()
+    watch = Watch(connected.frontier.workers, event="")
     while not contact.settled:
-        await asyncio.sleep(LOOK)
-        try:
-            workers = await connected.frontier.workers()
-        except (FrontierUnavailable, FrontierFull):
-            continue
-        for worker in workers:
+        for worker in await watch.next():
             if worker.worker.startswith(ours):
                 for host in worker.info.get("hosts", {}):
                     contact.met(host)
