@@ -4,7 +4,7 @@ crawl   sites crawled by the crawler and its peers, interleaved
 queue   the frontier alone
 growth  the frontier when it is large, against a small one
 lag     how long one page keeps the others of a worker waiting
-plot    pictures of saved results
+plot    tables and pictures of saved results
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _options() -> argparse.Namespace:
     lag = commands.add_parser("lag", help="how long one page keeps the others of a worker waiting")
     lag.add_argument("--pages", type=int, default=6_000, help="of the generated site (%(default)s)")
     lag.add_argument("--folder", type=Path, default=_folder(), help="for sites (%(default)s)")
-    plot = commands.add_parser("plot", help="pictures of saved results")
+    plot = commands.add_parser("plot", help="tables and pictures of saved results")
     plot.add_argument("results", type=Path, nargs="+", metavar="FILE", help="what --save wrote")
     plot.add_argument("--into", type=Path, default=Path("docs/plots"), metavar="DIR", help="(%(default)s)")
     for one in (crawl, growth, lag):

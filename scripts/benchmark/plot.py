@@ -1,7 +1,13 @@
-"""Draws saved results as plain SVG: CPU a page by contender, and the queue's cost by the size of the frontier."""
+"""Draws saved results as plain SVG: CPU a page by contender, and the queue's cost by the size of the frontier.
+
+Results become small tables first (CSV, the title and a note above it), one beside each picture; the picture is drawn
+from the table, so it can be drawn again and checked.
+"""
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -28,19 +34,28 @@ class Bar:
 
 
 def main(files: Sequence[Path], into: Path) -> int:
-    """Write one picture for each corpus, and one for each kind of growth, of which there are results."""
+    """Write a table and a picture for each corpus, and for each kind of growth, of which there are results."""
     results = read(list(files))
     into.mkdir(parents=True, exist_ok=True)
     crawls = [one for one in results if one["what"] == "crawl" and not one["missing"] and not one["surplus"]]
     for corpus, pages in sorted({(one["corpus"], one["pages"]) for one in crawls}):
         runs = [one for one in crawls if (one["corpus"], one["pages"]) == (corpus, pages)]
         title = f"CPU a page, milliseconds: {corpus}, {pages:,} pages"
-        _write(into / f"cpu-{corpus}-{pages}.svg", title, _contenders(runs), "median of the runs; line: least to most")
+        _save(into / f"cpu-{corpus}-{pages}.csv", title, "median of the runs; line: least to most", _contenders(runs))
     for kind in ("pending", "hosts"):
         costs = [one for one in results if one["what"] == f"growth-{kind}"]
         if costs:
             title = f"Claim and commit, µs of CPU a request, by {kind}"
-            _write(into / f"queue-by-{kind}.svg", title, _growth(costs, kind), "median of the blocks; line: quartiles")
+            _save(into / f"queue-by-{kind}.csv", title, "median of the blocks; line: quartiles", _growth(costs, kind))
+    return draw(into)
+
+
+def draw(folder: Path) -> int:
+    """Draw every table of the folder beside it."""
+    for table in sorted(folder.glob("*.csv")):
+        picture = table.with_suffix(".svg")
+        picture.write_text(_picture(*_load(table)))
+        print(picture)
     return 0
 
 
@@ -67,10 +82,37 @@ def _growth(costs: Sequence[dict[str, Any]], kind: str) -> list[Bar]:
 
 
 # ---------------------------------------------------------------------------------------------------------
+# Tables
+
+_COLUMNS = ("name", "value", "low", "high", "ours")
+
+
+def _save(file: Path, title: str, note: str, bars: Sequence[Bar]) -> None:
+    with file.open("w", newline="") as lines:
+        lines.write(f"# {title}\n# {note}\n")
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(_COLUMNS)
+        for bar in bars:
+            table.writerow([bar.name, *(f"{one:.3g}" for one in (bar.value, bar.low, bar.high)), _YES_NO[bar.is_ours]])
+
+
+def _load(file: Path) -> tuple[str, str, list[Bar]]:
+    title, note, *lines = file.read_text().splitlines()
+    rows = csv.DictReader(lines)
+    bars = [
+        Bar(row["name"], float(row["value"]), float(row["low"]), float(row["high"]), row["ours"] == _YES_NO[True])
+        for row in rows
+    ]
+    return title.removeprefix("# "), note.removeprefix("# "), bars
+
+
+_YES_NO = {True: "yes", False: "no"}
+
+# ---------------------------------------------------------------------------------------------------------
 # SVG
 
 
-def _write(file: Path, title: str, bars: Sequence[Bar], note: str) -> None:
+def _picture(title: str, note: str, bars: Sequence[Bar]) -> str:
     height = TOP + ROW * len(bars) + 18
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"',
@@ -82,8 +124,7 @@ def _write(file: Path, title: str, bars: Sequence[Bar], note: str) -> None:
         *_rows(bars),
         "</svg>",
     ]
-    file.write_text("\n".join(lines) + "\n")
-    print(file)
+    return "\n".join(lines) + "\n"
 
 
 def _rows(bars: Sequence[Bar]) -> Iterable[str]:
@@ -103,3 +144,7 @@ def _rows(bars: Sequence[Bar]) -> Iterable[str]:
 
 def _figure(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+if __name__ == "__main__":
+    sys.exit(draw(Path(*sys.argv[1:] or ["docs/plots"])))
