@@ -35,6 +35,8 @@ class Request(Struct, frozen=True, kw_only=False):
     depth: int = 0  # links from a seed; set by the crawler
     spider: str = ""  # whose request it is; set by the crawler
     redirects: int = 0  # redirects followed to get here; set by the crawler
+    unknown: Mapping[str, Any] = {}  # fields that a later version of the crawler added, kept for it; set by the crawler
+    # A new field goes here: one line with a default (see `frontier/message.py`).
 
 
 class Unfollowed(Struct, frozen=True):

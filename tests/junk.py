@@ -1,7 +1,8 @@
 """Bytes as they may lie in a queue, and what they are.
 
-`REQUEST` can be visited; `LATER` is a message of a version that is not known, and is left to others; `JUNK` goes to the
-dead letters. Where `has_head`, scripts can read its host, its counts and its priority, and hand it out.
+`REQUEST` can be visited, also with fields that are not known; `LATER` is a message of a version that is not known, and
+is left to others; `JUNK` goes to the dead letters. Where `has_head`, scripts can read its host, its counts and its
+priority, and hand it out.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ CASES = {
         escaped_letter=message(url="http://a.example/\\u0061"),
         port=message(url="https://a.example:8080/"),
         deepest=message(rest=f',{LARGE - 1},"site"'),
+        nothing_added=message(rest=',0,"",{},{}'),
+        unknown_field=message(rest=',0,"site",{},{"new":1}'),
+        unknown_fields=message(rest=',0,"site",{"meta":{"a":1}},{"n":[1.50,{"x":null}],"url":"","meta":"ä"}'),
+        unknown_place=message(rest=',0,"",{},{"new":1},[7]'),
     ),
     "ipv6": Case(message(url="http://[2001:db8::1]:80/"), REQUEST, True),
     **_with_head(
@@ -67,6 +72,8 @@ CASES = {
         version_2=message(2),
         version_0=message(0),
         new_fields=message(7, rest=',0,"",{"new":1},[7]'),
+        field_that_must_be_known=message(2, rest=',0,"site",{},{"new":1}'),
+        latest_version=message(LARGE - 1, rest=',0,"site",{},{"new":1}'),
         not_even_json_behind_the_head=message(2, rest=":\xff"),
         bytes_behind_the_head=b'[2,0,0,0,0,"http://a.example/"' + b"\xff\xfe",
     ),
@@ -85,7 +92,12 @@ CASES = {
         depth_of_400_digits=message(rest="," + "9" * 400),
         fraction=message(rest=",0.5"),
         null=message(rest=",null"),
-        unknown_field=message(rest=',0,"",{"exec":"rm"}'),
+        unknown_name_in_the_closed_place=message(rest=',0,"",{"exec":"rm"}'),
+        added_that_is_no_object=message(rest=',0,"",{},[7]'),
+        unknown_field_that_is_no_utf8=b'[1,0,0,0,0,"http://a.example/x",0,"",{},{"new":"\xff"}]',
+        unknown_name_that_is_no_utf8=b'[1,0,0,0,0,"http://a.example/x",0,"",{},{"\xff":1}]',
+        unknown_field_nested=message(rest=',0,"",{},{"new":' + "[" * 100_000),
+        unknown_field_cut=message(rest=',0,"",{},{"new"'),
         body_that_is_no_base64=message(rest=',0,"",{"body":"&&&"}'),
         redirects_too_many=message(rest=f',0,"",{{"redirects":{LARGE}}}'),
         number_that_is_none=message(rest=',0,"",{"meta":{"n":1e999}}'),
@@ -157,8 +169,19 @@ def mutants(chance: random.Random, count: int, host: str) -> Iterator[bytes]:
             yield chance.randbytes(chance.randrange(200))
         elif kind < 0.3:
             yield chance.choice(cases)
+        elif kind < 0.5:
+            yield _grown(chance, host)
         else:
-            yield _flipped(chance, chance.choice(cases))
+            yield _flipped(chance, chance.choice([*cases, _grown(chance, host)]))
+
+
+def _grown(chance: random.Random, host: str) -> bytes:
+    """A message of another version or with unknown fields, as a later version of the crawler may write it."""
+    values = ("1", "-0.5", '"x"', "null", "[1,[2]]", '{"a":{}}', "1e999", '"\\ud800"', "tru")
+    fields = ",".join(f'"new{number}":{chance.choice(values)}' for number in range(chance.randrange(4)))
+    rest = f',{chance.randrange(9)},"site",{{}},{{{fields}}}{chance.choice(("", ",7", "]"))}'
+    version = chance.choice((0, 1, 1, 1, 2, 7, LARGE - 1, LARGE))
+    return message(version, chance.randrange(3), chance.randrange(3), url=f"http://{host}/x", rest=rest)
 
 
 def _flipped(chance: random.Random, message: bytes) -> bytes:

@@ -1,12 +1,12 @@
 """The wire format of a request in the queue: one JSON array that any language can write.
 
-    [version, delivery, attempt, crashes, priority, "url", depth, "spider", {extras}]
+    [version, delivery, attempt, crashes, priority, "url", depth, "spider", {extras}, {added}]
 
 The first six places, the head, never change between versions, because the scripts read them (`read` in
 `lua/lib/message.lua`, which accepts what `_HEAD` does). No blank stands in it, and its numbers are written as JSON
 writes them: the four counts are below 10^14, which a script writes as they are.
 
-version   of this format, 1
+version   of this format; the lowest whose workers understand this message
 delivery  times it was handed out; changes with every return to pending, so old bytes never match new ones
 attempt   failed tries; at RETRY_TIMES + 1 the request is dead
 crashes   deliveries that ended with the worker and its supervisor gone; at MAX_CRASHES it is dead
@@ -15,10 +15,23 @@ url       canonical (see `parsing/url.py`)
 
 `extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
 meta, dont_filter, errback, redirects; and `nonce`, which keeps requests apart that may be fetched though their URL
-is known: no two messages of a job are ever equal.
+is known: no two messages of a job are ever equal. The names in `extras` are fixed: a worker of the first generation
+takes a message with another name there for junk.
 
-Bytes without such a head are junk. With one, and of another version, they are left to a worker that knows it. Of this
-version, all the rest must be right as well, or they are junk.
+`added` holds the fields that `Request` got later, where they differ from their default. A worker keeps the names there
+that it does not know: whatever returns a message to the queue leaves all bytes behind the counts as they are, and a
+request made from another (a redirect) carries them in `Request.unknown`. Workers of the first generation ignore this
+place. They pass it on with the bytes too, but lose it at a redirect. Empty places at the end are left out.
+
+To add a field, write one line with a default in `Request`. Its values must be of JSON's own types, and those of its
+annotation. Older workers ignore the field and pass it on.
+
+If a worker that ignores the field would do harm (ask without the proxy, say), enter the field in `_MUST_KNOW` with the
+next version. Only messages that carry the field are of that version; older workers leave those to newer ones and go on
+reading all others. A field never leaves `_MUST_KNOW`, so each worker reads all versions up to its own.
+
+Bytes without such a head are junk. With one, and of a version that is not known, they wait for a worker that knows it.
+Of a known version, all the rest must be right as well, or they are junk.
 """
 
 from __future__ import annotations
@@ -35,15 +48,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
-from msgspec.structs import replace
+from msgspec import Meta, Struct, convert
+from msgspec.structs import asdict, replace
 
 from crawler.frontier.rules import MAX_COUNT, MAX_PRIORITY
 from crawler.model import Request
 from crawler.parsing.charset import clean
 from crawler.parsing.url import BadUrl
 
-VERSION = 1
+_MUST_KNOW: Mapping[str, int] = {}  # added field that no worker may ignore → the first version whose workers know it
+VERSION = max(_MUST_KNOW.values(), default=1)
 MAX_BYTES = 1_000_000
 MAX_NESTING = 100  # levels of lists and dicts in meta: far fewer than any reader of JSON gives up at
 
@@ -61,11 +75,13 @@ _HEAD = re.compile(
     rf'\[{_COUNT},{_COUNT},{_COUNT},{_COUNT},(0|-?(?:1000|[1-9][0-9]{{0,2}})),"https?://{_HOST}[:/][^"]*"'.encode()
 )
 
+_VERSIONS = frozenset(str(version).encode() for version in range(1, VERSION + 1))
+
 Count = Annotated[int, Meta(ge=0, lt=MAX_COUNT)]
 
 
 class JunkMessage(ValueError):
-    """Bytes that are no request. `version` is set when they are one of a version we do not know."""
+    """Bytes that are no request. `version` is set when they have the head of a request of a version we do not know."""
 
     def __init__(self, why: str, version: int | None = None) -> None:
         super().__init__(why)
@@ -73,7 +89,7 @@ class JunkMessage(ValueError):
 
 
 class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The less common fields of a request."""
+    """The less common fields of a request, as far as the first generation of workers knows them. Never add one here."""
 
     callback: str = "parse"
     method: str = "GET"
@@ -84,6 +100,9 @@ class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     errback: str = ""
     redirects: Count = 0
     nonce: str = ""
+
+
+_PLAIN = Extras()
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -97,7 +116,8 @@ class Message(Struct, frozen=True, array_like=True):
     url: str
     depth: Count = 0
     spider: str = ""
-    extras: Extras = Extras()
+    extras: Extras = _PLAIN
+    added: Mapping[str, Any] = {}
 
     @property
     def request(self) -> Request:
@@ -105,11 +125,31 @@ class Message(Struct, frozen=True, array_like=True):
         if self.extras is _PLAIN:
             return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider)
         fields = {name: getattr(self.extras, name) for name in _EXTRAS}
+        if self.added:
+            unknown = {name: value for name, value in self.added.items() if name not in _ADDED}
+            fields |= asdict(convert(self.added, Added)) | {"unknown": unknown}
         return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider, **fields)
+
+    @property
+    def is_later(self) -> bool:
+        """Of a version that is not known here: nothing behind its URL was read."""
+        return not 1 <= self.version <= VERSION
 
 
 _EXTRAS = tuple(name for name in Extras.__struct_fields__ if name != "nonce")
-_PLAIN: Extras = Message.__struct_defaults__[-1]
+_FIRST = frozenset({"url", "priority", "depth", "spider", *_EXTRAS})
+_LEFT_HERE = frozenset({"delay", "unknown"})  # fields that are no part of a message by these names
+Added = msgspec.defstruct(
+    "Added",
+    [
+        (one.name, one.type, msgspec.field(default=one.default, default_factory=one.default_factory))  # type: ignore[call-overload]
+        for one in msgspec.structs.fields(Request)
+        if one.name not in _FIRST | _LEFT_HERE
+    ],
+    frozen=True,
+    omit_defaults=True,
+)
+_ADDED = Added.__struct_fields__
 _decode = msgspec.json.Decoder(Message).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -119,15 +159,31 @@ def encode(request: Request, nonce: str = "") -> bytes:
 
     Of one that `check` has returned it always succeeds. Raises `TypeError` and `ValueError` for others.
     """
-    head = f"[{VERSION},0,0,0,{request.priority}"
     if not nonce and _is_plain(request):
         url = request.url.replace("\\", "\\\\")  # a canonical one has no quote and no control byte
-        return f'{head},"{url}",{request.depth},{_quoted(request.spider)}]'.encode()
+        return f'[1,0,0,0,{request.priority},"{url}",{request.depth},{_quoted(request.spider)}]'.encode()
     fields = {name: getattr(request, name) for name in _EXTRAS}
-    tail = _encode((request.url, request.depth, request.spider, Extras(**fields, nonce=nonce)))
+    added = _added(request)
+    rest = (Extras(**fields, nonce=nonce), added) if added else (Extras(**fields, nonce=nonce),)
+    tail = _encode((request.url, request.depth, request.spider, *rest))
     if len(tail) > MAX_BYTES - _ROOM // 2:
         raise ValueError(f"request for {request.url[:200]}: {len(tail):,} bytes with its meta; at most {MAX_BYTES:,}")
-    return head.encode() + b"," + tail[1:]
+    version = max((_MUST_KNOW.get(name, 1) for name in added), default=1)
+    return b"[%d,0,0,0,%d,%b" % (version, request.priority, tail[1:])
+
+
+def _added(request: Request) -> dict[str, Any]:
+    """What stands in the last place of its message."""
+    return {**request.unknown, **msgspec.to_builtins(_fields_added(request))} if _has_grown(request) else {}
+
+
+def _has_grown(request: Request) -> bool:
+    """Whether it says more than workers of the first generation know."""
+    return bool(request.unknown) or (bool(_ADDED) and _fields_added(request) != Added())
+
+
+def _fields_added(request: Request) -> Struct:
+    return Added(*[getattr(request, name) for name in _ADDED])
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -183,6 +239,7 @@ def _copy(request: Request) -> Request | None:
         and 0 <= request.depth < MAX_COUNT
         and 0 <= request.redirects < MAX_COUNT
         and _TEXT.issuperset([type(getattr(request, name)) for name in _NAMES])
+        and not _has_grown(request)
     ):
         return replace(request, headers={}, meta=meta.copy())
     return None
@@ -202,10 +259,15 @@ def _as_json_has_it(request: Request) -> Request:
         raise _unfit("dont_filter", request.dont_filter, "True or False")
     if not isinstance(request.meta or {}, Mapping):
         raise _unfit("meta", request.meta, "a dict")
+    if not isinstance(request.unknown or {}, Mapping):
+        raise _unfit("unknown", request.unknown, "a dict")
     names = {name: _text(name, getattr(request, name)) for name in _NAMES}
+    added = {name: _json(name, value) for name in _ADDED if (value := getattr(request, name)) is not None}
     return replace(
         request,
         **names,
+        **asdict(convert(added, Added)),
+        unknown=_json("unknown", request.unknown or {}),
         headers=_headers(request.headers or {}),
         body=body,
         meta=_json("meta", request.meta or {}),
@@ -321,18 +383,34 @@ def decode(message: bytes) -> Message:
     head = _HEAD.match(message)
     if head is None:
         raise JunkMessage("not a request: it does not begin like one")
-    if head[1] != b"1":
+    if head[1] not in _VERSIONS:
         version = int(head[1])
-        raise JunkMessage(f"format version {version}; this worker knows {VERSION}", version)
+        raise JunkMessage(f"message version {version}; this worker knows those up to {VERSION}", version)
     if len(message) > MAX_BYTES:
         raise JunkMessage(f"{len(message)} bytes; at most {MAX_BYTES} are accepted")
     try:
         read = _decode(message)
+        if read.added:
+            convert(read.added, Added)
     except Exception as error:  # whatever is wrong with it, it costs this message alone
         raise JunkMessage(f"not a request: {error}") from None
     if not _CANONICAL.fullmatch(read.url):
         raise JunkMessage("its URL is not a canonical http or https URL")
     return read
+
+
+def peek(message: bytes) -> Message:
+    """The same, but of a later version the head alone (`Message.is_later`), which is the same in all versions."""
+    try:
+        return decode(message)
+    except JunkMessage as junk:
+        head = _HEAD.match(message)
+        if junk.version is None or head is None:
+            raise
+        try:
+            return _decode(head[0] + b"]")
+        except ValueError as error:
+            raise JunkMessage(f"not a request: {error}") from None
 
 
 def _is_plain(request: Request) -> bool:
@@ -346,6 +424,7 @@ def _is_plain(request: Request) -> bool:
         and not request.dont_filter
         and not request.errback
         and not request.body
+        and not _has_grown(request)
         and type(request.url) is str
         and type(request.spider) is str
         and type(request.depth) is int

@@ -22,12 +22,14 @@ from crawler.frontier.message import (
     MAX_BYTES,
     MAX_NESTING,
     JunkMessage,
+    Message,
     again,
     check,
     decode,
     encode,
     ledger_host,
     pardoned,
+    peek,
 )
 from crawler.model import Request
 from crawler.parsing.charset import clean
@@ -69,6 +71,61 @@ def test_a_message_can_be_read_after_any_number_of_deliveries() -> None:
     last = message(delivery=LARGE - 1)
     assert decode(again(last)).delivery == decode(pardoned(last)).delivery == 0
     assert again(last) != last
+
+
+# --- what grows
+
+
+@pytest.mark.parametrize(
+    ("request_", "nonce", "message"),
+    [
+        (Request(URL), "", b'[1,0,0,0,0,"http://a.example/next",0,""]'),
+        (Request(URL, priority=-7, depth=3, spider="ö"), "", '[1,0,0,0,-7,"http://a.example/next",3,"ö"]'.encode()),
+        (
+            Request(URL, "item", "POST", {"X": "y"}, b"a=1", {"k": [1]}, 5, True, "failed", 9.0, 2, "site", 1),
+            "w:1",
+            b'[1,0,0,0,5,"http://a.example/next",2,"site",{"callback":"item","method":"POST","headers":{"X":"y"},'
+            b'"body":"YT0x","meta":{"k":[1]},"dont_filter":true,"errback":"failed","redirects":1,"nonce":"w:1"}]',
+        ),
+    ],
+)
+def test_the_first_fields_are_written_as_the_first_workers_read_them(
+    request_: Request, nonce: str, message: bytes
+) -> None:
+    assert encode(request_, nonce) == message
+
+
+GROWN = message(rest=',2,"site",{"meta":{"a":1}},{"new":[1.5,{"x":null}],"url":"ö"}')
+"""As a later version may write it."""
+
+
+def test_unknown_fields_are_kept_byte_for_byte_by_what_returns_a_message() -> None:
+    rest = GROWN.removeprefix(b"[1,0,0,0")
+    assert again(again(GROWN), failed=1) == b"[1,2,1,0" + rest
+    assert pardoned(again(GROWN, failed=2)) == b"[1,2,0,0" + rest
+
+
+def test_unknown_fields_are_kept_by_a_request_that_is_made_from_another() -> None:
+    request = decode(GROWN).request
+    assert request.unknown == {"new": [1.5, {"x": None}], "url": "ö"}
+    assert encode(check(replace(request, url=URL))) == GROWN.replace(b"/x", b"/next", 1)
+
+
+def test_a_message_without_unknown_fields_has_no_place_for_them() -> None:
+    assert decode(GROWN.replace(b'"new"', b'"old"')).request.unknown.keys() == {"old", "url"}
+    assert encode(replace(decode(GROWN).request, unknown={})).endswith(b'"meta":{"a":1}}]')
+
+
+def test_of_a_later_version_the_head_can_be_read() -> None:
+    later = message(7, 3, 2, 1, -5, url="http://a.example/\\u0061", rest=":\xff")
+    seen = peek(later)
+    assert seen.is_later
+    assert seen == Message(7, 3, 2, 1, -5, "http://a.example/a")
+    assert peek(GROWN) == decode(GROWN)
+    assert not peek(GROWN).is_later
+    for junk in (b"", message(rest=",-1"), b'[2,0,0,0,0,"http://a.example/\xff"]'):
+        with pytest.raises(JunkMessage):
+            peek(junk)
 
 
 # --- what is sent
@@ -131,6 +188,7 @@ ENDLESS.append(ENDLESS)
         ({"url": Text(URL)}, {"url": URL}),
         ({"spider": "bücher"}, {}),
         ({"spider": "a \ud800"}, {"spider": "a \ufffd"}),
+        ({"unknown": {"new": (1, 2.5)}}, {"unknown": {"new": [1, 2.5]}}),
         ({"method": "POST", "delay": 3, "priority": -7, "dont_filter": True, "errback": "failed"}, {}),
     ],
 )
@@ -186,6 +244,8 @@ def test_what_is_sent_arrives(sent: dict[str, Any], arrives: dict[str, Any]) -> 
         ({"delay": float("nan")}, "delay nan"),
         ({"url": b"http://a.example/"}, "url of a request is bytes; write text"),
         ({"url": "http://a.example/ x"}, "not a canonical URL"),
+        ({"unknown": {"new": b"x"}}, "unknown['new'] is bytes b'x'"),
+        ({"unknown": [1]}, "unknown is list [1]"),
     ],
 )
 def test_what_would_arrive_as_something_else_is_refused_in_words(sent: dict[str, Any], told: str) -> None:
@@ -263,6 +323,7 @@ FIELDS = {
     "depth": st.one_of(st.integers(0, 9), VALUES),
     "spider": st.one_of(st.just("site"), VALUES),
     "redirects": st.one_of(st.integers(0, 9), VALUES),
+    "unknown": st.one_of(st.dictionaries(TEXT, VALUES, max_size=3), VALUES),
     "url": st.one_of(st.just(URL), st.just("http://a.example/?a\\b"), VALUES),
 }
 
