@@ -9,7 +9,6 @@ import structlog
 from msgspec import Struct
 
 from crawler.embedded import server as embedded
-from crawler.errors import UsageError
 from crawler.settings import Settings
 
 log = structlog.get_logger()
@@ -32,11 +31,3 @@ def data_dir(config: Config) -> Path:
     """Where the embedded server of this folder keeps its data."""
     chosen = config.settings.DATA_DIR
     return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
-
-
-def needs_server(config: Config, command: str) -> None:
-    if config.settings.REDIS_URL.startswith("memory:"):
-        raise UsageError(
-            f"REDIS_URL={config.settings.REDIS_URL} lives in one process, so `{command}` would find nothing in it; "
-            "use `crawler crawl`, or a Redis or Valkey server"
-        )

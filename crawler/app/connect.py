@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
-from msgspec import Struct
 
 from crawler.app.config import Config, data_dir
 from crawler.embedded import server as embedded
-from crawler.errors import ConfigError
-from crawler.frontier.redis.frontier import RedisFrontier
-from crawler.frontier.redis.server import mask
-from crawler.interfaces import Control, Frontier, Outbox
+from crawler.errors import ConfigError, UsageError
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server, mask
+from crawler.interfaces import Backend, Capabilities
 from crawler.settings import Settings
 
 log = structlog.get_logger()
 
 
-class Connected(Struct, frozen=True):
-    """An open frontier, its outbox, and what people order and ask."""
-
-    frontier: Frontier
-    outbox: Outbox
-    control: Control
-    url: str  # shown to people: without password
-    address: str  # for workers: with it
-    uptime: Callable[[], Awaitable[float]]  # seconds the server has been running
+Opener = Callable[[str, Settings, Capabilities], AbstractAsyncContextManager[Backend]]
 
 
 @asynccontextmanager
-async def connect(config: Config, *, warn: bool = True) -> AsyncIterator[Connected]:
-    """The frontier and outbox of `REDIS_URL`; the embedded server when none is set. `warn`: of a careless server."""
+async def connect(config: Config, *, warn: bool = True) -> AsyncIterator[Backend]:
+    """The backend of `REDIS_URL`; the embedded server when none is set. `warn`: of a careless server."""
     settings = config.settings
     async with AsyncExitStack() as stack:
         url = settings.REDIS_URL
         if not url:
             url = await asyncio.to_thread(_attach_embedded, config, stack)
-        connected = _memory(url, settings) if url.startswith("memory:") else _redis(url, settings)
-        stack.push_async_callback(connected.frontier.close)
-        await connected.frontier.open()
+        opener, capabilities = _kind_of(url)
+        connected = await stack.enter_async_context(opener(url, settings, capabilities))
         if warn:
             await _warn(connected, config)
         yield connected
+
+
+def needs_server(config: Config, command: str) -> None:
+    """Raise `UsageError` when the state lives in another process, where this command could not find it."""
+    url = config.settings.REDIS_URL
+    if url and not _kind_of(url)[1].shared:
+        raise UsageError(
+            f"REDIS_URL={url} lives in one process, so `{command}` would find nothing in it; "
+            "use `crawler crawl`, or a Redis or Valkey server"
+        )
 
 
 def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
@@ -57,14 +56,9 @@ def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
     return server.url
 
 
-def _redis(url: str, settings: Settings) -> Connected:
-    if urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError(
-            f"REDIS_URL {mask(url)}: expected redis://, rediss://, unix:// or memory://, "
-            "for example redis://127.0.0.1:6379/0"
-        )
-    frontier = RedisFrontier(
-        url,
+def _redis(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
+    return open_redis(
+        Server(url, timeout=settings.REDIS_TIMEOUT),
         prefix=settings.KEY_PREFIX,
         shards=settings.SHARDS,
         lease_seconds=settings.LEASE_SECONDS,
@@ -72,13 +66,14 @@ def _redis(url: str, settings: Settings) -> Connected:
         outbox_limit=settings.OUTBOX_LIMIT,
         exploding_share=settings.EXPLODING_SHARE,
         exploding_min=settings.EXPLODING_MIN,
-        timeout=settings.REDIS_TIMEOUT,
+        capabilities=capabilities,
     )
-    return Connected(frontier, frontier.outbox, frontier.control, mask(url), url, frontier.server.uptime)
 
 
-def _memory(url: str, settings: Settings) -> Connected:
-    from crawler.frontier.memory.frontier import MemoryFrontier  # few crawls need it, and all processes start
+def _memory(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
+    # few crawls need it, and all processes start
+    from crawler.frontier.memory.backend import open_memory
+    from crawler.frontier.memory.frontier import MemoryFrontier
 
     maxsize = parse_qs(urlsplit(url).query).get("maxsize", ["0"])[0]
     if not maxsize.isdigit():
@@ -91,20 +86,32 @@ def _memory(url: str, settings: Settings) -> Connected:
         exploding_min=settings.EXPLODING_MIN,
         maxsize=int(maxsize),
     )
-
-    async def uptime() -> float:
-        return math.inf
-
-    return Connected(frontier, frontier, frontier.control, url, url, uptime)
+    return open_memory(frontier, url, capabilities)
 
 
-async def _warn(connected: Connected, config: Config) -> None:
+_KINDS: dict[str, tuple[Opener, Capabilities]] = {
+    **dict.fromkeys(("redis", "rediss", "unix"), (_redis, Capabilities())),
+    "memory": (_memory, Capabilities(shared=False, durable=False)),
+}
+"""URL scheme → how such a backend is opened, and what it can do."""
+
+
+def _kind_of(url: str) -> tuple[Opener, Capabilities]:
+    kind = _KINDS.get(urlsplit(url).scheme)
+    if kind is None:
+        raise ConfigError(
+            f"REDIS_URL {mask(url)}: expected redis://, rediss://, unix:// or memory://, "
+            "for example redis://127.0.0.1:6379/0"
+        )
+    return kind
+
+
+async def _warn(connected: Backend, config: Config) -> None:
     """Once, at start: what a careful person would want to know."""
     url = config.settings.REDIS_URL
-    frontier = connected.frontier
-    if not url or not isinstance(frontier, RedisFrontier):
+    if not url or not connected.capabilities.durable:
         return
-    if not await frontier.server.keeps_data():
+    if not await connected.store.keeps_data():
         log.warning("no_append_only_file", server=connected.url, why="a restart of the server loses the crawl")
     parts = urlsplit(url)
     is_near = parts.scheme == "unix" or parts.hostname in ("127.0.0.1", "localhost", "::1")

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from crawler.app.config import Config
-from crawler.app.connect import Connected, connect
+from crawler.app.connect import connect
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import HELD_SECONDS, Watch
 from crawler.app.wiring import exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
 from crawler.export.exporter import Exporter
+from crawler.interfaces import Backend
 from crawler.model import Job, Request
 from crawler.runtime.signals import CODES, draining
 from crawler.runtime.tasks import end, was_cancelled
@@ -42,8 +43,8 @@ async def crawl(
     """seed + workers + export + wait on this machine. `observe` is called about twice a second."""
     async with connect(config) as connected:
         if fresh:
-            await connected.frontier.delete_job(job.name)
-        job = await connected.frontier.create_job(job)
+            await connected.jobs.delete(job.name)
+        job = await connected.jobs.create(job)
         run = _Crawl(config, connected, job, target, observe)
         return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
 
@@ -52,7 +53,7 @@ class _Crawl:
     """One run of the `crawl` command."""
 
     def __init__(
-        self, config: Config, connected: Connected, job: Job, target: str, observe: Callable[[Progress], None]
+        self, config: Config, connected: Backend, job: Job, target: str, observe: Callable[[Progress], None]
     ) -> None:
         self._config = config
         self._connected = connected
@@ -117,10 +118,10 @@ class _Crawl:
                 reason, code = await self._until_end(crew, running, seeds, exporting, out)
             self._stop.set()
             await exporting
-        stats = await self._connected.frontier.stats(self._job)
+        stats = await self._connected.reading.stats(self._job)
         if not stats.known and seeding.refused:
             reason, code = "failed", Exit.FAILED
-            await self._connected.frontier.delete_job(self._job.name)
+            await self._connected.jobs.delete(self._job.name)
         elif stats.finished and stats.dead > stats.counters.get("pages", 0):
             code = code or Exit.FAILED  # finished, but more was given up than fetched
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
@@ -133,7 +134,7 @@ class _Crawl:
         if not seeding.added.is_set() or seeding.new:
             return False
         await seeds
-        stats = await self._connected.frontier.stats(self._job)
+        stats = await self._connected.reading.stats(self._job)
         return stats.finished and not stats.outbox
 
     async def _until_end(
@@ -182,8 +183,8 @@ class _Crawl:
                 return ("finished", Exit.DONE) if stats.finished else ("paused", Exit.TRY_LATER)
 
     async def _look(self, out: Exporter) -> JobStats:
-        stats = await self._connected.frontier.stats(self._job)
-        workers = tuple(await self._connected.frontier.workers())
+        stats = await self._connected.reading.stats(self._job)
+        workers = tuple(await self._connected.reading.workers())
         rate = self._rate.of(stats.counters.get("pages", 0))
         self._observe(Progress(stats, workers, time.monotonic() - self._started, rate, out.items))
         return stats
@@ -192,7 +193,7 @@ class _Crawl:
 class InProcess:
     """A worker in this very process, for a frontier that lives in it (`memory://`). Stands in for a supervisor."""
 
-    def __init__(self, config: Config, connected: Connected, job: Job) -> None:
+    def __init__(self, config: Config, connected: Backend, job: Job) -> None:
         self._config = config
         self._connected = connected
         self._job = job
@@ -217,8 +218,8 @@ class InProcess:
             self._stop()
 
 
-def _crew(config: Config, connected: Connected, job: Job, concurrency: int) -> Supervisor | InProcess:
-    if connected.address.startswith("memory:"):
+def _crew(config: Config, connected: Backend, job: Job, concurrency: int) -> Supervisor | InProcess:
+    if not connected.capabilities.shared:
         return InProcess(config, connected, job)
     return supervisor(config, connected, (job.name,), concurrency)
 

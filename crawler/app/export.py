@@ -6,11 +6,12 @@ import asyncio
 
 import structlog
 
-from crawler.app.config import Config, needs_server
-from crawler.app.connect import Connected, connect
+from crawler.app.config import Config
+from crawler.app.connect import connect, needs_server
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import exporter
 from crawler.errors import UsageError
+from crawler.interfaces import Backend
 from crawler.model import Job
 from crawler.runtime.patience import Patience, pause
 from crawler.runtime.signals import calling
@@ -49,23 +50,23 @@ async def export(
             finally:
                 if watching is not None:
                     await end(watching)
-        left = (await connected.frontier.stats(record)).outbox
+        left = (await connected.reading.stats(record)).outbox
         return ExportReport(job, target, out.items, left)
 
 
-async def _finished(connected: Connected, job: Job) -> bool:
+async def _finished(connected: Backend, job: Job) -> bool:
     """True, as soon as the job is proven finished."""
-    watch = Watch(lambda: connected.frontier.stats(job))
+    watch = Watch(lambda: connected.reading.stats(job))
     while not (await watch.next()).finished:
         pass
     return True
 
 
-async def _find_job(connected: Connected, name: str, stop: asyncio.Event | None) -> Job | None:
+async def _find_job(connected: Backend, name: str, stop: asyncio.Event | None) -> Job | None:
     """The job of that name. With `stop`: wait for it to be seeded; None when stopped before."""
     patience, said = Patience("queue_server_away"), False
     while stop is None or not stop.is_set():
-        jobs = await connected.frontier.jobs() if stop is None else await patience.attempt(connected.frontier.jobs)
+        jobs = await connected.jobs.all() if stop is None else await patience.attempt(connected.jobs.all)
         for job in jobs or ():
             if job.name == name:
                 return job

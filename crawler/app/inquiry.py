@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Iterator
 
 from crawler.app.config import Config
-from crawler.app.connect import Connected
 from crawler.errors import ConfigError, Refused, UsageError
 from crawler.fetch.guard import AddressGuard
-from crawler.interfaces import Frontier
+from crawler.interfaces import Backend, SharedValues
 from crawler.model import Job
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of, origin_of
@@ -21,35 +20,34 @@ from crawler.status import Trace, WorkerInfo
 from crawler.views.inquiry import Inquiry, Outlook
 
 
-async def inquire(config: Config, connected: Connected, url: str, job_name: str = "") -> list[Inquiry]:
+async def inquire(config: Config, connected: Backend, url: str, job_name: str = "") -> list[Inquiry]:
     """About a canonical URL in one job, or in all. Raises `UsageError` when there is no such job."""
-    frontier = connected.frontier
-    jobs = [job for job in await frontier.jobs() if job_name in ("", job.name)]
+    jobs = [job for job in await connected.jobs.all() if job_name in ("", job.name)]
     if job_name and not jobs:
         raise UsageError(f"no job is named {job_name!r}; `crawler jobs` lists them")
     # spiders are files of the user: reading them may take a moment
     registry = await asyncio.to_thread(find_spiders, config.folder, config.settings.SPIDER_MODULES)
-    workers = tuple(await frontier.workers())
+    workers = tuple(await connected.reading.workers())
     return [await _inquire(config, connected, registry, workers, job, url) for job in jobs]
 
 
 async def _inquire(
-    config: Config, connected: Connected, registry: Registry, workers: tuple[WorkerInfo, ...], job: Job, url: str
+    config: Config, connected: Backend, registry: Registry, workers: tuple[WorkerInfo, ...], job: Job, url: str
 ) -> Inquiry:
-    trace = await connected.frontier.trace(job, url)
+    trace = await connected.traces.trace(job, url)
     return Inquiry(
         job.name,
         url,
         trace,
-        await connected.frontier.stats(job),
+        await connected.reading.stats(job),
         workers,
-        await _judge(config, connected.frontier, registry, job, url, trace),
+        await _judge(config, connected.asking, registry, job, url, trace),
         config.settings.CONCURRENT_REQUESTS_PER_DOMAIN,
         config.settings.OUTBOX_LIMIT,
     )
 
 
-async def _judge(config: Config, frontier: Frontier, registry: Registry, job: Job, url: str, trace: Trace) -> Outlook:
+async def _judge(config: Config, shared: SharedValues, registry: Registry, job: Job, url: str, trace: Trace) -> Outlook:
     request = trace.sightings[0].request if trace.sightings else None
     name = (request and request.spider) or job.spider
     try:
@@ -57,7 +55,7 @@ async def _judge(config: Config, frontier: Frontier, registry: Registry, job: Jo
         settings = override(config.settings, spider.custom_settings, f"spider {name}", keep=config.explicit)
     except (UsageError, ConfigError) as error:
         return Outlook(name, (f"{error} (looked for in {config.folder}; the workers may run elsewhere)",))
-    told, forbids = await _ask_robots(frontier, settings, url)
+    told, forbids = await _ask_robots(shared, settings, url)
     # what is in the queue has passed the scope
     outside = () if trace.known else _outside(spider, settings, url, seeded=trace.seeded)
     obstacles = (*_address(settings, url), *outside, *((told,) if forbids else ()))
@@ -81,12 +79,12 @@ def _outside(spider: Spider, settings: Settings, url: str, *, seeded: bool) -> I
         yield f"offsite: spider {spider.name} stays on the hosts that were seeded, and {host} was not"
 
 
-async def _ask_robots(frontier: Frontier, settings: Settings, url: str) -> tuple[str, bool]:
+async def _ask_robots(shared: SharedValues, settings: Settings, url: str) -> tuple[str, bool]:
     """What the fleet's copy of robots.txt says, and whether it forbids the URL."""
     if not settings.ROBOTSTXT_OBEY:
         return "robots.txt is not asked (ROBOTSTXT_OBEY=false)", False
     where, agent = f"robots.txt of {origin_of(url)}", robots.agent_token(settings.USER_AGENT)
-    value = await frontier.get_shared(f"robots:{origin_of(url)}")
+    value = await shared.get_shared(f"robots:{origin_of(url)}")
     answer = None if value is None else robots.RobotsAnswer.decode(value)
     if answer is None:
         return f"{where} is not known to the fleet now; it is fetched before the next page of that host", False

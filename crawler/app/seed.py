@@ -28,7 +28,7 @@ async def seed(
     `refused(url, why)` is called for each that is not taken, `progress(new, known)` now and then.
     """
     async with connect(config) as connected:
-        job = await connected.frontier.create_job(job)
+        job = await connected.jobs.create(job)
         seeding = seeder(config, connected, job, refused)
         await seeding.run(urls, progress)
         return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))

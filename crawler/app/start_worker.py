@@ -11,11 +11,11 @@ from pathlib import Path
 import structlog
 
 from crawler.app.config import Config
-from crawler.app.connect import Connected, connect
+from crawler.app.connect import connect
 from crawler.errors import ConfigError
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
-from crawler.interfaces import Pace
+from crawler.interfaces import Backend, Pace
 from crawler.model import Request
 from crawler.parsing.html import ParseLimits
 from crawler.robots.gate import RobotsGate
@@ -53,7 +53,7 @@ async def run_child(orders: Orders, pipe: int) -> None:
 
 async def start_worker(
     config: Config,
-    connected: Connected,
+    connected: Backend,
     name: str,
     jobs: tuple[str, ...],
     slot: Slot | NoSlot,
@@ -61,7 +61,7 @@ async def start_worker(
     """Build a worker and all it needs."""
     from crawler.fetch.http import HttpFetcher, Limits  # aiohttp costs 0.2 s; only workers need it
 
-    settings, frontier = config.settings, connected.frontier
+    settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
@@ -83,9 +83,9 @@ async def start_worker(
     )
     stack.push_async_callback(http.close)
     fetcher = LeasedFetcher(http, lease)
-    job_list = JobList(frontier, jobs)
+    job_list = JobList(connected.jobs.all, jobs)
     gate = RobotsGate(
-        frontier,
+        connected.asking,
         fetcher,
         worker=name,
         user_agent=settings.USER_AGENT,
@@ -98,23 +98,23 @@ async def start_worker(
     stack.callback(units.close, "shutdown")
 
     def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:
-        return frontier.maybe_new(job_list.job(job), requests)
+        return links.maybe_new(job_list.job(job), requests)
 
     def maybe_new_urls(job: str, urls: Sequence[str]) -> Sequence[str]:
-        return frontier.maybe_new_urls(job_list.job(job), urls)
+        return links.maybe_new_urls(job_list.job(job), urls)
 
-    seeded = SeededHosts(frontier, job_list.job)
-    places = Places(frontier, _group_of(settings, http.addresses))
+    seeded = SeededHosts(links.in_scope, job_list.job)
+    places = Places(connected.ledger, _group_of(settings, http.addresses))
     visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, places.booked)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
-    worker = Worker(frontier, visitor.visit, job_list, options, tally, lease)
-    heartbeat = Heartbeat(frontier.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
-    reaper = Reaper(frontier, settings.LEASE_SECONDS, connected.uptime)
+    worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease)
+    heartbeat = Heartbeat(leases.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
+    reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
-    listener = Listener(connected.control, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
+    listener = Listener(connected.calls, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
     gc.freeze()  # as after `lasting_imports`: the HTTP client and the spiders stay, too; each search of them is a stall
-    return RunningWorker(worker, heartbeat, reaper, listener, partial(frontier.reap, name), stack)
+    return RunningWorker(worker, heartbeat, reaper, listener, partial(leases.reap, name), stack)
 
 
 def _at_once(wanted: int) -> tuple[int, int]:

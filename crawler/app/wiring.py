@@ -9,13 +9,12 @@ from pathlib import Path
 import msgspec
 
 from crawler.app.config import Config
-from crawler.app.connect import Connected
 from crawler.errors import UsageError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
-from crawler.interfaces import Sink
+from crawler.interfaces import Backend, Sink
 from crawler.model import Job
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.seeder import Seeder
@@ -23,7 +22,7 @@ from crawler.worker.orders import Orders
 from crawler.worker.supervisor import Supervisor, worker_name
 
 
-def supervisor(config: Config, connected: Connected, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
+def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
     """A supervisor whose children work for these jobs (none: all)."""
     settings = config.settings
     changes: dict[str, object] = {"REDIS_URL": connected.address}
@@ -35,7 +34,7 @@ def supervisor(config: Config, connected: Connected, jobs: tuple[str, ...], conc
         return msgspec.json.encode(Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs))
 
     return Supervisor(
-        connected.frontier,
+        connected.leases,
         orders,
         callback_seconds=settings.CALLBACK_TIMEOUT,
         grace_seconds=settings.GRACE_SECONDS,
@@ -53,12 +52,10 @@ def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
     return JsonlSink(path, job.epoch, overwrite=overwrite)
 
 
-def exporter(
-    config: Config, connected: Connected, job: Job, target: str, *, overwrite: bool, patient: bool
-) -> Exporter:
+def exporter(config: Config, connected: Backend, job: Job, target: str, *, overwrite: bool, patient: bool) -> Exporter:
     """An exporter of one job to one target."""
     return Exporter(
-        connected.frontier,
+        connected.jobs.all,
         connected.outbox,
         sink(target, job, overwrite=overwrite),
         job,
@@ -69,12 +66,12 @@ def exporter(
     )
 
 
-def seeder(config: Config, connected: Connected, job: Job, refused: Callable[[str, str], None]) -> Seeder:
+def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str, str], None]) -> Seeder:
     """A seeder for one job."""
     guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
     lease = config.settings.LEASE_SECONDS
     return Seeder(
-        connected.frontier,
+        connected.adding,
         job,
         guard,
         name=worker_name(),

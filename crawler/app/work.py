@@ -9,12 +9,13 @@ from collections import defaultdict
 
 import structlog
 
-from crawler.app.config import Config, needs_server
-from crawler.app.connect import Connected, connect
+from crawler.app.config import Config
+from crawler.app.connect import connect, needs_server
 from crawler.app.watching import HELD_SECONDS, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
+from crawler.interfaces import Backend
 from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
@@ -55,15 +56,15 @@ async def work(
         return Exit.TRY_LATER if held and not code else code
 
 
-async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finished: bool) -> bool:
+async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> bool:
     """Log how the jobs stand every 10 s; with `until_finished` return when they have ended.
 
     True: of some all that is left is paused.
     """
 
     async def look() -> tuple[list[JobStats], list[str]]:
-        jobs = [job for job in await connected.frontier.jobs() if not names or job.name in names]
-        stats = [await connected.frontier.stats(job) for job in jobs]
+        jobs = [job for job in await connected.jobs.all() if not names or job.name in names]
+        stats = [await connected.reading.stats(job) for job in jobs]
         return stats, [await connected.outbox.holder(job) for job in jobs]
 
     watch, pauses = Watch(look), defaultdict[str, Pauses](Pauses)
@@ -90,10 +91,10 @@ async def _watch_jobs(connected: Connected, names: tuple[str, ...], until_finish
             log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])
 
 
-async def _watch_hosts(connected: Connected, contact: ContactCheck) -> None:
+async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
     """Tell the check which hosts the worker processes of this command have asked, until it has made up its mind."""
     ours = sibling_names()
-    watch = Watch(connected.frontier.workers, event="")
+    watch = Watch(connected.reading.workers, event="")
     while not contact.settled:
         for worker in await watch.next():
             if worker.worker.startswith(ours):

@@ -18,8 +18,7 @@ from crawler.runtime.safe_text import json_line, shown
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
-    from crawler.app.connect import Connected
-    from crawler.interfaces import Frontier
+    from crawler.interfaces import Backend, Jobs
     from crawler.model import Rule, RuleChange
 
 ANSWER_SECONDS = 1.0  # that workers have for their answers
@@ -60,6 +59,7 @@ def control(
     control block a.example, control priority a.example 10, control log-level DEBUG; `off` in the place of a value
     lifts it. control list, log; control revert [NUMBER].
     """
+    from crawler.app.connect import needs_server
     from crawler.control.rules import parse
 
     words = words or []
@@ -73,8 +73,7 @@ def control(
     if action == "revert" and len(words) > 1:
         raise UsageError("one change at a time: crawler control revert NUMBER; see: crawler control log")
     config = config_of(call)
-    if config.settings.REDIS_URL.startswith("memory:"):
-        raise UsageError("memory:// lives in the process of its crawl, where nobody else can control it")
+    needs_server(config, "control")
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))
     if action == "log":
@@ -94,7 +93,7 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
             rule, undoes = undone(await connected.control.rule_log(LOG_KEPT), *words)
         else:
             rule = replace(rule, job=job)
-        await _check_names(connected.frontier, rule)
+        await _check_names(connected.jobs, rule)
         rule = replace(rule, why=why or rule.why, by=f"{getpass.getuser()}@{socket.gethostname()}")
         change = await connected.control.set_rule(rule, undoes=undoes)
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
@@ -106,16 +105,16 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
     return 0
 
 
-async def _check_names(frontier: Frontier, rule: Rule) -> None:
+async def _check_names(jobs: Jobs, rule: Rule) -> None:
     """A job may be named before it exists, but one that is misspelt would be of no use."""
-    jobs = [job.name for job in await frontier.jobs()]
+    names = [job.name for job in await jobs.all()]
     for name in (rule.job, rule.name if rule.what == "job" else ""):
-        if name and name not in jobs and rule.value:
-            known = ", ".join(jobs) or "none yet"
+        if name and name not in names and rule.value:
+            known = ", ".join(names) or "none yet"
             print(f"note: there is no job {shown(name)} (there are: {known}); the rule waits for it", file=sys.stderr)
 
 
-async def _resume(connected: Connected, rule: Rule) -> list[str]:
+async def _resume(connected: Backend, rule: Rule) -> list[str]:
     """Lift the pauses of single jobs as well: those that people made, and those made by themselves when pages failed
     alike. In which jobs."""
     from msgspec.structs import replace
@@ -125,17 +124,17 @@ async def _resume(connected: Connected, rule: Rule) -> list[str]:
         if same and other.job and not rule.job:
             await connected.control.set_rule(replace(rule, job=other.job))
     found = []
-    for job in await connected.frontier.jobs():
+    for job in await connected.jobs.all():
         wanted = rule.job or (rule.name if rule.what == "job" else job.name)
-        if job.name == wanted and await connected.frontier.resume(job, rule.what, rule.name):
+        if job.name == wanted and await connected.pauses.resume(job, rule.what, rule.name):
             found.append(job.name)
     return found
 
 
-async def answers_to(connected: Connected, call: str) -> tuple[dict[str, str], list[str]]:
+async def answers_to(connected: Backend, call: str) -> tuple[dict[str, str], list[str]]:
     """(worker → answer, workers that are alive and have not answered within a second)."""
     deadline = time.monotonic() + ANSWER_SECONDS
-    alive = [one.worker for one in await connected.frontier.workers() if one.lease_left > 0]
+    alive = [one.worker for one in await connected.reading.workers() if one.lease_left > 0]
     while True:
         answers = await connected.control.answers(call)
         silent = sorted(set(alive) - set(answers))

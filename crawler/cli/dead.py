@@ -16,7 +16,7 @@ from crawler.runtime.safe_text import json_line
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.control.dead_letters import Condition
-    from crawler.interfaces import Frontier
+    from crawler.interfaces import Jobs, Letters
     from crawler.model import Job
     from crawler.status import DeadLetter
 
@@ -73,9 +73,9 @@ async def _groups(
 
     found = []
     async with connect(config) as connected:
-        for job in await _jobs(connected.frontier, name):
+        for job in await _jobs(connected.jobs, name):
             groups = Groups(by)
-            async for letter in chosen(connected.frontier, job, conditions):
+            async for letter in chosen(connected.letters, job, conditions):
                 groups.add(letter)
             found += [(job.name, group) for group in groups.largest(limit)]
     if as_json:
@@ -98,8 +98,8 @@ async def _list(config: Config, name: str, conditions: Sequence[Condition], limi
 
     found = []
     async with connect(config) as connected:
-        for job in await _jobs(connected.frontier, name):
-            letters = await newest(chosen(connected.frontier, job, conditions), limit)
+        for job in await _jobs(connected.jobs, name):
+            letters = await newest(chosen(connected.letters, job, conditions), limit)
             found += [(job.name, letter) for letter in letters]
     if as_json:
         _print_json(found)
@@ -116,9 +116,8 @@ async def _show(config: Config, name: str, ids: Collection[str], *, as_json: boo
     from crawler.cli import tables
 
     async with connect(config) as connected:
-        frontier = connected.frontier
-        jobs = await _jobs(frontier, name)
-        found = [(job.name, letter) for job in jobs async for letter in frontier.each_dead(job, ids)]
+        jobs = await _jobs(connected.jobs, name)
+        found = [(job.name, letter) for job in jobs async for letter in connected.letters.each(job, ids)]
     if as_json:
         _print_json(found)
     for its_job, letter in () if as_json else found:
@@ -148,28 +147,28 @@ def _none(conditions: Sequence[Condition]) -> str:
     return "nothing that was given up matches" if conditions else "nothing was given up"
 
 
-async def _jobs(frontier: Frontier, name: str) -> list[Job]:
+async def _jobs(jobs: Jobs, name: str) -> list[Job]:
     """The job of that name; all when none is named."""
-    return [await job_named(frontier, name)] if name else await frontier.jobs()
+    return [await job_named(jobs, name)] if name else await jobs.all()
 
 
-async def chosen(frontier: Frontier, job: Job, conditions: Sequence[Condition]) -> AsyncIterator[DeadLetter]:
+async def chosen(letters: Letters, job: Job, conditions: Sequence[Condition]) -> AsyncIterator[DeadLetter]:
     """The job's letters that meet the conditions."""
     from crawler.control.dead_letters import meets
 
-    async for letter in frontier.each_dead(job):
+    async for letter in letters.each(job):
         if meets(letter, conditions):
             yield letter
 
 
-async def job_named(frontier: Frontier, name: str) -> Job:
+async def job_named(jobs: Jobs, name: str) -> Job:
     """The job of that name, or the only one there is when none is named. Raises `UsageError`."""
-    jobs = {job.name: job for job in await frontier.jobs()}
-    if name in jobs:
-        return jobs[name]
-    known = ", ".join(jobs) or "none"
+    found = {job.name: job for job in await jobs.all()}
+    if name in found:
+        return found[name]
+    known = ", ".join(found) or "none"
     if name:
         raise UsageError(f"no job is named {name!r}; there are: {known}")
-    if len(jobs) == 1:
-        return next(iter(jobs.values()))
+    if len(found) == 1:
+        return next(iter(found.values()))
     raise UsageError(f"say which job with --job NAME; there are: {known}")

@@ -11,12 +11,11 @@ import typer
 
 from crawler.cli.control import answers_to, tell_silent
 from crawler.cli.options import Call, Json, config_of
-from crawler.errors import UsageError
 from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
-    from crawler.app.connect import Connected
+    from crawler.interfaces import Backend
     from crawler.status import HostView
 
 Rows = Sequence[Sequence[object]]
@@ -37,8 +36,9 @@ def inspect(
 ) -> int:
     """Ask the workers what they have in flight, how they fare, and by which settings they work; or show the hosts."""
     config = config_of(call)
-    if config.settings.REDIS_URL.startswith("memory:"):
-        raise UsageError("memory:// lives in the process of its crawl, where nobody else can look at it")
+    from crawler.app.connect import needs_server
+
+    needs_server(config, "inspect")
     if what == "hosts":
         return asyncio.run(_hosts(config, limit, as_json=json_))
     return asyncio.run(_inspect(config, what, as_json=json_))
@@ -62,7 +62,7 @@ async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
     return 0
 
 
-async def _asked(connected: Connected, question: str) -> tuple[dict[str, Any], list[str]]:
+async def _asked(connected: Backend, question: str) -> tuple[dict[str, Any], list[str]]:
     """(worker → its answer, workers that gave none)."""
     answers, silent = await answers_to(connected, await connected.control.ask(question))
     return {worker: _as_data(text) for worker, text in answers.items()}, silent
@@ -75,9 +75,9 @@ def _as_data(text: str) -> Any:
         return text  # a worker of another version, which says that it does not understand
 
 
-async def _known(connected: Connected) -> dict[str, Any]:
+async def _known(connected: Backend) -> dict[str, Any]:
     """Worker → what it said with its last heartbeat."""
-    workers = await connected.frontier.workers()
+    workers = await connected.reading.workers()
     return {one.worker: {**one.info, "lease_left": round(one.lease_left, 1)} for one in workers}
 
 
@@ -88,8 +88,8 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
-        frontier = connected.frontier
-        found = [(job.name, one) for job in await frontier.jobs() for one in await frontier.hosts(job, limit)]
+        jobs = await connected.jobs.all()
+        found = [(job.name, one) for job in jobs for one in await connected.hosts.hosts(job, limit)]
     if as_json:
         print(json_line([{"job": job, **msgspec.to_builtins(one)} for job, one in found]))
     elif found:

@@ -17,7 +17,7 @@ from crawler.views.figures import counted
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.control.dead_letters import Condition
-    from crawler.interfaces import Frontier
+    from crawler.interfaces import Letters
     from crawler.model import Job
 
 JobName = Annotated[str, option("--job", metavar="NAME", help="Which job; needed when there are several.")]
@@ -52,11 +52,11 @@ async def _move_some(
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
-        frontier = connected.frontier
-        job = await job_named(frontier, name)
+        letters = connected.letters
+        job = await job_named(connected.jobs, name)
         if conditions:
-            matching = [letter.id async for letter in chosen(frontier, job, conditions)]
-        moved = await _transition(frontier, verb, job, matching if conditions else ids)
+            matching = [letter.id async for letter in chosen(letters, job, conditions)]
+        moved = await _transition(letters, verb, job, matching if conditions else ids)
     print(f"{counted(moved)} {'back to pending' if verb == 'redrive' else 'dropped'} (job {job.name})")
     missing = 0 if ids is None else len(set(ids)) - moved
     if missing:
@@ -67,8 +67,8 @@ async def _move_some(
     return 0
 
 
-async def _transition(frontier: Frontier, verb: str, job: Job, ids: list[str] | None) -> int:
-    return await (frontier.redrive(job, ids) if verb == "redrive" else frontier.drop(job, ids))
+async def _transition(letters: Letters, verb: str, job: Job, ids: list[str] | None) -> int:
+    return await (letters.redrive(job, ids) if verb == "redrive" else letters.drop(job, ids))
 
 
 def reap(call: Call, json_: Json = False) -> int:
@@ -82,7 +82,7 @@ async def _reap(config: Config, *, as_json: bool) -> int:
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
-        reaped = await connected.frontier.reap()
+        reaped = await connected.leases.reap()
     if as_json:
         print(json_line(msgspec.to_builtins(reaped)))
         return 0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
@@ -15,7 +16,7 @@ from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
-    from crawler.app.connect import Connected
+    from crawler.interfaces import Backend
     from crawler.status import JobStats, WorkerInfo
 
 T = TypeVar("T")
@@ -51,9 +52,9 @@ async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
     from crawler.app.connect import connect
     from crawler.cli import tables
 
+    if watch:
+        await _watch(config, as_json=as_json)
     async with connect(config) as connected:
-        if watch:
-            await _watch(connected, as_json=as_json)
         stats, workers = await _look(connected)
         if as_json:
             print(json_line(as_data(stats, workers, connected.url)))
@@ -62,35 +63,35 @@ async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
     return 0
 
 
-async def _watch(connected: Connected, *, as_json: bool) -> None:
-    """Until Ctrl-C, which ends the command. A queue server that goes away is waited for."""
+async def _watch(config: Config, *, as_json: bool) -> None:
+    """Until Ctrl-C, which ends the command."""
     from rich.live import Live
 
     from crawler.cli import tables
 
     if as_json:
-        while True:
-            print(json_line(await _look_or_say(connected, as_data, _away_data)), flush=True)
-            await asyncio.sleep(1.0)
+        await _look_for_ever(config, as_data, _away_data, lambda seen: print(json_line(seen), flush=True))
     with Live(console=tables.console(), auto_refresh=False) as live:
+        await _look_for_ever(config, tables.status_view, tables.away_view, partial(live.update, refresh=True))
+
+
+async def _look_for_ever(
+    config: Config, show: Callable[..., T], sorry: Callable[[str, str], T], tell: Callable[[T], None]
+) -> None:
+    """Waits for a queue server that goes away, and opens one anew that comes back empty."""
+    from crawler.app.connect import connect
+
+    async with AsyncExitStack() as stack:
+        connected = await stack.enter_async_context(connect(config))
         while True:
-            live.update(await _look_or_say(connected, tables.status_view, tables.away_view), refresh=True)
+            try:
+                tell(show(*await _look(connected), connected.url))
+            except (FrontierUnavailable, FrontierReplaced) as error:
+                tell(sorry(str(error), connected.url))
+                if isinstance(error, FrontierReplaced):
+                    with suppress(FrontierUnavailable):
+                        connected = await stack.enter_async_context(connect(config, warn=False))
             await asyncio.sleep(1.0)
-
-
-async def _look_or_say(connected: Connected, show: Callable[..., T], sorry: Callable[[str, str], T]) -> T:
-    """What there is to see, or that the server is away (or has come back empty, and is looked at anew)."""
-    try:
-        return show(*await _look(connected), connected.url)
-    except (FrontierUnavailable, FrontierReplaced) as error:
-        if isinstance(error, FrontierReplaced):
-            await _reopen(connected)
-        return sorry(str(error), connected.url)
-
-
-async def _reopen(connected: Connected) -> None:
-    with suppress(FrontierUnavailable):
-        await connected.frontier.open()
 
 
 def _away_data(why: str, url: str) -> dict[str, Any]:
@@ -99,10 +100,10 @@ def _away_data(why: str, url: str) -> dict[str, Any]:
     return {"server": without_password(url), "error": why, "jobs": [], "workers": []}
 
 
-async def _look(connected: Connected) -> tuple[list[JobStats], list[WorkerInfo]]:
-    frontier = connected.frontier
-    stats = [await frontier.stats(job) for job in await frontier.jobs()]
-    return stats, await frontier.workers()
+async def _look(connected: Backend) -> tuple[list[JobStats], list[WorkerInfo]]:
+    reading = connected.reading
+    stats = [await reading.stats(job) for job in await connected.jobs.all()]
+    return stats, await reading.workers()
 
 
 def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[str, Any]:
@@ -151,12 +152,12 @@ async def _delete(config: Config, names: list[str]) -> int:
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
-        known = [job.name for job in await connected.frontier.jobs()]
+        known = [job.name for job in await connected.jobs.all()]
         for name in names:
             # one whose record cannot be read is not among them
-            if name not in known and not await connected.frontier.delete_job(name):
+            if name not in known and not await connected.jobs.delete(name):
                 raise UsageError(f"no job is named {name!r}; there are: {', '.join(known) or 'none'}")
         for name in names:
-            await connected.frontier.delete_job(name)
+            await connected.jobs.delete(name)
             print(f"deleted job {name}")
     return 0

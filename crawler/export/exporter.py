@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from crawler.errors import FrontierUnavailable, OutputError, UsageError
-from crawler.interfaces import Frontier, Outbox, Sink
+from crawler.interfaces import Outbox, Sink
 from crawler.model import Job
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
@@ -24,7 +24,7 @@ class Exporter:
 
     def __init__(
         self,
-        frontier: Frontier,
+        jobs: Callable[[], Awaitable[list[Job]]],
         outbox: Outbox,
         sink: Sink,
         job: Job,
@@ -34,11 +34,11 @@ class Exporter:
         lease_seconds: float,
         patient: bool,
     ) -> None:
-        """Silent for longer than `lease_seconds`, it may be replaced by another.
+        """`jobs()` gives all jobs. Silent for longer than `lease_seconds`, it may be replaced by another.
 
         `patient`: wait out a full disk or another exporter instead of raising `OutputError`.
         """
-        self._frontier = frontier
+        self._jobs = jobs
         self._outbox = outbox
         self._sink = sink
         self._job = job
@@ -116,7 +116,7 @@ class Exporter:
         now = time.monotonic()
         if now - self._held_at < self._lease / 3:
             return
-        if all(job.epoch != self._job.epoch for job in await self._frontier.jobs()):
+        if all(job.epoch != self._job.epoch for job in await self._jobs()):
             raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
         holder = await self._outbox.hold(self._job, self._name, self._lease)
         if holder != self._name:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.errors import FetchError
-from crawler.interfaces import Fetcher, Frontier
+from crawler.interfaces import Asking, Fetcher
 from crawler.model import Lease, Request
 from crawler.parsing.url import BadUrl, canonical, join_links, origin_of
 from crawler.robots import answer as robots
@@ -65,7 +65,7 @@ class RobotsGate:
 
     def __init__(
         self,
-        frontier: Frontier,
+        asking: Asking,
         fetcher: Fetcher,
         *,
         worker: str,
@@ -79,7 +79,7 @@ class RobotsGate:
         Crawl-delay (seconds) is cut to it; `hop_delay`: seconds between the redirects of a robots.txt, most of which
         lead to the same host. `clock` gives Unix seconds: the moment of an answer is shared with other machines.
         """
-        self._frontier = frontier
+        self._asking = asking
         self._fetcher = fetcher
         self._worker = worker
         self._agent = robots.agent_token(user_agent)
@@ -99,7 +99,7 @@ class RobotsGate:
         origin = origin_of(url)
         known = self._lookup(origin) or await self._shared(origin)
         if known is None:
-            if not await self._frontier.take_host(self._worker, lease):
+            if not await self._asking.take_host(self._worker, lease):
                 return Verdict("again")
             known = await self._shared(origin)  # whoever had the host before us may have been quicker
             if known is None:
@@ -128,7 +128,7 @@ class RobotsGate:
         return None
 
     async def _shared(self, origin: str) -> Known | None:
-        value = await self._frontier.get_shared(f"robots:{origin}")
+        value = await self._asking.get_shared(f"robots:{origin}")
         answer = None if value is None else robots.RobotsAnswer.decode(value)
         return None if answer is None else self._keep(origin, answer)
 
@@ -141,7 +141,7 @@ class RobotsGate:
             answer = robots.verdict_source(caught, now=self._clock())
         asked_at = time.monotonic()
         known = self._keep(origin, answer)
-        await self._frontier.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
+        await self._asking.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
         self._say_what_is_cut(origin, known)

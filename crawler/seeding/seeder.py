@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from crawler.errors import FrontierError, Refused
-from crawler.interfaces import Frontier
+from crawler.interfaces import Adding
 from crawler.model import Job, Request
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.runtime.patience import Patience
@@ -74,7 +74,7 @@ class Seeder:
 
     def __init__(
         self,
-        frontier: Frontier,
+        adding: Adding,
         job: Job,
         guard: HostCheck,
         *,
@@ -85,7 +85,7 @@ class Seeder:
     ) -> None:
         """Silent for `lease_seconds`, it no longer counts as at work; `refused(url, why)` is told what is not taken;
         `check(request)` returns a request as it will arrive, and raises `ValueError` when it would not."""
-        self._frontier = frontier
+        self._adding = adding
         self._job = job
         self._guard = guard
         self._name = name
@@ -108,12 +108,12 @@ class Seeder:
         except BaseException:
             await self._end(feed, present)
             with suppress(FrontierError):  # else it counts as at work for a while
-                await self._frontier.seeding(self._job, self._name, 0)
+                await self._adding.seeding(self._job, self._name, 0)
             raise
         await self._end(feed, present)
-        await self._patiently(lambda: self._frontier.seeding(self._job, self._name, 0))
+        await self._patiently(lambda: self._adding.seeding(self._job, self._name, 0))
         self.added.set()
-        await self._patiently(self._frontier.durable)  # "done" is said after this
+        await self._patiently(self._adding.durable)  # "done" is said after this
 
     async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:
         adding: deque[asyncio.Task[None]] = deque()
@@ -137,7 +137,7 @@ class Seeder:
         await end(present)
 
     async def _be_present(self) -> None:
-        await self._frontier.seeding(self._job, self._name, self._lease)
+        await self._adding.seeding(self._job, self._name, self._lease)
 
     async def _stay_present(self) -> None:
         while True:
@@ -166,7 +166,7 @@ class Seeder:
             yield _first(ready)
 
     async def _add(self, requests: list[Request], progress: Callable[[int, int], None] | None) -> None:
-        added = await self._patiently(lambda: self._frontier.add(self._job, requests, seed=True))
+        added = await self._patiently(lambda: self._adding.add(self._job, requests, seed=True))
         self.new += added.new
         self.known += added.known
         if progress is not None:

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
-from crawler.interfaces import Frontier
+from crawler.interfaces import Ledger
 from crawler.model import Lease
 from crawler.parsing.url import host_of
 
@@ -36,8 +36,8 @@ class Known(Struct, frozen=True):
 class Places:
     """Remembers the hosts met lately."""
 
-    def __init__(self, frontier: Frontier, group_of: GroupOf) -> None:
-        self._frontier = frontier
+    def __init__(self, ledger: Ledger, group_of: GroupOf) -> None:
+        self._ledger = ledger
         self._group_of = group_of
         self._known: OrderedDict[str, Known] = OrderedDict()
 
@@ -56,7 +56,7 @@ class Places:
         group = await self._group_of(lease.request.url)
         if group is None:
             return Known(before.since if before else -math.inf, time.monotonic() + UNKNOWN_SECONDS)
-        seconds = await self._frontier.place(lease.host, group)
+        seconds = await self._ledger.place(lease.host, group)
         now = time.monotonic()
         return Known(now - seconds, now + FRESH_SECONDS)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from crawler.interfaces import Frontier
 from crawler.model import Job
 
 MAX_HOSTS = 50_000  # remembered a job
@@ -14,10 +13,12 @@ NO_HOLDS_FOR = 5.0  # seconds: a host that was not seeded may be, any moment
 
 
 class SeededHosts:
-    """Answers for many jobs; `job_of(name)` gives the job of a lease."""
+    """Answers for many jobs. `in_scope` is that of the frontier; `job_of(name)` gives the job of a lease."""
 
-    def __init__(self, frontier: Frontier, job_of: Callable[[str], Job]) -> None:
-        self._frontier = frontier
+    def __init__(
+        self, in_scope: Callable[[Job, Sequence[str]], Awaitable[list[bool]]], job_of: Callable[[str], Job]
+    ) -> None:
+        self._in_scope = in_scope
         self._job_of = job_of
         self._yes: dict[str, set[str]] = {}  # by the job's epoch
         self._no: dict[tuple[str, str], float] = {}  # (epoch, host) → until when, monotonic seconds
@@ -30,7 +31,7 @@ class SeededHosts:
         wanted = set(hosts)
         unknown = [host for host in wanted - yes if self._no.get((record.epoch, host), 0.0) < now]
         if unknown:
-            answers = await self._frontier.in_scope(record, unknown)
+            answers = await self._in_scope(record, unknown)
             for host, seeded in zip(unknown, answers, strict=True):
                 if seeded:
                     yes.add(host)

@@ -64,7 +64,7 @@ class SeededHosts(Protocol):
 
 
 class MaybeNew(Protocol):
-    """Leaves out requests that are certainly known in a job (see `Frontier.maybe_new`)."""
+    """Leaves out requests that are certainly known in a job (see `Links.maybe_new`)."""
 
     def __call__(self, job: str, requests: Sequence[Request], /) -> Sequence[Request]: ...
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 from crawler.errors import UsageError
-from crawler.interfaces import Frontier
 from crawler.model import Job
 
 FRESH_FOR = 1.0  # seconds
 
 
 class JobList:
-    """All jobs, or those named. Callable, as the worker wants it."""
+    """The jobs that `all_jobs` reads, or those named. Callable, as the worker wants it."""
 
-    def __init__(self, frontier: Frontier, names: tuple[str, ...] = ()) -> None:
-        self._frontier = frontier
+    def __init__(self, all_jobs: Callable[[], Awaitable[list[Job]]], names: tuple[str, ...] = ()) -> None:
+        self._all_jobs = all_jobs
         self._names = names
         self._jobs: list[Job] = []
         self._by_name: dict[str, Job] = {}
@@ -26,7 +26,7 @@ class JobList:
         """The jobs, rotated by one each time, so that none is always served first."""
         now = time.monotonic()
         if now - self._read_at >= FRESH_FOR:
-            jobs = await self._frontier.jobs()
+            jobs = await self._all_jobs()
             self._jobs = [job for job in jobs if not self._names or job.name in self._names]
             self._by_name.update((job.name, job) for job in jobs)
             self._read_at = now

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from crawler.interfaces import Control
+from crawler.interfaces import Calls
 from crawler.model import Call
 from crawler.runtime.patience import Patience
 
@@ -22,13 +22,13 @@ class Listener:
 
     def __init__(
         self,
-        control: Control,
+        calls: Calls,
         worker: str,
         answers: Mapping[str, Callable[[], Any]],
         set_level: Callable[[str], None],
     ) -> None:
         """`answers`: question → what there is to say, as JSON. `set_level("")`: that of the settings."""
-        self._control = control
+        self._calls = calls
         self._worker = worker
         self._answers = answers
         self._set_level = set_level
@@ -43,11 +43,11 @@ class Listener:
 
     async def _listen(self) -> None:
         if not self._heard:
-            heard = await self._control.last_call()
+            heard = await self._calls.last_call()
             await self._obey()  # what was ordered before we came
             self._heard = heard
-        for call in await self._control.hear(self._heard):
-            await self._control.answer(call.id, self._worker, await self._reply(call))
+        for call in await self._calls.hear(self._heard):
+            await self._calls.answer(call.id, self._worker, await self._reply(call))
             self._heard = call.id
 
     async def _reply(self, call: Call) -> str:
@@ -59,7 +59,7 @@ class Listener:
         return f"does not know {call.word!r}"  # a newer command than this worker
 
     async def _obey(self) -> None:
-        levels = [rule.value for rule in await self._control.rules() if rule.action == "log-level"]
+        levels = [rule.value for rule in await self._calls.rules() if rule.action == "log-level"]
         level = levels[0] if levels else ""
         if level != self._level:
             self._level = level

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from crawler.interfaces import Frontier
+from crawler.model import Reaped
 from crawler.runtime.patience import Patience
 
 log = structlog.get_logger()
@@ -22,9 +22,14 @@ class Reaper:
     lease, in which every living worker beats again.
     """
 
-    def __init__(self, frontier: Frontier, lease_seconds: float, uptime: Callable[[], Awaitable[float]]) -> None:
-        """`uptime()` tells for how many seconds the server has been running."""
-        self._frontier = frontier
+    def __init__(
+        self,
+        reap: Callable[[], Awaitable[list[Reaped]]],
+        lease_seconds: float,
+        uptime: Callable[[], Awaitable[float]],
+    ) -> None:
+        """`reap()` takes back what has expired; `uptime()` tells for how many seconds the server has been running."""
+        self._reap = reap
         self._lease = lease_seconds
         self._uptime = uptime
         self._not_before = 0.0  # monotonic seconds
@@ -46,7 +51,7 @@ class Reaper:
             self._not_before = time.monotonic() + self._lease - up
             return 0
         total = 0
-        for reaped in await self._frontier.reap():
+        for reaped in await self._reap():
             total += reaped.requeued + reaped.dead
             log.warning("worker_reaped", worker=reaped.worker, requeued=reaped.requeued, dead=reaped.dead)
         return total

@@ -21,7 +21,7 @@ import structlog
 
 from crawler import policy
 from crawler.errors import Exit, FrontierError
-from crawler.interfaces import Frontier
+from crawler.interfaces import Leases
 from crawler.model import Dead, Failure, Lease, Retry
 from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, STOP
@@ -55,7 +55,7 @@ class Supervisor:
 
     def __init__(
         self,
-        frontier: Frontier,
+        leases: Leases,
         orders: Callable[[str, int], bytes],
         *,
         callback_seconds: float,
@@ -63,7 +63,7 @@ class Supervisor:
         lease_seconds: float,
     ) -> None:
         """A callback that holds its process longer than `callback_seconds` is killed with it."""
-        self._frontier = frontier
+        self._leases = leases
         self._orders = orders
         self._callback_seconds = callback_seconds
         self._grace = grace_seconds
@@ -174,7 +174,7 @@ class Supervisor:
     async def _beat(self, child: Child) -> None:
         began = now()
         with suppress(FrontierError):  # the queue server is away; the lease says for how long
-            await asyncio.to_thread(self._frontier.beat, child.name, {})
+            await asyncio.to_thread(self._leases.beat, child.name, {})
             child.lease.renewed(began)
         await asyncio.sleep(self._beat_every)
 
@@ -188,7 +188,7 @@ class Supervisor:
         failure = Failure("crash", f"killed its worker process {child.name}: {how}")
         blame = _judged(parsing.page, failure) if parsing else None
         with suppress(*OUTAGE):  # we stop during an outage: the child's lease expires by itself
-            await Patience().until_done(lambda: self._frontier.reap(child.name, blame=blame), self._stopped)
+            await Patience().until_done(lambda: self._leases.reap(child.name, blame=blame), self._stopped)
 
 
 def _judged(page: Page, failure: Failure) -> tuple[Lease, Retry | Dead]:

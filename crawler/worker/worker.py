@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 
 from crawler.errors import FrontierError, FrontierReplaced
-from crawler.interfaces import Frontier, Pace
+from crawler.interfaces import Pace, Queue
 from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
 from crawler.runtime.incident import Incident
 from crawler.runtime.patience import Patience
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(
         self,
-        frontier: Frontier,
+        queue: Queue,
         visit: Callable[[Lease], Awaitable[Visit]],
         jobs: Callable[[], Awaitable[Sequence[Job]]],
         options: WorkerOptions,
@@ -63,7 +63,7 @@ class Worker:
         lease: LeaseClock,
     ) -> None:
         """`jobs()` tells which jobs to work for, at any moment."""
-        self._frontier = frontier
+        self._queue = queue
         self._visit = visit
         self._jobs = jobs
         self._options = options
@@ -156,7 +156,7 @@ class Worker:
         jobs = await self._jobs()
         if not jobs:
             return Claim(idle="no job")
-        return await self._frontier.claim(self._options.name, limit, jobs, self._options.pace)
+        return await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
 
     async def _wait_for_slot(self, seconds: float | None) -> None:
         """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
@@ -181,9 +181,9 @@ class Worker:
             if job.name != junk.job:
                 continue
             if junk.version is None:
-                await self._frontier.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
+                await self._queue.bury(self._options.name, job, junk.message, Failure("junk", junk.why))
             else:
-                await self._frontier.set_aside(self._options.name, job, junk.message, SET_ASIDE)
+                await self._queue.set_aside(self._options.name, job, junk.message, SET_ASIDE)
 
     # --- the lease
 
@@ -280,7 +280,7 @@ class Worker:
     async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
         """For as long as it takes. The same batch may be committed again after an error: it counts once."""
         return await self._patience.until_done(
-            lambda: self._frontier.commit(self._options.name, batch, self._options.pace)
+            lambda: self._queue.commit(self._options.name, batch, self._options.pace)
         )
 
     # --- stopping

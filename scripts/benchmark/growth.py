@@ -7,7 +7,7 @@ import gc
 import os
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -83,22 +83,19 @@ def main(
 
 async def _compare(servers: Sequence[Valkey], shapes: Sequence[tuple[int, int, int]]) -> list[Cost]:
     """`shapes`: size to tell, hosts, requests."""
-    benches = [await Bench(server).open() for server in servers]
     costs = [Cost(size) for size, _, _ in shapes]
-    try:
+    async with AsyncExitStack() as stack:
+        benches = [await stack.enter_async_context(Bench.on(server)) for server in servers]
         for bench, (_, hosts, requests) in zip(benches, shapes, strict=True):
             await bench.fill(requests, hosts)
             for first in range(0, hosts, 10_000):
                 last = min(first + 10_000, hosts) - 1
-                await bench.frontier.server.client.eval(_LEDGER, 0, "{crawler:0}:", first, last)
+                await bench.client.eval(_LEDGER, 0, "{crawler:0}:", first, last)
         pairs = list(zip(benches, costs, strict=True))
         gc.freeze()
         for block in range(BLOCKS):
             for bench, cost in pairs if block % 2 else reversed(pairs):
                 await _block(bench, cost)
-    finally:
-        for bench in benches:
-            await bench.frontier.close()
     return costs
 
 
@@ -106,15 +103,15 @@ async def _block(bench: Bench, cost: Cost) -> None:
     server, client = bench.server_cpu(), time.process_time()
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        claim = await bench.frontier.claim("w", BATCH, [bench.job], ONE_EACH)
+        claim = await bench.frontier.queue.claim("w", BATCH, [bench.job], ONE_EACH)
         cost.claim_ms.append(round((time.perf_counter() - began) * 1000, 3))
         assert len({lease.host for lease in claim.leases}) == BATCH, "the frontier has run dry"  # noqa: S101
-        await bench.frontier.commit("w", [(lease, Visit(Done(), status=200)) for lease in claim.leases], ONE_EACH)
+        await bench.frontier.queue.commit("w", [(lease, Visit(Done(), status=200)) for lease in claim.leases], ONE_EACH)
     requests = ROUNDS * BATCH
     cost.server.append(round((bench.server_cpu() - server) / requests * 1e6, 2))
     cost.client.append(round((time.process_time() - client) / requests * 1e6, 2))
     began = time.perf_counter()
-    await bench.frontier.stats(bench.job)
+    await bench.frontier.reading.stats(bench.job)
     cost.status_ms.append(round((time.perf_counter() - began) * 1000, 3))
 
 

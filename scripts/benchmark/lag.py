@@ -93,12 +93,12 @@ async def _crawl(corpus: Corpus, spider: str, url: str, per_host: int) -> Lag:
     lag = Lag()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         async with connect(Config(settings, {}, Path(name))) as connected:
-            job = await connected.frontier.create_job(Job("bench", spider=spider))
-            await connected.frontier.add(job, [Request(seed, spider=spider) for seed in corpus.seeds], seed=True)
+            job = await connected.jobs.create(Job("bench", spider=spider))
+            await connected.adding.add(job, [Request(seed, spider=spider) for seed in corpus.seeds], seed=True)
             worker = await start_worker(Config(settings, {}, Path(name)), connected, "bench", (job.name,), NoSlot())
             working = asyncio.create_task(worker.until_stopped())
             watching = asyncio.create_task(lag.watch())
-            while not working.done() and (await connected.frontier.stats(job)).done < len(corpus.pages):  # noqa: ASYNC110
+            while not working.done() and (await connected.reading.stats(job)).done < len(corpus.pages):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
             watching.cancel()
             worker.worker.stop()

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from statistics import median
 
-from crawler.frontier.redis.frontier import RedisFrontier
-from crawler.interfaces import Pace
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend, Pace
 from crawler.model import Done, Job, Request, Visit
 from scripts.benchmark import waits
 from scripts.benchmark.contenders import ROOT
@@ -27,23 +29,26 @@ BATCH = 16  # visits a commit, as a busy worker has them
 class Bench:
     """A frontier on a fresh server, and a job in it."""
 
-    def __init__(self, server: Valkey) -> None:
+    def __init__(self, server: Valkey, connection: Server, frontier: Backend, job: Job) -> None:
         self.server = server
-        self.frontier = RedisFrontier(server.url)
-        self.job = Job("bench")
+        self.client = connection.client
+        self.frontier = frontier
+        self.job = job
 
-    async def open(self) -> Bench:
-        await self.frontier.open()
-        self.job = await self.frontier.create_job(self.job)
-        return self
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, server: Valkey) -> AsyncIterator[Bench]:
+        connection = Server(server.url)
+        async with open_redis(connection) as frontier:
+            yield cls(server, connection, frontier, await frontier.jobs.create(Job("bench")))
 
     async def fill(self, requests: int, hosts: int = 1000) -> None:
         """That many pending, their URLs about 60 characters long."""
         for at in range(0, requests, 20_000):
-            await self.frontier.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
+            await self.frontier.adding.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
 
     async def memory(self) -> int:
-        return int((await self.frontier.server.client.info("memory"))["used_memory"])
+        return int((await self.client.info("memory"))["used_memory"])
 
     def server_cpu(self) -> float:
         return cpu_of(self.server.pid)
@@ -63,15 +68,15 @@ async def page(bench: Bench, sizes: Sequence[int]) -> None:
     known = [request(n, 1000) for n in range(pages)]
     done = 0
     while done < pages:
-        claim = await bench.frontier.claim("w", BATCH, [bench.job], PACE)
+        claim = await bench.frontier.queue.claim("w", BATCH, [bench.job], PACE)
         visits = []
         for lease in claim.leases:
             links = [known[(done * 7 + n) % pages] for n in range(LINKS - 1)]
             links.append(Request(f"http://new.example.com/{next(new):012d}/page.html", depth=1, spider="bench"))
-            wanted = bench.frontier.maybe_new(bench.job, links)
+            wanted = bench.frontier.links.maybe_new(bench.job, links)
             visits.append((lease, Visit(Done(), links=tuple(wanted), status=200, size=10_000, asked_at=0.0)))
             done += 1
-        await bench.frontier.commit("w", visits, PACE)
+        await bench.frontier.queue.commit("w", visits, PACE)
     client, server = time.process_time() - started, bench.server_cpu() - server
     tell("a page with 35 links", f"client {client / done * 1e6:.0f} µs, server {server / done * 1e6:.0f} µs CPU")
 
@@ -80,10 +85,10 @@ async def slow(bench: Bench, sizes: Sequence[int]) -> None:
     """A thousand hosts without a delay, alone and beside one that wants 10 s between requests and has 2,000 pending."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     for is_beside in (False, True) * 3:
-        await bench.frontier.delete_job("bench")
-        bench.job = await bench.frontier.create_job(Job("bench"))
+        await bench.frontier.jobs.delete("bench")
+        bench.job = await bench.frontier.jobs.create(Job("bench"))
         beside = [Request(f"http://slow.example.com/{n}", spider="bench") for n in range(2_000 * is_beside)]
-        await bench.frontier.add(bench.job, beside)
+        await bench.frontier.adding.add(bench.job, beside)
         await bench.fill(10_000)
         rates[is_beside].append(await _drain_beside(bench, 10_000))
     alone, together = (median(rates[is_beside]) for is_beside in (False, True))
@@ -94,28 +99,28 @@ async def _drain_beside(bench: Bench, pages: int) -> float:
     """Requests a second of the fast hosts, to their end."""
     fast, one_each, started = 0, Pace(delay=0.0), time.perf_counter()
     while fast < pages:
-        claim = await bench.frontier.claim("w", 64, [bench.job], one_each)
+        claim = await bench.frontier.queue.claim("w", 64, [bench.job], one_each)
         visits = []
         for lease in claim.leases:
             is_slow = lease.host == "slow.example.com"
             fast += not is_slow
             asked = time.monotonic()
             visits.append((lease, Visit(Done(), status=200, asked_at=asked, host_delay=10.0 if is_slow else None)))
-        await bench.frontier.commit("w", visits, one_each)
+        await bench.frontier.queue.commit("w", visits, one_each)
     return pages / (time.perf_counter() - started)
 
 
 async def memory(bench: Bench, sizes: Sequence[int]) -> None:
     """Bytes a URL: all of it, and the seen-set alone."""
     for size in (100, *sizes):
-        await bench.frontier.delete_job("bench")
-        bench.job = await bench.frontier.create_job(Job("bench"))
+        await bench.frontier.jobs.delete("bench")
+        bench.job = await bench.frontier.jobs.create(Job("bench"))
         before = await bench.memory()
         await bench.fill(size, hosts=max(1, size // 1000))
         used = await bench.memory() - before
         seen = 0
-        async for key in bench.frontier.server.client.scan_iter(match="*:seen:*", count=10_000):
-            seen += await bench.frontier.server.client.memory_usage(key, samples=0)
+        async for key in bench.client.scan_iter(match="*:seen:*", count=10_000):
+            seen += await bench.client.memory_usage(key, samples=0)
         tell(f"{size:,} pending", f"seen-set {seen / size:.1f}, all else {(used - seen) / size:.1f} bytes a URL")
 
 
@@ -123,7 +128,7 @@ async def seed(bench: Bench, sizes: Sequence[int]) -> None:
     """`crawler seed -` from a pipe, the largest of the sizes: URLs of few hosts, of many, and each of its own."""
     size = max(sizes)
     for hosts in (100, 10_000, size):
-        await bench.frontier.delete_job("seeds")
+        await bench.frontier.jobs.delete("seeds")
         urls = "".join(f"{request(n, hosts).url}\n" for n in range(size)).encode()
         started, server, before = time.monotonic(), bench.server_cpu(), os.times()
         await asyncio.to_thread(_seed, urls, bench.server.url)
@@ -174,8 +179,5 @@ def main(names: Sequence[str] | None, sizes: Sequence[int]) -> int:
 
 
 async def _measure(server: Valkey, name: str, sizes: Sequence[int]) -> None:
-    bench = await Bench(server).open()
-    try:
+    async with Bench.on(server) as bench:
         await ALL[name](bench, sizes)
-    finally:
-        await bench.frontier.close()

@@ -20,7 +20,7 @@ async def test_adding_twice_is_adding_once(crawl: Crawl) -> None:
 
 async def test_known_ones_are_counted(crawl: Crawl) -> None:
     await crawl.add(*pages(2))
-    added = await crawl.frontier.add(crawl.job, [Request(url) for url in pages(5)])
+    added = await crawl.frontier.adding.add(crawl.job, [Request(url) for url in pages(5)])
     assert (added.new, added.known) == (3, 2)
 
 
@@ -59,7 +59,7 @@ async def test_a_seed_is_admitted_even_if_a_link_led_to_it_before(crawl: Crawl) 
 async def test_concurrent_adds_of_the_same_urls_admit_each_once(world: World, crawl: Crawl) -> None:
     clients = [await world.client() for _ in range(4)]
     requests = [Request(url) for url in hosts(50)]
-    added = await asyncio.gather(*(client.add(crawl.job, requests) for client in clients))
+    added = await asyncio.gather(*(client.adding.add(crawl.job, requests) for client in clients))
     assert sum(result.new for result in added) == 50
     assert await crawl.counts() == (50, 0, 0, 0)
 
@@ -77,10 +77,10 @@ async def test_a_dont_filter_link_is_new_once_for_its_page(crawl: Crawl) -> None
     links = (Request("http://c.example/", dont_filter=True),) * 2
     for lease in (await crawl.claim(2)).leases:
         await crawl.end(lease, Retry(failed(), 0.0), links=links)
-    assert (await crawl.frontier.stats(crawl.job)).known == 2 + 2 * 2
+    assert (await crawl.frontier.reading.stats(crawl.job)).known == 2 + 2 * 2
     for lease in (await crawl.claim()).leases:
         await crawl.end(lease, links=links)
-    again = await crawl.frontier.stats(crawl.job)
+    again = await crawl.frontier.reading.stats(crawl.job)
     assert again.known - 6 == 4 * 2, "the links themselves are pages, and ask for two more each"
 
 
@@ -95,7 +95,7 @@ async def test_equal_dont_filter_requests_end_one_by_one(crawl: Crawl) -> None:
 async def test_equal_dont_filter_requests_can_all_wait(world: World, crawl: Crawl) -> None:
     """Requests that are equal byte for byte are still that many requests."""
     await crawl.add(*[Request("http://a.example/", dont_filter=True, delay=0.02)] * 2)
-    assert (await crawl.frontier.stats(crawl.job)).delayed == 2
+    assert (await crawl.frontier.reading.stats(crawl.job)).delayed == 2
     await world.pass_time(0.02)
     assert len((await crawl.claim()).leases) == 2
 
@@ -135,17 +135,17 @@ async def test_seeded_hosts_are_in_scope_and_found_ones_are_not(crawl: Crawl) ->
     await crawl.add("http://a.example/", "http://b.example:8080/x", seed=True)
     await crawl.add("http://c.example/", seed=False)
     asked = ["c.example", "a.example", "unknown.example", "b.example"]
-    assert await crawl.frontier.in_scope(crawl.job, asked) == [False, True, False, True]
+    assert await crawl.frontier.links.in_scope(crawl.job, asked) == [False, True, False, True]
 
 
 async def test_seeding_a_known_request_brings_its_host_into_scope(crawl: Crawl) -> None:
     await crawl.add("http://a.example/", seed=False)
     await crawl.add("http://a.example/", seed=True)
-    assert await crawl.frontier.in_scope(crawl.job, ["a.example"]) == [True]
+    assert await crawl.frontier.links.in_scope(crawl.job, ["a.example"]) == [True]
 
 
 async def test_scope_of_no_host(crawl: Crawl) -> None:
-    assert await crawl.frontier.in_scope(crawl.job, []) == []
+    assert await crawl.frontier.links.in_scope(crawl.job, []) == []
 
 
 FULL = Request(
@@ -226,13 +226,13 @@ async def test_a_request_too_big_to_travel_does_not_hang_the_crawl(crawl: Crawl)
     for lease in claim.leases:
         await crawl.end(lease)
     for junk in claim.junk:
-        assert await crawl.frontier.bury("w1", crawl.job, junk.message, Failure("junk", "too big"))
+        assert await crawl.frontier.queue.bury("w1", crawl.job, junk.message, Failure("junk", "too big"))
     assert await crawl.finished()
     await crawl.counts()
 
 
 async def test_a_seeder_of_a_deleted_job_is_told(crawl: Crawl) -> None:
-    await crawl.frontier.delete_job(crawl.job.name)
+    await crawl.frontier.jobs.delete(crawl.job.name)
     with pytest.raises(FrontierError, match="news"):
-        await crawl.frontier.add(crawl.job, [Request("http://a.example/")])
-    assert (await crawl.frontier.claim("w1", 1, [crawl.job], AT_ONCE)).gone == ("news",)
+        await crawl.frontier.adding.add(crawl.job, [Request("http://a.example/")])
+    assert (await crawl.frontier.queue.claim("w1", 1, [crawl.job], AT_ONCE)).gone == ("news",)

@@ -39,7 +39,7 @@ async def test_each_request_is_handed_out_once(world: World, crawl: Crawl) -> No
     await crawl.add(*hosts(100))
     clients = [await world.client() for _ in range(4)]
     claims = await asyncio.gather(
-        *(client.claim(f"w{n}", 40, [crawl.job], AT_ONCE) for n, client in enumerate(clients))
+        *(client.queue.claim(f"w{n}", 40, [crawl.job], AT_ONCE) for n, client in enumerate(clients))
     )
     urls = [lease.request.url for claim in claims for lease in claim.leases]
     assert sorted(urls) == sorted(hosts(100))
@@ -77,7 +77,7 @@ async def test_jobs_are_served_in_the_order_given(world: World, crawl: Crawl) ->
     other = await Crawl.create(world, Job("other"))
     await crawl.add(*pages(3, "a.example"))
     await other.add(*pages(3, "b.example"))
-    claim = await crawl.frontier.claim("w1", 4, [other.job, crawl.job], AT_ONCE)
+    claim = await crawl.frontier.queue.claim("w1", 4, [other.job, crawl.job], AT_ONCE)
     assert [lease.job for lease in claim.leases if crawl.world.shards == 1] in ([], ["other"] * 3 + ["news"])
     assert len(claim.leases) == 4
 
@@ -91,24 +91,24 @@ async def test_only_the_jobs_asked_for(world: World, crawl: Crawl) -> None:
 
 async def test_no_job_gives_nothing(crawl: Crawl) -> None:
     await crawl.add(*pages(1))
-    claim = await crawl.frontier.claim("w1", 5, [], AT_ONCE)
+    claim = await crawl.frontier.queue.claim("w1", 5, [], AT_ONCE)
     assert (claim.leases, claim.idle) == ((), "empty")
 
 
 async def test_a_job_that_is_not_known_is_named(world: World, crawl: Crawl) -> None:
     await crawl.add(*pages(1))
     stranger = Job("stranger", epoch="0")
-    claim = await crawl.frontier.claim("w1", 5, [stranger, crawl.job], AT_ONCE)
+    claim = await crawl.frontier.queue.claim("w1", 5, [stranger, crawl.job], AT_ONCE)
     assert claim.gone == ("stranger",)
     assert len(claim.leases) == 1
 
 
 async def test_a_later_job_of_the_same_name_is_another_one(crawl: Crawl) -> None:
-    await crawl.frontier.delete_job("news")
-    later = await crawl.frontier.create_job(Job("news"))
-    await crawl.frontier.add(later, [Request("http://a.example/")])
+    await crawl.frontier.jobs.delete("news")
+    later = await crawl.frontier.jobs.create(Job("news"))
+    await crawl.frontier.adding.add(later, [Request("http://a.example/")])
     assert (await crawl.claim()).gone == ("news",)
-    assert len((await crawl.frontier.claim("w1", 5, [later], AT_ONCE)).leases) == 1
+    assert len((await crawl.frontier.queue.claim("w1", 5, [later], AT_ONCE)).leases) == 1
 
 
 async def test_the_lease_names_its_host_without_port(crawl: Crawl) -> None:
@@ -298,7 +298,7 @@ async def test_the_cap_holds_over_workers(world: World, crawl: Crawl) -> None:
     await crawl.add(*pages(10))
     pace = Pace(delay=0.0, concurrency=3)
     assert len((await crawl.claim(2, pace=pace)).leases) == 2
-    assert len((await second.claim("w2", 5, [crawl.job], pace)).leases) == 1
+    assert len((await second.queue.claim("w2", 5, [crawl.job], pace)).leases) == 1
 
 
 async def test_the_cap_holds_together_with_the_delay(world: World, crawl: Crawl) -> None:
@@ -324,7 +324,7 @@ async def test_a_fenced_commit_frees_no_slot(crawl: Crawl) -> None:
     await crawl.add(*pages(2))
     pace = Pace(delay=0.0, concurrency=1)
     late = await crawl.lease(worker="w1", pace=pace)
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     await crawl.lease(worker="w2", pace=pace)
     assert not await crawl.end(late, worker="w1", pace=pace)
     assert await crawl.urls(worker="w3", pace=pace) == []
@@ -370,7 +370,7 @@ async def test_both_jobs_get_on_when_they_share_a_host(world: World, crawl: Craw
     await other.add(*pages(4))
     for turn in range(8):
         jobs = [crawl.job, other.job] if turn % 2 else [other.job, crawl.job]
-        (lease,) = (await crawl.frontier.claim("w1", 5, jobs, pace)).leases
+        (lease,) = (await crawl.frontier.queue.claim("w1", 5, jobs, pace)).leases
         owner = crawl if lease.job == "news" else other
         assert await owner.end(lease, pace=pace)
     assert await crawl.finished()
@@ -454,11 +454,11 @@ async def test_claims_go_on_when_the_outbox_has_room_again(world: World) -> None
 
 async def test_a_full_outbox_of_one_job_does_not_stop_another(world: World) -> None:
     crawl = await Crawl.create(world, outbox_limit=1)
-    other = Crawl(world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    other = Crawl(world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     await crawl.add(*pages(3))
     await other.add(*pages(3))
     await crawl.end(await crawl.lease(), items=(b"{}",))
-    claim = await crawl.frontier.claim("w1", 10, [crawl.job, other.job], AT_ONCE)
+    claim = await crawl.frontier.queue.claim("w1", 10, [crawl.job, other.job], AT_ONCE)
     assert {lease.job for lease in claim.leases} == {"other"}
 
 

@@ -49,7 +49,7 @@ async def test_commits_for_several_jobs_in_one_call(world: World, crawl: Crawl) 
     other = await Crawl.create(world, Job("other"))
     await crawl.add(*hosts(3))
     await other.add(*hosts(3))
-    claim = await crawl.frontier.claim("w1", 10, [crawl.job, other.job], AT_ONCE)
+    claim = await crawl.frontier.queue.claim("w1", 10, [crawl.job, other.job], AT_ONCE)
     assert await crawl.finish(claim.leases) == [True] * 6
     assert await crawl.counts() == await other.counts() == (0, 0, 3, 0)
 
@@ -101,7 +101,7 @@ async def test_a_delay_on_the_way_back_is_kept(crawl: Crawl, outcome: Outcome) -
     assert (claim.leases, claim.idle) == ((), "cooling")
     assert claim.wait is not None
     assert 29 < claim.wait <= 30
-    assert (await crawl.frontier.stats(crawl.job)).delayed == 1
+    assert (await crawl.frontier.reading.stats(crawl.job)).delayed == 1
 
 
 async def test_a_retry_comes_to_the_front_of_its_priority_when_it_is_due(world: World, crawl: Crawl) -> None:
@@ -177,10 +177,10 @@ async def test_only_the_holder_may_commit(crawl: Crawl) -> None:
 async def test_a_late_commit_of_a_reaped_lease_changes_nothing(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     late = await crawl.lease(worker="w1")
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     assert not await crawl.end(late, worker="w1", items=(b"{}",), status=200, size=7, pause=60.0, host_delay=60.0)
     assert await crawl.counts() == (1, 0, 0, 0)
-    counters = (await crawl.frontier.stats(crawl.job)).counters
+    counters = (await crawl.frontier.reading.stats(crawl.job)).counters
     assert counters["fenced"] == 1
     assert not {"items", "status/200", "bytes", "pages"} & {name for name, n in counters.items() if n}
     assert await crawl.outbox.read(crawl.job, {}, 10) == []
@@ -191,7 +191,7 @@ async def test_a_late_commit_cannot_end_the_next_delivery(crawl: Crawl) -> None:
     """Even when the same worker got the same request again."""
     await crawl.add("http://a.example/")
     late = await crawl.lease()
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     held = await crawl.lease()
     assert not await crawl.end(late)
     assert await crawl.counts() == (0, 1, 0, 0)
@@ -217,16 +217,16 @@ async def test_the_same_request_in_two_jobs_ends_in_each(world: World, crawl: Cr
     await crawl.add("http://a.example/")
     await other.add("http://a.example/")
     for each in (crawl, other):
-        lease = (await each.frontier.claim("w1", 1, [each.job], AT_ONCE)).leases[0]
-        assert (await crawl.frontier.commit("w1", [(lease, Visit(Done()))], AT_ONCE)) == [True]
+        lease = (await each.frontier.queue.claim("w1", 1, [each.job], AT_ONCE)).leases[0]
+        assert (await crawl.frontier.queue.commit("w1", [(lease, Visit(Done()))], AT_ONCE)) == [True]
     assert await crawl.counts() == await other.counts() == (0, 0, 1, 0)
 
 
 async def test_the_same_request_in_a_later_job_ends_too(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease())
-    await crawl.frontier.delete_job("news")
-    later = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("news")))
+    await crawl.frontier.jobs.delete("news")
+    later = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("news")))
     await later.add("http://a.example/")
     assert await later.end(await later.lease())
     assert await later.counts() == (0, 0, 1, 0)
@@ -235,8 +235,8 @@ async def test_the_same_request_in_a_later_job_ends_too(crawl: Crawl) -> None:
 async def test_a_lease_of_a_deleted_job_ends_nothing_in_a_later_one_of_its_name(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     old = await crawl.lease()
-    await crawl.frontier.delete_job("news")
-    later = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("news")))
+    await crawl.frontier.jobs.delete("news")
+    later = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("news")))
     await later.add("http://a.example/")
     new = await later.lease()
     assert new.message == old.message
@@ -248,7 +248,7 @@ async def test_a_lease_of_a_deleted_job_ends_nothing_in_a_later_one_of_its_name(
 async def test_a_commit_for_a_deleted_job_is_refused(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     lease = await crawl.lease()
-    await crawl.frontier.delete_job("news")
+    await crawl.frontier.jobs.delete("news")
     assert not await crawl.end(lease, items=(b"{}",), links=(Request("http://b.example/"),))
 
 
@@ -284,7 +284,7 @@ async def test_a_page_with_thousands_of_links(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     links = tuple(Request(url, depth=1) for url in [*pages(2_500), *hosts(20), *pages(1_500)])
     lease = await crawl.lease()
-    await crawl.frontier.add(crawl.job, links[:1_200])
+    await crawl.frontier.adding.add(crawl.job, links[:1_200])
     assert await crawl.end(lease, links=links)
     assert await crawl.counts() == (2_520, 0, 1, 0)
 
@@ -292,7 +292,7 @@ async def test_a_page_with_thousands_of_links(crawl: Crawl) -> None:
 async def test_links_bring_no_host_into_scope(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), links=(Request("http://b.example/", depth=1),))
-    assert await crawl.frontier.in_scope(crawl.job, ["b.example"]) == [False]
+    assert await crawl.frontier.links.in_scope(crawl.job, ["b.example"]) == [False]
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -303,19 +303,19 @@ async def test_where_a_seed_is_redirected_belongs_to_the_crawl(crawl: Crawl, kno
     if known:
         await crawl.end(first, links=(Request("http://b.example/", depth=1),))
     await crawl.end(second, links=(Request("http://b.example/", depth=0, redirects=1),))
-    assert await crawl.frontier.in_scope(crawl.job, ["b.example"]) == [True]
+    assert await crawl.frontier.links.in_scope(crawl.job, ["b.example"]) == [True]
 
 
 async def test_links_of_a_lost_lease_do_not_double(crawl: Crawl) -> None:
     """The links of a page whose lease is lost may be known already; the next delivery adds each once."""
     await crawl.add("http://a.example/")
     late = await crawl.lease()
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     links = tuple(Request(url) for url in hosts(5))
     assert not await crawl.end(late, links=links)
     again = next(lease for lease in (await crawl.claim()).leases if lease.request.url == "http://a.example/")
     assert await crawl.end(again, links=links)
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.known, stats.done) == (6, 1)
 
 
@@ -323,12 +323,12 @@ async def test_dont_filter_links_of_a_lost_lease_do_not_double(crawl: Crawl) -> 
     """False means that nothing of the visit was changed."""
     await crawl.add("http://a.example/")
     late = await crawl.lease()
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     links = (Request("http://a.example/again", dont_filter=True),)
     assert not await crawl.end(late, links=links)
     again = next(lease for lease in (await crawl.claim()).leases if lease.request.url == "http://a.example/")
     assert await crawl.end(again, links=links)
-    assert (await crawl.frontier.stats(crawl.job)).known == 2
+    assert (await crawl.frontier.reading.stats(crawl.job)).known == 2
 
 
 # --- counters
@@ -348,8 +348,8 @@ async def test_what_is_counted(crawl: Crawl) -> None:
         Visit(Release("drain", 60.0)),
         Visit(dead("http_410"), status=410),
     ]
-    assert all(await crawl.frontier.commit("w1", list(zip(leases, visits, strict=True)), AT_ONCE))
-    counters = (await crawl.frontier.stats(crawl.job)).counters
+    assert all(await crawl.frontier.queue.commit("w1", list(zip(leases, visits, strict=True)), AT_ONCE))
+    counters = (await crawl.frontier.reading.stats(crawl.job)).counters
     expected = {
         "pages": 3,
         "items": 2,
@@ -374,16 +374,16 @@ async def test_what_is_counted(crawl: Crawl) -> None:
 async def test_only_the_holder_may_bury(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     lease = await crawl.lease()
-    assert not await crawl.frontier.bury("w2", crawl.job, lease.message, failed())
+    assert not await crawl.frontier.queue.bury("w2", crawl.job, lease.message, failed())
     other = lease.message.replace(b"a.example", b"b.example")
-    assert not await crawl.frontier.bury("w1", crawl.job, other, failed())
+    assert not await crawl.frontier.queue.bury("w1", crawl.job, other, failed())
     assert await crawl.counts() == (0, 1, 0, 0)
 
 
 async def test_what_is_set_aside_comes_back_later(world: World, crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     lease = await crawl.lease()
-    assert await crawl.frontier.set_aside("w1", crawl.job, lease.message, 0.05)
+    assert await crawl.frontier.queue.set_aside("w1", crawl.job, lease.message, 0.05)
     assert await crawl.urls() == []
     assert await crawl.counts() == (1, 0, 0, 0)
     await world.pass_time(0.05)
@@ -396,7 +396,7 @@ async def test_what_is_set_aside_can_be_set_aside_again(world: World, crawl: Cra
     await crawl.add("http://a.example/")
     for _ in range(3):
         lease = await crawl.lease()
-        assert await crawl.frontier.set_aside("w1", crawl.job, lease.message, 0.01)
+        assert await crawl.frontier.queue.set_aside("w1", crawl.job, lease.message, 0.01)
         assert await crawl.counts() == (1, 0, 0, 0)
         await world.pass_time(0.01)
     assert await crawl.end(await crawl.lease())
@@ -406,7 +406,7 @@ async def test_what_is_set_aside_can_be_set_aside_again(world: World, crawl: Cra
 async def test_only_the_holder_may_set_aside(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
     lease = await crawl.lease()
-    assert not await crawl.frontier.set_aside("w2", crawl.job, lease.message, 0.0)
+    assert not await crawl.frontier.queue.set_aside("w2", crawl.job, lease.message, 0.0)
     assert await crawl.counts() == (0, 1, 0, 0)
 
 
@@ -416,7 +416,7 @@ async def test_what_was_left_out_is_counted_by_reason(crawl: Crawl) -> None:
         await crawl.end(
             await crawl.lease(), dropped={"no page": 1, "no_page": 1, "twice": 2}, unfollowed={"nofollow": 3}
         )
-    counters = (await crawl.frontier.stats(crawl.job)).counters
+    counters = (await crawl.frontier.reading.stats(crawl.job)).counters
     assert {name: counters[name] for name in counters if name.startswith(("dropped/", "links/"))} == {
         "dropped/no_page": 4,
         "dropped/twice": 4,

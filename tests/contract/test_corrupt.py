@@ -12,7 +12,6 @@ import redis.asyncio
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierError
-from crawler.frontier.redis.frontier import RedisFrontier
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Failure, Job, Retry, Rule, Visit
@@ -53,12 +52,12 @@ def said(logs: list[Any]) -> list[tuple[str, str]]:
 
 async def _look_at_all(crawl: Crawl) -> None:
     """Every view that a command or a side task takes."""
-    frontier, control = crawl.frontier, crawl.frontier.control  # type: ignore[attr-defined]
-    await frontier.stats(crawl.job)
-    await frontier.workers()
-    await frontier.hosts(crawl.job)
-    await frontier.dead_letters(crawl.job)
-    await frontier.trace(crawl.job, f"http://{HOST}/0")
+    frontier, control = crawl.frontier, crawl.frontier.control
+    await frontier.reading.stats(crawl.job)
+    await frontier.reading.workers()
+    await frontier.hosts.hosts(crawl.job)
+    await frontier.letters.newest(crawl.job)
+    await frontier.traces.trace(crawl.job, f"http://{HOST}/0")
     await crawl.outbox.holder(crawl.job)
     await control.rules()
     await control.rule_log()
@@ -90,22 +89,20 @@ async def test_a_job_record_that_cannot_be_read(
     await crawl.add(*pages(2))
     with capture_logs() as logs:
         for _ in range(3):
-            assert [job.name for job in await crawl.frontier.jobs()] == ["news"]
+            assert [job.name for job in await crawl.frontier.jobs.all()] == ["news"]
     assert said(logs) == [("job", "bad")]
     assert all(await crawl.finish((await crawl.claim()).leases))
     with pytest.raises(FrontierError, match=r"record of job 'bad' cannot be read.*crawler jobs delete bad"):
-        await crawl.frontier.create_job(Job("bad"))
-    assert await crawl.frontier.delete_job("bad")
-    assert (await crawl.frontier.create_job(Job("bad"))).name == "bad"
+        await crawl.frontier.jobs.create(Job("bad"))
+    assert await crawl.frontier.jobs.delete("bad")
+    assert (await crawl.frontier.jobs.create(Job("bad"))).name == "bad"
 
 
 @pytest.mark.parametrize("shards", [b"", b"0", b"-1", b"x", b"9" * 400, b"\xff"])
 async def test_a_number_of_shards_that_is_none(world: World, client: redis.asyncio.Redis, shards: bytes) -> None:
     await client.set(f"{first(world)}shards", shards)
-    frontier = RedisFrontier(world.server.url, prefix=world.prefix)
     with pytest.raises(FrontierError, match="not a number of shards"):
-        await frontier.open()
-    await frontier.close()
+        await world.client()
 
 
 # --- rules, calls, answers
@@ -129,14 +126,14 @@ async def test_a_rule_that_cannot_be_read(
 ) -> None:
     """It is left out, and can be replaced and lifted."""
     await crawl.add(*pages(2))
-    control = crawl.frontier.control  # type: ignore[attr-defined]
+    control = crawl.frontier.control
     for shard in range(world.shards):
         for key in ("rate host a.example", "log-level fleet", b"\xff"):
             await client.hset(f"{shard_prefix(world.prefix, shard)}rules", key, record)
     with capture_logs() as logs:
         for _ in range(2):
             assert await control.rules() == []
-            assert (await crawl.frontier.stats(crawl.job)).pending == 2
+            assert (await crawl.frontier.reading.stats(crawl.job)).pending == 2
     assert len(said(logs)) == 3
     await control.set_rule(Rule("rate", "host", HOST, "10/s"))
     assert [rule.value for rule in await control.rules()] == ["10/s"]
@@ -149,7 +146,7 @@ async def test_a_rule_that_cannot_be_read(
 async def test_a_log_of_changes_and_calls_that_cannot_be_read(
     world: World, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
-    control = crawl.frontier.control  # type: ignore[attr-defined]
+    control = crawl.frontier.control
     await control.set_rule(Rule("rate", "host", HOST, "10/s"))
     calls: list[dict[str | bytes, str | bytes]] = [{"x": "y"}, {"w": b"\xff"}, {"w": "rule"}]
     for number, fields in enumerate(calls):
@@ -159,7 +156,7 @@ async def test_a_log_of_changes_and_calls_that_cannot_be_read(
     with capture_logs() as logs:
         (change,) = await control.rule_log()
     assert (change.rule.name, len(said(logs))) == (HOST, 3)
-    assert [call.word for call in await control.hear("9999999999998-0")] == ["", "\ufffd", "rule"]
+    assert [call.word for call in await crawl.frontier.calls.hear("9999999999998-0")] == ["", "\ufffd", "rule"]
     assert await control.answers("0-1") == {"\ufffd": "\ufffd"}
     assert (await control.set_rule(Rule("rate", "host", HOST, "5/s"))).before == "10/s"
 
@@ -171,9 +168,9 @@ async def test_a_log_of_changes_and_calls_that_cannot_be_read(
 async def test_what_a_worker_says_cannot_be_read(
     world: World, crawl: Crawl, client: redis.asyncio.Redis, info: bytes
 ) -> None:
-    await asyncio.to_thread(crawl.frontier.beat, "w1", {"pid": 1})
+    await asyncio.to_thread(crawl.frontier.leases.beat, "w1", {"pid": 1})
     await client.hset(f"{first(world)}worker:w1", "info", info)
-    (worker,) = await crawl.frontier.workers()
+    (worker,) = await crawl.frontier.reading.workers()
     assert (worker.worker, worker.info) == ("w1", {})
 
 
@@ -183,7 +180,7 @@ async def test_a_worker_whose_name_is_no_text_is_reaped(
     for shard in range(world.shards):
         await client.zadd(f"{shard_prefix(world.prefix, shard)}workers", {b"\xff": 1})
     await _look_at_all(crawl)
-    assert [reaped.worker for reaped in await crawl.frontier.reap()] == ["\ufffd"]
+    assert [reaped.worker for reaped in await crawl.frontier.leases.reap()] == ["\ufffd"]
 
 
 # --- ledgers, and what the scripts count by
@@ -206,7 +203,7 @@ async def test_a_ledger_that_holds_no_numbers(world: World, client: redis.asynci
     crawl = await Crawl.create(world, exploding_share=0.99, exploding_min=1_000)
     chance = random.Random(5)
     pace = Pace(delay=0.0, concurrency=1000, target=1.0)
-    control = crawl.frontier.control  # type: ignore[attr-defined]
+    control = crawl.frontier.control
     for number, value in enumerate([*ODD, *ODD]):
         host = f"h{number}.example"
         prefix = of_host(world, host)
@@ -222,18 +219,18 @@ async def test_a_ledger_that_holds_no_numbers(world: World, client: redis.asynci
         await client.hset(f"{prefix}turns", "job news", value)
         await client.hset(f"{job}paused", b"spider \xff" + value, value)
         await client.xadd(f"{job}skips", {"url": value, "odd": value})
-        await crawl.frontier.place(host, "10.0.0.1" if number % 2 else "")
+        await crawl.frontier.ledger.place(host, "10.0.0.1" if number % 2 else "")
         await crawl.add(*pages(4, host))
         await control.set_rule(Rule("rate", "host", host, "1000/s"))
-        claim = await crawl.frontier.claim("w1", 3, [crawl.job], pace)
+        claim = await crawl.frontier.queue.claim("w1", 3, [crawl.job], pace)
         visits = [(lease, chance.choice(OUTCOMES)()) for lease in claim.leases]
-        await crawl.frontier.commit("w1", visits, pace)
-        await crawl.frontier.claim("w1", 1, [crawl.job], pace)
-        await crawl.frontier.reap("w1")
-        await crawl.frontier.hosts(crawl.job)
-        await crawl.frontier.stats(crawl.job)
-        await crawl.frontier.trace(crawl.job, f"http://{host}/0")
-    await crawl.frontier.delete_job(crawl.job.name)
+        await crawl.frontier.queue.commit("w1", visits, pace)
+        await crawl.frontier.queue.claim("w1", 1, [crawl.job], pace)
+        await crawl.frontier.leases.reap("w1")
+        await crawl.frontier.hosts.hosts(crawl.job)
+        await crawl.frontier.reading.stats(crawl.job)
+        await crawl.frontier.traces.trace(crawl.job, f"http://{host}/0")
+    await crawl.frontier.jobs.delete(crawl.job.name)
 
 
 # --- dead letters, outbox
@@ -247,12 +244,12 @@ async def test_dead_letters_that_cannot_be_read(world: World, crawl: Crawl, clie
     odd = [*ODD, b'{"died":1e300}', b'{"attempts":-1}', b'{"failure":7}', b'{"message":"x","died":1}', b"[" * 100_000]
     for number, record in enumerate(odd):
         await client.hset(key, f"odd{number}", record)
-    letters = await crawl.frontier.dead_letters(crawl.job)
+    letters = await crawl.frontier.letters.newest(crawl.job)
     assert len(letters) == len(odd) + 1
     assert {letter.failure.kind for letter in letters} == {"http_503", "unreadable", "unknown"}
     await _look_at_all(crawl)
-    assert await crawl.frontier.redrive(crawl.job) == 1
-    assert await crawl.frontier.drop(crawl.job) == len(odd)
+    assert await crawl.frontier.letters.redrive(crawl.job) == 1
+    assert await crawl.frontier.letters.drop(crawl.job) == len(odd)
 
 
 ENTRIES: tuple[dict[Any, Any], ...] = (

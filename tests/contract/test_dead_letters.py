@@ -16,7 +16,7 @@ async def test_a_dead_letter_tells_all_that_is_known(crawl: Crawl) -> None:
     await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
     lease = await crawl.lease(worker="w7")
     await crawl.end(lease, Dead(FAILURE), worker="w7")
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert (letter.url, letter.spider, letter.callback) == ("http://a.example/", "shop", "parse_item")
     assert (letter.attempts, letter.worker, letter.failure) == (2, "w7", FAILURE)
     assert before - 1 < letter.died < time.time() + 1
@@ -29,7 +29,7 @@ async def test_a_failure_may_quote_what_is_no_text(crawl: Crawl) -> None:
     """Headers and pages hold lone surrogates; the letter shows something in their place or keeps them."""
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), Dead(Failure("callback", "KeyError: '\ud800'", traceback="\udfff!")))
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert letter.failure.message.startswith("KeyError: '")
     assert letter.failure.traceback.endswith("!")
 
@@ -40,11 +40,11 @@ async def test_a_request_that_no_worker_survived_is_told_as_well_and_comes_back(
     await crawl.add(request)
     await crawl.lease()
     await world.expire("w1")
-    await crawl.frontier.reap()
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    await crawl.frontier.leases.reap()
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert (letter.url, letter.spider, letter.callback, letter.host) == (request.url, "shop", "parse_item", "a.example")
     assert (letter.failure.kind, letter.deliveries) == ("crash", 1)
-    assert await crawl.frontier.redrive(crawl.job) == 1
+    assert await crawl.frontier.letters.redrive(crawl.job) == 1
     assert (await crawl.lease()).request == request
 
 
@@ -53,8 +53,8 @@ async def test_newest_first_and_at_most_the_limit(world: World, crawl: Crawl) ->
     for lease in (await crawl.claim()).leases:
         await crawl.end(lease, Dead(Failure("x", lease.request.url)))
         await world.pass_time(0.002)
-    letters = await crawl.frontier.dead_letters(crawl.job, 4)
-    everything = await crawl.frontier.dead_letters(crawl.job)
+    letters = await crawl.frontier.letters.newest(crawl.job, 4)
+    everything = await crawl.frontier.letters.newest(crawl.job)
     assert letters == everything[:4]
     assert [letter.died for letter in everything] == sorted((one.died for one in everything), reverse=True)
     assert len({letter.id for letter in everything}) == 6
@@ -65,8 +65,8 @@ async def test_equal_dont_filter_requests_each_leave_a_letter(crawl: Crawl) -> N
     for lease in (await crawl.claim()).leases:
         await crawl.end(lease, dead())
     assert await crawl.counts() == (0, 0, 0, 2)
-    assert len(await crawl.frontier.dead_letters(crawl.job)) == 2
-    assert await crawl.frontier.redrive(crawl.job) == 2
+    assert len(await crawl.frontier.letters.newest(crawl.job)) == 2
+    assert await crawl.frontier.letters.redrive(crawl.job) == 2
     assert await crawl.counts() == (2, 0, 0, 0)
 
 
@@ -77,34 +77,34 @@ async def test_redrive_gives_all_another_chance_with_a_clean_account(crawl: Craw
         await crawl.end(lease, Retry(failed(), 0.0))
     for lease in (await crawl.claim()).leases:
         await crawl.end(lease, dead())
-    assert await crawl.frontier.redrive(crawl.job) == 10
+    assert await crawl.frontier.letters.redrive(crawl.job) == 10
     assert await crawl.counts() == (10, 0, 0, 0)
     leases = (await crawl.claim()).leases
     assert {lease.attempt for lease in leases} == {0}
     assert sorted((lease.request for lease in leases), key=lambda r: r.meta["n"]) == requests
-    assert await crawl.frontier.dead_letters(crawl.job) == []
+    assert await crawl.frontier.letters.newest(crawl.job) == []
 
 
 async def test_redrive_of_some(crawl: Crawl) -> None:
     await _kill(crawl, *hosts(5))
-    chosen = await crawl.frontier.dead_letters(crawl.job, 2)
+    chosen = await crawl.frontier.letters.newest(crawl.job, 2)
     ids = [letter.id for letter in chosen]
-    assert await crawl.frontier.redrive(crawl.job, [*ids, "unknown", ids[0]]) == 2
+    assert await crawl.frontier.letters.redrive(crawl.job, [*ids, "unknown", ids[0]]) == 2
     assert sorted(await crawl.urls()) == sorted(letter.url for letter in chosen)
     assert await crawl.counts() == (0, 2, 0, 3)
 
 
 async def test_redrive_of_none(crawl: Crawl) -> None:
     await _kill(crawl, *hosts(2))
-    assert await crawl.frontier.redrive(crawl.job, []) == 0
+    assert await crawl.frontier.letters.redrive(crawl.job, []) == 0
     assert await crawl.counts() == (0, 0, 0, 2)
 
 
 async def test_redriving_twice_is_redriving_once(crawl: Crawl) -> None:
     await _kill(crawl, *hosts(3))
-    ids = [letter.id for letter in await crawl.frontier.dead_letters(crawl.job)]
-    assert await crawl.frontier.redrive(crawl.job, ids) == 3
-    assert await crawl.frontier.redrive(crawl.job, ids) == 0
+    ids = [letter.id for letter in await crawl.frontier.letters.newest(crawl.job)]
+    assert await crawl.frontier.letters.redrive(crawl.job, ids) == 3
+    assert await crawl.frontier.letters.redrive(crawl.job, ids) == 0
     assert await crawl.counts() == (3, 0, 0, 0)
 
 
@@ -112,7 +112,7 @@ async def test_a_lease_that_died_cannot_end_its_redriven_request(crawl: Crawl) -
     await crawl.add(*pages(2))
     old = await crawl.lease()
     await crawl.end(old, dead())
-    await crawl.frontier.redrive(crawl.job)
+    await crawl.frontier.letters.redrive(crawl.job)
     again = await crawl.lease()
     assert again.request.url == old.request.url
     await crawl.end(await crawl.lease())
@@ -125,7 +125,7 @@ async def test_a_redriven_request_can_die_again(crawl: Crawl) -> None:
     for _ in range(3):
         await _kill(crawl, "http://a.example/")
         assert await crawl.finished()
-        assert await crawl.frontier.redrive(crawl.job) == 1
+        assert await crawl.frontier.letters.redrive(crawl.job) == 1
         assert not await crawl.finished()
     await crawl.end(await crawl.lease())
     assert await crawl.counts() == (0, 0, 1, 0)
@@ -139,44 +139,44 @@ async def test_dead_requests_stay_known(crawl: Crawl) -> None:
 
 async def test_all_are_told_one_by_one_or_those_of_some_ids(crawl: Crawl) -> None:
     await _kill(crawl, *hosts(5))
-    letters = [letter async for letter in crawl.frontier.each_dead(crawl.job)]
-    newest_first = await crawl.frontier.dead_letters(crawl.job)
+    letters = [letter async for letter in crawl.frontier.letters.each(crawl.job)]
+    newest_first = await crawl.frontier.letters.newest(crawl.job)
     assert sorted(letters, key=lambda letter: letter.id) == sorted(newest_first, key=lambda letter: letter.id)
     ids = [letters[3].id, "unknown", letters[1].id, letters[3].id]
-    chosen = [letter async for letter in crawl.frontier.each_dead(crawl.job, ids)]
+    chosen = [letter async for letter in crawl.frontier.letters.each(crawl.job, ids)]
     assert {letter.id for letter in chosen} == {letters[3].id, letters[1].id}
     assert len(chosen) == 2
 
 
 async def test_dropped_letters_are_gone_for_good_and_stay_known(crawl: Crawl) -> None:
     await _kill(crawl, *hosts(5))
-    chosen = await crawl.frontier.dead_letters(crawl.job, 2)
+    chosen = await crawl.frontier.letters.newest(crawl.job, 2)
     ids = [letter.id for letter in chosen]
-    assert await crawl.frontier.drop(crawl.job, [*ids, "unknown", ids[0]]) == 2
-    assert await crawl.frontier.drop(crawl.job, ids) == 0
-    assert await crawl.frontier.redrive(crawl.job, ids) == 0
-    assert not set(ids) & {letter.id for letter in await crawl.frontier.dead_letters(crawl.job)}
+    assert await crawl.frontier.letters.drop(crawl.job, [*ids, "unknown", ids[0]]) == 2
+    assert await crawl.frontier.letters.drop(crawl.job, ids) == 0
+    assert await crawl.frontier.letters.redrive(crawl.job, ids) == 0
+    assert not set(ids) & {letter.id for letter in await crawl.frontier.letters.newest(crawl.job)}
     assert await crawl.counts() == (0, 0, 0, 3)
-    assert (await crawl.frontier.stats(crawl.job)).dropped == 2
+    assert (await crawl.frontier.reading.stats(crawl.job)).dropped == 2
     assert await crawl.add(*hosts(5)) == 0
-    assert await crawl.frontier.drop(crawl.job) == 3
+    assert await crawl.frontier.letters.drop(crawl.job) == 3
     assert await crawl.counts() == (0, 0, 0, 0)
 
 
 async def test_dropping_does_not_undo_the_end(crawl: Crawl) -> None:
     await _kill(crawl, *hosts(3))
-    assert await crawl.frontier.drop(crawl.job, []) == 0
-    assert await crawl.frontier.drop(crawl.job) == 3
+    assert await crawl.frontier.letters.drop(crawl.job, []) == 0
+    assert await crawl.frontier.letters.drop(crawl.job) == 3
     assert await crawl.finished()
-    assert await crawl.frontier.dead_letters(crawl.job) == []
+    assert await crawl.frontier.letters.newest(crawl.job) == []
 
 
 async def test_many_are_moved_in_parts(crawl: Crawl) -> None:
     await _kill(crawl, *pages(450))
-    ids = [letter.id async for letter in crawl.frontier.each_dead(crawl.job)]
+    ids = [letter.id async for letter in crawl.frontier.letters.each(crawl.job)]
     assert len(set(ids)) == len(ids) == 450
-    assert await crawl.frontier.redrive(crawl.job, ids[:250]) == 250
-    assert await crawl.frontier.drop(crawl.job) == 200
+    assert await crawl.frontier.letters.redrive(crawl.job, ids[:250]) == 250
+    assert await crawl.frontier.letters.drop(crawl.job) == 200
     assert await crawl.counts() == (250, 0, 0, 0)
 
 
@@ -184,4 +184,4 @@ async def _kill(crawl: Crawl, *urls: str) -> None:
     await crawl.add(*urls)
     while leases := (await crawl.claim()).leases:
         visits = [(lease, Visit(dead())) for lease in leases]
-        assert all(await crawl.frontier.commit("w1", visits, AT_ONCE))
+        assert all(await crawl.frontier.queue.commit("w1", visits, AT_ONCE))

@@ -28,7 +28,7 @@ async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncI
 
 async def place(crawl: Crawl, urls: Sequence[str], group: str = ADDRESS) -> list[float]:
     """The hosts of these URLs share an address."""
-    return [await crawl.frontier.place(url.split("/")[2], group) for url in urls]
+    return [await crawl.frontier.ledger.place(url.split("/")[2], group) for url in urls]
 
 
 async def test_of_a_group_one_host_is_asked_at_a_time(crawl: Crawl) -> None:
@@ -38,7 +38,7 @@ async def test_of_a_group_one_host_is_asked_at_a_time(crawl: Crawl) -> None:
     claim = await crawl.claim(pace=SLOW)
     assert (claim.leases, claim.idle) == ((), "cooling")
     assert claim.wait is not None
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.ready, stats.cooling) == (0, 19)
 
 
@@ -135,7 +135,7 @@ async def test_a_slow_host_does_not_hold_up_its_group(world: World, crawl: Crawl
 
 
 async def test_two_jobs_share_the_group(world: World, crawl: Crawl) -> None:
-    other = Crawl(world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    other = Crawl(world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     await crawl.add("http://a.example/")
     await other.add("http://b.example/", "http://c.example/")
     await place(crawl, ["http://a.example/", "http://b.example/", "http://c.example/"])
@@ -144,19 +144,19 @@ async def test_two_jobs_share_the_group(world: World, crawl: Crawl) -> None:
     await crawl.end(first)
     second = await other.lease(pace=Pace(delay=0.0), worker="w2")
     assert (await other.claim(pace=Pace(delay=0.0))).leases == ()
-    await other.frontier.reap("w2")
+    await other.frontier.leases.reap("w2")
     assert len((await other.claim(pace=Pace(delay=0.0))).leases) == 1
     assert second.host in ("b.example", "c.example")
 
 
 async def test_a_deleted_job_gives_its_slots_back(world: World, crawl: Crawl) -> None:
-    other = Crawl(world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    other = Crawl(world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     await crawl.add("http://a.example/")
     await other.add("http://b.example/")
     await place(crawl, ["http://a.example/", "http://b.example/"])
     await crawl.lease(pace=Pace(delay=0.0))
     assert (await other.claim(pace=Pace(delay=0.0))).leases == ()
-    await crawl.frontier.delete_job("news")
+    await crawl.frontier.jobs.delete("news")
     assert len((await other.claim(pace=Pace(delay=0.0))).leases) == 1
 
 
@@ -164,12 +164,12 @@ async def test_a_deleted_job_gives_its_slots_back(world: World, crawl: Crawl) ->
 
 
 async def test_place_tells_for_how_long_it_has_been_so(world: World, crawl: Crawl) -> None:
-    assert await crawl.frontier.place("a.example", ADDRESS) == 0.0
+    assert await crawl.frontier.ledger.place("a.example", ADDRESS) == 0.0
     await world.pass_time(0.05)
-    assert 0.04 < await crawl.frontier.place("a.example", ADDRESS) < 10
-    assert await crawl.frontier.place("a.example", "127.0.0.8") == 0.0
-    assert await crawl.frontier.place("a.example", "") == 0.0
-    assert await crawl.frontier.place("b.example", "") > 1e6, "it never was in one"
+    assert 0.04 < await crawl.frontier.ledger.place("a.example", ADDRESS) < 10
+    assert await crawl.frontier.ledger.place("a.example", "127.0.0.8") == 0.0
+    assert await crawl.frontier.ledger.place("a.example", "") == 0.0
+    assert await crawl.frontier.ledger.place("b.example", "") > 1e6, "it never was in one"
 
 
 async def test_requests_in_flight_move_along(crawl: Crawl) -> None:
@@ -179,7 +179,7 @@ async def test_requests_in_flight_move_along(crawl: Crawl) -> None:
     assert len(leases) == 2
     await place(crawl, ["http://a.example/", "http://b.example/", "http://c.example/"])
     assert (await crawl.claim(pace=TWO_AT_ONCE)).leases == ()
-    await crawl.frontier.place("a.example", "127.0.0.8")
+    await crawl.frontier.ledger.place("a.example", "127.0.0.8")
     assert len((await crawl.claim(pace=TWO_AT_ONCE)).leases) == 2
     assert all(await crawl.finish(leases))
 
@@ -216,7 +216,7 @@ async def test_each_host_is_shown_with_its_turn(world: World, crawl: Crawl) -> N
     await place(crawl, ["http://a.example/", "http://b.example/"])
     (first, second) = (await crawl.claim(pace=SLOW)).leases
     assert (await crawl.claim(pace=SLOW)).leases == ()
-    shown = {view.host: view for view in await crawl.frontier.hosts(crawl.job)}
+    shown = {view.host: view for view in await crawl.frontier.hosts.hosts(crawl.job)}
     in_group, alone = ("a.example", "b.example"), "c.example"
     assert sorted((first.host in in_group, second.host in in_group)) == [False, True]
     assert {host: shown[host].pending + shown[host].turn.inflight for host in shown} == {
@@ -233,11 +233,11 @@ async def test_a_host_in_trouble_is_shown(world: World, crawl: Crawl) -> None:
     by_host = {lease.host: lease for lease in (await crawl.claim(pace=SLOW)).leases}
     failure = Retry(failed(), 0.0)
     await crawl.end(by_host["a.example"], failure, pace=SLOW, asked_at=world.now(), health="busy", host_delay=2.5)
-    (shown,) = [view for view in await crawl.frontier.hosts(crawl.job) if view.host == "a.example"]
+    (shown,) = [view for view in await crawl.frontier.hosts.hosts(crawl.job) if view.host == "a.example"]
     assert shown.pending == 3
     assert (shown.turn.backoff, shown.turn.failures, shown.turn.delay, shown.turn.inflight) == (1, 0, 2.5, 0)
     assert 55 < shown.turn.rest <= 75
-    assert len(await crawl.frontier.hosts(crawl.job, 2)) == 2
+    assert len(await crawl.frontier.hosts.hosts(crawl.job, 2)) == 2
 
 
 # --- a host that a page has to itself, to ask it for robots.txt
@@ -247,7 +247,7 @@ async def test_the_others_of_the_group_go_on(crawl: Crawl) -> None:
     await place(crawl, hosts(2))
     await crawl.add(*pages(3, "h0.example"))
     lease = await crawl.lease()
-    assert await crawl.frontier.take_host("w1", lease)
+    assert await crawl.frontier.asking.take_host("w1", lease)
     await crawl.add(*pages(3, "h1.example"))
     assert await crawl.urls(pace=TWO_AT_ONCE) == pages(1, "h1.example")
     assert await crawl.urls(pace=TWO_AT_ONCE) == [], "its address has as many as it may"
@@ -260,7 +260,7 @@ async def test_they_go_on_while_the_address_itself_is_asked(crawl: Crawl) -> Non
     await place(crawl, hosts(1))
     await crawl.add(*pages(2, ADDRESS))
     asker, other = (await crawl.claim(pace=TWO_AT_ONCE)).leases
-    assert await crawl.frontier.take_host("w1", asker)
+    assert await crawl.frontier.asking.take_host("w1", asker)
     await crawl.add(*pages(2, "h0.example"))
     assert await crawl.urls(pace=TWO_AT_ONCE) == [], "it waits in line"
     await crawl.end(other)
@@ -275,7 +275,7 @@ async def test_a_host_from_the_line_waits_for_its_own_asker(crawl: Crawl, first:
     leases = (await crawl.claim(pace=TWO_AT_ONCE)).leases
     assert len(leases) == 2
     assert (await crawl.claim(pace=TWO_AT_ONCE)).leases == (), "both hosts wait for their address"
-    assert await crawl.frontier.take_host("w1", leases[first])
+    assert await crawl.frontier.asking.take_host("w1", leases[first])
     await crawl.finish([leases[1 - first]])
     host = leases[first].host
     while others := (await crawl.claim(pace=TWO_AT_ONCE)).leases:

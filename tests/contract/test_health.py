@@ -20,7 +20,7 @@ async def say(crawl: Crawl, world: World, health: str, outcome: Outcome, pace: P
     lease = await crawl.lease(pace=pace)
     await crawl.end(lease, outcome, pace=pace, health=health, asked_at=world.now())
     claim = await crawl.claim(1, pace=pace)
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     return claim
 
 
@@ -240,5 +240,5 @@ async def test_it_is_never_shorter_than_the_delay_and_off_by_default(world: Worl
     for host, pace, seconds in (("a.example", Pace(delay=5.0, target=1.0), 0.1), ("b.example", Pace(delay=5.0), 50.0)):
         asked = world.now()
         await crawl.end(leases[host], pace=pace, asked_at=asked, status=200, health="ok", seconds=seconds)
-    waits = [view.turn.wait for view in await crawl.frontier.hosts(crawl.job)]
+    waits = [view.turn.wait for view in await crawl.frontier.hosts.hosts(crawl.job)]
     assert all(4 < wait <= 5.01 for wait in waits), waits

@@ -10,8 +10,8 @@ import redis.asyncio
 
 from crawler.frontier.message import ledger_host
 from crawler.frontier.redis import scripts
-from crawler.frontier.redis.frontier import RedisFrontier
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
+from crawler.frontier.redis.server import Server
 from crawler.model import Claim, Failure
 from tests.contract.world import Crawl, World, pages
 from tests.junk import CASES, HOST, JUNK, LATER, REQUEST, Case, mutants
@@ -78,9 +78,9 @@ async def _put_away(crawl: Crawl, claim: Claim) -> None:
     """As a worker does it."""
     for junk in claim.junk:
         if junk.version is None:
-            assert await crawl.frontier.bury("w1", crawl.job, junk.message, Failure("junk", junk.why))
+            assert await crawl.frontier.queue.bury("w1", crawl.job, junk.message, Failure("junk", junk.why))
         else:
-            assert await crawl.frontier.set_aside("w1", crawl.job, junk.message, 600.0)
+            assert await crawl.frontier.queue.set_aside("w1", crawl.job, junk.message, 600.0)
 
 
 async def _work(crawl: Crawl) -> list[str]:
@@ -94,7 +94,7 @@ async def _work(crawl: Crawl) -> list[str]:
 
 
 async def _junk_in_the_dead_letters(crawl: Crawl) -> list[bytes]:
-    letters = await crawl.frontier.dead_letters(crawl.job)
+    letters = await crawl.frontier.letters.newest(crawl.job)
     assert {letter.failure.kind for letter in letters} <= {"junk"}
     return sorted(letter.message.encode() for letter in letters)
 
@@ -120,8 +120,8 @@ async def _all_are_accounted_for(world: World, crawl: Crawl, client: redis.async
     assert set(await client.zrange(f"{job}delayed", 0, -1)) == later
     assert await crawl.counts() == (len(later), 0, len(visited), len(JUNKS))
     assert await _is_nobody_in_flight(client, world)
-    assert await crawl.frontier.redrive(crawl.job) == 0
-    assert await crawl.frontier.drop(crawl.job) == len(JUNKS)
+    assert await crawl.frontier.letters.redrive(crawl.job) == 0
+    assert await crawl.frontier.letters.drop(crawl.job) == len(JUNKS)
 
 
 async def test_in_a_line(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
@@ -156,7 +156,7 @@ async def test_in_the_hands_of_a_worker_that_died(world: World, crawl: Crawl, cl
         await _count(client, job, case, "processing")
         if case in given_back:  # as if it had been claimed
             await client.hincrby(f"{job}stats", "processing", 1)
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     for case in given_back:
         await client.hincrby(f"{_place(world, crawl, case)[1]}stats", "pending", -1)
     visited = await _work(crawl)
@@ -174,8 +174,8 @@ async def test_in_its_own_hands(world: World, crawl: Crawl, client: redis.asynci
     first = (await crawl.claim()).leases
     job = job_prefix(shard_prefix(world.prefix, world.shards - 1), crawl.job.name)
     await client.lpush(f"{job}processing:w1", *[case.message for case in CASES.values()])
-    assert isinstance(crawl.frontier, RedisFrontier)
-    crawl.frontier._doubt()
+    assert isinstance(crawl.frontier.store, Server)
+    crawl.frontier.store.connected()
     found = 0
     while (claim := await crawl.claim()).leases or claim.junk:
         await _put_away(crawl, claim)
@@ -198,7 +198,7 @@ async def test_a_request_in_a_shard_that_is_not_its_hosts(
     await client.zadd(f"{job}hosts", {host: 0})
     await crawl.add(*INNOCENT)
     assert sorted(await _work(crawl)) == sorted(INNOCENT)
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert "in a shard that is not its own" in letter.failure.message
     assert await crawl.counts() == (0, 0, 3, 1)
     assert await crawl.finished()
@@ -210,7 +210,7 @@ async def test_a_job_with_junk_in_hand_can_be_deleted(world: World, crawl: Crawl
     await crawl.claim()
     _, job = _place(world, crawl, CASES["plain"])
     await client.lpush(f"{job}processing:w1", *[case.message for case in CASES.values()])
-    assert await crawl.frontier.delete_job(crawl.job.name)
+    assert await crawl.frontier.jobs.delete(crawl.job.name)
     assert await _is_nobody_in_flight(client, world)
 
 

@@ -11,13 +11,13 @@ from tests.contract.world import Crawl, World, pages
 async def test_unknown_requests_all_stay(crawl: Crawl) -> None:
     await crawl.add(*pages(3), seed=False)
     new = [Request(url) for url in pages(9)[3:]]
-    assert list(crawl.frontier.maybe_new(crawl.job, new)) == new
+    assert list(crawl.frontier.links.maybe_new(crawl.job, new)) == new
 
 
 async def test_what_is_left_out_would_have_changed_nothing(crawl: Crawl) -> None:
     await crawl.add(*pages(5), seed=False)
     requests = [Request(url) for url in pages(9)]
-    kept = crawl.frontier.maybe_new(crawl.job, requests)
+    kept = crawl.frontier.links.maybe_new(crawl.job, requests)
     assert await crawl.add(*kept, seed=False) == 4
     assert await crawl.add(*requests, seed=False) == 0
 
@@ -25,8 +25,8 @@ async def test_what_is_left_out_would_have_changed_nothing(crawl: Crawl) -> None
 async def test_urls_are_left_out_like_the_requests_that_are_nothing_else(crawl: Crawl) -> None:
     await crawl.add(*pages(5), seed=False)
     urls = pages(9)
-    kept = crawl.frontier.maybe_new(crawl.job, [Request(url) for url in urls])
-    assert list(crawl.frontier.maybe_new_urls(crawl.job, urls)) == [request.url for request in kept]
+    kept = crawl.frontier.links.maybe_new(crawl.job, [Request(url) for url in urls])
+    assert list(crawl.frontier.links.maybe_new_urls(crawl.job, urls)) == [request.url for request in kept]
 
 
 async def test_requests_that_are_more_than_their_url_stay(crawl: Crawl) -> None:
@@ -39,13 +39,13 @@ async def test_requests_that_are_more_than_their_url_stay(crawl: Crawl) -> None:
         replace(plain, body=b"x"),
         replace(plain, redirects=1),
     ]
-    assert list(crawl.frontier.maybe_new(crawl.job, others)) == others
+    assert list(crawl.frontier.links.maybe_new(crawl.job, others)) == others
 
 
 async def test_a_job_of_the_same_name_starts_with_nothing_known(world: World, crawl: Crawl) -> None:
     await crawl.add(*pages(3), seed=False)
-    await crawl.frontier.delete_job(crawl.job.name)
-    again = await crawl.frontier.create_job(Job(crawl.job.name))
+    await crawl.frontier.jobs.delete(crawl.job.name)
+    again = await crawl.frontier.jobs.create(Job(crawl.job.name))
     requests = [Request(url) for url in pages(3)]
-    assert list(crawl.frontier.maybe_new(again, requests)) == requests
-    assert list(crawl.frontier.maybe_new_urls(again, pages(3))) == pages(3)
+    assert list(crawl.frontier.links.maybe_new(again, requests)) == requests
+    assert list(crawl.frontier.links.maybe_new_urls(again, pages(3))) == pages(3)

@@ -21,7 +21,7 @@ async def told(crawl: Crawl) -> int:
 
 async def examples(crawl: Crawl) -> dict[str, str]:
     """Callback → URL."""
-    return dict((await crawl.frontier.stats(crawl.job)).other_callbacks)
+    return dict((await crawl.frontier.reading.stats(crawl.job)).other_callbacks)
 
 
 @pytest.mark.parametrize("seed", [True, False])
@@ -34,7 +34,7 @@ async def test_each_other_callback_of_a_url_is_told_once_whoever_was_first(
         await crawl.add(Request(URL, callback=callback), seed=seed)
     assert (await told(crawl), await examples(crawl)) == (2, dict.fromkeys(others, URL))
     assert [lease.request.callback for lease in (await crawl.claim()).leases] == [first]
-    assert (await crawl.frontier.stats(crawl.job)).known == 1
+    assert (await crawl.frontier.reading.stats(crawl.job)).known == 1
 
 
 async def test_the_same_callback_again_is_only_known(crawl: Crawl) -> None:
@@ -61,16 +61,16 @@ async def test_all_clients_know_of_the_same_ones(world: World, crawl: Crawl) -> 
     await crawl.add(URL, seed=False)
     await crawl.add(URL, seed=False)
     await crawl.add(DETAIL, seed=False)
-    await other.add(crawl.job, [DETAIL])
-    await other.add(crawl.job, [Request(URL)])
+    await other.adding.add(crawl.job, [DETAIL])
+    await other.adding.add(crawl.job, [Request(URL)])
     assert await told(crawl) == 1
 
 
 async def test_what_is_left_out_before_it_is_sent_was_told(crawl: Crawl) -> None:
     await crawl.add(URL, seed=False)
-    assert list(crawl.frontier.maybe_new(crawl.job, [DETAIL])) == [DETAIL]
-    await crawl.add(*crawl.frontier.maybe_new(crawl.job, [DETAIL]), seed=False)
-    await crawl.add(*crawl.frontier.maybe_new(crawl.job, [DETAIL]), seed=False)
+    assert list(crawl.frontier.links.maybe_new(crawl.job, [DETAIL])) == [DETAIL]
+    await crawl.add(*crawl.frontier.links.maybe_new(crawl.job, [DETAIL]), seed=False)
+    await crawl.add(*crawl.frontier.links.maybe_new(crawl.job, [DETAIL]), seed=False)
     assert await told(crawl) == 1
 
 
@@ -102,9 +102,9 @@ async def test_a_url_that_is_done_tells_which_other_callbacks_wanted_it(crawl: C
     for lease in (await crawl.claim()).leases:
         await crawl.end(lease, Done())
     await crawl.add(URL, Request(URL, callback="review"))
-    found = await crawl.frontier.trace(crawl.job, URL)
+    found = await crawl.frontier.traces.trace(crawl.job, URL)
     assert (found.known, found.skipped, sorted(found.other_callbacks)) == (True, None, ["parse", "review"])
-    assert (await crawl.frontier.trace(crawl.job, "http://a.example/other")).other_callbacks == ()
+    assert (await crawl.frontier.traces.trace(crawl.job, "http://a.example/other")).other_callbacks == ()
 
 
 async def test_thousands_of_both_kinds_on_all_shards(world: World, crawl: Crawl) -> None:
@@ -113,8 +113,8 @@ async def test_thousands_of_both_kinds_on_all_shards(world: World, crawl: Crawl)
     details = [Request(url, callback="detail") for url in urls[::2]]
     plain = [Request(url) for url in urls[1::2]]
     assert await crawl.add(*details, *plain, seed=False) == len(urls)
-    assert all([(await crawl.frontier.trace(crawl.job, url)).known for url in urls[::97]])
-    assert not (await crawl.frontier.trace(crawl.job, f"{URL}/none")).known
+    assert all([(await crawl.frontier.traces.trace(crawl.job, url)).known for url in urls[::97]])
+    assert not (await crawl.frontier.traces.trace(crawl.job, f"{URL}/none")).known
     assert await crawl.add(*[Request(one.url) for one in details], seed=True) == 0
     assert await crawl.add(*[Request(one.url, callback="detail") for one in plain], seed=True) == 0
     assert await crawl.add(*details, *plain, seed=True) == 0

@@ -18,7 +18,7 @@ async def test_items_of_a_page_are_one_entry_unchanged(crawl: Crawl) -> None:
 async def test_a_page_without_items_leaves_no_entry(crawl: Crawl) -> None:
     await _commit(crawl, hosts(3))
     assert await crawl.outbox.read(crawl.job, {}, 10) == []
-    assert (await crawl.frontier.stats(crawl.job)).outbox == 0
+    assert (await crawl.frontier.reading.stats(crawl.job)).outbox == 0
 
 
 @pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown"), Skip("robots")])
@@ -30,7 +30,7 @@ async def test_a_page_that_was_not_read_to_its_end_leaves_no_entry(crawl: Crawl,
 
 async def test_the_outbox_is_counted_in_pages(crawl: Crawl) -> None:
     await _commit(crawl, hosts(4), b"{}", b"{}")
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.outbox, stats.counters["items"]) == (4, 8)
 
 
@@ -78,7 +78,7 @@ async def test_acknowledged_entries_are_gone_and_no_others(crawl: Crawl) -> None
     assert len(rest) == 40 - len(first)
     assert not {(entry.shard, entry.position) for entry in first} & {(e.shard, e.position) for e in rest}
     assert await crawl.outbox.read(crawl.job, positions, 100) == rest
-    assert (await crawl.frontier.stats(crawl.job)).outbox == len(rest)
+    assert (await crawl.frontier.reading.stats(crawl.job)).outbox == len(rest)
 
 
 async def test_acknowledging_again_or_older_changes_nothing(crawl: Crawl) -> None:

@@ -21,7 +21,7 @@ async def crawl(world: World) -> Crawl:
 
 async def visit(crawl: Crawl, *outcomes: Outcome, host: str = "a.example", spider: str = "shop") -> None:
     """Give as many new pages of the host these outcomes, one after the other."""
-    known = (await crawl.frontier.stats(crawl.job)).known
+    known = (await crawl.frontier.reading.stats(crawl.job)).known
     for number, outcome in enumerate(outcomes, known):
         await crawl.add(Request(f"http://{host}/{number}", spider=spider, priority=9))
         lease = await crawl.lease()
@@ -31,7 +31,7 @@ async def visit(crawl: Crawl, *outcomes: Outcome, host: str = "a.example", spide
 
 async def paused(crawl: Crawl) -> list[tuple[str, str]]:
     """What is, in this job."""
-    return [(pause.what, pause.name) for pause in (await crawl.frontier.stats(crawl.job)).paused]
+    return [(pause.what, pause.name) for pause in (await crawl.frontier.reading.stats(crawl.job)).paused]
 
 
 # --- what explodes
@@ -41,7 +41,7 @@ async def test_a_host_that_fails_alike_is_left_alone_and_says_why(crawl: Crawl) 
     await visit(crawl, Done(), *[Dead(FORBIDDEN)] * LEAST)
     await crawl.add(*[f"{url}x" for url in pages(3)], "http://b.example/")
     assert await crawl.urls() == ["http://b.example/"]
-    (pause,) = (await crawl.frontier.stats(crawl.job)).paused
+    (pause,) = (await crawl.frontier.reading.stats(crawl.job)).paused
     assert (pause.what, pause.name) == ("host", "a.example")
     assert pause.why == f"{LEAST} of {LEAST} failed with http_403"
     assert await crawl.counts() == (3, 1, 1, LEAST)
@@ -55,7 +55,7 @@ async def test_retries_count_and_burn_no_further_attempt(crawl: Crawl) -> None:
         await crawl.end(lease, Retry(FORBIDDEN, 0.0), status=403)
     assert await crawl.urls() == []
     assert (await crawl.claim()).idle == "paused"
-    await crawl.frontier.resume(crawl.job, "host", "a.example")
+    await crawl.frontier.pauses.resume(crawl.job, "host", "a.example")
     assert [lease.attempt for lease in (await crawl.claim()).leases] == [1] * LEAST
 
 
@@ -137,13 +137,13 @@ async def test_pages_that_kill_their_worker_count(world: World) -> None:
     await crawl.add(*pages(3))
     for _ in range(2):
         lease = await crawl.lease()
-        await crawl.frontier.reap("w1", blame=(lease, Retry(Failure("crash", "signal 9"), 1.0)))
+        await crawl.frontier.leases.reap("w1", blame=(lease, Retry(Failure("crash", "signal 9"), 1.0)))
     assert await paused(crawl) == [("host", "a.example")]
 
 
 async def test_another_job_goes_on(crawl: Crawl) -> None:
     await visit(crawl, *[Dead(FORBIDDEN)] * LEAST)
-    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     await other.add(*pages(2))
     assert len(await other.urls()) == 2
 
@@ -153,13 +153,13 @@ async def test_another_job_goes_on(crawl: Crawl) -> None:
 
 async def test_pausing_and_resuming_a_host(crawl: Crawl) -> None:
     await crawl.add(*pages(2), *hosts(2))
-    assert await crawl.frontier.pause(crawl.job, "host", "a.example", "they asked us to")
-    assert not await crawl.frontier.pause(crawl.job, "host", "a.example", "again")
+    assert await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "they asked us to")
+    assert not await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "again")
     assert sorted(await crawl.urls()) == hosts(2)
-    (pause,) = (await crawl.frontier.stats(crawl.job)).paused
+    (pause,) = (await crawl.frontier.reading.stats(crawl.job)).paused
     assert pause.why == "they asked us to"
-    assert await crawl.frontier.resume(crawl.job, "host", "a.example")
-    assert not await crawl.frontier.resume(crawl.job, "host", "a.example")
+    assert await crawl.frontier.pauses.resume(crawl.job, "host", "a.example")
+    assert not await crawl.frontier.pauses.resume(crawl.job, "host", "a.example")
     assert await crawl.urls() == pages(2)
     assert await paused(crawl) == []
 
@@ -168,63 +168,63 @@ async def test_pausing_and_resuming_a_spider(crawl: Crawl) -> None:
     """What shares the line of a host waits behind a page of the paused spider, in its order."""
     await crawl.add(Request("http://a.example/0", spider="news"), Request("http://a.example/1", spider="shop"))
     await crawl.add(Request("http://a.example/2", spider="news"), Request("http://b.example/0", spider="news"))
-    await crawl.frontier.pause(crawl.job, "spider", "shop", "being mended")
+    await crawl.frontier.pauses.pause(crawl.job, "spider", "shop", "being mended")
     assert sorted(await crawl.urls()) == ["http://a.example/0", "http://b.example/0"]
-    await crawl.frontier.resume(crawl.job, "spider", "shop")
+    await crawl.frontier.pauses.resume(crawl.job, "spider", "shop")
     assert await crawl.urls() == ["http://a.example/1", "http://a.example/2"]
 
 
 async def test_pausing_and_resuming_the_whole_job(crawl: Crawl) -> None:
     await crawl.add(*hosts(8))
-    await crawl.frontier.pause(crawl.job, "job", crawl.job.name, "till Monday")
+    await crawl.frontier.pauses.pause(crawl.job, "job", crawl.job.name, "till Monday")
     claim = await crawl.claim()
     assert (claim.leases, claim.idle) == ((), "paused")
     assert claim.wait is not None
     assert claim.wait > 0.1
-    assert (await crawl.frontier.stats(crawl.job)).is_held
-    await crawl.frontier.resume(crawl.job, "job", crawl.job.name)
+    assert (await crawl.frontier.reading.stats(crawl.job)).is_held
+    await crawl.frontier.pauses.resume(crawl.job, "job", crawl.job.name)
     assert len(await crawl.urls()) == 8
 
 
 async def test_what_is_in_flight_ends_as_ever_while_paused(crawl: Crawl) -> None:
     await crawl.add(*pages(3))
     first, second, third = (await crawl.claim()).leases
-    await crawl.frontier.pause(crawl.job, "host", "a.example", "x")
+    await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "x")
     assert await crawl.end(first)
     assert await crawl.end(second, Retry(FORBIDDEN, 0.0))
     assert await crawl.end(third, Release("drain"))
     assert await crawl.add("http://a.example/new") == 1
     assert await crawl.urls() == []
     assert await crawl.counts() == (3, 0, 1, 0)
-    await crawl.frontier.resume(crawl.job, "host", "a.example")
+    await crawl.frontier.pauses.resume(crawl.job, "host", "a.example")
     assert len(await crawl.urls()) == 3
 
 
 async def test_pausing_what_nobody_knows_harms_nothing(crawl: Crawl) -> None:
     await crawl.add(*hosts(3))
-    await crawl.frontier.pause(crawl.job, "host", "z.example", "x")
-    await crawl.frontier.pause(crawl.job, "spider", "nobody", "x")
+    await crawl.frontier.pauses.pause(crawl.job, "host", "z.example", "x")
+    await crawl.frontier.pauses.pause(crawl.job, "spider", "nobody", "x")
     assert len(await crawl.urls()) == 3
-    assert not await crawl.frontier.resume(crawl.job, "host", "y.example")
+    assert not await crawl.frontier.pauses.resume(crawl.job, "host", "y.example")
 
 
 async def test_held_means_that_nothing_else_is_left(crawl: Crawl) -> None:
     await crawl.add(*pages(2), "http://b.example/")
-    await crawl.frontier.pause(crawl.job, "host", "a.example", "x")
+    await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "x")
     lease = await crawl.lease()
     assert await crawl.urls() == []
-    assert not (await crawl.frontier.stats(crawl.job)).is_held
+    assert not (await crawl.frontier.reading.stats(crawl.job)).is_held
     await crawl.end(lease)
     assert await crawl.urls() == []
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.is_held, stats.held, stats.ready, stats.cooling) == (True, 1, 0, 0)
     await crawl.add("http://c.example/")
-    assert not (await crawl.frontier.stats(crawl.job)).is_held
+    assert not (await crawl.frontier.reading.stats(crawl.job)).is_held
 
 
 async def test_after_a_resume_the_counts_begin_anew(crawl: Crawl) -> None:
     await visit(crawl, *[Dead(FORBIDDEN)] * LEAST)
-    await crawl.frontier.resume(crawl.job, "host", "a.example")
+    await crawl.frontier.pauses.resume(crawl.job, "host", "a.example")
     await visit(crawl, *[Dead(FORBIDDEN)] * (LEAST - 1))
     assert await paused(crawl) == []
     await visit(crawl, Dead(FORBIDDEN))
@@ -232,8 +232,8 @@ async def test_after_a_resume_the_counts_begin_anew(crawl: Crawl) -> None:
 
 
 async def test_a_deleted_job_takes_its_pauses_with_it(crawl: Crawl) -> None:
-    await crawl.frontier.pause(crawl.job, "host", "a.example", "x")
-    await crawl.frontier.delete_job(crawl.job.name)
-    again = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job(crawl.job.name)))
+    await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "x")
+    await crawl.frontier.jobs.delete(crawl.job.name)
+    again = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job(crawl.job.name)))
     await again.add(*pages(1))
     assert len(await again.urls()) == 1

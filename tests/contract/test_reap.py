@@ -33,7 +33,7 @@ async def test_an_expired_workers_requests_go_back(world: World, brief: Crawl) -
 async def test_a_living_workers_requests_stay(world: World, crawl: Crawl) -> None:
     await crawl.add(*hosts(5))
     await crawl.claim(5)
-    assert await crawl.frontier.reap() == []
+    assert await crawl.frontier.leases.reap() == []
     assert await crawl.counts() == (0, 5, 0, 0)
 
 
@@ -42,15 +42,15 @@ async def test_a_heartbeat_renews_the_lease(world: World, brief: Crawl) -> None:
     lease = await brief.lease()
     for _ in range(4):
         await world.pass_time(LEASE / 2)
-        await asyncio.to_thread(brief.frontier.beat, "w1", {})
-        await brief.frontier.reap()
+        await asyncio.to_thread(brief.frontier.leases.beat, "w1", {})
+        await brief.frontier.leases.reap()
     assert await brief.end(lease)
 
 
 async def test_a_heartbeat_lasts_from_its_own_time(world: World, brief: Crawl) -> None:
     await brief.add("http://a.example/")
     await brief.lease()
-    await asyncio.to_thread(brief.frontier.beat, "w1", {})
+    await asyncio.to_thread(brief.frontier.leases.beat, "w1", {})
     await world.pass_time(LEASE)
     assert await _reap_all(brief) == {"w1": (1, 0)}
 
@@ -60,7 +60,7 @@ async def test_only_the_expired_are_reaped(world: World, brief: Crawl) -> None:
     await brief.claim(5, worker="gone")
     await brief.claim(5, worker="here")
     await world.pass_time(LEASE)
-    await asyncio.to_thread(brief.frontier.beat, "here", {})
+    await asyncio.to_thread(brief.frontier.leases.beat, "here", {})
     assert await _reap_all(brief) == {"gone": (5, 0)}
     assert await brief.counts() == (5, 5, 0, 0)
 
@@ -70,7 +70,7 @@ async def test_reaping_again_finds_nothing(world: World, brief: Crawl) -> None:
     await brief.claim(5)
     await world.pass_time(LEASE)
     await _reap_all(brief)
-    assert await brief.frontier.reap() == []
+    assert await brief.frontier.leases.reap() == []
 
 
 async def test_many_reapers_at_once_double_nothing(world: World, brief: Crawl) -> None:
@@ -80,7 +80,7 @@ async def test_many_reapers_at_once_double_nothing(world: World, brief: Crawl) -
     await world.pass_time(LEASE)
     options = {} if world.kind == "memory" else {"lease_seconds": LEASE}
     clients = [await world.client(**options) for _ in range(5)]
-    await asyncio.gather(*(client.reap() for client in clients for _ in range(8)))
+    await asyncio.gather(*(client.leases.reap() for client in clients for _ in range(8)))
     await _reap_all(brief)
     assert await brief.counts() == (60, 0, 0, 0)
     assert await brief.counter("reaped") == 60
@@ -88,7 +88,7 @@ async def test_many_reapers_at_once_double_nothing(world: World, brief: Crawl) -
 
 
 async def test_leases_of_all_jobs_go_back(world: World, brief: Crawl) -> None:
-    other = Crawl(world, brief.frontier, await brief.frontier.create_job(Job("other")))
+    other = Crawl(world, brief.frontier, await brief.frontier.jobs.create(Job("other")))
     await brief.add(*hosts(3))
     await other.add(*hosts(4))
     await brief.claim()
@@ -110,7 +110,7 @@ async def test_many_leases_of_one_worker(world: World, brief: Crawl) -> None:
 async def test_a_reaped_request_keeps_its_attempts_and_has_another_delivery(crawl: Crawl) -> None:
     await crawl.add(Request("http://a.example/", priority=4, meta={"a": 1}))
     first = await crawl.lease()
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     second = await crawl.lease(worker="w2")
     assert (second.attempt, second.delivery) == (0, 1)
     assert second.request == first.request
@@ -119,7 +119,7 @@ async def test_a_reaped_request_keeps_its_attempts_and_has_another_delivery(craw
 async def test_a_reaped_request_comes_to_the_front(crawl: Crawl) -> None:
     await crawl.add(*pages(4))
     await crawl.claim(1)
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     assert await crawl.urls() == pages(4)
 
 
@@ -127,7 +127,7 @@ async def test_reaping_frees_the_hosts_slots(crawl: Crawl) -> None:
     pace = Pace(delay=0.0, concurrency=2)
     await crawl.add(*pages(4))
     await crawl.claim(pace=pace)
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     assert len(await crawl.urls(worker="w2", pace=pace)) == 2
 
 
@@ -136,7 +136,7 @@ async def test_the_ledger_outlives_its_workers(crawl: Crawl) -> None:
     pace = Pace(delay=60.0)
     await crawl.add(*pages(2))
     await crawl.lease(pace=pace)
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.leases.reap("w1")
     assert await crawl.urls(worker="w2", pace=pace) == []
 
 
@@ -154,7 +154,7 @@ async def test_a_worker_can_go_on_after_it_was_reaped(world: World, brief: Crawl
 
 async def test_reaping_an_unknown_worker_changes_nothing(crawl: Crawl) -> None:
     await crawl.add("http://a.example/")
-    reaped = await crawl.frontier.reap("nobody")
+    reaped = await crawl.frontier.leases.reap("nobody")
     assert sum(one.requeued + one.dead for one in reaped) == 0
 
 
@@ -169,7 +169,7 @@ async def test_a_request_that_outlives_too_many_workers_is_dead(world: World, br
         await world.pass_time(LEASE)
         outcomes.append((await _reap_all(brief))[f"w{number}"])
     assert outcomes == [(1, 0), (1, 0), (0, 1)]
-    (letter,) = await brief.frontier.dead_letters(brief.job)
+    (letter,) = await brief.frontier.letters.newest(brief.job)
     assert (letter.url, letter.worker, letter.failure.kind) == ("http://a.example/", "w2", "crash")
     assert await brief.counts() == (0, 0, 0, 1)
     assert await brief.finished()
@@ -191,7 +191,7 @@ async def test_a_commit_in_between_does_not_forgive_crashes(world: World, brief:
 async def test_a_named_worker_is_reaped_at_once(crawl: Crawl) -> None:
     await crawl.add(*hosts(9))
     await crawl.claim(9)
-    reaped = await crawl.frontier.reap("w1")
+    reaped = await crawl.frontier.leases.reap("w1")
     assert sum(one.requeued for one in reaped) == 9
     assert {one.worker for one in reaped} == {"w1"}
     assert await crawl.counts() == (9, 0, 0, 0)
@@ -205,10 +205,10 @@ async def test_the_page_that_kills_has_the_outcome_that_is_given(world: World, c
         poison, innocent = leases["http://a.example/poison"], leases["http://b.example/innocent"]
         assert (poison.attempt, innocent.attempt) == (attempt, 0)
         assert await crawl.counts() == (0, 2, 0, 0)
-        reaped = await crawl.frontier.reap(f"w{attempt}", blame=(poison, outcome))
+        reaped = await crawl.frontier.leases.reap(f"w{attempt}", blame=(poison, outcome))
         assert sum(one.dead for one in reaped) == attempt
         await world.pass_time(0.3)
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert letter.url == "http://a.example/poison"
     assert (letter.attempts, letter.worker, letter.failure) == (2, "w1", CRASH)
     assert await crawl.counts() == (1, 0, 0, 1)
@@ -218,8 +218,8 @@ async def test_the_page_that_kills_has_the_outcome_that_is_given(world: World, c
 @pytest.mark.parametrize("seconds", [40.0, 4_000.0])
 async def test_the_page_that_kills_waits_as_long_as_is_given(crawl: Crawl, seconds: float) -> None:
     await crawl.add("http://a.example/poison")
-    await crawl.frontier.reap("w1", blame=(await crawl.lease(), Retry(CRASH, seconds)))
-    (waiting,) = (await crawl.frontier.trace(crawl.job, "http://a.example/poison")).sightings
+    await crawl.frontier.leases.reap("w1", blame=(await crawl.lease(), Retry(CRASH, seconds)))
+    (waiting,) = (await crawl.frontier.traces.trace(crawl.job, "http://a.example/poison")).sightings
     assert (waiting.state, waiting.attempt) == ("delayed", 1)
     assert waiting.due == pytest.approx(seconds, abs=10.0)
     assert await crawl.counter("retried") == 1
@@ -229,7 +229,7 @@ async def test_the_innocent_are_put_back_uncounted_however_often(brief: Crawl) -
     await brief.add(*hosts(5))
     for number in range(10):
         assert len((await brief.claim(worker=f"w{number}")).leases) == 5
-        await brief.frontier.reap(f"w{number}")
+        await brief.frontier.leases.reap(f"w{number}")
     leases = (await brief.claim()).leases
     assert [lease.attempt for lease in leases] == [0] * 5
     assert await brief.counts() == (0, 5, 0, 0)
@@ -238,7 +238,7 @@ async def test_the_innocent_are_put_back_uncounted_however_often(brief: Crawl) -
 async def test_blame_and_retries_share_the_account(brief: Crawl) -> None:
     await brief.add("http://a.example/")
     await brief.end(await brief.lease(), Retry(failed(), 0.0))
-    await brief.frontier.reap("w1", blame=(await brief.lease(), Retry(CRASH, 0.0)))
+    await brief.frontier.leases.reap("w1", blame=(await brief.lease(), Retry(CRASH, 0.0)))
     assert (await brief.lease()).attempt == 2
 
 
@@ -246,7 +246,7 @@ async def test_blame_for_a_lease_that_has_ended_hits_nobody(brief: Crawl) -> Non
     await brief.add(*hosts(2))
     ended, other = (await brief.claim()).leases
     await brief.end(ended)
-    await brief.frontier.reap("w1", blame=(ended, Dead(CRASH)))
+    await brief.frontier.leases.reap("w1", blame=(ended, Dead(CRASH)))
     assert await brief.counts() == (1, 0, 1, 0)
     assert (await brief.lease()).attempt == 0
     assert other.attempt == 0
@@ -255,7 +255,7 @@ async def test_blame_for_a_lease_that_has_ended_hits_nobody(brief: Crawl) -> Non
 async def test_the_blamed_lease_cannot_be_committed_later(brief: Crawl) -> None:
     await brief.add("http://a.example/")
     lease = await brief.lease()
-    await brief.frontier.reap("w1", blame=(lease, Retry(CRASH, 0.0)))
+    await brief.frontier.leases.reap("w1", blame=(lease, Retry(CRASH, 0.0)))
     assert not await brief.end(lease)
     assert await brief.counts() == (1, 0, 0, 0)
 
@@ -264,31 +264,31 @@ async def test_the_blamed_lease_cannot_be_committed_later(brief: Crawl) -> None:
 
 
 async def test_workers_tell_about_themselves(crawl: Crawl) -> None:
-    await asyncio.to_thread(crawl.frontier.beat, "w1", {"host": "box", "pages": 7})
-    (worker,) = await crawl.frontier.workers()
+    await asyncio.to_thread(crawl.frontier.leases.beat, "w1", {"host": "box", "pages": 7})
+    (worker,) = await crawl.frontier.reading.workers()
     assert (worker.worker, worker.info) == ("w1", {"host": "box", "pages": 7})
     assert 10 < worker.lease_left <= 15
 
 
 async def test_an_expired_worker_is_shown_until_it_is_reaped(world: World, brief: Crawl) -> None:
-    await asyncio.to_thread(brief.frontier.beat, "w1", {})
+    await asyncio.to_thread(brief.frontier.leases.beat, "w1", {})
     await world.pass_time(LEASE * 1.2)
-    (worker,) = await brief.frontier.workers()
+    (worker,) = await brief.frontier.reading.workers()
     assert worker.lease_left < 0
     await _reap_all(brief)
-    assert await brief.frontier.workers() == []
+    assert await brief.frontier.reading.workers() == []
 
 
 async def test_a_claim_keeps_what_a_worker_told_about_itself(crawl: Crawl) -> None:
-    await asyncio.to_thread(crawl.frontier.beat, "w1", {"pid": 1})
+    await asyncio.to_thread(crawl.frontier.leases.beat, "w1", {"pid": 1})
     await crawl.claim()
-    assert [worker.info for worker in await crawl.frontier.workers()] == [{"pid": 1}]
+    assert [worker.info for worker in await crawl.frontier.reading.workers()] == [{"pid": 1}]
 
 
 async def _reap_all(crawl: Crawl) -> dict[str, tuple[int, int]]:
     """Reap until nobody is left; requeued and dead of each worker."""
     total: dict[str, tuple[int, int]] = {}
-    while reaped := await crawl.frontier.reap():
+    while reaped := await crawl.frontier.leases.reap():
         for one in reaped:
             requeued, dead = total.get(one.worker, (0, 0))
             total[one.worker] = (requeued + one.requeued, dead + one.dead)

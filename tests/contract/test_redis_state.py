@@ -10,8 +10,9 @@ import pytest
 import redis.asyncio
 
 from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
-from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import shard_of, shard_prefix
+from crawler.frontier.redis.server import Server
 from crawler.model import Done, Failure, Job, Request, Retry, Visit
 from tests.chaos.proxy import proxy_to
 from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
@@ -83,9 +84,9 @@ async def test_nobody_searches_on_the_paths_of_a_worker(
     """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters."""
     await redis_client.config_resetstat()
     await _fill(crawl)
-    await crawl.frontier.stats(crawl.job)
-    await crawl.frontier.workers()
-    await crawl.frontier.reap("w1")
+    await crawl.frontier.reading.stats(crawl.job)
+    await crawl.frontier.reading.workers()
+    await crawl.frontier.leases.reap("w1")
     await crawl.outbox.read(crawl.job, {}, 10)
     ran = {name.removeprefix("cmdstat_") for name in await redis_client.info("commandstats")}
     assert "evalsha" in ran
@@ -97,7 +98,7 @@ async def test_deleting_a_job_leaves_no_key_of_it(
 ) -> None:
     await _fill(crawl)
     assert await _keys(redis_client, world, ":job:news:*")
-    await crawl.frontier.delete_job("news")
+    await crawl.frontier.jobs.delete("news")
     assert await _keys(redis_client, world, ":job:news:*") == []
 
 
@@ -105,18 +106,15 @@ async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: Worl
     crawl = await Crawl.create(world, Job("a.b"))
     other = await Crawl.create(world, Job("axb"))
     await other.add(*hosts(3))
-    await crawl.frontier.delete_job("a.b")
+    await crawl.frontier.jobs.delete("a.b")
     assert await other.counts() == (3, 0, 0, 0)
 
 
 async def test_the_shards_are_those_of_the_creation(world: World, crawl: Crawl) -> None:
     """A client that is set to another number adopts what is there."""
     await crawl.add(*hosts(10))
-    other = RedisFrontier(world.server.url, prefix=world.prefix, shards=9)
-    await other.open()
-    claim = await other.claim("w2", 50, [crawl.job], AT_ONCE)
-    await other.close()
-    assert other.shards == world.shards
+    async with open_redis(Server(world.server.url), prefix=world.prefix, shards=9) as other:
+        claim = await other.queue.claim("w2", 50, [crawl.job], AT_ONCE)
     assert len(claim.leases) == 10
 
 
@@ -148,8 +146,8 @@ async def test_junk_ends_among_the_dead_and_harms_nobody(
         assert all(await crawl.finish(claim.leases))
         for one in claim.junk:
             assert one.version is None
-            assert await crawl.frontier.bury("w1", crawl.job, one.message, Failure("junk", one.why))
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+            assert await crawl.frontier.queue.bury("w1", crawl.job, one.message, Failure("junk", one.why))
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert letter.failure.kind == "junk"
     assert await crawl.counts() == (0, 0, 2, 1)
     assert await crawl.finished()
@@ -165,9 +163,9 @@ async def test_junk_in_a_processing_list_is_buried_by_the_reaper(
     await crawl.lease()
     (line,) = await _keys(redis_client, world, ":processing:w1")
     await redis_client.lpush(line, junk)
-    (reaped,) = await crawl.frontier.reap("w1")
+    (reaped,) = await crawl.frontier.leases.reap("w1")
     assert reaped.requeued == 1
-    (letter,) = await crawl.frontier.dead_letters(crawl.job)
+    (letter,) = await crawl.frontier.letters.newest(crawl.job)
     assert letter.failure.kind == "junk"
     assert await crawl.counts() == (1, 0, 0, 1)
 
@@ -176,9 +174,9 @@ async def test_junk_frees_its_hosts_slot(world: World, crawl: Crawl, redis_clien
     await crawl.add("http://a.example/")
     (line,) = await _keys(redis_client, world, ":pending:*")
     await redis_client.rpush(line, JUNK["wrong-types"])
-    await crawl.frontier.claim("w1", 1, [crawl.job], AT_ONCE)
+    await crawl.frontier.queue.claim("w1", 1, [crawl.job], AT_ONCE)
     (held,) = await _lists(redis_client, world, ":processing:*")
-    await crawl.frontier.bury("w1", crawl.job, held, Failure("junk", "x"))
+    await crawl.frontier.queue.bury("w1", crawl.job, held, Failure("junk", "x"))
     for key in await _keys(redis_client, world, ":host:*"):
         assert int(await redis_client.hget(key, "inflight") or 0) == 0
 
@@ -192,7 +190,7 @@ async def test_a_message_of_a_later_version_is_left_as_it_is(
     await redis_client.lset(line, 0, later)  # type: ignore[arg-type]
     (junk,) = (await crawl.claim()).junk
     assert (junk.version, junk.message) == (7, later)
-    assert await crawl.frontier.set_aside("w1", crawl.job, junk.message, 60.0)
+    assert await crawl.frontier.queue.set_aside("w1", crawl.job, junk.message, 60.0)
     (delayed,) = await _keys(redis_client, world, ":delayed")
     assert await redis_client.zrange(delayed, 0, -1) == [later]
     assert await crawl.counts() == (1, 0, 0, 0)
@@ -203,55 +201,54 @@ async def test_a_message_of_a_later_version_is_left_as_it_is(
 
 async def test_an_emptied_server_is_not_taken_for_the_end() -> None:
     with Valkey() as server:
-        frontier = RedisFrontier(server.url)
-        await frontier.open()
-        job = await frontier.create_job(Job("news"))
-        await frontier.add(job, [Request(url) for url in hosts(5)])
-        claim = await frontier.claim("w1", 2, [job], AT_ONCE)
-        client = redis.asyncio.Redis.from_url(server.url)
-        await client.flushall()
-        await client.aclose()
-        with pytest.raises(FrontierReplaced, match="news"):
-            await frontier.claim("w1", 2, [job], AT_ONCE)
-        with pytest.raises(FrontierReplaced, match="news"):
-            await frontier.add(job, [Request("http://new.example/")])
-        with pytest.raises(FrontierReplaced, match="news"):
-            await frontier.commit("w1", [(lease, Visit(Done())) for lease in claim.leases], AT_ONCE)
-        with pytest.raises(FrontierReplaced):
-            await frontier.jobs()
-        assert not (await frontier.stats(job)).finished
-        await frontier.close()
+        async with open_redis(Server(server.url)) as frontier:
+            job = await frontier.jobs.create(Job("news"))
+            await frontier.adding.add(job, [Request(url) for url in hosts(5)])
+            claim = await frontier.queue.claim("w1", 2, [job], AT_ONCE)
+            client = redis.asyncio.Redis.from_url(server.url)
+            await client.flushall()
+            await client.aclose()
+            with pytest.raises(FrontierReplaced, match="news"):
+                await frontier.queue.claim("w1", 2, [job], AT_ONCE)
+            with pytest.raises(FrontierReplaced, match="news"):
+                await frontier.adding.add(job, [Request("http://new.example/")])
+            with pytest.raises(FrontierReplaced, match="news"):
+                await frontier.queue.commit("w1", [(lease, Visit(Done())) for lease in claim.leases], AT_ONCE)
+            with pytest.raises(FrontierReplaced):
+                await frontier.jobs.all()
+            assert not (await frontier.reading.stats(job)).finished
 
 
 async def test_a_server_that_evicts_is_refused() -> None:
-    with Valkey(options={"maxmemory": "50mb", "maxmemory-policy": "allkeys-lru"}) as server:
-        frontier = RedisFrontier(server.url)
-        with pytest.raises(ConfigError, match="maxmemory-policy"):
-            await frontier.open()
-        await frontier.close()
+    with (
+        Valkey(options={"maxmemory": "50mb", "maxmemory-policy": "allkeys-lru"}) as server,
+        pytest.raises(ConfigError, match="maxmemory-policy"),
+    ):
+        async with open_redis(Server(server.url)):
+            pass
 
 
 async def test_state_outlives_a_killed_server() -> None:
     with Valkey(appendonly=True) as server:
-        frontier = RedisFrontier(server.url)
-        await frontier.open()
-        job = await frontier.create_job(Job("news"))
-        await frontier.add(job, [Request(url) for url in hosts(10)])
-        claim = await frontier.claim("w1", 4, [job], AT_ONCE)
-        server.restart()
-        assert await frontier.commit("w1", [(lease, Visit(Done())) for lease in claim.leases], AT_ONCE) == [True] * 4
-        stats = await frontier.stats(job)
-        assert (stats.pending, stats.processing, stats.done) == (6, 0, 4)
-        await frontier.close()
+        async with open_redis(Server(server.url)) as frontier:
+            job = await frontier.jobs.create(Job("news"))
+            await frontier.adding.add(job, [Request(url) for url in hosts(10)])
+            claim = await frontier.queue.claim("w1", 4, [job], AT_ONCE)
+            server.restart()
+            visits = [(lease, Visit(Done())) for lease in claim.leases]
+            assert await frontier.queue.commit("w1", visits, AT_ONCE) == [True] * 4
+            stats = await frontier.reading.stats(job)
+            assert (stats.pending, stats.processing, stats.done) == (6, 0, 4)
 
 
 @pytest.mark.parametrize("shards", [1, 4])
 async def test_calls_whose_reply_was_lost_are_repeated_and_take_effect_once(valkey_server: Valkey, shards: int) -> None:
     """The server has done it, but nobody hears so: nothing is lost, nothing is doubled."""
-    async with proxy_to(valkey_server.socket) as network:
-        frontier = RedisFrontier(network.url, prefix=f"lost{shards}", shards=shards, timeout=0.1)
-        await frontier.open()
-        job = await frontier.create_job(Job("news"))
+    async with (
+        proxy_to(valkey_server.socket) as network,
+        open_redis(Server(network.url, timeout=0.1), prefix=f"lost{shards}", shards=shards) as frontier,
+    ):
+        job = await frontier.jobs.create(Job("news"))
 
         async def unheard(call: Callable[[], Awaitable[T]]) -> T:
             """Call with the reply lost in one shard after the other, then once more."""
@@ -264,38 +261,36 @@ async def test_calls_whose_reply_was_lost_are_repeated_and_take_effect_once(valk
                 network.heal()
             return await call()
 
-        await unheard(lambda: frontier.add(job, [Request(url) for url in hosts(20)]))
-        leases = (await unheard(lambda: frontier.claim("w1", 50, [job], AT_ONCE))).leases
+        await unheard(lambda: frontier.adding.add(job, [Request(url) for url in hosts(20)]))
+        leases = (await unheard(lambda: frontier.queue.claim("w1", 50, [job], AT_ONCE))).leases
         assert sorted(lease.request.url for lease in leases) == sorted(hosts(20))
 
         outcomes = [Done()] * 10 + [Retry(failed(), 0.0)] * 5 + [dead()] * 5
         visits = [(lease, Visit(outcome, items=(b"{}",))) for lease, outcome in zip(leases, outcomes, strict=True)]
-        assert await unheard(lambda: frontier.commit("w1", visits, AT_ONCE)) == [True] * 20
-        stats = await frontier.stats(job)
+        assert await unheard(lambda: frontier.queue.commit("w1", visits, AT_ONCE)) == [True] * 20
+        stats = await frontier.reading.stats(job)
         assert (stats.known, stats.pending, stats.processing, stats.done, stats.dead) == (20, 5, 0, 10, 5)
         assert (stats.outbox, stats.counters["items"], stats.counters["retried"]) == (15, 15, 5)
-        await frontier.close()
 
 
 async def test_an_unreachable_server_is_named(tmp_path: object) -> None:
-    frontier = RedisFrontier(f"unix://{tmp_path}/nobody", timeout=0.5)
     with pytest.raises(FrontierUnavailable, match="nobody"):
-        await frontier.open()
-    await frontier.close()
+        async with open_redis(Server(f"unix://{tmp_path}/nobody", timeout=0.5)):
+            pass
 
 
 async def _fill(crawl: Crawl) -> None:
     """Use every kind of key."""
     await crawl.add(*hosts(40), *pages(3), Request("http://a.example/p", priority=5))
     await crawl.add(Request("http://a.example/later", delay=60.0))
-    await crawl.frontier.seeding(crawl.job, "s1", 60.0)
+    await crawl.frontier.adding.seeding(crawl.job, "s1", 60.0)
     await crawl.outbox.hold(crawl.job, "e1", 60.0)
-    await crawl.frontier.put_shared("robots:a.example", b"v", 60.0)
-    await asyncio.to_thread(crawl.frontier.beat, "w1", {"pid": 1})
+    await crawl.frontier.asking.put_shared("robots:a.example", b"v", 60.0)
+    await asyncio.to_thread(crawl.frontier.leases.beat, "w1", {"pid": 1})
     leases = (await crawl.claim(30)).leases
-    assert await crawl.frontier.take_host("w1", leases[-1])
+    assert await crawl.frontier.asking.take_host("w1", leases[-1])
     visits = [Visit(Done(), items=(b"{}",)), Visit(dead()), Visit(Retry(failed(), 60.0))]
-    await crawl.frontier.commit("w1", [(lease, visits[n % 3]) for n, lease in enumerate(leases[:20])], AT_ONCE)
+    await crawl.frontier.queue.commit("w1", [(lease, visits[n % 3]) for n, lease in enumerate(leases[:20])], AT_ONCE)
 
 
 async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_created_again(
@@ -303,16 +298,14 @@ async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_create
 ) -> None:
     """Else what the old one knew would never be fetched by the new one."""
     await crawl.add(*hosts(20))
-    cut = RedisFrontier(world.server.url, prefix=world.prefix)
-    await cut.open()
-    for key in await _keys(redis_client, world, ":stats"):
-        await redis_client.delete(key)  # as far as `forget` comes
-    await redis_client.sadd(f"{{{world.prefix}:0}}:deleted", "news")
-    again = Crawl(world, cut, await cut.create_job(Job("news")))
-    assert again.job.epoch != crawl.job.epoch
-    assert await again.add(*hosts(20)) == 20
-    assert await redis_client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
-    await cut.close()
+    async with open_redis(Server(world.server.url), prefix=world.prefix) as cut:
+        for key in await _keys(redis_client, world, ":stats"):
+            await redis_client.delete(key)  # as far as `forget` comes
+        await redis_client.sadd(f"{{{world.prefix}:0}}:deleted", "news")
+        again = Crawl(world, cut, await cut.jobs.create(Job("news")))
+        assert again.job.epoch != crawl.job.epoch
+        assert await again.add(*hosts(20)) == 20
+        assert await redis_client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
 
 
 @pytest.mark.parametrize("left", [b'news\nw9\n[1,0,0,0,0,"http://a.example/",0,""]', b"\xff", b"", b"a\nb\n\nc"])
@@ -325,4 +318,4 @@ async def test_a_host_is_free_whatever_a_lease_that_is_gone_left_behind(
     await redis_client.hset(f"{shard}asking", "a.example", left)
     lease, _ = (await crawl.claim()).leases
     assert await redis_client.exists(f"{shard}asking") == 0
-    assert await crawl.frontier.take_host("w1", lease)
+    assert await crawl.frontier.asking.take_host("w1", lease)

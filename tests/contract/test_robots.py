@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from crawler.interfaces import Backend
 from crawler.model import Request
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate, Verdict
@@ -24,15 +25,17 @@ class Fleet:
         self.gates = gates
         self.web = web
         self.now = 1_000_000.0
+        self.frontier: Backend
 
     @classmethod
     async def of(cls, world: World, web: FakeFetcher, count: int = 4) -> Fleet:
         """`count` processes."""
         fleet = cls([], web)
         for number in range(count):
+            frontier = fleet.frontier = await world.client()
             fleet.gates.append(
                 RobotsGate(
-                    await world.client(),
+                    frontier.asking,
                     web,
                     worker=f"w{number}",
                     user_agent="t/1",
@@ -49,7 +52,7 @@ class Fleet:
 
     async def verdicts(self, url: str) -> list[Verdict]:
         """The same at length."""
-        return await ask_all(self.gates, url)
+        return await ask_all(self.gates, url, frontier=self.frontier)
 
     async def day_after(self, world: World) -> None:
         """All that was known is too old."""
@@ -115,13 +118,13 @@ async def test_old_rules_are_refreshed_by_one_of_the_fleet(world: World) -> None
 async def test_rules_are_used_for_no_longer_than_a_day_by_whoever_reads_them_late(world: World) -> None:
     web = FakeFetcher({"http://a.example/robots.txt": [RULES, STRICTER]})
     fleet = await Fleet.of(world, web, count=2)
-    early, late = fleet.gates
-    await ask(early, "http://a.example/1")
+    (early, late), frontier = fleet.gates, fleet.frontier
+    await ask(early, "http://a.example/1", frontier=frontier)
     fleet.now += 100.0  # by this clock the rules have been too old for long, though the server still has them
-    assert (await ask(late, "http://a.example/1")).word == "allow"
+    assert (await ask(late, "http://a.example/1", frontier=frontier)).word == "allow"
     await fleet.day_after(world)
-    assert (await ask(late, "http://a.example/1")).word == "again"
-    assert (await ask(late, "http://a.example/1")).word == "disallow"
+    assert (await ask(late, "http://a.example/1", frontier=frontier)).word == "again"
+    assert (await ask(late, "http://a.example/1", frontier=frontier)).word == "disallow"
 
 
 async def test_what_was_good_once_does_not_outlive_an_error(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from crawler.control.rules import parse
 from crawler.frontier.redis.keys import shard_of
-from crawler.interfaces import Control, Frontier, Pace
+from crawler.interfaces import Pace
 from crawler.model import Job, Request, Retry, Rule
 from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
@@ -17,18 +17,12 @@ POLITE = Pace(delay=3600.0)
 ME = "me@here"
 
 
-def control_of(frontier: Frontier) -> Control:
-    """Of a frontier of either kind."""
-    control: Control = frontier.control  # type: ignore[attr-defined]
-    return control
-
-
 async def order(crawl: Crawl, words: str, job: str = "") -> str:
     """As the command line does; the number of the change."""
     action, *rest = words.split()
     rule = parse(action, rest)
     rule = Rule(rule.action, rule.what, rule.name, rule.value, job, by=ME)
-    return (await control_of(crawl.frontier).set_rule(rule)).rule.id
+    return (await crawl.frontier.control.set_rule(rule)).rule.id
 
 
 async def finish_all(crawl: Crawl, pace: Pace = AT_ONCE) -> list[str]:
@@ -91,7 +85,7 @@ async def test_no_rule_is_faster_than_the_host_wants(crawl: Crawl, wish: dict[st
     await order(crawl, "rate a.example 1000/s")
     claim = await crawl.claim()
     assert claim.leases == ()
-    assert (await crawl.frontier.stats(crawl.job)).cooling + len((await crawl.claim()).leases) == 1
+    assert (await crawl.frontier.reading.stats(crawl.job)).cooling + len((await crawl.claim()).leases) == 1
     assert ((await crawl.claim()).wait or 0) > 50
 
 
@@ -127,7 +121,7 @@ def beside(crawl: Crawl, host: str) -> str:
 async def on_one_address(crawl: Crawl, *names: str) -> None:
     """Place these hosts there."""
     for name in names:
-        await crawl.frontier.place(name, ADDRESS)
+        await crawl.frontier.ledger.place(name, ADDRESS)
 
 
 @pytest.mark.parametrize("subject", ["a.example", ADDRESS])
@@ -215,7 +209,7 @@ async def test_a_spiders_rate_is_not_its_neighbours(crawl: Crawl) -> None:
 
 
 async def test_a_jobs_rate_is_not_its_neighbours(crawl: Crawl) -> None:
-    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     for one in (crawl, other):
         await one.add(*hosts(30))
     await order(crawl, "rate job:news 1/h")
@@ -232,13 +226,13 @@ async def test_what_is_paused_waits_in_every_job_until_it_is_resumed(crawl: Craw
     await order(crawl, f"pause {subject}")
     left = await finish_all(crawl)
     assert len(left) == (6 if subject == "a.example" else 0)
-    claim, stats = await crawl.claim(), await crawl.frontier.stats(crawl.job)
+    claim, stats = await crawl.claim(), await crawl.frontier.reading.stats(crawl.job)
     assert claim.idle == "paused"
     assert stats.is_held
     rule = parse("pause", [subject])
     assert [(pause.what, pause.name) for pause in stats.paused] == [(rule.what, rule.name)]
     assert ME in stats.paused[0].why
-    trace = await crawl.frontier.trace(crawl.job, "http://a.example/0")
+    trace = await crawl.frontier.traces.trace(crawl.job, "http://a.example/0")
     assert [(pause.what, pause.name) for pause in trace.pauses] == [(rule.what, rule.name)]
     await order(crawl, f"resume {subject}")
     assert len(await finish_all(crawl)) == 8 - len(left)
@@ -246,13 +240,13 @@ async def test_what_is_paused_waits_in_every_job_until_it_is_resumed(crawl: Craw
 
 
 async def test_a_pause_in_one_job_alone(crawl: Crawl) -> None:
-    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("other")))
+    other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     for one in (crawl, other):
         await one.add(*pages(2))
     await order(crawl, "pause a.example", job="news")
     assert await finish_all(crawl) == []
     assert len(await finish_all(other)) == 2
-    assert (await crawl.frontier.stats(other.job)).paused == ()
+    assert (await crawl.frontier.reading.stats(other.job)).paused == ()
     await order(crawl, "resume a.example", job="news")
     assert len(await finish_all(crawl)) == 2
 
@@ -288,7 +282,7 @@ async def test_what_is_blocked_ends_as_skipped_and_is_never_handed_out(crawl: Cr
     await crawl.add(Request("http://a.example/new", spider="shop"))
     assert await crawl.urls() == []
     assert await crawl.finished()
-    trace = await crawl.frontier.trace(crawl.job, "http://a.example/new")
+    trace = await crawl.frontier.traces.trace(crawl.job, "http://a.example/new")
     assert trace.skipped is not None
     assert (trace.skipped.reason, trace.skipped.detail.split(" ")[0]) == ("blocked", parse("block", [subject]).what)
     await order(crawl, f"unblock {subject}")
@@ -331,12 +325,12 @@ async def test_hosts_with_a_priority_are_asked_first(crawl: Crawl) -> None:
 
 
 async def test_jobs_with_a_priority_are_served_first(crawl: Crawl) -> None:
-    other = await crawl.frontier.create_job(Job("other"))
+    other = await crawl.frontier.jobs.create(Job("other"))
     await crawl.add(*pages(5))
-    await crawl.frontier.add(other, [Request(url) for url in pages(5)])
+    await crawl.frontier.adding.add(other, [Request(url) for url in pages(5)])
     await order(crawl, "priority job:other 1")
     for _ in range(3):
-        claim = await crawl.frontier.claim("w1", 1, [crawl.job, other], AT_ONCE)
+        claim = await crawl.frontier.queue.claim("w1", 1, [crawl.job, other], AT_ONCE)
         assert [lease.job for lease in claim.leases] == ["other"]
 
 
@@ -347,7 +341,7 @@ async def test_rules_in_force_say_who_and_when(world: World, crawl: Crawl) -> No
     await order(crawl, "rate a.example 10/m")
     await order(crawl, "pause spider:shop", job="news")
     await order(crawl, "rate a.example 20/m")
-    rules = await control_of(await world.client()).rules()
+    rules = await (await world.client()).control.rules()
     assert [(rule.action, rule.what, rule.name, rule.value, rule.job, rule.by) for rule in rules] == [
         ("pause", "spider", "shop", "on", "news", ME),
         ("rate", "host", "a.example", "20/m", "", ME),
@@ -359,7 +353,7 @@ async def test_rules_in_force_say_who_and_when(world: World, crawl: Crawl) -> No
 async def test_the_log_has_every_change_and_what_was_before(crawl: Crawl) -> None:
     for words in ("rate a.example 10/m", "rate a.example 20/m", "rate a.example off", "unblock b.example"):
         await order(crawl, words)
-    control = control_of(crawl.frontier)
+    control = crawl.frontier.control
     log = await control.rule_log()
     assert [(change.rule.id, change.rule.value, change.before) for change in log] == [
         ("4", "", ""),
@@ -377,8 +371,8 @@ async def test_the_log_has_every_change_and_what_was_before(crawl: Crawl) -> Non
 
 
 async def test_workers_hear_of_a_change_and_answer(world: World, crawl: Crawl) -> None:
-    control, workers = control_of(crawl.frontier), [control_of(await world.client()) for _ in range(3)]
-    start = await control.last_call()
+    control, workers = crawl.frontier.control, [(await world.client()).calls for _ in range(3)]
+    start = await workers[0].last_call()
     hearing = [asyncio.create_task(worker.hear(start)) for worker in workers]
     await asyncio.sleep(0)
     change = await control.set_rule(Rule("log-level", "fleet", "", "DEBUG", by=ME))
@@ -390,20 +384,20 @@ async def test_workers_hear_of_a_change_and_answer(world: World, crawl: Crawl) -
 
 
 async def test_calls_are_heard_in_their_order_and_once(crawl: Crawl) -> None:
-    control = control_of(crawl.frontier)
-    start = await control.last_call()
+    control, calls = crawl.frontier.control, crawl.frontier.calls
+    start = await calls.last_call()
     first, second = await control.ask("active"), await control.ask("conf")
-    heard = await control.hear(start)
+    heard = await calls.hear(start)
     assert [(call.id, call.word) for call in heard] == [(first, "active"), (second, "conf")]
-    assert await control.hear(second) == []
-    assert await control.last_call() == second
+    assert await calls.hear(second) == []
+    assert await calls.last_call() == second
 
 
 async def test_rules_outlive_jobs(crawl: Crawl) -> None:
     await order(crawl, "block a.example")
-    await crawl.frontier.delete_job("news")
-    again = Crawl(crawl.world, crawl.frontier, await crawl.frontier.create_job(Job("news")))
+    await crawl.frontier.jobs.delete("news")
+    again = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("news")))
     await again.add(*pages(2))
     assert await again.urls() == []
     assert await again.counts() == (0, 0, 2, 0)
-    assert (await again.frontier.stats(again.job)).counters == {"skip/blocked": 2}
+    assert (await again.frontier.reading.stats(again.job)).counters == {"skip/blocked": 2}

@@ -6,28 +6,28 @@ from tests.contract.world import Crawl, World
 
 
 async def test_a_value_that_nobody_has_put(crawl: Crawl) -> None:
-    assert await crawl.frontier.get_shared("robots:a.example") is None
+    assert await crawl.frontier.asking.get_shared("robots:a.example") is None
 
 
 async def test_what_one_puts_all_can_get(world: World, crawl: Crawl) -> None:
     value = bytes(range(256))
-    await crawl.frontier.put_shared("robots:http://a.example:80", value, 60.0)
-    assert await (await world.client()).get_shared("robots:http://a.example:80") == value
-    assert await crawl.frontier.get_shared("robots:other") is None
+    await crawl.frontier.asking.put_shared("robots:http://a.example:80", value, 60.0)
+    assert await (await world.client()).asking.get_shared("robots:http://a.example:80") == value
+    assert await crawl.frontier.asking.get_shared("robots:other") is None
 
 
 async def test_an_empty_value_is_a_value(crawl: Crawl) -> None:
-    await crawl.frontier.put_shared("k", b"", 60.0)
-    assert await crawl.frontier.get_shared("k") == b""
+    await crawl.frontier.asking.put_shared("k", b"", 60.0)
+    assert await crawl.frontier.asking.get_shared("k") == b""
 
 
 async def test_the_last_value_counts(crawl: Crawl) -> None:
-    await crawl.frontier.put_shared("k", b"old", 0.05)
-    await crawl.frontier.put_shared("k", b"new", 60.0)
-    assert await crawl.frontier.get_shared("k") == b"new"
+    await crawl.frontier.asking.put_shared("k", b"old", 0.05)
+    await crawl.frontier.asking.put_shared("k", b"new", 60.0)
+    assert await crawl.frontier.asking.get_shared("k") == b"new"
 
 
 async def test_values_expire(world: World, crawl: Crawl) -> None:
-    await crawl.frontier.put_shared("k", b"v", 0.05)
+    await crawl.frontier.asking.put_shared("k", b"v", 0.05)
     await world.pass_time(0.05)
-    assert await crawl.frontier.get_shared("k") is None
+    assert await crawl.frontier.asking.get_shared("k") is None

@@ -149,14 +149,14 @@ class Machine(RuleBasedStateMachine):
         """(unknown) → pending."""
         requests = [self.request(link) for link in drawn]
         new = sum(self.admit(link, request) for link, request in zip(drawn, requests, strict=True))
-        added = self.run(self.frontier.add(self.crawl.job, requests, seed=seed))
+        added = self.run(self.frontier.adding.add(self.crawl.job, requests, seed=seed))
         assert (added.new, added.known) == (new, len(drawn) - new)
 
     @rule(worker=st.sampled_from(WORKERS), limit=st.integers(1, 8))
     def claim(self, worker: str, limit: int) -> None:
         """pending → processing."""
         busy = Counter(name for record in self.held() for name in self.ledgers(record.host))
-        claim = self.run(self.frontier.claim(worker, limit, [self.crawl.job], PACE))
+        claim = self.run(self.frontier.queue.claim(worker, limit, [self.crawl.job], PACE))
         assert not claim.junk
         assert not claim.gone
         assert len(claim.leases) <= limit
@@ -178,7 +178,7 @@ class Machine(RuleBasedStateMachine):
     def place(self, host: int, group: str) -> None:
         """A host shares its slots with those of a group."""
         if self.world.shards == 1:  # each shard has groups of its own
-            self.run(self.frontier.place(f"h{host}.example", group))
+            self.run(self.frontier.ledger.place(f"h{host}.example", group))
             self.groups[f"h{host}.example"] = group
 
     @precondition(lambda self: self.held())
@@ -187,7 +187,7 @@ class Machine(RuleBasedStateMachine):
         """A page has its host to itself until its lease ends."""
         record = self.pick(self.held(), pick)
         asker = self.askers.get(record.host, record)
-        assert self.run(self.frontier.take_host(record.worker, leased(record))) == (asker is record)
+        assert self.run(self.frontier.asking.take_host(record.worker, leased(record))) == (asker is record)
         self.askers[record.host] = asker
 
     @precondition(lambda self: self.held())
@@ -201,7 +201,7 @@ class Machine(RuleBasedStateMachine):
         lines = tuple(b'{"n":%d}' % next(self.numbers) for _ in range(items))
         visits = [(leased(record), Visit(outcome)) for record in batch]
         visits[0] = (leased(first), Visit(outcome, items=lines, links=found, status=200))
-        answers = self.run(self.frontier.commit(first.worker, visits, PACE))
+        answers = self.run(self.frontier.queue.commit(first.worker, visits, PACE))
         assert answers == [True] * len(batch)
         times: Counter[str] = Counter()
         for link, request in zip(drawn, found, strict=True):
@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
         """A lease that is held no more: nothing changes, whatever the worker says."""
         worker, lease, answer = self.pick(self.old, pick)
         visit = Visit(outcome, items=(b'{"late":1}',) * items, status=500)
-        (found,) = self.run(self.frontier.commit(worker, [(lease, visit)], PACE))
+        (found,) = self.run(self.frontier.queue.commit(worker, [(lease, visit)], PACE))
         assert not found or answer, "only a commit that was accepted may be answered so again"
 
     @precondition(lambda self: self.held())
@@ -230,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         record = self.pick(self.held(), pick)
         if worker != record.worker:
             visits = [(leased(record), Visit(outcome))]
-            assert self.run(self.frontier.commit(worker, visits, PACE)) == [False]
+            assert self.run(self.frontier.queue.commit(worker, visits, PACE)) == [False]
 
     @rule(worker=st.sampled_from(WORKERS), blamed=st.none() | picks)
     def die(self, worker: str, blamed: int | None) -> None:
@@ -239,7 +239,7 @@ class Machine(RuleBasedStateMachine):
         culprit = self.pick(held, blamed) if held and blamed is not None else None
         is_spent = culprit is not None and culprit.attempt + 1 >= ATTEMPTS
         blame = (leased(culprit), Dead(CRASH) if is_spent else Retry(CRASH, 1.0)) if culprit else None
-        reaped = self.run(self.frontier.reap(worker, blame=blame))
+        reaped = self.run(self.frontier.leases.reap(worker, blame=blame))
         for record in held:
             self.let_go(record, answer=False)
             if record is not culprit:
@@ -257,7 +257,7 @@ class Machine(RuleBasedStateMachine):
     def vanish(self, worker: str) -> None:
         """processing → pending: its lease has run out, and nobody knows why."""
         self.run(self.world.expire(worker, [other for other in WORKERS if other != worker]))
-        reaped = self.run(self.frontier.reap())
+        reaped = self.run(self.frontier.leases.reap())
         assert {one.worker for one in reaped} <= {worker}
         held = [record for record in self.held() if record.worker == worker]
         for record in held:
@@ -272,11 +272,11 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=st.none() | picks)
     def redrive(self, pick: int | None) -> None:
         """dead → pending, one or all."""
-        letters = self.run(self.frontier.dead_letters(self.crawl.job))
+        letters = self.run(self.frontier.letters.newest(self.crawl.job))
         assert len(letters) == len({letter.id for letter in letters}) == len(self.in_state("dead"))
         chosen = letters if pick is None else [self.pick(letters, pick)] if letters else []
         ids = None if pick is None else [letter.id for letter in chosen]
-        assert self.run(self.frontier.redrive(self.crawl.job, ids)) == len(chosen)
+        assert self.run(self.frontier.letters.redrive(self.crawl.job, ids)) == len(chosen)
         numbers = {_number(letter.message) for letter in chosen}
         for record in self.in_state("dead"):
             if record.number in numbers:
@@ -286,10 +286,10 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=st.none() | picks)
     def drop(self, pick: int | None) -> None:
         """dead → dropped, one or all."""
-        letters = self.run(self.frontier.dead_letters(self.crawl.job))
+        letters = self.run(self.frontier.letters.newest(self.crawl.job))
         chosen = letters if pick is None else [self.pick(letters, pick)] if letters else []
         ids = None if pick is None else [letter.id for letter in chosen]
-        assert self.run(self.frontier.drop(self.crawl.job, ids)) == len(chosen)
+        assert self.run(self.frontier.letters.drop(self.crawl.job, ids)) == len(chosen)
         for letter in chosen:
             self.records[_number(letter.message)].end("dropped")
 
@@ -297,7 +297,7 @@ class Machine(RuleBasedStateMachine):
     def pause(self, host: int) -> None:
         """Nothing more of a host is handed out."""
         name = f"h{host}.example"
-        assert self.run(self.frontier.pause(self.crawl.job, "host", name, "why")) == (name not in self.paused)
+        assert self.run(self.frontier.pauses.pause(self.crawl.job, "host", name, "why")) == (name not in self.paused)
         self.paused.add(name)
 
     @precondition(lambda self: self.paused)
@@ -305,13 +305,13 @@ class Machine(RuleBasedStateMachine):
     def resume(self, pick: int) -> None:
         """And again."""
         name = self.pick(sorted(self.paused), pick)
-        assert self.run(self.frontier.resume(self.crawl.job, "host", name))
+        assert self.run(self.frontier.pauses.resume(self.crawl.job, "host", name))
         self.paused.remove(name)
 
     @rule(seeder=st.sampled_from(("s1", "s2")), begins=st.booleans())
     def seed(self, seeder: str, begins: bool) -> None:
         """Somebody begins or ends to seed."""
-        self.run(self.frontier.seeding(self.crawl.job, seeder, LONG if begins else 0.0))
+        self.run(self.frontier.adding.seeding(self.crawl.job, seeder, LONG if begins else 0.0))
         self.seeders ^= {seeder} & self.seeders if not begins else {seeder} - self.seeders
         self.ended_seeding |= not begins
 
@@ -343,7 +343,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_counters_are_the_models(self) -> None:
         """No request in two states, none lost, none doubled; finished if and only if it is so."""
-        stats = self.run(self.frontier.stats(self.crawl.job))
+        stats = self.run(self.frontier.reading.stats(self.crawl.job))
         states = Counter(record.state for record in self.records.values())
         assert (stats.pending, stats.processing) == (states["pending"], states["processing"])
         assert (stats.done, stats.dead, stats.dropped) == (states["done"], states["dead"], states["dropped"])

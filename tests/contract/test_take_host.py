@@ -16,7 +16,7 @@ async def asking(crawl: Crawl, count: int = 3) -> Lease:
     """The first of `count` pages of a.example has its host, as worker w1; the others are pending."""
     await crawl.add(*pages(count))
     lease = await crawl.lease()
-    assert await crawl.frontier.take_host("w1", lease)
+    assert await crawl.frontier.asking.take_host("w1", lease)
     return lease
 
 
@@ -27,7 +27,7 @@ async def test_one_of_many_gets_the_host(world: World, crawl: Crawl) -> None:
     clients = [await world.client() for _ in range(5)]
     await crawl.add(*pages(5))
     leases = [await crawl.lease(worker=f"w{n}") for n in range(5)]
-    taken = (client.take_host(f"w{n}", leases[n]) for n, client in enumerate(clients))
+    taken = (client.asking.take_host(f"w{n}", leases[n]) for n, client in enumerate(clients))
     assert sum(await asyncio.gather(*taken)) == 1
 
 
@@ -35,27 +35,27 @@ async def test_the_same_lease_is_told_the_same_again_and_no_other_one_is(crawl: 
     """So a reply that is lost costs nothing: who asks again has the host."""
     await crawl.add(*pages(2))
     first, second = (await crawl.claim()).leases
-    answers = [await crawl.frontier.take_host("w1", lease) for lease in (first, first, second, first, second)]
+    answers = [await crawl.frontier.asking.take_host("w1", lease) for lease in (first, first, second, first, second)]
     assert answers == [True, True, False, True, False]
 
 
 async def test_hosts_are_taken_one_by_one(crawl: Crawl) -> None:
     await crawl.add(*hosts(20))
     leases = (await crawl.claim()).leases
-    assert all([await crawl.frontier.take_host("w1", lease) for lease in leases])
+    assert all([await crawl.frontier.asking.take_host("w1", lease) for lease in leases])
 
 
 async def test_a_lease_that_has_ended_gets_nothing(crawl: Crawl) -> None:
     await crawl.add(*pages(2))
     late = await crawl.lease()
-    await crawl.frontier.reap("w1")
-    assert not await crawl.frontier.take_host("w1", late)
+    await crawl.frontier.leases.reap("w1")
+    assert not await crawl.frontier.asking.take_host("w1", late)
     assert len(await crawl.urls(worker="w2")) == 2, "nobody has the host"
 
 
 async def test_nor_does_another_workers(crawl: Crawl) -> None:
     await crawl.add(*pages(1))
-    assert not await crawl.frontier.take_host("w2", await crawl.lease(worker="w1"))
+    assert not await crawl.frontier.asking.take_host("w2", await crawl.lease(worker="w1"))
 
 
 # --- what the others wait for
@@ -97,7 +97,7 @@ def ending(outcome: Outcome) -> Ending:
 
 async def expire(crawl: Crawl, lease: Lease) -> None:
     await crawl.world.expire("w1", ["w2"])
-    assert len(await crawl.frontier.reap()) == 1
+    assert len(await crawl.frontier.leases.reap()) == 1
 
 
 ENDINGS: dict[str, Ending] = {
@@ -107,10 +107,10 @@ ENDINGS: dict[str, Ending] = {
     "retry-later": ending(Retry(failed(), 60.0)),
     "release": ending(Release("robots")),
     "dead": ending(Dead(failed())),
-    "bury": lambda crawl, lease: crawl.frontier.bury("w1", crawl.job, lease.message, failed()),
-    "set-aside": lambda crawl, lease: crawl.frontier.set_aside("w1", crawl.job, lease.message, 60.0),
-    "reap": lambda crawl, lease: crawl.frontier.reap("w1"),
-    "reap-and-blame": lambda crawl, lease: crawl.frontier.reap("w1", blame=(lease, Retry(failed(), 0.0))),
+    "bury": lambda crawl, lease: crawl.frontier.queue.bury("w1", crawl.job, lease.message, failed()),
+    "set-aside": lambda crawl, lease: crawl.frontier.queue.set_aside("w1", crawl.job, lease.message, 60.0),
+    "reap": lambda crawl, lease: crawl.frontier.leases.reap("w1"),
+    "reap-and-blame": lambda crawl, lease: crawl.frontier.leases.reap("w1", blame=(lease, Retry(failed(), 0.0))),
     "expire": expire,
 }
 
@@ -120,10 +120,10 @@ async def test_whatever_ends_the_lease_frees_the_host(crawl: Crawl, end: Ending)
     lease = await asking(crawl)
     assert await crawl.urls(worker="w2") == [], "they wait to be woken"
     await end(crawl, lease)
-    (view,) = await crawl.frontier.hosts(crawl.job)
-    assert (view.turn.asking, (await crawl.frontier.stats(crawl.job)).asking) == ("", 0)
+    (view,) = await crawl.frontier.hosts.hosts(crawl.job)
+    assert (view.turn.asking, (await crawl.frontier.reading.stats(crawl.job)).asking) == ("", 0)
     assert {*pages(3)[1:]} <= {*await crawl.urls(worker="w2")}
-    assert not await crawl.frontier.take_host("w1", lease)
+    assert not await crawl.frontier.asking.take_host("w1", lease)
 
 
 async def test_deleting_its_job_frees_the_host_for_the_others(world: World, crawl: Crawl) -> None:
@@ -131,7 +131,7 @@ async def test_deleting_its_job_frees_the_host_for_the_others(world: World, craw
     await other.add(*pages(2))
     lease = await asking(crawl)
     assert await other.urls() == []
-    await crawl.frontier.delete_job("news")
+    await crawl.frontier.jobs.delete("news")
     assert len(await other.urls()) == 2
     assert not await crawl.end(lease)
 
@@ -139,7 +139,7 @@ async def test_deleting_its_job_frees_the_host_for_the_others(world: World, craw
 async def test_the_end_of_another_lease_does_not(crawl: Crawl) -> None:
     await crawl.add(*pages(4))
     first, second = (await crawl.claim(2)).leases
-    assert await crawl.frontier.take_host("w1", first)
+    assert await crawl.frontier.asking.take_host("w1", first)
     assert await crawl.end(second, Release("robots"), unasked=True)
     assert await crawl.urls() == []
     assert await crawl.end(first, Release("robots"))
@@ -150,8 +150,8 @@ async def test_its_next_delivery_is_another_lease(crawl: Crawl) -> None:
     lease = await asking(crawl, 1)
     await crawl.end(lease, Release("robots"))
     again = await crawl.lease()
-    assert not await crawl.frontier.take_host("w1", lease)
-    assert await crawl.frontier.take_host("w1", again)
+    assert not await crawl.frontier.asking.take_host("w1", lease)
+    assert await crawl.frontier.asking.take_host("w1", again)
 
 
 async def test_a_host_that_is_asked_by_turns_keeps_its_pace(world: World, crawl: Crawl) -> None:
@@ -169,7 +169,7 @@ async def test_two_origins_of_one_host_ask_one_after_the_other(crawl: Crawl) -> 
     await crawl.add("http://a.example/", "https://a.example/", "http://a.example:8080/")
     leases = list((await crawl.claim()).leases)
     for turn in range(3):
-        taken = [await crawl.frontier.take_host("w1", lease) for lease in leases]
+        taken = [await crawl.frontier.asking.take_host("w1", lease) for lease in leases]
         assert taken == [True] + [False] * (2 - turn)
         await crawl.end(leases.pop(0))
 
@@ -180,8 +180,8 @@ async def test_two_origins_of_one_host_ask_one_after_the_other(crawl: Crawl) -> 
 async def test_it_is_seen_who_asks(crawl: Crawl) -> None:
     await asking(crawl)
     await crawl.add(*pages(1, "b.example"))
-    views = {view.host: view for view in await crawl.frontier.hosts(crawl.job)}
+    views = {view.host: view for view in await crawl.frontier.hosts.hosts(crawl.job)}
     assert {host: view.turn.asking for host, view in views.items()} == {"a.example": "w1", "b.example": ""}
     assert views["a.example"].pending == 2
-    assert (await crawl.frontier.trace(crawl.job, pages(3)[1])).turn.asking == "w1"
-    assert (await crawl.frontier.stats(crawl.job)).asking == 1
+    assert (await crawl.frontier.traces.trace(crawl.job, pages(3)[1])).turn.asking == "w1"
+    assert (await crawl.frontier.reading.stats(crawl.job)).asking == 1

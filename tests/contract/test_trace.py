@@ -13,7 +13,7 @@ URL = "http://a.example/"
 
 
 async def trace(crawl: Crawl, url: str = URL) -> Trace:
-    return await crawl.frontier.trace(crawl.job, url)
+    return await crawl.frontier.traces.trace(crawl.job, url)
 
 
 async def only(crawl: Crawl, url: str = URL) -> Sighting:
@@ -78,7 +78,7 @@ async def test_a_dead_one_brings_its_letter(crawl: Crawl) -> None:
     assert found.state == "dead"
     assert found.letter is not None
     assert (found.letter.url, found.letter.failure.kind) == (URL, "http_503")
-    await crawl.frontier.redrive(crawl.job, [found.letter.id])
+    await crawl.frontier.letters.redrive(crawl.job, [found.letter.id])
     assert (await only(crawl)).state == "pending"
 
 
@@ -113,8 +113,8 @@ async def test_what_was_redirected_there_is_told(crawl: Crawl) -> None:
 )
 async def test_the_pauses_that_concern_it_are_told_and_no_others(crawl: Crawl, what: str, name: str) -> None:
     await crawl.add(Request(URL, spider="shop"))
-    await crawl.frontier.pause(crawl.job, "host", "b.example", "not ours")
-    await crawl.frontier.pause(crawl.job, what, name, "on Sundays")
+    await crawl.frontier.pauses.pause(crawl.job, "host", "b.example", "not ours")
+    await crawl.frontier.pauses.pause(crawl.job, what, name, "on Sundays")
     assert [(pause.what, pause.name, pause.why) for pause in (await trace(crawl)).pauses] == [
         (what, name, "on Sundays")
     ]
@@ -135,7 +135,7 @@ async def test_the_hosts_turn_is_told(crawl: Crawl) -> None:
 async def test_the_turn_of_the_group_its_host_is_in_is_told(crawl: Crawl) -> None:
     await crawl.add(URL)
     assert (await trace(crawl)).turn.group == ""
-    await crawl.frontier.place("a.example", "192.0.2.1")
+    await crawl.frontier.ledger.place("a.example", "192.0.2.1")
     await crawl.lease(pace=Pace(delay=30.0))
     found = await trace(crawl)
     assert found.turn.group == "192.0.2.1"

@@ -7,14 +7,16 @@ import itertools
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import Any, cast
+from typing import Any
 
 import redis.asyncio
 
+from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.frontier import MemoryFrontier
-from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
-from crawler.interfaces import Frontier, Outbox, Pace
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend, Outbox, Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Request, Visit
 from tests.valkey import Valkey
 
@@ -41,7 +43,7 @@ class World:
         """How many the frontier has."""
         return 4 if self.kind == "redis-4-shards" else 1
 
-    async def client(self, **options: Any) -> Frontier:
+    async def client(self, **options: Any) -> Backend:
         """An open frontier: on Redis a connection of its own, in memory always the same object.
 
         Failures pause nothing unless `exploding_share` says so: most tests are about something else.
@@ -50,12 +52,10 @@ class World:
         if self.kind == "memory":
             if self._memory is None:
                 self._memory = MemoryFrontier(clock=lambda: self._now, **options)
-            frontier: Frontier = self._memory
+            opening = open_memory(self._memory)
         else:
-            frontier = RedisFrontier(self.server.url, prefix=self.prefix, shards=self.shards, **options)
-        await frontier.open()
-        self._clients.push_async_callback(frontier.close)
-        return frontier
+            opening = open_redis(Server(self.server.url), prefix=self.prefix, shards=self.shards, **options)
+        return await self._clients.enter_async_context(opening)
 
     def now(self) -> float:
         """A worker's monotonic seconds."""
@@ -97,7 +97,7 @@ class World:
 class Crawl:
     """One job and short words for what is done to it, with one worker unless another is named."""
 
-    def __init__(self, world: World, frontier: Frontier, job: Job) -> None:
+    def __init__(self, world: World, frontier: Backend, job: Job) -> None:
         self.world = world
         self.frontier = frontier
         self.job = job
@@ -106,21 +106,21 @@ class Crawl:
     async def create(cls, world: World, job: Job | None = None, **options: Any) -> Crawl:
         """A new job, on a client of its own with these options."""
         frontier = await world.client(**options)
-        return cls(world, frontier, await frontier.create_job(job or Job("news")))
+        return cls(world, frontier, await frontier.jobs.create(job or Job("news")))
 
     @property
     def outbox(self) -> Outbox:
-        """In memory the frontier itself."""
-        return self.frontier.outbox if isinstance(self.frontier, RedisFrontier) else cast(Outbox, self.frontier)
+        """The frontier's."""
+        return self.frontier.outbox
 
     async def add(self, *requests: str | Request, seed: bool = True) -> int:
         """Add URLs or requests; how many were new."""
         made = [Request(request) if isinstance(request, str) else request for request in requests]
-        return (await self.frontier.add(self.job, made, seed=seed)).new
+        return (await self.frontier.adding.add(self.job, made, seed=seed)).new
 
     async def claim(self, limit: int = 100, *, worker: str = "w1", pace: Pace = AT_ONCE) -> Claim:
         """Claim from this job."""
-        return await self.frontier.claim(worker, limit, [self.job], pace)
+        return await self.frontier.queue.claim(worker, limit, [self.job], pace)
 
     async def lease(self, *, worker: str = "w1", pace: Pace = AT_ONCE) -> Lease:
         """Claim exactly one."""
@@ -142,26 +142,26 @@ class Crawl:
         **visit: Any,
     ) -> bool:
         """Commit one lease; done unless told otherwise. Whether it was still held."""
-        return (await self.frontier.commit(worker, [(lease, Visit(outcome or Done(), **visit))], pace))[0]
+        return (await self.frontier.queue.commit(worker, [(lease, Visit(outcome or Done(), **visit))], pace))[0]
 
     async def finish(self, leases: Sequence[Lease], *, worker: str = "w1") -> list[bool]:
         """Commit many as done."""
-        return await self.frontier.commit(worker, [(lease, Visit(Done())) for lease in leases], AT_ONCE)
+        return await self.frontier.queue.commit(worker, [(lease, Visit(Done())) for lease in leases], AT_ONCE)
 
     async def counts(self) -> tuple[int, int, int, int]:
         """pending, processing, done, dead; checks that they add up to what is known."""
-        stats = await self.frontier.stats(self.job)
+        stats = await self.frontier.reading.stats(self.job)
         found = (stats.pending, stats.processing, stats.done, stats.dead)
         assert sum(found) + stats.dropped == stats.known, stats
         return found
 
     async def counter(self, name: str) -> int:
         """One of the job's counters."""
-        return (await self.frontier.stats(self.job)).counters.get(name, 0)
+        return (await self.frontier.reading.stats(self.job)).counters.get(name, 0)
 
     async def finished(self) -> bool:
         """Whether the end is proven."""
-        return (await self.frontier.stats(self.job)).finished
+        return (await self.frontier.reading.stats(self.job)).finished
 
 
 def failed(kind: str = "http_503") -> Failure:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha1
 
-from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.server import Server
 
 BALLAST = "ballast"
 """Key that fills the server's memory in the middle of a script."""
@@ -51,9 +51,8 @@ local redis = setmetatable({{
 
 
 @contextmanager
-def fault_at(frontier: RedisFrontier, script: str, write: int, fault: str) -> Iterator[None]:
+def fault_at(server: Server, script: str, write: int, fault: str) -> Iterator[None]:
     """Within the block that script does `fault` just before its n-th write; 0: before each."""
-    server = frontier.server
     reads = ", ".join(f"{name} = true" for name in _READS)
     when = f"writes == {write}" if write else "true"
     source, name = server._sources[script], server._hashes[script]

@@ -18,9 +18,10 @@ import pytest
 import redis.asyncio
 
 from crawler.frontier.message import JunkMessage, check, decode, ledger_host
-from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
-from crawler.interfaces import Pace
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend, Pace
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import Rules
@@ -83,7 +84,8 @@ class Queue:
 
     pipeline: Any
 
-    def __init__(self, frontier: RedisFrontier, client: redis.asyncio.Redis, url: str) -> None:
+    def __init__(self, server: Server, frontier: Backend, client: redis.asyncio.Redis, url: str) -> None:
+        self.server = server
         self.frontier = frontier
         self.client = client
         self.url = url
@@ -98,10 +100,10 @@ class Queue:
             return self.jobs
 
         options = WorkerOptions("w1", Pace(delay=0.0, concurrency=1000))
-        self.worker = Worker(frontier, visitor.visit, jobs, options, Tally("1"), LeaseClock(3600))
-        self.reaper = Reaper(frontier, 0.4, frontier.server.uptime)
+        self.worker = Worker(frontier.queue, visitor.visit, jobs, options, Tally("1"), LeaseClock(3600))
+        self.reaper = Reaper(frontier.leases.reap, 0.4, server.uptime)
         answers: dict[str, Any] = {"active": self.worker.active}
-        self.listener = Listener(frontier.control, "w1", answers, lambda level: None)
+        self.listener = Listener(frontier.calls, "w1", answers, lambda level: None)
 
     def job(self, shard: int) -> str:
         """J of the batch's job in a shard."""
@@ -176,12 +178,12 @@ class Queue:
 
     async def settled(self) -> None:
         """Wait until nothing is left but the messages of later versions. Else a time-out, that says how it stands."""
-        stats = await self.frontier.stats(self.jobs[0])
+        stats = await self.frontier.reading.stats(self.jobs[0])
         try:
             async with asyncio.timeout(PATIENCE):
                 while stats.processing or stats.done + stats.dead + self.expected[LATER] != self.expected.total():
                     await asyncio.sleep(0.02)
-                    stats = await self.frontier.stats(self.jobs[0])
+                    stats = await self.frontier.reading.stats(self.jobs[0])
         except TimeoutError:
             raise AssertionError(f"{stats} instead of {self.expected}") from None
 
@@ -203,12 +205,13 @@ def _reaped(message: bytes) -> bytes:
 async def queue() -> AsyncIterator[Queue]:
     """On a server of its own: what is written there by hand is no other test's business."""
     with Valkey() as server:
-        frontier = RedisFrontier(server.url, prefix=PREFIX, shards=SHARDS, lease_seconds=60.0, exploding_share=1.0)
-        await frontier.open()
-        client = redis.asyncio.Redis.from_url(server.url)
-        yield Queue(frontier, client, server.url)
-        await client.aclose()
-        await frontier.close()
+        connection = Server(server.url)
+        async with open_redis(
+            connection, prefix=PREFIX, shards=SHARDS, lease_seconds=60.0, exploding_share=1.0
+        ) as frontier:
+            client = redis.asyncio.Redis.from_url(server.url)
+            yield Queue(connection, frontier, client, server.url)
+            await client.aclose()
 
 
 @pytest.mark.timeout(7200)
@@ -234,24 +237,24 @@ async def test_a_worker_among_bad_messages(queue: Queue) -> None:
 
 
 async def _one_batch(queue: Queue, chance: random.Random, number: int) -> None:
-    job = await queue.frontier.create_job(Job(f"job{number}"))
+    job = await queue.frontier.jobs.create(Job(f"job{number}"))
     queue.jobs = [job]
     queue.expected.clear()
     innocent = [f"http://{host}/{number}/{page}" for page in range(INNOCENT // len(HOSTS)) for host in HOSTS]
-    await queue.frontier.add(job, [Request(url, spider="site") for url in innocent[::2]])
+    await queue.frontier.adding.add(job, [Request(url, spider="site") for url in innocent[::2]])
     await queue.fill(chance, BATCH)
     await queue.spoil(chance)
-    queue.frontier._doubt()
-    await queue.frontier.add(job, [Request(url, spider="site") for url in innocent[1::2]])
+    queue.server.connected()
+    await queue.frontier.adding.add(job, [Request(url, spider="site") for url in innocent[1::2]])
     queue.expected[REQUEST] += len(innocent)
     await queue.settled()
 
     assert not [url for url in innocent if queue.web.asked[url] != 1]
     queue.web.asked.clear()
-    letters = [letter async for letter in queue.frontier.each_dead(job)]
+    letters = [letter async for letter in queue.frontier.letters.each(job)]
     assert not {letter.url for letter in letters} & set(innocent)
     kinds = Counter(letter.failure.kind for letter in letters)
-    stats = await queue.frontier.stats(job)
+    stats = await queue.frontier.reading.stats(job)
     assert kinds.pop("junk", 0) == queue.expected[JUNK]
     assert set(kinds) <= {"callback"}  # a request that names a method which the spider does not have
     assert stats.counters["pages"] + kinds["callback"] >= queue.expected[REQUEST]
@@ -261,4 +264,4 @@ async def _one_batch(queue: Queue, chance: random.Random, number: int) -> None:
     broken = invariants.read(queue.url, PREFIX).violations()
     assert not [text for text in broken if not any(word in text for word in others)]
     queue.jobs = []
-    assert await queue.frontier.delete_job(job.name)
+    assert await queue.frontier.jobs.delete(job.name)

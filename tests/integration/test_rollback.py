@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
 from crawler.errors import FrontierUnavailable
 from crawler.frontier.redis import adding as module
 from crawler.frontier.redis import server as connection
-from crawler.frontier.redis.frontier import RedisFrontier
-from crawler.interfaces import Pace
+from crawler.frontier.redis.adding import RedisAdding
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend, Pace
 from crawler.model import Claim, Done, Job, Lease, Request, Visit
 from tests.valkey import Valkey
 
@@ -20,17 +23,15 @@ PACE = Pace(delay=0.0, concurrency=10)
 
 
 @asynccontextmanager
-async def claimed() -> AsyncIterator[tuple[Valkey, RedisFrontier, Job, Lease]]:
+async def claimed() -> AsyncIterator[tuple[Valkey, Backend, Job, Lease]]:
     """A server whose state is noted when a worker has claimed a page; `roll_back` returns to it."""
     with Valkey(appendonly=True) as server:
-        frontier = RedisFrontier(server.url)
-        await frontier.open()
-        job = await frontier.create_job(Job("news"))
-        await frontier.add(job, [Request("http://a.example/")], seed=True)
-        (lease,) = (await frontier.claim("w1", 10, [job], PACE)).leases
-        shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
-        yield server, frontier, job, lease
-        await frontier.close()
+        async with open_redis(Server(server.url)) as frontier:
+            job = await frontier.jobs.create(Job("news"))
+            await frontier.adding.add(job, [Request("http://a.example/")], seed=True)
+            (lease,) = (await frontier.queue.claim("w1", 10, [job], PACE)).leases
+            shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
+            yield server, frontier, job, lease
 
 
 def roll_back(server: Valkey) -> None:
@@ -44,81 +45,78 @@ def roll_back(server: Valkey) -> None:
 async def test_a_worker_that_lives_on_visits_again_what_it_had_committed() -> None:
     """The server counts the page as in flight, and as long as its worker lives nobody else may take it."""
     async with claimed() as (server, frontier, job, lease):
-        assert await frontier.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE) == [True]
+        assert await frontier.queue.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE) == [True]
         roll_back(server)
-        await patiently(lambda: frontier.stats(job))
-        (again,) = (await frontier.claim("w1", 10, [job], PACE)).leases
+        await patiently(lambda: frontier.reading.stats(job))
+        (again,) = (await frontier.queue.claim("w1", 10, [job], PACE)).leases
         assert again.message == lease.message
-        assert (await frontier.claim("w1", 10, [job], PACE)).leases == ()
-        assert await frontier.commit("w1", [(again, Visit(Done(), items=(b"{}",)))], PACE) == [True]
-        assert (await frontier.stats(job)).done == 1
+        assert (await frontier.queue.claim("w1", 10, [job], PACE)).leases == ()
+        assert await frontier.queue.commit("w1", [(again, Visit(Done(), items=(b"{}",)))], PACE) == [True]
+        assert (await frontier.reading.stats(job)).done == 1
 
 
 async def test_a_worker_is_not_given_again_what_it_is_at_work_on() -> None:
     async with claimed() as (server, frontier, job, lease):
         roll_back(server)
-        await patiently(lambda: frontier.stats(job))
-        assert (await frontier.claim("w1", 10, [job], PACE)).leases == ()
-        assert await frontier.commit("w1", [(lease, Visit(Done()))], PACE) == [True]
+        await patiently(lambda: frontier.reading.stats(job))
+        assert (await frontier.queue.claim("w1", 10, [job], PACE)).leases == ()
+        assert await frontier.queue.commit("w1", [(lease, Visit(Done()))], PACE) == [True]
 
 
 async def test_junk_that_was_buried_in_the_lost_second_is_junk_again() -> None:
     with Valkey(appendonly=True) as server:
-        frontier = RedisFrontier(server.url)
-        await frontier.open()
-        job = await frontier.create_job(Job("news"))
-        await frontier.add(job, [Request("http://a.example/")], seed=True)
-        line = "{crawler:0}:job:news:pending:0:a.example"
-        (message,) = await frontier.server.client.lrange(line, 0, -1)
-        await frontier.server.client.lset(line, 0, message.replace(b"[1,", b"[9,", 1))
-        (junk,) = (await frontier.claim("w1", 10, [job], PACE)).junk
-        shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
-        assert await frontier.set_aside("w1", job, junk.message, 60.0)
-        roll_back(server)
-        await patiently(lambda: frontier.stats(job))
-        assert (await frontier.claim("w1", 10, [job], PACE)).junk == (junk,)
-        await frontier.close()
+        async with open_redis(Server(server.url)) as frontier:
+            job = await frontier.jobs.create(Job("news"))
+            await frontier.adding.add(job, [Request("http://a.example/")], seed=True)
+            line = "{crawler:0}:job:news:pending:0:a.example"
+            (message,) = await cast(Server, frontier.store).client.lrange(line, 0, -1)
+            await cast(Server, frontier.store).client.lset(line, 0, message.replace(b"[1,", b"[9,", 1))
+            (junk,) = (await frontier.queue.claim("w1", 10, [job], PACE)).junk
+            shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
+            assert await frontier.queue.set_aside("w1", job, junk.message, 60.0)
+            roll_back(server)
+            await patiently(lambda: frontier.reading.stats(job))
+            assert (await frontier.queue.claim("w1", 10, [job], PACE)).junk == (junk,)
 
 
 @pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
 async def test_items_are_exported_when_the_servers_disk_has_them(fsync: str) -> None:
     """Where the server does not know when that is, at once."""
     with Valkey(appendonly=True, fsync=fsync) as server:
-        frontier = RedisFrontier(server.url)
-        await frontier.open()
-        job = await frontier.create_job(Job("news"))
-        await frontier.add(job, [Request(f"http://{host}.example/") for host in "abc"], seed=True)
-        leases = (await frontier.claim("w1", 10, [job], PACE)).leases
-        await frontier.commit("w1", [(lease, Visit(Done(), items=(b"{}",))) for lease in leases], PACE)
-        entries = await frontier.outbox.read(job, {}, 10)
-        assert len(entries) == 3
-        await frontier.durable()
-        await frontier.close()
+        async with open_redis(Server(server.url)) as frontier:
+            job = await frontier.jobs.create(Job("news"))
+            await frontier.adding.add(job, [Request(f"http://{host}.example/") for host in "abc"], seed=True)
+            leases = (await frontier.queue.claim("w1", 10, [job], PACE)).leases
+            await frontier.queue.commit("w1", [(lease, Visit(Done(), items=(b"{}",))) for lease in leases], PACE)
+            entries = await frontier.outbox.read(job, {}, 10)
+            assert len(entries) == 3
+            await frontier.adding.durable()
 
 
 async def test_items_that_the_servers_disk_does_not_have_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "SYNC_MS", 50)
     async with claimed() as (_, frontier, job, lease):
-        await frontier.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE)
-        await frontier.server.client.config_set("appendfsync", "no")  # behind our back: a disk that takes for ever
-        await frontier.seeding(job, "s1", 0)
+        await frontier.queue.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE)
+        client = cast(Server, frontier.store).client
+        await client.config_set("appendfsync", "no")  # behind our back: a disk that takes for ever
+        await frontier.adding.seeding(job, "s1", 0)
         with pytest.raises(FrontierUnavailable, match="disk of the queue server"):
             await frontier.outbox.read(job, {}, 10)
         with pytest.raises(FrontierUnavailable, match="disk of the queue server"):
-            await frontier.durable()
-        await frontier.server.client.config_set("appendfsync", "always")
+            await frontier.adding.durable()
+        await client.config_set("appendfsync", "always")
         assert len(await frontier.outbox.read(job, {}, 10)) == 1
 
 
 async def test_links_of_a_page_whose_commit_was_lost_are_added_when_it_is_visited_again() -> None:
     async with claimed() as (server, frontier, job, lease):
         found = Visit(Done(), links=(Request("http://a.example/next", depth=1),))
-        assert await frontier.commit("w1", [(lease, found)], PACE) == [True]
+        assert await frontier.queue.commit("w1", [(lease, found)], PACE) == [True]
         roll_back(server)
-        await patiently(lambda: frontier.reap("w1"))
-        (lease,) = (await frontier.claim("w2", 10, [job], PACE)).leases
-        assert await frontier.commit("w2", [(lease, found)], PACE) == [True]
-        claim: Claim = await frontier.claim("w2", 10, [job], PACE)
+        await patiently(lambda: frontier.leases.reap("w1"))
+        (lease,) = (await frontier.queue.claim("w2", 10, [job], PACE)).leases
+        assert await frontier.queue.commit("w2", [(lease, found)], PACE) == [True]
+        claim: Claim = await frontier.queue.claim("w2", 10, [job], PACE)
         assert [one.request.url for one in claim.leases] == ["http://a.example/next"]
 
 
@@ -134,11 +132,9 @@ async def patiently(call: object) -> None:
 
 async def test_what_is_known_of_many_jobs_is_bounded(valkey_server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_KNOWN", 100)
-    frontier = RedisFrontier(valkey_server.url, prefix="known")
-    await frontier.open()
-    for number in range(30):
-        job = await frontier.create_job(Job(f"job{number}"))
-        added = await frontier.add(job, [Request(f"http://a.example/{page}") for page in range(20)])
-        assert added.new == 20
-    assert len(frontier._adding._known) == 5
-    await frontier.close()
+    async with open_redis(Server(valkey_server.url), prefix="known") as frontier:
+        for number in range(30):
+            job = await frontier.jobs.create(Job(f"job{number}"))
+            added = await frontier.adding.add(job, [Request(f"http://a.example/{page}") for page in range(20)])
+            assert added.new == 20
+        assert len(cast(RedisAdding, frontier.adding)._known) == 5

@@ -75,7 +75,7 @@ async def _play(server: Valkey, transition: Transition, shards: int) -> tuple[di
         client.delete(WRITES)
         async with scene(server.url, shards) as it:
             call = await transition.arrange(it)
-            with fault_at(it.frontier, transition.script, 0, COUNT):
+            with fault_at(it.server, transition.script, 0, COUNT):
                 await call()
             return look(server, it).account(), int(client.get(WRITES) or 0)
 
@@ -113,7 +113,7 @@ async def test_memory_may_end_at_any_write(server: Valkey, transition: Transitio
             limit = int((await it.raw.info("memory"))["used_memory"]) + 2_000_000
             await it.raw.config_set("maxmemory", limit)
             try:
-                with fault_at(it.frontier, transition.script, write, FILL):
+                with fault_at(it.server, transition.script, write, FILL):
                     await call()
                 assert await it.raw.exists(BALLAST)
             finally:
@@ -134,7 +134,7 @@ async def test_memory_may_end_between_two_shards(server: Valkey, transition: Tra
         await it.raw.config_set("maxmemory", limit)
         complete = False
         try:
-            with suppress(FrontierFull), fault_at(it.frontier, transition.script, 2, FILL):
+            with suppress(FrontierFull), fault_at(it.server, transition.script, 2, FILL):
                 answer = await call()
                 complete = transition.script != "claim"  # which is content with what the first shards gave
         finally:
@@ -155,7 +155,7 @@ async def test_a_script_killed_before_its_first_write(durable: Valkey, transitio
     async with scene(durable.url) as it:
         call = await transition.arrange(it)
         before = read(durable.url, it.prefix)
-        with fault_at(it.frontier, transition.script, 1, HANG):
+        with fault_at(it.server, transition.script, 1, HANG):
             calling = asyncio.ensure_future(call())
             await _hangs(durable)
             with redis.Redis.from_url(durable.url) as client:
@@ -174,7 +174,7 @@ async def test_a_server_killed_in_the_middle(durable: Valkey, transition: Transi
         async with scene(durable.url) as it:
             call = await transition.arrange(it)
             before = read(durable.url, it.prefix)
-            with fault_at(it.frontier, transition.script, write, HANG):
+            with fault_at(it.server, transition.script, write, HANG):
                 calling = asyncio.ensure_future(call())
                 await _hangs(durable)
                 with (

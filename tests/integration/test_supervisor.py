@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from crawler.app.config import Config
-from crawler.app.connect import Connected, connect
+from crawler.app.connect import connect
 from crawler.app.wiring import supervisor
-from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend
 from crawler.model import Job, Request
 from crawler.settings import Settings
 from crawler.status import DeadLetter, JobStats
@@ -103,11 +105,11 @@ def config(folder: Path, server: Valkey, prefix: str, **changes: object) -> Conf
     return Config(settings, {}, folder)
 
 
-async def seeded(connected: Connected, url: str, *callbacks: str, spider: str = "harm") -> Job:
+async def seeded(connected: Backend, url: str, *callbacks: str, spider: str = "harm") -> Job:
     """A job with one page for each callback: the first is at the URL, the others are beside it by their names."""
-    job = await connected.frontier.create_job(Job("news", spider=spider))
+    job = await connected.jobs.create(Job("news", spider=spider))
     pages = [Request(url if n == 0 else url + name, callback=name, spider=spider) for n, name in enumerate(callbacks)]
-    await connected.frontier.add(job, pages, seed=True)
+    await connected.adding.add(job, pages, seed=True)
     return job
 
 
@@ -129,11 +131,11 @@ async def until_there(file: Path) -> None:
         await asyncio.sleep(0.05)
 
 
-async def until_finished(connected: Connected, job: Job) -> tuple[JobStats, list[DeadLetter]]:
+async def until_finished(connected: Backend, job: Job) -> tuple[JobStats, list[DeadLetter]]:
     """Its figures and dead letters at the end."""
-    while not (stats := await connected.frontier.stats(job)).finished:  # noqa: ASYNC110 - the server tells nobody
+    while not (stats := await connected.reading.stats(job)).finished:  # noqa: ASYNC110 - the server tells nobody
         await asyncio.sleep(0.05)
-    return stats, await connected.frontier.dead_letters(job)
+    return stats, await connected.letters.newest(job)
 
 
 @pytest.mark.timeout(60)
@@ -141,21 +143,22 @@ async def test_a_page_that_silences_the_heartbeat_is_blamed_and_nobody_else_reap
     valkey_server: Valkey, folder: Path
 ) -> None:
     made = config(folder, valkey_server, "sv1", CALLBACK_TIMEOUT=4.0)
-    async with page() as url, connect(made) as connected:
-        other = RedisFrontier(valkey_server.url, prefix="sv1", lease_seconds=1.0)
-        await other.open()
+    async with (
+        page() as url,
+        connect(made) as connected,
+        open_redis(Server(valkey_server.url), prefix="sv1", lease_seconds=1.0) as other,
+    ):
         job = await seeded(connected, url, "hold_the_interpreter")
         crew = supervisor(made, connected, ("news",), 4)
         running = asyncio.create_task(crew.run(1))
         reaped = []
         ended = asyncio.create_task(until_finished(connected, job))
         while not ended.done():
-            reaped += await other.reap()
+            reaped += await other.leases.reap()
             await asyncio.sleep(0.1)
         crew.stop()
         await running
-        await other.close()
-    stats, (letter,) = await ended
+        stats, (letter,) = await ended
     assert sum(one.requeued + one.dead for one in reaped) == 0
     assert letter.failure.kind == "crash"
     assert "its callback ran for 4 s" in letter.failure.message
@@ -197,7 +200,7 @@ async def test_a_page_that_is_still_at_work_when_we_stop_is_not_blamed(
             await asyncio.sleep(0.05)
         crew.stop()
         await running
-        stats = await connected.frontier.stats(job)
+        stats = await connected.reading.stats(job)
     assert (stats.pending, stats.processing, stats.dead) == (1, 0, 0)
     assert stats.counters.get("retried", 0) == 0
 
@@ -247,8 +250,8 @@ async def test_a_page_at_work_while_the_lease_runs_out_is_ended_with_its_process
             crew.stop()
             network.heal()
             await running
-        while (stats := await connected.frontier.stats(job)).processing:
-            await connected.frontier.reap()
+        while (stats := await connected.reading.stats(job)).processing:
+            await connected.leases.reap()
     assert (stats.pending, stats.dead, stats.counters.get("retried", 0)) == (1, 0, 0)
 
 
@@ -305,7 +308,7 @@ async def test_a_worker_whose_supervisor_is_gone_hands_back_at_once(valkey_serve
         await asked.wait()
         process.stdin.close()
         assert await process.wait() == 0
-        stats = await connected.frontier.stats(job)
+        stats = await connected.reading.stats(job)
         never.set()
     assert (stats.pending, stats.processing, stats.counters.get("released")) == (1, 0, 1)
 

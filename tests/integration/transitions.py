@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 import redis.asyncio
 from redis.asyncio.retry import Retry as Repeat
 from redis.backoff import NoBackoff
 
-from crawler.frontier.redis.frontier import RedisFrontier
+from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import shard_prefix
-from crawler.interfaces import Pace
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend, Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
 
 MAX_CRASHES = 2
@@ -29,26 +30,32 @@ _prefixes = itertools.count(1)
 class Scene:
     """One frontier of its own on a server, with a job and a second one that shares its hosts."""
 
+    frontier: Backend
+
     def __init__(self, url: str, shards: int = 1) -> None:
         self.prefix = f"f{next(_prefixes)}"
-        self.frontier = RedisFrontier(url, prefix=self.prefix, shards=shards, max_crashes=MAX_CRASHES, timeout=5.0)
+        self.server = Server(url)
+        self.shards = shards
         self.job = self.other = Job("")
 
-    async def set(self) -> None:
+    async def set(self, stack: AsyncExitStack) -> None:
         """Open it and create the jobs."""
         self.raw.connection_pool.connection_kwargs["retry"] = Repeat(NoBackoff(), 1)  # as always, but without a pause
-        await self.frontier.open()
-        self.job = await self.frontier.create_job(Job("news", epoch="e1"))  # so that equal URLs fall into equal buckets
-        self.other = await self.frontier.create_job(Job("other", epoch="e2"))
+        opening = open_redis(self.server, prefix=self.prefix, shards=self.shards, max_crashes=MAX_CRASHES)
+        self.frontier = await stack.enter_async_context(opening)
+        self.job = await self.frontier.jobs.create(
+            Job("news", epoch="e1")
+        )  # so that equal URLs fall into equal buckets
+        self.other = await self.frontier.jobs.create(Job("other", epoch="e2"))
 
     async def add(self, *requests: Request | str, job: Job | None = None) -> None:
         """Seed them."""
         made = [Request(one) if isinstance(one, str) else one for one in requests]
-        await self.frontier.add(job or self.job, made, seed=True)
+        await self.frontier.adding.add(job or self.job, made, seed=True)
 
     async def claim(self, limit: int = 50, job: Job | None = None) -> Claim:
         """As worker `w1`."""
-        return await self.frontier.claim("w1", limit, [job or self.job], PACE)
+        return await self.frontier.queue.claim("w1", limit, [job or self.job], PACE)
 
     async def held(self, *requests: Request | str) -> list[Lease]:
         """Seed them and claim them all, in the order of their URLs."""
@@ -58,11 +65,11 @@ class Scene:
     async def commit(self, leases: list[Lease], *outcomes: Outcome, **visit: Any) -> list[bool]:
         """One outcome a lease."""
         visits = [(lease, Visit(outcome, **visit)) for lease, outcome in zip(leases, outcomes, strict=True)]
-        return await self.frontier.commit("w1", visits, PACE)
+        return await self.frontier.queue.commit("w1", visits, PACE)
 
     async def expire(self, worker: str = "w1") -> None:
         """Let its lease run out."""
-        for shard in range(self.frontier.shards):
+        for shard in range(self.shards):
             await self.raw.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
 
     async def push(self, message: bytes, host: str = "a.example") -> None:
@@ -72,7 +79,7 @@ class Scene:
     @property
     def raw(self) -> redis.asyncio.Redis:
         """The connection."""
-        client: redis.asyncio.Redis = self.frontier.server.client
+        client: redis.asyncio.Redis = self.server.client
         return client
 
 
@@ -80,13 +87,13 @@ class Scene:
 async def scene(url: str, shards: int = 1) -> AsyncIterator[Scene]:
     """A new one."""
     made = Scene(url, shards)
-    try:
-        await made.set()
-        yield made
-    finally:
-        keys = [key async for key in made.raw.scan_iter(match=f"{{{made.prefix}:*", count=10_000)]
-        await made.raw.unlink(*keys)
-        await made.frontier.close()
+    async with AsyncExitStack() as stack:
+        await made.set(stack)
+        try:
+            yield made
+        finally:
+            keys = [key async for key in made.raw.scan_iter(match=f"{{{made.prefix}:*", count=10_000)]
+            await made.raw.unlink(*keys)
 
 
 class Transition(NamedTuple):
@@ -122,18 +129,18 @@ def mixed() -> list[Request]:
 
 async def add(scene: Scene) -> Call:
     await scene.add(*pages(2))
-    return lambda: scene.frontier.add(scene.job, mixed(), seed=True)
+    return lambda: scene.frontier.adding.add(scene.job, mixed(), seed=True)
 
 
 async def add_and_split(scene: Scene) -> Call:
     """The seen-set gets a bucket more."""
     await scene.add(*pages(195))
-    return lambda: scene.frontier.add(scene.job, [Request(url) for url in pages(10, "b.example")])
+    return lambda: scene.frontier.adding.add(scene.job, [Request(url) for url in pages(10, "b.example")])
 
 
 async def add_known(scene: Scene) -> Call:
     await scene.add(*pages(3))
-    return lambda: scene.frontier.add(scene.job, [Request(url) for url in pages(3)], seed=True)
+    return lambda: scene.frontier.adding.add(scene.job, [Request(url) for url in pages(3)], seed=True)
 
 
 async def add_for_other_callbacks(scene: Scene) -> Call:
@@ -141,7 +148,7 @@ async def add_for_other_callbacks(scene: Scene) -> Call:
     a, b, c, d = pages(4)
     await scene.add(a, Request(b, callback="detail"), Request(c, callback="detail"))
     requests = [Request(a, callback="detail"), Request(b), Request(c, callback="detail"), Request(d, callback="detail")]
-    return lambda: scene.frontier.add(scene.job, requests)
+    return lambda: scene.frontier.adding.add(scene.job, requests)
 
 
 # --- claim
@@ -171,20 +178,20 @@ async def claim_nothing(scene: Scene) -> Call:
 
 def placed(scene: Scene, *hosts: str, group: str = "127.0.0.9") -> Awaitable[Any]:
     """These hosts share an address."""
-    return asyncio.gather(*(scene.frontier.place(host, group) for host in hosts))
+    return asyncio.gather(*(scene.frontier.ledger.place(host, group) for host in hosts))
 
 
 async def place(scene: Scene) -> Call:
     """A host with requests in flight."""
     await scene.held(*pages(2))
-    return lambda: scene.frontier.place("a.example", "127.0.0.9")
+    return lambda: scene.frontier.ledger.place("a.example", "127.0.0.9")
 
 
 async def place_elsewhere(scene: Scene) -> Call:
     """From a group that is at its cap, and that another host waits for."""
     await placed(scene, "a.example", "b.example")
     await scene.held(*pages(3), *pages(3, "b.example"))
-    return lambda: scene.frontier.place("a.example", "127.0.0.8")
+    return lambda: scene.frontier.ledger.place("a.example", "127.0.0.8")
 
 
 async def claim_in_a_group(scene: Scene) -> Call:
@@ -209,7 +216,7 @@ async def commit_wakes_a_line(scene: Scene) -> Call:
 async def reap_in_a_group(scene: Scene) -> Call:
     await placed(scene, "a.example", "b.example")
     await scene.held(*pages(3), *pages(3, "b.example"))
-    return lambda: scene.frontier.reap("w1")
+    return lambda: scene.frontier.leases.reap("w1")
 
 
 # --- commit
@@ -228,7 +235,7 @@ def commit_of(*outcomes: Outcome, **visit: Any) -> Callable[[Scene], Awaitable[C
 async def commit_late(scene: Scene) -> Call:
     """Its leases have gone to others."""
     leases = await scene.held(*pages(2))
-    await scene.frontier.reap("w1")
+    await scene.frontier.leases.reap("w1")
     return lambda: scene.commit(leases, Done(), Dead(WHY), items=(b"{}",))
 
 
@@ -251,7 +258,7 @@ async def bury(scene: Scene) -> Call:
     await scene.add(*pages(1))
     await scene.push(b'[1,0,0,0,0,"http://a.example/","wrong"]')
     (junk,) = (await scene.claim()).junk
-    return lambda: scene.frontier.bury("w1", scene.job, junk.message, Failure("junk", "x"))
+    return lambda: scene.frontier.queue.bury("w1", scene.job, junk.message, Failure("junk", "x"))
 
 
 async def set_aside(scene: Scene) -> Call:
@@ -259,7 +266,7 @@ async def set_aside(scene: Scene) -> Call:
     line = f"{shard_prefix(scene.prefix, 0)}job:news:pending:0:a.example"
     await scene.raw.lset(line, 0, b'[7,0,0,0,0,"http://a.example/0",0,"",{"new":1}]')  # type: ignore[arg-type]
     (junk,) = (await scene.claim()).junk
-    return lambda: scene.frontier.set_aside("w1", scene.job, junk.message, LATER)
+    return lambda: scene.frontier.queue.set_aside("w1", scene.job, junk.message, LATER)
 
 
 # --- reap
@@ -269,33 +276,33 @@ async def reap(scene: Scene) -> Call:
     """Whoever has expired; two jobs, one request for the second time and so dead."""
     await scene.held(*pages(2))
     await scene.expire()
-    await scene.frontier.reap()
+    await scene.frontier.leases.reap()
     await scene.add(*pages(2, "b.example"), job=scene.other)
-    await scene.frontier.claim("w1", 50, [scene.job, scene.other], PACE)
+    await scene.frontier.queue.claim("w1", 50, [scene.job, scene.other], PACE)
     await scene.expire()
-    return lambda: scene.frontier.reap()
+    return lambda: scene.frontier.leases.reap()
 
 
 async def reap_seen_dying(scene: Scene) -> Call:
     await scene.held(*pages(3))
-    return lambda: scene.frontier.reap("w1")
+    return lambda: scene.frontier.leases.reap("w1")
 
 
 async def reap_and_blame(scene: Scene) -> Call:
     leases = await scene.held(*pages(3))
-    return lambda: scene.frontier.reap("w1", blame=(leases[1], Retry(WHY, 1.0)))
+    return lambda: scene.frontier.leases.reap("w1", blame=(leases[1], Retry(WHY, 1.0)))
 
 
 async def reap_and_bury(scene: Scene) -> Call:
     """The blamed one has no attempt left."""
     leases = await scene.held(*pages(3))
-    return lambda: scene.frontier.reap("w1", blame=(leases[1], Dead(WHY, spent=True)))
+    return lambda: scene.frontier.leases.reap("w1", blame=(leases[1], Dead(WHY, spent=True)))
 
 
 async def reap_the_idle(scene: Scene) -> Call:
     await scene.claim()
     await scene.expire()
-    return lambda: scene.frontier.reap()
+    return lambda: scene.frontier.leases.reap()
 
 
 # --- a page that has its host to itself
@@ -306,13 +313,13 @@ async def asking(scene: Scene) -> Lease:
     await scene.add(*pages(3))
     await scene.add(*pages(2), job=scene.other)
     (lease,) = (await scene.claim(1)).leases
-    await scene.frontier.take_host("w1", lease)
+    await scene.frontier.asking.take_host("w1", lease)
     return lease
 
 
 async def take(scene: Scene) -> Call:
     first, _ = await scene.held(*pages(2))
-    return lambda: scene.frontier.take_host("w1", first)
+    return lambda: scene.frontier.asking.take_host("w1", first)
 
 
 async def claim_of_an_asked_host(scene: Scene) -> Call:
@@ -333,7 +340,7 @@ async def reap_the_asker(scene: Scene) -> Call:
     """As above, and its worker has expired."""
     await commit_of_the_asker(scene)
     await scene.expire()
-    return lambda: scene.frontier.reap()
+    return lambda: scene.frontier.leases.reap()
 
 
 # --- the others
@@ -342,43 +349,43 @@ async def reap_the_asker(scene: Scene) -> Call:
 async def redrive(scene: Scene) -> Call:
     leases = await scene.held(*pages(3), Request("http://b.example/", priority=4))
     await scene.commit(leases, *[Dead(WHY)] * len(leases))
-    return lambda: scene.frontier.redrive(scene.job)
+    return lambda: scene.frontier.letters.redrive(scene.job)
 
 
 async def drop(scene: Scene) -> Call:
     leases = await scene.held(*pages(3))
     await scene.commit(leases, *[Dead(WHY)] * 3)
-    letters = await scene.frontier.dead_letters(scene.job)
-    return lambda: scene.frontier.drop(scene.job, [letter.id for letter in letters[:2]])
+    letters = await scene.frontier.letters.newest(scene.job)
+    return lambda: scene.frontier.letters.drop(scene.job, [letter.id for letter in letters[:2]])
 
 
 async def pause(scene: Scene) -> Call:
     await scene.add(*pages(3))
-    return lambda: scene.frontier.pause(scene.job, "host", "a.example", "x")
+    return lambda: scene.frontier.pauses.pause(scene.job, "host", "a.example", "x")
 
 
 async def resume(scene: Scene) -> Call:
     """One host whose requests are held, in a job that counts failures."""
     leases = await scene.held(*pages(3))
     await scene.commit(leases, Retry(WHY, 0.0), Retry(WHY, 0.0), Done())
-    await scene.frontier.pause(scene.job, "host", "a.example", "x")
+    await scene.frontier.pauses.pause(scene.job, "host", "a.example", "x")
     await scene.claim()
-    return lambda: scene.frontier.resume(scene.job, "host", "a.example")
+    return lambda: scene.frontier.pauses.resume(scene.job, "host", "a.example")
 
 
 async def claim_of_a_paused_host(scene: Scene) -> Call:
     await scene.add(*pages(3), *pages(2, "b.example"))
-    await scene.frontier.pause(scene.job, "host", "a.example", "x")
+    await scene.frontier.pauses.pause(scene.job, "host", "a.example", "x")
     return scene.claim
 
 
 async def claim_after_a_pause(scene: Scene) -> Call:
     """The line of a spider that is not paused any more, and of one that is."""
     await scene.add(Request("http://a.example/", spider="s"), Request("http://b.example/", spider="t"))
-    await scene.frontier.pause(scene.job, "spider", "s", "x")
-    await scene.frontier.pause(scene.job, "spider", "t", "x")
+    await scene.frontier.pauses.pause(scene.job, "spider", "s", "x")
+    await scene.frontier.pauses.pause(scene.job, "spider", "t", "x")
     await scene.claim()
-    await scene.frontier.resume(scene.job, "spider", "t")
+    await scene.frontier.pauses.resume(scene.job, "spider", "t")
     return scene.claim
 
 
@@ -394,7 +401,7 @@ async def set_rate(scene: Scene) -> Call:
     await scene.add(*pages(3), job=scene.other)
     await order(scene, Rule("rate", "host", "a.example", "1/h"))
     await scene.claim(1)
-    await scene.frontier.pause(scene.other, "host", "a.example", "x")
+    await scene.frontier.pauses.pause(scene.other, "host", "a.example", "x")
     await scene.claim(1, job=scene.other)
     return lambda: scene.frontier.control.set_rule(Rule("rate", "host", "a.example", "10/s"))
 
@@ -450,7 +457,7 @@ async def forget(scene: Scene) -> Call:
     leases = await scene.held(*pages(5), *pages(1, "b.example"))
     await scene.commit(leases[:2], Done(), Dead(WHY), items=(b"{}",))
     await scene.add(*pages(1), job=scene.other)
-    return lambda: scene.frontier.delete_job("news")
+    return lambda: scene.frontier.jobs.delete("news")
 
 
 async def hold_first(scene: Scene) -> Call:
@@ -468,26 +475,26 @@ async def hold_no_more(scene: Scene) -> Call:
 
 
 async def seeding_first(scene: Scene) -> Call:
-    return lambda: scene.frontier.seeding(scene.job, "s1", LATER)
+    return lambda: scene.frontier.adding.seeding(scene.job, "s1", LATER)
 
 
 async def seeding_again(scene: Scene) -> Call:
-    await scene.frontier.seeding(scene.job, "s1", LATER)
-    return lambda: scene.frontier.seeding(scene.job, "s1", LATER)
+    await scene.frontier.adding.seeding(scene.job, "s1", LATER)
+    return lambda: scene.frontier.adding.seeding(scene.job, "s1", LATER)
 
 
 async def seeding_ends(scene: Scene) -> Call:
-    await scene.frontier.seeding(scene.job, "s1", LATER)
-    return lambda: scene.frontier.seeding(scene.job, "s1", 0.0)
+    await scene.frontier.adding.seeding(scene.job, "s1", LATER)
+    return lambda: scene.frontier.adding.seeding(scene.job, "s1", 0.0)
 
 
 async def beat_first(scene: Scene) -> Call:
-    return lambda: asyncio.to_thread(scene.frontier.beat, "w9", {"pid": 9})
+    return lambda: asyncio.to_thread(scene.frontier.leases.beat, "w9", {"pid": 9})
 
 
 async def beat_again(scene: Scene) -> Call:
     await scene.held(*pages(1))
-    return lambda: asyncio.to_thread(scene.frontier.beat, "w1", {"pid": 1})
+    return lambda: asyncio.to_thread(scene.frontier.leases.beat, "w1", {"pid": 1})
 
 
 _ONE_OF_EACH = (Done(), Skip("robots"), Retry(WHY, 0.0), Retry(WHY, LATER), Release("drain"), Dead(WHY))

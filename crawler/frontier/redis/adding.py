@@ -33,7 +33,7 @@ class _Group(Struct):
 
 
 class RedisAdding:
-    """`shards` is the frontier's list of shard prefixes."""
+    """Implements `Adding` and `Links`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str], jobs: RedisJobs) -> None:
         self._server = server
@@ -130,6 +130,10 @@ class RedisAdding:
             await self._server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
         except JobGone:
             raise await self._jobs.forgotten(job) from None
+
+    async def durable(self) -> None:
+        """Wait for the server's disk, where the server can tell."""
+        await self._server.synced(f"{self._shards[0]}mark")
 
 
 def _mark(number: int, request: Request, secret: bytes) -> str:

@@ -19,7 +19,7 @@ from crawler.model import Call, Rule, RuleChange
 
 
 class RedisControl:
-    """Implements `Control`. `shards` is the frontier's list of shard prefixes."""
+    """Implements `Control` and `Calls`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class RedisDead:
-    """`shards` is the frontier's list of shard prefixes. With `ids` None all letters of the job are meant."""
+    """Implements `Letters`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
@@ -30,7 +30,7 @@ class RedisDead:
             async for letter in self.in_shard(shard, job, ids):
                 yield letter
 
-    async def newest(self, job: Job, limit: int) -> list[DeadLetter]:
+    async def newest(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
         """Newest first."""
         return await newest(self.each(job), limit)
 

@@ -17,7 +17,7 @@ class RedisHeld:
     """A server that crashes may lose the commits of its last second: the pages lie in the processing lists again.
 
     As long as their worker lives nobody else may take them, so it must find out itself. After each new connection
-    its lists are compared with what it was handed and has not ended. `shards` is the frontier's list of prefixes.
+    its lists are compared with what it was handed and has not ended. `shards` are the prefixes of all shards.
     """
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:

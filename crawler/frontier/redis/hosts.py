@@ -38,13 +38,13 @@ def _left(time: bytes | None, now: float) -> float:
 
 
 class RedisHosts:
-    """`shards` is the frontier's list of shard prefixes."""
+    """Implements `Hosts`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
         self._shards = shards
 
-    async def hosts(self, job: Job, limit: int) -> list[HostView]:
+    async def hosts(self, job: Job, limit: int = 100) -> list[HostView]:
         """The next to be asked first."""
         found = [view for shard in self._shards for view in await self._in_shard(shard, job, limit)]
         return sorted(found, key=lambda view: (view.turn.wait, view.host))[:limit]

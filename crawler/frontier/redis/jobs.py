@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,26 +17,27 @@ from crawler.model import Job
 _UNREADABLE = (ValueError, RecursionError, UsageError)
 
 
-class RedisJobs:
-    """`shards` is the frontier's list of shard prefixes, which `open` fills; `known` are the jobs met, by name."""
+async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ...], bytes]:
+    """The prefixes of the shards and the name that the frontier was created with; creates it where there is none."""
+    first, client = shard_prefix(prefix, 0), server.client
+    with errors(server.shown):
+        await client.set(f"{first}shards", shards, nx=True)
+        await client.set(f"{first}id", secrets.token_hex(8), nx=True)
+        number, identity = await client.mget(f"{first}shards", f"{first}id")
+    if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
+        raise FrontierError(f"{server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
+    return tuple(shard_prefix(prefix, shard) for shard in range(int(number))), identity
 
-    def __init__(self, server: Server, shards: list[str]) -> None:
+
+class RedisJobs:
+    """Implements `Jobs`. `shards` and `identity` are what `adopt` found; `known` are the jobs met, by name."""
+
+    def __init__(self, server: Server, shards: Sequence[str], identity: bytes) -> None:
         self._server = server
         self._shards = shards
-        self._id = b""
+        self._id = identity
         self._unreadable = Unreadable("job", "crawler jobs delete NAME, or write its record anew")
         self.known: dict[str, Job] = {}
-
-    async def open(self, prefix: str, shards: int) -> None:
-        """Adopt the number of shards and the name that the frontier was created with, or create it."""
-        first, client = shard_prefix(prefix, 0), self._server.client
-        with errors(self._server.shown):
-            await client.set(f"{first}shards", shards, nx=True)
-            await client.set(f"{first}id", secrets.token_hex(8), nx=True)
-            number, self._id = await client.mget(f"{first}shards", f"{first}id")
-        if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
-            raise FrontierError(f"{self._server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
-        self._shards[:] = [shard_prefix(prefix, shard) for shard in range(int(number))]
 
     async def forgotten(self, job: Job) -> FrontierError:
         """Why the server does not know this job: it was replaced, or somebody deleted the job."""

@@ -63,6 +63,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 
 from crawler.errors import UsageError
 
@@ -82,6 +83,11 @@ def job_prefix(shard_prefix: str, job: str) -> str:
 def shard_of(host: str, shards: int) -> int:
     """The shard a host belongs to."""
     return zlib.crc32(host.encode()) % shards if shards > 1 else 0
+
+
+def shard_for(host: str, shards: Sequence[str]) -> str:
+    """The prefix of the shard a host belongs to, out of those of all shards."""
+    return shards[shard_of(host, len(shards))]
 
 
 def check_job_name(name: str) -> None:

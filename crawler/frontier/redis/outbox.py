@@ -13,7 +13,7 @@ from crawler.model import Job, OutboxEntry
 
 
 class RedisOutbox:
-    """Implements `Outbox`. `shards` is the frontier's list of shard prefixes."""
+    """Implements `Outbox`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server

@@ -47,7 +47,7 @@ class JobGone(FrontierError):
 class Server:
     """Scripts and commands on one server, with at most a few connections."""
 
-    def __init__(self, url: str, *, timeout: float, name: str = "crawler") -> None:
+    def __init__(self, url: str, *, timeout: float = 5.0, name: str = "crawler") -> None:
         self.url = url
         self.shown = mask(url)
         self.timeout = timeout  # seconds for one answer

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from crawler.control.dead_letters import newest
+from crawler.control.rules import trace_with
 from crawler.frontier import message as wire
+from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.dead import RedisDead
 from crawler.frontier.redis.hosts import FIELDS, read_turn
-from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.jobs import RedisJobs
+from crawler.frontier.redis.keys import job_prefix, shard_for
 from crawler.frontier.redis.records import text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.redis.views import read_pauses
 from crawler.model import Job
 from crawler.parsing.url import dedup_key, fingerprint, host_of
@@ -21,13 +24,26 @@ CHUNK = 1_000  # read in one step
 
 
 class RedisTraces:
-    """Looks in one shard, the one of the URL's host."""
+    """Implements `Traces`. `shards` are the prefixes of all shards."""
 
-    def __init__(self, server: Server, dead: RedisDead) -> None:
+    def __init__(
+        self, server: Server, shards: Sequence[str], jobs: RedisJobs, dead: RedisDead, control: RedisControl
+    ) -> None:
         self._server = server
+        self._shards = shards
+        self._jobs = jobs
         self._dead = dead
+        self._control = control
 
-    async def trace(self, shard: str, job: Job, url: str) -> Trace:
+    async def trace(self, job: Job, url: str) -> Trace:
+        """Looks in one shard, the one of the URL's host."""
+        try:
+            trace = await self._look(shard_for(host_of(url), self._shards), job, url)
+        except JobGone:
+            raise await self._jobs.forgotten(job) from None
+        return trace_with(trace, await self._control.rules(), job.name)
+
+    async def _look(self, shard: str, job: Job, url: str) -> Trace:
         """Raises `JobGone`. What was on its way from one place to the next is looked for once more."""
         prefix = job_prefix(shard, job.name)
         mark = fingerprint(dedup_key(url), job.epoch.encode())

@@ -23,7 +23,7 @@ _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
 
 class RedisViews:
-    """`shards` is the frontier's list of shard prefixes."""
+    """Implements `Reading`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str], control: RedisControl) -> None:
         self._server = server

@@ -44,7 +44,7 @@ async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:
 
 
 def exporter(frontier: MemoryFrontier, job: Job, sink: Sink, patient: bool = True) -> Exporter:
-    return Exporter(frontier, frontier, sink, job, name="x", batch=10, lease_seconds=15, patient=patient)
+    return Exporter(frontier.jobs, frontier, sink, job, name="x", batch=10, lease_seconds=15, patient=patient)
 
 
 @pytest.mark.parametrize("deaf", [True, False])

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from crawler.app.connect import Connected
 from crawler.app.work import _watch_hosts
 from crawler.errors import Refused
 from crawler.fetch.guard import AddressGuard
+from crawler.frontier.memory.backend import memory_backend
 from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.seeding.contact import ContactCheck, Watched, has_contact, is_public
 from crawler.settings import Settings
@@ -100,7 +100,7 @@ def test_none_for_what_is_refused() -> None:
 
 async def test_a_worker_command_learns_from_its_processes_whom_they_ask() -> None:
     frontier = MemoryFrontier()
-    connected = Connected(frontier, frontier, frontier.control, "memory://", "memory://", frontier_uptime)
+    connected = memory_backend(frontier)
     ours, others = f"{sibling_names()}abc123", "elsewhere:1:abc123"
     with capture_logs() as lines:
         watching = asyncio.create_task(_watch_hosts(connected, ContactCheck("bot/1.0")))
@@ -108,7 +108,3 @@ async def test_a_worker_command_learns_from_its_processes_whom_they_ask() -> Non
         frontier.beat(ours, {"hosts": {"127.0.0.1": [9, 2.0], "shop.com": [1, 2.0]}})
         await asyncio.wait_for(watching, 10)
     assert [line["host"] for line in lines] == ["shop.com"]
-
-
-async def frontier_uptime() -> float:
-    return 0.0

@@ -6,29 +6,26 @@ from collections.abc import Sequence
 
 import pytest
 
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Job
 from crawler.visit import seeded_hosts as seeded
 from crawler.visit.seeded_hosts import SeededHosts
 
 
-class AllSeeded(MemoryFrontier):
+async def all_seeded(job: Job, hosts: Sequence[str]) -> list[bool]:
     """Every host was seeded."""
-
-    async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
-        return [True for _ in hosts]
+    return [True for _ in hosts]
 
 
 async def test_all_hosts_of_a_page_are_answered_however_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seeded, "MAX_HOSTS", 100)
-    hosts = SeededHosts(AllSeeded(), lambda name: Job(name, epoch="e1"))
+    hosts = SeededHosts(all_seeded, lambda name: Job(name, epoch="e1"))
     for page in range(50):
         wanted = {f"h{page}-{number}.example" for number in range(7)}
         assert await hosts.among("news", wanted) == wanted
 
 
 async def test_jobs_without_number_do_not_fill_the_memory() -> None:
-    hosts = SeededHosts(AllSeeded(), lambda name: Job(name, epoch=name))
+    hosts = SeededHosts(all_seeded, lambda name: Job(name, epoch=name))
     for number in range(1000):
         assert await hosts.among(f"job{number}", ["a.example"]) == {"a.example"}
     assert len(hosts._yes) <= seeded.MAX_JOBS

@@ -93,10 +93,10 @@ async def crawl(
     job = await frontier.create_job(Job("news"))
     gate = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=0)
     unit = Unit(spider or Pages(), scope or Scope(), Rules(retry_times=0), gate, sitemaps=sitemaps)
-    seeded = SeededHosts(frontier, lambda name: job)
+    seeded = SeededHosts(frontier.in_scope, lambda name: job)
     visitor = Visitor(fetcher, lambda job, spider: unit, seeded, NoSlot(), message.check)
     options = WorkerOptions("w1", Pace(delay=0.0, concurrency=10))
-    worker = Worker(frontier, visitor.visit, JobList(frontier), options, Tally("1"), LeaseClock(60.0))
+    worker = Worker(frontier, visitor.visit, JobList(frontier.jobs), options, Tally("1"), LeaseClock(60.0))
     await frontier.add(job, [Request(seed, spider="pages") for seed in seeds], seed=True)
     running = asyncio.create_task(worker.run())
     async with asyncio.timeout(20):

@@ -18,11 +18,11 @@ async def test_no_job_is_always_first(monkeypatch: pytest.MonkeyPatch, fresh_for
     frontier = MemoryFrontier()
     for name in "abc":
         await frontier.create_job(Job(name))
-    jobs = JobList(frontier)
+    jobs = JobList(frontier.jobs)
     orders = [[job.name for job in await jobs()] for _ in range(30)]
     assert Counter(order[0] for order in orders) == {"a": 10, "b": 10, "c": 10}
     assert all(sorted(order) == ["a", "b", "c"] for order in orders)
 
 
 async def test_without_jobs_there_is_no_turn() -> None:
-    assert await JobList(MemoryFrontier())() == []
+    assert await JobList(MemoryFrontier().jobs)() == []

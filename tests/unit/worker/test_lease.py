@@ -121,7 +121,7 @@ async def test_a_worker_ends_its_visits_starts_none_and_goes_on_when_the_lease_i
         raise AssertionError
 
     options = WorkerOptions("w1", Pace(delay=0.0, concurrency=100), concurrency=2)
-    worker = Worker(frontier, visit, JobList(frontier), options, Tally("1"), lease)
+    worker = Worker(frontier, visit, JobList(frontier.jobs), options, Tally("1"), lease)
     with capture_logs() as lines:
         async with asyncio.timeout(10):
             running = asyncio.create_task(worker.run())
@@ -155,7 +155,7 @@ async def test_a_visit_that_is_ended_before_it_has_begun_goes_back_as_well(
     async def visit(lease_of_page: Lease) -> Visit:
         return Visit(Done())
 
-    worker = Worker(frontier, visit, JobList(frontier), WorkerOptions("w1", Pace()), Tally("1"), lease)
+    worker = Worker(frontier, visit, JobList(frontier.jobs), WorkerOptions("w1", Pace()), Tally("1"), lease)
     (claimed,) = (await frontier.claim("w1", 1, [job], Pace())).leases
     worker._start(claimed)
     clock.time += SAFE

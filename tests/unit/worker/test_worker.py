@@ -57,7 +57,7 @@ async def nothing(lease: Lease) -> Visit:
 async def run_until_finished(
     frontier: MemoryFrontier, job: Job, visit: Callable[[Lease], Awaitable[Visit]] = nothing
 ) -> None:
-    worker = Worker(frontier, visit, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
+    worker = Worker(frontier, visit, JobList(frontier.jobs), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
     running = asyncio.create_task(worker.run())
     try:
         async with asyncio.timeout(10):
@@ -142,7 +142,7 @@ async def test_a_claim_without_an_answer_does_not_hold_up_the_end(monkeypatch: p
 
     frontier = Silent()
     await frontier.create_job(Job("news"))
-    worker = Worker(frontier, nothing, JobList(frontier), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
+    worker = Worker(frontier, nothing, JobList(frontier.jobs), WorkerOptions("w1", PACE), Tally("1"), LeaseClock(60.0))
     running = asyncio.create_task(worker.run())
     await asked.wait()
     worker.stop()

@@ -1,29 +1,31 @@
-"""processing → done | pending | dead on Redis: links first, then, shard by shard, items and acknowledgement."""
+"""pending → processing → done | pending | dead on Redis: what a worker claims, and how it ends each request."""
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
-from crawler.errors import FrontierReplaced, FrontierUnavailable
+from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.held import RedisHeld
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
-from crawler.frontier.redis.records import Ending, dead_record, ending, packed
+from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim
 from crawler.frontier.redis.server import JobGone, Server
 from crawler.interfaces import Pace
-from crawler.model import Failure, Job, Lease, Request, Visit
+from crawler.model import Claim, Failure, Job, Lease, Request, Visit
 
 _Bytes = tuple[bytes, bytes, bytes]  # message, items, and what else the kind of ending needs
 
 
-class RedisCommits:
-    """`shards` is the frontier's list of shard prefixes; `exploding`: share and number of pages that fail alike before
-    their host or spider is paused."""
+class RedisQueue:
+    """Implements `Queue`. `exploding`: share and number of pages that fail alike before their host or spider is
+    paused."""
 
     def __init__(
         self,
@@ -32,6 +34,9 @@ class RedisCommits:
         jobs: RedisJobs,
         adding: RedisAdding,
         held: RedisHeld,
+        *,
+        lease_seconds: float,
+        outbox_limit: int,
         exploding: tuple[float, int],
     ) -> None:
         self._server = server
@@ -39,11 +44,72 @@ class RedisCommits:
         self._jobs = jobs
         self._adding = adding
         self._held = held
+        self._lease_ms = int(lease_seconds * 1000)
+        self._outbox_limit = outbox_limit
         self._exploding = exploding
+        self._first_shard = 0  # to be asked by the next claim
+        self._claim_tokens: dict[tuple[str, int], str] = {}  # (worker, shard) → that of a claim without an answer
         # Of calls without an answer: (worker, shard, epoch) → (leases, token).
         self._tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
         # What a repeated call must know of the first: worker → (shard, epoch, leases) → answers.
         self._answers: dict[str, dict[tuple[int, str, bytes], list[bool]]] = defaultdict(dict)
+
+    async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        """Ask the shards in turn, beginning with another one each time, until the limit is reached."""
+        self._jobs.known.update((job.name, job) for job in jobs)
+        if self._held.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
+            given_back = await self._held.given_back(worker, await self._jobs.all(), limit)
+            if given_back is not None:
+                return given_back
+        count = len(self._shards)
+        self._first_shard = (self._first_shard + 1) % count
+        total = Claim(idle="empty")
+        for offset in range(count):
+            room = limit - len(total.leases) - len(total.junk)
+            if room <= 0:
+                break
+            try:
+                part = await self._claim_from((self._first_shard + offset) % count, worker, room, jobs, pace)
+            except (FrontierUnavailable, FrontierFull):
+                if not total.leases and not total.junk:
+                    raise
+                break  # what we hold must be worked on; the next call says again what is wrong
+            total = _merge(total, part)
+        if total.gone:
+            reason = await self._jobs.forgotten(self._jobs.known[total.gone[0]])
+            if isinstance(reason, FrontierReplaced):
+                raise reason
+        self._held.take(worker, total)
+        return total
+
+    def _epochs(self) -> dict[str, str]:
+        return {name: job.epoch for name, job in self._jobs.known.items()}
+
+    async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        prefix = self._shards[shard]
+        token = self._claim_tokens.pop((worker, shard), "") or secrets.token_hex(8)
+        named = {
+            "P": prefix,
+            "worker": worker,
+            "token": token,
+            "limit": limit,
+            "lease": self._lease_ms,
+            "delay": int(pace.delay * 1000),
+            "jitter": pace.jitter,
+            "cap": pace.concurrency,
+            "target": pace.target,
+            "longest": int(pace.longest * 1000),
+            "outbox_limit": self._outbox_limit,
+            "random": random.randrange(1, 2**31 - 1),
+            "jobs": [{"name": job.name, "epoch": job.epoch} for job in jobs],
+        }
+        began = time.monotonic()
+        try:
+            reply = await self._server.run("claim", f"{prefix}workers", packed(named))
+        except FrontierUnavailable:
+            self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
+            raise
+        return read_claim(reply, self._epochs(), began, shard, len(self._shards))
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """Links first; then, shard by shard, items and acknowledgement."""
@@ -164,3 +230,15 @@ def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
         if request.dont_filter:
             times[request.url] += 1
         yield request, f"{page}:{times[request.url]}"
+
+
+def _merge(total: Claim, part: Claim) -> Claim:
+    waits = [wait for wait in (total.wait, part.wait) if wait is not None]
+    idle = part.idle if total.idle in ("empty", "") else total.idle
+    return Claim(
+        leases=total.leases + part.leases,
+        junk=total.junk + part.junk,
+        wait=min(waits) if waits else None,
+        idle=idle,
+        gone=tuple(dict.fromkeys(total.gone + part.gone)),
+    )

@@ -1,0 +1,97 @@
+"""The frontier on Redis or Valkey, opened: one part a seam, and every transition a script on the shard of its host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from crawler.frontier.redis.adding import RedisAdding
+from crawler.frontier.redis.asking import RedisAsking
+from crawler.frontier.redis.control import RedisControl
+from crawler.frontier.redis.dead import RedisDead
+from crawler.frontier.redis.held import RedisHeld
+from crawler.frontier.redis.hosts import RedisHosts
+from crawler.frontier.redis.jobs import RedisJobs, adopt
+from crawler.frontier.redis.leases import RedisLeases
+from crawler.frontier.redis.ledger import RedisLedger
+from crawler.frontier.redis.outbox import RedisOutbox
+from crawler.frontier.redis.pauses import RedisPauses
+from crawler.frontier.redis.queue import RedisQueue
+from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.tracing import RedisTraces
+from crawler.frontier.redis.views import RedisViews
+from crawler.interfaces import Backend, Capabilities
+
+
+@asynccontextmanager
+async def open_redis(
+    server: Server,
+    *,
+    prefix: str = "crawler",
+    shards: int = 1,
+    lease_seconds: float = 15.0,
+    max_crashes: int = 20,
+    outbox_limit: int = 10_000,
+    exploding_share: float = 0.5,
+    exploding_min: int = 20,
+    capabilities: Capabilities = Capabilities(),  # noqa: B008 - a constant
+) -> AsyncIterator[Backend]:
+    """The backend on this server, which is opened here and closed at the end.
+
+    `shards` holds for an empty server; any other keeps the number it has. The other values are those of the settings of
+    the same name. Raises `ConfigError` for a server that cannot be trusted with a crawl, and `FrontierUnavailable`.
+    """
+    try:
+        await server.open()
+        prefixes, identity = await adopt(server, prefix, shards)
+        exploding = (exploding_share, exploding_min)
+        jobs = RedisJobs(server, prefixes, identity)
+        adding = RedisAdding(server, prefixes, jobs)
+        held = RedisHeld(server, prefixes)
+        control = RedisControl(server, prefixes)
+        letters = RedisDead(server, prefixes)
+
+        def doubt() -> None:
+            """A server that was started again may have lost its last second: what it knew then must be asked anew."""
+            adding.doubt()
+            held.doubt()
+
+        server.connected = doubt
+        yield Backend(
+            queue=RedisQueue(
+                server,
+                prefixes,
+                jobs,
+                adding,
+                held,
+                lease_seconds=lease_seconds,
+                outbox_limit=outbox_limit,
+                exploding=exploding,
+            ),
+            adding=adding,
+            links=adding,
+            ledger=RedisLedger(server, prefixes),
+            asking=RedisAsking(server, prefixes),
+            leases=RedisLeases(
+                server,
+                prefixes,
+                lease_seconds=lease_seconds,
+                max_crashes=max_crashes,
+                exploding=exploding,
+            ),
+            jobs=jobs,
+            reading=RedisViews(server, prefixes, control),
+            hosts=RedisHosts(server, prefixes),
+            traces=RedisTraces(server, prefixes, jobs, letters, control),
+            letters=letters,
+            pauses=RedisPauses(server, prefixes),
+            outbox=RedisOutbox(server, prefixes),
+            control=control,
+            calls=control,
+            store=server,
+            address=server.url,
+            url=server.shown,
+            capabilities=capabilities,
+        )
+    finally:
+        await server.close()

@@ -1,0 +1,21 @@
+"""Which hosts share their turns on Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crawler.frontier.redis.keys import shard_for
+from crawler.frontier.redis.server import Server
+
+
+class RedisLedger:
+    """Implements `Ledger`."""
+
+    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+        self._server = server
+        self._shards = shards
+
+    async def place(self, host: str, group: str) -> float:
+        """In the host's shard: the hosts of a group that lie in other shards know nothing of it."""
+        prefix = shard_for(host, self._shards)
+        return float(await self._server.run("place", f"{prefix}host:{host}", prefix, host, group)) / 1000
