@@ -123,9 +123,8 @@ class OwnLimit(CrawlerError):
 class FetchError(CrawlerError):
     """One page could not be had.
 
-    `kind` is a short stable word for counters and groups (`dns`, `connect`, `timeout`, `tls`,
-    `reset`, `truncated`, `too_large`, `malformed`, `decode`, `refused`); `transient` says whether another try may
-    succeed.
+    `kind` is a short stable word for counters and groups (`dns`, `connect`, `timeout`, `tls`, `reset`, `truncated`,
+    `too_large`, `malformed`, `decode`, `refused`, `middleware`); `transient` says whether another try may succeed.
     """
 
     def __init__(self, kind: str, message: str, *, transient: bool) -> None:

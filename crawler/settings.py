@@ -81,6 +81,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         }
     )
 
+    # steps around each fetch, the outermost first: import paths, or Scrapy's {path: number, None to leave it out}
+    DOWNLOADER_MIDDLEWARES: tuple[str, ...] = ()
+
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
     REDIRECT_MAX_TIMES: Count = 20
@@ -239,10 +242,20 @@ def _convert(name: str, value: Any, origin: str) -> Any:
             value = _from_text(value, kind)
         if isinstance(value, (set, frozenset)):
             value = sorted(value)
+        if isinstance(value, Mapping) and get_origin(kind) is tuple:
+            value = _in_order(value)
         return msgspec.convert(value, kind, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         shown = MASK if name in _MAY_HOLD_LOGINS else repr(value)
         raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None
+
+
+def _in_order(numbered: Mapping[str, Any]) -> list[str]:
+    """The names of `{name: number}` by their numbers, without those whose number is None. Raises `ValueError`."""
+    numbers = {name: number for name, number in numbered.items() if number is not None}
+    if not all(isinstance(number, (int, float)) for number in numbers.values()):
+        raise ValueError("expected a number for each name, or None to leave it out")
+    return sorted(numbers, key=numbers.__getitem__)
 
 
 _YES = frozenset({"1", "true", "yes", "on"})
@@ -259,7 +272,7 @@ def _from_text(text: str, kind: Any) -> Any:
     if choices and text not in choices:
         raise ValueError(f"expected one of {', '.join(choices)}")
     if get_origin(kind) is tuple:
-        if text.startswith("["):
+        if text.startswith(("[", "{")):
             return msgspec.json.decode(text)
         return [part.strip() for part in text.split(",") if part.strip()]
     if get_origin(kind) is Mapping or text.startswith("{"):

@@ -14,8 +14,9 @@ from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.errors import ConfigError
 from crawler.fetch.guard import AddressGuard
+from crawler.fetch.middleware import MiddlewareFetcher, load
 from crawler.frontier import message
-from crawler.interfaces import Backend, Pace
+from crawler.interfaces import Backend, Fetcher, Pace
 from crawler.model import Request
 from crawler.parsing.html import ParseLimits
 from crawler.robots.gate import RobotsGate
@@ -82,7 +83,10 @@ async def start_worker(
         connections=connections,
     )
     stack.push_async_callback(http.close)
-    fetcher = LeasedFetcher(http, lease)
+    registry = find_spiders(config.folder, settings.SPIDER_MODULES)  # makes the modules of the folder importable
+    fetcher: Fetcher = LeasedFetcher(http, lease)
+    if settings.DOWNLOADER_MIDDLEWARES:
+        fetcher = MiddlewareFetcher(load(settings.DOWNLOADER_MIDDLEWARES), fetcher)
     job_list = JobList(connected.jobs.all, jobs)
     gate = RobotsGate(
         connected.asking,
@@ -93,7 +97,6 @@ async def start_worker(
         max_delay=settings.ROBOTSTXT_MAX_DELAY,
         hop_delay=settings.DOWNLOAD_DELAY,
     )
-    registry = find_spiders(config.folder, settings.SPIDER_MODULES)
     units = Units(registry, settings, config.explicit, gate, job_list.job)
     stack.callback(units.close, "shutdown")
 

@@ -1,20 +1,62 @@
-"""Steps around a fetch: each gets the request and the next step, and returns a response.
-
-A middleware may change the request, answer by itself, look at the response, or ask again:
+"""Steps around a fetch (DOWNLOADER_MIDDLEWARES): each gets the request and the next step, and returns a response.
 
     async def add_token(request, call_next):
         return await call_next(replace(request, headers={**request.headers, "x-token": "…"}))
+
+A middleware is such a function, or a class whose instances, made without arguments, are called the same way. It may
+
+- change the request, except its URL: robots.txt was asked and the host's turn was booked for that one;
+- answer by itself (a cache), without calling the next step;
+- change the response, or return another: to ask elsewhere, return a redirect (status 302, `location`);
+- raise `FetchError`: its `transient` says whether the page is tried again.
+
+It may call the next step once: a second request would come before the host's next turn. To try again, raise a transient
+`FetchError`. Any other exception costs the page it happens on, and is kept with it (kind `middleware`).
+
+Requests for robots.txt pass the same steps, because a proxy or a header must hold for them as well. Inside all
+middlewares stand the worker's lease and the address guard, so that no middleware can get around them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from importlib import import_module
+from typing import cast
 
+from crawler.errors import ConfigError, CrawlerError, FetchError
+from crawler.interfaces import Fetcher
 from crawler.model import Request
 from crawler.response import Response
 
 Fetch = Callable[[Request], Awaitable[Response]]
 Middleware = Callable[[Request, Fetch], Awaitable[Response]]
+
+
+def load(paths: Iterable[str]) -> list[Middleware]:
+    """The middlewares of these import paths (`package.module.name`). Raises `ConfigError`, which names the path."""
+    return [_load(path) for path in paths]
+
+
+def _load(path: str) -> Middleware:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+        found = found() if isinstance(found, type) else found
+    except Exception as error:  # somebody's own code may fail in any way
+        raise ConfigError(f"DOWNLOADER_MIDDLEWARES: {path}: {type(error).__name__}: {error}") from error
+    if not callable(found) or not _is_async(found):
+        raise ConfigError(
+            f"DOWNLOADER_MIDDLEWARES: {path} is no middleware; write it as async def {name}(request, call_next), "
+            "or as a class with async def __call__(self, request, call_next)"
+        )
+    return cast(Middleware, found)
+
+
+def _is_async(found: Callable[..., object]) -> bool:
+    # An instance is asked for its __call__: only that one is a coroutine function.
+    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None))  # noqa: B004
 
 
 def compose(middlewares: Iterable[Middleware], fetch: Fetch) -> Fetch:
@@ -29,3 +71,47 @@ def _around(middleware: Middleware, call_next: Fetch) -> Fetch:
         return await middleware(request, call_next)
 
     return fetch
+
+
+class MiddlewareFetcher:
+    """A `Fetcher` with middlewares around it; the first is the outermost."""
+
+    def __init__(self, middlewares: Sequence[Middleware], fetcher: Fetcher) -> None:
+        self._middlewares = middlewares
+        self._fetcher = fetcher
+
+    async def fetch(self, request: Request) -> Response:
+        """Raises `FetchError` of the kind `middleware` when a middleware fails or does what it may not."""
+        try:
+            response = await compose(self._middlewares, _once(request, self._fetcher.fetch))(request)
+        except (CrawlerError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            raise FetchError("middleware", f"{type(error).__name__}: {error}", transient=False) from error
+        if not isinstance(response, Response):
+            raise _fault(f"returned {type(response).__name__}, not a Response")
+        return response
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._fetcher.close()
+
+
+def _once(request: Request, fetch: Fetch) -> Fetch:
+    """`fetch`, for one request to that URL."""
+    asked = False
+
+    async def once(changed: Request) -> Response:
+        nonlocal asked
+        if asked:
+            raise _fault("asked twice in one turn of the host; raise FetchError(…, transient=True) instead")
+        if changed.url != request.url:
+            raise _fault(f"changed the URL to {changed.url}; return a redirect instead")
+        asked = True
+        return await fetch(changed)
+
+    return once
+
+
+def _fault(what: str) -> FetchError:
+    return FetchError("middleware", f"a middleware {what}", transient=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+import crawler
 from crawler.errors import ConfigError
 from crawler.settings import Settings, load, override, parse_override, shown_settings
 
@@ -70,6 +72,8 @@ def test_redis_url_is_read_as_other_programs_name_it(tmp_path: Path, environ: di
         ("ALLOWED_NETWORKS", "", ()),
         ("RETRY_HTTP_CODES", "500,503", (500, 503)),
         ("DEFAULT_REQUEST_HEADERS", '{"accept": "*/*"}', {"accept": "*/*"}),
+        ("DOWNLOADER_MIDDLEWARES", "m.first, m.second", ("m.first", "m.second")),
+        ("DOWNLOADER_MIDDLEWARES", '{"m.second": 543, "m.off": null, "m.first": 100}', ("m.first", "m.second")),
         ("LOG_LEVEL", "DEBUG", "DEBUG"),
         ("USER_AGENT", "bot/1 (+https://example.com)", "bot/1 (+https://example.com)"),
     ],
@@ -88,6 +92,7 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
         ("LOG_LEVEL", "debug", "expected one of DEBUG, INFO, WARNING, ERROR"),
         ("ALLOWED_NETWORKS", "localhost", "'localhost' is no network; write it like"),
         ("DEFAULT_REQUEST_HEADERS", "{", "DEFAULT_REQUEST_HEADERS"),
+        ("DOWNLOADER_MIDDLEWARES", '{"m.first": "soon"}', "expected a number for each name"),
         ("DOWNLOAD_DELY", "1", r"unknown setting DOWNLOAD_DELY \(from -s\); did you mean DOWNLOAD_DELAY\?"),
         ("XYZZY", "1", "`crawler settings` lists them all"),
     ],
@@ -150,3 +155,15 @@ def test_an_override_is_a_name_and_all_behind_the_first_sign(text: str, pair: tu
 def test_an_override_without_a_value_says_how_to_write_one() -> None:
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
         parse_override("DOWNLOAD_DELAY")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Use
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    """As `settings.NAME` outside `settings.py`: a setting that changes nothing misleads whoever sets it."""
+    root = Path(crawler.__file__).parent
+    sources = (path.read_text() for path in root.rglob("*.py") if path != root / "settings.py")
+    read = {name for source in sources for name in re.findall(r"\bsettings\.([A-Z][A-Z0-9_]+)\b", source)}
+    assert set(Settings.__struct_fields__) - read == set()
