@@ -27,12 +27,6 @@ def looks_like_page(url: str) -> bool:
     return url.partition("?")[0].rpartition(".")[2].lower() not in OTHER_KINDS
 
 
-def domain_allowed(host: str, allowed_domains: Iterable[str]) -> bool:
-    """Whether `host` is one of the domains or inside one; without any, all are. Port and case do not count."""
-    domains = frozenset(map(plain_domain, allowed_domains))
-    return not domains or _inside(plain_domain(host), domains)
-
-
 def plain_domain(name: str) -> str:
     """A domain as canonical URLs spell it: lower case, punycode, no port, no dot at its end.
 
