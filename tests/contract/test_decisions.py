@@ -11,23 +11,25 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from crawler.frontier.redis.keys import shard_of, shard_prefix
+from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Dead, Done, Failure, Lease, Outcome, Request, Retry
-from tests.contract.world import AT_ONCE, Crawl, World
+from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Retry, Skip
+from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
 from tests.valkey import Valkey
 
 TABLES = tomllib.loads((Path(__file__).parent / "decisions.toml").read_text())
 HOST = "a.example"
+HOUR = 3_600_000  # ms
 PACE = Pace(delay=0.0, concurrency=1, **TABLES["settings"])
 WHY = Failure("connect", "nobody there")
 OUTCOMES: dict[str, Outcome] = {
     "done": Done(),
+    "skip": Skip("robots"),
+    "release": Release("shutdown"),
     "retry": Retry(WHY, 0.0),
     "spent": Dead(WHY, spent=True),
     "dead": Dead(WHY),
 }
-LEAST = 3
 STATUSES = {"callback": 200, "http_403": 403, "http_404": 404, "http_503": 503}
 
 
@@ -62,6 +64,10 @@ class Ledger:
         first, end = now - since * 1000 if since else 0, now + rest * 1000 if rest else 0
         fields: dict[Any, Any] = {"busy": busy, "failures": failures, "since": int(first), "rest": int(end)}
         await self._client.hset(self._key, mapping=fields)
+
+    async def ttl(self) -> int:
+        """Until it is forgotten, in ms."""
+        return int(await self._client.pttl(self._key))
 
     async def read(self) -> dict[str, int]:
         """All fields of interest, times in ms."""
@@ -105,6 +111,7 @@ async def test_how_a_host_is_after_an_answer(world: World, ledger: Ledger, row: 
         least, most = row["rest"] if isinstance(row["rest"], list) else (row["rest"], row["rest"])
         assert began + least * 1000 <= after["rest"] <= ended + most * 1000 + 1
         assert after["next"] == after["rest"]
+        assert await ledger.ttl() > after["rest"] - ended + HOUR, "the ledger outlives the rest"
     else:
         assert after["rest"] == before["rest"]
     stats = await crawl.frontier.stats(crawl.job)
@@ -116,6 +123,39 @@ async def test_how_a_host_is_after_an_answer(world: World, ledger: Ledger, row: 
     assert [pause.why for pause in stats.paused] == ([row["paused"]] if "paused" in row else [])
 
 
+async def test_rests_are_spread(crawl: Crawl) -> None:
+    """Of many hosts that refuse at one moment, not all come back at once."""
+    await crawl.add(*hosts(8))
+    leases = (await crawl.claim(pace=PACE)).leases
+    for lease in leases:
+        await crawl.end(lease, OUTCOMES["retry"], pace=PACE, health="busy")
+    rests = [view.turn.rest for view in await crawl.frontier.hosts(crawl.job)]
+    assert len(rests) == 8
+    assert max(rests) - min(rests) > 1.0
+
+
+@rows("ending")
+async def test_what_a_visit_does_to_the_counters(world: World, ledger: Ledger, row: dict[str, Any]) -> None:
+    crawl = await Crawl.create(world)
+    await crawl.add(f"http://{HOST}/")
+    lease = await (_on_its_last_try(crawl) if row["page"] == "spent" else crawl.lease(pace=PACE))
+    before = (await crawl.frontier.stats(crawl.job)).counters
+    if "late" in row:
+        await crawl.end(lease, Dead(WHY), pace=PACE)
+    await ledger.set(**row.get("host", {}))
+    visit = dict(row.get("visit", {}))
+    visit["items"] = (b"{}",) * visit.get("items", 0)
+    visit["asked_at"] = world.now() if visit.pop("asked", False) else None
+    assert await crawl.end(lease, OUTCOMES[row["page"]], pace=PACE, **visit) == ("late" not in row)
+    stats = await crawl.frontier.stats(crawl.job)
+    assert (stats.pending, stats.processing) == (int(row["becomes"] == "pending"), 0)
+    assert (stats.done, stats.dead) == (int(row["becomes"] == "done"), int(row["becomes"] == "dead"))
+    raised = {name: count - before.get(name, 0) for name, count in stats.counters.items()}
+    assert {name: count for name, count in raised.items() if count} == row["counts"]
+    entries = await crawl.outbox.read(crawl.job, {}, 10)
+    assert sum(len(entry.items) for entry in entries) == row["counts"].get("items", 0)
+
+
 def _hosts(world: World) -> dict[str, str]:
     """Letter → host; all in one shard, which counts the pages of a spider by itself."""
     names = (f"h{number}.example" for number in itertools.count())
@@ -124,11 +164,11 @@ def _hosts(world: World) -> dict[str, str]:
 
 @rows("alike")
 async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: World, row: dict[str, Any]) -> None:
-    crawl = await Crawl.create(world, exploding_share=row.get("share", 0.5), exploding_min=LEAST)
-    hosts = _hosts(world)
+    crawl = await Crawl.create(world, exploding_share=row.get("share", 0.5), exploding_min=row.get("least", 3))
+    letters = _hosts(world)
     leases = []
     for number, page in enumerate(row["pages"].split()):  # all handed out before the first pause
-        await crawl.add(Request(f"http://{hosts[page[0]]}/{number}", spider="shop"))
+        await crawl.add(Request(f"http://{letters[page[0]]}/{number}", spider="shop"))
         leases.append(await crawl.lease())
         if page.endswith("+"):
             await crawl.end(leases.pop(), Retry(WHY, 0.0))
@@ -138,6 +178,24 @@ async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: Worl
         outcome = Done() if kind == "done" else Dead(Failure(kind, "it fails", STATUSES[kind]))
         assert await crawl.end(lease, outcome, pace=AT_ONCE, status=STATUSES.get(kind, 200))
     stats = await crawl.frontier.stats(crawl.job)
-    names = {host: letter for letter, host in hosts.items()}
+    names = {host: letter for letter, host in letters.items()}
     shown = [f"{pause.what} {names.get(pause.name, pause.name)}: {pause.why}" for pause in stats.paused]
     assert shown == ([row["paused"]] if "paused" in row else [])
+
+
+async def test_how_many_that_fail_are_remembered(world: World) -> None:
+    """One more than ten thousand, and all are forgotten; the key expires."""
+    crawl = await Crawl.create(world, exploding_share=0.5, exploding_min=3)
+    await crawl.add(*pages(2, HOST))
+    prefix = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)
+    async with redis.asyncio.Redis.from_url(world.server.url) as client:
+        await client.hset(f"{prefix}recent", mapping={f"host {number}": "1 1 callback" for number in range(9_998)})
+        for remembered in (10_000, 10_000):  # the host and its spider, which are then known
+            await crawl.end(await crawl.lease(), Dead(Failure("callback", "it fails")), status=200)
+            assert await client.hlen(f"{prefix}recent") == remembered
+            assert 0 < await client.pttl(f"{prefix}recent") <= 24 * HOUR
+        await crawl.add(*pages(3, HOST))
+        await client.hdel(f"{prefix}recent", f"host {HOST}")
+        await client.hset(f"{prefix}recent", "host another", "1 1 callback")
+        await crawl.end(await crawl.lease(), Dead(Failure("callback", "it fails")), status=200)
+        assert await client.hlen(f"{prefix}recent") == 2
