@@ -54,13 +54,13 @@ BUSY_TOO_LONG = 2 * DAY
 # Pages that fail alike
 
 WINDOW_SHARE = 0.5
-"""The window of pages looked at is never longer than for this share; then the older half is forgotten."""
+"""A larger share is judged over no shorter a window than this one. At a window's end its older half counts no more."""
 
 RECENT_KEPT = 10_000
 """Hosts and spiders of a job that are watched at once; one more, and all are forgotten. A bound on memory."""
 
 # ---------------------------------------------------------------------------------------------------------
-# Claims: what one of them may do, so that no script keeps the others waiting for more than a few milliseconds
+# Waiting
 
 LOOK_AGAIN = 10_000
 """Until a host is looked at again that is paused, or that waits for its spider's turn."""
@@ -70,6 +70,9 @@ POLL = 1_000
 
 CATCH_UP = 100
 """What a spider or job with a rate may make up for: nobody claims every millisecond."""
+
+# ---------------------------------------------------------------------------------------------------------
+# What one call may do, so that no script keeps the others waiting for more than a few milliseconds
 
 STRIKES = 500
 """Requests that one claim may end because they are blocked, or no requests at all."""
@@ -100,6 +103,12 @@ REAP_CHUNK = 200
 
 LETTERS_CHUNK = 200
 """Dead letters looked at or moved in one step."""
+
+TRACE_CHUNK = 1_000
+"""Requests, letters or skips that a trace reads in one step."""
+
+PAUSES_SHOWN = 50
+"""Of one shard: every host of a job may be paused."""
 
 ORDERS_AT_ONCE = 100
 """Orders of people that a script reads in one step; of more it reads those that it asks for."""
@@ -137,8 +146,11 @@ CALLS_KEPT = 100
 CHANGES_COMPARED = 10
 """Last changes among which an order that is given again finds itself."""
 
-MAX_KNOWN = 200_000
-"""URLs of all jobs that a process remembers to be known; some 200 bytes each."""
+KNOWN_KEPT = 50_000
+"""Known URLs of one job that a process remembers at least; of twice as many it forgets the older half."""
+
+ALL_KNOWN_KEPT = 200_000
+"""Those of all jobs; some 200 bytes each."""
 
 MAX_SHARDS = 1_024
 """Of one frontier: a claim may ask each of them."""

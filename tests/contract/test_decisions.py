@@ -114,7 +114,7 @@ async def test_how_a_host_is_after_an_answer(world: World, ledger: Ledger, row: 
         assert await ledger.ttl() > after["rest"] - ended + HOUR, "the ledger outlives the rest"
     else:
         assert after["rest"] == before["rest"]
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     state = {"done": stats.done, "dead": stats.dead, "spared": stats.counters.get("spared", 0)}
     state["retried"] = stats.counters.get("retried", 0) - retried
     assert {name: count for name, count in state.items() if count} == {row["becomes"]: 1}
@@ -129,7 +129,7 @@ async def test_rests_are_spread(crawl: Crawl) -> None:
     leases = (await crawl.claim(pace=PACE)).leases
     for lease in leases:
         await crawl.end(lease, OUTCOMES["retry"], pace=PACE, health="busy")
-    rests = [view.turn.rest for view in await crawl.frontier.hosts(crawl.job)]
+    rests = [view.turn.rest for view in await crawl.frontier.hosts.hosts(crawl.job)]
     assert len(rests) == 8
     assert max(rests) - min(rests) > 1.0
 
@@ -139,7 +139,7 @@ async def test_what_a_visit_does_to_the_counters(world: World, ledger: Ledger, r
     crawl = await Crawl.create(world)
     await crawl.add(f"http://{HOST}/")
     lease = await (_on_its_last_try(crawl) if row["page"] == "spent" else crawl.lease(pace=PACE))
-    before = (await crawl.frontier.stats(crawl.job)).counters
+    before = (await crawl.frontier.reading.stats(crawl.job)).counters
     if "late" in row:
         await crawl.end(lease, Dead(WHY), pace=PACE)
     await ledger.set(**row.get("host", {}))
@@ -147,7 +147,7 @@ async def test_what_a_visit_does_to_the_counters(world: World, ledger: Ledger, r
     visit["items"] = (b"{}",) * visit.get("items", 0)
     visit["asked_at"] = world.now() if visit.pop("asked", False) else None
     assert await crawl.end(lease, OUTCOMES[row["page"]], pace=PACE, **visit) == ("late" not in row)
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.pending, stats.processing) == (int(row["becomes"] == "pending"), 0)
     assert (stats.done, stats.dead) == (int(row["becomes"] == "done"), int(row["becomes"] == "dead"))
     raised = {name: count - before.get(name, 0) for name, count in stats.counters.items()}
@@ -177,7 +177,7 @@ async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: Worl
         kind = page[2:].rstrip("+")
         outcome = Done() if kind == "done" else Dead(Failure(kind, "it fails", STATUSES[kind]))
         assert await crawl.end(lease, outcome, pace=AT_ONCE, status=STATUSES.get(kind, 200))
-    stats = await crawl.frontier.stats(crawl.job)
+    stats = await crawl.frontier.reading.stats(crawl.job)
     names = {host: letter for letter, host in letters.items()}
     shown = [f"{pause.what} {names.get(pause.name, pause.name)}: {pause.why}" for pause in stats.paused]
     assert shown == ([row["paused"]] if "paused" in row else [])

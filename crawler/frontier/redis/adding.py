@@ -16,7 +16,7 @@ from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.known import KnownUrls, is_simple, known_as
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.server import JobGone, Server, errors
-from crawler.frontier.rules import ADD_CHUNK, MAX_KNOWN
+from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_KEPT
 from crawler.model import Added, Job, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
@@ -78,7 +78,7 @@ class RedisAdding:
         known = self._known.pop(job.epoch, None) or KnownUrls()
         known.update(urls)
         self._known[job.epoch] = known
-        while len(self._known) > 1 and sum(map(len, self._known.values())) > MAX_KNOWN:
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_KNOWN_KEPT:
             del self._known[next(iter(self._known))]
 
     def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, list[_Group]]]:

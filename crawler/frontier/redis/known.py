@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from crawler.frontier.rules import KNOWN_KEPT
 from crawler.model import Request
 
 
@@ -14,7 +15,7 @@ class KnownUrls:
     must hear of each that asks for it.
     """
 
-    def __init__(self, capacity: int = 50_000) -> None:
+    def __init__(self, capacity: int = KNOWN_KEPT) -> None:
         self._capacity = capacity
         self._young: set[str] = set()
         self._old: set[str] = set()

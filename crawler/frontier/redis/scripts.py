@@ -17,7 +17,7 @@ NAMES = (
 )
 _FOLDER = files(__package__) / "lua"
 _NEEDS = re.compile(r"-- needs: ([a-z_]+(?:, [a-z_]+)*)\n")
-_NUMBERS = {name: value for name, value in vars(rules).items() if name.isupper() and isinstance(value, int | float)}
+NUMBERS = {name: value for name, value in vars(rules).items() if name.isupper() and isinstance(value, int | float)}
 
 
 def source(name: str) -> bytes:
@@ -31,7 +31,7 @@ def assemble(script: str) -> str:
     _collect(script, libraries)
     whole = "\n".join([*libraries.values(), script])
     words = set(re.findall(r"\b[A-Z][A-Z_]+\b", whole))
-    numbers = [f"local {name} = {value!r}\n" for name, value in _NUMBERS.items() if name in words]
+    numbers = [f"local {name} = {value!r}\n" for name, value in NUMBERS.items() if name in words]
     return "".join(numbers) + whole
 
 

@@ -16,11 +16,10 @@ from crawler.frontier.redis.keys import job_prefix, shard_for
 from crawler.frontier.redis.records import text
 from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.redis.views import read_pauses
+from crawler.frontier.rules import TRACE_CHUNK
 from crawler.model import Job
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 from crawler.status import TRACED, HostTurn, Pause, Sighting, Skipped, Trace
-
-CHUNK = 1_000  # read in one step
 
 
 class RedisTraces:
@@ -120,21 +119,21 @@ class _Look:
         return found, unseen
 
     async def _from_the_right(self, key: str, most: int) -> AsyncIterator[bytes]:
-        for at in range(0, most, CHUNK):
-            chunk = await self._ask("lrange", key, -at - CHUNK, -at - 1)
+        for at in range(0, most, TRACE_CHUNK):
+            chunk = await self._ask("lrange", key, -at - TRACE_CHUNK, -at - 1)
             for message in reversed(chunk):
                 yield message
-            if len(chunk) < CHUNK:
+            if len(chunk) < TRACE_CHUNK:
                 return
 
     async def _delayed(self, now: float) -> tuple[list[Sighting], int]:
         key = f"{self._prefix}delayed"
-        for at in range(0, TRACED, CHUNK):
-            chunk = await self._ask("zrange", key, at, at + CHUNK - 1, withscores=True)
+        for at in range(0, TRACED, TRACE_CHUNK):
+            chunk = await self._ask("zrange", key, at, at + TRACE_CHUNK - 1, withscores=True)
             for message, due in chunk:
                 if self._is_it(message):
                     return _sighting("delayed", message, due=max(0.0, (due - now) / 1000)), 0
-            if len(chunk) < CHUNK:
+            if len(chunk) < TRACE_CHUNK:
                 return [], 0
         return [], max(0, await self._ask("zcard", key) - TRACED)
 
@@ -155,7 +154,7 @@ class _Look:
             if letter.host == self._host and dedup_key(letter.url) == key
         )
         found: list[Sighting] = []
-        for letter in await newest(ours, CHUNK):
+        for letter in await newest(ours, TRACE_CHUNK):
             found += _sighting("dead", letter.message.encode("utf-8", "replace"), letter=letter)
         return found
 
@@ -165,7 +164,7 @@ class _Look:
         skipped, source, end = None, "", "+"
         others: list[str] = []
         while True:
-            chunk = await self._ask("xrevrange", f"{self._prefix}skips", max=end, count=CHUNK)
+            chunk = await self._ask("xrevrange", f"{self._prefix}skips", max=end, count=TRACE_CHUNK)
             for name, fields in chunk:
                 one = _skipped(name, fields)
                 if dedup_key(one.url) == dedup_key(self._url):
@@ -174,7 +173,7 @@ class _Look:
                     else:
                         skipped = skipped or one
                 source = source or (one.url if (one.reason, one.detail) == ("redirect", self._url) else "")
-            if len(chunk) < CHUNK:
+            if len(chunk) < TRACE_CHUNK:
                 return skipped, source, tuple(others)
             end = f"({chunk[-1][0].decode()}"
 

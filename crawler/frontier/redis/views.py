@@ -13,12 +13,12 @@ from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.rules import PAUSES_SHOWN
 from crawler.model import Job
 from crawler.status import JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are no counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks")
-_PAUSES = 50  # shown of a shard
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
 
@@ -86,7 +86,7 @@ class RedisViews:
         pipeline.hgetall(f"{prefix}others")
         pipeline.hlen(f"{shard}asking")
         pipeline.hget(f"{prefix}paused", f"job {job.name}")
-        pipeline.hrandfield(f"{prefix}paused", _PAUSES, withvalues=True)
+        pipeline.hrandfield(f"{prefix}paused", PAUSES_SHOWN, withvalues=True)
         pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}groups", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)

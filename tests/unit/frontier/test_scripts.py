@@ -65,14 +65,14 @@ def test_every_exception_is_needed() -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_every_name_in_capitals_is_a_rule(name: str) -> None:
     """One that is none would be a global that does not exist: an error while the crawl runs."""
-    assert set(re.findall(r"\b[A-Z][A-Z_]*\b", code(FILES[name]))) - SHORT - scripts._NUMBERS.keys() == set()
+    assert set(re.findall(r"\b[A-Z][A-Z_]*\b", code(FILES[name]))) - SHORT - scripts.NUMBERS.keys() == set()
 
 
 def test_every_rule_is_used() -> None:
     """In a script or in Python, beside the place where it is defined."""
     python = [path.read_text() for path in Path(crawler.__path__[0]).rglob("*.py")]
     words = Counter(re.findall(r"\b[A-Z][A-Z_]+\b", " ".join([*python, *map(code, FILES.values())])))
-    assert [name for name in scripts._NUMBERS if words[name] < 2] == []
+    assert [name for name in scripts.NUMBERS if words[name] < 2] == []
 
 
 def test_a_script_has_the_numbers_that_it_mentions_and_no_others() -> None:
