@@ -151,8 +151,8 @@ async def test_who_ordered_what_and_taking_it_back(shell: Shell) -> None:
         (["control", "rate", "a.example", "fast"], "write 10/s, 30/m or 0.5/h"),
         (["control", "list", "x"], "takes no further words"),
         (["control", "rate", "a.example", "1/s", "--job", "j"], "--job restricts pause and resume"),
-        (["control", "pause", "a.example", "-s", "REDIS_URL=memory://"], "nobody else can control it"),
-        (["inspect", "active", "-s", "REDIS_URL=memory://"], "nobody else can look at it"),
+        (["control", "pause", "a.example", "-s", "REDIS_URL=memory://"], "lives in one process"),
+        (["inspect", "active", "-s", "REDIS_URL=memory://"], "lives in one process"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -1,24 +1,20 @@
-"""Fixtures of the contract suite: every test runs once for each kind of frontier."""
+"""Fixtures of the contract suite: every test runs once for each kind of backend."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from tests.contract.world import KINDS, Crawl, World
+from crawler.testing.contract.world import World, crawl, world
+from tests.contract.world import KINDS
 from tests.valkey import Valkey
+
+__all__ = ["crawl", "new_world", "world"]
 
 
 @pytest.fixture(params=KINDS)
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
-    """An empty frontier's world."""
-    made = World(request.param, valkey_server)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def crawl(world: World) -> Crawl:
-    """A new job in it."""
-    return await Crawl.create(world)
+def new_world(request: pytest.FixtureRequest, valkey_server: Valkey) -> Callable[[], World]:
+    """Makes empty ones."""
+    return partial(KINDS[request.param], valkey_server)

@@ -15,17 +15,18 @@ from crawler.errors import FrontierError
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Failure, Job, Retry, Rule, Visit
-from tests.contract.world import Crawl, World, failed, pages
+from crawler.testing.contract.world import Crawl, failed, pages
+from tests.contract.world import RedisWorld
 from tests.valkey import Valkey
 
 HOST = "a.example"
 ODD = (b"", b"x", b"nan", b"-inf", b"1e999", b"0x1p3", b"9" * 400, b"\xff\xfe", b"-5", b"null", b"{}", b"[[", b" 1")
 
 
-@pytest.fixture(params=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
+@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
     """Only the kinds with a server."""
-    made = World(request.param, valkey_server)
+    made = RedisWorld(valkey_server, request.param)
     yield made
     await made.close()
 
@@ -38,11 +39,11 @@ async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
     await client.aclose()
 
 
-def first(world: World) -> str:
+def first(world: RedisWorld) -> str:
     return shard_prefix(world.prefix, 0)
 
 
-def of_host(world: World, host: str = HOST) -> str:
+def of_host(world: RedisWorld, host: str = HOST) -> str:
     return shard_prefix(world.prefix, shard_of(host, world.shards))
 
 
@@ -82,7 +83,7 @@ RECORDS = {
 
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 async def test_a_job_record_that_cannot_be_read(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
 ) -> None:
     """The other jobs go on; whoever wants that very job is told what to do, and can delete it."""
     await client.hset(f"{first(world)}jobs", "bad", record)
@@ -99,7 +100,7 @@ async def test_a_job_record_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("shards", [b"", b"0", b"-1", b"x", b"9" * 400, b"\xff"])
-async def test_a_number_of_shards_that_is_none(world: World, client: redis.asyncio.Redis, shards: bytes) -> None:
+async def test_a_number_of_shards_that_is_none(world: RedisWorld, client: redis.asyncio.Redis, shards: bytes) -> None:
     await client.set(f"{first(world)}shards", shards)
     with pytest.raises(FrontierError, match="not a number of shards"):
         await world.client()
@@ -122,7 +123,7 @@ RULES = {
 
 @pytest.mark.parametrize("record", RULES.values(), ids=RULES)
 async def test_a_rule_that_cannot_be_read(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
 ) -> None:
     """It is left out, and can be replaced and lifted."""
     await crawl.add(*pages(2))
@@ -144,7 +145,7 @@ async def test_a_rule_that_cannot_be_read(
 
 
 async def test_a_log_of_changes_and_calls_that_cannot_be_read(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     control = crawl.frontier.control
     await control.set_rule(Rule("rate", "host", HOST, "10/s"))
@@ -166,7 +167,7 @@ async def test_a_log_of_changes_and_calls_that_cannot_be_read(
 
 @pytest.mark.parametrize("info", [*ODD, b'{"hosts":7}', b'{"rss":"much"}', b'{"status":[1]}', b'{"no_spider":{"a":1}}'])
 async def test_what_a_worker_says_cannot_be_read(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis, info: bytes
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, info: bytes
 ) -> None:
     await asyncio.to_thread(crawl.frontier.leases.beat, "w1", {"pid": 1})
     await client.hset(f"{first(world)}worker:w1", "info", info)
@@ -175,7 +176,7 @@ async def test_what_a_worker_says_cannot_be_read(
 
 
 async def test_a_worker_whose_name_is_no_text_is_reaped(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     for shard in range(world.shards):
         await client.zadd(f"{shard_prefix(world.prefix, shard)}workers", {b"\xff": 1})
@@ -198,7 +199,7 @@ OUTCOMES: tuple[Callable[[], Visit], ...] = (
 )
 
 
-async def test_a_ledger_that_holds_no_numbers(world: World, client: redis.asyncio.Redis) -> None:
+async def test_a_ledger_that_holds_no_numbers(world: RedisWorld, client: redis.asyncio.Redis) -> None:
     """Whatever stands in a host's ledger, a pause or a count of failures: claims, commits, reaps and views go on."""
     crawl = await Crawl.create(world, exploding_share=0.99, exploding_min=1_000)
     chance = random.Random(5)
@@ -236,7 +237,7 @@ async def test_a_ledger_that_holds_no_numbers(world: World, client: redis.asynci
 # --- dead letters, outbox
 
 
-async def test_dead_letters_that_cannot_be_read(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_dead_letters_that_cannot_be_read(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     """They are shown, never redriven, and can be dropped; the others are as ever."""
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), Dead(failed()))
@@ -266,7 +267,7 @@ ENTRIES: tuple[dict[Any, Any], ...] = (
 )
 
 
-async def test_outbox_entries_that_are_no_items(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_outbox_entries_that_are_no_items(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     """The sink gets none of them, and is told of their place, so that they leave the outbox."""
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), items=(b'{"a":1}', b'{"b":2}'))
@@ -282,7 +283,9 @@ async def test_outbox_entries_that_are_no_items(world: World, crawl: Crawl, clie
     assert await crawl.outbox.read(crawl.job, {}, 100) == []
 
 
-async def test_a_name_of_an_exporter_that_is_no_text(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_a_name_of_an_exporter_that_is_no_text(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
     await client.set(f"{job_prefix(first(world), crawl.job.name)}exporter", b"\xff")
     assert await crawl.outbox.hold(crawl.job, "e1", 5.0) == "\ufffd"
     await _look_at_all(crawl)

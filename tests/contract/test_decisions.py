@@ -14,7 +14,8 @@ import redis.asyncio
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Retry, Skip
-from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, hosts, pages
+from tests.contract.world import RedisWorld
 from tests.valkey import Valkey
 
 TABLES = tomllib.loads((Path(__file__).parent / "decisions.toml").read_text())
@@ -38,10 +39,10 @@ def rows(table: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in TABLES[table]])
 
 
-@pytest.fixture(params=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
+@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
     """Only the kinds with a server: a row begins with a ledger that somebody else has written."""
-    made = World(request.param, valkey_server)
+    made = RedisWorld(valkey_server, request.param)
     yield made
     await made.close()
 
@@ -49,7 +50,7 @@ async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncI
 class Ledger:
     """What the server holds of `HOST`, in seconds of its own clock."""
 
-    def __init__(self, world: World, client: redis.asyncio.Redis) -> None:
+    def __init__(self, world: RedisWorld, client: redis.asyncio.Redis) -> None:
         self._client = client
         self._key = f"{shard_prefix(world.prefix, shard_of(HOST, world.shards))}host:{HOST}"
 
@@ -77,7 +78,7 @@ class Ledger:
 
 
 @pytest.fixture
-async def ledger(world: World) -> AsyncIterator[Ledger]:
+async def ledger(world: RedisWorld) -> AsyncIterator[Ledger]:
     """That of the row's host."""
     client = redis.asyncio.Redis.from_url(world.server.url)
     yield Ledger(world, client)
@@ -91,7 +92,7 @@ async def _on_its_last_try(crawl: Crawl) -> Lease:
 
 
 @rows("health")
-async def test_how_a_host_is_after_an_answer(world: World, ledger: Ledger, row: dict[str, Any]) -> None:
+async def test_how_a_host_is_after_an_answer(world: RedisWorld, ledger: Ledger, row: dict[str, Any]) -> None:
     crawl = await Crawl.create(world)
     await crawl.add(f"http://{HOST}/")
     lease = await (_on_its_last_try(crawl) if row["page"] == "spent" else crawl.lease(pace=PACE))
@@ -135,7 +136,7 @@ async def test_rests_are_spread(crawl: Crawl) -> None:
 
 
 @rows("ending")
-async def test_what_a_visit_does_to_the_counters(world: World, ledger: Ledger, row: dict[str, Any]) -> None:
+async def test_what_a_visit_does_to_the_counters(world: RedisWorld, ledger: Ledger, row: dict[str, Any]) -> None:
     crawl = await Crawl.create(world)
     await crawl.add(f"http://{HOST}/")
     lease = await (_on_its_last_try(crawl) if row["page"] == "spent" else crawl.lease(pace=PACE))
@@ -156,14 +157,14 @@ async def test_what_a_visit_does_to_the_counters(world: World, ledger: Ledger, r
     assert sum(len(entry.items) for entry in entries) == row["counts"].get("items", 0)
 
 
-def _hosts(world: World) -> dict[str, str]:
+def _hosts(world: RedisWorld) -> dict[str, str]:
     """Letter → host; all in one shard, which counts the pages of a spider by itself."""
     names = (f"h{number}.example" for number in itertools.count())
     return dict(zip("abc", (name for name in names if shard_of(name, world.shards) == 0), strict=False))
 
 
 @rows("alike")
-async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: World, row: dict[str, Any]) -> None:
+async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: RedisWorld, row: dict[str, Any]) -> None:
     crawl = await Crawl.create(world, exploding_share=row.get("share", 0.5), exploding_min=row.get("least", 3))
     letters = _hosts(world)
     leases = []
@@ -183,7 +184,7 @@ async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: Worl
     assert shown == ([row["paused"]] if "paused" in row else [])
 
 
-async def test_how_many_that_fail_are_remembered(world: World) -> None:
+async def test_how_many_that_fail_are_remembered(world: RedisWorld) -> None:
     """One more than ten thousand, and all are forgotten; the key expires."""
     crawl = await Crawl.create(world, exploding_share=0.5, exploding_min=3)
     await crawl.add(*pages(2, HOST))

@@ -13,15 +13,16 @@ from crawler.frontier.redis import scripts
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.redis.server import Server
 from crawler.model import Claim, Failure
-from tests.contract.world import Crawl, World, pages
+from crawler.testing.contract.world import Crawl, pages
+from tests.contract.world import RedisWorld
 from tests.junk import CASES, HOST, JUNK, LATER, REQUEST, Case, mutants
 from tests.valkey import Valkey
 
 
-@pytest.fixture(params=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
+@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
     """Only the kinds with a server."""
-    made = World(request.param, valkey_server)
+    made = RedisWorld(valkey_server, request.param)
     yield made
     await made.close()
 
@@ -57,11 +58,11 @@ JUNKS = [case for case in CASES.values() if case.verdict == JUNK]
 INNOCENT = [*pages(2), "http://b.example/"]
 
 
-def _shard(world: World, host: str) -> str:
+def _shard(world: RedisWorld, host: str) -> str:
     return shard_prefix(world.prefix, shard_of(host, world.shards))
 
 
-def _place(world: World, crawl: Crawl, case: Case) -> tuple[str, str]:
+def _place(world: RedisWorld, crawl: Crawl, case: Case) -> tuple[str, str]:
     """The host in whose line those bytes are put, and J of its shard."""
     host = ledger_host(case.message) or HOST
     return host, job_prefix(_shard(world, host), crawl.job.name)
@@ -103,13 +104,13 @@ def _as_shown(messages: Iterable[bytes]) -> list[bytes]:
     return sorted(message.decode("utf-8", "backslashreplace").encode() for message in messages)
 
 
-async def _is_nobody_in_flight(client: redis.asyncio.Redis, world: World) -> bool:
+async def _is_nobody_in_flight(client: redis.asyncio.Redis, world: RedisWorld) -> bool:
     keys = [key async for key in client.scan_iter(match=f"{{{world.prefix}:*:host:*", count=1000)]
     booked = [int(await client.hget(key, "inflight") or 0) for key in keys]
     return not any(booked)
 
 
-async def _all_are_accounted_for(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def _all_are_accounted_for(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     """Requests are visited, messages of later versions wait unchanged, the rest are dead letters; nothing else."""
     visited = await _work(crawl)
     assert len(visited) == len(INNOCENT) + len(REQUESTS)
@@ -124,7 +125,7 @@ async def _all_are_accounted_for(world: World, crawl: Crawl, client: redis.async
     assert await crawl.frontier.letters.drop(crawl.job) == len(JUNKS)
 
 
-async def test_in_a_line(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_in_a_line(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     await crawl.add(*INNOCENT)
     for case in CASES.values():
         host, job = _place(world, crawl, case)
@@ -134,7 +135,7 @@ async def test_in_a_line(world: World, crawl: Crawl, client: redis.asyncio.Redis
     await _all_are_accounted_for(world, crawl, client)
 
 
-async def test_in_the_delayed_set(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_in_the_delayed_set(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     await crawl.add(*INNOCENT)
     for case in CASES.values():
         _, job = _place(world, crawl, case)
@@ -143,7 +144,7 @@ async def test_in_the_delayed_set(world: World, crawl: Crawl, client: redis.asyn
     await _all_are_accounted_for(world, crawl, client)
 
 
-async def test_in_the_hands_of_a_worker_that_died(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_in_the_hands_of_a_worker_that_died(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     """What the reaper cannot read it buries; the rest it gives back with one delivery more, even if no worker can
     read it."""
     await crawl.add(*INNOCENT)
@@ -168,7 +169,7 @@ async def test_in_the_hands_of_a_worker_that_died(world: World, crawl: Crawl, cl
     assert await _is_nobody_in_flight(client, world)
 
 
-async def test_in_its_own_hands(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_in_its_own_hands(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     """After a new connection a worker looks whether its lists hold more than it was given, in each shard."""
     await crawl.add(*INNOCENT)
     first = (await crawl.claim()).leases
@@ -187,7 +188,7 @@ async def test_in_its_own_hands(world: World, crawl: Crawl, client: redis.asynci
 
 
 async def test_a_request_in_a_shard_that_is_not_its_hosts(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     """Its commit would look for it elsewhere, for ever."""
     if world.shards == 1:
@@ -205,7 +206,9 @@ async def test_a_request_in_a_shard_that_is_not_its_hosts(
     assert await _is_nobody_in_flight(client, world)
 
 
-async def test_a_job_with_junk_in_hand_can_be_deleted(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_a_job_with_junk_in_hand_can_be_deleted(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
     await crawl.add(*pages(1))
     await crawl.claim()
     _, job = _place(world, crawl, CASES["plain"])
@@ -214,7 +217,9 @@ async def test_a_job_with_junk_in_hand_can_be_deleted(world: World, crawl: Crawl
     assert await _is_nobody_in_flight(client, world)
 
 
-async def test_much_junk_is_buried_a_little_at_a_time(world: World, crawl: Crawl, client: redis.asyncio.Redis) -> None:
+async def test_much_junk_is_buried_a_little_at_a_time(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
     await crawl.add(*pages(1))
     _, job = _place(world, crawl, CASES["plain"])
     await client.rpush(f"{job}pending:0:{HOST}", *[f"junk {number}" for number in range(1_200)])

@@ -9,7 +9,7 @@ import pytest
 from crawler.errors import FrontierError
 from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Done, Failure, Job, Request, Visit
-from tests.contract.world import AT_ONCE, pages
+from crawler.testing.contract.world import AT_ONCE, pages
 
 
 @pytest.fixture

@@ -14,17 +14,18 @@ from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import shard_of, shard_prefix
 from crawler.frontier.redis.server import Server
 from crawler.model import Done, Failure, Job, Request, Retry, Visit
+from crawler.testing.contract.world import AT_ONCE, Crawl, dead, failed, hosts, pages
 from tests.chaos.proxy import proxy_to
-from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
+from tests.contract.world import RedisWorld
 from tests.valkey import Valkey
 
 T = TypeVar("T")
 
 
-@pytest.fixture(params=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
+@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
     """Only the kinds with a server."""
-    made = World(request.param, valkey_server)
+    made = RedisWorld(valkey_server, request.param)
     yield made
     await made.close()
 
@@ -37,11 +38,11 @@ async def redis_client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Red
     await client.aclose()
 
 
-async def _keys(client: redis.asyncio.Redis, world: World, like: str = "*") -> list[str]:
+async def _keys(client: redis.asyncio.Redis, world: RedisWorld, like: str = "*") -> list[str]:
     return sorted([key.decode() async for key in client.scan_iter(match=f"{{{world.prefix}:*{like}", count=1000)])
 
 
-async def _lists(client: redis.asyncio.Redis, world: World, like: str) -> list[bytes]:
+async def _lists(client: redis.asyncio.Redis, world: RedisWorld, like: str) -> list[bytes]:
     """All entries of the lists of that name, oldest last."""
     found: list[bytes] = []
     for key in await _keys(client, world, like):
@@ -50,7 +51,9 @@ async def _lists(client: redis.asyncio.Redis, world: World, like: str) -> list[b
     return found
 
 
-async def test_pending_and_processing_are_lists(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+async def test_pending_and_processing_are_lists(
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
     await crawl.add(*pages(3), Request("http://a.example/high", priority=5))
     assert len(await _lists(redis_client, world, ":pending:*")) == 4
     leases = (await crawl.claim(2)).leases
@@ -59,7 +62,9 @@ async def test_pending_and_processing_are_lists(world: World, crawl: Crawl, redi
     assert len(await _lists(redis_client, world, ":pending:*")) == 2
 
 
-async def test_lists_that_are_empty_are_gone(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+async def test_lists_that_are_empty_are_gone(
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
+) -> None:
     """What a finished crawl leaves does not grow with its hosts, but for the seen-set and the ledger."""
     await crawl.add(*hosts(20), *[Request(f"{url}p", priority=3) for url in hosts(20)], seed=False)
     while leases := (await crawl.claim()).leases:
@@ -69,7 +74,7 @@ async def test_lists_that_are_empty_are_gone(world: World, crawl: Crawl, redis_c
 
 
 async def test_all_keys_of_a_shard_share_its_hash_tag(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
     await _fill(crawl)
     tags = {key[: key.index("}") + 1] for key in await _keys(redis_client, world)}
@@ -79,7 +84,7 @@ async def test_all_keys_of_a_shard_share_its_hash_tag(
 
 
 async def test_nobody_searches_on_the_paths_of_a_worker(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
     """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters."""
     await redis_client.config_resetstat()
@@ -94,7 +99,7 @@ async def test_nobody_searches_on_the_paths_of_a_worker(
 
 
 async def test_deleting_a_job_leaves_no_key_of_it(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
     await _fill(crawl)
     assert await _keys(redis_client, world, ":job:news:*")
@@ -102,7 +107,7 @@ async def test_deleting_a_job_leaves_no_key_of_it(
     assert await _keys(redis_client, world, ":job:news:*") == []
 
 
-async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: World) -> None:
+async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: RedisWorld) -> None:
     crawl = await Crawl.create(world, Job("a.b"))
     other = await Crawl.create(world, Job("axb"))
     await other.add(*hosts(3))
@@ -110,7 +115,7 @@ async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: Worl
     assert await other.counts() == (3, 0, 0, 0)
 
 
-async def test_the_shards_are_those_of_the_creation(world: World, crawl: Crawl) -> None:
+async def test_the_shards_are_those_of_the_creation(world: RedisWorld, crawl: Crawl) -> None:
     """A client that is set to another number adopts what is there."""
     await crawl.add(*hosts(10))
     async with open_redis(Server(world.server.url), prefix=world.prefix, shards=9) as other:
@@ -137,7 +142,7 @@ JUNK = {
 
 @pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK.keys())
 async def test_junk_ends_among_the_dead_and_harms_nobody(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
 ) -> None:
     await crawl.add(*pages(2))
     (line,) = await _keys(redis_client, world, ":pending:*")
@@ -156,7 +161,7 @@ async def test_junk_ends_among_the_dead_and_harms_nobody(
 
 @pytest.mark.parametrize("junk", [b"", b"junk", b"[1,0]", b"\xff\xfe"])
 async def test_junk_in_a_processing_list_is_buried_by_the_reaper(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
 ) -> None:
     """The worker's own requests go back all the same."""
     await crawl.add("http://a.example/")
@@ -170,7 +175,7 @@ async def test_junk_in_a_processing_list_is_buried_by_the_reaper(
     assert await crawl.counts() == (1, 0, 0, 1)
 
 
-async def test_junk_frees_its_hosts_slot(world: World, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+async def test_junk_frees_its_hosts_slot(world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
     await crawl.add("http://a.example/")
     (line,) = await _keys(redis_client, world, ":pending:*")
     await redis_client.rpush(line, JUNK["wrong-types"])
@@ -182,7 +187,7 @@ async def test_junk_frees_its_hosts_slot(world: World, crawl: Crawl, redis_clien
 
 
 async def test_a_message_of_a_later_version_is_left_as_it_is(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
     await crawl.add(*pages(1))
     (line,) = await _keys(redis_client, world, ":pending:*")
@@ -294,7 +299,7 @@ async def _fill(crawl: Crawl) -> None:
 
 
 async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_created_again(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
     """Else what the old one knew would never be fetched by the new one."""
     await crawl.add(*hosts(20))
@@ -310,7 +315,7 @@ async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_create
 
 @pytest.mark.parametrize("left", [b'news\nw9\n[1,0,0,0,0,"http://a.example/",0,""]', b"\xff", b"", b"a\nb\n\nc"])
 async def test_a_host_is_free_whatever_a_lease_that_is_gone_left_behind(
-    world: World, crawl: Crawl, redis_client: redis.asyncio.Redis, left: bytes
+    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis, left: bytes
 ) -> None:
     """A reaper of an older version takes the asker's lease and knows nothing of `asking`."""
     await crawl.add(*pages(2))

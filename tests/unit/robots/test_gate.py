@@ -16,7 +16,8 @@ from crawler.response import Response
 from crawler.robots import gate
 from crawler.robots.gate import RobotsGate
 from crawler.testing import FakeFetcher
-from tests.asking import ask, ask_all, end, held
+from crawler.testing.contract.asking import end, held
+from tests.asking import ask, ask_all
 
 RULES = b"User-agent: *\nDisallow: /private\n"
 

@@ -9,7 +9,7 @@ import pytest
 from crawler.errors import FrontierError
 from crawler.frontier.message import check
 from crawler.model import Failure, Job, Request, Retry
-from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 
 async def test_adding_twice_is_adding_once(crawl: Crawl) -> None:

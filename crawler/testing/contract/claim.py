@@ -8,7 +8,7 @@ import pytest
 
 from crawler.interfaces import Pace
 from crawler.model import Job, Release, Request, Retry, Skip
-from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 SLOW = Pace(delay=60.0)
 QUICK = Pace(delay=0.05)

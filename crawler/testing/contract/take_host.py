@@ -9,7 +9,7 @@ import pytest
 
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Job, Lease, Outcome, Release, Retry, Skip
-from tests.contract.world import Crawl, World, failed, hosts, pages
+from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
 
 
 async def asking(crawl: Crawl, count: int = 3) -> Lease:

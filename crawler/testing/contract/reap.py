@@ -8,7 +8,7 @@ import pytest
 
 from crawler.interfaces import Pace
 from crawler.model import Dead, Failure, Job, Release, Request, Retry
-from tests.contract.world import Crawl, World, failed, hosts, pages
+from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
 
 LEASE = 0.15
 CRASH = Failure("crash", "the process was killed by signal 9", traceback="…")
@@ -78,8 +78,7 @@ async def test_many_reapers_at_once_double_nothing(world: World, brief: Crawl) -
     for number in range(6):
         await brief.claim(10, worker=f"w{number}")
     await world.pass_time(LEASE)
-    options = {} if world.kind == "memory" else {"lease_seconds": LEASE}
-    clients = [await world.client(**options) for _ in range(5)]
+    clients = [await world.client(lease_seconds=LEASE) for _ in range(5)]
     await asyncio.gather(*(client.leases.reap() for client in clients for _ in range(8)))
     await _reap_all(brief)
     assert await brief.counts() == (60, 0, 0, 0)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crawler.model import Done, Job, Outcome, Release, Request, Retry, Skip, Visit
-from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.contract.world import Crawl, World
+from crawler.testing.contract.world import Crawl, World
 
 
 async def test_a_value_that_nobody_has_put(crawl: Crawl) -> None:

@@ -11,7 +11,7 @@ from crawler.control.rules import parse
 from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Retry, Rule
-from tests.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 POLITE = Pace(delay=3600.0)
 ME = "me@here"

@@ -8,7 +8,7 @@ import pytest
 
 from crawler.interfaces import Pace
 from crawler.model import Done, Job, Outcome, Release, Request, Retry, Skip, Visit
-from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 # --- made and found again
 

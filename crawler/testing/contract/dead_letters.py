@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from crawler.model import Dead, Failure, Request, Retry, Visit
-from tests.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 FAILURE = Failure("callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3')
 

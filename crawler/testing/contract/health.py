@@ -6,7 +6,7 @@ import pytest
 
 from crawler.interfaces import Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Outcome, Retry, Skip
-from tests.contract.world import Crawl, World, pages
+from crawler.testing.contract.world import Crawl, World, pages
 
 PACE = Pace(delay=0.0, concurrency=3, backoff=60.0)
 ONE = Pace(delay=0.0, concurrency=1, backoff=60.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crawler.model import OutboxEntry, Outcome, Release, Retry, Skip
-from tests.contract.world import Crawl, World, failed, hosts, pages
+from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
 
 
 async def test_items_of_a_page_are_one_entry_unchanged(crawl: Crawl) -> None:

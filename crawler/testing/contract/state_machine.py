@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -28,8 +28,7 @@ from hypothesis.stateful import (
 
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
-from tests.contract.world import KINDS, Crawl, World, dead, failed
-from tests.valkey import Valkey
+from crawler.testing.contract.world import Crawl, World, dead, failed
 
 T = TypeVar("T")
 
@@ -112,10 +111,10 @@ picks = st.integers(0, 1_000)
 class Machine(RuleBasedStateMachine):
     """The rules; each does one thing to the frontier and the same to the model."""
 
-    def __init__(self, kind: str, server: Valkey) -> None:
+    def __init__(self, new_world: Callable[[], World]) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.world = World(kind, server)
+        self.world = new_world()
         self.crawl = self.run(Crawl.create(self.world, Job("model"), max_crashes=MAX_CRASHES))
         self.frontier = self.crawl.frontier
         self.numbers = itertools.count()
@@ -443,11 +442,13 @@ def _number(message: str) -> int:
     return int(message.rpartition('"n":')[2].partition("}")[0])
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.timeout(3600)
-def test_the_frontier_does_what_the_model_does(kind: str, valkey_server: Valkey) -> None:
+def test_the_backend_does_what_the_model_does(new_world: Callable[[], World]) -> None:
     """Thousands of random steps in all."""
-    profile = hypothesis.settings()
-    share = 1 if kind == "memory" else 3  # a server costs a round trip a step
-    settings = hypothesis.settings(profile, max_examples=max(10, profile.max_examples // share), stateful_step_count=40)
-    run_state_machine_as_test(cast(type[Machine], partial(Machine, kind, valkey_server)), settings=settings)
+    settings = hypothesis.settings(
+        max_examples=max(10, int(hypothesis.settings().max_examples * new_world().examples)),
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
+    )
+    run_state_machine_as_test(cast(type[Machine], partial(Machine, new_world)), settings=settings)

@@ -10,8 +10,8 @@ from crawler.model import Request
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate, Verdict
 from crawler.testing import FakeFetcher
-from tests.asking import ask, ask_all, end, held
-from tests.contract.world import World
+from crawler.testing.contract.asking import ask, ask_all, end, held
+from crawler.testing.contract.world import World
 
 RULES = b"User-agent: *\nDisallow: /private\n"
 STRICTER = b"User-agent: *\nDisallow: /\n"
@@ -52,7 +52,7 @@ class Fleet:
 
     async def verdicts(self, url: str) -> list[Verdict]:
         """The same at length."""
-        return await ask_all(self.gates, url, frontier=self.frontier)
+        return await ask_all(self.frontier, self.gates, url)
 
     async def day_after(self, world: World) -> None:
         """All that was known is too old."""
@@ -119,12 +119,12 @@ async def test_rules_are_used_for_no_longer_than_a_day_by_whoever_reads_them_lat
     web = FakeFetcher({"http://a.example/robots.txt": [RULES, STRICTER]})
     fleet = await Fleet.of(world, web, count=2)
     (early, late), frontier = fleet.gates, fleet.frontier
-    await ask(early, "http://a.example/1", frontier=frontier)
+    await ask(frontier, early, "http://a.example/1")
     fleet.now += 100.0  # by this clock the rules have been too old for long, though the server still has them
-    assert (await ask(late, "http://a.example/1", frontier=frontier)).word == "allow"
+    assert (await ask(frontier, late, "http://a.example/1")).word == "allow"
     await fleet.day_after(world)
-    assert (await ask(late, "http://a.example/1", frontier=frontier)).word == "again"
-    assert (await ask(late, "http://a.example/1", frontier=frontier)).word == "disallow"
+    assert (await ask(frontier, late, "http://a.example/1")).word == "again"
+    assert (await ask(frontier, late, "http://a.example/1")).word == "disallow"
 
 
 async def test_what_was_good_once_does_not_outlive_an_error(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from crawler.model import Job, Request
-from tests.contract.world import Crawl, World, pages
+from crawler.testing.contract.world import Crawl, World, pages
 
 
 async def test_unknown_requests_all_stay(crawl: Crawl) -> None:

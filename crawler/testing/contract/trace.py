@@ -7,7 +7,7 @@ import pytest
 from crawler.interfaces import Pace
 from crawler.model import Done, Release, Request, Retry, Skip
 from crawler.status import Sighting, Trace
-from tests.contract.world import Crawl, dead, failed, hosts, pages
+from crawler.testing.contract.world import Crawl, dead, failed, hosts, pages
 
 URL = "http://a.example/"
 

@@ -1,0 +1,38 @@
+"""What every backend promises, as tests. Needs pytest, pytest-asyncio and hypothesis.
+
+A project with a backend of its own runs all of it with one module of tests, and `asyncio_mode = "auto"`:
+
+    from crawler.testing.contract import *
+    from crawler.testing.contract.world import World
+
+    class MyWorld(World): ...
+
+    @pytest.fixture
+    def new_world():
+        return MyWorld
+
+See docs/backends.md.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+_SUBJECTS = (
+    *("add", "claim", "commit", "dead_letters", "groups", "health", "jobs", "maybe_new", "other_callbacks", "outbox"),
+    *("pauses", "reap", "robots", "rules", "shared", "state_machine", "take_host", "trace"),
+)
+_MODULES = [f"{__name__}.{name}" for name in (*_SUBJECTS, "world", "asking")]
+pytest.register_assert_rewrite(*_MODULES)  # before the first import: a failure then shows the values it compared
+
+_FIXTURE = type(pytest.fixture(lambda: None))
+_SUITE = {
+    name: value
+    for module in map(import_module, _MODULES)
+    for name, value in vars(module).items()
+    if name.startswith("test_") or isinstance(value, _FIXTURE)
+}
+globals().update(_SUITE)
+__all__ = list(_SUITE)
