@@ -1,0 +1,107 @@
+"""What one claim may do at most, when what it leaves alone is looked at again, and how much is kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from crawler.frontier.redis.keys import job_prefix, shard_prefix
+from crawler.interfaces import Control, Pace
+from crawler.model import Rule, Skip
+from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from tests.valkey import Valkey
+
+ONE = Pace(delay=0.0, concurrency=1)
+
+
+@pytest.fixture
+async def world(valkey_server: Valkey) -> AsyncIterator[World]:
+    """With one shard: a claim asks each shard, and the bounds hold for each."""
+    made = World("redis", valkey_server)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
+    """A person with a command line."""
+    client = redis.asyncio.Redis.from_url(valkey_server.url)
+    yield client
+    await client.aclose()
+
+
+def _prefix(world: World, crawl: Crawl) -> str:
+    return job_prefix(shard_prefix(world.prefix, 0), crawl.job.name)
+
+
+async def _block(crawl: Crawl, what: str, name: str) -> None:
+    control: Control = crawl.frontier.control  # type: ignore[attr-defined]
+    await control.set_rule(Rule("block", what, name, "on", by="me"))
+
+
+async def test_what_is_paused_is_looked_at_again_after_ten_seconds(
+    world: World, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
+    await crawl.add(*pages(1))
+    await crawl.frontier.pause(crawl.job, "host", "a.example", "a person said so")
+    began = int((await client.time())[0])
+    assert (await crawl.claim()).idle == "paused"
+    ended = int((await client.time())[0]) + 1
+    due = await client.zscore(f"{_prefix(world, crawl)}held", "a.example")
+    assert due is not None
+    assert began + 10 <= due / 1000 <= ended + 10
+
+
+async def test_one_claim_looks_at_sixty_four_that_were_paused(
+    world: World, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
+    """A pause that was lifted brings back the first hosts at once; claims find the others when they are due."""
+    await crawl.add(*hosts(70))
+    held, due = f"{_prefix(world, crawl)}held", f"{_prefix(world, crawl)}hosts"
+    await client.zadd(held, {f"h{number}.example": 1 for number in range(70)})
+    await client.delete(due)
+    assert len((await crawl.claim(100)).leases) == 64
+    assert len((await crawl.claim(100)).leases) == 6
+
+
+async def test_one_claim_looks_at_256_hosts_of_a_blocked_job(crawl: Crawl) -> None:
+    await crawl.add(*hosts(300))
+    await _block(crawl, "job", crawl.job.name)
+    assert await crawl.urls() == []
+    assert await crawl.counts() == (300 - 256, 0, 256, 0)
+    assert await crawl.urls() == []
+    assert await crawl.counts() == (0, 0, 300, 0)
+
+
+async def test_one_claim_ends_500_requests_of_a_blocked_host(crawl: Crawl) -> None:
+    await crawl.add(*pages(600))
+    await _block(crawl, "host", "a.example")
+    assert await crawl.urls() == []
+    assert await crawl.counts() == (100, 0, 500, 0)
+
+
+async def test_500_characters_are_kept_of_what_made_a_request_be_skipped(
+    world: World, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
+    await crawl.add(*pages(1))
+    await crawl.end(await crawl.lease(), Skip("redirect", "é" * 600))
+    entries: Any = await client.xrevrange(f"{_prefix(world, crawl)}skips")
+    assert [fields[b"detail"].decode() for _, fields in entries] == ["é" * 500]
+
+
+async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world: World) -> None:
+    crawl = await Crawl.create(world, outbox_limit=1)
+    await crawl.add(*pages(3))
+    lease = await crawl.lease(pace=ONE)
+    full = await crawl.claim(pace=ONE)
+    assert (full.wait, full.idle) == (1.0, "cooling")
+    await crawl.end(lease, items=(b"{}",))
+    outbox = await crawl.claim(pace=AT_ONCE)
+    assert (outbox.wait, outbox.idle) == (1.0, "outbox")
+    other = await Crawl.create(world)
+    await other.frontier.pause(other.job, "job", other.job.name, "a person said so")
+    paused = await other.claim()
+    assert (paused.wait, paused.idle) == (1.0, "paused")
