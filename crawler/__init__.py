@@ -6,13 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crawler.model import Request
+    from crawler.model import Follow, Request
     from crawler.response import Response
     from crawler.spiders.base import DropItem, Spider
 
-__all__ = ["DropItem", "Request", "Response", "Spider"]
+__all__ = ["DropItem", "Follow", "Request", "Response", "Spider"]
 
-_HOMES = {"Request": "model", "Response": "response", "Spider": "spiders.base", "DropItem": "spiders.base"}
+_HOMES = {
+    "Follow": "model",
+    "Request": "model",
+    "Response": "response",
+    "Spider": "spiders.base",
+    "DropItem": "spiders.base",
+}
 
 
 def __getattr__(name: str) -> Any:

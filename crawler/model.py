@@ -6,7 +6,7 @@ out and what should happen: an `Outcome`), and commits that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -37,6 +37,18 @@ class Request(Struct, frozen=True, kw_only=False):
     redirects: int = 0  # redirects followed to get here; set by the crawler
     unknown: Mapping[str, Any] = {}  # fields that a later version of the crawler added, kept for it; set by the crawler
     # A new field goes here: one line with a default (see `frontier/message.py`).
+
+
+class Follow(Struct, frozen=True):
+    """Links for `parse` to follow, canonical URLs such as `response.links`; yielded, they become requests.
+
+    Links that the crawl certainly knows, as most links of most pages are, become none, which saves making them. `keep`
+    chooses among the rest. For another callback yield requests: a URL that is known for `parse` is left out here, and
+    nobody is told that the callback was wanted.
+    """
+
+    urls: Sequence[str]
+    keep: Callable[[str], bool] | None = None
 
 
 class Unfollowed(Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,6 @@ class Response:
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds at the first bytes of the answer
         self.parse_limits = parse_limits  # of `root` and all that is read from it
-        self.maybe_new: Callable[[Sequence[str]], Sequence[str]] = lambda urls: urls  # set by who asked for the page
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"
@@ -128,16 +127,6 @@ class Response:
         """The canonical absolute URLs of all `a` and `area` links, in order, each once."""
         scanned = None if self._has_tree else self._scanned
         return html.links(self.root, self.url) if scanned is None else html.scanned_links(scanned, self.url)
-
-    @property
-    def new_links(self) -> Sequence[str]:
-        """Those of `links` that may be new to the crawl.
-
-        Following no others with `parse` changes nothing: plain requests for what is known are left out anyway. It saves
-        making them, which most links of most pages are. For another callback use `links`: a URL that is known for
-        `parse` is not among these, and nobody is told that it was wanted.
-        """
-        return self.maybe_new(self.links)
 
     def robots_metas(self, names: Collection[str]) -> list[str]:
         """What the page's ``meta`` elements of these names (in lower case) say, where they ask for something."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from parsel import Selector
 
-from crawler import Request, Response, Spider
+from crawler import Follow, Response, Spider
 from crawler.parsing.scope import looks_like_page
 
 # Where generators put the page itself (Sphinx, MkDocs, Docusaurus, plain HTML 5), narrowest first.
@@ -25,7 +25,7 @@ class Docs(Spider):
     stay_on_seeded_hosts = True
     sitemap_rules = (("", "parse"),)
 
-    def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:
+    def parse(self, response: Response) -> Iterator[dict[str, Any] | Follow]:
         """One item a page that has headings; follows every link that may be a page."""
         if not response.is_html:
             return
@@ -39,7 +39,7 @@ class Docs(Spider):
                 "sections": [section(found) for found in main.css(HEADINGS)],
                 "code": [code(found) for found in main.css("pre")],
             }
-        yield from response.follow_all(link for link in response.new_links if looks_like_page(link))
+        yield Follow(response.links, looks_like_page)
 
 
 def heading(found: Selector) -> dict[str, Any]:

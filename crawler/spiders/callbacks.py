@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from crawler.errors import CrawlerError
-from crawler.model import Failure, Request, Unfollowed
+from crawler.model import Failure, Follow, Request, Unfollowed
 from crawler.parsing.charset import clean
 from crawler.runtime.safe_text import without_password
 from crawler.spiders.base import DropItem, Spider, callback_name
@@ -54,13 +54,20 @@ class Found(NamedTuple):
         return self._replace(requests=requests, unfollowed=unfollowed)
 
 
-async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
+def _all(urls: Sequence[str]) -> Sequence[str]:
+    return urls
+
+
+async def run_callback(
+    spider: Spider, name: str, *arguments: Any, maybe_new: Callable[[Sequence[str]], Sequence[str]] = _all
+) -> Found:
     """Call the spider's method `name` and take all it gives. A callback gets a response; an errback gets
     the request and the failure.
 
     The method may be a plain or an async generator or function; it may give an iterable, one item or request,
     or None. `DropItem` leaves out one item when `process_item` raises it, the rest of the page when the
-    callback does. Raises `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
+    callback does. `maybe_new` leaves out the URLs of a `Follow` that are certainly known.
+    Raises `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
     """
     found = Found([], [], Counter())
     results: list[Any] = []
@@ -75,10 +82,16 @@ async def run_callback(spider: Spider, name: str, *arguments: Any) -> Found:
             if result.errback or result.callback not in known:
                 result = by_name(spider, result, known)
             found.requests.append(result)
+        elif isinstance(result, Follow):
+            found.requests.extend(
+                Request(url, spider=spider.name) for url in filter(result.keep, maybe_new(result.urls))
+            )
         elif isinstance(result, Unfollowed):
             left_out[result.reason] += result.links
         else:
             await _add_item(spider, result, found)
+    if len(found.requests) > MAX_RESULTS:
+        raise _too_many(f"{spider.name}.{name}")
     if sum(map(len, found.items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     return found.admitting(found.requests, left_out) if left_out else found
@@ -162,7 +175,11 @@ async def _gather(given: Any, results: list[Any], who: str) -> None:
     else:
         results.extend(islice(_iterable(given, who), MAX_RESULTS + 1))
     if len(results) > MAX_RESULTS:
-        raise CallbackError(f"{who} gave more than {MAX_RESULTS:,} items and requests for one page")
+        raise _too_many(who)
+
+
+def _too_many(who: str) -> CallbackError:
+    return CallbackError(f"{who} gave more than {MAX_RESULTS:,} items and requests for one page")
 
 
 def _iterable(given: Any, who: str) -> Iterable[Any]:

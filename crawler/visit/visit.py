@@ -183,7 +183,6 @@ class Visitor:
             ended = time.monotonic()
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
         asked_at = response.answered_at or time.monotonic()
-        response.maybe_new = partial(self._maybe_new_urls, lease.job)
         try:
             outcome, found = await self._read(lease, unit, response)
         except OwnLimit as limit:
@@ -240,7 +239,9 @@ class Visitor:
         try:
             if isinstance(page, Response) and len(page.body) > LARGE:
                 await self._read_ahead(lease, unit, page)
-            found = await run_callback(unit.spider, callback, *arguments)
+            found = await run_callback(
+                unit.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
+            )
             found = found.admitting(*await self._admit_in_turns(lease, unit, found.requests))
             # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
             return Done(), heed(found, page, unit.signs, time.time()) if isinstance(page, Response) else found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from crawler import DropItem, Request, Response, Spider
+from crawler import DropItem, Follow, Response, Spider
 from crawler.parsing.scope import looks_like_page
 
 
@@ -18,13 +18,11 @@ class Site(Spider):
     sitemap_rules = (("", "parse"),)
     read_ahead = ("root", "visible_text", "links")
 
-    def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:
-        """An item for HTML and requests for its links; the rest counts as `no_page`."""
+    def parse(self, response: Response) -> Iterator[dict[str, Any] | Follow]:
+        """An item for HTML and its links to follow; the rest counts as `no_page`."""
         if response.is_html:
             yield html_item(response)
-            # Links are canonical; a request that names its spider is not made so once more.
-            spider = response.request.spider
-            yield from (Request(url, spider=spider) for url in filter(looks_like_page, response.new_links))
+            yield Follow(response.links, looks_like_page)
         else:
             raise DropItem("no_page")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from crawler import Request, Response, Spider
+from crawler import Follow, Response, Spider
 
 PAGES = (".html", "/")
 
@@ -15,7 +13,6 @@ class Links(Spider):
     name = "links"
     stay_on_seeded_hosts = True
 
-    def parse(self, response: Response) -> Iterator[Request]:
+    def parse(self, response: Response) -> Follow:
         """The links of the page that lead to pages."""
-        spider = self.name
-        return (Request(url, spider=spider) for url in response.new_links if url.partition("?")[0].endswith(PAGES))
+        return Follow(response.links, lambda url: url.partition("?")[0].endswith(PAGES))

@@ -1,14 +1,14 @@
 """A callback's results, in whichever form it gives them, become encoded items and requests with names."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 import crawler.spiders.callbacks
-from crawler import DropItem, Request, Response, Spider
+from crawler import DropItem, Follow, Request, Response, Spider
 from crawler.model import Failure
 from crawler.spiders.callbacks import CallbackError, by_name, failure_of, run_callback
 from crawler.spiders.items import ItemError
@@ -50,6 +50,21 @@ class Forms(Spider):
 
     async def nothing_later(self, response: Response) -> None:
         return None
+
+    seen: ClassVar[list[str]] = []
+
+    def wanted(self, url: str) -> bool:
+        self.seen.append(url)
+        return not url.endswith("/no")
+
+    def follows(self, response: Response) -> Follow:
+        self.seen.clear()
+        return Follow([f"http://a.example/{name}" for name in ("", "known", "no")], self.wanted)
+
+    def follows_one_by_one(self, response: Response) -> Iterator[Follow]:
+        self.seen.clear()
+        for name in ("", "known", "no"):
+            yield Follow([f"http://a.example/{name}"], self.wanted)
 
     def one_item(self, response: Response) -> dict[str, int]:
         return ITEM
@@ -139,6 +154,30 @@ async def test_what_goes_wrong_is_said(
     with pytest.raises(error) as caught:
         await run_callback(Forms(), name, PAGE)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["follows", "follows_one_by_one"])
+async def test_links_to_follow_become_requests_unless_they_are_known_or_unwanted(name: str) -> None:
+    asked: list[str] = []
+
+    def maybe_new(urls: Sequence[str]) -> Sequence[str]:
+        asked.extend(urls)
+        return [url for url in urls if not url.endswith("/known")]
+
+    found = await run_callback(Forms(), name, PAGE, maybe_new=maybe_new)
+    assert [(one.url, one.callback, one.spider) for one in found.requests] == [("http://a.example/", "parse", "forms")]
+    assert len(asked) == 3, "a function that chooses sees only what may be new"
+    assert Forms.seen == ["http://a.example/", "http://a.example/no"]
+
+
+async def test_links_to_follow_are_all_new_to_a_test() -> None:
+    assert len((await run_callback(Forms(), "follows", PAGE)).requests) == 2
+
+
+async def test_links_to_follow_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_RESULTS", 1)
+    with pytest.raises(CallbackError, match="more than 1 items"):
+        await run_callback(Forms(), "follows", PAGE)
 
 
 async def test_a_callback_may_give_up_on_the_rest_of_its_page() -> None:

@@ -13,7 +13,7 @@ import pytest
 from crawler.errors import OwnLimit
 from crawler.frontier.message import MAX_BYTES, check, decode, encode
 from crawler.interfaces import Fetcher
-from crawler.model import Dead, Done, Lease, Release, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Follow, Lease, Release, Request, Retry, Skip, Visit
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
 from crawler.policy import Rules
@@ -347,7 +347,7 @@ async def test_links_that_are_known_need_not_become_requests() -> None:
     class Follower(Reader):
         def parse(self, response: Response) -> Any:
             assert list(response.links) == [f"http://a.example/{name}" for name in "abc"]
-            return (Request(url) for url in response.new_links)
+            return Follow(response.links)
 
     def but_b(job: str, urls: Sequence[str]) -> list[str]:
         assert job == lease().job
@@ -358,7 +358,6 @@ async def test_links_that_are_known_need_not_become_requests() -> None:
     visits = Visitor(page, lambda job, spider: unit, Nobody(), NoSlot(), check, maybe_new_urls=but_b)
     found = await visits.visit(lease())
     assert [request.url for request in found.links] == ["http://a.example/a", "http://a.example/c"]
-    assert Response(URL, body=b"<a href=b>", headers={"content-type": "text/html"}).new_links == ["http://a.example/b"]
 
 
 async def test_a_small_page_is_read_when_its_callback_asks() -> None:
