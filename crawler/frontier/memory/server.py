@@ -1,0 +1,136 @@
+"""A queue server in this process, for `memory://`: the scripts and commands of a real one, gone with the process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import redis.asyncio
+import redis.asyncio.client
+from redis.exceptions import ResponseError
+
+from crawler.frontier.memory.lua import Scripts
+from crawler.frontier.memory.store import Store
+from crawler.frontier.redis.server import Server, errors
+
+
+class MemoryServer(Server):
+    """Stands in for a real one. All but `run_in_thread` belongs to one event loop. `clock`: seconds, never back."""
+
+    def __init__(self, url: str = "memory://", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.url = self.shown = url
+        self.timeout = math.inf  # no answer is ever late
+        self.clock = clock
+        self.connected: Callable[[], None] = lambda: None  # there is one connection, and it is never lost
+        epoch = time.time() - clock()
+        self.store = Store(lambda: epoch + clock(), self._added)
+        self.scripts = Scripts(self.store)
+        self._lock = threading.Lock()
+        self._arrivals: dict[bytes, asyncio.Event] = {}  # by stream: set by its next entry
+        self.client: Any = _Client(self)
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """Nothing to let go of. State stays."""
+
+    async def keeps_data(self) -> bool:
+        """Nothing here survives the process."""
+        return False
+
+    async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
+        """Run the commands `before`: there is no disk to wait for."""
+        pipeline = self.client.pipeline(transaction=False)
+        for command in before:
+            pipeline.execute_command(*command)
+        with errors(self.shown):
+            return list(await pipeline.execute())
+
+    async def uptime(self) -> float:
+        """It never was younger than this process."""
+        return math.inf
+
+    async def run(self, script: str, key: str, *arguments: Any) -> Any:
+        """Run a script by name. Raises `FrontierError`s, and `JobGone`."""
+        return self.run_in_thread(script, key, *arguments)
+
+    def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
+        """The same from a thread."""
+        with errors(self.shown), self._lock:
+            self.store.tick()
+            return self.scripts.run(script, _word(key), *map(_word, arguments))
+
+    async def execute(self, *command: Any) -> Any:
+        """Run a command; XREAD with BLOCK waits for an entry. Raises `ResponseError`."""
+        words = [_word(part) for part in command]
+        reply = self._execute(words)
+        if reply is None and b"BLOCK" in words:
+            key, seconds = words[-2], int(words[words.index(b"BLOCK") + 1]) / 1000
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._arrivals.setdefault(key, asyncio.Event()).wait()
+            reply = self._execute(words)
+        return reply
+
+    def _execute(self, words: list[bytes]) -> Any:
+        with self._lock:
+            self.store.tick()
+            return self.store.execute(*words)
+
+    def _added(self, key: bytes) -> None:
+        """A stream has another entry: whoever waits for one may look."""
+        if arrival := self._arrivals.pop(key, None):
+            arrival.set()
+
+
+class _Client(redis.asyncio.Redis):
+    """The library's commands, and the shapes it gives to their replies; only the way to the server is another."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        super().__init__(protocol=2)
+        self._server = server
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        reply = await self._server.execute(*args)
+        options.pop("keys", None)  # for the library's own cache
+        shape = self.response_callbacks.get(args[0])
+        return shape(reply, **options) if shape else reply
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> redis.asyncio.client.Pipeline:
+        if transaction:
+            raise NotImplementedError("a transaction is not part of memory://")
+        return _Pipeline(self)
+
+
+class _Pipeline(redis.asyncio.client.Pipeline):
+    """Commands, one after the other."""
+
+    def __init__(self, client: _Client) -> None:
+        super().__init__(client.connection_pool, client.response_callbacks, False, None)
+        self._client = client
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        stack, self.command_stack = self.command_stack, []
+        replies: list[Any] = []
+        for command, options in stack:
+            try:
+                replies.append(await self._client.execute_command(*command, **options))
+            except ResponseError as error:
+                replies.append(error)
+        failed = [reply for reply in replies if isinstance(reply, ResponseError)]
+        if failed and raise_on_error:
+            raise failed[0]
+        return replies
+
+
+def _word(value: Any) -> bytes:
+    """As the library writes it."""
+    if type(value) is bytes:
+        return value
+    return value.encode() if type(value) is str else repr(value).encode()
