@@ -9,18 +9,19 @@ import pytest
 import redis.asyncio
 
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
-from crawler.interfaces import Control, Pace
+from crawler.interfaces import Pace
 from crawler.model import Rule, Skip
-from tests.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, hosts, pages
+from tests.contract.world import RedisWorld
 from tests.valkey import Valkey
 
 ONE = Pace(delay=0.0, concurrency=1)
 
 
 @pytest.fixture
-async def world(valkey_server: Valkey) -> AsyncIterator[World]:
+async def world(valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
     """With one shard: a claim asks each shard, and the bounds hold for each."""
-    made = World("redis", valkey_server)
+    made = RedisWorld(valkey_server)
     yield made
     await made.close()
 
@@ -33,20 +34,19 @@ async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
     await client.aclose()
 
 
-def _prefix(world: World, crawl: Crawl) -> str:
+def _prefix(world: RedisWorld, crawl: Crawl) -> str:
     return job_prefix(shard_prefix(world.prefix, 0), crawl.job.name)
 
 
 async def _block(crawl: Crawl, what: str, name: str) -> None:
-    control: Control = crawl.frontier.control  # type: ignore[attr-defined]
-    await control.set_rule(Rule("block", what, name, "on", by="me"))
+    await crawl.frontier.control.set_rule(Rule("block", what, name, "on", by="me"))
 
 
 async def test_what_is_paused_is_looked_at_again_after_ten_seconds(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     await crawl.add(*pages(1))
-    await crawl.frontier.pause(crawl.job, "host", "a.example", "a person said so")
+    await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "a person said so")
     began = int((await client.time())[0])
     assert (await crawl.claim()).idle == "paused"
     ended = int((await client.time())[0]) + 1
@@ -56,7 +56,7 @@ async def test_what_is_paused_is_looked_at_again_after_ten_seconds(
 
 
 async def test_one_claim_looks_at_sixty_four_that_were_paused(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     """A pause that was lifted brings back the first hosts at once; claims find the others when they are due."""
     await crawl.add(*hosts(70))
@@ -84,7 +84,7 @@ async def test_one_claim_ends_500_requests_of_a_blocked_host(crawl: Crawl) -> No
 
 
 async def test_500_characters_are_kept_of_what_made_a_request_be_skipped(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     await crawl.add(*pages(1))
     await crawl.end(await crawl.lease(), Skip("redirect", "é" * 600))
@@ -92,7 +92,7 @@ async def test_500_characters_are_kept_of_what_made_a_request_be_skipped(
     assert [fields[b"detail"].decode() for _, fields in entries] == ["é" * 500]
 
 
-async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world: World) -> None:
+async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world: RedisWorld) -> None:
     crawl = await Crawl.create(world, outbox_limit=1)
     await crawl.add(*pages(3))
     lease = await crawl.lease(pace=ONE)
@@ -102,6 +102,6 @@ async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world:
     outbox = await crawl.claim(pace=AT_ONCE)
     assert (outbox.wait, outbox.idle) == (1.0, "outbox")
     other = await Crawl.create(world)
-    await other.frontier.pause(other.job, "job", other.job.name, "a person said so")
+    await other.frontier.pauses.pause(other.job, "job", other.job.name, "a person said so")
     paused = await other.claim()
     assert (paused.wait, paused.idle) == (1.0, "paused")

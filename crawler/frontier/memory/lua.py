@@ -13,7 +13,7 @@ from lupa import lua51
 from redis.exceptions import ResponseError
 
 from crawler.frontier.memory.store import Status, Store
-from crawler.frontier.redis.server import _source
+from crawler.frontier.redis import scripts
 
 # Scripts see what a server shows them, and make no globals: nothing is left behind for the next run.
 _SANDBOX = b"""
@@ -55,7 +55,7 @@ class Scripts:
         """Run a script by name; its reply as a server would send it. Raises `ResponseError`."""
         script = self._compiled.get(name)
         if script is None:
-            script = self._compiled[name] = self.compile(_source(name), name)
+            script = self._compiled[name] = self.compile(scripts.source(name), name)
         return self.call(script, [key], arguments)
 
     def compile(self, source: bytes, name: str) -> Any:
