@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import structlog
@@ -57,36 +58,32 @@ def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
 
 
 def _redis(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
-    return open_redis(
-        Server(url, timeout=settings.REDIS_TIMEOUT),
-        prefix=settings.KEY_PREFIX,
-        shards=settings.SHARDS,
-        lease_seconds=settings.LEASE_SECONDS,
-        max_crashes=settings.MAX_CRASHES,
-        outbox_limit=settings.OUTBOX_LIMIT,
-        exploding_share=settings.EXPLODING_SHARE,
-        exploding_min=settings.EXPLODING_MIN,
-        capabilities=capabilities,
-    )
+    server = Server(url, timeout=settings.REDIS_TIMEOUT)
+    return open_redis(server, **_options(settings), capabilities=capabilities)
 
 
 def _memory(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
-    # few crawls need it, and all processes start
-    from crawler.frontier.memory.backend import open_memory
-    from crawler.frontier.memory.frontier import MemoryFrontier
+    # few crawls need them, and all processes start
+    from crawler.frontier.memory.opening import open_memory
+    from crawler.frontier.memory.server import MemoryServer
 
     maxsize = parse_qs(urlsplit(url).query).get("maxsize", ["0"])[0]
     if not maxsize.isdigit():
         raise ConfigError(f"REDIS_URL {url}: maxsize must be a number, for example memory://?maxsize=10000")
-    frontier = MemoryFrontier(
-        lease_seconds=settings.LEASE_SECONDS,
-        max_crashes=settings.MAX_CRASHES,
-        outbox_limit=settings.OUTBOX_LIMIT,
-        exploding_share=settings.EXPLODING_SHARE,
-        exploding_min=settings.EXPLODING_MIN,
-        maxsize=int(maxsize),
-    )
-    return open_memory(frontier, url, capabilities)
+    return open_memory(MemoryServer(url), maxsize=int(maxsize), **_options(settings), capabilities=capabilities)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """What `open_redis` takes of the settings."""
+    return {
+        "prefix": settings.KEY_PREFIX,
+        "shards": settings.SHARDS,
+        "lease_seconds": settings.LEASE_SECONDS,
+        "max_crashes": settings.MAX_CRASHES,
+        "outbox_limit": settings.OUTBOX_LIMIT,
+        "exploding_share": settings.EXPLODING_SHARE,
+        "exploding_min": settings.EXPLODING_MIN,
+    }
 
 
 _KINDS: dict[str, tuple[Opener, Capabilities]] = {

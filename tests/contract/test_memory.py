@@ -3,102 +3,98 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from crawler.errors import FrontierError
-from crawler.frontier.memory.frontier import MemoryFrontier
-from crawler.model import Done, Failure, Job, Request, Visit
+from crawler.frontier.memory.opening import open_memory
+from crawler.frontier.memory.server import MemoryServer
+from crawler.interfaces import Backend
+from crawler.model import Done, Job, Request, Visit
 from crawler.testing.contract.world import AT_ONCE, pages
 
 
 @pytest.fixture
-async def small() -> tuple[MemoryFrontier, Job]:
+async def small() -> AsyncIterator[tuple[Backend, Job]]:
     """At most 3 requests pending."""
-    frontier = MemoryFrontier(maxsize=3)
-    return frontier, await frontier.create_job(Job("news"))
+    async with open_memory(maxsize=3) as frontier:
+        yield frontier, await frontier.jobs.create(Job("news"))
 
 
-async def test_a_seeder_waits_for_room(small: tuple[MemoryFrontier, Job]) -> None:
+async def test_a_seeder_waits_for_room(small: tuple[Backend, Job]) -> None:
     frontier, job = small
-    seeder = asyncio.create_task(frontier.add(job, _requests(5), seed=True))
+    seeder = asyncio.create_task(frontier.adding.add(job, _requests(5), seed=True))
     await _settle()
     assert not seeder.done()
-    assert (await frontier.stats(job)).pending == 3
-    await frontier.claim("w1", 2, [job], AT_ONCE)
+    assert (await frontier.reading.stats(job)).pending == 3
+    await frontier.queue.claim("w1", 2, [job], AT_ONCE)
     assert (await seeder).new == 5
 
 
-async def test_links_never_wait(small: tuple[MemoryFrontier, Job]) -> None:
+async def test_links_never_wait(small: tuple[Backend, Job]) -> None:
     frontier, job = small
-    assert (await asyncio.wait_for(frontier.add(job, _requests(50)), 5)).new == 50
+    assert (await asyncio.wait_for(frontier.adding.add(job, _requests(50)), 5)).new == 50
 
 
 async def test_a_worker_whose_page_has_more_links_than_there_is_room_gets_on(
-    small: tuple[MemoryFrontier, Job],
+    small: tuple[Backend, Job],
 ) -> None:
     """The consumer is the producer: a bound on its links would make it wait for itself."""
     frontier, job = small
-    await frontier.add(job, [Request("http://b.example/")], seed=True)
-    seeder = asyncio.create_task(frontier.add(job, _requests(20), seed=True))
+    await frontier.adding.add(job, [Request("http://b.example/")], seed=True)
+    seeder = asyncio.create_task(frontier.adding.add(job, _requests(20), seed=True))
     done = 0
-    while not seeder.done() or not (await frontier.stats(job)).finished:
-        claim = await frontier.claim("w1", 2, [job], AT_ONCE)
+    while not seeder.done() or not (await frontier.reading.stats(job)).finished:
+        claim = await frontier.queue.claim("w1", 2, [job], AT_ONCE)
         for lease in claim.leases:
             links = tuple(Request(f"{lease.request.url}x{n}") for n in range(10)) if done < 3 else ()
-            await asyncio.wait_for(frontier.commit("w1", [(lease, Visit(Done(), links=links))], AT_ONCE), 5)
+            await asyncio.wait_for(frontier.queue.commit("w1", [(lease, Visit(Done(), links=links))], AT_ONCE), 5)
             done += 1
         await asyncio.sleep(0)
     assert done == 1 + 20 + 30
 
 
-async def test_several_seeders_share_the_room(small: tuple[MemoryFrontier, Job]) -> None:
+async def test_several_seeders_share_the_room(small: tuple[Backend, Job]) -> None:
     frontier, job = small
-    seeders = [asyncio.create_task(frontier.add(job, _requests(10, f"h{n}.example"), seed=True)) for n in range(3)]
+    seeders = [
+        asyncio.create_task(frontier.adding.add(job, _requests(10, f"h{n}.example"), seed=True)) for n in range(3)
+    ]
     done = 0
-    while not all(seeder.done() for seeder in seeders) or (await frontier.stats(job)).pending:
-        assert (await frontier.stats(job)).pending <= 3
-        done += len((await frontier.claim("w1", 1, [job], AT_ONCE)).leases)
+    while not all(seeder.done() for seeder in seeders) or (await frontier.reading.stats(job)).pending:
+        assert (await frontier.reading.stats(job)).pending <= 3
+        done += len((await frontier.queue.claim("w1", 1, [job], AT_ONCE)).leases)
         await asyncio.sleep(0)
     assert done == 30
 
 
-async def test_deleting_the_job_wakes_its_seeder(small: tuple[MemoryFrontier, Job]) -> None:
+async def test_deleting_the_job_wakes_its_seeder(small: tuple[Backend, Job]) -> None:
     frontier, job = small
-    seeder = asyncio.create_task(frontier.add(job, _requests(5), seed=True))
+    seeder = asyncio.create_task(frontier.adding.add(job, _requests(5), seed=True))
     await _settle()
-    await frontier.delete_job("news")
+    await frontier.jobs.delete("news")
     with pytest.raises(FrontierError, match="news"):
         await seeder
 
 
 async def test_a_cancelled_seeder_has_added_what_there_was_room_for(
-    small: tuple[MemoryFrontier, Job],
+    small: tuple[Backend, Job],
 ) -> None:
     frontier, job = small
-    seeder = asyncio.create_task(frontier.add(job, _requests(5), seed=True))
+    seeder = asyncio.create_task(frontier.adding.add(job, _requests(5), seed=True))
     await _settle()
     seeder.cancel()
-    await frontier.claim("w1", 3, [job], AT_ONCE)
-    assert (await frontier.add(job, _requests(5), seed=True)).new == 2
-
-
-async def test_what_is_buried_is_dead(small: tuple[MemoryFrontier, Job]) -> None:
-    frontier, job = small
-    await frontier.add(job, _requests(1))
-    (lease,) = (await frontier.claim("w1", 1, [job], AT_ONCE)).leases
-    assert await frontier.bury("w1", job, lease.message, Failure("junk", "cannot be read"))
-    stats = await frontier.stats(job)
-    assert (stats.dead, stats.known, stats.finished, stats.counters["dead/junk"]) == (1, 1, True, 1)
+    await frontier.queue.claim("w1", 3, [job], AT_ONCE)
+    assert (await frontier.adding.add(job, _requests(5), seed=True)).new == 2
 
 
 async def test_state_outlives_close() -> None:
-    frontier = MemoryFrontier()
-    job = await frontier.create_job(Job("news"))
-    await frontier.add(job, _requests(2))
-    await frontier.close()
-    await frontier.open()
-    assert (await frontier.stats(job)).pending == 2
+    server = MemoryServer()
+    async with open_memory(server) as frontier:
+        job = await frontier.jobs.create(Job("news"))
+        await frontier.adding.add(job, _requests(2))
+    async with open_memory(server) as frontier:
+        assert (await frontier.reading.stats(job)).pending == 2
 
 
 def _requests(count: int, host: str = "a.example") -> list[Request]:

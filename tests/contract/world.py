@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import redis.asyncio
 
-from crawler.frontier.memory.backend import open_memory
-from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.frontier.memory.opening import open_memory
+from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.redis.server import Server
@@ -22,19 +22,47 @@ from tests.valkey import Valkey
 _prefixes = itertools.count(1)
 
 
-class MemoryWorld(World):
-    """One object in this process, which all clients share; its time is ours."""
+class ServerWorld(World):
+    """Keys on a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, shards: int) -> None:
         super().__init__()
+        self.shards = shards
+        self.prefix = f"t{next(_prefixes)}"
+
+    def raw(self) -> AbstractAsyncContextManager[Any]:
+        """A person with a command line."""
+        raise NotImplementedError
+
+    async def expire(self, worker: str, others: Sequence[str] = ()) -> None:
+        """By hand, in each shard."""
+        async with self.raw() as client:
+            for shard in range(self.shards):
+                await client.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
+
+    async def end_rest(self, job: str, host: str, seconds: float) -> None:
+        """It is as if it had gone by."""
+        prefix = shard_prefix(self.prefix, shard_of(host, self.shards))
+        async with self.raw() as client:
+            await client.hset(f"{prefix}host:{host}", mapping={"next": 0, "rest": 0})
+            await client.zadd(f"{job_prefix(prefix, job)}hosts", {host: 1}, xx=True)
+
+
+class MemoryWorld(ServerWorld):
+    """A server in this process; its time is ours."""
+
+    def __init__(self, server: Valkey, shards: int = 1) -> None:
+        super().__init__(shards)
         self._now = 1_000.0
-        self._memory: MemoryFrontier | None = None
+        self.server = MemoryServer(clock=self.now)
 
     def opening(self, **options: Any) -> AbstractAsyncContextManager[Backend]:
-        """The options of the first client hold for all."""
-        if self._memory is None:
-            self._memory = MemoryFrontier(clock=lambda: self._now, **options)
-        return open_memory(self._memory)
+        """On the same server."""
+        return open_memory(self.server, prefix=self.prefix, shards=self.shards, **options)
+
+    def raw(self) -> AbstractAsyncContextManager[Any]:
+        """The client that the frontier has."""
+        return nullcontext(self.server.client)
 
     def now(self) -> float:
         """Stands still between the steps."""
@@ -42,43 +70,25 @@ class MemoryWorld(World):
 
     async def pass_time(self, seconds: float) -> None:
         """At once."""
-        self._now += seconds
-
-    async def expire(self, worker: str, others: Sequence[str] = ()) -> None:
-        """The others beat an hour later."""
-        self._now += 3600.0
-        for other in others:
-            assert self._memory is not None
-            self._memory.beat(other, {})
+        self._now += seconds + 0.002  # the server counts milliseconds
 
 
-class RedisWorld(World):
+class RedisWorld(ServerWorld):
     """Keys of its own on a server; each client has a connection of its own."""
 
     examples = 1 / 3
 
     def __init__(self, server: Valkey, shards: int = 1) -> None:
-        super().__init__()
+        super().__init__(shards)
         self.server = server
-        self.shards = shards
-        self.prefix = f"t{next(_prefixes)}"
 
     def opening(self, **options: Any) -> AbstractAsyncContextManager[Backend]:
         """On the same keys."""
         return open_redis(Server(self.server.url), prefix=self.prefix, shards=self.shards, **options)
 
-    async def expire(self, worker: str, others: Sequence[str] = ()) -> None:
-        """By hand, in each shard."""
-        async with redis.asyncio.Redis.from_url(self.server.url) as client:
-            for shard in range(self.shards):
-                await client.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
-
-    async def end_rest(self, job: str, host: str, seconds: float) -> None:
-        """It is as if it had gone by."""
-        prefix = shard_prefix(self.prefix, shard_of(host, self.shards))
-        async with redis.asyncio.Redis.from_url(self.server.url) as client:
-            await client.hset(f"{prefix}host:{host}", mapping={"next": 0, "rest": 0})
-            await client.zadd(f"{job_prefix(prefix, job)}hosts", {host: 1}, xx=True)
+    def raw(self) -> AbstractAsyncContextManager[Any]:
+        """A connection of its own."""
+        return redis.asyncio.Redis.from_url(self.server.url)
 
     async def check(self) -> None:
         """The sums over all keys, and the sizes of the seen-sets."""
@@ -89,7 +99,8 @@ class RedisWorld(World):
 
 
 KINDS: dict[str, Callable[[Valkey], World]] = {
-    "memory": lambda server: MemoryWorld(),
+    "memory": MemoryWorld,
+    "memory-4-shards": lambda server: MemoryWorld(server, 4),
     "redis": RedisWorld,
     "redis-4-shards": lambda server: RedisWorld(server, 4),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -103,7 +102,7 @@ class RedisQueue:
             "random": random.randrange(1, 2**31 - 1),
             "jobs": [{"name": job.name, "epoch": job.epoch} for job in jobs],
         }
-        began = time.monotonic()
+        began = self._server.clock()
         try:
             reply = await self._server.run("claim", f"{prefix}workers", packed(named))
         except FrontierUnavailable:
@@ -155,7 +154,8 @@ class RedisQueue:
             call = (shard, job.epoch, b"".join(visits[number][0].message for number in part))
             answers = self._answers[worker]
             if call not in answers:
-                endings = [ending(worker, *visits[number]) for number in part]
+                now = self._server.clock()
+                endings = [ending(worker, *visits[number], now) for number in part]
                 answers[call] = await self._run_commit(worker, job, shard, endings, pace)
             for number, answer in zip(part, answers[call], strict=True):
                 accepted[number] = answer

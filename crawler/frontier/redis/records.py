@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -138,8 +137,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     items: int = 0
 
 
-def ending(worker: str, lease: Lease, visit: Visit) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
-    """What `commit.lua` takes for one lease: by name, and as byte strings."""
+def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
+    """What `commit.lua` takes for one lease: by name, and as byte strings. `now`: of the clock by which it was asked."""
     kind, delay, payload = outcome_arguments(worker, lease, visit.outcome)
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
@@ -151,7 +150,7 @@ def ending(worker: str, lease: Lease, visit: Visit) -> tuple[Ending, tuple[bytes
         size=visit.size,
         health=visit.health,
         verdict=verdict(visit),
-        age=None if asked_at is None else max(0, int((time.monotonic() - asked_at) * 1000)),
+        age=None if asked_at is None else max(0, int((now - asked_at) * 1000)),
         is_unused=visit.unasked,
         took=int(visit.seconds * 1000) if visit.health else None,
         pause=int(visit.pause * 1000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha1
@@ -51,6 +52,7 @@ class Server:
         self.url = url
         self.shown = mask(url)
         self.timeout = timeout  # seconds for one answer
+        self.clock: Callable[[], float] = time.monotonic  # by which a worker's requests are timed
         self._name = name
         # Called at each new connection: the server may have lost something since the last one.
         self.connected: Callable[[], None] = lambda: None
