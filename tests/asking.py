@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from crawler.frontier.memory.backend import memory_backend
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.robots.gate import RobotsGate, Verdict
 from crawler.testing.contract import asking
+from tests.memory import MemoryFrontier
 
 
 async def ask_all(gates: Sequence[RobotsGate], url: str, job: str | None = None) -> list[Verdict]:
     """What each gate says of the page at the same moment; then their leases end."""
-    return await asking.ask_all(memory_backend(cast(MemoryFrontier, gates[0]._asking)), gates, url, job)
+    return await asking.ask_all(cast(MemoryFrontier, gates[0]._asking).backend, gates, url, job)
 
 
 async def ask(gate: RobotsGate, url: str, job: str | None = None) -> Verdict:

@@ -64,7 +64,7 @@ def _redis(url: str, settings: Settings, capabilities: Capabilities) -> Abstract
 
 def _memory(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
     # few crawls need them, and all processes start
-    from crawler.frontier.memory.opening import open_memory
+    from crawler.frontier.memory.backend import open_memory
     from crawler.frontier.memory.server import MemoryServer
 
     maxsize = parse_qs(urlsplit(url).query).get("maxsize", ["0"])[0]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from crawler.errors import FrontierError
-from crawler.frontier.memory.opening import open_memory
+from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
 from crawler.interfaces import Backend
 from crawler.model import Done, Job, Request, Visit

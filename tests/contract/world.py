@@ -9,7 +9,7 @@ from typing import Any
 
 import redis.asyncio
 
-from crawler.frontier.memory.opening import open_memory
+from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix

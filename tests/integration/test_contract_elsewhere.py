@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from contextlib import asynccontextmanager
 
 from crawler.frontier.memory.backend import open_memory
-from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.frontier.memory.server import MemoryServer
 from crawler.testing.contract import *
 from crawler.testing.contract.world import World
 
@@ -40,24 +40,24 @@ class Agreeing:
 
 class Elsewhere(World):
     time = 1_000.0
-    frontier = None
+
+    def __init__(self):
+        super().__init__()
+        self.server = MemoryServer(clock=self.now)
 
     @asynccontextmanager
     async def opening(self, **options):
-        self.frontier = self.frontier or MemoryFrontier(clock=self.now, **options)
-        async with open_memory(self.frontier) as backend:
+        async with open_memory(self.server, **options) as backend:
             yield replace(backend, queue=Agreeing(backend.queue)) if IS_BROKEN else backend
 
     def now(self):
         return self.time
 
     async def pass_time(self, seconds):
-        self.time += seconds
+        self.time += seconds + 0.002
 
     async def expire(self, worker, others=()):
-        self.time += 3600.0
-        for other in others:
-            self.frontier.beat(other, {})
+        await self.server.client.zadd("{crawler:0}:workers", {worker: 1}, xx=True)
 
 
 @pytest.fixture

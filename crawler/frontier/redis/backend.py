@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.asking import RedisAsking
@@ -25,73 +26,80 @@ from crawler.interfaces import Backend, Capabilities
 
 @asynccontextmanager
 async def open_redis(
+    server: Server, *, prefix: str = "crawler", shards: int = 1, **options: Any
+) -> AsyncIterator[Backend]:
+    """The backend on this server, which is opened here and closed at the end.
+
+    `shards` holds for an empty server; any other keeps the number it has. `options` are those of `parts`. Raises
+    `ConfigError` for a server that cannot be trusted with a crawl, and `FrontierUnavailable`.
+    """
+    try:
+        await server.open()
+        yield parts(server, *await adopt(server, prefix, shards), **options)
+    finally:
+        await server.close()
+
+
+def parts(
     server: Server,
+    prefixes: Sequence[str],
+    identity: bytes,
     *,
-    prefix: str = "crawler",
-    shards: int = 1,
     lease_seconds: float = 15.0,
     max_crashes: int = 20,
     outbox_limit: int = 10_000,
     exploding_share: float = 0.5,
     exploding_min: int = 20,
     capabilities: Capabilities = Capabilities(),  # noqa: B008 - a constant
-) -> AsyncIterator[Backend]:
-    """The backend on this server, which is opened here and closed at the end.
+) -> Backend:
+    """The backend on an open server, whose shards and name are known. The values are those of the settings of the same
+    name."""
+    exploding = (exploding_share, exploding_min)
+    jobs = RedisJobs(server, prefixes, identity)
+    adding = RedisAdding(server, prefixes, jobs)
+    held = RedisHeld(server, prefixes)
+    control = RedisControl(server, prefixes)
+    letters = RedisDead(server, prefixes)
 
-    `shards` holds for an empty server; any other keeps the number it has. The other values are those of the settings of
-    the same name. Raises `ConfigError` for a server that cannot be trusted with a crawl, and `FrontierUnavailable`.
-    """
-    try:
-        await server.open()
-        prefixes, identity = await adopt(server, prefix, shards)
-        exploding = (exploding_share, exploding_min)
-        jobs = RedisJobs(server, prefixes, identity)
-        adding = RedisAdding(server, prefixes, jobs)
-        held = RedisHeld(server, prefixes)
-        control = RedisControl(server, prefixes)
-        letters = RedisDead(server, prefixes)
+    def doubt() -> None:
+        """A server that was started again may have lost its last second: what it knew then must be asked anew."""
+        adding.doubt()
+        held.doubt()
 
-        def doubt() -> None:
-            """A server that was started again may have lost its last second: what it knew then must be asked anew."""
-            adding.doubt()
-            held.doubt()
-
-        server.connected = doubt
-        yield Backend(
-            queue=RedisQueue(
-                server,
-                prefixes,
-                jobs,
-                adding,
-                held,
-                lease_seconds=lease_seconds,
-                outbox_limit=outbox_limit,
-                exploding=exploding,
-            ),
-            adding=adding,
-            links=adding,
-            ledger=RedisLedger(server, prefixes),
-            asking=RedisAsking(server, prefixes),
-            leases=RedisLeases(
-                server,
-                prefixes,
-                lease_seconds=lease_seconds,
-                max_crashes=max_crashes,
-                exploding=exploding,
-            ),
-            jobs=jobs,
-            reading=RedisViews(server, prefixes, control),
-            hosts=RedisHosts(server, prefixes),
-            traces=RedisTraces(server, prefixes, jobs, letters, control),
-            letters=letters,
-            pauses=RedisPauses(server, prefixes),
-            outbox=RedisOutbox(server, prefixes),
-            control=control,
-            calls=control,
-            store=server,
-            address=server.url,
-            url=server.shown,
-            capabilities=capabilities,
-        )
-    finally:
-        await server.close()
+    server.connected = doubt
+    return Backend(
+        queue=RedisQueue(
+            server,
+            prefixes,
+            jobs,
+            adding,
+            held,
+            lease_seconds=lease_seconds,
+            outbox_limit=outbox_limit,
+            exploding=exploding,
+        ),
+        adding=adding,
+        links=adding,
+        ledger=RedisLedger(server, prefixes),
+        asking=RedisAsking(server, prefixes),
+        leases=RedisLeases(
+            server,
+            prefixes,
+            lease_seconds=lease_seconds,
+            max_crashes=max_crashes,
+            exploding=exploding,
+        ),
+        jobs=jobs,
+        reading=RedisViews(server, prefixes, control),
+        hosts=RedisHosts(server, prefixes),
+        traces=RedisTraces(server, prefixes, jobs, letters, control),
+        letters=letters,
+        pauses=RedisPauses(server, prefixes),
+        outbox=RedisOutbox(server, prefixes),
+        control=control,
+        calls=control,
+        store=server,
+        address=server.url,
+        url=server.shown,
+        capabilities=capabilities,
+    )

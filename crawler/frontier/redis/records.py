@@ -138,7 +138,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
-    """What `commit.lua` takes for one lease: by name, and as byte strings. `now`: of the clock by which it was asked."""
+    """What `commit.lua` takes for one lease: by name, and as byte strings. `now`: of the clock of `asked_at`."""
     kind, delay, payload = outcome_arguments(worker, lease, visit.outcome)
     # A page that is given up has an errback's items; one that will come again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()

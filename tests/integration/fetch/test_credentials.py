@@ -8,12 +8,12 @@ from pathlib import Path
 import trustme
 
 from crawler import policy
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Request
 from crawler.policy import Rules
 from crawler.robots.gate import RobotsGate
 from tests.asking import ask
 from tests.integration.fetch.server import Server, fetching, ok, says, serving
+from tests.memory import MemoryFrontier
 
 LOGIN = "Basic bWU6Z2VoZWlt"
 

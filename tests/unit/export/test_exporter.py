@@ -11,9 +11,9 @@ import pytest
 from crawler.errors import FrontierUnavailable, OutputClosed
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.interfaces import Pace, Sink
 from crawler.model import Done, Job, Request, Visit
+from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0, concurrency=10)
 

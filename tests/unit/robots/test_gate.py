@@ -9,8 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import OwnLimit
-from crawler.frontier.memory.backend import memory_backend
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Lease, Request
 from crawler.response import Response
 from crawler.robots import gate
@@ -18,6 +16,7 @@ from crawler.robots.gate import RobotsGate
 from crawler.testing import FakeFetcher
 from crawler.testing.contract.asking import end, held
 from tests.asking import ask, ask_all
+from tests.memory import MemoryFrontier
 
 RULES = b"User-agent: *\nDisallow: /private\n"
 
@@ -79,10 +78,10 @@ async def test_a_limit_of_our_own_is_no_answer_and_the_next_lease_asks() -> None
     frontier, url = MemoryFrontier(), "http://a.example/private"
     fetcher = FakeFetcher({"http://a.example/robots.txt": [OwnLimit("none"), RULES]})
     robots = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
-    (lease,) = await held(memory_backend(frontier), url, "w1")
+    (lease,) = await held(frontier.backend, url, "w1")
     with pytest.raises(OwnLimit):
         await robots.check(lease)
-    await end(memory_backend(frontier), "w1", lease)
+    await end(frontier.backend, "w1", lease)
     assert (await ask(robots, url)).asked_at is not None
     assert (await ask(robots, url)).word == "disallow"
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import pytest
 
 from crawler.errors import FetchError, Refused
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
 from crawler.testing import FakeFetcher
 from tests.asking import ask
+from tests.memory import MemoryFrontier
 
 SITE = "http://a.example"
 RULES = b"User-agent: t\nDisallow: /private\n"

@@ -11,11 +11,10 @@ from structlog.testing import capture_logs
 from crawler.app.work import _watch_hosts
 from crawler.errors import Refused
 from crawler.fetch.guard import AddressGuard
-from crawler.frontier.memory.backend import memory_backend
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.seeding.contact import ContactCheck, Watched, has_contact, is_public
 from crawler.settings import Settings
 from crawler.worker.supervisor import sibling_names
+from tests.memory import MemoryFrontier
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_none_for_what_is_refused() -> None:
 
 async def test_a_worker_command_learns_from_its_processes_whom_they_ask() -> None:
     frontier = MemoryFrontier()
-    connected = memory_backend(frontier)
+    connected = frontier.backend
     ours, others = f"{sibling_names()}abc123", "elsewhere:1:abc123"
     with capture_logs() as lines:
         watching = asyncio.create_task(_watch_hosts(connected, ContactCheck("bot/1.0")))

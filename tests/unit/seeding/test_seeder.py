@@ -12,11 +12,11 @@ import pytest
 
 from crawler.errors import FrontierFull, FrontierReplaced
 from crawler.fetch.guard import AddressGuard
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.frontier.message import check
 from crawler.interfaces import Pace
 from crawler.model import Added, Job, Request
 from crawler.seeding.seeder import BATCH, TOGETHER, Seeder
+from tests.memory import MemoryFrontier
 
 
 class Full(MemoryFrontier):

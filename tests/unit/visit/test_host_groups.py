@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 from publicsuffixlist import PublicSuffixList
 
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.interfaces import Pace
 from crawler.model import Job, Lease, Release, Request, Visit
 from crawler.visit.host_groups import Places, alone, by_address, by_domain
+from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0)
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from crawler.frontier import message
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.interfaces import Pace
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
@@ -29,6 +28,7 @@ from crawler.worker.job_list import JobList
 from crawler.worker.lease import LeaseClock
 from crawler.worker.process_stats import Tally
 from crawler.worker.worker import Worker, WorkerOptions
+from tests.memory import MemoryFrontier
 
 A = "http://a.example"
 

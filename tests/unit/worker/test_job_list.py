@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.model import Job
 from crawler.worker import job_list as joblist
 from crawler.worker.job_list import JobList
+from tests.memory import MemoryFrontier
 
 
 @pytest.mark.parametrize("fresh_for", [0.0, 3600.0])

@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierUnavailable
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.interfaces import Pace
 from crawler.model import Done, Job, Lease, Request, Visit
 from crawler.response import Response
@@ -18,6 +17,7 @@ from crawler.worker.job_list import JobList
 from crawler.worker.lease import SAFE_SHARE, LeaseClock, LeasedFetcher
 from crawler.worker.process_stats import Tally
 from crawler.worker.worker import Worker, WorkerOptions
+from tests.memory import MemoryFrontier
 
 LEASE = 10.0
 SAFE = LEASE * SAFE_SHARE

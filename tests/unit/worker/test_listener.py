@@ -12,18 +12,19 @@ from contextlib import asynccontextmanager
 import structlog
 
 from crawler.errors import FrontierUnavailable
-from crawler.frontier.memory.control import MemoryControl
-from crawler.frontier.memory.frontier import MemoryFrontier
+from crawler.frontier.memory.server import MemoryServer
+from crawler.frontier.redis.control import RedisControl
 from crawler.model import Call, Rule
 from crawler.runtime import logs
 from crawler.worker.listener import Listener
+from tests.memory import MemoryFrontier
 
 DEBUG = Rule("log-level", "fleet", "", "DEBUG")
 
 
 @asynccontextmanager
 async def listening(
-    control: MemoryControl, levels: list[str], **answers: Callable[[], object]
+    control: RedisControl, levels: list[str], **answers: Callable[[], object]
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A worker `w` that listens for the length of the block."""
     task = asyncio.create_task(Listener(control, "w", answers, levels.append).run())
@@ -34,7 +35,7 @@ async def listening(
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def answer_to(control: MemoryControl, call: str) -> str:
+async def answer_to(control: RedisControl, call: str) -> str:
     """Wait for it."""
     async with asyncio.timeout(5):
         while "w" not in (answers := await control.answers(call)):  # noqa: ASYNC110 – as the command does
@@ -70,7 +71,7 @@ async def test_questions_are_answered_as_json_and_unknown_ones_with_a_word() -> 
         assert "does not know" in await answer_to(control, await control.ask("what"))
 
 
-class Away(MemoryControl):
+class Away(RedisControl):
     """A queue server that is away at first."""
 
     failures = 2
@@ -84,7 +85,7 @@ class Away(MemoryControl):
 
 
 async def test_an_outage_is_waited_out_and_what_was_said_meanwhile_is_heard() -> None:
-    control = Away(lambda rule: None)
+    control = Away(MemoryServer(), ("{crawler:0}:",))
     async with listening(control, []):
         await asyncio.sleep(0.01)
         assert await answer_to(control, (await control.set_rule(DEBUG)).call) == "OK"

@@ -10,7 +10,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierError, FrontierUnavailable
-from crawler.frontier.memory.frontier import MemoryFrontier
 from crawler.interfaces import Pace
 from crawler.model import Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
 from crawler.worker import concurrency
@@ -19,6 +18,7 @@ from crawler.worker.job_list import JobList
 from crawler.worker.lease import LeaseClock
 from crawler.worker.process_stats import Tally
 from crawler.worker.worker import Worker, WorkerOptions
+from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0, concurrency=100)
 JUNK = b"[1,0,0,0,0,"
