@@ -105,3 +105,25 @@ async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world:
     await other.frontier.pauses.pause(other.job, "job", other.job.name, "a person said so")
     paused = await other.claim()
     assert (paused.wait, paused.idle) == (1.0, "paused")
+
+
+async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(crawl: Crawl) -> None:
+    control: Any = crawl.frontier.control  # type: ignore[attr-defined]
+    rule = Rule("pause", "host", "a.example", "on", by="me")
+    control._unsure = rule, "token"  # as after a call without an answer
+    first = await control.set_rule(rule)
+    for number in range(9):
+        await _block(crawl, "host", f"h{number}.example")
+    control._unsure = rule, "token"
+    assert (await control.set_rule(rule)).rule.id == first.rule.id
+    assert len(await control.rule_log()) == 10
+
+
+async def test_a_bucket_of_the_seen_set_holds_200_on_average(
+    world: World, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
+    """And stays an array of integers: that is what keeps a known URL at 8 bytes."""
+    await crawl.add(*pages(1_000))
+    prefix = _prefix(world, crawl)
+    assert await client.hget(f"{prefix}stats", "buckets") == b"5"
+    assert {await client.object("ENCODING", f"{prefix}seen:{bucket}") for bucket in range(5)} == {b"intset"}
