@@ -123,6 +123,13 @@ async def test_the_shards_are_those_of_the_creation(world: RedisWorld, crawl: Cr
     assert len(claim.leases) == 10
 
 
+async def test_each_claim_begins_with_another_shard(world: RedisWorld, crawl: Crawl) -> None:
+    """Else a small claim would never reach the last one."""
+    await crawl.add(*hosts(40))
+    leases = [await crawl.lease() for _ in range(world.shards)]
+    assert {shard_of(lease.host, world.shards) for lease in leases} == set(range(world.shards))
+
+
 # --- junk
 
 
