@@ -65,6 +65,7 @@ class Sighting(Struct, frozen=True):
     due: float = 0.0  # delayed: seconds until it may be handed out
     worker: str = ""  # processing: who holds it
     letter: DeadLetter | None = None  # dead
+    later: int = 0  # version of its message, when that is not known here: of `request` only url and priority were read
 
 
 class HostTurn(Struct, frozen=True):
@@ -129,6 +130,7 @@ class JobStats(Struct, frozen=True):
     other_callbacks: Mapping[
         str, str
     ] = {}  # that requests for known URLs named → the first such URL (`links/…` counts)
+    later: Mapping[int, int] = {}  # version → messages of it that were met, and wait for a worker that knows it
     counters: Mapping[
         str, int
     ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …

@@ -33,6 +33,7 @@ from crawler.views.figures import (
     slowed_down,
     spiders_missing,
     unexported,
+    wait_for_newer,
     why_idle,
 )
 
@@ -115,6 +116,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "hosts", hosts_in_words(stats) if not idle or stats.ready or stats.held else ""
         yield "seeding", f"under way ({several(stats.seeding, 'seeder')})" if stats.seeding else ""
         yield "spiders", Text("\n".join(spiders_missing(stats, workers)), "red")
+        yield "too new", Text("\n".join(wait_for_newer(stats)), "red")
         yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
     yield "answers", answers_in_words(stats.counters)

@@ -60,7 +60,8 @@ class RobotsAnswer(Struct, frozen=True):
 
     @staticmethod
     def decode(data: bytes) -> RobotsAnswer | None:
-        """The inverse of `encode`; None when another version wrote it: ask the host again."""
+        """The inverse of `encode`; None when it is none: ask the host again. Further words in the first line, which a
+        later version may write, are ignored."""
         head, _, body = data.partition(b"\n")
         found = _HEAD(head.decode("latin-1"))
         if not found or found[1] not in get_args(Kind):
@@ -69,7 +70,7 @@ class RobotsAnswer(Struct, frozen=True):
         return RobotsAnswer(found[1], seconds, body[:_KEPT_BYTES], int(found[4]), float(found[3]))  # type: ignore[arg-type]
 
 
-_HEAD = re.compile(r"([a-z]+) ([0-9]{1,9}\.[0-9]{3}) ([0-9]{1,12}\.[0-9]{3}) ([0-9]{1,3})", re.ASCII).fullmatch
+_HEAD = re.compile(r"([a-z]+) ([0-9]{1,9}\.[0-9]{3}) ([0-9]{1,12}\.[0-9]{3}) ([0-9]{1,3})(?: .*)?", re.ASCII).fullmatch
 
 
 def verdict_source(

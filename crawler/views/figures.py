@@ -220,6 +220,14 @@ def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]
     ]
 
 
+def wait_for_newer(stats: JobStats) -> list[str]:
+    """How many requests no worker has known how to read so far, by the version of their messages; a line each."""
+    return [
+        f"{several(count, 'request')} of message version {version}, which workers did not know; start newer workers"
+        for version, count in sorted(stats.later.items())
+    ]
+
+
 def slowed_down(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
     """Which limits of their machines slow workers down; a line each."""
     limits = Counter(
@@ -262,6 +270,8 @@ def _waiting(stats: JobStats) -> str:
     if not stats.pending:
         seeders = several(stats.seeding, "seeder")
         return f"waiting for seeds ({seeders} at work)" if stats.seeding else "waiting for new requests"
+    if stats.pending and sum(stats.later.values()) >= stats.pending:
+        return "all that is left waits for newer workers: " + ", ".join(wait_for_newer(stats))
     if stats.delayed and stats.delayed >= stats.pending:
         return f"{several(stats.pending, 'request')} left, to be asked for later (retries, delays){due}"
     if stats.cooling:

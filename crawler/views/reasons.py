@@ -43,7 +43,7 @@ def origin(inquiry: Inquiry) -> list[str]:
     for one in inquiry.trace.sightings[:1]:
         if one.request.depth:
             said.append(f"{several(one.request.depth, 'link')} away from a seed; which page linked to it is not kept")
-        elif not one.request.redirects:
+        elif not one.request.redirects and not one.later:
             said.append("a seed")
         said += _tries(one)
     return said
@@ -164,6 +164,9 @@ def _standstill(inquiry: Inquiry) -> Iterator[str]:
         yield no_worker(inquiry.job, inquiry.workers)
     for pause in inquiry.trace.pauses:
         yield _paused(inquiry, pause)
+    for one in inquiry.trace.sightings[:1]:
+        if one.later:
+            yield f"a newer worker: its message is of version {one.later}, which this crawler does not know"
     for why in {one.info.get("no_spider", {}).get(inquiry.job, {}).get(inquiry.outlook.spider, "") for one in ours} - {
         ""
     }:

@@ -80,6 +80,7 @@ class Worker:
         self._patience = Patience("queue_server_away")
         self._lease_over = Incident("lease_not_renewed")
         self._concurrency = Concurrency(options.concurrency)
+        self._too_new: set[tuple[str, int]] = set()  # (job, message version) that we have said we do not know
 
     def stop(self) -> None:
         """Drain within the grace time; called a second time: hand back now."""
@@ -168,13 +169,21 @@ class Worker:
 
         For as long as it takes: in our list they would keep the job from ending for as long as we live.
         """
-        log.warning("junk_in_queue", job=junk.job, why=junk.why)
+        self._say(junk)
         try:
             await self._patience.until_done(partial(self._put_away, junk), self._stopping)
         except FrontierReplaced:
             raise
         except FrontierError:
             return  # the job was deleted meanwhile, or we stop during an outage
+
+    def _say(self, junk: Junk) -> None:
+        """A line for each piece of junk; one for all messages of a version, which come back again and again."""
+        if junk.version is None:
+            log.warning("junk_in_queue", job=junk.job, why=junk.why)
+        elif (junk.job, junk.version) not in self._too_new:
+            self._too_new.add((junk.job, junk.version))
+            log.warning("requests_wait_for_newer_worker", job=junk.job, why=junk.why)
 
     async def _put_away(self, junk: Junk) -> None:
         for job in await self._jobs():

@@ -123,15 +123,15 @@ class RedisControl:
 
 
 class _Stored(msgspec.Struct):
-    """A rule as JSON: its time is in milliseconds."""
+    """A rule as JSON: its time is in milliseconds. Fields that another version writes are ignored, or not needed."""
 
     action: str
     what: str
     name: str
     value: str
-    job: str
-    why: str
-    by: str
+    job: str = ""
+    why: str = ""
+    by: str = ""
     id: Annotated[str, Meta(pattern="^[0-9]{0,18}$")] = ""
     at: Annotated[int, Meta(ge=0, lt=10**14)] = 0
 

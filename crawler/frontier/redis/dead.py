@@ -85,10 +85,10 @@ class RedisDead:
 
 
 def _second_chance(letter: DeadLetter) -> tuple[str | bytes, ...]:
-    """Its id and its message with a clean account; nothing when it is no request."""
+    """Its id and its message with a clean account; nothing when it is no request. One of a later version is one."""
     message = letter.message.encode("utf-8", "replace")
     try:
-        wire.decode(message)
+        wire.peek(message)
     except wire.JunkMessage:
         return ()
     return letter.id, wire.pardoned(message)

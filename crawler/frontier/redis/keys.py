@@ -46,6 +46,8 @@
     J levels                hash    host → its priorities, highest first; only hosts that use others than 0
     J processing:W          list    messages a worker holds, newest at the left end
     J delayed               zset    message → time (ms) before which it must not be handed out
+    J later                 set     version and hash of each message that a worker set aside because it does not know
+                                    that version, until a worker that knows it has moved it
     J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing), and marks of
                                     the callbacks other than parse that they named (`add.lua`)
     J others                hash    callback that a request for a URL named which was known for another one → the first

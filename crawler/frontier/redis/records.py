@@ -101,14 +101,14 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
         message=read.message,
     )
     try:
-        said = wire.decode(read.message.encode())
+        said = wire.peek(read.message.encode())
     except wire.JunkMessage:
         return letter
     return msgspec.structs.replace(
         letter,
         url=said.url,
         spider=said.spider,
-        callback=said.extras.callback,
+        callback="" if said.is_later else said.extras.callback,
         host=host_of(said.url),
         deliveries=said.delivery + 1,
     )

@@ -206,12 +206,13 @@ def same_url(url: str) -> Callable[[bytes], bool]:
 
 
 def _sighting(state: Any, message: bytes, **more: Any) -> list[Sighting]:
-    """One, or none when it is a message of another version."""
+    """One, or none when it is no message. Of a later version as much as its head tells."""
     try:
-        read = wire.decode(message)
+        read = wire.peek(message)
     except wire.JunkMessage:
         return []
-    return [Sighting(state, read.request, read.attempt, read.delivery, read.crashes, **more)]
+    later = read.version if read.is_later else 0
+    return [Sighting(state, read.request, read.attempt, read.delivery, read.crashes, later=later, **more)]
 
 
 def _skipped(name: bytes, fields: dict[bytes, bytes]) -> Skipped:

@@ -19,6 +19,7 @@ from crawler.status import JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are no counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks")
+_LATER = "later/"  # and a version: how many messages of it wait
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
 
@@ -55,7 +56,12 @@ class RedisViews:
             other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
             finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
-            counters={k: v for k, v in sorted(counters.items()) if k not in _PLUMBING and k not in _STATES},
+            later=_later(counters),
+            counters={
+                name: count
+                for name, count in sorted(counters.items())
+                if name not in _PLUMBING and name not in _STATES and not name.startswith(_LATER)
+            },
         )
 
     async def _read_ends(self, job: Job) -> tuple[int, int, int]:
@@ -133,6 +139,12 @@ class RedisViews:
             WorkerInfo(text(worker), float(until) / 1000 - now, _info(info))
             for (worker, until), info in zip(known, infos, strict=True)
         ]
+
+
+def _later(counters: Mapping[str, int]) -> dict[int, int]:
+    """Version → how many messages of it wait for a worker that knows it."""
+    versions = {name.removeprefix(_LATER): count for name, count in counters.items() if name.startswith(_LATER)}
+    return {int(version): count for version, count in versions.items() if version.isdecimal() and count > 0}
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

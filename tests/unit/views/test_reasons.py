@@ -109,3 +109,9 @@ def test_an_unknown_one_that_nothing_forbids_can_be_seeded() -> None:
         "links more than 2 away from a seed are not followed (DEPTH_LIMIT)",
         "to fetch it: crawler seed http://a.example/ --job news",
     ]
+
+
+def test_one_in_a_message_of_a_later_version_waits_for_a_newer_worker() -> None:
+    told = inquiry(Sighting("delayed", Request(URL), due=60.0, later=2))
+    assert reasons.waits(told)[0] == "a newer worker: its message is of version 2, which this crawler does not know"
+    assert reasons.origin(told) == [], "its depth was not read"

@@ -1,4 +1,4 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later
 -- processing → done | pending | dead, by what each visit found out: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
@@ -65,6 +65,7 @@ local apply = {
     redis.call('ZADD', J .. 'delayed', now + visit.delay, message)
     tally(counters, 'pending')
     tally(counters, 'set_aside')
+    waits_for_newer(J, message, counters)
   end,
   dead = function(_, message, record)
     finish('dead')
@@ -86,6 +87,7 @@ local function end_lease(visit, message, items, payload)
   local kind, tries = visit.kind, visit.kind == 'spent' and select(3, read(message)) + 1 or nil
   local rest, is_hosts = note_health(commit, visit, tries)
   local is_spared = is_hosts and (kind == 'retry' or kind == 'spent')
+  if kind ~= 'aside' then waits_no_more(J, message, counters) end
   apply[is_spared and 'spared' or kind](visit, message, payload)
   if visit.items > 0 and not is_spared then
     redis.call('XADD', J .. 'outbox', '*', 'i', items)

@@ -1,4 +1,4 @@
--- needs: clock, message, counters, letters, line, ledger, alike
+-- needs: clock, message, counters, letters, line, ledger, alike, later
 -- processing → pending, for a worker that is gone: its requests go back to the front of their hosts' lines.
 --
 -- KEYS  1 P workers
@@ -33,6 +33,7 @@ end
 
 local function to_dead(J, message, record, counters)
   bury(J, message, record, now)
+  waits_no_more(J, message, counters)
   for _, name in ipairs({ 'dead', 'finished', 'dead/crash' }) do tally(counters, name) end
   dead = dead + 1
 end

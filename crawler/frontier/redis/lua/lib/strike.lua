@@ -1,4 +1,4 @@
--- needs: message, counters, skips, letters, line
+-- needs: message, counters, skips, letters, line, later
 -- Requests that will never be handed out are ended: what people have blocked, and bytes that are no requests.
 --
 -- Gives  strike_junk(claim, job, message, why)
@@ -18,6 +18,7 @@ local function strike(claim, job, host, message, blocked)
   end
   claim.strikes = claim.strikes - 1
   note_skip(job.J, url_of(message), 'blocked', blocked)
+  waits_no_more(job.J, message, job.counters)
   tally(job.counters, 'pending', -1)
   for _, name in ipairs({ 'done', 'finished', 'skip/blocked' }) do tally(job.counters, name) end
 end
