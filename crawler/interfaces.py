@@ -28,7 +28,7 @@ from msgspec import Struct
 
 from crawler.model import (
     Added,
-    Call,
+    Broadcast,
     Claim,
     Dead,
     Failure,
@@ -121,8 +121,8 @@ class Links(Protocol):
 class Ledger(Protocol):
     """Which hosts share their turns."""
 
-    async def place(self, host: str, group: str) -> float:
-        """The host shares turns and slots with all hosts of its group (empty: it has none) from now on, in all jobs.
+    async def join(self, host: str, group: str) -> float:
+        """The host shares turns and caps with all hosts of its group (empty: it has none) from now on, in all jobs.
 
         The group of a literal address is named like that host. Returns for how many seconds at most it has been
         there; 0: since this moment.
@@ -272,13 +272,13 @@ class Control(Rules, Protocol):
         """Worker → what it has said."""
 
 
-class Calls(Rules, Protocol):
+class Broadcasts(Rules, Protocol):
     """What worker processes hear of, and answer: a rule has changed, or somebody asks."""
 
-    async def last_call(self) -> str:
+    async def last_broadcast(self) -> str:
         """Where to begin to listen."""
 
-    async def hear(self, after: str) -> list[Call]:
+    async def hear(self, after: str) -> list[Broadcast]:
         """The calls behind that one; when there are none, waits up to a second for one."""
 
     async def answer(self, call: str, worker: str, text: str) -> None:
@@ -329,7 +329,7 @@ class Backend(Struct, frozen=True):
     pauses: Pauses
     outbox: Outbox
     control: Control
-    calls: Calls
+    broadcasts: Broadcasts
     store: Store
     address: str  # what other processes open it with; may hold a password
     url: str  # the same for people, without the password

@@ -219,7 +219,7 @@ class RuleChange(Struct, frozen=True):
     call: str = ""  # of the workers, who answer it
 
 
-class Call(Struct, frozen=True):
+class Broadcast(Struct, frozen=True):
     """Something all worker processes should hear of, and answer."""
 
     id: str

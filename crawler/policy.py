@@ -49,7 +49,7 @@ What passes by itself (5xx, 429, time-outs, no connection) is not among them: th
 """
 
 
-class Rules(Struct, frozen=True):
+class RetryPolicy(Struct, frozen=True):
     """How stubborn we are. The settings of the same names."""
 
     retry_times: int = 2  # tries after the first one
@@ -63,7 +63,7 @@ class Rules(Struct, frozen=True):
 # Statuses and errors
 
 
-def judge(response: Response, attempt: int, rules: Rules, *, chance: float, now: float) -> Outcome | None:
+def judge(response: Response, attempt: int, retry: RetryPolicy, *, chance: float, now: float) -> Outcome | None:
     """The outcome of a response that is no redirect to follow; None: it is good, the spider reads it.
 
     `attempt` is the number of tries that failed before this one.
@@ -72,23 +72,23 @@ def judge(response: Response, attempt: int, rules: Rules, *, chance: float, now:
     if 200 <= status < 300:
         return None
     failure = Failure(f"http_{status}", f"{response.url}: {_phrase(status)}", status)
-    if status not in rules.retry_http_codes:
+    if status not in retry.retry_http_codes:
         return Dead(failure)
-    return after(failure, attempt, rules, chance=chance, at_least=pause(response, now))
+    return after(failure, attempt, retry, chance=chance, at_least=pause(response, now))
 
 
-def judge_error(error: FetchError, attempt: int, rules: Rules, *, chance: float) -> Outcome:
+def judge_error(error: FetchError, attempt: int, retry: RetryPolicy, *, chance: float) -> Outcome:
     """The outcome of a fetch that gave no response."""
     failure = Failure(error.kind, str(error))
-    return after(failure, attempt, rules, chance=chance) if error.transient else Dead(failure)
+    return after(failure, attempt, retry, chance=chance) if error.transient else Dead(failure)
 
 
-def after(failure: Failure, attempt: int, rules: Rules, *, chance: float, at_least: float = 0.0) -> Retry | Dead:
+def after(failure: Failure, attempt: int, retry: RetryPolicy, *, chance: float, at_least: float = 0.0) -> Retry | Dead:
     """Another try, in `at_least` seconds or later, or Dead when the tries are used up."""
-    if attempt >= rules.retry_times:
+    if attempt >= retry.retry_times:
         return Dead(failure, spent=True)
-    delay = rules.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
-    return Retry(failure, max(min(delay, rules.retry_max_delay), at_least))
+    delay = retry.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
+    return Retry(failure, max(min(delay, retry.retry_max_delay), at_least))
 
 
 def verdict(visit: Visit) -> str:
@@ -168,15 +168,15 @@ def retry_after(response: Response, now: float) -> float | None:
 # Redirects
 
 
-def redirect(response: Response, rules: Rules) -> Request | Outcome:
+def redirect(response: Response, retry: RetryPolicy) -> Request | Outcome:
     """The request that a response of `REDIRECTS` leads to, or `Dead` when it leads nowhere.
 
     A new request, to pass scope, robots, guard and politeness like any other. It keeps what its
     predecessor was for (spider, callback, meta, priority, depth), not what was meant for another origin.
     """
     request = response.request
-    if request.redirects >= rules.redirect_max_times:
-        return _lost("redirects", response, f"more than {rules.redirect_max_times} redirects (REDIRECT_MAX_TIMES)")
+    if request.redirects >= retry.redirect_max_times:
+        return _lost("redirects", response, f"more than {retry.redirect_max_times} redirects (REDIRECT_MAX_TIMES)")
     location = response.headers.get("location", "")
     if not location:
         return _lost("redirect", response, f"{_phrase(response.status)} without a Location")

@@ -136,7 +136,7 @@ class JobStats(Struct, frozen=True):
     ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …
 
     @property
-    def is_held(self) -> bool:
+    def is_all_paused(self) -> bool:
         """Nothing will move before a person resumes it: all that is left is paused."""
         if not self.paused or not self.pending or self.processing or self.seeding:
             return False

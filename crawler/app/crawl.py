@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.start_worker import start_worker
-from crawler.app.watching import HELD_SECONDS, Watch
+from crawler.app.watching import PAUSED_SECONDS, Watch
 from crawler.app.wiring import exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
@@ -178,8 +178,8 @@ class _Crawl:
         watch, pauses = Watch(lambda: self._look(out)), Pauses()
         while True:
             stats = await watch.next()
-            held = pauses.seen(stats) > HELD_SECONDS
-            if seeds.done() and (stats.finished or held):
+            paused = pauses.seen(stats) > PAUSED_SECONDS
+            if seeds.done() and (stats.finished or paused):
                 return ("finished", Exit.DONE) if stats.finished else ("paused", Exit.TRY_LATER)
 
     async def _look(self, out: Exporter) -> JobStats:

@@ -25,7 +25,7 @@ from crawler.runtime.logs import set_level
 from crawler.runtime.own_limits import sockets_left
 from crawler.settings import VERSION, Settings, shown_settings
 from crawler.spiders.registry import find_spiders
-from crawler.visit.host_groups import GroupOf, Places, alone, by_address, by_domain
+from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
 from crawler.visit.ready_spiders import Units
 from crawler.visit.seeded_hosts import SeededHosts
 from crawler.visit.visit import Visitor
@@ -107,15 +107,15 @@ async def start_worker(
         return links.maybe_new_urls(job_list.job(job), urls)
 
     seeded = SeededHosts(links.in_scope, job_list.job)
-    places = Places(connected.ledger, _group_of(settings, http.addresses))
-    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, places.booked)
+    groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
+    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, groups.booked)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
     worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease)
     heartbeat = Heartbeat(leases.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
-    listener = Listener(connected.calls, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
+    listener = Listener(connected.broadcasts, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
     gc.freeze()  # as after `lasting_imports`: the HTTP client and the spiders stay, too; each search of them is a stall
     return RunningWorker(worker, heartbeat, reaper, listener, partial(leases.reap, name), stack)
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from crawler.runtime.patience import Patience
 
 LOOK_SECONDS = 0.5  # between two looks
-HELD_SECONDS = 3.0  # for which nothing but what is paused must have been left before a command ends
+PAUSED_SECONDS = 3.0  # for which nothing but what is paused must have been left before a command ends
 
 Seen = TypeVar("Seen")
 

@@ -11,7 +11,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect, needs_server
-from crawler.app.watching import HELD_SECONDS, Watch
+from crawler.app.watching import PAUSED_SECONDS, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
@@ -52,8 +52,8 @@ async def work(
                 code = await running
             finally:
                 await end(running, watching, meeting)
-            held = not watching.cancelled() and watching.result()
-        return Exit.TRY_LATER if held and not code else code
+            paused = not watching.cancelled() and watching.result()
+        return Exit.TRY_LATER if paused and not code else code
 
 
 async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> bool:
@@ -75,17 +75,17 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
             _report(stats)
-        held = [one.job for one in stats if pauses[one.job].seen(one) > HELD_SECONDS]
+        paused = [one.job for one in stats if pauses[one.job].seen(one) > PAUSED_SECONDS]
         if not until_finished or not stats or len(stats) < len(names):
             continue
-        if not all(one.finished or one.job in held for one in stats):
+        if not all(one.finished or one.job in paused for one in stats):
             continue
         undrained = [one for one, holder in zip(stats, exporters, strict=True) if one.outbox and holder]
         if not undrained:
             for one in stats:
                 if one.outbox:
                     log.warning("items_wait", job=one.job, pages=one.outbox, why="no exporter is running")
-            return bool(held)
+            return bool(paused)
         if not waiting_for_export:
             waiting_for_export = True
             log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from crawler.cli.options import Call, Json, config_of, option
+from crawler.cli.options import Invocation, Json, config_of, option
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import json_line, shown
 
@@ -40,7 +40,7 @@ Action = Literal[
 
 
 def control(
-    call: Call,
+    invocation: Invocation,
     action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
     words: Annotated[
         list[str] | None,
@@ -72,7 +72,7 @@ def control(
     rule = None if action in ("list", "log", "revert") else parse(action, words)
     if action == "revert" and len(words) > 1:
         raise UsageError("one change at a time: crawler control revert NUMBER; see: crawler control log")
-    config = config_of(call)
+    config = config_of(invocation)
     needs_server(config, "control")
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))
@@ -131,12 +131,12 @@ async def _resume(connected: Backend, rule: Rule) -> list[str]:
     return found
 
 
-async def answers_to(connected: Backend, call: str) -> tuple[dict[str, str], list[str]]:
+async def answers_to(connected: Backend, invocation: str) -> tuple[dict[str, str], list[str]]:
     """(worker → answer, workers that are alive and have not answered within a second)."""
     deadline = time.monotonic() + ANSWER_SECONDS
     alive = [one.worker for one in await connected.reading.workers() if one.lease_left > 0]
     while True:
-        answers = await connected.control.answers(call)
+        answers = await connected.control.answers(invocation)
         silent = sorted(set(alive) - set(answers))
         if not silent or time.monotonic() > deadline:
             return dict(sorted(answers.items())), silent

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from crawler.cli.options import (
     AppendTo,
     ArgumentOptions,
-    Call,
     Concurrency,
+    Invocation,
     Overwrite,
     Processes,
     SeedFiles,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def crawl(
-    call: Call,
+    invocation: Invocation,
     urls: SeedUrls = None,
     file: SeedFiles = None,
     spider: SpiderName = "site",
@@ -55,7 +55,7 @@ def crawl(
 
     Interrupted, the same command goes on where it stopped. More machines can help with: crawler worker
     """
-    config = config_of(call)
+    config = config_of(invocation)
     given = spider_arguments(arguments)
     made = make_spider(config, spider, given)
     seeds: Seeds | list[Request] = Seeds(urls or (), file or ()) or start_requests(made)
@@ -63,7 +63,7 @@ def crawl(
     target = output or overwrite or f"{name}.jsonl"
     _check_output(output, overwrite, target, json_)
     refusals = Refusals()
-    with _display(call, config, f"job {name}", target) as (config, observe):
+    with _display(invocation, config, f"job {name}", target) as (config, observe):
         report = run(
             _crawl(
                 config,
@@ -81,7 +81,7 @@ def crawl(
     refusals.close(report.seeds.refused)
     if refusals.total and not report.stats.known:
         return Exit.USAGE  # each was refused, and has been told why
-    _print(report, fresh=fresh, as_json=json_, quiet=call.quiet)
+    _print(report, fresh=fresh, as_json=json_, quiet=invocation.quiet)
     return report.code
 
 
@@ -107,11 +107,11 @@ def _check_output(output: str, overwrite: str, target: str, as_json: bool) -> No
 
 
 @contextmanager
-def _display(call: Call, config: Config, title: str, target: str) -> Iterator[tuple[Config, Observer]]:
+def _display(invocation: Invocation, config: Config, title: str, target: str) -> Iterator[tuple[Config, Observer]]:
     """Live on a terminal, log lines elsewhere, nothing with -q; and the configuration to crawl with."""
     from crawler.cli import display
 
-    if call.quiet:
+    if invocation.quiet:
         yield config, lambda progress: None
     elif config.settings.LOG_FORMAT == "json" or not sys.stderr.isatty():
         yield config, display.log_display()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from crawler.cli.options import Call, config_of, flag, option
+from crawler.cli.options import Invocation, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import json_line
 
@@ -29,7 +29,7 @@ Where = Annotated[
 
 
 def dead(
-    call: Call,
+    invocation: Invocation,
     action: Annotated[
         Literal["groups", "show"], typer.Argument(help="show ID...: all that is known of these.")
     ] = "groups",
@@ -56,7 +56,7 @@ def dead(
         raise UsageError("crawler dead show ID... takes no --group, --list or --where: ids say it all")
     by = [known_field(name, "--group") for name in group or BY]
     conditions = [parse_condition(text) for text in where or ()]
-    config = config_of(call)
+    config = config_of(invocation)
     if ids:
         return asyncio.run(_show(config, job, set(ids), as_json=json_))
     if list_:

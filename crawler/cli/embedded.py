@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from crawler.cli.options import Call, config_of, flag
+from crawler.cli.options import Invocation, config_of, flag
 from crawler.errors import UsageError
 from crawler.views.figures import size
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from crawler.app.config import Config
 
 
-def up(call: Call) -> int:
+def up(invocation: Invocation) -> int:
     """Start the embedded queue server of this folder, and let it run until `crawler down`."""
-    config = config_of(call)
+    config = config_of(invocation)
     _refuse_other_server(config)
 
     from crawler.app.config import data_dir
@@ -34,11 +34,11 @@ def up(call: Call) -> int:
 
 
 def down(
-    call: Call,
+    invocation: Invocation,
     force: Annotated[bool, flag("--force", help="Also while other commands use it; they wait.")] = False,
 ) -> int:
     """Stop the embedded queue server of this folder. Its data stays."""
-    config = config_of(call)
+    config = config_of(invocation)
     _refuse_other_server(config)
 
     from crawler.app.config import data_dir

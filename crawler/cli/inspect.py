@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from crawler.cli.control import answers_to, tell_silent
-from crawler.cli.options import Call, Json, config_of
+from crawler.cli.options import Invocation, Json, config_of
 from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ Rows = Sequence[Sequence[object]]
 
 
 def inspect(
-    call: Call,
+    invocation: Invocation,
     what: Annotated[
         Literal["active", "workers", "hosts", "stats", "conf"],
         typer.Argument(
@@ -35,7 +35,7 @@ def inspect(
     json_: Json = False,
 ) -> int:
     """Ask the workers what they have in flight, how they fare, and by which settings they work; or show the hosts."""
-    config = config_of(call)
+    config = config_of(invocation)
     from crawler.app.connect import needs_server
 
     needs_server(config, "inspect")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crawler.app.config import Config
 
 
-class Call(Struct, frozen=True):
+class Invocation(Struct, frozen=True):
     """How a command was called, apart from its own arguments."""
 
     overrides: Mapping[str, str] = {}
@@ -67,7 +67,7 @@ _DEFAULTS: Mapping[str, Any] = {"settings": None, "verbose": False, "quiet": Fal
 
 
 def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `function(call, …)` a command that also takes `-s`, `-v`, `-q`, and whose errors end as one line.
+    """Make `function(invocation, …)` a command that also takes `-s`, `-v`, `-q`, and whose errors end as one line.
 
     The three may also stand before the command's name; where both are given, those behind it win.
     """
@@ -98,14 +98,16 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def join(call: Call | None, *, settings: list[str] | None, verbose: bool, quiet: bool) -> Call:
+def join(invocation: Invocation | None, *, settings: list[str] | None, verbose: bool, quiet: bool) -> Invocation:
     """`call` with more options on top. Raises `ConfigError` for a setting that does not exist."""
-    call = call or Call()
-    overrides = {**call.overrides, **dict(map(parse_override, settings or []))}
-    return replace(call, overrides=overrides, verbose=call.verbose or verbose, quiet=call.quiet or quiet)
+    invocation = invocation or Invocation()
+    overrides = {**invocation.overrides, **dict(map(parse_override, settings or []))}
+    return replace(
+        invocation, overrides=overrides, verbose=invocation.verbose or verbose, quiet=invocation.quiet or quiet
+    )
 
 
-def config_of(call: Call, **defaults: str) -> Config:
+def config_of(invocation: Invocation, **defaults: str) -> Config:
     """The settings in force in the working directory, with logging set up. Raises `ConfigError`.
 
     `defaults` count as `-s`, but for settings that the user has set on this command line.
@@ -115,10 +117,10 @@ def config_of(call: Call, **defaults: str) -> Config:
         from crawler.runtime import logs
     heed_interrupts()
 
-    if call.verbose or call.quiet:
-        defaults["LOG_LEVEL"] = "DEBUG" if call.verbose else "WARNING"
+    if invocation.verbose or invocation.quiet:
+        defaults["LOG_LEVEL"] = "DEBUG" if invocation.verbose else "WARNING"
     folder = Path.cwd()
-    settings, origins = load(folder, overrides={**defaults, **call.overrides})
+    settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_FORMAT)
     return Config(settings, origins, folder)
 

@@ -8,14 +8,14 @@ import sys
 from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
-from crawler.cli.options import Call, Json, config_of, flag
+from crawler.cli.options import Invocation, Json, config_of, flag
 from crawler.errors import Exit
 from crawler.runtime.safe_text import json_line, masked
 
 
-def spiders(call: Call, json_: Json = False) -> int:
+def spiders(invocation: Invocation, json_: Json = False) -> int:
     """List the spiders that can be named with --spider."""
-    config = config_of(call)
+    config = config_of(invocation)
 
     from crawler.spiders.registry import find_spiders
 
@@ -34,12 +34,12 @@ def spiders(call: Call, json_: Json = False) -> int:
 
 
 def settings(
-    call: Call,
+    invocation: Invocation,
     show_origin: Annotated[bool, flag("--show-origin", help="Also where each value comes from.")] = False,
     json_: Json = False,
 ) -> int:
     """Show the settings in force in this folder."""
-    config = config_of(call)
+    config = config_of(invocation)
     values = masked({name: getattr(config.settings, name) for name in config.settings.__struct_fields__})
     origins = {name: config.origins.get(name, "default") for name in values}
     if json_:
@@ -69,7 +69,7 @@ def written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=dict)
 
 
-def version(call: Call, json_: Json = False) -> int:
+def version(invocation: Invocation, json_: Json = False) -> int:
     """Show the version of the crawler, and of what it runs on."""
     from importlib.metadata import PackageNotFoundError, version
 

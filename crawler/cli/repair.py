@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crawler.cli.dead import Where, chosen, job_named
-from crawler.cli.options import Call, Json, config_of, flag, option
+from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import json_line, shown
 from crawler.views.figures import counted
@@ -25,17 +25,19 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="As listed b
 All = Annotated[bool, flag("--all", help="All of the job.")]
 
 
-def redrive(call: Call, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
+def redrive(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
     """Put requests that were given up back among the pending, with a clean account."""
-    return _move(call, "redrive", ids, where, job, everything=all_)
+    return _move(invocation, "redrive", ids, where, job, everything=all_)
 
 
-def drop(call: Call, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
+def drop(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
     """Throw away requests that were given up. Their URLs stay known, so the job does not ask for them again."""
-    return _move(call, "drop", ids, where, job, everything=all_)
+    return _move(invocation, "drop", ids, where, job, everything=all_)
 
 
-def _move(call: Call, verb: str, ids: list[str] | None, where: list[str] | None, job: str, *, everything: bool) -> int:
+def _move(
+    invocation: Invocation, verb: str, ids: list[str] | None, where: list[str] | None, job: str, *, everything: bool
+) -> int:
     from crawler.control.dead_letters import parse_condition
 
     if [bool(ids), bool(where), everything].count(True) != 1:
@@ -43,7 +45,7 @@ def _move(call: Call, verb: str, ids: list[str] | None, where: list[str] | None,
             f"say which: crawler {verb} ID..., --where FIELD=PATTERN, or --all; `crawler dead --list` lists them"
         )
     conditions = [parse_condition(text) for text in where or ()]
-    return asyncio.run(_move_some(config_of(call), verb, job, ids, conditions))
+    return asyncio.run(_move_some(config_of(invocation), verb, job, ids, conditions))
 
 
 async def _move_some(
@@ -71,9 +73,9 @@ async def _transition(letters: Letters, verb: str, job: Job, ids: list[str] | No
     return await (letters.redrive(job, ids) if verb == "redrive" else letters.drop(job, ids))
 
 
-def reap(call: Call, json_: Json = False) -> int:
+def reap(invocation: Invocation, json_: Json = False) -> int:
     """Give the requests of workers that have died back to the others. Workers do this by themselves, too."""
-    return asyncio.run(_reap(config_of(call), as_json=json_))
+    return asyncio.run(_reap(config_of(invocation), as_json=json_))
 
 
 async def _reap(config: Config, *, as_json: bool) -> int:

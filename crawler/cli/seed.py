@@ -12,7 +12,7 @@ import typer
 from crawler.cli.exits import code_of
 from crawler.cli.options import (
     ArgumentOptions,
-    Call,
+    Invocation,
     Json,
     SeedFiles,
     SeedUrls,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def seed(
-    call: Call,
+    invocation: Invocation,
     urls: SeedUrls = None,
     file: SeedFiles = None,
     spider: SpiderName = "site",
@@ -49,11 +49,11 @@ def seed(
 
     Blank lines and lines that begin with # are skipped. Without any URL the spider's start_urls are taken.
     """
-    config = config_of(call)
+    config = config_of(invocation)
     made = make_spider(config, spider, spider_arguments(arguments))
     seeds = Seeds(urls or (), file or ())
     wanted = Job(job, order=order, spider=spider, arguments=spider_arguments(arguments))
-    added = _Added(show=sys.stderr.isatty() and not call.quiet)
+    added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
     refusals = Refusals()
     try:
         report = run(_seed(config, wanted, seeds or start_requests(made), refusals, added))

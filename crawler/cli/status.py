@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from crawler.cli.options import Call, Json, config_of, flag
+from crawler.cli.options import Invocation, Json, config_of, flag
 from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
 from crawler.runtime.safe_text import json_line
 
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 def status(
-    call: Call,
+    invocation: Invocation,
     watch: Annotated[bool, flag("--watch", help="Look again every second, until Ctrl-C.")] = False,
     json_: Json = False,
 ) -> int:
     """Show all jobs and workers, and why a job does not move."""
-    config = config_of(call)
+    config = config_of(invocation)
     if note := nothing_yet(config):
         print(json_line({"server": None, "jobs": [], "workers": []}) if json_ else note)
         return 0
@@ -121,7 +121,7 @@ def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[
 
 
 def jobs(
-    call: Call,
+    invocation: Invocation,
     action: Annotated[Literal["list", "delete"], typer.Argument(help="What to do.")] = "list",
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Jobs to delete.")] = None,
     json_: Json = False,
@@ -129,7 +129,7 @@ def jobs(
     """List the jobs, or delete some with all their state: crawler jobs delete NAME"""
     if (action == "delete") != bool(names):
         raise UsageError("name the jobs to delete: crawler jobs delete NAME; plain `crawler jobs` lists them")
-    config = config_of(call)
+    config = config_of(invocation)
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))
     return asyncio.run(_delete(config, names or []))

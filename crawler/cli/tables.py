@@ -147,7 +147,7 @@ def job_state(stats: JobStats) -> str:
         return "items wait for export" if stats.outbox else "finished"
     if stats.seeding:
         return "seeding"
-    if stats.is_held:
+    if stats.is_all_paused:
         return "paused"
     return "running" if stats.processing else "waiting"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crawler.cli.options import Call, Json, config_of, option
+from crawler.cli.options import Invocation, Json, config_of, option
 from crawler.errors import Exit
 from crawler.runtime.safe_text import json_line
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def why(
-    call: Call,
+    invocation: Invocation,
     url: Annotated[str, typer.Argument(metavar="URL", help="In any spelling.", show_default=False)],
     job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
     json_: Json = False,
@@ -33,7 +33,7 @@ def why(
     from crawler.cli.status import nothing_yet
     from crawler.parsing.url import BadUrl, canonical
 
-    config = config_of(call)
+    config = config_of(invocation)
     try:
         spelling = canonical(url)
     except BadUrl as error:

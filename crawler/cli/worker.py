@@ -9,8 +9,8 @@ import typer
 
 from crawler.cli.options import (
     AppendTo,
-    Call,
     Concurrency,
+    Invocation,
     Overwrite,
     Processes,
     config_of,
@@ -24,7 +24,7 @@ from crawler.views.figures import counted
 
 
 def worker(
-    call: Call,
+    invocation: Invocation,
     job: Annotated[
         list[str] | None,
         option("--job", metavar="NAME", help="Only this job; may be repeated."),
@@ -39,7 +39,7 @@ def worker(
 
     Ctrl-C, SIGTERM or SIGHUP lets the requests in flight end (GRACE_SECONDS); a second one, but SIGHUP, stops at once.
     """
-    config = config_of(call)
+    config = config_of(invocation)
 
     from crawler.app.work import work as work_for
 
@@ -55,7 +55,7 @@ def worker(
 
 
 def export(
-    call: Call,
+    invocation: Invocation,
     job: Annotated[str, typer.Option("--job", metavar="NAME")] = "default",
     output: AppendTo = "",
     overwrite: Overwrite = "",
@@ -67,7 +67,7 @@ def export(
     """Write the items that workers found to a file. Each item is written exactly once, also after a crash."""
     if bool(output) == bool(overwrite):
         raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
-    config = config_of(call)
+    config = config_of(invocation)
 
     from crawler.app.export import export as export_job
 
@@ -81,7 +81,7 @@ def export(
             until_finished=until_finished,
         )
     )
-    if not call.quiet:
+    if not invocation.quiet:
         left = f", {counted(report.left)} pages still wait" if report.left else ""
         where = "stdout" if report.target == "-" else shown(report.target)
         print(f"{counted(report.items)} items → {where}{left} (job {shown(report.job)})", file=sys.stderr)

@@ -18,7 +18,7 @@ class Pauses:
 
     def __init__(self) -> None:
         self._said: set[tuple[str, Pause]] = set()
-        self._held_since: float | None = None
+        self._paused_since: float | None = None
 
     def seen(self, stats: JobStats) -> float:
         """Look at the job. Returns the seconds for which all that is left has been paused; 0: something else is."""
@@ -28,8 +28,8 @@ class Pauses:
                 what = {pause.what: pause.name, "job": stats.job}
                 log.warning("paused", **what, why=pause.why, then=f"crawler {resuming(pause)}")
         now = time.monotonic()
-        self._held_since = (self._held_since or now) if stats.is_held else None
-        return now - self._held_since if self._held_since is not None else 0.0
+        self._paused_since = (self._paused_since or now) if stats.is_all_paused else None
+        return now - self._paused_since if self._paused_since is not None else 0.0
 
 
 def resuming(pause: Pause) -> str:

@@ -15,7 +15,7 @@ from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 LOOK = 0.1  # seconds between looks at an empty outbox
 
 
-class Held(OutputError):
+class OtherExporter(OutputError):
     """Another exporter is at work on this job."""
 
 
@@ -76,7 +76,7 @@ class Exporter:
 
     async def _begin(self, stop: Stop) -> bool:
         """Become the job's exporter, open the sink, tell the outbox what it holds. False: stopped before that."""
-        also = (Held,) if self._patient else ()
+        also = (OtherExporter,) if self._patient else ()
         try:
             await self._patience.until_done(self._open, stop, also=also)
         except (*OUTAGE, *also):
@@ -109,7 +109,7 @@ class Exporter:
             self._acknowledged = dict(self._positions)
 
     async def _hold(self) -> None:
-        """Stay the only exporter of the job. Raises `Held` when it is another one by now.
+        """Stay the only exporter of the job. Raises `OtherExporter` when it is another one by now.
 
         Raises `FrontierReplaced` when the server has forgotten it all: an empty outbox is no proof of an end.
         """
@@ -120,7 +120,7 @@ class Exporter:
             raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
         holder = await self._outbox.hold(self._job, self._name, self._lease)
         if holder != self._name:
-            raise Held(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
+            raise OtherExporter(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
         self._held_at = now
 
     async def _let_go(self) -> None:

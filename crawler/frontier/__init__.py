@@ -25,7 +25,7 @@ Rules:
   token gets the same answer again.
 - One clock: the server's `TIME`, read inside the script.
 - Links are added first, then the page commits. A crash in between adds them again, which changes nothing.
-- A host joins a group (`place`) before it is first asked; a claim then books the host's turn and the group's in one
+- A host joins a group (`join`) before it is first asked; a claim then books the host's turn and the group's in one
   step, and a commit settles both.
 - While one of its pages asks a host for robots.txt (`take`), that lease has the host to itself: no other page of it
   is handed out, in any job. The right ends with the lease, whatever ends that; it has no clock of its own.

@@ -140,7 +140,7 @@ ANSWER_SECONDS = 60
 HEAR_SECONDS = 1.0
 """That a listener waits for a call at most."""
 
-CALLS_KEPT = 100
+BROADCASTS_KEPT = 100
 """Calls to all workers: they read them within a second."""
 
 CHANGES_COMPARED = 10

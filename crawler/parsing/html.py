@@ -11,7 +11,7 @@ from lxml import etree
 
 from crawler.errors import PageTooLarge
 from crawler.parsing.charset import clean
-from crawler.parsing.link_scan import LINK_SIGNS, Hrefs
+from crawler.parsing.link_scan import LINK_DIRECTIVES, Hrefs
 from crawler.parsing.url import BadUrl, canonical, join_links
 
 MAX_LINKS = 10_000
@@ -138,7 +138,7 @@ def _with_few_attributes(tag: re.Match[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------
 # Links
 
-_NOT_FOLLOWED: Final = frozenset(LINK_SIGNS)
+_NOT_FOLLOWED: Final = frozenset(LINK_DIRECTIVES)
 _HREF: Final = methodcaller("get", "href")
 _REL: Final = methodcaller("get", "rel")
 
@@ -237,7 +237,7 @@ def robots_metas(root: etree._Element, names: Collection[str]) -> list[str]:
 
 
 def scanned_robots_metas(found: Hrefs, names: Collection[str]) -> list[str] | None:
-    """Those of them that say something `read_signs` knows, from a scan of the page; None: it takes a tree."""
+    """Those of them that say something `read_directives` knows, from a scan of the page; None: it takes a tree."""
     metas = found.telling_metas()
     if metas is None or len(found.metas) > _MAX_METAS:
         return None

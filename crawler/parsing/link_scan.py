@@ -21,7 +21,7 @@ MAX_TAG = 1_000
 META_SIGNS: Final = ("nofollow", "noindex", "none", "unavailable_after")
 """Directives by which a page asks not to be kept, or its links not to be followed."""
 
-LINK_SIGNS: Final = ("nofollow", "ugc", "sponsored")
+LINK_DIRECTIVES: Final = ("nofollow", "ugc", "sponsored")
 """Values of `rel` by which it asks the same for one link."""
 
 
@@ -30,13 +30,13 @@ class Hrefs(NamedTuple):
 
     links: list[str]
     base: str | None
-    places: Sequence[int] = ()  # in `links` …
+    indexes: Sequence[int] = ()  # in `links` …
     rests: Sequence[str] = ()  # … of tags with other attributes, and these
     metas: Sequence[str] = ()  # the attributes of each ``meta``
 
     def marked(self) -> frozenset[int] | None:
-        """The places in `links` of those whose `rel` has one of `LINK_SIGNS`; None: that takes a parser."""
-        tags = {self.places[at]: rest for at, rest in _telling(self.rests, LINK_SIGNS)}
+        """The indexes in `links` of those whose `rel` has one of `LINK_DIRECTIVES`; None: that takes a parser."""
+        tags = {self.indexes[at]: rest for at, rest in _telling(self.rests, LINK_DIRECTIVES)}
         rels = {place: _attributes(rest).get("rel", "") for place, rest in tags.items()}
         if any("&" in rel for rel in rels.values()):
             return None
@@ -63,7 +63,7 @@ def scan(text: str) -> Hrefs | None:
         return None
     links: list[str] = []
     rests: list[str] = []  # what else stands in the tags of links
-    places: list[int] = []  # of those links
+    indexes: list[int] = []  # of those links
     metas: list[str] = []
     base = None
     for kind, before, has_href, double, single, bare, behind, meta, odd in _STEPS(text):
@@ -85,13 +85,13 @@ def scan(text: str) -> Hrefs | None:
             continue
         if before or behind:  # between them a space, which may be missing behind a quote
             rests.append(f"{before} {behind}" if before and behind else before or behind)
-            places.append(len(links))
+            indexes.append(len(links))
         links.append(href)
-    return Hrefs(links, base, places, rests, metas)
+    return Hrefs(links, base, indexes, rests, metas)
 
 
 def _telling(tags: Sequence[str], words: tuple[str, ...]) -> list[tuple[int, str]]:
-    """The tags with one of the words, and their places. Most pages have none, and repeat the few tags they have."""
+    """The tags with one of the words, and their indexes. Most pages have none, and repeat the few tags they have."""
     different = set(tags)
     if not _has(words, " ".join(different)):
         return []
@@ -113,7 +113,7 @@ def _attributes(tag: str) -> dict[str, str]:
     return found
 
 
-_SIGNS: Final = frozenset(LINK_SIGNS)
+_SIGNS: Final = frozenset(LINK_DIRECTIVES)
 
 # ---------------------------------------------------------------------------------------------------------
 # Tokens (HTML standard §13.2.5), all without backtracking. White space is what HTML calls so, not what Unicode does.

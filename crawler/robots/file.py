@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from crawler.parsing.robots_lines import as_utf8, lines
-from crawler.robots.patterns import Rule, Rules
+from crawler.robots.patterns import RobotsRule, RobotsRules
 
 
 class Robots:
@@ -39,7 +39,7 @@ class Robots:
         rule = self.rule(url, agent)
         return rule is None or rule.allow
 
-    def rule(self, url: str, agent: str) -> Rule | None:
+    def rule(self, url: str, agent: str) -> RobotsRule | None:
         """The rule that decides about a canonical URL; None: there is none, so it may be fetched."""
         path = url[url.index("/", 8) :].partition("#")[0]
         if path.partition("?")[0] == "/robots.txt":  # always allowed (§2.2.2)
@@ -89,7 +89,7 @@ class _Group:
     __slots__ = ("delay", "rules")
 
     def __init__(self, blocks: Iterable[_Block]) -> None:
-        self.rules = Rules(rule for block in blocks for rule in block.rules)
+        self.rules = RobotsRules(rule for block in blocks for rule in block.rules)
         self.delay = max((delay for block in blocks for delay in block.delays), default=None)
 
 

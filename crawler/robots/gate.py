@@ -47,7 +47,7 @@ class Verdict(Struct, frozen=True):
     sitemaps: tuple[str, ...] = ()  # canonical URLs, the first time that the job of the request meets this origin
 
 
-class Known(Struct, frozen=True):
+class Cached(Struct, frozen=True):
     """An origin's rules in this process."""
 
     answer: robots.RobotsAnswer  # without its body
@@ -87,7 +87,7 @@ class RobotsGate:
         self._max_delay = max_delay
         self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
         self._clock = clock
-        self._known: OrderedDict[str, Known] = OrderedDict()  # read lately last
+        self._known: OrderedDict[str, Cached] = OrderedDict()  # read lately last
         self._size = 0  # of all of them
 
     async def check(self, lease: Lease, job: str | None = None) -> Verdict:
@@ -106,7 +106,7 @@ class RobotsGate:
                 return await self._find_out(origin, job)
         return self._judge(known, url, job)
 
-    def _judge(self, known: Known, url: str, job: str | None) -> Verdict:
+    def _judge(self, known: Cached, url: str, job: str | None) -> Verdict:
         if known.answer.kind == "disallow":
             return self._unreachable(known, origin_of(url))
         sitemaps = _offer(known, job) if known.sitemaps and job else ()
@@ -115,19 +115,19 @@ class RobotsGate:
             return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
         return Verdict("allow", crawl_delay=known.crawl_delay, sitemaps=sitemaps)
 
-    def _unreachable(self, known: Known, origin: str) -> Verdict:
+    def _unreachable(self, known: Cached, origin: str) -> Verdict:
         status = known.answer.status
         what = f"answered with status {status}" if status else "could not be had"
         left = max(0.0, known.until - self._clock())
         return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be asked for")
 
-    def _lookup(self, origin: str) -> Known | None:
+    def _lookup(self, origin: str) -> Cached | None:
         known = self._known.get(origin)
         if known is not None and known.until > self._clock():
             return known
         return None
 
-    async def _shared(self, origin: str) -> Known | None:
+    async def _shared(self, origin: str) -> Cached | None:
         value = await self._asking.get_shared(f"robots:{origin}")
         answer = None if value is None else robots.RobotsAnswer.decode(value)
         return None if answer is None else self._keep(origin, answer)
@@ -176,7 +176,7 @@ class RobotsGate:
         pause = policy.pause(response, now)
         return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)
 
-    def _say_what_is_cut(self, origin: str, known: Known) -> None:
+    def _say_what_is_cut(self, origin: str, known: Cached) -> None:
         """Said by the process that asked: once for the fleet and each robots.txt."""
         asked = known.rules.crawl_delay(self._agent)
         if asked is not None and asked > self._max_delay:
@@ -188,7 +188,7 @@ class RobotsGate:
                 why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
             )
 
-    def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Known:
+    def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
         before = self._known.pop(origin, None)
         known = self._read(origin, answer, before)
         self._size += known.size - (before.size if before else 0)
@@ -197,7 +197,7 @@ class RobotsGate:
             self._size -= self._known.popitem(last=False)[1].size
         return known
 
-    def _read(self, origin: str, answer: robots.RobotsAnswer, before: Known | None) -> Known:
+    def _read(self, origin: str, answer: robots.RobotsAnswer, before: Cached | None) -> Cached:
         mark = hash(answer.body)
         if before is not None and before.mark == mark and before.size == len(answer.body):
             rules = before.rules  # nothing has changed: most files stay as they are for months
@@ -207,7 +207,7 @@ class RobotsGate:
         left = max(answer.left(self._clock()), 1.0)  # of the fleet's copy, whatever our clock says
         if answer.kind != "disallow":
             left = min(left, REFRESH_SECONDS)
-        return Known(
+        return Cached(
             answer=replace(answer, body=b""),
             rules=rules,
             size=len(answer.body),
@@ -219,7 +219,7 @@ class RobotsGate:
         )
 
 
-def _offer(known: Known, job: str) -> tuple[str, ...]:
+def _offer(known: Cached, job: str) -> tuple[str, ...]:
     """The sitemaps the first time that a job asks. The next time is when the rules are looked at again, because
     a page that was told of them may have been lost with its worker."""
     if job in known.offered:

@@ -33,16 +33,16 @@ _NAME: Final = re.compile(r"\s*+([A-Za-z_*][^\s:]*+)\s*+:")
 _MAX_COMMAS = 2  # in a date: "Friday, 25-Jun-10 15:00:00 UTC", "Friday, June 25, 2010"
 
 
-class PageSigns(Struct, frozen=True):
+class PageDirectives(Struct, frozen=True):
     """What a page asks of us."""
 
     noindex: bool = False  # not to keep it
     expired: bool = False  # not to keep it any more: the date of `unavailable_after` has passed
     nofollow: bool = False  # not to follow its links
 
-    def __or__(self, other: PageSigns) -> PageSigns:
+    def __or__(self, other: PageDirectives) -> PageDirectives:
         """Both: the more restrictive."""
-        return PageSigns(
+        return PageDirectives(
             self.noindex or other.noindex,
             self.expired or other.expired,
             self.nofollow or other.nofollow,
@@ -50,9 +50,9 @@ class PageSigns(Struct, frozen=True):
 
 
 _WORDS: Final = {
-    "noindex": PageSigns(noindex=True),
-    "nofollow": PageSigns(nofollow=True),
-    "none": PageSigns(noindex=True, nofollow=True),
+    "noindex": PageDirectives(noindex=True),
+    "nofollow": PageDirectives(nofollow=True),
+    "none": PageDirectives(noindex=True, nofollow=True),
 }
 
 
@@ -61,19 +61,19 @@ def names_of(agent: str) -> frozenset[str]:
     return _EVERYBODY | {agent.lower()}
 
 
-def read_signs(lines: Iterable[str], names: frozenset[str], now: float) -> PageSigns:
+def read_directives(lines: Iterable[str], names: frozenset[str], now: float) -> PageDirectives:
     """The sum of what header lines, or the contents of metas, ask of a robot of these names.
 
     `now` is Unix seconds. Never raises, whatever the lines hold.
     """
-    signs = PageSigns()
+    directives = PageDirectives()
     for line in lines:
-        signs |= _read_line(line[:MAX_LENGTH], names, now)
-    return signs
+        directives |= _read_line(line[:MAX_LENGTH], names, now)
+    return directives
 
 
-def _read_line(line: str, names: frozenset[str], now: float) -> PageSigns:
-    signs = PageSigns()
+def _read_line(line: str, names: frozenset[str], now: float) -> PageDirectives:
+    directives = PageDirectives()
     parts = deque(re.split("[,;]", line))
     ours = True
     while parts:
@@ -85,19 +85,19 @@ def _read_line(line: str, names: frozenset[str], now: float) -> PageSigns:
             found = _read_words(part)
         elif named[1].lower() == "unavailable_after":
             moment = _take_moment(part[named.end() :], parts)
-            found = PageSigns(expired=moment is not None and moment <= now)
+            found = PageDirectives(expired=moment is not None and moment <= now)
         else:
             continue  # `max-image-preview: none` is about something else
         if ours:
-            signs |= found
-    return signs
+            directives |= found
+    return directives
 
 
-def _read_words(text: str) -> PageSigns:
-    signs = PageSigns()
+def _read_words(text: str) -> PageDirectives:
+    directives = PageDirectives()
     for word in text.lower().split():
-        signs |= _WORDS.get(word, signs)
-    return signs
+        directives |= _WORDS.get(word, directives)
+    return directives
 
 
 def _take_moment(date: str, parts: deque[str]) -> float | None:

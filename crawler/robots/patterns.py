@@ -17,7 +17,7 @@ _QUICK: Final = 2_000_000  # patterns with stars × octets of the path: below th
 _MOST: Final = 12_000_000  # octets looked at for one verdict at most: about 35 ms
 
 
-class Rule(NamedTuple):
+class RobotsRule(NamedTuple):
     """An Allow or Disallow line. Of those that match the longest decides, `allow` where two are equal."""
 
     length: int  # octets of its pattern
@@ -28,11 +28,11 @@ class Rule(NamedTuple):
         return f"{'Allow' if self.allow else 'Disallow'}: {self.pattern}"
 
 
-TOO_COSTLY: Final = Rule(0, False, "(so many patterns with stars are not compared with so long a URL)")
+TOO_COSTLY: Final = RobotsRule(0, False, "(so many patterns with stars are not compared with so long a URL)")
 """What decides when the bound is reached. Only a file that was made for that gets there."""
 
 
-class Rules:
+class RobotsRules:
     """The rules of one group."""
 
     __slots__ = ("_lengths", "_plain", "_wild")
@@ -51,7 +51,7 @@ class Rules:
         self._plain = rules
         self._lengths = sorted({len(pattern) for pattern in rules}, reverse=True)
 
-    def decide(self, path: str) -> Rule | None:
+    def decide(self, path: str) -> RobotsRule | None:
         """The rule that decides about the path, with its query, of a canonical URL; None: no rule matches."""
         path = _normal(path)
         plain = self._longest_plain(path)
@@ -60,13 +60,13 @@ class Rules:
             return wild or plain
         return max(plain, wild)
 
-    def _longest_plain(self, path: str) -> Rule | None:
+    def _longest_plain(self, path: str) -> RobotsRule | None:
         for length in self._lengths:
             if length <= len(path) and (start := path[:length]) in self._plain:
-                return Rule(length, self._plain[start], start)
+                return RobotsRule(length, self._plain[start], start)
         return None
 
-    def _longest_wild(self, path: str, least: int) -> Rule | None:
+    def _longest_wild(self, path: str, least: int) -> RobotsRule | None:
         """The first one that matches: they lie longest first. Those shorter than `least` do not matter."""
         suffixes = _Suffixes(path) if len(self._wild) * len(path) > _QUICK else None
         contains = suffixes.contains if suffixes else path.__contains__
@@ -83,7 +83,7 @@ class Rules:
             if looked_at > _MOST:
                 return TOO_COSTLY
             if _matches(path, parts, to_the_end=pattern[-1] == "$"):
-                return Rule(len(pattern), allow, pattern)
+                return RobotsRule(len(pattern), allow, pattern)
         return None
 
 

@@ -149,17 +149,17 @@ class Seeder:
         """What can be sent, requests of one host side by side and in their order. Empty: nothing at the moment."""
         ready: deque[Request] = deque()
         by_host: defaultdict[str, list[Request]] = defaultdict(list)
-        held = 0  # lines whose requests are not ready
+        waiting = 0  # lines whose requests are not ready
         while (lines := feed.take()) is not None:
             for line in lines:
                 if (request := self._request(line)) is not None:
                     by_host[host_of(request.url)].append(request)
-            held += len(lines)
-            if held >= TOGETHER or not lines:
+            waiting += len(lines)
+            if waiting >= TOGETHER or not lines:
                 ready.extend(chain.from_iterable(by_host.values()))
                 by_host.clear()
-                held = 0
-            if ready or not held:
+                waiting = 0
+            if ready or not waiting:
                 yield _first(ready)
         ready.extend(chain.from_iterable(by_host.values()))
         while ready:

@@ -111,8 +111,8 @@ def find_spiders(folder: Path, modules: Sequence[str] = ("spiders",)) -> Registr
     folder = folder.resolve()
     make_importable(folder)
     default = ("spiders",) if (folder / "spiders").is_dir() else ()
-    places = dict.fromkeys((*default, *(place for place in modules if place != "spiders")))
-    found = [module for place in places for module in modules_of(folder, place, registry.broken)]
+    sources = dict.fromkeys((*default, *(source for source in modules if source != "spiders")))
+    found = [module for source in sources for module in modules_of(folder, source, registry.broken)]
     # Only now: a class without a name is a base class when another file has a subclass of it.
     for module in found:
         _add_all(registry, _classes(module))

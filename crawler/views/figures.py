@@ -172,7 +172,7 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     ours = at_work(stats.job, workers)
     if not ours:
         return no_worker(stats.job, workers)
-    if stats.is_held:
+    if stats.is_all_paused:
         return "all that is left is paused"
     if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
         return outbox_words(stats)

@@ -81,7 +81,7 @@ def _unknown(inquiry: Inquiry) -> Iterator[str]:
 def _whereabouts(inquiry: Inquiry) -> list[str]:
     trace = inquiry.trace
     if trace.sightings:
-        return [text for one in trace.sightings for text in _place(inquiry, one)]
+        return [text for one in trace.sightings for text in _where(inquiry, one)]
     if trace.unseen:
         return [f"pending: not among the first {counted(TRACED)}, and {counted(trace.unseen)} more wait behind them"]
     return [f"skipped: {_skip(trace.skipped)}" if trace.skipped else f"done: {_done(inquiry)}"]
@@ -92,7 +92,7 @@ def _other_callbacks(inquiry: Inquiry) -> Iterator[str]:
         yield f"another request for it named the callback {callback} and was not admitted: {FIRST_WINS}"
 
 
-def _place(inquiry: Inquiry, one: Sighting) -> Iterator[str]:
+def _where(inquiry: Inquiry, one: Sighting) -> Iterator[str]:
     host = inquiry.trace.host
     match one.state:
         case "pending":

@@ -26,39 +26,39 @@ GroupOf = Callable[[str], Awaitable[str | None]]
 """The group of a URL's host (empty: none); None: it could not be found out, and stays what it was."""
 
 
-class Known(Struct, frozen=True):
+class Membership(Struct, frozen=True):
     """What this process knows of a host: since when the ledger has its group, and how long that is believed."""
 
     since: float  # monotonic seconds
     until: float
 
 
-class Places:
+class HostGroups:
     """Remembers the hosts met lately."""
 
     def __init__(self, ledger: Ledger, group_of: GroupOf) -> None:
         self._ledger = ledger
         self._group_of = group_of
-        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._members: OrderedDict[str, Membership] = OrderedDict()
 
     async def booked(self, lease: Lease) -> bool:
         """Whether the ledger knew the host's group when the lease was claimed: its turn is the group's as well."""
-        known = self._known.get(lease.host)
+        known = self._members.get(lease.host)
         if known is None or known.until < time.monotonic():
-            known = self._known[lease.host] = await self._find_out(lease, known)
-            if len(self._known) > MAX_HOSTS:
-                self._known.popitem(last=False)
+            known = self._members[lease.host] = await self._find_out(lease, known)
+            if len(self._members) > MAX_HOSTS:
+                self._members.popitem(last=False)
         return lease.claimed_at >= known.since
 
-    async def _find_out(self, lease: Lease, before: Known | None) -> Known:
+    async def _find_out(self, lease: Lease, before: Membership | None) -> Membership:
         if is_literal(lease.host):
-            return Known(-math.inf, math.inf)
+            return Membership(-math.inf, math.inf)
         group = await self._group_of(lease.request.url)
         if group is None:
-            return Known(before.since if before else -math.inf, time.monotonic() + UNKNOWN_SECONDS)
-        seconds = await self._ledger.place(lease.host, group)
+            return Membership(before.since if before else -math.inf, time.monotonic() + UNKNOWN_SECONDS)
+        seconds = await self._ledger.join(lease.host, group)
         now = time.monotonic()
-        return Known(now - seconds, now + FRESH_SECONDS)
+        return Membership(now - seconds, now + FRESH_SECONDS)
 
 
 def is_literal(host: str) -> bool:

@@ -9,14 +9,14 @@ import structlog
 from crawler.errors import CrawlerError
 from crawler.model import Job
 from crawler.parsing.scope import Scope
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.robots.answer import agent_token
 from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
 from crawler.settings import Settings, override
 from crawler.spiders.base import reads_robots_sitemaps
 from crawler.spiders.registry import Registry
-from crawler.visit.page_obedience import SignRules
+from crawler.visit.page_obedience import DirectivePolicy
 from crawler.visit.visit import Unit
 
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ class Units:
         return Unit(
             spider=spider,
             scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT),
-            rules=Rules(
+            retry=RetryPolicy(
                 retry_times=settings.RETRY_TIMES,
                 retry_http_codes=frozenset(settings.RETRY_HTTP_CODES),
                 retry_delay=settings.RETRY_DELAY,
@@ -82,7 +82,7 @@ class Units:
             ),
             gate=self._gate if settings.ROBOTSTXT_OBEY else None,
             delay=settings.DOWNLOAD_DELAY if paced else None,
-            signs=SignRules(
+            directives=DirectivePolicy(
                 names=names_of(agent_token(self._settings.USER_AGENT)),  # what the fetcher calls itself
                 noindex=settings.NOINDEX_OBEY,
                 nofollow=settings.NOFOLLOW_OBEY,

@@ -35,7 +35,7 @@ from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, failure_of, run_callback
-from crawler.visit.page_obedience import SignRules, heed
+from crawler.visit.page_obedience import DirectivePolicy, heed
 
 log = structlog.get_logger()
 
@@ -50,10 +50,10 @@ class Unit(Struct, frozen=True):
 
     spider: Spider
     scope: Scope
-    rules: policy.Rules
+    retry: policy.RetryPolicy
     gate: RobotsGate | None  # None: robots.txt is not asked
     delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
-    signs: SignRules = SignRules()
+    directives: DirectivePolicy = DirectivePolicy()
     sitemaps: bool = True  # follow those that robots.txt names
 
 
@@ -78,7 +78,7 @@ class MaybeNewUrls(Protocol):
 class ParseSlot(Protocol):
     """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
 
-    def enter(self, lease: Lease, rules: policy.Rules) -> None: ...
+    def enter(self, lease: Lease, retry: policy.RetryPolicy) -> None: ...
     def leave(self, lease: Lease) -> None: ...
 
 
@@ -93,7 +93,7 @@ async def _booked(lease: Lease) -> bool:
 class Visitor:
     """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider;
     `check(request)` returns it as it will arrive, and raises `ValueError` when it would not; `booked(lease)` is False
-    when the claim did not know yet with whom the host shares its turns (see `Places`)."""
+    when the claim did not know yet with whom the host shares its turns (see `HostGroups`)."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Visitor:
             unit = self._unit_of(lease.job, lease.request.spider)
         except CrawlerError as error:
             # Another worker, or this one after a restart, may have it.
-            return Visit(_again(Failure("spider", str(error)), lease, policy.Rules(), at_least=30.0))
+            return Visit(_again(Failure("spider", str(error)), lease, policy.RetryPolicy(), at_least=30.0))
         try:
             return await self._visit(lease, unit)
         except FrontierError:
@@ -134,7 +134,7 @@ class Visitor:
             # A mistake of ours or of a library. Whatever it is, it costs this page alone, and somebody gets to see it.
             failure = replace(failure_of(unit.spider, error), kind="internal")
             log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
-            return Visit(_again(failure, lease, unit.rules), asked_at=time.monotonic())
+            return Visit(_again(failure, lease, unit.retry), asked_at=time.monotonic())
 
     async def _visit(self, lease: Lease, unit: Unit) -> Visit:
         visit = await self._find_out(lease, unit)
@@ -179,7 +179,7 @@ class Visitor:
         except OwnLimit as limit:
             return _handed_back(limit)
         except FetchError as error:
-            outcome = policy.judge_error(error, lease.attempt, unit.rules, chance=random.random())
+            outcome = policy.judge_error(error, lease.attempt, unit.retry, chance=random.random())
             ended = time.monotonic()
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
         asked_at = response.answered_at or time.monotonic()
@@ -207,11 +207,11 @@ class Visitor:
         """Judge the status, then let the spider read the page."""
         nothing = Found([], [], Counter())
         if response.status in policy.REDIRECTS:
-            target = policy.redirect(response, unit.rules)
+            target = policy.redirect(response, unit.retry)
             if isinstance(target, Request):
                 return Skip("redirect", target.url), nothing.admitting(*self._admit(lease, unit, [target]))
             return target, nothing
-        judged = policy.judge(response, lease.attempt, unit.rules, chance=random.random(), now=time.time())
+        judged = policy.judge(response, lease.attempt, unit.retry, chance=random.random(), now=time.time())
         if judged is not None:
             return judged, nothing
         return await self._parse(lease, unit, lease.request.callback, response)
@@ -235,7 +235,7 @@ class Visitor:
 
     async def _parse_now(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
         page = arguments[0]
-        self._slot.enter(lease, unit.rules)
+        self._slot.enter(lease, unit.retry)
         try:
             if isinstance(page, Response) and len(page.body) > LARGE:
                 await self._read_ahead(lease, unit, page)
@@ -244,7 +244,7 @@ class Visitor:
             )
             found = found.admitting(*await self._admit_in_turns(lease, unit, found.requests))
             # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
-            return Done(), heed(found, page, unit.signs, time.time()) if isinstance(page, Response) else found
+            return Done(), heed(found, page, unit.directives, time.time()) if isinstance(page, Response) else found
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found([], [], Counter())
@@ -256,7 +256,7 @@ class Visitor:
             # A spider may raise anything; it costs this page and no other.
             failure = failure_of(unit.spider, error)
             log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
-            return _again(failure, lease, unit.rules), Found([], [], Counter())
+            return _again(failure, lease, unit.retry), Found([], [], Counter())
         finally:
             self._slot.leave(lease)
 
@@ -274,7 +274,7 @@ class Visitor:
             await rest()
             await asyncio.sleep(0)  # for what was woken by the network just now: it stands behind us in the line
         finally:
-            self._slot.enter(lease, unit.rules)
+            self._slot.enter(lease, unit.retry)
 
     async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
         _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
@@ -340,12 +340,12 @@ def _handed_back(limit: OwnLimit) -> Visit:
     return Visit(Release("own limit", own_limit=str(limit)), asked_at=time.monotonic())
 
 
-def _again(failure: Failure, lease: Lease, rules: policy.Rules, at_least: float = 0.0) -> Outcome:
-    return policy.after(failure, lease.attempt, rules, chance=random.random(), at_least=at_least)
+def _again(failure: Failure, lease: Lease, retry: policy.RetryPolicy, at_least: float = 0.0) -> Outcome:
+    return policy.after(failure, lease.attempt, retry, chance=random.random(), at_least=at_least)
 
 
 def _unreachable(verdict: Verdict, lease: Lease, unit: Unit) -> Outcome:
     """robots.txt could not be had, so the page must not be asked for. What hit robots.txt would hit the page."""
     if verdict.error is not None:
-        return policy.judge_error(verdict.error, lease.attempt, unit.rules, chance=random.random())
-    return _again(Failure("robots", verdict.why), lease, unit.rules, at_least=verdict.delay)
+        return policy.judge_error(verdict.error, lease.attempt, unit.retry, chance=random.random())
+    return _again(Failure("robots", verdict.why), lease, unit.retry, at_least=verdict.delay)

@@ -18,7 +18,7 @@ import msgspec
 from msgspec.structs import replace
 
 from crawler.model import Lease, Request
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.worker.lease import CELL_BYTES
 
 _AT = CELL_BYTES  # where the page begins; the lease comes first
@@ -31,7 +31,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
     """A page that is being parsed, and how stubborn its spider is."""
 
     lease: Lease
-    rules: Rules
+    retry: RetryPolicy
 
 
 class Parsing(msgspec.Struct, frozen=True):
@@ -51,9 +51,9 @@ class Slot:
         self.lease = memoryview(self._memory)[:CELL_BYTES].cast("d")
         self._open: list[Page] = []
 
-    def enter(self, lease: Lease, rules: Rules) -> None:
-        """The worker begins to parse it; `rules` are those of its spider."""
-        page = Page(lease, rules)
+    def enter(self, lease: Lease, retry: RetryPolicy) -> None:
+        """The worker begins to parse it; `retry` is that of its spider."""
+        page = Page(lease, retry)
         self._note(page)
         self._open.append(page)
 
@@ -83,7 +83,7 @@ class Slot:
     def _note(self, page: Page) -> None:
         # The message says it all; what was read from it may be large, and hold numbers that msgpack cannot.
         lease = replace(page.lease, request=Request(page.lease.request.url))
-        text = msgspec.msgpack.encode(Page(lease, page.rules))
+        text = msgspec.msgpack.encode(Page(lease, page.retry))
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)  # never an old head over new bytes
         self._memory[_TEXT_AT : _TEXT_AT + len(text)] = text
         _HEAD.pack_into(self._memory, _AT, time.monotonic(), len(text))
@@ -94,7 +94,7 @@ class NoSlot:
 
     lease = None
 
-    def enter(self, lease: Lease, rules: Rules) -> None:
+    def enter(self, lease: Lease, retry: RetryPolicy) -> None:
         """Nobody is watching."""
 
     def leave(self, lease: Lease) -> None:

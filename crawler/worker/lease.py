@@ -46,7 +46,7 @@ class LeaseClock:
         return self._cell[0] - now()
 
     @property
-    def is_held(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether requests may be under way."""
         return self.left > 0 and not self._cell[1]
 
@@ -59,7 +59,7 @@ class LeaseClock:
     def begin_anew(self) -> bool:
         """To be called when nothing goes on that was begun under a lease that is over. False: it was not renewed."""
         self._cell[1] = False
-        return self.is_held
+        return self.is_valid
 
 
 class LeasedFetcher:
@@ -71,7 +71,7 @@ class LeasedFetcher:
 
     def fetch(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Raises `FrontierUnavailable` instead."""
-        if not self._lease.is_held:
+        if not self._lease.is_valid:
             raise FrontierUnavailable("this worker's lease is over, so it asks for no page")
         return self._fetcher.fetch(request)
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from crawler.interfaces import Calls
-from crawler.model import Call
+from crawler.interfaces import Broadcasts
+from crawler.model import Broadcast
 from crawler.runtime.patience import Patience
 
 log = structlog.get_logger()
@@ -22,18 +22,18 @@ class Listener:
 
     def __init__(
         self,
-        calls: Calls,
+        broadcasts: Broadcasts,
         worker: str,
         answers: Mapping[str, Callable[[], Any]],
         set_level: Callable[[str], None],
     ) -> None:
         """`answers`: question → what there is to say, as JSON. `set_level("")`: that of the settings."""
-        self._calls = calls
+        self._broadcasts = broadcasts
         self._worker = worker
         self._answers = answers
         self._set_level = set_level
         self._level = ""
-        self._heard = ""  # the last call
+        self._heard = ""  # the last broadcast
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -43,23 +43,23 @@ class Listener:
 
     async def _listen(self) -> None:
         if not self._heard:
-            heard = await self._calls.last_call()
+            heard = await self._broadcasts.last_broadcast()
             await self._obey()  # what was ordered before we came
             self._heard = heard
-        for call in await self._calls.hear(self._heard):
-            await self._calls.answer(call.id, self._worker, await self._reply(call))
-            self._heard = call.id
+        for broadcast in await self._broadcasts.hear(self._heard):
+            await self._broadcasts.answer(broadcast.id, self._worker, await self._reply(broadcast))
+            self._heard = broadcast.id
 
-    async def _reply(self, call: Call) -> str:
-        if call.word == "rule":
+    async def _reply(self, broadcast: Broadcast) -> str:
+        if broadcast.word == "rule":
             await self._obey()
             return OK
-        if call.word in self._answers:
-            return msgspec.json.encode(self._answers[call.word]()).decode()
-        return f"does not know {call.word!r}"  # a newer command than this worker
+        if broadcast.word in self._answers:
+            return msgspec.json.encode(self._answers[broadcast.word]()).decode()
+        return f"does not know {broadcast.word!r}"  # a newer command than this worker
 
     async def _obey(self) -> None:
-        levels = [rule.value for rule in await self._calls.rules() if rule.action == "log-level"]
+        levels = [rule.value for rule in await self._broadcasts.rules() if rule.action == "log-level"]
         level = levels[0] if levels else ""
         if level != self._level:
             self._level = level

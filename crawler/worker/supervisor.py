@@ -193,7 +193,7 @@ class Supervisor:
 
 def _judged(page: Page, failure: Failure) -> tuple[Lease, Retry | Dead]:
     """The page that killed its process, and what becomes of it: the same as of a page that fails in any other way."""
-    return page.lease, policy.after(failure, page.lease.attempt, page.rules, chance=random.random())
+    return page.lease, policy.after(failure, page.lease.attempt, page.retry, chance=random.random())
 
 
 def worker_name() -> str:

@@ -74,7 +74,7 @@ class Worker:
         self._uncommitted = 0
         self._stopping = asyncio.Event()
         self._now = asyncio.Event()  # the second signal: hand back at once
-        self._slot_free = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._has_finished = asyncio.Event()
         self._all_committed = asyncio.Event()
         self._patience = Patience("queue_server_away")
@@ -87,7 +87,7 @@ class Worker:
         if self._stopping.is_set():
             self._now.set()
         self._stopping.set()
-        self._slot_free.set()
+        self._has_room.set()
 
     async def run(self) -> None:
         """Until stopped. Raises `FrontierReplaced` when the server has forgotten our jobs."""
@@ -135,14 +135,14 @@ class Worker:
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            self._slot_free.clear()  # before we look: what is freed while we claim must wake us, too
+            self._has_room.clear()  # before we look: what is freed while we claim must wake us, too
             free = self._concurrency.allowed - len(self._visits) - self._uncommitted
             pause = self._concurrency.pause(time.monotonic())
             if free <= 0 or pause:
-                await self._wait_for_slot(pause or None)
+                await self._wait_for_room(pause or None)
                 continue
             if not self._has_lease():
-                await self._wait_for_slot(LOOK)
+                await self._wait_for_room(LOOK)
                 continue
             claim = await self._patience.attempt(partial(self._claim, free)) or Claim(idle="queue server away")
             for lease in claim.leases:
@@ -151,7 +151,7 @@ class Worker:
                 await self._remove(junk)
             self._tally.idle = claim.idle
             if not claim.leases:
-                await self._wait_for_slot(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
+                await self._wait_for_room(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
 
     async def _claim(self, limit: int) -> Claim:
         jobs = await self._jobs()
@@ -159,10 +159,10 @@ class Worker:
             return Claim(idle="no job")
         return await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
 
-    async def _wait_for_slot(self, seconds: float | None) -> None:
+    async def _wait_for_room(self, seconds: float | None) -> None:
         """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._slot_free.wait(), None if seconds is None else max(0.001, seconds))
+            await asyncio.wait_for(self._has_room.wait(), None if seconds is None else max(0.001, seconds))
 
     async def _remove(self, junk: Junk) -> None:
         """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it.
@@ -201,20 +201,20 @@ class Worker:
 
         A timer, not a task: when a frozen process wakes up, timers come before any visit goes on.
         """
-        is_held = self._lease.is_held
-        if not is_held:
+        is_valid = self._lease.is_valid
+        if not is_valid:
             if was_held:
                 count = len(self._visits)
                 why = f"cut off from the queue server, or frozen: {count} requests ended, for others may have them now"
                 self._lease_over.met(why)
             for task in self._visits:
                 task.cancel()
-        due = min(self._lease.left, OFTEN) if is_held else LOOK
-        self._minding = asyncio.get_running_loop().call_later(due, self._mind_the_lease, is_held)
+        due = min(self._lease.left, OFTEN) if is_valid else LOOK
+        self._minding = asyncio.get_running_loop().call_later(due, self._mind_the_lease, is_valid)
 
     def _has_lease(self) -> bool:
         """Whether requests may be claimed. What was begun under a lease that is over must have ended first."""
-        if self._lease.is_held:
+        if self._lease.is_valid:
             return True
         if self._visits or not self._lease.begin_anew():
             return False
@@ -270,7 +270,7 @@ class Worker:
             if not self._finished:
                 self._has_finished.clear()
                 self._all_committed.set()
-            self._slot_free.set()
+            self._has_room.set()
             fenced = accepted.count(False)
             if fenced:
                 log.warning("late_commit_refused", requests=fenced, why="their leases had gone to others meanwhile")

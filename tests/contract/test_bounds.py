@@ -108,7 +108,7 @@ async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world:
 
 
 async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(crawl: Crawl) -> None:
-    control: Any = crawl.frontier.control  # type: ignore[attr-defined]
+    control: Any = crawl.frontier.control
     rule = Rule("pause", "host", "a.example", "on", by="me")
     control._unsure = rule, "token"  # as after a call without an answer
     first = await control.set_rule(rule)
@@ -120,7 +120,7 @@ async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(cr
 
 
 async def test_a_bucket_of_the_seen_set_holds_200_on_average(
-    world: World, crawl: Crawl, client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     """And stays an array of integers: that is what keeps a known URL at 8 bytes."""
     await crawl.add(*pages(1_000))

@@ -157,7 +157,7 @@ async def test_a_log_of_changes_and_calls_that_cannot_be_read(
     with capture_logs() as logs:
         (change,) = await control.rule_log()
     assert (change.rule.name, len(said(logs))) == (HOST, 3)
-    assert [call.word for call in await crawl.frontier.calls.hear("9999999999998-0")] == ["", "\ufffd", "rule"]
+    assert [call.word for call in await crawl.frontier.broadcasts.hear("9999999999998-0")] == ["", "\ufffd", "rule"]
     assert await control.answers("0-1") == {"\ufffd": "\ufffd"}
     assert (await control.set_rule(Rule("rate", "host", HOST, "5/s"))).before == "10/s"
 
@@ -220,7 +220,7 @@ async def test_a_ledger_that_holds_no_numbers(world: RedisWorld, client: redis.a
         await client.hset(f"{prefix}turns", "job news", value)
         await client.hset(f"{job}paused", b"spider \xff" + value, value)
         await client.xadd(f"{job}skips", {"url": value, "odd": value})
-        await crawl.frontier.ledger.place(host, "10.0.0.1" if number % 2 else "")
+        await crawl.frontier.ledger.join(host, "10.0.0.1" if number % 2 else "")
         await crawl.add(*pages(4, host))
         await control.set_rule(Rule("rate", "host", host, "1000/s"))
         claim = await crawl.frontier.queue.claim("w1", 3, [crawl.job], pace)

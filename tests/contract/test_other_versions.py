@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.model import (
-    Call,
+    Broadcast,
     Dead,
     Done,
     Failure,
@@ -195,7 +195,7 @@ async def test_a_rule_and_its_line_in_the_log(world: RedisWorld, crawl: Crawl, n
 
 async def test_a_call(crawl: Crawl, newer: Newer) -> None:
     await newer.client.xadd(f"{newer.first}calls", {"w": "future", "x": "y"}, id="7-0")
-    assert await crawl.frontier.calls.hear("0-0") == [Call("7-0", "future")]
+    assert await crawl.frontier.broadcasts.hear("0-0") == [Broadcast("7-0", "future")]
 
 
 async def test_a_dead_letter(crawl: Crawl, newer: Newer) -> None:

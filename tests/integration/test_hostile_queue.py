@@ -24,7 +24,7 @@ from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.spiders.base import Spider
 from crawler.visit.visit import Unit, Visitor
@@ -93,7 +93,7 @@ class Queue:
         self.jobs: list[Job] = []
         self.seen: set[bytes] = set()  # bad messages so far: the same bytes twice are one dead letter
         self.expected: Counter[str] = Counter()  # by verdict, of the batch
-        unit = Unit(spider=Reads(), scope=Scope(), rules=Rules(retry_times=0), gate=None)
+        unit = Unit(spider=Reads(), scope=Scope(), retry=RetryPolicy(retry_times=0), gate=None)
         visitor = Visitor(self.web, lambda job, spider: unit, Nobody(), Slot(), check)
 
         async def jobs() -> list[Job]:
@@ -103,7 +103,7 @@ class Queue:
         self.worker = Worker(frontier.queue, visitor.visit, jobs, options, Tally("1"), LeaseClock(3600))
         self.reaper = Reaper(frontier.leases.reap, 0.4, server.uptime)
         answers: dict[str, Any] = {"active": self.worker.active}
-        self.listener = Listener(frontier.calls, "w1", answers, lambda level: None)
+        self.listener = Listener(frontier.broadcasts, "w1", answers, lambda level: None)
 
     def job(self, shard: int) -> str:
         """J of the batch's job in a shard."""

@@ -178,20 +178,20 @@ async def claim_nothing(scene: Scene) -> Call:
 
 def placed(scene: Scene, *hosts: str, group: str = "127.0.0.9") -> Awaitable[Any]:
     """These hosts share an address."""
-    return asyncio.gather(*(scene.frontier.ledger.place(host, group) for host in hosts))
+    return asyncio.gather(*(scene.frontier.ledger.join(host, group) for host in hosts))
 
 
-async def place(scene: Scene) -> Call:
+async def join(scene: Scene) -> Call:
     """A host with requests in flight."""
     await scene.held(*pages(2))
-    return lambda: scene.frontier.ledger.place("a.example", "127.0.0.9")
+    return lambda: scene.frontier.ledger.join("a.example", "127.0.0.9")
 
 
-async def place_elsewhere(scene: Scene) -> Call:
+async def join_elsewhere(scene: Scene) -> Call:
     """From a group that is at its cap, and that another host waits for."""
     await placed(scene, "a.example", "b.example")
     await scene.held(*pages(3), *pages(3, "b.example"))
-    return lambda: scene.frontier.ledger.place("a.example", "127.0.0.8")
+    return lambda: scene.frontier.ledger.join("a.example", "127.0.0.8")
 
 
 async def claim_in_a_group(scene: Scene) -> Call:
@@ -508,8 +508,8 @@ TRANSITIONS = {
     "claim-junk": Transition("claim", claim_junk, refused=True, is_for_one_shard=True),
     "claim-nothing": Transition("claim", claim_nothing, refused=True),
     "claim-in-a-group": Transition("claim", claim_in_a_group, refused=True),
-    "place": Transition("place", place, refused=True),
-    "place-elsewhere": Transition("place", place_elsewhere, refused=True),
+    "join": Transition("join", join, refused=True),
+    "join-elsewhere": Transition("join", join_elsewhere, refused=True),
     "commit-wakes-a-line": Transition("commit", commit_wakes_a_line, is_for_one_shard=True),
     "reap-in-a-group": Transition("reap", reap_in_a_group),
     "commit-done": Transition("commit", commit_of(Done(), items=(b'{"a":1}', b'{"b":2}'), status=200, size=9)),

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from crawler import policy
 from crawler.errors import FetchError, Refused
 from crawler.model import Dead, Outcome, Request, Retry
-from crawler.policy import DAY, Rules, judge, judge_error, pause, redirect, retry_after
+from crawler.policy import DAY, RetryPolicy, judge, judge_error, pause, redirect, retry_after
 from crawler.response import Response
 
 URL = "http://shop.example/page"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
-RULES = Rules()
+RETRY = RetryPolicy()
 
 
 def response(status: int, request: Request | None = None, /, **headers: str) -> Response:
@@ -27,9 +27,9 @@ def response(status: int, request: Request | None = None, /, **headers: str) -> 
 
 
 def outcome(
-    status: int, attempt: int = 0, rules: Rules = RULES, chance: float = 0.5, /, **headers: str
+    status: int, attempt: int = 0, retry: RetryPolicy = RETRY, chance: float = 0.5, /, **headers: str
 ) -> Outcome | None:
-    return judge(response(status, **headers), attempt, rules, chance=chance, now=NOW)
+    return judge(response(status, **headers), attempt, retry, chance=chance, now=NOW)
 
 
 # --- statuses
@@ -48,7 +48,7 @@ def test_a_permanent_status_is_dead_at_once(status: int) -> None:
     assert dead.failure.message.startswith(f"{URL}: ")
 
 
-@pytest.mark.parametrize("status", sorted(RULES.retry_http_codes))
+@pytest.mark.parametrize("status", sorted(RETRY.retry_http_codes))
 def test_a_transient_status_is_tried_again_until_the_tries_are_used_up(status: int) -> None:
     assert isinstance(outcome(status, 0), Retry)
     assert isinstance(outcome(status, 1), Retry)
@@ -58,17 +58,17 @@ def test_a_transient_status_is_tried_again_until_the_tries_are_used_up(status: i
 
 
 def test_the_codes_to_retry_and_the_tries_are_settings() -> None:
-    rules = Rules(retry_times=0, retry_http_codes=frozenset({404}))
-    assert isinstance(outcome(404, 0, rules), Dead)
-    assert isinstance(outcome(404, 0, Rules(retry_http_codes=frozenset({404}))), Retry)
-    assert isinstance(outcome(503, 0, rules), Dead)
+    policy = RetryPolicy(retry_times=0, retry_http_codes=frozenset({404}))
+    assert isinstance(outcome(404, 0, policy), Dead)
+    assert isinstance(outcome(404, 0, RetryPolicy(retry_http_codes=frozenset({404}))), Retry)
+    assert isinstance(outcome(503, 0, policy), Dead)
 
 
 def test_delays_double_with_jitter_up_to_the_longest() -> None:
-    rules = Rules(retry_times=100, retry_delay=2.0, retry_max_delay=60.0)
+    policy = RetryPolicy(retry_times=100, retry_delay=2.0, retry_max_delay=60.0)
 
     def delay(attempt: int, chance: float) -> float:
-        retry = outcome(500, attempt, rules, chance)
+        retry = outcome(500, attempt, policy, chance)
         assert isinstance(retry, Retry)
         return retry.delay
 
@@ -80,17 +80,17 @@ def test_delays_double_with_jitter_up_to_the_longest() -> None:
 @pytest.mark.parametrize("kind", ["dns", "connect", "timeout", "reset", "truncated"])
 def test_a_transient_error_is_tried_again(kind: str) -> None:
     error = FetchError(kind, f"{URL}: broken", transient=True)
-    retry = judge_error(error, 1, RULES, chance=0.5)
+    retry = judge_error(error, 1, RETRY, chance=0.5)
     assert isinstance(retry, Retry)
     assert retry.delay == 2.0
-    dead = judge_error(error, 2, RULES, chance=0.5)
+    dead = judge_error(error, 2, RETRY, chance=0.5)
     assert isinstance(dead, Dead)
     assert (dead.failure.kind, dead.failure.message, dead.failure.status) == (kind, f"{URL}: broken", None)
 
 
 @pytest.mark.parametrize("error", [FetchError("tls", "expired", transient=False), Refused("a private address")])
 def test_a_permanent_error_is_dead_at_once(error: FetchError) -> None:
-    dead = judge_error(error, 0, RULES, chance=0.5)
+    dead = judge_error(error, 0, RETRY, chance=0.5)
     assert isinstance(dead, Dead)
     assert dead.failure.kind == error.kind
 
@@ -180,7 +180,7 @@ def test_how_a_host_is(answer: int | FetchError, word: str) -> None:
 
 
 def test_a_retry_waits_at_least_for_the_pause_even_beyond_the_longest_delay() -> None:
-    retry = outcome(503, 0, Rules(retry_max_delay=60.0), retry_after="7200")
+    retry = outcome(503, 0, RetryPolicy(retry_max_delay=60.0), retry_after="7200")
     assert isinstance(retry, Retry)
     assert retry.delay == 7200
     soon = outcome(503, 1, retry_after="1")
@@ -212,8 +212,8 @@ FULL = Request(
 )
 
 
-def followed(status: int, location: str, request: Request = FULL, rules: Rules = RULES) -> Request:
-    following = redirect(response(status, request, location=location), rules)
+def followed(status: int, location: str, request: Request = FULL, retry: RetryPolicy = RETRY) -> Request:
+    following = redirect(response(status, request, location=location), retry)
     assert isinstance(following, Request)
     return following
 
@@ -284,7 +284,7 @@ def test_secrets_stay_with_the_same_origin_however_it_is_spelled() -> None:
     ],
 )
 def test_a_location_that_cannot_be_fetched_is_dead(location: str) -> None:
-    dead = redirect(response(302, location=location), RULES)
+    dead = redirect(response(302, location=location), RETRY)
     assert isinstance(dead, Dead)
     assert (dead.failure.kind, dead.failure.status) == ("redirect", 302)
     assert URL in dead.failure.message
@@ -292,8 +292,8 @@ def test_a_location_that_cannot_be_fetched_is_dead(location: str) -> None:
 
 def test_redirects_without_end_are_dead() -> None:
     request = Request(URL)
-    for _ in range(RULES.redirect_max_times):
+    for _ in range(RETRY.redirect_max_times):
         request = followed(302, "/again", request)
-    dead = redirect(response(302, request, location="/again"), RULES)
+    dead = redirect(response(302, request, location="/again"), RETRY)
     assert isinstance(dead, Dead)
     assert dead.failure.kind == "redirects"

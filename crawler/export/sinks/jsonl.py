@@ -140,17 +140,17 @@ def _survey(data: mmap.mmap, epoch: str, path: Path) -> tuple[dict[int, str], in
     whole = data.rfind(b"\n") + 1
     mark = position.KEY + epoch.encode() + b" "
     end, torn_page = whole, whole
-    places = None
-    while places is None and (at := data.rfind(mark, 0, end)) >= 0:
+    positions_found = None
+    while positions_found is None and (at := data.rfind(mark, 0, end)) >= 0:
         start = data.rfind(b"\n", 0, at) + 1
         stop = data.find(b"\n", at) + 1
-        places = position.read(data[start:stop], epoch)
-        if places is None:
+        positions_found = position.read(data[start:stop], epoch)
+        if positions_found is None:
             # first items of a page whose last one is missing: cut them, if nothing else was appended since
             end, torn_page = start, start if stop == torn_page else torn_page
     if torn_page < whole:
-        return dict(places or {}), torn_page, False
-    return dict(places or {}), *_ending(data[whole:], whole, mark, path)
+        return dict(positions_found or {}), torn_page, False
+    return dict(positions_found or {}), *_ending(data[whole:], whole, mark, path)
 
 
 def _ending(tail: bytes, whole: int, mark: bytes, path: Path) -> tuple[int, bool]:

@@ -25,8 +25,8 @@ def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str])
             continue
         for number, item in enumerate(entry.items):
             part = "" if number == len(entry.items) - 1 else f"/{number}"
-            places = positions | {entry.shard: entry.position + part}
-            vector = " ".join(f"{shard}:{place}" for shard, place in sorted(places.items(), key=_parts_last))
+            marked = positions | {entry.shard: entry.position + part}
+            vector = " ".join(f"{shard}:{entry_id}" for shard, entry_id in sorted(marked.items(), key=_parts_last))
             comma = b"" if item == b"{}" else b","
             yield b'%b%b%b%b %b"}\n' % (item[:-1], comma, KEY, epoch.encode(), vector.encode())
         positions[entry.shard] = entry.position
@@ -38,17 +38,17 @@ def read(line: bytes, epoch: str) -> Mapping[int, str] | None:
     if mark is None or mark.group(1).decode() != epoch or mark.group(3):
         return None
     pairs = (pair.partition(":") for pair in mark.group(2).decode().split())
-    return {int(shard): place for shard, _, place in pairs}
+    return {int(shard): entry_id for shard, _, entry_id in pairs}
 
 
 def _parts_last(pair: tuple[int, str]) -> tuple[bool, int]:
-    shard, place = pair
-    return "/" in place, shard
+    shard, entry_id = pair
+    return "/" in entry_id, shard
 
 
-def _after(place: str, other: str) -> bool:
-    return _order(place) > _order(other)
+def _after(entry_id: str, other: str) -> bool:
+    return _order(entry_id) > _order(other)
 
 
-def _order(place: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in place.split("-"))
+def _order(entry_id: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in entry_id.split("-"))

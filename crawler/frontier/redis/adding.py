@@ -13,8 +13,8 @@ from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
-from crawler.frontier.redis.known import KnownUrls, is_simple, known_as
 from crawler.frontier.redis.records import packed
+from crawler.frontier.redis.seen_cache import SeenCache, is_simple, known_as
 from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_KEPT
 from crawler.model import Added, Job, Request
@@ -39,7 +39,7 @@ class RedisAdding:
         self._server = server
         self._shards = shards
         self._jobs = jobs
-        self._known: dict[str, KnownUrls] = {}  # by epoch, used last last
+        self._known: dict[str, SeenCache] = {}  # by epoch, used last last
         # What a repeated call must know of the first: epoch → (requests, words).
         self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
 
@@ -60,7 +60,7 @@ class RedisAdding:
 
     async def add_with_words(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
         """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
-        known = self._known.get(job.epoch, KnownUrls())
+        known = self._known.get(job.epoch, SeenCache())
         fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or known_as(pair[0]) not in known]
         new = 0
         for shard, groups in self._batches(job, fresh):
@@ -75,7 +75,7 @@ class RedisAdding:
         return Added(new, len(requests) - new)
 
     def _remember(self, job: Job, urls: Sequence[str]) -> None:
-        known = self._known.pop(job.epoch, None) or KnownUrls()
+        known = self._known.pop(job.epoch, None) or SeenCache()
         known.update(urls)
         self._known[job.epoch] = known
         while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_KNOWN_KEPT:

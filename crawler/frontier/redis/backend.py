@@ -10,7 +10,7 @@ from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.asking import RedisAsking
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.dead import RedisDead
-from crawler.frontier.redis.held import RedisHeld
+from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.hosts import RedisHosts
 from crawler.frontier.redis.jobs import RedisJobs, adopt
 from crawler.frontier.redis.leases import RedisLeases
@@ -57,14 +57,14 @@ def parts(
     exploding = (exploding_share, exploding_min)
     jobs = RedisJobs(server, prefixes, identity)
     adding = RedisAdding(server, prefixes, jobs)
-    held = RedisHeld(server, prefixes)
+    handed_out = HandedOut(server, prefixes)
     control = RedisControl(server, prefixes)
     letters = RedisDead(server, prefixes)
 
     def doubt() -> None:
         """A server that was started again may have lost its last second: what it knew then must be asked anew."""
         adding.doubt()
-        held.doubt()
+        handed_out.doubt()
 
     server.connected = doubt
     return Backend(
@@ -73,7 +73,7 @@ def parts(
             prefixes,
             jobs,
             adding,
-            held,
+            handed_out,
             lease_seconds=lease_seconds,
             outbox_limit=outbox_limit,
             exploding=exploding,
@@ -97,7 +97,7 @@ def parts(
         pauses=RedisPauses(server, prefixes),
         outbox=RedisOutbox(server, prefixes),
         control=control,
-        calls=control,
+        broadcasts=control,
         store=server,
         address=server.url,
         url=server.shown,

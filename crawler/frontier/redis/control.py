@@ -14,8 +14,8 @@ from crawler.control.rules import check_rule, key_of, number_of
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
 from crawler.frontier.redis.records import Unreadable, packed, text
 from crawler.frontier.redis.server import Server, errors
-from crawler.frontier.rules import ANSWER_SECONDS, CALLS_KEPT, HEAR_SECONDS
-from crawler.model import Call, Rule, RuleChange
+from crawler.frontier.rules import ANSWER_SECONDS, BROADCASTS_KEPT, HEAR_SECONDS
+from crawler.model import Broadcast, Rule, RuleChange
 
 
 class RedisControl:
@@ -91,22 +91,22 @@ class RedisControl:
         """One entry more in the stream of calls."""
         with errors(self._server.shown):
             key = f"{self._shards[0]}calls"
-            call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=CALLS_KEPT)
+            call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=BROADCASTS_KEPT)
         return call.decode()
 
-    async def last_call(self) -> str:
+    async def last_broadcast(self) -> str:
         """The newest entry of the stream."""
         with errors(self._server.shown):
             found = await self._server.client.xrevrange(f"{self._shards[0]}calls", count=1)
         return found[0][0].decode() if found else "0-0"
 
-    async def hear(self, after: str) -> list[Call]:
+    async def hear(self, after: str) -> list[Broadcast]:
         """A read that waits, on a connection that is busy with it meanwhile."""
         wait = min(HEAR_SECONDS, self._server.timeout / 2)
         with errors(self._server.shown):
             found = await self._server.client.xread({f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000)))
         entries = found[0][1] if found else []
-        return [Call(call.decode(), text(fields.get(b"w"))) for call, fields in entries]
+        return [Broadcast(broadcast.decode(), text(fields.get(b"w"))) for broadcast, fields in entries]
 
     async def answer(self, call: str, worker: str, text: str) -> None:
         """Into the hash of the call."""

@@ -69,11 +69,11 @@ class RedisHosts:
             for worker in workers:
                 pipeline.smembers(f"{shard}worker:{worker}:jobs")
             their_jobs = [[text(job) for job in jobs] for jobs in await pipeline.execute()]
-            places = [(worker, job) for worker, jobs in zip(workers, their_jobs, strict=True) for job in jobs]
-            for worker, job in places:
+            lists_of = [(worker, job) for worker, jobs in zip(workers, their_jobs, strict=True) for job in jobs]
+            for worker, job in lists_of:
                 pipeline.lrange(f"{job_prefix(shard, job)}processing:{worker}", 0, limit - 1)
             lists = await pipeline.execute()
-        return {(job, ledger_host(message)) for (_, job), held in zip(places, lists, strict=True) for message in held}
+        return {(job, ledger_host(message)) for (_, job), held in zip(lists_of, lists, strict=True) for message in held}
 
     async def _waiting(self, shard: str, prefix: str, asked: Iterable[tuple[str, str]], limit: int) -> list[str]:
         """Hosts that may be asked next, stand in the line of their group, or are paused."""

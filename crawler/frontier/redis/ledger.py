@@ -15,7 +15,7 @@ class RedisLedger:
         self._server = server
         self._shards = shards
 
-    async def place(self, host: str, group: str) -> float:
+    async def join(self, host: str, group: str) -> float:
         """In the host's shard: the hosts of a group that lie in other shards know nothing of it."""
         prefix = shard_for(host, self._shards)
-        return float(await self._server.run("place", f"{prefix}host:{host}", prefix, host, group)) / 1000
+        return float(await self._server.run("join", f"{prefix}host:{host}", prefix, host, group)) / 1000

@@ -30,7 +30,7 @@ class RedisOutbox:
 
     def _are_durable(self, job: Job, entries: Sequence[OutboxEntry]) -> bool:
         durable = self._durable.get(job.epoch, {})
-        return all(_place(entry.position) <= _place(durable.get(entry.shard, "0-0")) for entry in entries)
+        return all(_entry_id(entry.position) <= _entry_id(durable.get(entry.shard, "0-0")) for entry in entries)
 
     async def _wait_for_disk(self, job: Job) -> None:
         """All that is there now: one wait serves many reads."""
@@ -67,7 +67,7 @@ class RedisOutbox:
         """XTRIM up to and with the given positions."""
         pipeline = self._server.client.pipeline(transaction=False)
         for number, position in positions.items():
-            milliseconds, sequence = _place(position)
+            milliseconds, sequence = _entry_id(position)
             beyond = f"{milliseconds}-{sequence + 1}"
             pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
         with errors(self._server.shown):
@@ -97,6 +97,6 @@ def _check_item(line: bytes) -> None:
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _place(position: str) -> tuple[int, int]:
+def _entry_id(position: str) -> tuple[int, int]:
     milliseconds, _, sequence = position.partition("-")
     return int(milliseconds), int(sequence)

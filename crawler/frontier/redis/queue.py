@@ -11,7 +11,7 @@ from hashlib import blake2b
 from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.adding import RedisAdding
-from crawler.frontier.redis.held import RedisHeld
+from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim
@@ -32,7 +32,7 @@ class RedisQueue:
         shards: Sequence[str],
         jobs: RedisJobs,
         adding: RedisAdding,
-        held: RedisHeld,
+        handed_out: HandedOut,
         *,
         lease_seconds: float,
         outbox_limit: int,
@@ -42,7 +42,7 @@ class RedisQueue:
         self._shards = shards
         self._jobs = jobs
         self._adding = adding
-        self._held = held
+        self._handed_out = handed_out
         self._lease_ms = int(lease_seconds * 1000)
         self._outbox_limit = outbox_limit
         self._exploding = exploding
@@ -56,8 +56,8 @@ class RedisQueue:
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         """Ask the shards in turn, beginning with another one each time, until the limit is reached."""
         self._jobs.known.update((job.name, job) for job in jobs)
-        if self._held.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
-            given_back = await self._held.given_back(worker, await self._jobs.all(), limit)
+        if self._handed_out.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
+            given_back = await self._handed_out.given_back(worker, await self._jobs.all(), limit)
             if given_back is not None:
                 return given_back
         count = len(self._shards)
@@ -78,7 +78,7 @@ class RedisQueue:
             reason = await self._jobs.forgotten(self._jobs.known[total.gone[0]])
             if isinstance(reason, FrontierReplaced):
                 raise reason
-        self._held.take(worker, total)
+        self._handed_out.take(worker, total)
         return total
 
     def _epochs(self) -> dict[str, str]:
@@ -134,7 +134,7 @@ class RedisQueue:
                 if isinstance(reason, FrontierReplaced):
                     raise reason from None
         self._answers.pop(worker, None)
-        self._held.end(worker, [(lease.job, lease.message) for lease, _ in visits])
+        self._handed_out.end(worker, [(lease.job, lease.message) for lease, _ in visits])
         return accepted
 
     async def _commit_job(
@@ -216,7 +216,7 @@ class RedisQueue:
             (accepted,) = await self._run_commit(worker, job, shard, [its_end], Pace())
             if accepted:
                 break
-        self._held.end(worker, [(job.name, message)])
+        self._handed_out.end(worker, [(job.name, message)])
         return accepted
 
 

@@ -12,7 +12,7 @@ from importlib.resources import files
 from crawler.frontier import rules
 
 NAMES = (
-    *("add", "claim", "place", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
+    *("add", "claim", "join", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
     *("take", "known", "control"),
 )
 _FOLDER = files(__package__) / "lua"

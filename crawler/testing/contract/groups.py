@@ -27,7 +27,7 @@ async def grouped(world: World) -> Crawl:
 
 async def place(crawl: Crawl, urls: Sequence[str], group: str = ADDRESS) -> list[float]:
     """The hosts of these URLs share an address."""
-    return [await crawl.frontier.ledger.place(url.split("/")[2], group) for url in urls]
+    return [await crawl.frontier.ledger.join(url.split("/")[2], group) for url in urls]
 
 
 async def test_of_a_group_one_host_is_asked_at_a_time(grouped: Crawl) -> None:
@@ -163,12 +163,12 @@ async def test_a_deleted_job_gives_its_slots_back(world: World, grouped: Crawl) 
 
 
 async def test_place_tells_for_how_long_it_has_been_so(world: World, grouped: Crawl) -> None:
-    assert await grouped.frontier.ledger.place("a.example", ADDRESS) == 0.0
+    assert await grouped.frontier.ledger.join("a.example", ADDRESS) == 0.0
     await world.pass_time(0.05)
-    assert 0.04 < await grouped.frontier.ledger.place("a.example", ADDRESS) < 10
-    assert await grouped.frontier.ledger.place("a.example", "127.0.0.8") == 0.0
-    assert await grouped.frontier.ledger.place("a.example", "") == 0.0
-    assert await grouped.frontier.ledger.place("b.example", "") > 1e6, "it never was in one"
+    assert 0.04 < await grouped.frontier.ledger.join("a.example", ADDRESS) < 10
+    assert await grouped.frontier.ledger.join("a.example", "127.0.0.8") == 0.0
+    assert await grouped.frontier.ledger.join("a.example", "") == 0.0
+    assert await grouped.frontier.ledger.join("b.example", "") > 1e6, "it never was in one"
 
 
 async def test_requests_in_flight_move_along(grouped: Crawl) -> None:
@@ -178,7 +178,7 @@ async def test_requests_in_flight_move_along(grouped: Crawl) -> None:
     assert len(leases) == 2
     await place(grouped, ["http://a.example/", "http://b.example/", "http://c.example/"])
     assert (await grouped.claim(pace=TWO_AT_ONCE)).leases == ()
-    await grouped.frontier.ledger.place("a.example", "127.0.0.8")
+    await grouped.frontier.ledger.join("a.example", "127.0.0.8")
     assert len((await grouped.claim(pace=TWO_AT_ONCE)).leases) == 2
     assert all(await grouped.finish(leases))
 

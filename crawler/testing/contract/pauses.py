@@ -181,7 +181,7 @@ async def test_pausing_and_resuming_the_whole_job(alarmed: Crawl) -> None:
     assert (claim.leases, claim.idle) == ((), "paused")
     assert claim.wait is not None
     assert claim.wait > 0.1
-    assert (await alarmed.frontier.reading.stats(alarmed.job)).is_held
+    assert (await alarmed.frontier.reading.stats(alarmed.job)).is_all_paused
     await alarmed.frontier.pauses.resume(alarmed.job, "job", alarmed.job.name)
     assert len(await alarmed.urls()) == 8
 
@@ -213,13 +213,13 @@ async def test_held_means_that_nothing_else_is_left(alarmed: Crawl) -> None:
     await alarmed.frontier.pauses.pause(alarmed.job, "host", "a.example", "x")
     lease = await alarmed.lease()
     assert await alarmed.urls() == []
-    assert not (await alarmed.frontier.reading.stats(alarmed.job)).is_held
+    assert not (await alarmed.frontier.reading.stats(alarmed.job)).is_all_paused
     await alarmed.end(lease)
     assert await alarmed.urls() == []
     stats = await alarmed.frontier.reading.stats(alarmed.job)
-    assert (stats.is_held, stats.held, stats.ready, stats.cooling) == (True, 1, 0, 0)
+    assert (stats.is_all_paused, stats.held, stats.ready, stats.cooling) == (True, 1, 0, 0)
     await alarmed.add("http://c.example/")
-    assert not (await alarmed.frontier.reading.stats(alarmed.job)).is_held
+    assert not (await alarmed.frontier.reading.stats(alarmed.job)).is_all_paused
 
 
 async def test_after_a_resume_the_counts_begin_anew(alarmed: Crawl) -> None:

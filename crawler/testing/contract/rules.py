@@ -121,7 +121,7 @@ def beside(crawl: Crawl, host: str) -> str:
 async def on_one_address(crawl: Crawl, *names: str) -> None:
     """Place these hosts there."""
     for name in names:
-        await crawl.frontier.ledger.place(name, ADDRESS)
+        await crawl.frontier.ledger.join(name, ADDRESS)
 
 
 @pytest.mark.parametrize("subject", ["a.example", ADDRESS])
@@ -228,7 +228,7 @@ async def test_what_is_paused_waits_in_every_job_until_it_is_resumed(crawl: Craw
     assert len(left) == (6 if subject == "a.example" else 0)
     claim, stats = await crawl.claim(), await crawl.frontier.reading.stats(crawl.job)
     assert claim.idle == "paused"
-    assert stats.is_held
+    assert stats.is_all_paused
     rule = parse("pause", [subject])
     assert [(pause.what, pause.name) for pause in stats.paused] == [(rule.what, rule.name)]
     assert ME in stats.paused[0].why
@@ -371,8 +371,8 @@ async def test_the_log_has_every_change_and_what_was_before(crawl: Crawl) -> Non
 
 
 async def test_workers_hear_of_a_change_and_answer(world: World, crawl: Crawl) -> None:
-    control, workers = crawl.frontier.control, [(await world.client()).calls for _ in range(3)]
-    start = await workers[0].last_call()
+    control, workers = crawl.frontier.control, [(await world.client()).broadcasts for _ in range(3)]
+    start = await workers[0].last_broadcast()
     hearing = [asyncio.create_task(worker.hear(start)) for worker in workers]
     await asyncio.sleep(0)
     change = await control.set_rule(Rule("log-level", "fleet", "", "DEBUG", by=ME))
@@ -384,13 +384,13 @@ async def test_workers_hear_of_a_change_and_answer(world: World, crawl: Crawl) -
 
 
 async def test_calls_are_heard_in_their_order_and_once(crawl: Crawl) -> None:
-    control, calls = crawl.frontier.control, crawl.frontier.calls
-    start = await calls.last_call()
+    control, calls = crawl.frontier.control, crawl.frontier.broadcasts
+    start = await calls.last_broadcast()
     first, second = await control.ask("active"), await control.ask("conf")
     heard = await calls.hear(start)
     assert [(call.id, call.word) for call in heard] == [(first, "active"), (second, "conf")]
     assert await calls.hear(second) == []
-    assert await calls.last_call() == second
+    assert await calls.last_broadcast() == second
 
 
 async def test_rules_outlive_jobs(crawl: Crawl) -> None:

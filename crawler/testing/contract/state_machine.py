@@ -177,7 +177,7 @@ class Machine(RuleBasedStateMachine):
     def place(self, host: int, group: str) -> None:
         """A host shares its slots with those of a group."""
         if self.world.shards == 1:  # each shard has groups of its own
-            self.run(self.frontier.ledger.place(f"h{host}.example", group))
+            self.run(self.frontier.ledger.join(f"h{host}.example", group))
             self.groups[f"h{host}.example"] = group
 
     @precondition(lambda self: self.held())

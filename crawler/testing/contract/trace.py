@@ -135,7 +135,7 @@ async def test_the_hosts_turn_is_told(crawl: Crawl) -> None:
 async def test_the_turn_of_the_group_its_host_is_in_is_told(crawl: Crawl) -> None:
     await crawl.add(URL)
     assert (await trace(crawl)).turn.group == ""
-    await crawl.frontier.ledger.place("a.example", "192.0.2.1")
+    await crawl.frontier.ledger.join("a.example", "192.0.2.1")
     await crawl.lease(pace=Pace(delay=30.0))
     found = await trace(crawl)
     assert found.turn.group == "192.0.2.1"

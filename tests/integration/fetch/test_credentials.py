@@ -9,7 +9,7 @@ import trustme
 
 from crawler import policy
 from crawler.model import Request
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.robots.gate import RobotsGate
 from tests.asking import ask
 from tests.integration.fetch.server import Server, fetching, ok, says, serving
@@ -51,7 +51,7 @@ async def test_not_after_a_redirect_to_another_origin() -> None:
         away = ok(b"", f"Location: {other.origin}/login", status="302 Found")
         async with serving(says(away)) as ours, fetching(authorizations={ours.origin: LOGIN}) as fetcher:
             response = await fetcher.fetch(Request(f"{ours.origin}/", headers={"x-api-key": "geheim"}))
-            target = policy.redirect(response, Rules())
+            target = policy.redirect(response, RetryPolicy())
             assert isinstance(target, Request)
             await fetcher.fetch(target)
     assert (logins(ours), logins(other)) == ([True], [False])

@@ -286,7 +286,7 @@ PARTS = ["<a", "<", ">", "=", '"', "'", " ", "\n", "/", "x", " y=", '="z"', " q"
 @example(["<a", ' t="' + "u" * 198 + '"', " q" * 40, ">"])
 @example(["<a", '="', ">" * 2_000, '"', " s" * 600, ">"])
 def test_tags_that_are_passed_by_are_short(parts: list[str]) -> None:
-    """Whatever a page is made of, the attributes of the same tags are cut, at the same places."""
+    """Whatever a page is made of, the attributes of the same tags are cut, at the same indexes."""
     text = "".join(parts)
     assert html._TAG.sub(html._with_few_attributes, text) == TAG.sub(html._with_few_attributes, text)
 
@@ -351,7 +351,7 @@ def test_the_nodes_of_a_page_are_counted_as_the_parser_makes_them(shape: str) ->
         _piled("&amp; "),
         _piled('<p title="one two three four five six seven eight" class="a b c d">some words</p>'),
     ],
-    ids=["words", "script", "signs", "references", "paragraphs"],
+    ids=["words", "script", "directives", "references", "paragraphs"],
 )
 def test_what_makes_no_nodes_is_not_counted(page: bytes) -> None:
     html.check_size(page, html.ParseLimits(nodes=len(page) // 18))

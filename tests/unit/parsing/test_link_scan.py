@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crawler.parsing import html
 from crawler.parsing.charset import decode
-from crawler.parsing.link_scan import LINK_SIGNS, MAX_TAG, META_SIGNS, Hrefs, scan
+from crawler.parsing.link_scan import LINK_DIRECTIVES, MAX_TAG, META_SIGNS, Hrefs, scan
 
 URL = "http://example.com/folder/page.html"
 PAGES = sorted((Path(__file__).parents[2] / "pages").glob("*.html"))
@@ -38,7 +38,7 @@ def in_tree(text: str) -> Found:
     links = [link for link in root.iter("a", "area") if link.get("href") is not None]
     base = next((base for base in bases if base is not None), None)
     rels = [set(link.get("rel", "").lower().split()) for link in links]
-    marked = frozenset(place for place, rel in enumerate(rels) if rel & set(LINK_SIGNS))
+    marked = frozenset(place for place, rel in enumerate(rels) if rel & set(LINK_DIRECTIVES))
     metas = [(meta.get("name", ""), meta.get("content", "")) for meta in root.iter("meta")]
     return Found([link.get("href") for link in links], base, marked, metas)
 
@@ -70,7 +70,7 @@ def by_standard(text: str) -> Found:
     links = [tag for name, tag in parser.tags if name in ("a", "area") and "href" in tag]
     base = next((tag["href"] for name, tag in parser.tags if name == "base" and "href" in tag), None)
     rels = [set(link.get("rel", "").lower().split()) for link in links]
-    marked = frozenset(place for place, rel in enumerate(rels) if rel & set(LINK_SIGNS))
+    marked = frozenset(place for place, rel in enumerate(rels) if rel & set(LINK_DIRECTIVES))
     metas = [(tag.get("name", ""), tag.get("content", "")) for name, tag in parser.tags if name == "meta"]
     return Found([link["href"] for link in links], base, marked, metas)
 
@@ -93,7 +93,7 @@ def agree(text: str) -> bool:
 
 
 def same(found: Found, other: Found) -> bool:
-    """Whether the scan has found the same, or declines where it comes to signs; of metas those that ask count."""
+    """Whether the scan has found the same, or declines where it comes to directives; of metas those that ask count."""
     return (
         found[:2] == other[:2]
         and found.marked in (None, other.marked)
@@ -256,7 +256,7 @@ _IN_FOREIGN = st.builds(
 @example("<p></html><a href=1>")
 @example("</html><a href=1>")
 def test_any_mixture_of_markup(text: str) -> None:
-    """Whatever is put together: the same links in the same order, the same base and signs."""
+    """Whatever is put together: the same links in the same order, the same base and directives."""
     assert agree(text)
     assert fast(text) == exact(text)
 

@@ -8,22 +8,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from crawler.robots.page_directives import MAX_LENGTH, PageSigns, names_of, read_signs
+from crawler.robots.page_directives import MAX_LENGTH, PageDirectives, names_of, read_directives
 
 NOW = datetime(2024, 7, 1, 12, tzinfo=UTC).timestamp()
-NOTHING = PageSigns()
-INDEX = PageSigns(noindex=True)
-FOLLOW = PageSigns(nofollow=True)
-BOTH = PageSigns(noindex=True, nofollow=True)
-EXPIRED = PageSigns(expired=True)
+NOTHING = PageDirectives()
+INDEX = PageDirectives(noindex=True)
+FOLLOW = PageDirectives(nofollow=True)
+BOTH = PageDirectives(noindex=True, nofollow=True)
+EXPIRED = PageDirectives(expired=True)
 
 
-def read(*lines: str, agent: str = "ourbot") -> PageSigns:
-    return read_signs(lines, names_of(agent), NOW)
+def read(*lines: str, agent: str = "ourbot") -> PageDirectives:
+    return read_directives(lines, names_of(agent), NOW)
 
 
 @pytest.mark.parametrize(
-    ("line", "signs"),
+    ("line", "directives"),
     [
         ("noindex", INDEX),
         ("nofollow", FOLLOW),
@@ -56,12 +56,12 @@ def read(*lines: str, agent: str = "ourbot") -> PageSigns:
         ("n\ud800oindex, nofollow", FOLLOW),
     ],
 )
-def test_directives(line: str, signs: PageSigns) -> None:
-    assert read(line) == signs
+def test_directives(line: str, directives: PageDirectives) -> None:
+    assert read(line) == directives
 
 
 @pytest.mark.parametrize(
-    ("lines", "signs"),
+    ("lines", "directives"),
     [
         (("ourbot: noindex",), INDEX),
         (("OurBot: noindex, nofollow",), BOTH),
@@ -83,8 +83,8 @@ def test_directives(line: str, signs: PageSigns) -> None:
         (("ourbot: otherbot: noindex",), NOTHING),  # garbage, but not ours
     ],
 )
-def test_directives_for_one_robot_hold_for_it_alone(lines: tuple[str, ...], signs: PageSigns) -> None:
-    assert read(*lines) == signs
+def test_directives_for_one_robot_hold_for_it_alone(lines: tuple[str, ...], directives: PageDirectives) -> None:
+    assert read(*lines) == directives
 
 
 def test_a_crawler_without_a_name_is_meant_by_what_is_said_to_all() -> None:
@@ -119,7 +119,7 @@ def test_a_page_whose_time_has_passed(date: str, form: str) -> None:
 
 @pytest.mark.parametrize("date", PAST)
 def test_what_stands_around_a_date_is_read_as_ever(date: str) -> None:
-    assert read(f"nofollow, unavailable_after: {date}, noindex") == PageSigns(True, True, True)
+    assert read(f"nofollow, unavailable_after: {date}, noindex") == PageDirectives(True, True, True)
     assert read(f"unavailable_after: {date}, otherbot: noindex") == EXPIRED
     assert read(f"otherbot: unavailable_after: {date}, nofollow") == NOTHING
 
@@ -151,7 +151,7 @@ def test_a_date_to_come_or_none_at_all_means_nothing(date: str) -> None:
 @example(["unavailable_after: 0001-01-01T00:00:00+23:59", "unavailable_after: 9999-12-31 23:59:59-23:59"], "")
 @example(["unavailable_after: 25 Jun 2010 15:00:00 +9999999999999999", "unavailable_after: 1 Jan 0"], "")
 def test_no_line_raises(lines: list[str], agent: str) -> None:
-    assert isinstance(read(*lines, agent=agent), PageSigns)
+    assert isinstance(read(*lines, agent=agent), PageDirectives)
 
 
 _PIECES = [

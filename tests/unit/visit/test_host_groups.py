@@ -11,7 +11,7 @@ from publicsuffixlist import PublicSuffixList
 
 from crawler.interfaces import Pace
 from crawler.model import Job, Lease, Release, Request, Visit
-from crawler.visit.host_groups import Places, alone, by_address, by_domain
+from crawler.visit.host_groups import HostGroups, alone, by_address, by_domain
 from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0)
@@ -78,45 +78,45 @@ class Queue:
 
 async def test_a_first_request_is_handed_back_once() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
-    places = Places(queue.frontier, by_address(addresses))
+    groups = HostGroups(queue.frontier, by_address(addresses))
     (lease,) = await queue.claim()
-    assert not await places.booked(lease)
+    assert not await groups.booked(lease)
     await queue.hand_back(lease)
     (lease,) = await queue.claim()
-    assert await places.booked(lease)
-    assert await places.booked(lease)
+    assert await groups.booked(lease)
+    assert await groups.booked(lease)
     assert len(addresses.asked) == 1
 
 
 async def test_another_worker_finds_it_known() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
-    await Places(queue.frontier, by_address(addresses)).booked((await queue.claim())[0])
+    await HostGroups(queue.frontier, by_address(addresses)).booked((await queue.claim())[0])
     await queue.frontier.reap("w1")
     (lease,) = await queue.claim()
-    assert await Places(queue.frontier, by_address(addresses)).booked(lease)
+    assert await HostGroups(queue.frontier, by_address(addresses)).booked(lease)
 
 
 async def test_a_request_claimed_before_the_group_was_known_to_anybody_is_not_booked() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
     (lease,) = await queue.claim()
-    await queue.frontier.place("a.example", "127.0.0.9")
-    assert not await Places(queue.frontier, by_address(addresses)).booked(lease)
+    await queue.frontier.join("a.example", "127.0.0.9")
+    assert not await HostGroups(queue.frontier, by_address(addresses)).booked(lease)
 
 
 async def test_a_literal_address_and_a_name_that_does_not_resolve_are_not_asked_about() -> None:
     queue = await Queue().open("http://127.0.0.9/", "http://[::1]/", "http://a.example/")
-    places = Places(queue.frontier, by_address(Addresses()))
-    assert all([await places.booked(lease) for lease in await queue.claim()])
+    groups = HostGroups(queue.frontier, by_address(Addresses()))
+    assert all([await groups.booked(lease) for lease in await queue.claim()])
 
 
 async def test_with_pace_per_host_a_group_of_before_is_left() -> None:
     queue = await Queue().open("http://a.example/", "http://b.example/")
     for host in ("a.example", "b.example"):
-        await queue.frontier.place(host, "127.0.0.9")
+        await queue.frontier.join(host, "127.0.0.9")
     (lease,) = await queue.claim()
-    places = Places(queue.frontier, alone)
-    assert not await places.booked(lease)
-    await queue.frontier.place("b.example", "")
+    groups = HostGroups(queue.frontier, alone)
+    assert not await groups.booked(lease)
+    await queue.frontier.join("b.example", "")
     assert len(await queue.claim()) == 1
 
 
@@ -124,10 +124,10 @@ async def test_names_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while the address is looked up again; a host that changes its group is not booked there yet."""
     monkeypatch.setattr("crawler.visit.host_groups.FRESH_SECONDS", -1.0)
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
-    places = Places(queue.frontier, by_address(addresses))
+    groups = HostGroups(queue.frontier, by_address(addresses))
     (lease,) = await queue.claim()
-    await places.booked(lease)
+    await groups.booked(lease)
     later = replace(lease, claimed_at=time.monotonic())
-    assert await places.booked(later)
+    assert await groups.booked(later)
     addresses.answer = ("127.0.0.8",)
-    assert not await places.booked(later)
+    assert not await groups.booked(later)

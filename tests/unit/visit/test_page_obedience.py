@@ -13,17 +13,17 @@ from crawler.frontier.message import check, encode
 from crawler.model import Done, Lease, Request, Visit
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
-from crawler.policy import Rules, counts
+from crawler.policy import RetryPolicy, counts
 from crawler.response import Response
 from crawler.robots.page_directives import names_of
 from crawler.spiders.base import DropItem, Spider
 from crawler.testing import FakeFetcher
-from crawler.visit.page_obedience import SignRules
+from crawler.visit.page_obedience import DirectivePolicy
 from crawler.visit.visit import Unit, Visitor
 from crawler.worker.blame_slot import NoSlot
 
 URL = "http://a.example/"
-OURS = SignRules(names=names_of("ourbot"))
+OURS = DirectivePolicy(names=names_of("ourbot"))
 LINKS = '<a href="/1">one</a> <a href="/2">two</a>'
 PLAIN = f'<html><head><meta charset="utf-8"><title>x</title></head><body>{LINKS}</body></html>'
 ALL = ["http://a.example/1", "http://a.example/2"]
@@ -69,8 +69,8 @@ def answer(body: str, tag: str | None = None, kind: str = "text/html", status: i
     )
 
 
-async def visit(page: Response, callback: str = "parse", rules: SignRules = OURS) -> Visit:
-    unit = Unit(spider=Everything(), scope=Scope(), rules=Rules(), gate=None, signs=rules)
+async def visit(page: Response, callback: str = "parse", rules: DirectivePolicy = OURS) -> Visit:
+    unit = Unit(spider=Everything(), scope=Scope(), retry=RetryPolicy(), gate=None, directives=rules)
     request = Request(URL, callback=callback, errback="errback", spider="everything")
     lease = Lease("news", request, encode(request), host_of(URL))
     fetcher = FakeFetcher({URL: page})

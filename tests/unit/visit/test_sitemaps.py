@@ -15,7 +15,7 @@ from crawler.interfaces import Pace
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.parsing.sitemap import Entry
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
 from crawler.spiders.base import MAX_SITEMAP_LEVEL, Spider, reads_robots_sitemaps
@@ -92,7 +92,7 @@ async def crawl(
     frontier, fetcher = MemoryFrontier(), FakeFetcher(pages)
     job = await frontier.create_job(Job("news"))
     gate = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=0)
-    unit = Unit(spider or Pages(), scope or Scope(), Rules(retry_times=0), gate, sitemaps=sitemaps)
+    unit = Unit(spider or Pages(), scope or Scope(), RetryPolicy(retry_times=0), gate, sitemaps=sitemaps)
     seeded = SeededHosts(frontier.in_scope, lambda name: job)
     visitor = Visitor(fetcher, lambda job, spider: unit, seeded, NoSlot(), message.check)
     options = WorkerOptions("w1", Pace(delay=0.0, concurrency=10))

@@ -16,7 +16,7 @@ from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Follow, Lease, Release, Request, Retry, Skip, Visit
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.spiders.base import Spider
 from crawler.testing import FakeFetcher
@@ -118,7 +118,7 @@ class Mischief(Spider):
 
 
 def visitor(fetcher: Fetcher | None = None, scope: Scope | None = None) -> Visitor:
-    unit = Unit(spider=Mischief(), scope=scope or Scope(), rules=Rules(), gate=None)
+    unit = Unit(spider=Mischief(), scope=scope or Scope(), retry=RetryPolicy(), gate=None)
     return Visitor(fetcher or FakeFetcher({URL: "<p>text"}), lambda job, spider: unit, Nobody(), NoSlot(), check)
 
 
@@ -250,7 +250,7 @@ async def read(page: str) -> tuple[Visit, Reader]:
             seen = slot.read()
             spider.turns.append(seen.page.lease.request.url if seen else "nobody")
 
-    unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
+    unit = Unit(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
     visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: unit, Nobody(), slot, check)
     beside = asyncio.create_task(neighbour())
     found = await visits.visit(lease())
@@ -301,7 +301,7 @@ class Patient(Spider):
 @pytest.mark.parametrize(("size", "at_once"), [(LARGE, 4), (LARGE + 1, 1)], ids=["small", "large"])
 async def test_large_pages_are_worked_on_one_at_a_time(size: int, at_once: int) -> None:
     spider = Patient()
-    unit = Unit(spider=spider, scope=Scope(), rules=Rules(), gate=None)
+    unit = Unit(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
     visits = Visitor(FakeFetcher({URL: "x" * size}), lambda job, spider: unit, Nobody(), NoSlot(), check)
     found = await asyncio.gather(*(visits.visit(lease("looks")) for _ in range(4)))
     assert [visit.outcome for visit in found] == [Done()] * 4
@@ -318,7 +318,7 @@ async def test_a_page_with_too_many_elements_is_skipped_and_counted() -> None:
 
 async def test_a_visit_may_be_cancelled_while_it_leaves_a_turn_to_others() -> None:
     slot = Slot()
-    unit = Unit(spider=Reader(), scope=Scope(), rules=Rules(), gate=None)
+    unit = Unit(spider=Reader(), scope=Scope(), retry=RetryPolicy(), gate=None)
     visits = Visitor(FakeFetcher({URL: "<p>" + "x" * LARGE}), lambda job, spider: unit, Nobody(), slot, check)
     task = asyncio.create_task(visits.visit(lease()))
     await asyncio.sleep(0)
@@ -336,7 +336,7 @@ async def test_what_does_not_belong_is_counted_among_many_links_as_among_few() -
             for number in range(LINKS_AT_ONCE):
                 yield from (Request(f"http://a.example/{number}"), Request("no url"), Request("http://b.example/"))
 
-    unit = Unit(spider=Wanderer(), scope=Scope(["a.example"]), rules=Rules(), gate=None)
+    unit = Unit(spider=Wanderer(), scope=Scope(["a.example"]), retry=RetryPolicy(), gate=None)
     visits = Visitor(FakeFetcher({URL: ""}), lambda job, spider: unit, Nobody(), NoSlot(), check)
     found = await visits.visit(lease())
     assert len(found.links) == LINKS_AT_ONCE
@@ -353,7 +353,7 @@ async def test_links_that_are_known_need_not_become_requests() -> None:
         assert job == lease().job
         return [url for url in urls if url != "http://a.example/b"]
 
-    unit = Unit(spider=Follower(), scope=Scope(), rules=Rules(), gate=None)
+    unit = Unit(spider=Follower(), scope=Scope(), retry=RetryPolicy(), gate=None)
     page = FakeFetcher({URL: "<a href=a><a href=b><a href=c>"})
     visits = Visitor(page, lambda job, spider: unit, Nobody(), NoSlot(), check, maybe_new_urls=but_b)
     found = await visits.visit(lease())

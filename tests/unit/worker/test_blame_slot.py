@@ -6,7 +6,7 @@ import pytest
 
 from crawler.frontier.message import MAX_BYTES, encode
 from crawler.model import Lease, Request
-from crawler.policy import Rules
+from crawler.policy import RetryPolicy
 from crawler.worker.blame_slot import Slot
 
 
@@ -23,14 +23,14 @@ def lease(**meta: object) -> Lease:
 def test_the_page_that_is_parsed_can_be_blamed(parsing: Lease) -> None:
     supervisor = Slot()
     worker = Slot(supervisor.descriptor)
-    rules = Rules(retry_times=7, retry_http_codes=frozenset({500, 503}), retry_delay=0.25, retry_max_delay=9.0)
+    rules = RetryPolicy(retry_times=7, retry_http_codes=frozenset({500, 503}), retry_delay=0.25, retry_max_delay=9.0)
     worker.enter(parsing, rules)
     seen = supervisor.read()
     assert seen is not None
     blamed = seen.page.lease
     assert (blamed.job, blamed.message, blamed.attempt) == ("news", parsing.message, 1)
     assert blamed.request.url == "http://a.example/"
-    assert seen.page.rules == rules
+    assert seen.page.retry == rules
     worker.leave(parsing)
     assert supervisor.read() is None
 
@@ -38,8 +38,8 @@ def test_the_page_that_is_parsed_can_be_blamed(parsing: Lease) -> None:
 def test_of_overlapping_pages_the_one_begun_last_is_named() -> None:
     slot = Slot()
     first, second = lease(n=1), lease(n=2)
-    slot.enter(first, Rules())
-    slot.enter(second, Rules())
+    slot.enter(first, RetryPolicy())
+    slot.enter(second, RetryPolicy())
     assert (seen := slot.read()) is not None
     assert seen.page.lease.message == second.message
     slot.leave(second)

@@ -48,7 +48,7 @@ async def until_finished(frontier: MemoryFrontier, job: Job) -> None:
 
 def test_a_lease_is_safe_for_less_than_its_whole_length_from_when_its_renewal_was_sent(clock: Clock) -> None:
     lease = LeaseClock(LEASE)
-    assert lease.is_held
+    assert lease.is_valid
     clock.time += 5
     sent = clock.time
     clock.time += 1  # the answer takes its time
@@ -57,7 +57,7 @@ def test_a_lease_is_safe_for_less_than_its_whole_length_from_when_its_renewal_wa
     lease.renewed(sent - 5)  # an older one, whose answer comes later
     assert lease.left == pytest.approx(SAFE - 1)
     clock.time += SAFE - 1
-    assert not lease.is_held
+    assert not lease.is_valid
     assert SAFE < LEASE - LEASE / 10
 
 
@@ -66,9 +66,9 @@ def test_renewed_too_late_it_stays_over_until_all_that_was_begun_under_it_has_en
     clock.time += SAFE
     assert not lease.begin_anew()
     lease.renewed(clock.time)
-    assert not lease.is_held
+    assert not lease.is_valid
     assert lease.begin_anew()
-    assert lease.is_held
+    assert lease.is_valid
 
 
 def test_what_the_supervisor_renews_the_worker_knows(clock: Clock) -> None:
@@ -78,10 +78,10 @@ def test_what_the_supervisor_renews_the_worker_knows(clock: Clock) -> None:
     for _ in range(3):  # its own heartbeat is silent
         clock.time += SAFE - 1
         ours.renewed(clock.time)
-    assert its.is_held
+    assert its.is_valid
     clock.time += SAFE
     ours.renewed(clock.time)
-    assert not its.is_held
+    assert not its.is_valid
 
 
 async def test_no_exchange_starts_when_the_lease_is_over(clock: Clock) -> None:

@@ -14,7 +14,7 @@ import structlog
 from crawler.errors import FrontierUnavailable
 from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.redis.control import RedisControl
-from crawler.model import Call, Rule
+from crawler.model import Broadcast, Rule
 from crawler.runtime import logs
 from crawler.worker.listener import Listener
 from tests.memory import MemoryFrontier
@@ -76,7 +76,7 @@ class Away(RedisControl):
 
     failures = 2
 
-    async def hear(self, after: str) -> list[Call]:
+    async def hear(self, after: str) -> list[Broadcast]:
         """Fails, then hears."""
         if self.failures:
             self.failures -= 1

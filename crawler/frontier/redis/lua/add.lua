@@ -32,11 +32,11 @@ local low = power_below(buckets)
 
 local names = {} -- a page's or a batch's links share few buckets: each name is made once
 local function bucket_of(fingerprint)
-  local place = place_of(fingerprint, buckets, low)
-  local name = names[place]
+  local bucket = bucket_number(fingerprint, buckets, low)
+  local name = names[bucket]
   if not name then
-    name = J .. 'seen:' .. string.format('%d', place)
-    names[place] = name
+    name = J .. 'seen:' .. string.format('%d', bucket)
+    names[bucket] = name
   end
   return name
 end

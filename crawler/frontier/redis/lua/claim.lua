@@ -17,7 +17,7 @@
 -- Stays true: a message is in one list; a host, and the group of hosts it belongs to, has at most `cap` requests in flight
 -- and its turns are at least its delay apart, over all workers and jobs; one that a lease has to itself (`take.lua`) gives
 -- nothing, and is looked at again when that lease ends; a host that must wait for its group stands in the
--- group's line, and a group with a line is in `groups` or waits for a slot; what people have ruled goes before `delay`
+-- group's line, and a group with a line is in `groups` or waits for room; what people have ruled goes before `delay`
 -- and `cap`; the same token returns the same messages again, because nobody can have committed any of them: they are
 -- still the newest in the processing lists.
 

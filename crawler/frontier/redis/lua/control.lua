@@ -33,7 +33,7 @@ local function log()
   end
   id, at = string.format('%d', last + 1), string.format('%d', now)
   before = value_of(redis.call('HGET', KEYS[1], change.key))
-  call = redis.call('XADD', P .. 'calls', 'MAXLEN', '~', CALLS_KEPT, '*', 'w', 'rule')
+  call = redis.call('XADD', P .. 'calls', 'MAXLEN', '~', BROADCASTS_KEPT, '*', 'w', 'rule')
   redis.call('XADD', P .. 'control', 'MAXLEN', '~', LOG_KEPT, id .. '-0',
     't', change.token, 'at', at, 'b', before, 'c', call, 'u', change.undoes, 'r', change.record)
 end

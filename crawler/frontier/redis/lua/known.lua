@@ -11,7 +11,7 @@ if gone(KEYS[1], epoch) then return redis.error_reply('GONE') end
 local buckets = tonumber(redis.call('HGET', KEYS[1], 'buckets'))
 local low = power_below(buckets)
 for _, member in ipairs({ fingerprint, twin_of(fingerprint) }) do
-  local place = place_of(tonumber(member), buckets, low)
+  local place = bucket_number(tonumber(member), buckets, low)
   if redis.call('SISMEMBER', J .. 'seen:' .. string.format('%d', place), member) == 1 then return 1 end
 end
 return 0

@@ -4,7 +4,7 @@
 -- Gives  ledger_of(claim, name) → what it says of a host or group
 --        share_cap(claim, own, group) makes a group as wide as the rule for one of its hosts
 --        is_free(claim, ledger) → whether it may be asked
---        look_later(claim, job, set, ledger) looks again when it may be asked, or when it has a slot free
+--        look_later(claim, job, set, ledger) looks again when it may be asked, or when it has room
 --        stand_in_line(claim, job, host, group): the group is busy
 --        book(claim, ledger, count, pace): so many requests are handed out, and its next turn is `pace` ms away
 -- Of `claim`: P, now, cap, delay, jitter, random. Of `job`: name, J, counters.

@@ -1,7 +1,7 @@
 -- needs: number, orders, asking
 -- The ledger of hosts, and of the groups of hosts that share an address: a request in flight has ended.
 --
--- Gives  settle(P, host, now, visit) and free_slots(P, name, n, inflight, waiting, due, now); see there
+-- Gives  settle(P, host, now, visit) and end_requests(P, name, n, inflight, waiting, due, now); see there
 --        adapted(latency, target, longest) → the ms between requests to a host that takes `latency` ms for its answers:
 --        so many that `target` of them would be on their way at once, `longest` at most; 0: the pace is not adapted
 -- Stays true: `inflight` is the number of leases; whoever is named in `waiting` is looked at again.
@@ -10,9 +10,9 @@ local function adapted(latency, target, longest)
   return target > 0 and math.min(longest, latency / target) or 0
 end
 
--- A host or group has `n` requests less in flight and is not asked before `due`. Wakes the jobs that wait for a slot:
+-- A host or group has `n` requests less in flight and is not asked before `due`. Wakes the jobs that waits for room:
 -- for the host itself, or (`@JOB`) for the hosts in the group's line.
-local function free_slots(P, name, n, inflight, waiting, due, now)
+local function end_requests(P, name, n, inflight, waiting, due, now)
   local H = P .. 'host:' .. name
   redis.call('HSET', H, 'next', due, 'inflight', math.max(0, inflight - n), 'waiting', '', 'before', '')
   for at, job in string.gmatch(waiting, '(@?)(%S+)') do
@@ -37,10 +37,10 @@ local function settle_group(P, group, now, asked, unused)
   local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace', 'before')
   local due = unless_unused(unused, 'groups', group, as_number(ledger[1]), ledger[2], ledger[5])
   if asked then due = math.max(due, asked + as_number(ledger[4])) end
-  free_slots(P, group, 1, as_number(ledger[2]), ledger[3] or '', due, now)
+  end_requests(P, group, 1, as_number(ledger[2]), ledger[3] or '', due, now)
 end
 
--- A request to `host` has ended: free its slot, and wake the jobs that waited for one. Of the visit:
+-- A request to `host` has ended: free its turn, and wake the jobs that waited for it. Of the visit:
 --   asked  when the host was asked (ms; nil: it was not)
 --   pace   ms between requests to a host that wants nothing else (nil: as when it was claimed); a rule goes before it
 --   delay  ms that this host wants (nil: as before)
@@ -58,6 +58,6 @@ local function settle(P, host, now, visit)
   if visit.delay then redis.call('HSET', H, 'delay', visit.delay) end
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
   asker_of(P, host) -- forgets it, if it was the one that ended
-  free_slots(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
+  end_requests(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
   if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked, visit.unused) end
 end

@@ -2,7 +2,7 @@
 --
 -- Gives  power_below(buckets) → the largest power of two that is not above it
 --        hash(fingerprint, range) → 0 … range - 1
---        place_of(fingerprint, buckets, low) → the bucket that it lies in
+--        bucket_number(fingerprint, buckets, low) → the bucket that it lies in
 --        twin_of(fingerprint) → the fingerprint beside it, of which it is the twin in turn
 -- Stays true: no request has the twin of another's fingerprint, but by a chance of 2^-64 a pair.
 
@@ -18,7 +18,7 @@ local function power_below(number)
 end
 
 -- With N buckets and L the power of two below: h mod 2L, or h mod L where that is ≥ N.
-local function place_of(fingerprint, buckets, low)
+local function bucket_number(fingerprint, buckets, low)
   local place = hash(fingerprint, low * 2)
   return place < buckets and place or hash(fingerprint, low)
 end

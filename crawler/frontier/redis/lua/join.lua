@@ -20,7 +20,7 @@ redis.call('HSET', KEYS[1], 'group', group, 'placed', now)
 keep(KEYS[1])
 if before ~= '' then
   local old = redis.call('HMGET', P .. 'host:' .. before, 'next', 'inflight', 'waiting')
-  free_slots(P, before, inflight, as_number(old[2]), old[3] or '', as_number(old[1]), now)
+  end_requests(P, before, inflight, as_number(old[2]), old[3] or '', as_number(old[1]), now)
 end
 if group ~= '' then
   local G = P .. 'host:' .. group

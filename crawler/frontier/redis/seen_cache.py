@@ -8,7 +8,7 @@ from crawler.frontier.rules import KNOWN_KEPT
 from crawler.model import Request
 
 
-class KnownUrls:
+class SeenCache:
     """Remembers at least the last `capacity` URLs. Forgetting one costs a question to the server, nothing else.
 
     A URL that was added for another callback than parse is remembered for that callback alone (`known_as`): the server

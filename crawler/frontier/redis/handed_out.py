@@ -13,7 +13,7 @@ from crawler.frontier.redis.server import Server, errors
 from crawler.model import Claim, Job
 
 
-class RedisHeld:
+class HandedOut:
     """A server that crashes may lose the commits of its last second: the pages lie in the processing lists again.
 
     As long as their worker lives nobody else may take them, so it must find out itself. After each new connection
@@ -23,12 +23,12 @@ class RedisHeld:
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
         self._shards = shards
-        self._held: dict[str, set[tuple[str, bytes]]] = defaultdict(set)  # by worker: (job, message)
+        self._handed_out: dict[str, set[tuple[str, bytes]]] = defaultdict(set)  # by worker: (job, message)
         self._in_doubt: set[str] = set()
 
     def doubt(self) -> None:
         """There is a new connection: the server may have crashed meanwhile."""
-        self._in_doubt.update(self._held)
+        self._in_doubt.update(self._handed_out)
 
     def is_in_doubt(self, worker: str) -> bool:
         """Whether its lists were not compared since."""
@@ -36,24 +36,24 @@ class RedisHeld:
 
     def take(self, worker: str, claim: Claim) -> None:
         """It was handed these."""
-        self._held[worker].update((lease.job, lease.message) for lease in claim.leases)
-        self._held[worker].update((junk.job, junk.message) for junk in claim.junk)
+        self._handed_out[worker].update((lease.job, lease.message) for lease in claim.leases)
+        self._handed_out[worker].update((junk.job, junk.message) for junk in claim.junk)
 
     def end(self, worker: str, messages: Iterable[tuple[str, bytes]]) -> None:
         """It has ended these, (job, message) each."""
-        self._held[worker].difference_update(messages)
+        self._handed_out[worker].difference_update(messages)
 
     async def given_back(self, worker: str, jobs: Sequence[Job], limit: int) -> Claim | None:
         """At most `limit` of what its lists have and it has ended, as if it had just claimed them; None: no more."""
-        held = frozenset(self._held[worker])  # of before we ask: what is committed meanwhile is no surprise
-        places = [(job, number) for job in jobs for number in range(len(self._shards))]
+        held = frozenset(self._handed_out[worker])  # of before we ask: what is committed meanwhile is no surprise
+        lists_of = [(job, number) for job in jobs for number in range(len(self._shards))]
         pipeline = self._server.client.pipeline(transaction=False)
-        for job, number in places:
+        for job, number in lists_of:
             pipeline.lrange(f"{job_prefix(self._shards[number], job.name)}processing:{worker}", 0, -1)
         with errors(self._server.shown):
             lists = await pipeline.execute()
         claim = Claim(wait=0.0)
-        for (job, number), messages in zip(places, lists, strict=True):
+        for (job, number), messages in zip(lists_of, lists, strict=True):
             found = [job.name.encode(), [message for message in messages if (job.name, message) not in held]]
             # Claimed at some time before: what the ledger has been told since, that claim did not know.
             part = read_claim([0, b"", [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
