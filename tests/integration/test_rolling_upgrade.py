@@ -90,6 +90,35 @@ def newer(tmp_path: Path, must_know: bool) -> Path:
     return folder
 
 
+CHECKS = """
+from crawler.frontier.message import VERSION, JunkMessage, check, decode, encode
+from crawler.model import Request
+
+def fails(error, call, *arguments):
+    try:
+        call(*arguments)
+    except error as why:
+        return str(why)
+    raise AssertionError(arguments)
+
+url = "http://a.example/"
+plain, grown = Request(url), check(Request(url, label="a \\ud800", delay=3.0))
+assert grown == Request(url, label="a \ufffd", delay=3.0)
+assert check(Request(url, label=None)) == plain
+assert encode(plain) == b'[1,0,0,0,0,"http://a.example/",0,""]'
+assert encode(grown) == ('[%d,0,0,0,0,"http://a.example/",0,"",{},{"label":"a \ufffd"}]' % VERSION).encode()
+assert decode(encode(grown)).request == Request(url, label="a \ufffd")
+assert "expected `str`" in fails(ValueError, check, Request(url, label=5)).lower()
+assert "expected `str`" in fails(JunkMessage, decode, b'[1,0,0,0,0,"http://a.example/",0,"",{},{"label":5}]').lower()
+"""
+
+
+def test_a_new_field_is_written_and_checked_like_the_others(newer: Path, must_know: bool) -> None:
+    """One line in `Request` is enough; messages without the field stay as they are."""
+    checks = f"{CHECKS}\nassert VERSION == {2 if must_know else 1}\n"
+    subprocess.run([sys.executable, "-c", checks], cwd=newer, env={**os.environ, "PYTHONPATH": str(newer)}, check=True)
+
+
 class Site:
     """The pages, and who asked for them. An old worker gets an error for each page that has the field.
 
