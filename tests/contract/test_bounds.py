@@ -6,35 +6,33 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import redis.asyncio
 
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Rule, Skip
-from crawler.testing.contract.world import AT_ONCE, Crawl, hosts, pages
-from tests.contract.world import RedisWorld
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from tests.contract.world import KINDS, RedisWorld, ServerWorld
 from tests.valkey import Valkey
 
 ONE = Pace(delay=0.0, concurrency=1)
 
 
-@pytest.fixture
-async def world(valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
+@pytest.fixture(params=["memory", "redis"])
+async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[World]:
     """With one shard: a claim asks each shard, and the bounds hold for each."""
-    made = RedisWorld(valkey_server)
+    made = KINDS[request.param](valkey_server)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
+async def client(world: ServerWorld) -> AsyncIterator[Any]:
     """A person with a command line."""
-    client = redis.asyncio.Redis.from_url(valkey_server.url)
-    yield client
-    await client.aclose()
+    async with world.raw() as client:
+        yield client
 
 
-def _prefix(world: RedisWorld, crawl: Crawl) -> str:
+def _prefix(world: ServerWorld, crawl: Crawl) -> str:
     return job_prefix(shard_prefix(world.prefix, 0), crawl.job.name)
 
 
@@ -43,7 +41,7 @@ async def _block(crawl: Crawl, what: str, name: str) -> None:
 
 
 async def test_what_is_paused_is_looked_at_again_after_ten_seconds(
-    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+    world: ServerWorld, crawl: Crawl, client: Any
 ) -> None:
     await crawl.add(*pages(1))
     await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "a person said so")
@@ -55,9 +53,7 @@ async def test_what_is_paused_is_looked_at_again_after_ten_seconds(
     assert began + 10 <= due / 1000 <= ended + 10
 
 
-async def test_one_claim_looks_at_sixty_four_that_were_paused(
-    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
-) -> None:
+async def test_one_claim_looks_at_sixty_four_that_were_paused(world: ServerWorld, crawl: Crawl, client: Any) -> None:
     """A pause that was lifted brings back the first hosts at once; claims find the others when they are due."""
     await crawl.add(*hosts(70))
     held, due = f"{_prefix(world, crawl)}held", f"{_prefix(world, crawl)}hosts"
@@ -84,7 +80,7 @@ async def test_one_claim_ends_500_requests_of_a_blocked_host(crawl: Crawl) -> No
 
 
 async def test_500_characters_are_kept_of_what_made_a_request_be_skipped(
-    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+    world: ServerWorld, crawl: Crawl, client: Any
 ) -> None:
     await crawl.add(*pages(1))
     await crawl.end(await crawl.lease(), Skip("redirect", "é" * 600))
@@ -92,7 +88,7 @@ async def test_500_characters_are_kept_of_what_made_a_request_be_skipped(
     assert [fields[b"detail"].decode() for _, fields in entries] == ["é" * 500]
 
 
-async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world: RedisWorld) -> None:
+async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world: ServerWorld) -> None:
     crawl = await Crawl.create(world, outbox_limit=1)
     await crawl.add(*pages(3))
     lease = await crawl.lease(pace=ONE)
@@ -119,11 +115,10 @@ async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(cr
     assert len(await control.rule_log()) == 10
 
 
-async def test_a_bucket_of_the_seen_set_holds_200_on_average(
-    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
-) -> None:
-    """And stays an array of integers: that is what keeps a known URL at 8 bytes."""
+async def test_a_bucket_of_the_seen_set_holds_200_on_average(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    """On a real server it stays an array of integers, which keeps a known URL at 8 bytes."""
     await crawl.add(*pages(1_000))
     prefix = _prefix(world, crawl)
     assert await client.hget(f"{prefix}stats", "buckets") == b"5"
-    assert {await client.object("ENCODING", f"{prefix}seen:{bucket}") for bucket in range(5)} == {b"intset"}
+    if isinstance(world, RedisWorld):
+        assert {await client.object("ENCODING", f"{prefix}seen:{bucket}") for bucket in range(5)} == {b"intset"}
