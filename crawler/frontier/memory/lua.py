@@ -116,15 +116,13 @@ class Scripts:
 
     def _table(self, value: Any) -> Any:
         """What a decoder found, for Lua."""
-        match value:
-            case str():
-                return value.encode("utf-8", "surrogateescape")
-            case list():
-                return self._lua.table_from([self._table(part) for part in value])
-            case dict():
-                return self._lua.table_from({self._table(key): self._table(part) for key, part in value.items()})
-            case _:
-                return value
+        kind = type(value)
+        if kind is str:
+            return value.encode("utf-8", "surrogateescape")
+        if kind is dict:
+            table = self._table
+            return self._lua.table_from({key.encode(): table(part) for key, part in value.items()})
+        return self._lua.table_from([self._table(part) for part in value]) if kind is list else value
 
     def _encode(self, value: Any) -> bytes:
         """`cjson.encode` for strings, numbers, and tables with names."""
