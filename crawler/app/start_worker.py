@@ -25,8 +25,9 @@ from crawler.runtime.logs import set_level
 from crawler.runtime.own_limits import sockets_left
 from crawler.settings import VERSION, Settings, shown_settings
 from crawler.spiders.registry import find_spiders
+from crawler.visit.admission import Admission
 from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
-from crawler.visit.ready_spiders import Units
+from crawler.visit.ready_spiders import ReadySpiders
 from crawler.visit.seeded_hosts import SeededHosts
 from crawler.visit.visit import Visitor
 from crawler.worker.blame_slot import NoSlot, Slot
@@ -97,8 +98,8 @@ async def start_worker(
         max_delay=settings.ROBOTSTXT_MAX_DELAY,
         hop_delay=settings.DOWNLOAD_DELAY,
     )
-    units = Units(registry, settings, config.explicit, gate, job_list.job)
-    stack.callback(units.close, "shutdown")
+    ready_spiders = ReadySpiders(registry, settings, config.explicit, gate, job_list.job)
+    stack.callback(ready_spiders.close, "shutdown")
 
     def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:
         return links.maybe_new(job_list.job(job), requests)
@@ -107,8 +108,9 @@ async def start_worker(
         return links.maybe_new_urls(job_list.job(job), urls)
 
     seeded = SeededHosts(links.in_scope, job_list.job)
+    admission = Admission(seeded, message.check, maybe_new)
     groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
-    visitor = Visitor(fetcher, units, seeded, slot, message.check, maybe_new, maybe_new_urls, groups.booked)
+    visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
     worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import structlog
+from msgspec import Struct
 
 from crawler.errors import CrawlerError
 from crawler.model import Job
@@ -14,16 +15,27 @@ from crawler.robots.answer import agent_token
 from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
 from crawler.settings import Settings, override
-from crawler.spiders.base import reads_robots_sitemaps
+from crawler.spiders.base import Spider, reads_robots_sitemaps
 from crawler.spiders.registry import Registry
 from crawler.visit.page_obedience import DirectivePolicy
-from crawler.visit.visit import Unit
 
 log = structlog.get_logger()
 
 
-class Units:
-    """Keeps one `Unit` for each pair of job and spider met."""
+class ReadySpider(Struct, frozen=True):
+    """A spider ready to work in one job, with the rules its settings give."""
+
+    spider: Spider
+    scope: Scope
+    retry: RetryPolicy
+    gate: RobotsGate | None  # None: robots.txt is not asked
+    delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
+    directives: DirectivePolicy = DirectivePolicy()
+    sitemaps: bool = True  # follow those that robots.txt names
+
+
+class ReadySpiders:
+    """Keeps one `ReadySpider` for each pair of job and spider met."""
 
     def __init__(
         self,
@@ -39,23 +51,23 @@ class Units:
         self._explicit = explicit
         self._gate = gate
         self._job_of = job_of
-        self._units: dict[tuple[str, str], Unit] = {}
+        self._ready: dict[tuple[str, str], ReadySpider] = {}
         self._said: set[tuple[str, str]] = set()  # that they cannot be made
 
-    def __call__(self, job: str, spider: str) -> Unit:
+    def __call__(self, job: str, spider: str) -> ReadySpider:
         """Raises `UsageError` or `ConfigError` when there is no such spider, or it cannot be made."""
         record = self._job_of(job)
         key = (record.epoch, spider)
-        if key not in self._units:
-            self._units[key] = self._make_or_say(record, spider)
-        return self._units[key]
+        if key not in self._ready:
+            self._ready[key] = self._make_or_say(record, spider)
+        return self._ready[key]
 
     def close(self, reason: str) -> None:
         """Tell the spiders that it is over."""
-        for unit in self._units.values():
-            unit.spider.closed(reason)
+        for ready in self._ready.values():
+            ready.spider.closed(reason)
 
-    def _make_or_say(self, job: Job, name: str) -> Unit:
+    def _make_or_say(self, job: Job, name: str) -> ReadySpider:
         """One line a job and spider: each of its requests will fail alike."""
         try:
             return self._make(job, name)
@@ -65,12 +77,12 @@ class Units:
                 log.warning("spider_unusable", job=job.name, spider=name, why=str(error))
             raise
 
-    def _make(self, job: Job, name: str) -> Unit:
+    def _make(self, job: Job, name: str) -> ReadySpider:
         spider = self._registry.make(name, job.arguments)
         own = spider.custom_settings
         settings = override(self._settings, own, f"spider {name}", keep=self._explicit)
         paced = "DOWNLOAD_DELAY" in own and "DOWNLOAD_DELAY" not in self._explicit
-        return Unit(
+        return ReadySpider(
             spider=spider,
             scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT),
             retry=RetryPolicy(

@@ -20,22 +20,20 @@ from functools import partial
 from typing import Protocol
 
 import structlog
-from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler import policy
 from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
 from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
-from crawler.parsing.scope import Scope
-from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.response import Response
-from crawler.robots.gate import RobotsGate, Verdict
+from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
-from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, failure_of, run_callback
-from crawler.visit.page_obedience import DirectivePolicy, heed
+from crawler.visit.admission import Admission
+from crawler.visit.page_obedience import heed
+from crawler.visit.ready_spiders import ReadySpider
 
 log = structlog.get_logger()
 
@@ -43,30 +41,6 @@ LARGE = 100_000  # bytes; what takes a spider long enough to read that the other
 SLOW = 0.1  # CPU seconds of work on a large page after which the others get as much time
 LONGEST_REST = 1.0  # seconds, however long it took
 LINKS_AT_ONCE = 1_000  # of one page, before the others have a turn: 2 to 4 ms
-
-
-class Unit(Struct, frozen=True):
-    """A spider ready to work in one job, with the rules its settings give."""
-
-    spider: Spider
-    scope: Scope
-    retry: policy.RetryPolicy
-    gate: RobotsGate | None  # None: robots.txt is not asked
-    delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
-    directives: DirectivePolicy = DirectivePolicy()
-    sitemaps: bool = True  # follow those that robots.txt names
-
-
-class SeededHosts(Protocol):
-    """Answers which hosts were seeded in a job."""
-
-    async def among(self, job: str, hosts: Iterable[str]) -> set[str]: ...
-
-
-class MaybeNew(Protocol):
-    """Leaves out requests that are certainly known in a job (see `Links.maybe_new`)."""
-
-    def __call__(self, job: str, requests: Sequence[Request], /) -> Sequence[Request]: ...
 
 
 class MaybeNewUrls(Protocol):
@@ -91,28 +65,26 @@ async def _booked(lease: Lease) -> bool:
 
 
 class Visitor:
-    """Turns leases into visits. `unit_of(job, spider)` raises `UsageError` when this worker has no such spider;
-    `check(request)` returns it as it will arrive, and raises `ValueError` when it would not; `booked(lease)` is False
-    when the claim did not know yet with whom the host shares its turns (see `HostGroups`)."""
+    """Turns leases into visits.
+
+    `ready_for(job, spider)` raises `UsageError` when this worker has no such spider. `booked(lease)` is False when the
+    claim did not know yet with which hosts this one shares its turns (see `HostGroups`).
+    """
 
     def __init__(
         self,
         fetcher: Fetcher,
-        unit_of: Callable[[str, str], Unit],
-        seeded: SeededHosts,
+        ready_for: Callable[[str, str], ReadySpider],
+        admission: Admission,
         slot: ParseSlot,
-        check: Callable[[Request], Request],
-        maybe_new: MaybeNew = lambda job, requests: requests,
         maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
         booked: Callable[[Lease], Awaitable[bool]] = _booked,
     ) -> None:
         self._fetcher = fetcher
-        self._unit_of = unit_of
-        self._maybe_new = maybe_new
+        self._ready_for = ready_for
         self._maybe_new_urls = maybe_new_urls
-        self._seeded = seeded
+        self._admission = admission
         self._slot = slot
-        self._check = check
         self._booked = booked
         self._large = asyncio.Lock()  # large pages are worked on one at a time: their trees take a lot of memory
         self._rested_at = 0.0  # CPU seconds of this thread when the small pages last had the time that this one took
@@ -120,40 +92,40 @@ class Visitor:
     async def visit(self, lease: Lease) -> Visit:
         """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
         try:
-            unit = self._unit_of(lease.job, lease.request.spider)
+            ready = self._ready_for(lease.job, lease.request.spider)
         except CrawlerError as error:
             # Another worker, or this one after a restart, may have it.
             return Visit(_again(Failure("spider", str(error)), lease, policy.RetryPolicy(), at_least=30.0))
         try:
-            return await self._visit(lease, unit)
+            return await self._visit(lease, ready)
         except FrontierError:
             raise
         except Exception as error:
             if limit := own_limit(error):
                 return _handed_back(limit)
             # A mistake of ours or of a library. Whatever it is, it costs this page alone, and somebody gets to see it.
-            failure = replace(failure_of(unit.spider, error), kind="internal")
+            failure = replace(failure_of(ready.spider, error), kind="internal")
             log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
-            return Visit(_again(failure, lease, unit.retry), asked_at=time.monotonic())
+            return Visit(_again(failure, lease, ready.retry), asked_at=time.monotonic())
 
-    async def _visit(self, lease: Lease, unit: Unit) -> Visit:
-        visit = await self._find_out(lease, unit)
+    async def _visit(self, lease: Lease, ready: ReadySpider) -> Visit:
+        visit = await self._find_out(lease, ready)
         if isinstance(visit.outcome, Dead) and lease.request.errback:
-            visit = await self._call_errback(lease, unit, visit, visit.outcome.failure)
+            visit = await self._call_errback(lease, ready, visit, visit.outcome.failure)
         return visit
 
-    async def _find_out(self, lease: Lease, unit: Unit) -> Visit:
+    async def _find_out(self, lease: Lease, ready: ReadySpider) -> Visit:
         if not await self._booked(lease):
             return Visit(Release("address"), unasked=True)
-        if unit.gate is None:
-            return replace(await self._fetch(lease, unit), host_delay=unit.delay)
-        verdict = await unit.gate.check(lease, lease.job if unit.sitemaps else None)
-        visit = await self._obey(verdict, lease, unit)
+        if ready.gate is None:
+            return replace(await self._fetch(lease, ready), host_delay=ready.delay)
+        verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None)
+        visit = await self._obey(verdict, lease, ready)
         if verdict.sitemaps:
-            visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, unit, verdict.sitemaps)))
+            visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, ready, verdict.sitemaps)))
         return visit
 
-    async def _obey(self, verdict: Verdict, lease: Lease, unit: Unit) -> Visit:
+    async def _obey(self, verdict: Verdict, lease: Lease, ready: ReadySpider) -> Visit:
         match verdict.word:
             case "disallow":
                 return Visit(Skip("robots", verdict.why), unasked=True)
@@ -161,30 +133,30 @@ class Visitor:
                 return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None)
             case "unreachable":
                 health = policy.health(verdict.error) if verdict.error else "down"  # for us it is
-                return Visit(_unreachable(verdict, lease, unit), asked_at=verdict.asked_at, health=health)
-        crawl_delay = unit.delay
+                return Visit(_unreachable(verdict, lease, ready), asked_at=verdict.asked_at, health=health)
+        crawl_delay = ready.delay
         if verdict.crawl_delay is not None:
-            crawl_delay = max(verdict.crawl_delay, unit.delay or 0.0)
-        return replace(await self._fetch(lease, unit), host_delay=crawl_delay)
+            crawl_delay = max(verdict.crawl_delay, ready.delay or 0.0)
+        return replace(await self._fetch(lease, ready), host_delay=crawl_delay)
 
-    async def _sitemaps(self, lease: Lease, unit: Unit, urls: Iterable[str]) -> list[Request]:
+    async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> list[Request]:
         """Requests for the sitemaps of an origin: links like those of the page that led there."""
-        requests, _ = self._admit(lease, unit, [Request(url, callback="parse_sitemap") for url in urls])
-        return await self._on_seeded_hosts(lease, unit, requests)
+        requests, _ = self._admission.admit(lease, ready, [Request(url, callback="parse_sitemap") for url in urls])
+        return await self._admission.on_seeded_hosts(lease, ready, requests)
 
-    async def _fetch(self, lease: Lease, unit: Unit) -> Visit:
+    async def _fetch(self, lease: Lease, ready: ReadySpider) -> Visit:
         began = time.monotonic()
         try:
             response = await self._fetcher.fetch(lease.request)
         except OwnLimit as limit:
             return _handed_back(limit)
         except FetchError as error:
-            outcome = policy.judge_error(error, lease.attempt, unit.retry, chance=random.random())
+            outcome = policy.judge_error(error, lease.attempt, ready.retry, chance=random.random())
             ended = time.monotonic()
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
         asked_at = response.answered_at or time.monotonic()
         try:
-            outcome, found = await self._read(lease, unit, response)
+            outcome, found = await self._read(lease, ready, response)
         except OwnLimit as limit:
             return _handed_back(limit)
         visit = Visit(
@@ -199,30 +171,32 @@ class Visitor:
             health=policy.health(response),
         )
         del response  # its tree may be large, and the frontier may let us wait
-        links = await self._on_seeded_hosts(lease, unit, found.requests)
+        links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
         found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
         return replace(visit, links=tuple(links), unfollowed=found.unfollowed)
 
-    async def _read(self, lease: Lease, unit: Unit, response: Response) -> tuple[Outcome, Found]:
+    async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then let the spider read the page."""
         nothing = Found([], [], Counter())
         if response.status in policy.REDIRECTS:
-            target = policy.redirect(response, unit.retry)
+            target = policy.redirect(response, ready.retry)
             if isinstance(target, Request):
-                return Skip("redirect", target.url), nothing.admitting(*self._admit(lease, unit, [target]))
+                return Skip("redirect", target.url), nothing.admitting(*self._admission.admit(lease, ready, [target]))
             return target, nothing
-        judged = policy.judge(response, lease.attempt, unit.retry, chance=random.random(), now=time.time())
+        judged = policy.judge(response, lease.attempt, ready.retry, chance=random.random(), now=time.time())
         if judged is not None:
             return judged, nothing
-        return await self._parse(lease, unit, lease.request.callback, response)
+        return await self._parse(lease, ready, lease.request.callback, response)
 
-    async def _parse(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
+    async def _parse(
+        self, lease: Lease, ready: ReadySpider, callback: str, *arguments: object
+    ) -> tuple[Outcome, Found]:
         page = arguments[0]
         if not isinstance(page, Response) or len(page.body) <= LARGE:
-            return await self._parse_now(lease, unit, callback, *arguments)
+            return await self._parse_now(lease, ready, callback, *arguments)
         async with self._large:
             self._rested_at = time.thread_time()
-            read = await self._parse_now(lease, unit, callback, *arguments)
+            read = await self._parse_now(lease, ready, callback, *arguments)
             await self._rest()
         return read
 
@@ -233,18 +207,20 @@ class Visitor:
         if took > SLOW:
             self._rested_at = time.thread_time()
 
-    async def _parse_now(self, lease: Lease, unit: Unit, callback: str, *arguments: object) -> tuple[Outcome, Found]:
+    async def _parse_now(
+        self, lease: Lease, ready: ReadySpider, callback: str, *arguments: object
+    ) -> tuple[Outcome, Found]:
         page = arguments[0]
-        self._slot.enter(lease, unit.retry)
+        self._slot.enter(lease, ready.retry)
         try:
             if isinstance(page, Response) and len(page.body) > LARGE:
-                await self._read_ahead(lease, unit, page)
+                await self._read_ahead(lease, ready, page)
             found = await run_callback(
-                unit.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
+                ready.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
             )
-            found = found.admitting(*await self._admit_in_turns(lease, unit, found.requests))
+            found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
             # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
-            return Done(), heed(found, page, unit.directives, time.time()) if isinstance(page, Response) else found
+            return Done(), heed(found, page, ready.directives, time.time()) if isinstance(page, Response) else found
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found([], [], Counter())
@@ -254,85 +230,47 @@ class Visitor:
             if limit := own_limit(error):
                 raise limit from error
             # A spider may raise anything; it costs this page and no other.
-            failure = failure_of(unit.spider, error)
-            log.warning("callback_failed", url=lease.request.url, spider=unit.spider.name, error=failure.message)
-            return _again(failure, lease, unit.retry), Found([], [], Counter())
+            failure = failure_of(ready.spider, error)
+            log.warning("callback_failed", url=lease.request.url, spider=ready.spider.name, error=failure.message)
+            return _again(failure, lease, ready.retry), Found([], [], Counter())
         finally:
             self._slot.leave(lease)
 
-    async def _read_ahead(self, lease: Lease, unit: Unit, page: Response) -> None:
+    async def _read_ahead(self, lease: Lease, ready: ReadySpider, page: Response) -> None:
         """Make the parts of a large page ready that the callback, which nobody interrupts, will ask for."""
         if page.is_html:
-            for part in unit.spider.read_ahead:
+            for part in ready.spider.read_ahead:
                 for _ in page.prepare(part):
-                    await self._turn(lease, unit, self._rest)
+                    await self._turn(lease, ready, self._rest)
 
-    async def _turn(self, lease: Lease, unit: Unit, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
+    async def _turn(self, lease: Lease, ready: ReadySpider, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
         """Let the others have one. Meanwhile another page may be parsed, and it alone would be to blame."""
         self._slot.leave(lease)
         try:
             await rest()
             await asyncio.sleep(0)  # for what was woken by the network just now: it stands behind us in the line
         finally:
-            self._slot.enter(lease, unit.retry)
+            self._slot.enter(lease, ready.retry)
 
-    async def _call_errback(self, lease: Lease, unit: Unit, visit: Visit, failure: Failure) -> Visit:
-        _, found = await self._parse(lease, unit, lease.request.errback, lease.request, failure)
-        links = await self._on_seeded_hosts(lease, unit, found.requests)
+    async def _call_errback(self, lease: Lease, ready: ReadySpider, visit: Visit, failure: Failure) -> Visit:
+        _, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
+        links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
         return replace(visit, items=tuple(found.items), links=(*visit.links, *links), dropped=found.dropped)
 
     async def _admit_in_turns(
-        self, lease: Lease, unit: Unit, requests: list[Request]
+        self, lease: Lease, ready: ReadySpider, requests: list[Request]
     ) -> tuple[list[Request], Counter[str]]:
-        """The same as `_admit`, in pieces when they are many."""
+        """The same as `Admission.admit`, in pieces when they are many."""
         if len(requests) <= LINKS_AT_ONCE:
-            return self._admit(lease, unit, requests)
+            return self._admission.admit(lease, ready, requests)
         admitted: list[Request] = []
         left_out: Counter[str] = Counter()
         for at in range(0, len(requests), LINKS_AT_ONCE):
-            await self._turn(lease, unit)
-            some, others = self._admit(lease, unit, requests[at : at + LINKS_AT_ONCE])
+            await self._turn(lease, ready)
+            some, others = self._admission.admit(lease, ready, requests[at : at + LINKS_AT_ONCE])
             admitted += some
             left_out += others
         return admitted, left_out
-
-    def _admit(self, lease: Lease, unit: Unit, requests: list[Request]) -> tuple[list[Request], Counter[str]]:
-        """The requests in scope, complete: canonical URL, depth, spider; and how many were left out, by reason.
-
-        Raises `ValueError` when one cannot travel."""
-        parent = lease.request
-        admitted: list[Request] = []
-        left_out: Counter[str] = Counter()
-        for request in self._maybe_new(lease.job, requests):
-            is_redirect = request.redirects > parent.redirects
-            # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
-            depth = parent.depth if is_redirect else parent.depth + 1
-            try:
-                # What `response.follow` made is canonical already, and names the spider.
-                url = request.url if request.spider else canonical(request.url)
-            except BadUrl as error:
-                log.debug("link_refused", page=parent.url, why=str(error))
-                left_out["malformed"] += 1
-                continue
-            except (AttributeError, TypeError):
-                kind = type(request.url).__name__
-                raise ValueError(f"url of a request is {kind}; write text, such as str(url)") from None
-            if reason := unit.scope.reason_out(url, depth):
-                left_out[reason] += 1
-            else:
-                complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
-                admitted.append(self._check(complete))
-        return admitted, left_out
-
-    async def _on_seeded_hosts(self, lease: Lease, unit: Unit, requests: list[Request]) -> list[Request]:
-        """Those that a spider which stays on the seeded hosts may follow."""
-        if not unit.spider.stay_on_seeded_hosts:
-            return requests
-        to = [host_of(request.url) for request in requests]
-        moved = {host for host, request in zip(to, requests, strict=True) if request.depth == 0}  # a seed's redirect
-        hosts = set(to) - {lease.host} - moved
-        seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
-        return [request for host, request in zip(to, requests, strict=True) if host in seeded]
 
 
 def _handed_back(limit: OwnLimit) -> Visit:
@@ -344,8 +282,8 @@ def _again(failure: Failure, lease: Lease, retry: policy.RetryPolicy, at_least: 
     return policy.after(failure, lease.attempt, retry, chance=random.random(), at_least=at_least)
 
 
-def _unreachable(verdict: Verdict, lease: Lease, unit: Unit) -> Outcome:
+def _unreachable(verdict: Verdict, lease: Lease, ready: ReadySpider) -> Outcome:
     """robots.txt could not be had, so the page must not be asked for. What hit robots.txt would hit the page."""
     if verdict.error is not None:
-        return policy.judge_error(verdict.error, lease.attempt, unit.retry, chance=random.random())
-    return _again(Failure("robots", verdict.why), lease, unit.retry, at_least=verdict.delay)
+        return policy.judge_error(verdict.error, lease.attempt, ready.retry, chance=random.random())
+    return _again(Failure("robots", verdict.why), lease, ready.retry, at_least=verdict.delay)

@@ -27,7 +27,9 @@ from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.spiders.base import Spider
-from crawler.visit.visit import Unit, Visitor
+from crawler.visit.admission import Admission
+from crawler.visit.ready_spiders import ReadySpider
+from crawler.visit.visit import Visitor
 from crawler.worker.blame_slot import Slot
 from crawler.worker.lease import LeaseClock
 from crawler.worker.listener import Listener
@@ -93,8 +95,8 @@ class Queue:
         self.jobs: list[Job] = []
         self.seen: set[bytes] = set()  # bad messages so far: the same bytes twice are one dead letter
         self.expected: Counter[str] = Counter()  # by verdict, of the batch
-        unit = Unit(spider=Reads(), scope=Scope(), retry=RetryPolicy(retry_times=0), gate=None)
-        visitor = Visitor(self.web, lambda job, spider: unit, Nobody(), Slot(), check)
+        ready = ReadySpider(spider=Reads(), scope=Scope(), retry=RetryPolicy(retry_times=0), gate=None)
+        visitor = Visitor(self.web, lambda job, spider: ready, Admission(Nobody(), check), Slot())
 
         async def jobs() -> list[Job]:
             return self.jobs

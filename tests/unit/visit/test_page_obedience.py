@@ -18,8 +18,10 @@ from crawler.response import Response
 from crawler.robots.page_directives import names_of
 from crawler.spiders.base import DropItem, Spider
 from crawler.testing import FakeFetcher
+from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import DirectivePolicy
-from crawler.visit.visit import Unit, Visitor
+from crawler.visit.ready_spiders import ReadySpider
+from crawler.visit.visit import Visitor
 from crawler.worker.blame_slot import NoSlot
 
 URL = "http://a.example/"
@@ -70,11 +72,11 @@ def answer(body: str, tag: str | None = None, kind: str = "text/html", status: i
 
 
 async def visit(page: Response, callback: str = "parse", rules: DirectivePolicy = OURS) -> Visit:
-    unit = Unit(spider=Everything(), scope=Scope(), retry=RetryPolicy(), gate=None, directives=rules)
+    ready = ReadySpider(spider=Everything(), scope=Scope(), retry=RetryPolicy(), gate=None, directives=rules)
     request = Request(URL, callback=callback, errback="errback", spider="everything")
     lease = Lease("news", request, encode(request), host_of(URL))
     fetcher = FakeFetcher({URL: page})
-    return await Visitor(fetcher, lambda job, spider: unit, Nobody(), NoSlot(), check).visit(lease)
+    return await Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot()).visit(lease)
 
 
 class Nobody:

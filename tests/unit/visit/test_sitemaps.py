@@ -21,8 +21,10 @@ from crawler.robots.gate import RobotsGate
 from crawler.spiders.base import MAX_SITEMAP_LEVEL, Spider, reads_robots_sitemaps
 from crawler.status import JobStats
 from crawler.testing import FakeFetcher, run_spider
+from crawler.visit.admission import Admission
+from crawler.visit.ready_spiders import ReadySpider
 from crawler.visit.seeded_hosts import SeededHosts
-from crawler.visit.visit import Unit, Visitor
+from crawler.visit.visit import Visitor
 from crawler.worker.blame_slot import NoSlot
 from crawler.worker.job_list import JobList
 from crawler.worker.lease import LeaseClock
@@ -92,9 +94,9 @@ async def crawl(
     frontier, fetcher = MemoryFrontier(), FakeFetcher(pages)
     job = await frontier.create_job(Job("news"))
     gate = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=0)
-    unit = Unit(spider or Pages(), scope or Scope(), RetryPolicy(retry_times=0), gate, sitemaps=sitemaps)
+    ready = ReadySpider(spider or Pages(), scope or Scope(), RetryPolicy(retry_times=0), gate, sitemaps=sitemaps)
     seeded = SeededHosts(frontier.in_scope, lambda name: job)
-    visitor = Visitor(fetcher, lambda job, spider: unit, seeded, NoSlot(), message.check)
+    visitor = Visitor(fetcher, lambda job, spider: ready, Admission(seeded, message.check), NoSlot())
     options = WorkerOptions("w1", Pace(delay=0.0, concurrency=10))
     worker = Worker(frontier, visitor.visit, JobList(frontier.jobs), options, Tally("1"), LeaseClock(60.0))
     await frontier.add(job, [Request(seed, spider="pages") for seed in seeds], seed=True)

@@ -20,7 +20,9 @@ from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.spiders.base import Spider
 from crawler.testing import FakeFetcher
-from crawler.visit.visit import LARGE, LINKS_AT_ONCE, Unit, Visitor
+from crawler.visit.admission import Admission
+from crawler.visit.ready_spiders import ReadySpider
+from crawler.visit.visit import LARGE, LINKS_AT_ONCE, Visitor
 from crawler.worker.blame_slot import NoSlot, Slot
 
 URL = "http://a.example/"
@@ -118,8 +120,10 @@ class Mischief(Spider):
 
 
 def visitor(fetcher: Fetcher | None = None, scope: Scope | None = None) -> Visitor:
-    unit = Unit(spider=Mischief(), scope=scope or Scope(), retry=RetryPolicy(), gate=None)
-    return Visitor(fetcher or FakeFetcher({URL: "<p>text"}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    ready = ReadySpider(spider=Mischief(), scope=scope or Scope(), retry=RetryPolicy(), gate=None)
+    return Visitor(
+        fetcher or FakeFetcher({URL: "<p>text"}), lambda job, spider: ready, Admission(Nobody(), check), NoSlot()
+    )
 
 
 def lease(callback: str = "parse", attempt: int = 0) -> Lease:
@@ -250,8 +254,8 @@ async def read(page: str) -> tuple[Visit, Reader]:
             seen = slot.read()
             spider.turns.append(seen.page.lease.request.url if seen else "nobody")
 
-    unit = Unit(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
-    visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: unit, Nobody(), slot, check)
+    ready = ReadySpider(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
+    visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: ready, Admission(Nobody(), check), slot)
     beside = asyncio.create_task(neighbour())
     found = await visits.visit(lease())
     beside.cancel()
@@ -301,8 +305,8 @@ class Patient(Spider):
 @pytest.mark.parametrize(("size", "at_once"), [(LARGE, 4), (LARGE + 1, 1)], ids=["small", "large"])
 async def test_large_pages_are_worked_on_one_at_a_time(size: int, at_once: int) -> None:
     spider = Patient()
-    unit = Unit(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
-    visits = Visitor(FakeFetcher({URL: "x" * size}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    ready = ReadySpider(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
+    visits = Visitor(FakeFetcher({URL: "x" * size}), lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
     found = await asyncio.gather(*(visits.visit(lease("looks")) for _ in range(4)))
     assert [visit.outcome for visit in found] == [Done()] * 4
     assert spider.most == at_once
@@ -318,8 +322,10 @@ async def test_a_page_with_too_many_elements_is_skipped_and_counted() -> None:
 
 async def test_a_visit_may_be_cancelled_while_it_leaves_a_turn_to_others() -> None:
     slot = Slot()
-    unit = Unit(spider=Reader(), scope=Scope(), retry=RetryPolicy(), gate=None)
-    visits = Visitor(FakeFetcher({URL: "<p>" + "x" * LARGE}), lambda job, spider: unit, Nobody(), slot, check)
+    ready = ReadySpider(spider=Reader(), scope=Scope(), retry=RetryPolicy(), gate=None)
+    visits = Visitor(
+        FakeFetcher({URL: "<p>" + "x" * LARGE}), lambda job, spider: ready, Admission(Nobody(), check), slot
+    )
     task = asyncio.create_task(visits.visit(lease()))
     await asyncio.sleep(0)
     task.cancel()
@@ -336,8 +342,8 @@ async def test_what_does_not_belong_is_counted_among_many_links_as_among_few() -
             for number in range(LINKS_AT_ONCE):
                 yield from (Request(f"http://a.example/{number}"), Request("no url"), Request("http://b.example/"))
 
-    unit = Unit(spider=Wanderer(), scope=Scope(["a.example"]), retry=RetryPolicy(), gate=None)
-    visits = Visitor(FakeFetcher({URL: ""}), lambda job, spider: unit, Nobody(), NoSlot(), check)
+    ready = ReadySpider(spider=Wanderer(), scope=Scope(["a.example"]), retry=RetryPolicy(), gate=None)
+    visits = Visitor(FakeFetcher({URL: ""}), lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
     found = await visits.visit(lease())
     assert len(found.links) == LINKS_AT_ONCE
     assert dict(found.unfollowed) == {"malformed": LINKS_AT_ONCE, "offsite": LINKS_AT_ONCE}
@@ -353,9 +359,9 @@ async def test_links_that_are_known_need_not_become_requests() -> None:
         assert job == lease().job
         return [url for url in urls if url != "http://a.example/b"]
 
-    unit = Unit(spider=Follower(), scope=Scope(), retry=RetryPolicy(), gate=None)
+    ready = ReadySpider(spider=Follower(), scope=Scope(), retry=RetryPolicy(), gate=None)
     page = FakeFetcher({URL: "<a href=a><a href=b><a href=c>"})
-    visits = Visitor(page, lambda job, spider: unit, Nobody(), NoSlot(), check, maybe_new_urls=but_b)
+    visits = Visitor(page, lambda job, spider: ready, Admission(Nobody(), check), NoSlot(), maybe_new_urls=but_b)
     found = await visits.visit(lease())
     assert [request.url for request in found.links] == ["http://a.example/a", "http://a.example/c"]
 

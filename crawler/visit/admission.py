@@ -1,0 +1,80 @@
+"""Which requests of a page join the crawl: those in scope, on the right hosts, that can travel in a message."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+from msgspec.structs import replace
+
+from crawler.model import Lease, Request
+from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.visit.ready_spiders import ReadySpider
+
+log = structlog.get_logger()
+
+
+class SeededHosts(Protocol):
+    """Answers which hosts were seeded in a job."""
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]: ...
+
+
+class MaybeNew(Protocol):
+    """Leaves out requests that are certainly known in a job (see `Links.maybe_new`)."""
+
+    def __call__(self, job: str, requests: Sequence[Request], /) -> Sequence[Request]: ...
+
+
+class Admission:
+    """`check(request)` returns the request as it will arrive, and raises `ValueError` when it cannot travel."""
+
+    def __init__(
+        self,
+        seeded: SeededHosts,
+        check: Callable[[Request], Request],
+        maybe_new: MaybeNew = lambda job, requests: requests,
+    ) -> None:
+        self._seeded = seeded
+        self._check = check
+        self._maybe_new = maybe_new
+
+    def admit(self, lease: Lease, ready: ReadySpider, requests: list[Request]) -> tuple[list[Request], Counter[str]]:
+        """The requests in scope, complete: canonical URL, depth, spider; and how many were left out, by reason.
+
+        Raises `ValueError` when one cannot travel."""
+        parent = lease.request
+        admitted: list[Request] = []
+        left_out: Counter[str] = Counter()
+        for request in self._maybe_new(lease.job, requests):
+            is_redirect = request.redirects > parent.redirects
+            # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
+            depth = parent.depth if is_redirect else parent.depth + 1
+            try:
+                # What `response.follow` made is canonical already, and names the spider.
+                url = request.url if request.spider else canonical(request.url)
+            except BadUrl as error:
+                log.debug("link_refused", page=parent.url, why=str(error))
+                left_out["malformed"] += 1
+                continue
+            except (AttributeError, TypeError):
+                kind = type(request.url).__name__
+                raise ValueError(f"url of a request is {kind}; write text, such as str(url)") from None
+            if reason := ready.scope.reason_out(url, depth):
+                left_out[reason] += 1
+            else:
+                complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
+                admitted.append(self._check(complete))
+        return admitted, left_out
+
+    async def on_seeded_hosts(self, lease: Lease, ready: ReadySpider, requests: list[Request]) -> list[Request]:
+        """Those that a spider which stays on the seeded hosts may follow."""
+        if not ready.spider.stay_on_seeded_hosts:
+            return requests
+        to = [host_of(request.url) for request in requests]
+        moved = {host for host, request in zip(to, requests, strict=True) if request.depth == 0}  # a seed's redirect
+        hosts = set(to) - {lease.host} - moved
+        seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
+        return [request for host, request in zip(to, requests, strict=True) if host in seeded]
