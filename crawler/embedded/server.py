@@ -163,7 +163,7 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
     folder = data_dir.absolute()
     if not folder.is_dir():
         return Stopped.NOT_RUNNING
-    with _plain_errors(folder), ExitStack() as held:
+    with _plain_errors(folder), ExitStack() as stack:
         watched = _guardian_of(folder)
         if not watched and not guardian.server_pid(str(folder)):
             return Stopped.NOT_RUNNING
@@ -171,12 +171,12 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
             alone = _only_user(folder, tries=20)
             if alone is None:
                 return Stopped.IN_USE
-            held.callback(os.close, alone)  # until it has ended, so that nobody joins a server that ends
+            stack.callback(os.close, alone)  # until it has ended, so that nobody joins a server that ends
         (folder / "keep").unlink(missing_ok=True)
         if watched:
             watched.check_host(folder)
             os.kill(watched.pid, guardian.STOP)
-            held.enter_context(_locked(folder / "guardian"))  # waits until the guardian has ended
+            stack.enter_context(_locked(folder / "guardian"))  # waits until the guardian has ended
         else:
             guardian.terminate(str(folder))
         return Stopped.STOPPED

@@ -46,7 +46,7 @@ class Exporter:
         self._batch = batch
         self._patient = patient
         self._lease = lease_seconds
-        self._held_at = -lease_seconds
+        self._renewed_at = -lease_seconds
         self._positions: dict[int, str] = {}  # of the last page of each shard that is durable in the sink
         self._acknowledged: dict[int, str] = {}  # the same, as far as the outbox is known to know it
         self._is_open = False
@@ -71,7 +71,7 @@ class Exporter:
                 await pause(LOOK, stop)
         finally:
             self._sink.close()
-            if self._held_at > 0:
+            if self._renewed_at > 0:
                 await self._let_go()
 
     async def _begin(self, stop: Stop) -> bool:
@@ -114,14 +114,14 @@ class Exporter:
         Raises `FrontierReplaced` when the server has forgotten it all: an empty outbox is no proof of an end.
         """
         now = time.monotonic()
-        if now - self._held_at < self._lease / 3:
+        if now - self._renewed_at < self._lease / 3:
             return
         if all(job.epoch != self._job.epoch for job in await self._jobs()):
             raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
         holder = await self._outbox.hold(self._job, self._name, self._lease)
         if holder != self._name:
             raise OtherExporter(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
-        self._held_at = now
+        self._renewed_at = now
 
     async def _let_go(self) -> None:
         with suppress(FrontierUnavailable):  # then it expires by itself

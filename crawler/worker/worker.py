@@ -196,14 +196,14 @@ class Worker:
 
     # --- the lease
 
-    def _mind_the_lease(self, was_held: bool = True) -> None:
+    def _mind_the_lease(self, was_valid: bool = True) -> None:
         """End all visits when the lease runs out, and until they have ended.
 
         A timer, not a task: when a frozen process wakes up, timers come before any visit goes on.
         """
         is_valid = self._lease.is_valid
         if not is_valid:
-            if was_held:
+            if was_valid:
                 count = len(self._visits)
                 why = f"cut off from the queue server, or frozen: {count} requests ended, for others may have them now"
                 self._lease_over.met(why)

@@ -59,16 +59,16 @@ class SortedSet:
         return 1
 
     def between(self, low: tuple[float, bool], high: tuple[float, bool]) -> range:
-        """The places of the members with scores in these bounds, each with whether it is excluded."""
-        start = self._after(low[0]) if low[1] else self._place(low[0])
-        stop = self._place(high[0]) if high[1] else self._after(high[0])
+        """The indexes of the members with scores in these bounds, each with whether it is excluded."""
+        start = self._after(low[0]) if low[1] else self._rank(low[0])
+        stop = self._rank(high[0]) if high[1] else self._after(high[0])
         return range(start, max(start, stop))
 
-    def _place(self, score: float) -> int:
+    def _rank(self, score: float) -> int:
         return int(self.order.bisect_left((score,)))
 
     def _after(self, score: float) -> int:
-        return len(self.order) if score == math.inf else self._place(math.nextafter(score, math.inf))
+        return len(self.order) if score == math.inf else self._rank(math.nextafter(score, math.inf))
 
 
 class _Trim(NamedTuple):
@@ -90,9 +90,9 @@ class Stream:
 
     def between(self, first: tuple[int, int], end: tuple[int, int]) -> list[tuple[tuple[int, int], list[bytes]]]:
         """Those from `first` on and before `end`."""
-        return self.entries[self.place(first) : self.place(end)]
+        return self.entries[self.index(first) : self.index(end)]
 
-    def place(self, name: tuple[int, int]) -> int:
+    def index(self, name: tuple[int, int]) -> int:
         """Of the first entry that is not before that id."""
         return bisect_left(self.entries, (name,))
 
@@ -102,7 +102,7 @@ class Stream:
             surplus = len(self.entries) - limit.length
             count = max(0, surplus) if surplus >= limit.slack else 0
         else:
-            count = self.place(limit.first)
+            count = self.index(limit.first)
         del self.entries[:count]
         return count
 
@@ -339,20 +339,20 @@ class Store:
     def cmd_llen(self, key: bytes) -> int:
         return len(self._get(key, deque))
 
-    def cmd_lindex(self, key: bytes, place: bytes) -> bytes | None:
+    def cmd_lindex(self, key: bytes, index: bytes) -> bytes | None:
         found = self._find(key, deque)
         if found is None:
             return None
-        at = _integer(place)
+        at = _integer(index)
         return found[at] if -len(found) <= at < len(found) else None
 
     def cmd_lrange(self, key: bytes, start: bytes, stop: bytes) -> list[bytes]:
         bounds = _integer(start), _integer(stop)
         found = self._get(key, deque)
-        places = _places(len(found), *bounds)
-        if places.start <= len(found) - places.stop:
-            return list(islice(found, places.start, places.stop))
-        from_end = list(islice(reversed(found), len(found) - places.stop, len(found) - places.start))
+        indexes = _indexes(len(found), *bounds)
+        if indexes.start <= len(found) - indexes.stop:
+            return list(islice(found, indexes.start, indexes.stop))
+        from_end = list(islice(reversed(found), len(found) - indexes.stop, len(found) - indexes.start))
         return from_end[::-1]
 
     def cmd_lpos(self, key: bytes, value: bytes) -> int | None:
@@ -437,24 +437,24 @@ class Store:
             raise _unknown(*options)
         bounds = _integer(start), _integer(stop)
         found = self._get(key, SortedSet)
-        places = _places(len(found), *bounds)
-        return _members(found.order.islice(places.start, places.stop), bool(options))
+        indexes = _indexes(len(found), *bounds)
+        return _members(found.order.islice(indexes.start, indexes.stop), bool(options))
 
     def cmd_zrevrange(self, key: bytes, start: bytes, stop: bytes) -> list[bytes]:
         bounds = _integer(start), _integer(stop)
         found = self._get(key, SortedSet)
-        places, length = _places(len(found), *bounds), len(found)
-        return _members(found.order.islice(length - places.stop, length - places.start, reverse=True))
+        indexes, length = _indexes(len(found), *bounds), len(found)
+        return _members(found.order.islice(length - indexes.stop, length - indexes.start, reverse=True))
 
     def cmd_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> list[bytes]:
         if limit and (limit[0].upper(), limit[1]) != (b"LIMIT", b"0"):
             raise _unknown(*limit)
         bounds = _bound(low), _bound(high)
         found = self._get(key, SortedSet)
-        places = found.between(*bounds)
+        indexes = found.between(*bounds)
         if limit:
-            places = places[: _integer(limit[2])]
-        return _members(found.order.islice(places.start, places.stop))
+            indexes = indexes[: _integer(limit[2])]
+        return _members(found.order.islice(indexes.start, indexes.stop))
 
     def cmd_zpopmin(self, key: bytes, count: bytes = b"1") -> list[bytes]:
         most = _integer(count)
@@ -575,7 +575,7 @@ def _shown(score: float) -> bytes:
     return repr(score).encode()
 
 
-def _places(length: int, first: int, last: int) -> range:
+def _indexes(length: int, first: int, last: int) -> range:
     """From `first` to `last`, both included; negative ones count from the end."""
     first = max(0, first + length if first < 0 else first)
     last = min(length - 1, last + length if last < 0 else last)

@@ -45,7 +45,7 @@ class HandedOut:
 
     async def given_back(self, worker: str, jobs: Sequence[Job], limit: int) -> Claim | None:
         """At most `limit` of what its lists have and it has ended, as if it had just claimed them; None: no more."""
-        held = frozenset(self._handed_out[worker])  # of before we ask: what is committed meanwhile is no surprise
+        handed = frozenset(self._handed_out[worker])  # of before we ask: what is committed meanwhile is no surprise
         lists_of = [(job, number) for job in jobs for number in range(len(self._shards))]
         pipeline = self._server.client.pipeline(transaction=False)
         for job, number in lists_of:
@@ -54,7 +54,7 @@ class HandedOut:
             lists = await pipeline.execute()
         claim = Claim(wait=0.0)
         for (job, number), messages in zip(lists_of, lists, strict=True):
-            found = [job.name.encode(), [message for message in messages if (job.name, message) not in held]]
+            found = [job.name.encode(), [message for message in messages if (job.name, message) not in handed]]
             # Claimed at some time before: what the ledger has been told since, that claim did not know.
             part = read_claim([0, b"", [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
             claim = replace(claim, leases=claim.leases + part.leases, junk=claim.junk + part.junk)

@@ -73,7 +73,7 @@ class RedisHosts:
             for worker, job in lists_of:
                 pipeline.lrange(f"{job_prefix(shard, job)}processing:{worker}", 0, limit - 1)
             lists = await pipeline.execute()
-        return {(job, ledger_host(message)) for (_, job), held in zip(lists_of, lists, strict=True) for message in held}
+        return {(job, ledger_host(one)) for (_, job), found in zip(lists_of, lists, strict=True) for one in found}
 
     async def _waiting(self, shard: str, prefix: str, asked: Iterable[tuple[str, str]], limit: int) -> list[str]:
         """Hosts that may be asked next, stand in the line of their group, or are paused."""
