@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
-from crawler.frontier.memory.store import Status, Store
+from crawler.frontier.memory.store import Store
+from crawler.frontier.memory.values import Status
 from tests.valkey import Valkey
 
 # Few keys and members, so that commands meet each other's traces and each other's types.

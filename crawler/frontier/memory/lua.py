@@ -12,7 +12,8 @@ import msgspec
 from lupa import lua51
 from redis.exceptions import ResponseError
 
-from crawler.frontier.memory.store import Status, Store
+from crawler.frontier.memory.store import Store
+from crawler.frontier.memory.values import Status
 from crawler.frontier.redis import scripts
 
 # Scripts see what a server shows them, and make no globals: nothing is left behind for the next run.
