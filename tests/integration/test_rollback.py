@@ -131,7 +131,7 @@ async def patiently(call: object) -> None:
 
 
 async def test_what_is_known_of_many_jobs_is_bounded(valkey_server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_KNOWN", 100)
+    monkeypatch.setattr(module, "ALL_KNOWN_KEPT", 100)
     async with open_redis(Server(valkey_server.url), prefix="known") as frontier:
         for number in range(30):
             job = await frontier.jobs.create(Job(f"job{number}"))

@@ -28,6 +28,8 @@ class Streams(Keyspace):
         if not fields or len(fields) % 2:
             raise ResponseError("wrong number of arguments for 'xadd' command")
         given = None if name == b"*" else entry_id(name, 0)
+        if given == (0, 0):
+            raise ResponseError("The ID specified in XADD must be greater than 0-0")
         found = self._find(key, Stream) or Stream()
         now = self.now // 1000
         new = given or ((now, 0) if now > found.last[0] else (found.last[0], found.last[1] + 1))

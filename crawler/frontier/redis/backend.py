@@ -80,7 +80,7 @@ def parts(
         ),
         adding=adding,
         links=adding,
-        ledger=RedisLedger(server, prefixes),
+        ledger=RedisLedger(server, prefixes, jobs),
         asking=RedisAsking(server, prefixes),
         leases=RedisLeases(
             server,

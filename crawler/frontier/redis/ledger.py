@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import shard_for
 from crawler.frontier.redis.server import Server
 
@@ -11,11 +12,13 @@ from crawler.frontier.redis.server import Server
 class RedisLedger:
     """Implements `Ledger`."""
 
-    def __init__(self, server: Server, shards: Sequence[str]) -> None:
+    def __init__(self, server: Server, shards: Sequence[str], jobs: RedisJobs) -> None:
         self._server = server
         self._shards = shards
+        self._jobs = jobs
 
     async def join(self, host: str, group: str) -> float:
         """In the host's shard: the hosts of a group that lie in other shards know nothing of it."""
         prefix = shard_for(host, self._shards)
-        return float(await self._server.run("join", f"{prefix}host:{host}", prefix, host, group)) / 1000
+        arguments = (prefix, host, group, *self._jobs.known)
+        return float(await self._server.run("join", f"{prefix}host:{host}", *arguments)) / 1000

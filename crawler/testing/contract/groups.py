@@ -171,6 +171,17 @@ async def test_place_tells_for_how_long_it_has_been_so(world: World, grouped: Cr
     assert await grouped.frontier.ledger.join("b.example", "") > 1e6, "it never was in one"
 
 
+async def test_a_host_that_waits_for_its_old_group_does_so_no_more(grouped: Crawl) -> None:
+    """It stood in the line of a group that another host has filled."""
+    await grouped.add("http://a.example/", "http://b.example/")
+    await place(grouped, ["http://a.example/", "http://b.example/"])
+    first = await grouped.lease(pace=Pace(delay=0.0))
+    (waiting,) = {"a.example", "b.example"} - {first.host}
+    assert (await grouped.claim(pace=Pace(delay=0.0))).leases == ()
+    await grouped.frontier.ledger.join(waiting, "127.0.0.8")
+    assert [lease.host for lease in (await grouped.claim(pace=Pace(delay=0.0))).leases] == [waiting]
+
+
 async def test_requests_in_flight_move_along(grouped: Crawl) -> None:
     """A host that joins with two in flight fills the group; when it leaves, the others get on."""
     await grouped.add(*pages(2), "http://b.example/", "http://c.example/")

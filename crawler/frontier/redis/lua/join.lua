@@ -2,9 +2,10 @@
 -- A host joins the group of those that share its address (or its domain): from now on they take turns.
 --
 -- KEYS  1 P host:H
--- ARGV  1 P   2 host   3 group ('': none)
+-- ARGV  1 P   2 host   3 group ('': none)   then names of jobs, in which the host may stand in its old group's line
 -- Returns for how many ms it has been there (0: since now; very many: it never was in one).
--- Stays true: a group's count of requests in flight is that of its hosts together, so the host brings its own along.
+-- Stays true: a group's count of requests in flight is that of its hosts together, so the host brings its own along; a
+-- host stands in the line of its own group alone.
 
 local P, host, group = ARGV[1], ARGV[2], ARGV[3]
 local now = now_ms()
@@ -21,6 +22,13 @@ keep(KEYS[1])
 if before ~= '' then
   local old = redis.call('HMGET', P .. 'host:' .. before, 'next', 'inflight', 'waiting')
   end_requests(P, before, inflight, as_number(old[2]), old[3] or '', as_number(old[1]), now)
+  for i = 4, #ARGV do
+    local J = P .. 'job:' .. ARGV[i] .. ':'
+    if redis.call('ZREM', J .. 'line:' .. before, host) == 1 then
+      redis.call('HINCRBY', J .. 'stats', 'lined', -1)
+      redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+    end
+  end
 end
 if group ~= '' then
   local G = P .. 'host:' .. group
