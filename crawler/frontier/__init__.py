@@ -1,6 +1,6 @@
 """All shared state of a crawl: which URLs are known, who works on what, when a host may be asked.
 
-A request is in exactly one state, and every change of state is one Lua script (`lua/`), so that it happens whole
+A request is in exactly one state. One Lua script (`lua/`) makes each change of state, so a change happens whole
 or not at all:
 
     from                     event                           to                                 script
@@ -9,35 +9,36 @@ or not at all:
     processing               commit(Done or Skip)            done                               commit
     processing               commit(Retry)                   pending, not before, attempt + 1   commit
     processing               commit(Dead), bury              dead                               commit
-    processing               the same, but it is the host that fails   pending, attempt not counted  commit
+    processing               the same, if the host is at fault   pending, attempt not counted        commit
     processing               commit(Release), set_aside      pending, attempt not counted       commit
-    processing, worker gone  reap                            pending, crash + 1; dead when used up   reap
-    dead                     redrive (by a person)           pending, clean account             redrive
-    pending                  claim (what people blocked)     done, as skipped                   claim
+    processing, worker gone  reap                            pending, crash + 1; dead after MAX_CRASHES   reap
+    dead                     redrive (by a person)           pending, all counts 0              redrive
+    pending                  claim (of a blocked request)    done, as skipped                   claim
     dead                     drop (by a person)              dropped                            drop
 
 Rules:
 
-- Only the holder moves a lease: a commit first removes the very bytes it claimed from its own processing list
-  (`LREM`), and does nothing else when they are not there. Every return to pending changes the bytes (`delivery`),
-  so a late commit of an older delivery matches nothing.
-- Repeating a call is safe. `add` is idempotent by the seen-set; `claim` and `commit` carry a token, and the same
-  token gets the same answer again.
-- One clock: the server's `TIME`, read inside the script.
-- Links are added first, then the page commits. A crash in between adds them again, which changes nothing.
-- A host joins a group (`join`) before it is first asked; a claim then books the host's turn and the group's in one
-  step, and a commit settles both.
-- While one of its pages asks a host for robots.txt (`take`), that lease has the host to itself: no other page of it
-  is handed out, in any job. The right ends with the lease, whatever ends that; it has no clock of its own.
-- What is paused stays where it is: a claim passes it over until it is resumed (`pause`). `commit` and `reap` pause a
-  host or a spider by themselves when most of its last pages failed alike.
-- Rules that people set (`control`) are obeyed by the next claim, whoever makes it: they replace the pace and the cap
-  of the settings, hold back, or end what is blocked.
-- A script's first write either may fail for want of memory (then nothing has happened), or frees memory (and then
-  the server lets the rest of the script through): it can never stop half-way.
-- Finished is proven by counters that only grow: `finished` of all shards is read first, then `admitted` of all
-  shards. Equal sums mean that nothing was on its way between the two reads (Mattern's four-counter method).
+- Only the holder moves a lease. A commit first removes the bytes it claimed from its own processing list (`LREM`);
+  when they are not there, it does nothing else. Every return to pending changes the bytes (`delivery`), so a late
+  commit of an older delivery matches nothing.
+- Repeating a call is safe. The seen-set makes `add` idempotent; `claim` and `commit` carry a token, and the same
+  token gets the same answer.
+- There is one clock: the server's `TIME`, read inside the script.
+- A worker adds a page's links first and commits the page afterwards. After a crash in between, the next worker adds
+  the links again, which changes nothing.
+- A host joins a group (`join`) before a worker first asks it. From then on a claim books the host's turn and the
+  group's in one step, and a commit settles both.
+- A lease that asks a host for robots.txt (`take`) has the host to itself: claims hand out no other page of the host,
+  in any job. The right ends with the lease, however the lease ends; it has no clock of its own.
+- A paused request stays where it is: claims pass it over until a person resumes it (`pause`). `commit` and `reap`
+  pause a host or a spider by themselves when most of its last pages failed alike.
+- The next claim of any worker obeys the rules that people set (`control`): they replace the pace and the cap of the
+  settings, pause requests, or end blocked ones.
+- A script never stops half-way. Either its first write may fail for lack of memory, and then nothing has happened; or
+  the first write frees memory, and then the server lets the rest of the script through.
+- Counters that only grow prove that a job is finished: a reader reads `finished` of all shards, then `admitted` of
+  all shards. Equal sums mean that nothing was in flight between the two reads (Mattern's four-counter method).
 
-Every key is described in `keys.py`. A host belongs to one shard (by hash), and all keys of a shard share one hash
-tag, so the shards may live on different nodes of a cluster.
+`keys.py` describes every key. A host belongs to one shard (by hash), and all keys of a shard share one hash tag, so
+the shards may live on different nodes of a cluster.
 """

@@ -3,35 +3,36 @@
     [version, delivery, attempt, crashes, priority, "url", depth, "spider", {extras}, {added}]
 
 The first six places, the head, never change between versions, because the scripts read them (`read` in
-`lua/lib/message.lua`, which accepts what `_HEAD` does). No blank stands in it, and its numbers are written as JSON
-writes them: the four counts are below 10^14, which a script writes as they are.
+`lua/lib/message.lua` accepts what `_HEAD` accepts). The head contains no blank, and its numbers are in JSON's own
+spelling: the four counts are below 10^14, which a script writes exactly.
 
-version   of this format; the lowest whose workers understand this message
-delivery  times it was handed out; changes with every return to pending, so old bytes never match new ones
+version   version of this format: the lowest one whose workers understand this message
+delivery  how often it was handed out; changes with every return to pending, so old bytes never match new ones
 attempt   failed tries; at RETRY_TIMES + 1 the request is dead
-crashes   deliveries that ended with the worker and its supervisor gone; at MAX_CRASHES it is dead
-priority  higher first, -1000 to 1000
+crashes   deliveries that ended because the worker and its supervisor died; at MAX_CRASHES the request is dead
+priority  higher ones first, -1000 to 1000
 url       canonical (see `parsing/url.py`)
 
 `extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
-meta, dont_filter, errback, redirects; and `nonce`, which keeps requests apart that may be fetched though their URL
-is known: no two messages of a job are ever equal. The names in `extras` are fixed: a worker of the first generation
-takes a message with another name there for junk.
+meta, dont_filter, errback, redirects. It also holds `nonce`, which distinguishes requests that are fetched although
+their URL is known, so no two messages of a job are equal. The names in `extras` are fixed: a worker of the first
+generation takes a message with another name there for junk.
 
 `added` holds the fields that `Request` got later, where they differ from their default. A worker keeps the names there
-that it does not know: whatever returns a message to the queue leaves all bytes behind the counts as they are, and a
+that it does not know: when it returns a message to the queue, all bytes after the counts stay as they are, and a
 request made from another (a redirect) carries them in `Request.unknown`. Workers of the first generation ignore this
-place. They pass it on with the bytes too, but lose it at a redirect. Empty places at the end are left out.
+place. They also pass it on with the bytes, but lose it at a redirect. Empty places at the end are left out.
 
-To add a field, write one line with a default in `Request`. Its values must be of JSON's own types, and those of its
+To add a field, write one line with a default in `Request`. Its values must have JSON's own types and match its
 annotation. Older workers ignore the field and pass it on.
 
-If a worker that ignores the field would do harm (ask without the proxy, say), enter the field in `_MUST_KNOW` with the
-next version. Only messages that carry the field are of that version; older workers leave those to newer ones and go on
-reading all others. A field never leaves `_MUST_KNOW`, so each worker reads all versions up to its own.
+If a worker that ignores the field would do harm (for example, fetch without the proxy), enter the field in
+`_MUST_KNOW` with the next version. Only messages that carry the field are of that version; older workers leave those
+to newer ones and go on reading all others. A field never leaves `_MUST_KNOW`, so each worker reads all versions up to
+its own.
 
-Bytes without such a head are junk. With one, and of a version that is not known, they wait for a worker that knows it.
-Of a known version, all the rest must be right as well, or they are junk.
+Bytes without such a head are junk. A message with a head of an unknown version waits for a worker that knows the
+version. A message of a known version is junk unless the rest is correct as well.
 """
 
 from __future__ import annotations
@@ -59,15 +60,15 @@ from crawler.parsing.url import BadUrl
 _MUST_KNOW: Mapping[str, int] = {}  # added field that no worker may ignore → the first version whose workers know it
 VERSION = max(_MUST_KNOW.values(), default=1)
 MAX_BYTES = 1_000_000
-MAX_NESTING = 100  # levels of lists and dicts in meta: far fewer than any reader of JSON gives up at
+MAX_NESTING = 100  # levels of lists and dicts in meta: far below the limit of any JSON parser
 
-_ROOM = 1_000  # bytes of a message that its counts and its nonce may take
-_NAMES = ("url", "callback", "method", "errback", "spider")  # the fields that are text
+_ROOM = 1_000  # bytes reserved for a message's counts and its nonce
+_NAMES = ("url", "callback", "method", "errback", "spider")  # the text fields
 _TEXT = frozenset({str})
-_ATOMS = frozenset({str, int, bool, type(None)})  # a float may be none of JSON's numbers
+_ATOMS = frozenset({str, int, bool, type(None)})  # no float: JSON has no NaN or infinity
 _MAX_SHOWN = 80  # characters of a value in an error
 _YEARS = 10 * 366 * 86_400  # seconds: a request that must wait longer is a mistake
-# a host without user and password (and in lower case, so that every part spells it alike)
+# a host without user and password; in lower case, so that every part of the program spells it alike
 _HOST = r"(\[[0-9a-f:.]{1,8192}\]|[!$-.0-9;=_`a-~]{1,8192})"
 _CANONICAL = re.compile(rf"https?://{_HOST}(?::[0-9]{{1,5}})?/[!#-~]{{0,8192}}")
 _COUNT = r"(0|[1-9][0-9]{0,13})"
@@ -81,7 +82,7 @@ Count = Annotated[int, Meta(ge=0, lt=MAX_COUNT)]
 
 
 class JunkMessage(ValueError):
-    """Bytes that are no request. `version` is set when they have the head of a request of a version we do not know."""
+    """Bytes that are not a request. `version` is set if they have the head of a request of an unknown version."""
 
     def __init__(self, why: str, version: int | None = None) -> None:
         super().__init__(why)
@@ -89,7 +90,7 @@ class JunkMessage(ValueError):
 
 
 class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The less common fields of a request, as far as the first generation of workers knows them. Never add one here."""
+    """The less common fields of a request that the first generation of workers knows. Never add one here."""
 
     callback: str = "parse"
     method: str = "GET"
@@ -132,13 +133,13 @@ class Message(Struct, frozen=True, array_like=True):
 
     @property
     def is_later(self) -> bool:
-        """Of a version that is not known here: nothing behind its URL was read."""
+        """Whether its version is unknown to this worker, so that nothing after its URL was read."""
         return not 1 <= self.version <= VERSION
 
 
 _EXTRAS = tuple(name for name in Extras.__struct_fields__ if name != "nonce")
 _FIRST = frozenset({"url", "priority", "depth", "spider", *_EXTRAS})
-_LEFT_HERE = frozenset({"delay", "unknown"})  # fields that are no part of a message by these names
+_LEFT_HERE = frozenset({"delay", "unknown"})  # fields that a message does not carry under these names
 Added = msgspec.defstruct(
     "Added",
     [
@@ -157,10 +158,10 @@ _encode = msgspec.json.Encoder().encode
 def encode(request: Request, nonce: str = "") -> bytes:
     """The message of a request that was never handed out.
 
-    Of one that `check` has returned it always succeeds. Raises `TypeError` and `ValueError` for others.
+    Always succeeds for a request that `check` returned. May raise `TypeError` and `ValueError` for others.
     """
     if not nonce and _is_plain(request):
-        url = request.url.replace("\\", "\\\\")  # a canonical one has no quote and no control byte
+        url = request.url.replace("\\", "\\\\")  # a canonical URL has no quote and no control byte
         return f'[1,0,0,0,{request.priority},"{url}",{request.depth},{_quoted(request.spider)}]'.encode()
     fields = {name: getattr(request, name) for name in _EXTRAS}
     added = _added(request)
@@ -173,12 +174,12 @@ def encode(request: Request, nonce: str = "") -> bytes:
 
 
 def _added(request: Request) -> dict[str, Any]:
-    """What stands in the last place of its message."""
+    """The last place of its message: the fields that were added later, and the unknown ones."""
     return {**request.unknown, **msgspec.to_builtins(_fields_added(request))} if _has_grown(request) else {}
 
 
 def _has_grown(request: Request) -> bool:
-    """Whether it says more than workers of the first generation know."""
+    """Whether it has fields that workers of the first generation do not know."""
     return bool(request.unknown) or (bool(_ADDED) and _fields_added(request) != Added())
 
 
@@ -191,10 +192,10 @@ def _fields_added(request: Request) -> Struct:
 
 
 def check(request: Request) -> Request:
-    """The request as it will arrive: equal to what was given, but for what `Request` says of its fields.
+    """The request as it will arrive: equal to the given one, except where `Request` says otherwise of a field.
 
-    It shares no list and no dict with the spider, who may change them later. Raises `ValueError`, in words for the
-    author of the spider, for a request that would arrive as another one, or not at all.
+    It shares no list and no dict with the spider, which may change them later. Raises `ValueError`, in words for the
+    author of the spider, for a request that would arrive changed or not at all.
     """
     url, priority, delay = request.url, request.priority, request.delay
     if not isinstance(url, str):
@@ -217,7 +218,7 @@ def check(request: Request) -> Request:
 
 
 def _sealed(request: Request) -> tuple[Request, bytes]:
-    """A copy as it will arrive, and its message."""
+    """A copy of the request as it will arrive, and its message."""
     if (copy := _copy(request)) is not None:
         with suppress(UnicodeEncodeError):  # lone surrogates, which real pages contain
             return copy, encode(copy)
@@ -226,7 +227,7 @@ def _sealed(request: Request) -> tuple[Request, bytes]:
 
 
 def _copy(request: Request) -> Request | None:
-    """A copy of a request that JSON gives back as it is, as it does with most; None: it takes a closer look."""
+    """A copy of the request if JSON obviously returns it unchanged, as it does most requests; None if unsure."""
     headers, meta = request.headers, request.meta
     if (
         type(headers) is type(meta) is dict
@@ -246,7 +247,7 @@ def _copy(request: Request) -> Request | None:
 
 
 def _as_json_has_it(request: Request) -> Request:
-    """The same in the types that JSON gives back. Raises `ValueError` for what it would change on the way."""
+    """A copy in the types that JSON returns. Raises `ValueError` for a value that JSON would change on the way."""
     body = request.body or b""
     if isinstance(body, str):
         body = clean(body).encode()
@@ -308,7 +309,7 @@ def _json(field: str, value: Any, level: int = 0) -> Any:
 def _text(field: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _unfit(field, value, "text")
-    return clean(str.__str__(value))  # a subclass may show itself as something else
+    return clean(str.__str__(value))  # a subclass may override __str__
 
 
 def _unfit(field: str, value: Any, wanted: str) -> ValueError:
@@ -316,7 +317,7 @@ def _unfit(field: str, value: Any, wanted: str) -> ValueError:
         if isinstance(value, kinds):
             wanted = f"{wanted}, such as {way}"
             break
-    return ValueError(f"{field} is {_shown(value)}, which would not arrive as it is; write {wanted}")
+    return ValueError(f"{field} is {_shown(value)}, which would not arrive unchanged; write {wanted}")
 
 
 _WAYS_OUT: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -335,28 +336,28 @@ def _shown(value: Any) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Messages that come and go
+# Messages on their way through the queue
 
 
 def again(message: bytes, *, failed: int = 0) -> bytes:
-    """The same message for its next delivery, with `failed` failed tries more; 0 clears nothing."""
+    """The same message for its next delivery, with `failed` more failed tries."""
     version, delivery, attempt, crashes, rest = _head(message)
     return b"[%d,%d,%d,%d%b" % (version, (delivery + 1) % MAX_COUNT, attempt + failed, crashes, rest)
 
 
 def pardoned(message: bytes) -> bytes:
-    """The same message for its next delivery, with a clean account."""
+    """The same message for its next delivery, without attempts and crashes."""
     version, delivery, _, _, rest = _head(message)
     return b"[%d,%d,0,0%b" % (version, (delivery + 1) % MAX_COUNT, rest)
 
 
 def identity(message: bytes) -> bytes:
-    """What stays the same over all deliveries of a message."""
+    """The part of a message that stays the same over all deliveries."""
     return _head(message)[4]
 
 
 def ledger_host(message: bytes) -> str:
-    """The host that a script reads in a message, in one of another version too; empty: it has no head."""
+    """The host that a script reads in a message of any version; empty if the bytes have no head."""
     head = _HEAD.match(message)
     return head[6].decode() if head else ""
 
@@ -369,7 +370,7 @@ def _head(message: bytes) -> tuple[int, int, int, int, bytes]:
 
 @lru_cache(maxsize=256)
 def _is_short(spider: str) -> bool:
-    """Whether a spider's name adds little to a message, and stays as it is; others are looked at more closely."""
+    """Whether a spider's name is short and arrives unchanged, so that `check` needs no closer look."""
     return len(spider) <= 300 and clean(spider) == spider
 
 
@@ -382,7 +383,7 @@ def decode(message: bytes) -> Message:
     """Read and check a message. Raises `JunkMessage`, and nothing else."""
     head = _HEAD.match(message)
     if head is None:
-        raise JunkMessage("not a request: it does not begin like one")
+        raise JunkMessage("not a request: it has no message head")
     if head[1] not in _VERSIONS:
         version = int(head[1])
         raise JunkMessage(f"message version {version}; this worker knows those up to {VERSION}", version)
@@ -392,7 +393,7 @@ def decode(message: bytes) -> Message:
         read = _decode(message)
         if read.added:
             convert(read.added, Added)
-    except Exception as error:  # whatever is wrong with it, it costs this message alone
+    except Exception as error:  # any error costs this message alone
         raise JunkMessage(f"not a request: {error}") from None
     if not _CANONICAL.fullmatch(read.url):
         raise JunkMessage("its URL is not a canonical http or https URL")
@@ -400,7 +401,7 @@ def decode(message: bytes) -> Message:
 
 
 def peek(message: bytes) -> Message:
-    """The same, but of a later version the head alone (`Message.is_later`), which is the same in all versions."""
+    """Do the same, but of a later version read the head alone (`Message.is_later`): all versions share the head."""
     try:
         return decode(message)
     except JunkMessage as junk:
@@ -414,7 +415,7 @@ def peek(message: bytes) -> Message:
 
 
 def _is_plain(request: Request) -> bool:
-    """Whether it is nothing but a URL, a depth and a spider, as nearly all requests are."""
+    """Whether the request has nothing but a URL, a priority, a depth and a spider, as nearly all have."""
     return (
         request.callback == "parse"
         and not request.meta

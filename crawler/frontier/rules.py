@@ -1,9 +1,9 @@
-"""Every number of the frontier's rules, once, with its unit and the reason for it.
+"""Every number of the frontier's rules, with its unit and its reason.
 
-Python imports them from here. The scripts use the same names: `redis/scripts.py` puts the numbers that a script
-mentions in front of it, as locals. Times are in milliseconds, as in the scripts, unless a name says otherwise.
+Python imports the numbers from here. The scripts use the same names: `redis/scripts.py` defines the numbers that a
+script mentions as locals at its start. Times are in milliseconds, as in the scripts, unless a name says otherwise.
 
-What a deployment may choose is a setting and no rule: it reaches the scripts as an argument.
+A value that a deployment may choose is a setting, not a rule; the scripts receive it as an argument.
 """
 
 from __future__ import annotations
@@ -15,73 +15,74 @@ HOUR = 3_600_000
 DAY = 24 * HOUR
 
 MAX_NUMBER = 10**15
-"""What a hash holds beyond it, either way, is none of ours: doubles are exact below."""
+"""The bound, either way, for the numbers in a hash: doubles are exact below it, and the crawler writes none beyond."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Messages
 
 MAX_COUNT = 10**14
-"""Each count of a message is below it: the scripts write such numbers as JSON does, and doubles hold them exactly."""
+"""Each count of a message is below this: the scripts write such numbers as JSON does, and doubles are exact."""
 
 MAX_PRIORITY = 1_000
-"""Either way. The scripts keep priorities as text, and large numbers change their look there."""
+"""The bound, either way. The scripts keep priorities as text, and would spell large numbers differently."""
 
 # ---------------------------------------------------------------------------------------------------------
-# A host that does not answer well
+# Hosts that refuse or cannot be reached
 
 BREAKER = 5
-"""Failures of a host in a row after which it is asked one request at a time, and ever more rarely."""
+"""Failures in a row after which a host gets one request at a time, and ever more rarely."""
 
 BREAKER_BACKOFF = 0.5
-"""Share of the first back-off that such a host rests at first: unlike a busy one it has asked for nothing."""
+"""Such a host's first rest, as a share of the first back-off: unlike a busy host, it did not ask for a rest."""
 
 BREAKER_CAP = HOUR
-"""Longest such rest: a host that is back should not stay idle for long."""
+"""Longest such rest: a host that has recovered should not stay idle for long."""
 
 BACKOFF_GROWTH = 2
-"""Each rest is so many times as long as the one before."""
+"""Factor from each rest to the next."""
 
 BACKOFF_SPREAD = 0.25
-"""Share of a rest that is added at random at most, so that many hosts do not come back at once."""
+"""Largest random addition to a rest, as a share of it, so that many hosts do not come back at once."""
 
 BACKOFF_CAP = DAY
 """Longest rest of a busy host."""
 
 BUSY_TOO_LONG = 2 * DAY
-"""Time without a good answer after which a busy host is paused, for a person to look at."""
+"""Time without a good answer after which a busy host is paused until a person resumes it."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Pages that fail alike
 
 WINDOW_SHARE = 0.5
-"""A larger share is judged over no shorter a window than this one. At a window's end its older half counts no more."""
+"""The window in pages is EXPLODING_MIN divided by EXPLODING_SHARE, or by this number if that share is larger. When the
+window is full, its counts are halved."""
 
 RECENT_KEPT = 10_000
-"""Hosts and spiders of a job that are watched at once; one more, and all are forgotten. A bound on memory."""
+"""Hosts and spiders of a job that are watched at once, to bound memory. One more makes the script forget all."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Waiting
 
 LOOK_AGAIN = 10_000
-"""Until a host is looked at again that is paused, or that waits for its spider's turn."""
+"""Time until a claim checks a host again that is paused or waits for its spider's turn."""
 
 POLL = 1_000
-"""Until a worker asks again when nothing but a commit, a person or the exporter can make something due."""
+"""Time until a worker claims again when only a commit, a person or the exporter can make something due."""
 
 CATCH_UP = 100
-"""What a spider or job with a rate may make up for: nobody claims every millisecond."""
+"""Time that a spider or job with a rate may catch up on, because no worker claims every millisecond."""
 
 # ---------------------------------------------------------------------------------------------------------
-# What one call may do, so that no script keeps the others waiting for more than a few milliseconds
+# Limits of one call, so that no script makes the others wait for more than a few milliseconds
 
 STRIKES = 500
-"""Requests that one claim may end because they are blocked, or no requests at all."""
+"""Blocked requests and junk messages that one claim may end."""
 
 SWEPT = 256
-"""Hosts, and lines of groups, of a blocked job that one claim looks at."""
+"""Hosts, and lines of groups, of a blocked job that one claim reads."""
 
 SPARE_LOOKS, LOOKS_A_REQUEST = 64, 4
-"""Hosts that one claim looks at: most are ready, but many may turn out not to be."""
+"""Hosts that one claim checks: 64, and 4 for each request it wants. Most are ready, but many may turn out not to be."""
 
 DUE_AT_ONCE = 64
 """Hosts or groups read from a job's turns in one step."""
@@ -90,74 +91,74 @@ DELAYED_AT_ONCE = 100
 """Delayed requests that one claim puts back into their hosts' lines."""
 
 HELD_AT_ONCE = 64
-"""Hosts whose pause one claim looks at again."""
+"""Hosts whose pause one claim checks again."""
 
 FAVOURITES = 64
-"""Hosts and jobs whose priority by a person is obeyed, the highest ones."""
+"""Hosts and jobs with a priority rule that a claim obeys, highest priorities first."""
 
 ADD_CHUNK = 500
 """Requests added in one step, which takes 2 to 5 ms. That many of the largest fit into one argument."""
 
 REAP_CHUNK = 200
-"""Requests of a worker that is gone, moved in one step."""
+"""Requests of a dead worker moved in one step."""
 
 LETTERS_CHUNK = 200
-"""Dead letters looked at or moved in one step."""
+"""Dead letters read or moved in one step."""
 
 TRACE_CHUNK = 1_000
 """Requests, letters or skips that a trace reads in one step."""
 
 PAUSES_SHOWN = 50
-"""Of one shard: every host of a job may be paused."""
+"""Pauses of one shard that a reader lists, because every host of a job may be paused."""
 
 ORDERS_AT_ONCE = 100
-"""Orders of people that a script reads in one step; of more it reads those that it asks for."""
+"""Rules that a script reads in one step. If there are more, it reads only those that it needs."""
 
 RELEASED_AT_ONCE = 1_000
-"""Hosts that are looked at again at once when a pause is lifted or an order changes; claims find the others in time."""
+"""Hosts that become due at once when a pause is lifted or a rule changes; later claims find the others."""
 
 # ---------------------------------------------------------------------------------------------------------
-# What is kept, and for how long
+# What the frontier keeps, and for how long
 
 LEDGER_TTL = DAY
-"""Of a host's ledger after its last use or rest."""
+"""Lifetime of a host's ledger after its last use or rest."""
 
 ASKING_TTL = DAY
-"""Of the leases that have a host to themselves, after the last one began."""
+"""Lifetime of `asking`, the leases that have a host to themselves, after the last one began."""
 
 RECENT_TTL = DAY
-"""Of how the last pages went, after the last one."""
+"""Lifetime of the counts of a job's last pages, after the last page."""
 
 MAX_DETAIL = 500
-"""Characters kept of what made a request be skipped."""
+"""Characters kept of the detail of a skip."""
 
 LETTER_ID = 12
-"""Hexadecimal digits of a dead letter's id: two of a million letters share one with a chance of 1 in 500."""
+"""Hexadecimal digits of a dead letter's id: among a million letters, the chance that two share one is 1 in 500."""
 
 ANSWER_SECONDS = 60
-"""For which the answers of workers can be read."""
+"""Time for which the answers of workers can be read."""
 
 HEAR_SECONDS = 1.0
-"""That a listener waits for a call at most."""
+"""Longest time that a listener waits for a broadcast."""
 
 BROADCASTS_KEPT = 100
-"""Calls to all workers: they read them within a second."""
+"""Broadcasts kept; workers read them within a second."""
 
 CHANGES_COMPARED = 10
-"""Last changes among which an order that is given again finds itself."""
+"""Last changes that the script searches for the token of a repeated call."""
 
 KNOWN_KEPT = 50_000
-"""Known URLs of one job that a process remembers at least; of twice as many it forgets the older half."""
+"""Known URLs of one job that a process remembers at least. When it has twice as many, it forgets the older half."""
 
 ALL_KNOWN_KEPT = 200_000
-"""Those of all jobs; some 200 bytes each."""
+"""Known URLs of all jobs that a process remembers; some 200 bytes each."""
 
 MAX_SHARDS = 1_024
-"""Of one frontier: a claim may ask each of them."""
+"""Shards of one frontier: a claim may ask each of them."""
 
 MAX_EPOCH = 64
-"""Bytes of a job's epoch: it is the key of the fingerprints."""
+"""Bytes of a job's epoch, which is the key of the fingerprints."""
 
 SEEN_LOAD = 200
-"""Fingerprints in a bucket of the seen-set on average. A bucket that waits to be split holds twice as many, some luck
-aside, and a set of integers stays an array up to 512 (`set-max-intset-entries`)."""
+"""Average number of fingerprints in a bucket of the seen-set. A bucket that waits to be split holds about twice as
+many, and a set of integers stays an array up to 512 (`set-max-intset-entries`)."""

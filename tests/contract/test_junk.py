@@ -200,7 +200,7 @@ async def test_a_request_in_a_shard_that_is_not_its_hosts(
     await crawl.add(*INNOCENT)
     assert sorted(await _work(crawl)) == sorted(INNOCENT)
     (letter,) = await crawl.frontier.letters.newest(crawl.job)
-    assert "in a shard that is not its own" in letter.failure.message
+    assert "in a shard of other hosts" in letter.failure.message
     assert await crawl.counts() == (0, 0, 3, 1)
     assert await crawl.finished()
     assert await _is_nobody_in_flight(client, world)

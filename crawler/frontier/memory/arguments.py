@@ -12,7 +12,7 @@ from crawler.frontier.memory.values import LAST_SEQUENCE, Trim
 
 _NUMBER = re.compile(rb"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|inf|infinity)", re.IGNORECASE).fullmatch
 _INTEGER = re.compile(rb"0|-?[1-9]\d{0,18}").fullmatch
-SLACK = 100  # entries by which a stream may outgrow an approximate length
+SLACK = 100  # entries by which a stream may exceed an approximate length
 
 
 def unknown(*options: bytes) -> ResponseError:
@@ -21,7 +21,7 @@ def unknown(*options: bytes) -> ResponseError:
 
 
 def options_of(words: Sequence[bytes], *named: bytes, flags: Sequence[bytes] = ()) -> dict[bytes, bytes]:
-    """Options with a value each, and `flags` without."""
+    """Read options that have a value each, and `flags` that have none."""
     found: dict[bytes, bytes] = {}
     rest = iter(words)
     for word in rest:
@@ -36,7 +36,7 @@ def options_of(words: Sequence[bytes], *named: bytes, flags: Sequence[bytes] = (
 
 
 def count_of(options: Sequence[bytes]) -> int | None:
-    """None: any number."""
+    """The COUNT option; None if there is no limit."""
     count = options_of(options, b"COUNT").get(b"COUNT")
     if count is not None and integer(count) < 1:
         raise unknown(*options)
@@ -67,7 +67,7 @@ def shown_score(score: float) -> bytes:
 
 
 def indexes_of(length: int, first: int, last: int) -> range:
-    """From `first` to `last`, both included; negative ones count from the end."""
+    """The indexes from `first` to `last`, both included; negative ones count from the end."""
     first = max(0, first + length if first < 0 else first)
     last = min(length - 1, last + length if last < 0 else last)
     return range(min(first, length), max(min(first, length), last + 1))
@@ -88,7 +88,7 @@ def is_id(word: bytes) -> bool:
 
 
 def trim_of(words: Sequence[bytes]) -> tuple[Trim | None, list[bytes]]:
-    """`MAXLEN [=|~] N` or `MINID [=] ID` in front, and the rest."""
+    """Read `MAXLEN [=|~] N` or `MINID [=] ID` at the front, and return it with the rest."""
     kind, *rest = words
     if kind.upper() not in (b"MAXLEN", b"MINID"):
         return None, [kind, *rest]
@@ -104,14 +104,14 @@ def trim_of(words: Sequence[bytes]) -> tuple[Trim | None, list[bytes]]:
 
 
 def first_id(word: bytes) -> tuple[int, int]:
-    """The first id from that one on; `(` before it excludes it."""
+    """The first id of a range that starts at `word`; `(` excludes the id itself."""
     if word == b"-":
         return (0, 0)
     return end_id(word[1:], 0) if word[:1] == b"(" else entry_id(word, 0)
 
 
 def end_id(word: bytes, sequence: int = LAST_SEQUENCE) -> tuple[int, int]:
-    """The first id behind that one."""
+    """The first id after that one."""
     if word == b"+":
         return (LAST_SEQUENCE, LAST_SEQUENCE + 1)
     milliseconds, number = entry_id(word, sequence)
@@ -119,7 +119,7 @@ def end_id(word: bytes, sequence: int = LAST_SEQUENCE) -> tuple[int, int]:
 
 
 def entry_id(word: bytes, sequence: int) -> tuple[int, int]:
-    """An entry's id, with that sequence where it names none."""
+    """An entry's id; `sequence` is used where `word` has none."""
     if not is_id(word):
         raise ResponseError("Invalid stream ID specified as stream command argument")
     milliseconds, _, given = word.partition(b"-")
@@ -127,7 +127,7 @@ def entry_id(word: bytes, sequence: int) -> tuple[int, int]:
 
 
 def glob(pattern: bytes) -> Callable[[bytes], Any]:
-    r"""`*`, `?` and `\` before a character that means itself."""
+    r"""Compile a glob pattern of `*`, `?` and `\` before a literal character."""
     parts = re.findall(rb"\\.|.", pattern, re.DOTALL)
     if any(part in (b"[", b"]") for part in parts):
         raise unknown(pattern)

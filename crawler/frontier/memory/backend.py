@@ -1,4 +1,4 @@
-"""The frontier in this process, opened: that of Redis, on a server that lives here."""
+"""Opens the frontier of `memory://`: the Redis frontier on a server inside this process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ALONE = Capabilities(shared=False, durable=False)
 async def open_memory(
     server: MemoryServer | None = None, *, maxsize: int = 0, capabilities: Capabilities = ALONE, **options: Any
 ) -> AsyncIterator[Backend]:
-    """A backend on this server, or on a new one; `options` are those of `open_redis`.
+    """A backend on `server`, or on a new one; `options` are those of `open_redis`.
 
-    `maxsize` bounds each job's pending requests (0: any number); only seeders wait for room.
+    `maxsize` bounds each job's pending requests (0: no bound); only seeders wait for room.
     """
     async with open_redis(server or MemoryServer(), capabilities=capabilities, **options) as backend:
         yield replace(backend, adding=Bounded(backend.adding, backend.reading, maxsize)) if maxsize else backend

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from crawler.interfaces import Adding, Reading
 from crawler.model import Added, Job, Request
 
-POLL_SECONDS = 0.02  # between two looks for room
+POLL_SECONDS = 0.02  # between two checks for room
 
 
 class Bounded:
     """Implements `Adding`: a seeder waits while its job has `most` requests pending.
 
-    Links that pages lead to never wait: the worker that adds them is the one that makes room.
+    The links of a page never wait, because the worker that adds them is the one that makes room.
     """
 
     def __init__(self, adding: Adding, reading: Reading, most: int) -> None:
@@ -24,7 +24,7 @@ class Bounded:
         self.seeding, self.durable = adding.seeding, adding.durable
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
-        """As many at once as there is room for. Raises `FrontierError` when the job is deleted meanwhile."""
+        """Add as many at a time as there is room for. Raises `FrontierError` when the job is deleted meanwhile."""
         if not seed:
             return await self._adding.add(job, requests)
         added = Added(0, 0)
@@ -36,6 +36,6 @@ class Bounded:
         return added
 
     async def _room(self, job: Job) -> int:
-        while (room := self._most - (await self._reading.stats(job)).pending) <= 0:  # noqa: ASYNC110 - who makes room says nothing
+        while (room := self._most - (await self._reading.stats(job)).pending) <= 0:  # noqa: ASYNC110 - nothing signals new room
             await asyncio.sleep(POLL_SECONDS)
         return room

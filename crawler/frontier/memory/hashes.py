@@ -67,7 +67,7 @@ class Hashes(Keyspace):
         return number
 
     def cmd_hscan(self, key: bytes, cursor: bytes, *options: bytes) -> list[Any]:
-        """All at once."""
+        """Return everything in one call."""
         options_of(options, b"COUNT")
         return [b"0", self.cmd_hgetall(key)]
 

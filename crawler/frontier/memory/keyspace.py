@@ -38,7 +38,7 @@ class Keyspace:
         self._clock = clock
         self._added = added
         self._values: dict[bytes, Any] = {}
-        # When keys expire (ms), the one that was looked at longest ago first.
+        # When keys expire (ms); the key that was checked longest ago comes first.
         self._deadlines: OrderedDict[bytes, int] = OrderedDict()
         self.now = 0  # microseconds; stands still while a script runs
         self.tick()
@@ -47,7 +47,7 @@ class Keyspace:
         }
 
     def tick(self) -> None:
-        """The next command or script begins."""
+        """Set the time for the next command or script."""
         self.now = int(self._clock() * 1_000_000)
 
     def execute(self, name: bytes, *arguments: bytes) -> Any:
@@ -69,12 +69,12 @@ class Keyspace:
         return value
 
     def _get(self, key: bytes, kind: type[T]) -> T:
-        """To read from: an empty one when there is none."""
+        """The value for reading; an empty one if the key does not exist."""
         found = self._find(key, kind)
         return kind() if found is None else found
 
     def _make(self, key: bytes, kind: type[T]) -> T:
-        """To write to."""
+        """The value for writing; creates it if the key does not exist."""
         found = self._find(key, kind)
         if found is None:
             found = self._values[key] = kind()
@@ -85,12 +85,12 @@ class Keyspace:
         self._deadlines.pop(key, None)
 
     def _tidy(self, key: bytes, value: Any) -> None:
-        """What is empty does not exist."""
+        """Remove the key of an empty value."""
         if not value and key in self._values:
             self._remove(key)
 
     def _limit(self, key: bytes, milliseconds: int) -> None:
-        """Each new time limit looks at one other key, so that those which nobody asks for any more go, too."""
+        """Set a time limit. Each new limit also checks one other key, so that keys which nobody reads expire."""
         self._deadlines[key] = self.now // 1000 + milliseconds
         oldest = next(iter(self._deadlines))
         self._deadlines.move_to_end(oldest)
@@ -114,7 +114,7 @@ class Keyspace:
     cmd_unlink = cmd_del
 
     def cmd_scan(self, cursor: bytes, *options: bytes) -> list[Any]:
-        """All at once."""
+        """Return everything in one call."""
         given = options_of(options, b"MATCH", b"COUNT")
         matches = glob(given.get(b"MATCH", b"*"))
         return [b"0", [key for key in list(self._values) if matches(key) and self._live(key) is not None]]

@@ -44,7 +44,7 @@ class Lists(Keyspace):
     def cmd_rpoplpush(self, key: bytes, other: bytes) -> bytes | None:
         if self._find(key, deque) is None:
             return None
-        self._find(other, deque)  # of the wrong type: before anything is taken
+        self._find(other, deque)  # raises for a wrong type before anything is popped
         value = self.cmd_rpop(key)
         assert value is not None  # noqa: S101 - an empty list does not exist
         self.cmd_lpush(other, value)

@@ -1,4 +1,4 @@
-"""The Lua of a queue server in this process: the scripts in `redis/lua/`, compiled once, run on a `Store`."""
+"""The Lua interpreter of `memory://`: compiles the scripts in `redis/lua/` once and runs them on a `Store`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from crawler.frontier.memory.store import Store
 from crawler.frontier.memory.values import Status
 from crawler.frontier.redis import scripts
 
-# Scripts see what a server shows them, and make no globals: nothing is left behind for the next run.
+# Scripts see what a server shows them and cannot create globals, so a run leaves nothing behind for the next one.
 _SANDBOX = b"""
 local call, error_reply, sha1hex, unpack_message, encode, decode = ...
 local globals, error, tostring, setmetatable, kept = _G, error, tostring, setmetatable, {}
 for _, name in ipairs({ 'assert', 'error', 'ipairs', 'math', 'next', 'pairs', 'pcall', 'select', 'string', 'table',
   'tonumber', 'tostring', 'type', 'unpack' }) do kept[name] = globals[name] end
-kept.debug = { traceback = debug.traceback } -- which the library looks for, too
+kept.debug = { traceback = debug.traceback } -- lupa needs it
 kept.redis = { call = call, error_reply = error_reply, sha1hex = sha1hex }
 kept.cmsgpack = { unpack = unpack_message }
 kept.cjson = { encode = encode, decode = decode }
@@ -34,7 +34,7 @@ setmetatable(globals, {
   __newindex = function(_, name) error('Attempt to modify a readonly table, global ' .. tostring(name)) end,
 })
 """
-_BEFORE = b"local KEYS, ARGV = ... "  # on the script's first line, so that the numbers in errors are right
+_BEFORE = b"local KEYS, ARGV = ... "  # on the script's first line, so that line numbers in errors are right
 _ESCAPED = {byte: b"\\u%04x" % byte for byte in (*range(32), 127)} | {
     ord(char): b"\\" + char.encode() for char in '"\\/'
 }
@@ -42,7 +42,7 @@ _ESCAPED |= {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r"}
 
 
 class Scripts:
-    """All scripts over one store. Belongs to one thread at a time."""
+    """All scripts on one store. Only one thread may use it at a time."""
 
     def __init__(self, store: Store) -> None:
         self._commands = store.commands
@@ -53,25 +53,25 @@ class Scripts:
         self._compiled: dict[str, Any] = {}
 
     def run(self, name: str, key: bytes, *arguments: bytes) -> Any:
-        """Run a script by name; its reply as a server would send it. Raises `ResponseError`."""
+        """Run a script by name and return its reply as a server would send it. Raises `ResponseError`."""
         script = self._compiled.get(name)
         if script is None:
             script = self._compiled[name] = self.compile(scripts.source(name), name)
         return self.call(script, [key], arguments)
 
     def compile(self, source: bytes, name: str) -> Any:
-        """A function of KEYS and ARGV."""
+        """Compile a script into a function of KEYS and ARGV."""
         return self._lua.compile(_BEFORE + source, name=b"@" + name.encode())
 
     def call(self, script: Any, keys: Iterable[bytes], arguments: Iterable[bytes]) -> Any:
-        """Run what `compile` made."""
+        """Run a script that `compile` returned."""
         try:
             return self._reply(script(self._lua.table_from(keys), self._lua.table_from(arguments)))
         except lua51.LuaError as error:
             raise ResponseError(str(error).partition("\nstack traceback")[0]) from None
 
     def _call(self, name: bytes, *arguments: Any) -> Any:
-        """`redis.call`: arguments as strings, the reply as Lua's values."""
+        """`redis.call`: converts the arguments to strings and the reply to Lua values."""
         command = self._commands.get(name)
         words = [word if type(word) is bytes else _string(word) for word in arguments]
         reply = command(*words) if command else self._execute(name, *words)
@@ -81,7 +81,7 @@ class Scripts:
         return False if reply is None else self._value(reply)
 
     def _value(self, reply: Any) -> Any:
-        """A reply for Lua: a missing string is false, an array a table, a status a table with `ok`."""
+        """Convert a reply for Lua: a missing string is false, an array a table, a status a table with `ok`."""
         if reply is None:
             return False
         if type(reply) is list:
@@ -89,7 +89,7 @@ class Scripts:
         return self._lua.table_from({b"ok": bytes(reply)}) if type(reply) is Status else reply
 
     def _reply(self, value: Any) -> Any:
-        """What a script returns, as a reply: a table is an array up to its first nil."""
+        """Convert what a script returned to a reply: a table is an array up to its first nil."""
         match value:
             case None | False:
                 return None
@@ -116,7 +116,7 @@ class Scripts:
         return self._table(json.loads(text.decode("utf-8", "surrogateescape")))
 
     def _table(self, value: Any) -> Any:
-        """What a decoder found, for Lua."""
+        """Convert a decoded value for Lua."""
         kind = type(value)
         if kind is str:
             return value.encode("utf-8", "surrogateescape")

@@ -1,4 +1,5 @@
-"""A queue server in this process, for `memory://`: the scripts and commands of a real one, gone with the process."""
+"""A queue server inside this process, for `memory://`. It runs the scripts and commands of a real one and keeps
+nothing beyond the process."""
 
 from __future__ import annotations
 
@@ -20,32 +21,33 @@ from crawler.frontier.redis.server import Server, errors
 
 
 class MemoryServer(Server):
-    """Stands in for a real one. All but `run_in_thread` belongs to one event loop. `clock`: seconds, never back."""
+    """Replaces a real server. All methods but `run_in_thread` belong to one event loop. `clock` returns seconds and
+    never runs backwards."""
 
     def __init__(self, url: str = "memory://", *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = self.shown = url
-        self.timeout = math.inf  # no answer is ever late
+        self.timeout = math.inf  # no answer is late
         self.clock = clock
-        self.connected: Callable[[], None] = lambda: None  # there is one connection, and it is never lost
+        self.connected: Callable[[], None] = lambda: None  # no connection can be lost
         epoch = time.time() - clock()
         self.store = Store(lambda: epoch + clock(), self._added)
         self.scripts = Scripts(self.store)
         self._lock = threading.Lock()
-        self._arrivals: dict[bytes, asyncio.Event] = {}  # by stream: set by its next entry
+        self._arrivals: dict[bytes, asyncio.Event] = {}  # by stream; its next entry sets the event
         self.client: Any = _Client(self)
 
     async def open(self) -> None:
-        """Nothing to connect to."""
+        """Do nothing: there is no connection to open."""
 
     async def close(self) -> None:
-        """Nothing to let go of. State stays."""
+        """Do nothing: the data stays."""
 
     async def keeps_data(self) -> bool:
-        """Nothing here survives the process."""
+        """Return False: no data survives the process."""
         return False
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
-        """Run the commands `before`: there is no disk to wait for."""
+        """Run the commands `before` and return their replies; there is no disk to wait for."""
         pipeline = self.client.pipeline(transaction=False)
         for command in before:
             pipeline.execute_command(*command)
@@ -53,15 +55,15 @@ class MemoryServer(Server):
             return list(await pipeline.execute())
 
     async def uptime(self) -> float:
-        """It never was younger than this process."""
+        """Return infinity: this server cannot have restarted while the process ran."""
         return math.inf
 
     async def run(self, script: str, key: str, *arguments: Any) -> Any:
-        """Run a script by name. Raises `FrontierError`s, and `JobGone`."""
+        """Run a script by name. Raises `FrontierError` and its subclasses, such as `JobGone`."""
         return self.run_in_thread(script, key, *arguments)
 
     def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
-        """The same from a thread."""
+        """Do the same from a thread."""
         with errors(self.shown), self._lock:
             self.store.tick()
             return self.scripts.run(script, _word(key), *map(_word, arguments))
@@ -84,13 +86,13 @@ class MemoryServer(Server):
             return self.store.execute(*words)
 
     def _added(self, key: bytes) -> None:
-        """A stream has another entry: whoever waits for one may look."""
+        """Wake the readers that wait for an entry in this stream."""
         if arrival := self._arrivals.pop(key, None):
             arrival.set()
 
 
 class _Client(redis.asyncio.Redis):
-    """The library's commands, and the shapes it gives to their replies; only the way to the server is another."""
+    """The library's client with its commands and reply shapes, but with calls to `MemoryServer` for a connection."""
 
     def __init__(self, server: MemoryServer) -> None:
         super().__init__(protocol=2)
@@ -109,7 +111,7 @@ class _Client(redis.asyncio.Redis):
 
 
 class _Pipeline(redis.asyncio.client.Pipeline):
-    """Commands, one after the other."""
+    """Runs its commands one after the other."""
 
     def __init__(self, client: _Client) -> None:
         super().__init__(client.connection_pool, client.response_callbacks, False, None)
@@ -130,7 +132,7 @@ class _Pipeline(redis.asyncio.client.Pipeline):
 
 
 def _word(value: Any) -> bytes:
-    """As the library writes it."""
+    """Encode a value as the library does."""
     if type(value) is bytes:
         return value
     return value.encode() if type(value) is str else repr(value).encode()

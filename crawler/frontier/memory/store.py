@@ -1,7 +1,8 @@
-"""The data of a queue server in this process: the Redis commands that the scripts and the parts around them use.
+"""The data of the queue server inside this process, and the Redis commands that the frontier uses.
 
-Arguments are bytes, as on the wire; replies have the types of RESP2. What a command does here, it does on a server:
-`tests/integration/test_memory_store.py` compares the two. A command or option that nobody uses is an error.
+Arguments are bytes, as on the wire; replies have the types of RESP2. A command does here what it does on a server:
+`tests/integration/test_memory_store.py` compares the two. A command or option that the frontier does not use is an
+error.
 """
 
 from __future__ import annotations

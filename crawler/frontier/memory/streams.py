@@ -55,7 +55,7 @@ class Streams(Keyspace):
         return entries_of(self._get(key, Stream).between(*bounds)[::-1][:most])
 
     def cmd_xread(self, *arguments: bytes) -> list[Any] | None:
-        """Of one stream; whoever calls does the waiting that BLOCK asks for."""
+        """Read one stream. The caller does the waiting that BLOCK asks for."""
         *options, key, after = arguments
         if not options or options.pop().upper() != b"STREAMS":
             raise unknown(*arguments)

@@ -12,7 +12,7 @@ LAST_SEQUENCE = 2**64 - 1  # sequence of an id in a stream
 
 
 class Status(bytes):
-    """A status reply: for scripts a table with `ok`."""
+    """A status reply; scripts see a table with `ok`."""
 
 
 OK = Status(b"OK")
@@ -37,7 +37,7 @@ class SortedSet:
         self.order.add((score, member))
 
     def drop(self, member: bytes) -> int:
-        """How many were removed: 1 or 0."""
+        """Remove it and return how many were removed: 1 or 0."""
         score = self.scores.pop(member, None)
         if score is None:
             return 0
@@ -45,7 +45,7 @@ class SortedSet:
         return 1
 
     def between(self, low: tuple[float, bool], high: tuple[float, bool]) -> range:
-        """The indexes of the members with scores in these bounds, each with whether it is excluded."""
+        """The indexes of the members with scores in these bounds; a bound is a score and whether it is excluded."""
         start = self._after(low[0]) if low[1] else self._rank(low[0])
         stop = self._rank(high[0]) if high[1] else self._after(high[0])
         return range(start, max(start, stop))
@@ -58,7 +58,7 @@ class SortedSet:
 
 
 class Trim(NamedTuple):
-    """How much of a stream is kept: from its `first` id on, or its last `length` entries and up to `slack` more."""
+    """How much of a stream to keep: from its `first` id on, or its last `length` entries and up to `slack` more."""
 
     first: tuple[int, int] | None = None
     length: int = 0
@@ -66,7 +66,7 @@ class Trim(NamedTuple):
 
 
 class Stream:
-    """Entries by id. It stays when its last entry is trimmed."""
+    """Entries by id. A stream stays when its last entry is trimmed."""
 
     __slots__ = ("entries", "last")
 
@@ -75,15 +75,15 @@ class Stream:
         self.last = (0, 0)
 
     def between(self, first: tuple[int, int], end: tuple[int, int]) -> list[tuple[tuple[int, int], list[bytes]]]:
-        """Those from `first` on and before `end`."""
+        """The entries from `first` on and before `end`."""
         return self.entries[self.index(first) : self.index(end)]
 
     def index(self, name: tuple[int, int]) -> int:
-        """Of the first entry that is not before that id."""
+        """The index of the first entry that is not before that id."""
         return bisect_left(self.entries, (name,))
 
     def trim(self, limit: Trim) -> int:
-        """Obey it. How many entries went."""
+        """Trim the stream and return how many entries were removed."""
         if limit.first is None:
             surplus = len(self.entries) - limit.length
             count = max(0, surplus) if surplus >= limit.slack else 0

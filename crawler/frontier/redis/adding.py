@@ -1,4 +1,4 @@
-"""(unknown) → pending on Redis: what a job knows, which hosts belong to it, and who is seeding it."""
+"""(unknown) → pending on Redis: a job's known URLs, its hosts in scope, and its seeders."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class RedisAdding:
         self._server = server
         self._shards = shards
         self._jobs = jobs
-        self._known: dict[str, SeenCache] = {}  # by epoch, used last last
-        # What a repeated call must know of the first: epoch → (requests, words).
+        self._known: dict[str, SeenCache] = {}  # by epoch, the last used at the end
+        # For a repeated call after one that failed: epoch → (requests, words).
         self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
 
     def doubt(self) -> None:
-        """A server that was started again may have lost its last second: what it knew then must be asked anew."""
+        """Forget all known URLs: a restarted server may have lost its last second, so it must be asked again."""
         self._known.clear()
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
-        """Push the unknown ones. `dont_filter` ones are new every time, but not when a call is repeated."""
+        """Push the unknown requests. Those with `dont_filter` are always new, except when a failed call is repeated."""
         before, words = self._adds.pop(job.epoch, ((), []))
         if before != requests:
             words = [secrets.token_hex(8) if request.dont_filter else "" for request in requests]
@@ -59,7 +59,7 @@ class RedisAdding:
             raise
 
     async def add_with_words(self, job: Job, requests: Sequence[tuple[Request, str]], *, seed: bool = False) -> Added:
-        """`requests` come with a word that makes a `dont_filter` request different from others of its URL."""
+        """Do the same. Each word distinguishes a `dont_filter` request from others of its URL."""
         known = self._known.get(job.epoch, SeenCache())
         fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or known_as(pair[0]) not in known]
         new = 0
@@ -82,7 +82,7 @@ class RedisAdding:
             del self._known[next(iter(self._known))]
 
     def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, list[_Group]]]:
-        """The shard and the groups of each call of `add.lua`."""
+        """Yield the shard and the groups of each call of `add.lua`."""
         secret = job.epoch.encode()
         for at in range(0, len(requests), ADD_CHUNK):
             groups: dict[tuple[str, int, float], _Group] = {}
@@ -106,17 +106,17 @@ class RedisAdding:
                 yield self._shards[shard], its_groups
 
     def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
-        """Without those of which this process remembers that they were added."""
+        """Leave out requests that this process remembers having added."""
         known = self._known.get(job.epoch)
         return requests if known is None else known.without(requests)
 
     def maybe_new_urls(self, job: Job, urls: Sequence[str]) -> Sequence[str]:
-        """The same for requests that are nothing but their URLs."""
+        """Do the same for requests that consist of a URL alone."""
         known = self._known.get(job.epoch)
         return urls if known is None else known.without_urls(urls)
 
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
-        """Ask the shard of each host."""
+        """Ask the shard of each host whether the host is in scope."""
         pipeline = self._server.client.pipeline(transaction=False)
         for host in hosts:
             pipeline.sismember(f"{job_prefix(self._shards[shard_of(host, len(self._shards))], job.name)}scope", host)
@@ -124,7 +124,7 @@ class RedisAdding:
             return [bool(found) for found in await pipeline.execute()]
 
     async def seeding(self, job: Job, seeder: str, seconds: float) -> None:
-        """Note in the first shard until when a seeder is believed to be at work."""
+        """Record in the first shard until when the seeder is presumed to be at work."""
         prefix = job_prefix(self._shards[0], job.name)
         try:
             await self._server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
@@ -132,19 +132,19 @@ class RedisAdding:
             raise await self._jobs.forgotten(job) from None
 
     async def durable(self) -> None:
-        """Wait for the server's disk, where the server can tell."""
+        """Wait for the server's disk, if the server can report it."""
         await self._server.synced(f"{self._shards[0]}mark")
 
 
 def _mark(number: int, request: Request, secret: bytes) -> str:
-    """What tells, behind its fingerprint, that a request named this callback (see `add.lua`)."""
+    """The mark that records which callback a request named (see `add.lua`); empty for `parse`."""
     if request.callback == "parse":
         return ""
     return f"{number ^ fingerprint(f'callback {request.callback}', secret)} {request.callback}"
 
 
 def _identity(request: Request, word: str) -> str:
-    """What tells a request from others: its URL alone for nearly all of them."""
+    """The text that distinguishes a request from others; for nearly all requests, the URL alone."""
     key = dedup_key(request.url)
     if request.method != "GET" or request.body:
         key = f"{request.method} {key} {blake2b(request.body, digest_size=8).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Who asks a host for its robots.txt on Redis, and the answer: found out by one worker, used by all."""
+"""Which lease asks a host for robots.txt on Redis; and the answer, which one worker stores for all."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class RedisAsking:
         self._shards = shards
 
     async def take_host(self, worker: str, lease: Lease) -> bool:
-        """In the host's shard."""
+        """Run the script in the host's shard."""
         prefix = shard_for(lease.host, self._shards)
         arguments = (prefix, lease.host, lease.job, worker, lease.message)
         return bool(await self._server.run("take", f"{prefix}asking", *arguments))
 
     async def get_shared(self, key: str) -> bytes | None:
-        """Read it."""
+        """Read the value in the key's shard."""
         with errors(self._server.shown):
             value: bytes | None = await self._server.client.get(f"{shard_for(key, self._shards)}shared:{key}")
         return value
 
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
-        """Write it."""
+        """Write the value to the key's shard."""
         with errors(self._server.shown):
             name = f"{shard_for(key, self._shards)}shared:{key}"
             await self._server.client.set(name, value, px=max(1, int(seconds * 1000)))

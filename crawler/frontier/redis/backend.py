@@ -1,4 +1,4 @@
-"""The frontier on Redis or Valkey, opened: one part a seam, and every transition a script on the shard of its host."""
+"""Opens the frontier on Redis or Valkey: one object for each interface of `crawler/interfaces.py`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from crawler.interfaces import Backend, Capabilities
 async def open_redis(
     server: Server, *, prefix: str = "crawler", shards: int = 1, **options: Any
 ) -> AsyncIterator[Backend]:
-    """The backend on this server, which is opened here and closed at the end.
+    """Open the server, yield the backend on it, and close the server at the end.
 
-    `shards` holds for an empty server; any other keeps the number it has. `options` are those of `parts`. Raises
+    `shards` applies to an empty server; any other keeps its number of shards. `options` are those of `parts`. Raises
     `ConfigError` for a server that cannot be trusted with a crawl, and `FrontierUnavailable`.
     """
     try:
@@ -52,8 +52,8 @@ def parts(
     exploding_min: int = 20,
     capabilities: Capabilities = Capabilities(),  # noqa: B008 - a constant
 ) -> Backend:
-    """The backend on an open server, whose shards and name are known. The values are those of the settings of the same
-    name."""
+    """The backend on an open server; `prefixes` and `identity` are what `adopt` returned. The other values are those of
+    the settings of the same names."""
     exploding = (exploding_share, exploding_min)
     jobs = RedisJobs(server, prefixes, identity)
     adding = RedisAdding(server, prefixes, jobs)
@@ -62,7 +62,7 @@ def parts(
     letters = RedisDead(server, prefixes)
 
     def doubt() -> None:
-        """A server that was started again may have lost its last second: what it knew then must be asked anew."""
+        """React to a new connection: the server may have restarted and lost its last second."""
         adding.doubt()
         handed_out.doubt()
 

@@ -1,4 +1,4 @@
-"""Rules, calls and answers on Redis: the rules lie in every shard, where claims obey them; the rest in the first."""
+"""Rules, broadcasts and answers on Redis. Rules lie in every shard, where claims obey them; the rest in the first."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class RedisControl:
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
         self._shards = shards
-        self._unsure: tuple[Rule, str] | None = None  # a change without an answer, and its token
-        self._unreadable = Unreadable("rule", "set it anew, or lift it, with crawler control")
+        self._unsure: tuple[Rule, str] | None = None  # a change whose reply did not arrive, and its token
+        self._unreadable = Unreadable("rule", "set it again or lift it with `crawler control`")
 
     async def set_rule(self, rule: Rule, *, undoes: str = "") -> RuleChange:
-        """In the first shard with its line in the log, then in the others."""
+        """Set the rule in the first shard, together with its line in the log, then in the others."""
         before, token = self._unsure or (None, "")
         token = token if before == rule else secrets.token_hex(8)
         try:
@@ -63,7 +63,7 @@ class RedisControl:
         return RuleChange(replace(rule, id=made, at=int(at) / 1000), before, undoes, call)
 
     async def rules(self) -> list[Rule]:
-        """Those of the first shard."""
+        """Read the rules of the first shard."""
         with errors(self._server.shown):
             found = await self._server.client.hgetall(f"{self._shards[0]}rules")
         rules = []
@@ -75,7 +75,7 @@ class RedisControl:
         return sorted(rules, key=lambda rule: int(rule.id))
 
     async def rule_log(self, limit: int = 1000) -> list[RuleChange]:
-        """The stream from its end."""
+        """Read the stream from its end."""
         with errors(self._server.shown):
             entries = await self._server.client.xrevrange(f"{self._shards[0]}control", count=limit)
         changes = []
@@ -88,20 +88,20 @@ class RedisControl:
         return changes
 
     async def ask(self, question: str) -> str:
-        """One entry more in the stream of calls."""
+        """Append an entry to the stream of broadcasts."""
         with errors(self._server.shown):
             key = f"{self._shards[0]}calls"
             call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=BROADCASTS_KEPT)
         return call.decode()
 
     async def last_broadcast(self) -> str:
-        """The newest entry of the stream."""
+        """Read the id of the newest entry of the stream."""
         with errors(self._server.shown):
             found = await self._server.client.xrevrange(f"{self._shards[0]}calls", count=1)
         return found[0][0].decode() if found else "0-0"
 
     async def hear(self, after: str) -> list[Broadcast]:
-        """A read that waits, on a connection that is busy with it meanwhile."""
+        """Read the stream with a blocking command, which occupies one connection."""
         wait = min(HEAR_SECONDS, self._server.timeout / 2)
         with errors(self._server.shown):
             found = await self._server.client.xread({f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000)))
@@ -109,21 +109,21 @@ class RedisControl:
         return [Broadcast(broadcast.decode(), text(fields.get(b"w"))) for broadcast, fields in entries]
 
     async def answer(self, call: str, worker: str, text: str) -> None:
-        """Into the hash of the call."""
+        """Write the answer into the hash of the broadcast."""
         key = f"{self._shards[0]}answers:{call}"
         with errors(self._server.shown):
             pipeline = self._server.client.pipeline(transaction=False)
             await pipeline.hset(key, worker, text).expire(key, ANSWER_SECONDS).execute()
 
     async def answers(self, call: str) -> dict[str, str]:
-        """The hash of the call."""
+        """Read the hash of the broadcast."""
         with errors(self._server.shown):
             found = await self._server.client.hgetall(f"{self._shards[0]}answers:{call}")
         return {text(worker): text(answer) for worker, answer in found.items()}
 
 
 class _Stored(msgspec.Struct):
-    """A rule as JSON: its time is in milliseconds. Fields that another version writes are ignored, or not needed."""
+    """A rule as JSON; its time is in milliseconds. Fields of other versions are ignored; missing ones have defaults."""
 
     action: str
     what: str
@@ -141,7 +141,7 @@ def _record(rule: Rule) -> dict[str, str]:
 
 
 def _in_force(record: bytes) -> Rule:
-    """Raises `ValueError` and `UsageError` for what nobody can have ordered."""
+    """Read and check a rule. Raises `ValueError` and `UsageError` for one that `control` cannot have written."""
     rule = _read(record)
     check_rule(rule)
     return replace(rule, id=rule.id or "0")

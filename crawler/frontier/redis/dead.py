@@ -1,4 +1,4 @@
-"""The dead letters of a Redis frontier: looked at, redriven, dropped."""
+"""Reads, redrives and drops the dead letters of a Redis frontier."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RedisDead:
         self._shards = shards
 
     async def each(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
-        """One after the other, in no order."""
+        """Yield the letters in no particular order."""
         for shard in self._shards:
             async for letter in self.in_shard(shard, job, ids):
                 yield letter
 
     async def newest(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
-        """Newest first."""
+        """Return the newest letters, newest first."""
         return await newest(self.each(job), limit)
 
     async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
-        """Give them another try; letters that are no request stay."""
+        """Return the letters to pending. Letters that are not requests stay."""
         moved = 0
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
@@ -45,7 +45,7 @@ class RedisDead:
         return moved
 
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
-        """Throw them away."""
+        """Delete the letters for good."""
         dropped = 0
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
@@ -55,14 +55,14 @@ class RedisDead:
         return dropped
 
     async def in_shard(self, shard: str, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
-        """Those of one shard."""
+        """Yield the letters of one shard."""
         key = f"{job_prefix(shard, job.name)}dead"
         found = self._scan(key) if ids is None else self._pick(key, list(dict.fromkeys(ids)))
         async for name, record in found:
             yield read_dead(name, record)
 
     async def _scan(self, key: str) -> AsyncIterator[tuple[str, bytes]]:
-        seen: set[bytes] = set()  # a scan may show one twice
+        seen: set[bytes] = set()  # a scan may return a letter twice
         cursor = 0
         while True:
             with errors(self._server.shown):
@@ -85,7 +85,7 @@ class RedisDead:
 
 
 def _second_chance(letter: DeadLetter) -> tuple[str | bytes, ...]:
-    """Its id and its message with a clean account; nothing when it is no request. One of a later version is one."""
+    """The letter's id and its message without attempts and crashes; empty if it is not a request of any version."""
     message = letter.message.encode("utf-8", "replace")
     try:
         wire.peek(message)
@@ -95,7 +95,7 @@ def _second_chance(letter: DeadLetter) -> tuple[str | bytes, ...]:
 
 
 async def _chunks(values: AsyncIterator[T]) -> AsyncIterator[list[T]]:
-    """Lists of `CHUNK` values, the last one maybe shorter."""
+    """Yield lists of `CHUNK` values; the last one may be shorter."""
     chunk: list[T] = []
     async for value in values:
         chunk.append(value)

@@ -1,4 +1,4 @@
-"""What the workers of this process hold, by their own account; and what the server says they hold beyond that."""
+"""Records which requests the workers of this process hold, and finds those that the server lists beyond that."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from crawler.model import Claim, Job
 
 
 class HandedOut:
-    """A server that crashes may lose the commits of its last second: the pages lie in the processing lists again.
+    """Finds requests whose commit a crashed server lost, so that they lie in the processing lists again.
 
-    As long as their worker lives nobody else may take them, so it must find out itself. After each new connection
-    its lists are compared with what it was handed and has not ended. `shards` are the prefixes of all shards.
+    While their worker lives, no other worker may take them, so it must find them itself. After each new connection it
+    compares its lists with the requests that it was handed and has not ended. `shards` are the prefixes of all shards.
     """
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
@@ -27,25 +27,26 @@ class HandedOut:
         self._in_doubt: set[str] = set()
 
     def doubt(self) -> None:
-        """There is a new connection: the server may have crashed meanwhile."""
+        """React to a new connection: the server may have crashed, so all lists must be compared."""
         self._in_doubt.update(self._handed_out)
 
     def is_in_doubt(self, worker: str) -> bool:
-        """Whether its lists were not compared since."""
+        """Whether the worker's lists must still be compared."""
         return worker in self._in_doubt
 
     def take(self, worker: str, claim: Claim) -> None:
-        """It was handed these."""
+        """Record that the worker was handed the messages of this claim."""
         self._handed_out[worker].update((lease.job, lease.message) for lease in claim.leases)
         self._handed_out[worker].update((junk.job, junk.message) for junk in claim.junk)
 
     def end(self, worker: str, messages: Iterable[tuple[str, bytes]]) -> None:
-        """It has ended these, (job, message) each."""
+        """Record that the worker has ended these messages, each with its job: (job, message)."""
         self._handed_out[worker].difference_update(messages)
 
     async def given_back(self, worker: str, jobs: Sequence[Job], limit: int) -> Claim | None:
-        """At most `limit` of what its lists have and it has ended, as if it had just claimed them; None: no more."""
-        handed = frozenset(self._handed_out[worker])  # of before we ask: what is committed meanwhile is no surprise
+        """At most `limit` requests that the worker has ended and its lists still hold, as if it had just claimed them;
+        None if there are none."""
+        handed = frozenset(self._handed_out[worker])  # read before the lists: a commit in between is no surprise
         lists_of = [(job, number) for job in jobs for number in range(len(self._shards))]
         pipeline = self._server.client.pipeline(transaction=False)
         for job, number in lists_of:
@@ -55,7 +56,7 @@ class HandedOut:
         claim = Claim(wait=0.0)
         for (job, number), messages in zip(lists_of, lists, strict=True):
             found = [job.name.encode(), [message for message in messages if (job.name, message) not in handed]]
-            # Claimed at some time before: what the ledger has been told since, that claim did not know.
+            # Claimed at some earlier time (0.0), so that claim did not know what the ledger has learned since.
             part = read_claim([0, b"", [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
             claim = replace(claim, leases=claim.leases + part.leases, junk=claim.junk + part.junk)
         if not claim.leases and not claim.junk:

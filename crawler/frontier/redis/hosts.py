@@ -1,4 +1,4 @@
-"""What the ledger of a Redis frontier says of hosts. Reads only, and never more than it is asked for."""
+"""Reads the host ledger of a Redis frontier; never more hosts than requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ FIELDS = ("next", "inflight", "delay", "group", "rest", "busy", "failures", "lat
 def read_turn(
     values: Sequence[bytes | None], now: float, group_next: bytes | None = None, asker: bytes | None = None
 ) -> HostTurn:
-    """The `FIELDS` of a host's ledger, `next` of its group's, and its entry in `asking`. `now`: the server's, in ms."""
+    """Convert the `FIELDS` of a host's ledger, `next` of its group's ledger, and the host's entry in `asking`. `now` is
+    the server's time in ms."""
     due, inflight, delay, group, rest, busy, failures, latency = values
     return HostTurn(
         wait=max(_left(due, now), _left(group_next, now)),
@@ -45,7 +46,7 @@ class RedisHosts:
         self._shards = shards
 
     async def hosts(self, job: Job, limit: int = 100) -> list[HostView]:
-        """The next to be asked first."""
+        """Return the hosts in the order of their next turns."""
         found = [view for shard in self._shards for view in await self._in_shard(shard, job, limit)]
         return sorted(found, key=lambda view: (view.turn.wait, view.host))[:limit]
 
@@ -61,7 +62,7 @@ class RedisHosts:
         return [view for view in views if view.pending or (job.name, view.host) in asked]
 
     async def _asked(self, shard: str, limit: int) -> set[tuple[str, str]]:
-        """(job, host) of requests in flight, of all jobs: hosts at their cap stand nowhere else."""
+        """(job, host) of the requests in flight of all jobs: hosts at their cap are listed nowhere else."""
         client = self._server.client
         with errors(self._server.shown):
             workers = [text(worker) for worker in await client.zrange(f"{shard}workers", 0, -1)]
@@ -76,12 +77,12 @@ class RedisHosts:
         return {(job, ledger_host(one)) for (_, job), found in zip(lists_of, lists, strict=True) for one in found}
 
     async def _waiting(self, shard: str, prefix: str, asked: Iterable[tuple[str, str]], limit: int) -> list[str]:
-        """Hosts that may be asked next, stand in the line of their group, or are paused."""
+        """The hosts that may be asked next, stand in the line of their group, or are paused."""
         client = self._server.client
         with errors(self._server.shown):
             groups = await client.zrange(f"{prefix}groups", 0, limit - 1)
         groups += [group for (group,) in await self._ledgers(shard, [host for _, host in asked], ["group"]) if group]
-        groups += [host.encode() for _, host in asked]  # a literal address is a group's own name
+        groups += [host.encode() for _, host in asked]  # a literal address is also the name of its group
         with errors(self._server.shown):
             pipeline = client.pipeline(transaction=False)
             for key in ("hosts", *(f"line:{text(group)}" for group in dict.fromkeys(groups)), "held"):
@@ -110,7 +111,7 @@ class RedisHosts:
             return list(await pipeline.execute())
 
     async def _pending(self, prefix: str, hosts: Sequence[str]) -> list[int]:
-        """How many in all priorities."""
+        """The number of pending requests of each host, over all priorities."""
         if not hosts:
             return []
         client = self._server.client

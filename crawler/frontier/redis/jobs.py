@@ -1,4 +1,4 @@
-"""The registry of jobs on Redis: made in every shard, found, forgotten; and whether the server is still the same."""
+"""The registry of jobs on Redis: creates, lists and deletes jobs, and detects a replaced server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _UNREADABLE = (ValueError, RecursionError, UsageError)
 
 
 async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ...], bytes]:
-    """The prefixes of the shards and the name that the frontier was created with; creates it where there is none."""
+    """The prefixes of the shards and the frontier's random name; creates the frontier if there is none.
+
+    Raises `FrontierError` if the stored number of shards is not a valid number."""
     first, client = shard_prefix(prefix, 0), server.client
     with errors(server.shown):
         await client.set(f"{first}shards", shards, nx=True)
@@ -30,34 +32,34 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
 
 
 class RedisJobs:
-    """Implements `Jobs`. `shards` and `identity` are what `adopt` found; `known` are the jobs met, by name."""
+    """Implements `Jobs`. `shards` and `identity` are what `adopt` returned; `known` holds the jobs seen, by name."""
 
     def __init__(self, server: Server, shards: Sequence[str], identity: bytes) -> None:
         self._server = server
         self._shards = shards
         self._id = identity
-        self._unreadable = Unreadable("job", "crawler jobs delete NAME, or write its record anew")
+        self._unreadable = Unreadable("job", "delete it with `crawler jobs delete NAME`, or repair its record")
         self.known: dict[str, Job] = {}
 
     async def forgotten(self, job: Job) -> FrontierError:
-        """Why the server does not know this job: it was replaced, or somebody deleted the job."""
+        """The error that says why the server does not know this job: the server was replaced or the job was deleted."""
         with errors(self._server.shown):
             identity = await self._server.client.get(f"{self._shards[0]}id")
         if identity != self._id:
             return FrontierReplaced(
                 f"the queue server {self._server.shown} was emptied or replaced: it has lost job {job.name!r}; "
-                "nothing more can be done for this crawl, seed it again with --fresh"
+                "this crawl cannot go on, seed it again with --fresh"
             )
         return JobGone(f"job {job.name!r} was deleted")
 
     async def create(self, job: Job) -> Job:
-        """Create it, or return the one of that name."""
+        """Create the job, or return the existing one of that name."""
         check_job_name(job.name)
         client, registry = self._server.client, f"{self._shards[0]}jobs"
         with errors(self._server.shown):
             is_half_deleted = await client.sismember(f"{self._shards[0]}deleted", job.name)
         if is_half_deleted:
-            await self.delete(job.name)  # whoever began it was interrupted
+            await self.delete(job.name)  # finish a deletion that was interrupted
         with errors(self._server.shown):
             seconds, micros = await client.time()
             new = msgspec.structs.replace(
@@ -71,7 +73,7 @@ class RedisJobs:
                     f"{self._server.shown}: the record of job {job.name!r} cannot be read: {error}; "
                     f"`crawler jobs delete {job.name}` removes it with all its state"
                 ) from None
-            for shard in self._shards:  # repeated when a creation was cut short
+            for shard in self._shards:  # also completes an interrupted creation
                 stats = f"{job_prefix(shard, job.name)}stats"
                 await client.hsetnx(stats, "buckets", 1)
                 await client.hsetnx(stats, "epoch", job.epoch)
@@ -100,7 +102,7 @@ class RedisJobs:
         return jobs
 
     async def delete(self, name: str) -> bool:
-        """Forget it in one step a shard, then remove its keys."""
+        """Run the `forget` script in each shard, then remove the job's keys."""
         client = self._server.client
         with errors(self._server.shown):
             known = await client.hexists(f"{self._shards[0]}jobs", name)
@@ -118,16 +120,16 @@ class RedisJobs:
 
 
 def _read(name: str, record: bytes) -> Job:
-    """Raises one of `_UNREADABLE` for what is no record of that job."""
+    """Read and check a job's record. Raises one of `_UNREADABLE` for bytes that are not the record of that job."""
     job = msgspec.json.decode(record, type=Job)
     check_job_name(job.name)
     if job.name != name:
-        raise ValueError(f"it is that of job {job.name!r}")
+        raise ValueError(f"it is the record of job {job.name!r}")
     if not 0 < len(job.epoch.encode()) <= MAX_EPOCH:
         raise ValueError("it has no epoch")
     return job
 
 
 def _escape(pattern: str) -> str:
-    """A key as a literal MATCH pattern."""
+    """Convert a key to a literal MATCH pattern."""
     return "".join(f"\\{char}" if char in "*?[]\\" else char for char in pattern)

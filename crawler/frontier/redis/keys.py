@@ -1,63 +1,62 @@
-"""Every key: name, type, meaning. The scripts build the same names from the shard's prefix.
+"""Every key in the server: name, type, meaning. The scripts build the same names from the shard's prefix.
 
 `P` is the shard's prefix `{PREFIX:SHARD}:`; the braces are the cluster's hash tag. `J` is `P job:NAME:`.
 
-    P id                    string  random name of this frontier; gone or changed: the server was replaced
+    P id                    string  random name of this frontier; if it is gone or changed, the server was replaced
     P shards                string  number of shards (shard 0 only), fixed at creation
     P jobs                  hash    job name → its record as JSON (shard 0 only)
-    P deleted               set     jobs whose deletion has begun (shard 0 only): what is left of them is no job
+    P deleted               set     jobs whose deletion has begun (shard 0 only); their remaining keys are no job
     P workers               zset    worker → the server's time (ms) when its lease ends
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
-    P host:H                hash    the politeness ledger, for all jobs: `next` (ms) when it may be asked again,
-                                    `before`: what that was at the last claim, `inflight` requests, `pace` (ms) at
-                                    the last claim, `delay` (ms) it asked for, `waiting` jobs to wake at its next
-                                    commit, the `group` whose turns it takes too, and since when (`placed`); `busy`
-                                    (doublings of its back-off), `failures` in a row, `since` when it has not
-                                    answered well (ms), `rest`: until when it is left alone (ms), `usual` (ms) pace
-                                    if no rule set one, `latency` (ms) that its pace follows; expires a day after its
-                                    last use or rest
-    P host:G                hash    the same of a group: `127.0.0.1`, which is that host's own as well, or
-                                    `*.example.com`; `@JOB` in `waiting`: wake the group's line of that job; `cap` if
-                                    a rule for one of its hosts set one
-    P asking                hash    host → job, worker and message, a line each, of the lease that has it to itself
-                                    while it asks for robots.txt (`take.lua`); expires a day after its last use
-    P mark                  string  written to when somebody waits for the server's disk
-    P rules                 hash    `ACTION WHAT NAME`, ` in JOB` behind it where it holds in one job alone → what a
-                                    person has ruled: its number for claims, a space, all of it as JSON
+    P host:H                hash    the politeness ledger, for all jobs: `next` (ms), the host's next turn; `before`,
+                                    the value of `next` at the last claim; `inflight` requests; `pace` (ms) at the last
+                                    claim; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
+                                    commit; the `group` whose turns it shares, and `placed` (ms), when it joined;
+                                    `busy`, the doublings of its back-off; `failures` in a row; `since` (ms), the first
+                                    bad answer after the last good one; `rest` (ms), until when it rests; `usual` (ms),
+                                    its pace without the rule in force; `latency` (ms) that its pace follows; expires a
+                                    day after its last use or rest
+    P host:G                hash    the same of a group: `127.0.0.1`, which is also the ledger of the host of that
+                                    name, or `*.example.com`; `@JOB` in `waiting` wakes the group's line of that job;
+                                    `cap` if a rule for one of its hosts set one
+    P asking                hash    host → job, worker and message, a line each, of the lease that has the host to
+                                    itself while it asks for robots.txt (`take.lua`); expires a day after its last use
+    P mark                  string  written when a client waits for the server's disk
+    P rules                 hash    `ACTION WHAT NAME`, followed by ` in JOB` if it applies to one job only → a rule:
+                                    its number for claims, a space, the rule as JSON
     P turns                 hash    `spider S` or `job J` that has a rate → time (ms) of its next request
     P first                 zset    `host H` or `job J` that a person gave a priority → priority
-    P control               stream  number of a change → the rule, what was before, who, when (shard 0 only); the last
+    P control               stream  number of a change → the rule, the value before, who, when (shard 0 only); the last
                                     ten thousand
-    P calls                 stream  what all workers should hear of: `w` a word (shard 0 only); the last hundred
-    P answers:CALL          hash    worker → what it answered (shard 0 only), expiring
+    P calls                 stream  broadcasts to all workers: `w` a word (shard 0 only); the last hundred
+    P answers:CALL          hash    worker → its answer (shard 0 only), expiring
     P shared:K              string  small values of the fleet (robots.txt), expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters
-    J hosts                 zset    host with pending requests → earliest time (ms) to look at it again; hosts at
-                                    their concurrency cap, or in `asking`, are absent, and named in `waiting` of the
-                                    host
+    J hosts                 zset    host with pending requests → earliest time (ms) to check it again; a host at its
+                                    concurrency cap, or in `asking`, is absent, and its `waiting` names the job
     J line:G                zset    hosts with pending requests that wait for the turn of their group → since when (ms)
-    J groups                zset    group with such a line → earliest time (ms) to look at it again, as in `hosts`
-    J held                  zset    host with pending requests that is paused → time (ms) to look at it again
+    J groups                zset    group with such a line → earliest time (ms) to check it again, as in `hosts`
+    J held                  zset    host with pending requests that is paused → time (ms) to check it again
     J paused                hash    `host H`, `spider S` or `job J` → since when (ms), and why
     J recent                hash    `host H` or `spider S` whose pages failed lately → pages, failed alike, kind; small,
                                     expires a day after its last use
     J pending:PRIORITY:H    list    messages, next one at the right end
-    J levels                hash    host → its priorities, highest first; only hosts that use others than 0
+    J levels                hash    host → its priorities, highest first; only hosts with priorities other than 0
     J processing:W          list    messages a worker holds, newest at the left end
-    J delayed               zset    message → time (ms) before which it must not be handed out
+    J delayed               zset    message → time (ms) before which no claim hands it out
     J later                 set     version and hash of each message that a worker set aside because it does not know
                                     that version, until a worker that knows it has moved it
     J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing), and marks of
                                     the callbacks other than parse that they named (`add.lua`)
-    J others                hash    callback that a request for a URL named which was known for another one → the first
-                                    such URL
+    J others                hash    callback named by a request whose URL was already known with another callback → the
+                                    first such URL
     J scope                 set     hosts that were seeded
-    J seeders               zset    seeder → time (ms) until which it is believed to be at work
+    J seeders               zset    seeder → time (ms) until which it is presumed to be at work
     J outbox                stream  `i`: the items of one page, JSON lines
-    J skips                 stream  `url`, `reason`, `detail` of the last requests that were skipped, some 10,000; of
-                                    reason `other_callback` those that were not admitted, with the callback they named
-    J exporter              string  who exports, expiring
+    J skips                 stream  `url`, `reason`, `detail` of the last skips, some 10,000; with reason
+                                    `other_callback`, requests that were not admitted, and the callback they named
+    J exporter              string  the name of the exporter, expiring
     J dead                  hash    id → dead letter as JSON
 """
 
@@ -83,12 +82,12 @@ def job_prefix(shard_prefix: str, job: str) -> str:
 
 
 def shard_of(host: str, shards: int) -> int:
-    """The shard a host belongs to."""
+    """The number of the shard that a host belongs to."""
     return zlib.crc32(host.encode()) % shards if shards > 1 else 0
 
 
 def shard_for(host: str, shards: Sequence[str]) -> str:
-    """The prefix of the shard a host belongs to, out of those of all shards."""
+    """The prefix of the shard that a host belongs to; `shards` are the prefixes of all shards."""
     return shards[shard_of(host, len(shards))]
 
 

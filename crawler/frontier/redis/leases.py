@@ -1,4 +1,4 @@
-"""Who is alive on Redis, and what becomes of the requests of those who are not."""
+"""Heartbeats on Redis, and the reaping of silent workers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from crawler.model import Dead, Lease, Reaped, Retry
 
 
 class RedisLeases:
-    """Implements `Leases`. `exploding`: share and number of pages that fail alike before their host or spider is
-    paused."""
+    """Implements `Leases`. `exploding`: the share and the number of pages that must fail alike before their host or
+    spider is paused."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class RedisLeases:
         self._exploding = exploding
 
     def beat(self, worker: str, info: Mapping[str, Any]) -> None:
-        """Renew the lease in every shard; what the worker says of itself goes to the first."""
+        """Renew the lease in every shard; `info` goes to the first shard only."""
         text = msgspec.json.encode(info)
         for number, shard in enumerate(self._shards):
             self._server.run_in_thread(
@@ -69,7 +69,7 @@ class RedisLeases:
 
 
 def _blamed(worker: str, lease: Lease, outcome: Retry | Dead) -> tuple[dict[str, Any], list[bytes]]:
-    """What `reap.lua` takes for the request that the worker died of: by name, and as byte strings."""
+    """The arguments of `reap.lua` for the request that killed the worker: by name, and as byte strings."""
     _, delay, payload = outcome_arguments(worker, lease, outcome)
-    kind = "retry" if isinstance(outcome, Retry) else "dead"  # also of `spent`: here no host is to blame
+    kind = "retry" if isinstance(outcome, Retry) else "dead"  # `spent` counts as dead: here no host is to blame
     return {"job": lease.job, "kind": kind, "delay": int(delay * 1000)}, [lease.message, payload]

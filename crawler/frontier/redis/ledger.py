@@ -18,7 +18,7 @@ class RedisLedger:
         self._jobs = jobs
 
     async def join(self, host: str, group: str) -> float:
-        """In the host's shard: the hosts of a group that lie in other shards know nothing of it."""
+        """Run the script in the host's shard. Hosts of the group in other shards do not share its turns."""
         prefix = shard_for(host, self._shards)
         arguments = (prefix, host, group, *self._jobs.known)
         return float(await self._server.run("join", f"{prefix}host:{host}", *arguments)) / 1000

@@ -1,4 +1,4 @@
-"""The outbox on Redis: one stream a shard, read in order, trimmed when the sink has the items."""
+"""The outbox on Redis: one stream for each shard, read in order and trimmed when the sink has the items."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class RedisOutbox:
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
         self._shards = shards
-        self._unreadable = Unreadable("outbox entry", "nothing: it is no page's items, and is left out of the sink")
-        self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position that is on the server's disk
+        self._unreadable = Unreadable("outbox entry", "nothing to do: it is not a page's items, no sink gets it")
+        self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position known to be on the server's disk
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        """XRANGE behind the given positions, after the server's disk has what it finds."""
+        """XRANGE after the given positions. Returns when what it found is on the server's disk."""
         entries = await self._read(job, after, limit)
         if not self._are_durable(job, entries):
             await self._wait_for_disk(job)
@@ -33,7 +33,7 @@ class RedisOutbox:
         return all(_entry_id(entry.position) <= _entry_id(durable.get(entry.shard, "0-0")) for entry in entries)
 
     async def _wait_for_disk(self, job: Job) -> None:
-        """All that is there now: one wait serves many reads."""
+        """Wait for everything that is in the outbox now: one wait serves many reads."""
         outboxes = [f"{job_prefix(shard, job.name)}outbox" for shard in self._shards]
         last = [("XREVRANGE", outbox, "+", "-", "COUNT", 1) for outbox in outboxes]
         replies = await self._server.synced(f"{self._shards[0]}mark", *last)
@@ -53,7 +53,7 @@ class RedisOutbox:
         ]
 
     def _items(self, position: bytes, fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
-        """Of one entry; none when one of its lines is no JSON object, which would tear the sink's lines."""
+        """The items of one entry; none if one of its lines is not a JSON object and would break the sink's lines."""
         lines = fields.get(b"i", b"").split(b"\n")
         try:
             for line in lines:
@@ -64,7 +64,7 @@ class RedisOutbox:
         return tuple(lines)
 
     async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
-        """XTRIM up to and with the given positions."""
+        """XTRIM the entries up to and including the given positions."""
         pipeline = self._server.client.pipeline(transaction=False)
         for number, position in positions.items():
             milliseconds, sequence = _entry_id(position)
@@ -74,24 +74,24 @@ class RedisOutbox:
             await pipeline.execute()
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
-        """A key with a time limit names the exporter."""
+        """Write the exporter's name into a key with a time limit."""
         key = f"{job_prefix(self._shards[0], job.name)}exporter"
         holder: bytes = await self._server.run("hold", key, exporter, int(seconds * 1000))
         return text(holder)
 
     async def holder(self, job: Job) -> str:
-        """Read that key."""
+        """Read the key that names the exporter."""
         with errors(self._server.shown):
             return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
 
 
 def _check_item(line: bytes) -> None:
-    """Raise `ValueError` for what is no JSON object on one line."""
+    """Raise `ValueError` for a line that is not a JSON object, or that has blanks around it."""
     _read_object(line)
     if line[:1] != b"{" or line[-1:] != b"}":
         raise ValueError("blanks around it")
     if not line.isascii():
-        line.decode()  # of which the decoder above looks at the keys alone
+        line.decode()  # the decoder above checks the UTF-8 of the keys alone
 
 
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -1,4 +1,4 @@
-"""What is not handed out on Redis until a person resumes it."""
+"""Pauses a host, spider or job on Redis, and resumes it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class RedisPauses:
         self._shards = shards
 
     async def pause(self, job: Job, what: str, name: str, why: str) -> bool:
-        """In every shard, unless it is a host: a spider's pages are in all of them."""
+        """Pause a spider or job in every shard, because its pages are in all of them, and a host in its own shard."""
         return await self._set(job, what, name, why)
 
     async def resume(self, job: Job, what: str, name: str) -> bool:
-        """In the same shards."""
+        """Lift the pause in the same shards."""
         return await self._set(job, what, name, "")
 
     async def _set(self, job: Job, what: str, name: str, why: str) -> bool:

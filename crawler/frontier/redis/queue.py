@@ -1,4 +1,4 @@
-"""pending → processing → done | pending | dead on Redis: what a worker claims, and how it ends each request."""
+"""pending → processing → done | pending | dead on Redis: how a worker claims requests and ends them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from crawler.frontier.redis.server import JobGone, Server
 from crawler.interfaces import Pace
 from crawler.model import Claim, Failure, Job, Lease, Request, Visit
 
-_Bytes = tuple[bytes, bytes, bytes]  # message, items, and what else the kind of ending needs
+_Bytes = tuple[bytes, bytes, bytes]  # message, items, and what the kind of ending needs besides
 
 
 class RedisQueue:
-    """Implements `Queue`. `exploding`: share and number of pages that fail alike before their host or spider is
-    paused."""
+    """Implements `Queue`. `exploding`: the share and the number of pages that must fail alike before their host or
+    spider is paused."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class RedisQueue:
         self._lease_ms = int(lease_seconds * 1000)
         self._outbox_limit = outbox_limit
         self._exploding = exploding
-        self._first_shard = 0  # to be asked by the next claim
-        self._claim_tokens: dict[tuple[str, int], str] = {}  # (worker, shard) → that of a claim without an answer
-        # Of calls without an answer: (worker, shard, epoch) → (leases, token).
+        self._first_shard = 0  # the last claim began here; the next one begins one shard further
+        self._claim_tokens: dict[tuple[str, int], str] = {}  # (worker, shard) → token of a claim without a reply
+        # Commits without a reply: (worker, shard, epoch) → (leases, token).
         self._tokens: dict[tuple[str, int, str], tuple[bytes, str]] = {}
-        # What a repeated call must know of the first: worker → (shard, epoch, leases) → answers.
+        # Replies for a repeated call after one that failed: worker → (shard, epoch, leases) → answers.
         self._answers: dict[str, dict[tuple[int, str, bytes], list[bool]]] = defaultdict(dict)
 
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
-        """Ask the shards in turn, beginning with another one each time, until the limit is reached."""
+        """Claim from the shards in turn until the limit is reached. Each call begins with the next shard."""
         self._jobs.known.update((job.name, job) for job in jobs)
         if self._handed_out.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
             given_back = await self._handed_out.given_back(worker, await self._jobs.all(), limit)
@@ -72,7 +72,7 @@ class RedisQueue:
             except (FrontierUnavailable, FrontierFull):
                 if not total.leases and not total.junk:
                     raise
-                break  # what we hold must be worked on; the next call says again what is wrong
+                break  # return what was claimed; the next call raises the error again
             total = _merge(total, part)
         if total.gone:
             reason = await self._jobs.forgotten(self._jobs.known[total.gone[0]])
@@ -106,12 +106,12 @@ class RedisQueue:
         try:
             reply = await self._server.run("claim", f"{prefix}workers", packed(named))
         except FrontierUnavailable:
-            self._claim_tokens[worker, shard] = token  # the reply may have been lost: ask for the same again
+            self._claim_tokens[worker, shard] = token  # the reply may be lost: the next call repeats this one
             raise
         return read_claim(reply, self._epochs(), began, shard, len(self._shards))
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
-        """Links first; then, shard by shard, items and acknowledgement."""
+        """Add the links first; then commit items and acknowledgements, shard by shard."""
         by_job: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, (lease, _) in enumerate(visits):
             by_job[lease.job, lease.epoch].append(number)
@@ -150,7 +150,8 @@ class RedisQueue:
         for number in numbers:
             by_shard[shard_of(visits[number][0].host, len(self._shards))].append(number)
         for shard, part in by_shard.items():
-            # A call that is repeated because another shard did not answer must not be taken for a late one here.
+            # When a call is repeated because another shard did not answer, this shard must not run it a second time:
+            # the commit would look fenced.
             call = (shard, job.epoch, b"".join(visits[number][0].message for number in part))
             answers = self._answers[worker]
             if call not in answers:
@@ -164,7 +165,7 @@ class RedisQueue:
         self, worker: str, job: Job, shard: int, endings: Sequence[tuple[Ending, _Bytes]], pace: Pace
     ) -> list[bool]:
         prefix = self._shards[shard]
-        # A repeated commit of the same leases must get the first one's answer: it carries the first one's token.
+        # A repeated commit of the same leases carries the first one's token, so it gets the first one's answer.
         leases = b"".join(message for _, (message, *_) in endings)
         key = (worker, shard, job.epoch)
         before, token = self._tokens.pop(key, (b"", ""))
@@ -199,12 +200,12 @@ class RedisQueue:
         return [byte == 0x31 for byte in reply]
 
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
-        """To the dead letters, bytes and all."""
+        """Move the bytes as they are to the dead letters."""
         record = dead_record(worker, message, failure)
         return await self._commit_raw(worker, job, message, "junk", 0.0, record)
 
     async def set_aside(self, worker: str, job: Job, message: bytes, delay: float) -> bool:
-        """Back to pending unchanged, for a worker that knows the version."""
+        """Return the message unchanged to pending, for a worker that knows its version."""
         return await self._commit_raw(worker, job, message, "aside", delay, message)
 
     async def _commit_raw(self, worker: str, job: Job, message: bytes, kind: str, delay: float, payload: bytes) -> bool:
@@ -212,7 +213,7 @@ class RedisQueue:
         its_end = Ending(kind=kind, host=host, delay=int(delay * 1000)), (message, b"", payload)
         own = shard_of(host, len(self._shards))
         accepted = False
-        for shard in sorted(range(len(self._shards)), key=lambda shard: shard != own):  # it may lie in any
+        for shard in sorted(range(len(self._shards)), key=lambda shard: shard != own):  # junk may lie in any shard
             (accepted,) = await self._run_commit(worker, job, shard, [its_end], Pace())
             if accepted:
                 break
@@ -221,7 +222,7 @@ class RedisQueue:
 
 
 def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
-    """The links with a word each that is the same when this page is committed or visited again."""
+    """The links, each with a word that is the same when this page is committed or visited again."""
     if not visit.links:
         return
     page = blake2b(wire.identity(lease.message), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""Between our values and what the scripts take and return."""
+"""Converts the crawler's values to the arguments of the scripts, and the scripts' replies to values."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ from crawler.status import DeadLetter
 
 log = structlog.get_logger()
 
-MAX_SAID = 1_000  # lines about things that cannot be read
+MAX_SAID = 1_000  # log lines about unreadable entries
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _NUMBER = re.compile(rb"-?[0-9]{1,18}(?:\.[0-9]{1,20})?").fullmatch
 
 
 def text(value: bytes | None) -> str:
-    """What the server holds as text; nothing is empty, and bytes that are none become U+FFFD."""
+    """Bytes of the server as text; None becomes empty, and bytes that are not UTF-8 become U+FFFD."""
     return (value or b"").decode("utf-8", "replace")
 
 
 def number(value: bytes | None) -> float:
-    """What the server holds as a number; 0 where anything else stands, as `as_number` in the scripts."""
+    """Bytes of the server as a number; 0 for bytes that are not a number, as `as_number` in the scripts."""
     return float(value) if value and _NUMBER(value) else 0.0
 
 
 class Unreadable:
-    """Says once of each thing in the server that it cannot be read, and is left out for that. Nothing else stops."""
+    """Logs once for each unreadable entry in the server, which the caller leaves out. Everything else goes on."""
 
     def __init__(self, what: str, then: str) -> None:
-        """`what`: a job, a rule …; `then`: what a person can do."""
+        """`what` is the kind of entry (a job, a rule …); `then` says what a person can do."""
         self._what = what
         self._then = then
         self._said: set[str] = set()
 
     def met(self, name: str, why: object) -> None:
-        """This one, for that reason."""
+        """Log that this entry is unreadable, and why."""
         if name not in self._said and len(self._said) < MAX_SAID:
             self._said.add(name)
             log.warning("unreadable", what=self._what, name=name, why=str(why), then=self._then)
 
 
 class DeadRecord(msgspec.Struct, frozen=True):
-    """A dead letter as it is stored; the script adds `died`. What the message says is not stored twice."""
+    """A dead letter as it is stored; the script adds `died`. It does not repeat what the message contains."""
 
     attempts: Annotated[int, msgspec.Meta(ge=0)] = 0
     worker: str = ""
@@ -62,7 +62,7 @@ class DeadRecord(msgspec.Struct, frozen=True):
 
 
 def dead_record(worker: str, message: bytes, failure: Failure) -> bytes:
-    """The JSON of a dead letter, without its time: the script puts that in front."""
+    """The JSON of a dead letter without its time, which the script adds."""
     try:
         attempts = wire.decode(message).attempt + 1
     except wire.JunkMessage:
@@ -71,15 +71,15 @@ def dead_record(worker: str, message: bytes, failure: Failure) -> bytes:
     record = {"attempts": attempts, "worker": worker, "failure": failure, "message": shown}
     try:
         return msgspec.json.encode(record)
-    except UnicodeEncodeError:  # lone surrogates: headers and pages hold them, and so do errors that quote them
+    except UnicodeEncodeError:  # lone surrogates, which headers, pages, and errors that quote them contain
         words = {name: clean(value) for name, value in msgspec.structs.asdict(failure).items() if type(value) is str}
         return msgspec.json.encode({**record, "failure": msgspec.structs.replace(failure, **words)})
 
 
 def read_dead(key: str, record: bytes) -> DeadLetter:
-    """A dead letter as it is stored. A script's own may hold bytes that are no text: they are shown as `\\xff`.
+    """Read a stored dead letter. One that a script wrote may contain bytes that are not text; they become `\\xff`.
 
-    What is no letter at all is shown as one of the kind `unreadable`, with its bytes as the message."""
+    A record that is not a letter becomes a letter of the kind `unreadable`, with the record as its message."""
     try:
         try:
             read = msgspec.json.decode(record, type=DeadRecord)
@@ -115,7 +115,7 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
 
 
 packed = msgspec.msgpack.Encoder().encode
-"""Named arguments of a script. Text alone, and no bytes: the server's decoder does not know them."""
+"""Packs the named arguments of a script: text and no bytes, which the server's decoder does not read."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,9 +138,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
-    """What `commit.lua` takes for one lease: by name, and as byte strings. `now`: of the clock of `asked_at`."""
+    """The arguments of `commit.lua` for one lease: by name, and as byte strings. `now` has the clock of `asked_at`."""
     kind, delay, payload = outcome_arguments(worker, lease, visit.outcome)
-    # A page that is given up has an errback's items; one that will come again brings them then.
+    # A dead page keeps its errback's items. A page that will be visited again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
     asked_at = None if visit.unasked else visit.asked_at
     named = Ending(
@@ -163,7 +163,7 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
 
 
 def outcome_arguments(worker: str, lease: Lease, outcome: Outcome) -> tuple[str, float, bytes]:
-    """What becomes of a lease, for a script: the kind, the seconds to wait, and the new message or the dead letter."""
+    """An outcome as a script takes it: the kind, the seconds to wait, and the new message or the dead letter."""
     match outcome:
         case Done():
             return "done", 0.0, b""
@@ -178,17 +178,17 @@ def outcome_arguments(worker: str, lease: Lease, outcome: Outcome) -> tuple[str,
 
 
 def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float, shard: int, shards: int) -> Claim:
-    """The reply of `claim.lua`, called at `began` (monotonic seconds) in that shard of so many; `epochs` of the jobs it
-    was asked for."""
+    """Read the reply of `claim.lua`, called at `began` (monotonic seconds) in shard number `shard` of `shards`.
+    `epochs` are those of the jobs in the call."""
     wait, idle, gone = reply[:3]
     leases: list[Lease] = []
     junk: list[Junk] = []
     for job, messages in zip(reply[3::2], reply[4::2], strict=True):
         name = job.decode()
-        for message in reversed(messages):  # newest first in the list
+        for message in reversed(messages):  # the list begins with the newest
             read = _lease(name, epochs.get(name, ""), message, began)
             if isinstance(read, Lease) and shard_of(read.host, shards) != shard:
-                read = Junk(name, message, f"a request of host {read.host} in a shard that is not its own")
+                read = Junk(name, message, f"a request of host {read.host} in a shard of other hosts")
             leases.append(read) if isinstance(read, Lease) else junk.append(read)
     return Claim(
         leases=tuple(leases),

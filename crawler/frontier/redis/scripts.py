@@ -1,7 +1,7 @@
-"""The scripts in `lua/`: each transition with the libraries that it needs, and the numbers of the rules it mentions.
+"""Assembles the scripts in `lua/`: each transition with the libraries it needs and the numbers of `rules.py` it uses.
 
-The first line of a script or library that uses others names them: `-- needs: message, ledger`. A library (`lua/lib/`)
-stands in front of what needs it, once, after those that it needs itself.
+The first line of a script or library that uses others names them: `-- needs: message, ledger`. Each library
+(`lua/lib/`) appears once, before the script or library that needs it and after the libraries that it needs itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ NUMBERS = {name: value for name, value in vars(rules).items() if name.isupper() 
 
 
 def source(name: str) -> bytes:
-    """A transition as it is sent to the server. Raises `LookupError` when it needs a library that does not exist."""
+    """A transition as it is sent to the server. Raises `LookupError` if it needs a library that does not exist."""
     return assemble((_FOLDER / f"{name}.lua").read_text()).encode()
 
 
 def assemble(script: str) -> str:
-    """The same for a script that stands in no file."""
+    """Do the same for the text of a script."""
     libraries: dict[str, str] = {}
     _collect(script, libraries)
     whole = "\n".join([*libraries.values(), script])
@@ -36,7 +36,7 @@ def assemble(script: str) -> str:
 
 
 def _collect(script: str, libraries: dict[str, str]) -> None:
-    """Add the libraries that a script needs, behind those that they need."""
+    """Add the libraries that a script needs, each after those that it needs itself."""
     needs = _NEEDS.match(script)
     for name in needs[1].split(", ") if needs else ():
         if name in libraries:

@@ -1,4 +1,4 @@
-"""A bounded memory of URLs the frontier knows already: most links of a page need not be sent at all."""
+"""A bounded cache of URLs that the frontier knows, so that a worker need not send most links of a page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from crawler.model import Request
 
 
 class SeenCache:
-    """Remembers at least the last `capacity` URLs. Forgetting one costs a question to the server, nothing else.
+    """Remembers at least the last `capacity` URLs. Forgetting one costs a call to the server, nothing else.
 
-    A URL that was added for another callback than parse is remembered for that callback alone (`known_as`): the server
-    must hear of each that asks for it.
+    It remembers a URL that was added for a callback other than `parse` for that callback alone (`known_as`), because
+    the server must see each callback that a URL is requested with.
     """
 
     def __init__(self, capacity: int = KNOWN_KEPT) -> None:
@@ -24,7 +24,7 @@ class SeenCache:
         return url in self._young or url in self._old
 
     def without(self, requests: Sequence[Request]) -> list[Request]:
-        """Those that may be new, and those with more than a URL, which is checked."""
+        """Return the requests that may be new, and those that need a check because they are more than a URL."""
         young, old = self._young, self._old
         return [
             request
@@ -33,7 +33,7 @@ class SeenCache:
                 (key := request.url if request.callback == "parse" else known_as(request)) not in young
                 and key not in old
             )
-            or request.dont_filter  # from here on `is_simple`, without a call for each of a page's many links
+            or request.dont_filter  # from here on inlined, to save a call for each of a page's many links
             or request.redirects
             or request.body
             or request.method != "GET"
@@ -44,7 +44,7 @@ class SeenCache:
         ]
 
     def without_urls(self, urls: Sequence[str]) -> list[str]:
-        """Those that may be new."""
+        """Return the URLs that may be new."""
         young, old = self._young, self._old
         return [url for url in urls if url not in young and url not in old]
 
@@ -52,17 +52,17 @@ class SeenCache:
         return len(self._young) + len(self._old)
 
     def update(self, urls: Iterable[str]) -> None:
-        """Note URLs that have been admitted, now or before."""
+        """Remember URLs that were admitted, now or before."""
         self._young.update(urls)
         if len(self._young) >= self._capacity:
             self._old, self._young = self._young, set()
 
 
 def known_as(request: Request) -> str:
-    """What a simple request is remembered by."""
+    """The text by which the cache remembers a simple request."""
     return request.url if request.callback == "parse" else f"{request.callback} {request.url}"
 
 
 def is_simple(request: Request) -> bool:
-    """Whether its URL and callback tell whether it is known. A redirect may also tell which hosts are in scope."""
+    """Whether its URL and callback alone decide if it is known. A redirect may also bring a host into scope."""
     return not (request.dont_filter or request.redirects or request.body) and request.method == "GET"

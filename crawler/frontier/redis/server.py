@@ -1,4 +1,4 @@
-"""The connection to a Redis or Valkey server: scripts by name, its errors made ours, start-up checks."""
+"""The connection to a Redis or Valkey server: runs scripts by name, converts errors, checks the server at start."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from redis.retry import Retry
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 from crawler.frontier.redis import scripts
 
-# Answers that pass by themselves: a long script, a full disk under the append-only file, fail-over; and a script that
-# a person has ended, which is possible only before its first write. The library makes classes of some codes, and
-# then their texts lack the code.
+# Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
+# a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
+# those errors lack the code.
 _PASSING = ("BUSY", "MISCONF", "NOREPLICAS")
 _PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
 
-SYNC_MS = 2000  # to wait for the server's disk, which is asked once a second (`appendfsync everysec`)
-# The first write frees memory, so a server without any still runs it.
+SYNC_MS = 2000  # longest wait for the server's disk, which syncs once a second (`appendfsync everysec`)
+# The first write frees memory, so a server that is out of memory still runs it.
 _MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
 
 
@@ -46,22 +46,22 @@ class JobGone(FrontierError):
 
 
 class Server:
-    """Scripts and commands on one server, with at most a few connections."""
+    """Runs scripts and commands on one server, over at most 17 connections."""
 
     def __init__(self, url: str, *, timeout: float = 5.0, name: str = "crawler") -> None:
         self.url = url
         self.shown = mask(url)
-        self.timeout = timeout  # seconds for one answer
-        self.clock: Callable[[], float] = time.monotonic  # by which a worker's requests are timed
+        self.timeout = timeout  # seconds for one reply
+        self.clock: Callable[[], float] = time.monotonic  # the clock of `claimed_at` and `asked_at`
         self._name = name
-        # Called at each new connection: the server may have lost something since the last one.
+        # Called at each new connection: the server may have lost data since the last one.
         self.connected: Callable[[], None] = lambda: None
         self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
-        # The library's annotations allow for replies we never ask for; `Any` is the honest type of what it returns.
+        # The library's annotations include replies that we never request; `Any` is the honest type of its results.
         self.client: Any = self._connect()
         self._beating: Any = None
-        self._fsync = ""  # the server's `appendfsync`; empty: it does not say
+        self._fsync = ""  # the server's `appendfsync`; empty if unknown
 
     async def open(self) -> None:
         """Check that the server can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
@@ -69,14 +69,14 @@ class Server:
             await self.client.ping()
             info = await self.client.info("server")
             policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
-            with suppress(ResponseError):  # not every account may ask that
+            with suppress(ResponseError):  # the account may lack the permission
                 self._fsync = (await self.client.config_get("appendfsync")).get("appendfsync", "")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
             raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
         if policy != "noeviction":
             raise ConfigError(
-                f"{self.shown}: maxmemory-policy is {policy}, so the server may throw away requests; "
+                f"{self.shown}: maxmemory-policy is {policy}, so the server may evict requests; "
                 "set `maxmemory-policy noeviction` on it"
             )
 
@@ -86,11 +86,11 @@ class Server:
             return bool((await self.client.info("persistence")).get("aof_enabled"))
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
-        """Run the commands `before`, then wait until the server's disk has all that was written up to then.
+        """Run the commands `before`, then wait until everything written so far is on the server's disk.
 
-        Returns their replies. `key` is one to write to: the server waits for the last write of a connection. Does not
-        wait when there is no append-only file, when nobody says when it reaches the disk (`appendfsync no`), and on
-        servers older than 7.2. Raises `FrontierUnavailable` when it takes longer than two seconds.
+        Returns their replies. Writes to `key`, because the server waits for the last write of a connection. Does not
+        wait without an append-only file, with `appendfsync no` (nothing tells when the file reaches the disk), and on
+        servers older than 7.2. Raises `FrontierUnavailable` when the wait takes longer than two seconds.
         """
         pipeline = self.client.pipeline(transaction=False)
         for command in before:
@@ -122,7 +122,7 @@ class Server:
             self._beating.close()
 
     async def run(self, script: str, key: str, *arguments: Any) -> Any:
-        """Run a script by name. Raises `FrontierError`s, and `JobGone`."""
+        """Run a script by name. Raises `FrontierError` and its subclasses, such as `JobGone`."""
         with errors(self.shown):
             try:
                 return await self.client.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
@@ -130,7 +130,7 @@ class Server:
                 return await self.client.execute_command("EVAL", self._sources[script], 1, key, *arguments)
 
     def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
-        """The same from a thread, on a connection that belongs to that thread alone."""
+        """Do the same from a thread, on a connection of its own. Only one thread may use it."""
         if self._beating is None:
             self._beating = redis.Redis.from_url(
                 self.url,
@@ -146,7 +146,7 @@ class Server:
                 return self._beating.execute_command("EVAL", self._sources[script], 1, key, *arguments)
 
     def _connect(self) -> redis.asyncio.Redis:
-        # Few retries here: every caller has a loop of its own, and knows what to say meanwhile.
+        # Few retries here: every caller retries in its own loop and reports the outage.
         try:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
                 self.url,
@@ -169,7 +169,7 @@ class Server:
 
 @contextmanager
 def errors(shown: str) -> Iterator[None]:
-    """The library's errors become ours here, and nowhere else."""
+    """Convert the library's errors to `FrontierError`s and `ConfigError`s; no other code does."""
     try:
         yield
     except AuthenticationError as error:
@@ -178,7 +178,7 @@ def errors(shown: str) -> Iterator[None]:
         text = str(error) or type(error).__name__
         if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
             raise _password_error(shown, text) from None
-        hint = " (rediss:// speaks TLS: does that port?)" if shown.startswith("rediss:") else ""
+        hint = " (rediss:// uses TLS: does that port?)" if shown.startswith("rediss:") else ""
         raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
     except ResponseError as error:
         text = str(error)
@@ -197,12 +197,12 @@ def errors(shown: str) -> Iterator[None]:
 
 def _password_error(shown: str, text: str) -> ConfigError:
     if "NOAUTH" in text:
-        return ConfigError(f"{shown}: the server wants a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
-    return ConfigError(f"{shown}: the server refuses our user name or password; check REDIS_URL")
+        return ConfigError(f"{shown}: the server requires a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
+    return ConfigError(f"{shown}: the server rejected the user name or password; check REDIS_URL")
 
 
 def mask(url: str) -> str:
-    """The URL for people: without its password."""
+    """The URL without its password, for people."""
     parts = urlsplit(url)
     if parts.password is None:
         return url

@@ -1,4 +1,4 @@
-"""Where one URL is in a Redis frontier: looked for in every place that a request may lie in. Reads only."""
+"""Finds one URL in a Redis frontier: searches every place where a request may be. Reads only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RedisTraces:
         self._control = control
 
     async def trace(self, job: Job, url: str) -> Trace:
-        """Looks in one shard, the one of the URL's host."""
+        """Search the shard of the URL's host."""
         try:
             trace = await self._look(shard_for(host_of(url), self._shards), job, url)
         except JobGone:
@@ -43,7 +43,7 @@ class RedisTraces:
         return trace_with(trace, await self._control.rules(), job.name)
 
     async def _look(self, shard: str, job: Job, url: str) -> Trace:
-        """Raises `JobGone`. What was on its way from one place to the next is looked for once more."""
+        """Search one shard, and search again if a known URL was moving from one place to another. Raises `JobGone`."""
         prefix = job_prefix(shard, job.name)
         mark = fingerprint(dedup_key(url), job.epoch.encode())
         known = bool(await self._server.run("known", f"{prefix}stats", prefix, job.epoch, mark))
@@ -55,7 +55,7 @@ class RedisTraces:
 
 
 class _Look:
-    """One URL, one shard."""
+    """The search for one URL in one shard."""
 
     def __init__(self, server: Server, dead: RedisDead, shard: str, job: Job, url: str) -> None:
         self._server = server
@@ -68,7 +68,7 @@ class _Look:
         self._is_it = same_url(url)
 
     async def at_all(self) -> Trace:
-        """In the order in which requests move on."""
+        """Search all places, in the order in which requests move through them."""
         now = await self._now()
         pending, unseen = await self._pending()
         delayed, more = await self._delayed(now)
@@ -100,7 +100,7 @@ class _Look:
     # --- the places
 
     async def _pending(self) -> tuple[list[Sighting], int]:
-        """In its host's line, and how many were not looked at."""
+        """The sightings in the line of the URL's host, and how many requests were not searched."""
         levels = text(await self._ask("hget", f"{self._prefix}levels", self._host) or b"0").split()
         ahead = unseen = 0
         found: list[Sighting] = []
@@ -159,8 +159,8 @@ class _Look:
         return found
 
     async def _skips(self) -> tuple[Skipped | None, str, tuple[str, ...]]:
-        """Why it was skipped, what was redirected to it, and other callbacks that were named for it; as far back as is
-        remembered."""
+        """The URL's last skip, the URL that was redirected to it, and the other callbacks that requests named for it,
+        as far back as the stream of skips goes."""
         skipped, source, end = None, "", "+"
         others: list[str] = []
         while True:
@@ -189,7 +189,7 @@ class _Look:
 
 
 def same_url(url: str) -> Callable[[bytes], bool]:
-    """Whether a message is a request for that URL, in whatever spelling that counts as the same."""
+    """Return a function that tests whether a message is a request for that URL, in any equivalent spelling."""
     spelling, key = url.encode(), dedup_key(url)
 
     def is_it(message: bytes) -> bool:
@@ -206,7 +206,7 @@ def same_url(url: str) -> Callable[[bytes], bool]:
 
 
 def _sighting(state: Any, message: bytes, **more: Any) -> list[Sighting]:
-    """One, or none when it is no message. Of a later version as much as its head tells."""
+    """A list of one sighting, or empty for bytes that are not a message. Of a later version it reads the head alone."""
     try:
         read = wire.peek(message)
     except wire.JunkMessage:

@@ -1,4 +1,4 @@
-"""What there is to see in a Redis frontier. Reads only, and never more than a few keys a shard."""
+"""Reads the state of jobs and workers from a Redis frontier. Reads only a few keys of each shard and writes none."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from crawler.frontier.rules import PAUSES_SHOWN
 from crawler.model import Job
 from crawler.status import JobStats, Pause, WorkerInfo
 
-# fields of the stats hash that are no counters for people
+# fields of the stats hash that are not counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks")
-_LATER = "later/"  # and a version: how many messages of it wait
+_LATER = "later/"  # followed by a version: the number of messages of that version that wait
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
 
@@ -32,7 +32,7 @@ class RedisViews:
         self._control = control
 
     async def stats(self, job: Job) -> JobStats:
-        """The order of the reads is the proof of `finished`: seeders, all `finished`, then all `admitted`."""
+        """Read the job's state. The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
         seeders, finished, now = await self._read_ends(job)
         exporter = await self._read_exporter(job)
         ordered = pauses_in(await self._control.rules(), job.name)
@@ -65,7 +65,7 @@ class RedisViews:
         )
 
     async def _read_ends(self, job: Job) -> tuple[int, int, int]:
-        """(seeders at work, requests that have ended, the server's time in ms), before anything else is read."""
+        """(seeders at work, requests that have ended, the server's time in ms); must be read first."""
         client = self._server.client
         with errors(self._server.shown):
             seconds, micros = await client.time()
@@ -125,7 +125,7 @@ class RedisViews:
         }
 
     async def workers(self) -> list[WorkerInfo]:
-        """Those of the first shard; every worker beats in all."""
+        """Read the workers of the first shard: every worker sends its heartbeat to all shards."""
         client, shard = self._server.client, self._shards[0]
         with errors(self._server.shown):
             seconds, micros = await client.time()
@@ -142,7 +142,7 @@ class RedisViews:
 
 
 def _later(counters: Mapping[str, int]) -> dict[int, int]:
-    """Version → how many messages of it wait for a worker that knows it."""
+    """Version → the number of messages of it that wait for a worker that knows it."""
     versions = {name.removeprefix(_LATER): count for name, count in counters.items() if name.startswith(_LATER)}
     return {int(version): count for version, count in versions.items() if version.isdecimal() and count > 0}
 
@@ -152,7 +152,7 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 
 def read_pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
-    """One of each: a spider may be paused in several shards."""
+    """Read pauses, one for each subject: a spider may be paused in several shards."""
     pauses: dict[tuple[str, str], Pause] = {}
     for subject, value in found:
         what, _, name = text(subject).partition(" ")
@@ -162,7 +162,7 @@ def read_pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
 
 
 class _Info(TypedDict, total=False):
-    """What is read of it somewhere (see `Tally.info`)."""
+    """The fields of a worker's info that some command reads (see `Tally.info`)."""
 
     pages: int
     in_flight: int
@@ -175,7 +175,7 @@ class _Info(TypedDict, total=False):
 
 
 def _info(value: bytes | None) -> Mapping[str, Any]:
-    """Nothing when a worker has said nothing, or nothing that can be understood."""
+    """Read a worker's info; empty if it has sent none or cannot be read."""
     try:
         msgspec.json.decode(value or b"{}", type=_Info)
         return msgspec.json.decode(value or b"{}", type=dict[str, Any])

@@ -203,7 +203,7 @@ def test_what_is_sent_arrives(sent: dict[str, Any], arrives: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("sent", "told"),
     [
-        ({"meta": {"page": b"x"}}, "meta['page'] is bytes b'x', which would not arrive as it is; write text"),
+        ({"meta": {"page": b"x"}}, "meta['page'] is bytes b'x', which would not arrive unchanged; write text"),
         ({"meta": {"page": b"x"}}, "value.decode()"),
         ({"meta": {"at": datetime.datetime(2026, 1, 1)}}, "value.isoformat()"),
         ({"meta": {"at": datetime.timedelta(1)}}, "meta['at'] is timedelta"),
@@ -215,7 +215,10 @@ def test_what_is_sent_arrives(sent: dict[str, Any], arrives: dict[str, Any]) -> 
         ({"meta": {"colour": Colour.RED}}, "value.value"),
         ({"meta": {"request": Request(URL)}}, "msgspec.to_builtins(value)"),
         ({"meta": {"plain": Plain()}}, "meta['plain'] is Plain"),
-        ({"meta": {1: "a"}}, "meta: the key is int 1, which would not arrive as it is; write text, such as str(value)"),
+        (
+            {"meta": {1: "a"}},
+            "meta: the key is int 1, which would not arrive unchanged; write text, such as str(value)",
+        ),
         ({"meta": {"a": [{"b": object()}]}}, "meta['a'][0]['b'] is object"),
         ({"meta": {"a": lambda: 1}}, "meta['a'] is function"),
         ({"meta": dict.fromkeys(("\ud800", "\ufffd"))}, "meta is dict"),

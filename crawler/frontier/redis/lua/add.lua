@@ -2,24 +2,25 @@
 -- (unknown) → pending: mark requests as seen and push the new ones, in one step.
 --
 -- KEYS  1 J stats
--- ARGV  1 as MessagePack, by name (the server's own decoder is the cheapest way in, for both sides):
+-- ARGV  1 as MessagePack, by name (the cheapest format for client and server):
 --         J, epoch
 --         order   fifo|lifo
---         seed    true: note the hosts as in scope
+--         seed    true: the hosts come into scope
 --         groups  requests of one host, priority and delay: host, priority (text), delay ms, fingerprints (text),
---                 messages, marks; at most some thousand requests, for which Lua's unpack has room. A mark is what the
---                 fingerprint becomes with the callback, and that callback; '' for parse; no marks: all are for parse
+--                 messages, marks; at most some thousand requests, the limit of Lua's unpack. A mark is the
+--                 fingerprint combined with the callback, a space, and the callback; '' for parse; no marks: all name
+--                 parse
 -- Returns the number of new requests, or the error GONE.
--- Stays true: a request was admitted if and only if its fingerprint (of one that names another callback than parse: the
--- fingerprint's twin) is in the seen-set; known = pending + processing + done + dead + dropped; adding again changes
+-- Stays true: a request was admitted if and only if the seen-set has its fingerprint, or the fingerprint's twin if it
+-- names a callback other than parse; known = pending + processing + done + dead + dropped; adding again changes
 -- nothing.
 --
--- Who else asked: a request for a known URL that names another callback than the one it was admitted for is counted and
--- noted, once for each URL and callback. A mark is in the seen-set if the URL was admitted for its callback, or asked for
--- with it later; beside a twin, the fingerprint itself is such a mark, that of parse. `marks` of stats is how many members
--- there are beyond those that requests were admitted by. A job whose requests all name parse has none, and pays nothing.
+-- Other callbacks: a request for a known URL with a callback other than the admitted one is counted and recorded, once
+-- for each URL and callback. The seen-set has a mark if the URL was admitted for its callback, or requested with it
+-- later; beside a twin, the fingerprint itself is such a mark, that of parse. `marks` of stats is the number of members
+-- beyond those by which requests were admitted. A job whose requests all name parse has none, and pays nothing.
 --
--- One bucket of the seen-set is split whenever the load passes SEEN_LOAD; see `seen.lua`.
+-- The script splits one bucket of the seen-set whenever the load passes SEEN_LOAD; see `seen.lua`.
 
 local add = cmsgpack.unpack(ARGV[1])
 local J, stats = add.J, KEYS[1]
@@ -30,7 +31,7 @@ local state = redis.call('HMGET', stats, 'buckets', 'known', 'marks')
 local buckets, known, marks = tonumber(state[1]), tonumber(state[2] or 0), tonumber(state[3] or 0)
 local low = power_below(buckets)
 
-local names = {} -- a page's or a batch's links share few buckets: each name is made once
+local names = {} -- key names by bucket, because the links of a page or batch share few buckets
 local function bucket_of(fingerprint)
   local bucket = bucket_number(fingerprint, buckets, low)
   local name = names[bucket]
@@ -63,7 +64,7 @@ local function note_other(message, callback)
   note_skip(J, url, 'other_callback', callback)
 end
 
--- Mark a request as seen. Whether it is new.
+-- Marks a request as seen. Returns whether it is new.
 local function is_new(fingerprint, mark, message)
   local callback = 'parse'
   if mark == '' then
@@ -88,9 +89,9 @@ local function is_new(fingerprint, mark, message)
 end
 
 local push = add.order == 'lifo' and 'RPUSH' or 'LPUSH'
-local has_levels = redis.call('EXISTS', J .. 'levels') == 1 -- few jobs: the others need not ask for each host
+local has_levels = redis.call('EXISTS', J .. 'levels') == 1 -- few jobs have levels: the others save a call for each host
 local fresh_total = 0
-local hosts, turns = {}, {} -- of the groups; of those with something new: time and host
+local hosts, turns = {}, {} -- hosts of all groups; time and host of those with new requests
 for _, group in ipairs(add.groups) do
   local host, priority, messages, fresh = group.host, group.priority, group.messages, {}
   for i, fingerprint in ipairs(group.fingerprints) do

@@ -2,10 +2,10 @@
 -- Renew a worker's lease.
 --
 -- KEYS  1 P workers
--- ARGV  1 P   2 worker   3 lease ms   4 info as JSON ({}: as before)
+-- ARGV  1 P   2 worker   3 lease ms   4 info as JSON ({}: unchanged)
 -- Returns the number of milliseconds by which the lease had expired, or 0.
--- Stays true: a worker in `workers` has a record with its info. The first write frees memory, so a server without any
--- still takes heartbeats: or else all its living workers would be reaped.
+-- Stays true: a worker in `workers` has a record with its info. The first write frees memory, so a server that is out
+-- of memory still accepts heartbeats; otherwise its living workers would be reaped.
 
 local now = now_ms()
 local until_ms = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[2]) or now)

@@ -1,25 +1,24 @@
 -- needs: clock, number, counters, orders, turns, favourites, obstacle, strike, hand_out, wake
--- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turn.
+-- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turns.
 --
 -- KEYS  1 P workers
 -- ARGV  1 as MessagePack, by name:
 --         P, worker, token
 --         limit   requests at most
---         lease   ms for which the worker is believed to live
---         delay   ms between two requests to a host; jitter: share of it that is added at random at most
---         cap     requests at once to a host
---         target  requests that should be on their way to a host at once (0: its pace is not adapted); longest: ms, the
---                 longest delay by that
---         outbox_limit  pages in a job's outbox beyond which it gives nothing
+--         lease   ms for which the worker is presumed alive
+--         delay   ms between two requests to a host; jitter: largest random addition to it, as a share
+--         cap     requests in flight to a host at most
+--         target  requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
+--                 delay that adapting may choose
+--         outbox_limit  pages in a job's outbox at which claims hand out nothing of it
 --         random  integer, 1 to 2^31 - 2
 --         jobs    { name, epoch } each
 -- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, job, { messages }, job, { messages } … }
--- Stays true: a message is in one list; a host, and the group of hosts it belongs to, has at most `cap` requests in flight
--- and its turns are at least its delay apart, over all workers and jobs; one that a lease has to itself (`take.lua`) gives
--- nothing, and is looked at again when that lease ends; a host that must wait for its group stands in the
--- group's line, and a group with a line is in `groups` or waits for room; what people have ruled goes before `delay`
--- and `cap`; the same token returns the same messages again, because nobody can have committed any of them: they are
--- still the newest in the processing lists.
+-- Stays true: a message is in one list; a host, and its group, has at most `cap` requests in flight, and its turns are
+-- at least its delay apart, over all workers and jobs; a host that a lease has to itself (`take.lua`) gives nothing
+-- until that lease ends and wakes it; a host that must wait for its group stands in the group's line, and a group with
+-- a line is in `groups` or waits for room; rules override `delay` and `cap`; the same token returns the same messages
+-- again, because nobody can have committed any of them: they are still the newest in the processing lists.
 
 local claim = cmsgpack.unpack(ARGV[1])
 claim.now, claim.got, claim.strikes, claim.postponed = now_ms(), 0, STRIKES, 0
@@ -27,7 +26,7 @@ local P, now = claim.P, claim.now
 local W = P .. 'worker:' .. claim.worker
 local reply, claimed = { -1, 'empty', {} }, {}
 
--- What a call with the same token has returned; nil: there was none.
+-- The reply of an earlier call with the same token; nil if there was none.
 local function replay()
   local last = redis.call('HMGET', W, 'token', 'claimed')
   if last[1] ~= claim.token then return nil end
@@ -43,19 +42,19 @@ local function first_due(key)
   return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
 end
 
--- When to ask again. `turn`: when the job's own turn comes (ms; 0: it has no rate).
+-- Notes when to claim again. `turn`: the job's own next turn (ms; 0: it has no rate).
 local function note_wait(job, turn)
   if as_number(redis.call('HGET', job.stats, 'pending')) <= 0 then return end
   local due = math.huge
   for _, set in ipairs({ 'hosts', 'groups', 'delayed' }) do due = math.min(due, first_due(job.J .. set) or math.huge) end
   local held = due == math.huge and first_due(job.J .. 'held')
-  -- no host, nothing delayed or paused: all hosts are at their cap, and the next commit wakes one
+  -- without any due time all hosts are at their cap, and the next commit wakes one
   local wait = (due == math.huge or held) and POLL or math.max(0, math.max(due, turn) - now)
   if reply[1] < 0 or wait < reply[1] then reply[1] = wait end
   if reply[2] == 'empty' then reply[2] = held and 'paused' or 'cooling' end
 end
 
--- Messages of the hosts and groups that may be asked now; and when the job's own turn comes.
+-- Messages of the hosts and groups that may be asked now, and the job's own next turn.
 local function look_round(job)
   local messages, has_rate = {}, rule(P, 'rate job ' .. job.name)
   local turn = has_rate and turn_of(P, 'job ' .. job.name) or 0
@@ -92,7 +91,7 @@ local function keep(job, messages)
   tally(job.counters, 'processing', #messages)
   claimed[#claimed + 1] = job.name .. ' ' .. #messages
   reply[#reply + 1] = job.name
-  -- newest first, as a replay of the same token reads them from the list
+  -- newest first, the order in which a replay of the same token reads them from the list
   local newest = {}
   for i = #messages, 1, -1 do newest[#newest + 1] = messages[i] end
   reply[#reply + 1] = newest

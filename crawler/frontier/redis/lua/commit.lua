@@ -1,28 +1,28 @@
 -- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later
--- processing → done | pending | dead, by what each visit found out: items and acknowledgement in one step.
+-- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
 -- ARGV  1 as MessagePack, by name:
 --         P, worker, job, epoch, token
---         delay     ms between requests to a host that asked for none
---         share and least: share and number of pages that fail alike before their host or spider is paused
---         backoff   ms, the first; patience: ms with a host that cannot be reached
---         target    requests that should be on their way to a host at once (0: its pace is not adapted); longest: ms, the
---                   longest delay by that
+--         delay     ms between requests to a host that asked for no delay
+--         share and least: share and number of pages that must fail alike before their host or spider is paused
+--         backoff   ms, the first back-off; patience: ms before failures of an unreachable host count as the page's
+--         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
+--                   delay that adapting may choose
 --         visits    for each lease:
---           kind    done|skip|retry|release|aside|dead|spent (dead when its tries are used up)|junk
+--           kind    done|skip|retry|release|aside|dead|spent (dead because its tries are used up)|junk
 --           host, status ('': none), size in bytes, health (see `health.lua`), verdict (see `alike.lua`)
---           age     ms since the host was asked (nil: it was not); is_unused: surely not
+--           age     ms since the host was asked (nil: not asked, or unknown); is_unused: it was certainly not asked
 --           took    ms that the answer took (nil: unknown)
---           pause   ms that the host asked for; host_delay: ms between requests that it asked for (nil: as before)
---           delay   ms before it may be handed out again
---           counters  name → by how much to raise it
+--           pause   ms that the host asked for; host_delay: ms between requests that it asked for (nil: unchanged)
+--           delay   ms before the request may be handed out again
+--           counters  name → how much to add
 --           items   number of items
 --       then three byte strings for each lease: its message; its items as JSON lines; and
---         skip: the reason, a line break, its detail | retry, release, aside: the new message | dead, spent, junk: the
+--         skip: the reason, a line break, the detail | retry, release, aside: the new message | dead, spent, junk: the
 --         record
--- Returns a string with 1 for each lease committed and 0 for each that was not ours any more; or the error GONE.
--- Stays true: what is acknowledged here has its items in the outbox; what is 0 changed nothing; the same token
+-- Returns a string with 1 for each committed lease and 0 for each that the worker no longer had; or the error GONE.
+-- Stays true: the items of each committed lease are in the outbox; a lease that got 0 changed nothing; the same token
 -- returns the same string and does nothing.
 
 local commit = cmsgpack.unpack(ARGV[1])
@@ -46,7 +46,7 @@ local function finish(state)
   tally(counters, 'finished')
 end
 
--- What becomes of a lease, by its kind: (visit, its message, the last of its byte strings).
+-- Ends a lease, by its kind. Arguments: the visit, its message, the last of its byte strings.
 local apply = {
   done = function()
     finish('done')
@@ -74,7 +74,7 @@ local apply = {
   end,
   junk = function(_, message, record)
     bury_junk(J, message, record, now, counters)
-    tally(counters, 'pending') -- nobody had counted it when the claim took it from there
+    tally(counters, 'pending') -- the claim counted it as taken from pending, where it was never counted
   end,
 }
 apply.spent = apply.dead
@@ -106,7 +106,7 @@ for i, visit in ipairs(commit.visits) do
   local is_ours = redis.call('LREM', KEYS[1], 1, message) == 1
   if is_ours then
     end_lease(visit, message, items, payload)
-  elseif visit.kind ~= 'junk' and visit.kind ~= 'aside' then -- those are looked for in each shard
+  elseif visit.kind ~= 'junk' and visit.kind ~= 'aside' then -- the client sends those to each shard
     tally(counters, 'fenced')
   end
   replies[i] = is_ours and '1' or '0'

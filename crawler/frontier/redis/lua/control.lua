@@ -1,5 +1,5 @@
 -- needs: clock, number, line
--- A person sets, replaces or lifts a rule; the log says so in the same step.
+-- Sets, replaces or lifts a rule for a person, and logs the change in the same step.
 --
 -- KEYS  1 P rules
 -- ARGV  1 as MessagePack, by name:
@@ -7,11 +7,11 @@
 --         number  ms, a count, a priority; nil: lift it
 --         record  the rule as JSON, without id and time
 --         token, undoes (number of a change)
---         id, at  number and time (ms) of this change, as text; '' both: it is new, and this shard keeps the log
+--         id, at  number and time (ms) of this change, as text; both '': it is new, and this shard keeps the log
 --         jobs    the names of all jobs
 -- Returns { id, time, value before, call }.
--- Stays true: hosts that wait by an old pace are due when the new one says so, never before they want to be asked
--- again themselves; what was held or full is looked at again; the same token changes nothing twice.
+-- Stays true: hosts that wait by an old pace become due by the new one, but never before the time that they asked for;
+-- hosts that were held or full become due; the same token changes nothing twice.
 
 local change = cmsgpack.unpack(ARGV[1])
 local P, action, what, name, number = change.P, change.action, change.what, change.name, change.number
@@ -38,7 +38,7 @@ local function log()
     't', change.token, 'at', at, 'b', before, 'c', call, 'u', change.undoes, 'r', change.record)
 end
 
--- The next turn by another pace, counted from when the host was last asked. Its group is never slower than it.
+-- Moves the next turn to the new pace, counted from the last request. A group is never slower than its host.
 local function move_turn(H, is_group)
   local ledger = redis.call('HMGET', H, 'next', 'pace', 'delay', 'rest', 'usual')
   local due, old = tonumber(ledger[1] or nil), tonumber(ledger[2] or nil)
@@ -51,7 +51,7 @@ local function move_turn(H, is_group)
   elseif not ledger[5] then redis.call('HSET', H, 'usual', old) end
 end
 
--- Look at a host, or at the line of a group, in all jobs that have something for it.
+-- Makes a host, or the line of a group, due in all jobs that have requests for it.
 local function wake(ledger, set, mark)
   local waiting = ' ' .. (redis.call('HGET', P .. 'host:' .. ledger, 'waiting') or '') .. ' '
   for _, job in ipairs(change.jobs) do
@@ -80,7 +80,7 @@ local function look_at(host)
   wake(host, 'groups', '@')
 end
 
--- Hosts that wait behind a page of a spider; claims find in time those beyond the first ones.
+-- Makes hosts due that wait because the next page is a spider's; later claims find those beyond the first.
 local function look_at_lines()
   for _, job in ipairs(change.jobs) do
     local J = P .. 'job:' .. job .. ':'

@@ -1,11 +1,11 @@
 -- needs: clock, message, ledger
--- A job is deleted: from this step on nobody can add to it, claim from it or commit to it.
+-- Deletes a job: from this step on no worker or seeder can add to it, claim from it or commit to it.
 --
 -- KEYS  1 J stats
--- ARGV  1 P   2 J   3 the job's name, where it is registered ('': elsewhere)
--- Returns 1, or 0 when there was no such job. Its other keys are deleted afterwards, at leisure.
--- Stays true: a job whose deletion has begun is named in `deleted`, and what is left of it is no job; the hosts' count
--- of requests in flight, for the jobs that share the ledger.
+-- ARGV  1 P   2 J   3 the job's name in the shard that has the registry ('' in others)
+-- Returns 1, or 0 if there was no such job. The client deletes its other keys afterwards.
+-- Stays true: `deleted` names each job whose deletion has begun, and its remaining keys are no job; `inflight` of each
+-- host is the number of leases, for the jobs that share the ledger.
 
 local P, J = ARGV[1], ARGV[2]
 local now = now_ms()

@@ -1,10 +1,10 @@
--- Become, stay or cease to be the only exporter of a job.
+-- Makes a process the only exporter of a job, extends that role, or ends it.
 --
 -- KEYS  1 J exporter
--- ARGV  1 exporter   2 for how many ms (0: give it up)
--- Returns who holds it now; '' for nobody.
--- Stays true: there is one at most. The first write frees memory, so a server without any still lets the exporter
--- work, which is what makes room.
+-- ARGV  1 exporter   2 for how many ms (0: end it)
+-- Returns the exporter that the job has now; '' if none.
+-- Stays true: a job has one exporter at most. The first write frees memory, so a server that is out of memory still
+-- lets the exporter work, which makes room.
 
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return holder end

@@ -1,11 +1,11 @@
 -- needs: clock, number, ledger
--- A host joins the group of those that share its address (or its domain): from now on they take turns.
+-- Moves a host into the group of hosts that share its address (or its domain): from then on they share turns.
 --
 -- KEYS  1 P host:H
 -- ARGV  1 P   2 host   3 group ('': none)   then names of jobs, in which the host may stand in its old group's line
--- Returns for how many ms it has been there (0: since now; very many: it never was in one).
--- Stays true: a group's count of requests in flight is that of its hosts together, so the host brings its own along; a
--- host stands in the line of its own group alone.
+-- Returns for how many ms the host has been in the group (0: it joined now; a huge number: it never was in any group).
+-- Stays true: a group's `inflight` is the sum of its hosts', so the host's own count moves with it; a host stands in the
+-- line of its own group alone.
 
 local P, host, group = ARGV[1], ARGV[2], ARGV[3]
 local now = now_ms()
@@ -13,7 +13,7 @@ local ledger = redis.call('HMGET', KEYS[1], 'group', 'placed', 'inflight')
 local before, inflight = ledger[1] or '', as_number(ledger[3])
 if group == before then return now - as_number(ledger[2]) end
 
-local function keep(key) -- as long as a claim would
+local function keep(key) -- for as long as a claim would
   if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, LEDGER_TTL) end
 end
 

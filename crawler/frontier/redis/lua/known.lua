@@ -1,5 +1,5 @@
 -- needs: counters, seen
--- Whether a request is in the seen-set. Reads only.
+-- Tests whether a request is in the seen-set. Reads only.
 --
 -- KEYS  1 J stats
 -- ARGV  1 J   2 epoch   3 fingerprint

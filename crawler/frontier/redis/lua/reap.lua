@@ -1,18 +1,18 @@
 -- needs: clock, message, counters, letters, line, ledger, alike, later
--- processing → pending, for a worker that is gone: its requests go back to the front of their hosts' lines.
+-- processing → pending, for a dead or silent worker: its requests go back to the front of their hosts' lines.
 --
 -- KEYS  1 P workers
 -- ARGV  1 as MessagePack, by name:
 --         P
---         worker       '': any whose lease has expired
+--         worker       '': any worker whose lease has expired
 --         max_crashes  crashes after which a request is dead
 --         budget       requests to move at most
---         share and least: share and number of pages that fail alike before their host or spider is paused
---         blame        the request that the worker died of (nil: none is known): job, kind (retry|dead), delay ms
+--         share and least: share and number of pages that must fail alike before their host or spider is paused
+--         blame        the request that killed the worker (nil: unknown): job, kind (retry|dead), delay ms
 --       2 its message   3 its new message, or its record   (only with `blame`)
--- Returns {} when there is nothing to reap, else { worker, requeued, dead, 1 when some are left }.
+-- Returns {} if there is nothing to reap, else { worker, requeued, dead, 1 if some are left else 0 }.
 -- Stays true: each message moves once, however many reapers run, because it leaves the processing list in the
--- same step; a worker that beats again before this runs is not touched.
+-- same step; a worker that sends a heartbeat before this runs keeps its requests.
 
 local reap = cmsgpack.unpack(ARGV[1])
 local P, worker, blame = reap.P, reap.worker, reap.blame
@@ -40,8 +40,8 @@ end
 
 local function move(J, message, is_blamed, counters)
   local host = host_in(message)
-  if not host then -- pushed by hand: nobody has counted it
-    bury_junk(J, message, own_record(message, 'junk', 'bytes in a processing list that are no request', worker), now, counters)
+  if not host then -- pushed by hand, so no counter includes it
+    bury_junk(J, message, own_record(message, 'junk', 'bytes in a processing list that are not a request', worker), now, counters)
     return
   end
   local _, _, _, crashes = read(message)
@@ -51,7 +51,7 @@ local function move(J, message, is_blamed, counters)
     back_to_pending(J, ARGV[3], blame.delay, counters)
     tally(counters, 'retried')
   elseif not seen_dying and crashes + 1 >= reap.max_crashes then
-    local why = 'the machine of its worker was gone after each of ' .. reap.max_crashes .. ' deliveries'
+    local why = 'its worker and supervisor were gone after each of ' .. reap.max_crashes .. ' deliveries'
     to_dead(J, message, own_record(message, 'crash', why, worker), counters)
   else
     back_to_pending(J, redelivered(message, seen_dying and 0 or 1), 0, counters)
@@ -59,7 +59,7 @@ local function move(J, message, is_blamed, counters)
   if is_blamed then watch(J, host, message, 'crash', reap, now) end
   tally(counters, 'processing', -1)
   tally(counters, 'reaped')
-  settle(P, host, now, { asked = now }) -- it may have been asked a moment ago
+  settle(P, host, now, { asked = now }) -- the worker may have asked the host a moment ago
 end
 
 for _, job in ipairs(redis.call('SMEMBERS', W .. ':jobs')) do

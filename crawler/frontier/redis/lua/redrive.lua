@@ -1,10 +1,10 @@
 -- needs: clock, counters, line
--- dead → pending: give dead letters another try, with a clean account.
+-- dead → pending: gives dead letters another try, without attempts and crashes.
 --
 -- KEYS  1 J dead
 -- ARGV  1 J   2 epoch   then id, new message for each
 -- Returns the number moved, or the error GONE.
--- Stays true: a letter moves once; counters that prove the end only grow, so it is admitted anew.
+-- Stays true: a letter moves once; `admitted` and `finished` only grow, so the request is admitted again.
 
 local J, epoch = ARGV[1], ARGV[2]
 if gone(J .. 'stats', epoch) then return redis.error_reply('GONE') end

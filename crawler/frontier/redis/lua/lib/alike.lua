@@ -1,14 +1,14 @@
 -- needs: number, message
--- Hosts and spiders of a job whose pages fail alike are paused.
+-- Pauses hosts and spiders of a job whose pages fail alike.
 --
--- Gives  watch(J, host, message, kind, limits, now) notes how a page went: `ok`, the kind of a failure that is not the
---        page's own, or '': nothing was found out. `limits` holds `share` and `least`
--- Stays true: a host or spider is paused when at least `least` of its last pages failed with the same kind, and more
--- than `share` of them.
+-- Gives  watch(J, host, message, kind, limits, now) counts how a page ended: `ok`, the kind of a failure that is not
+--        the page's own, or '' if nothing was found out. `limits` holds `share` and `least`
+-- Stays true: a host or spider is paused when at least `least` of its last pages, and more than `share` of them, failed
+-- with the same kind.
 
--- How the last pages of a host or a spider (`subject`) went: pages, of these failed alike, kind. Only of those that
--- failed lately; the older a page is, the less it counts. Returns how many had failed alike before, and whether that
--- is enough now.
+-- Counts how the last pages of a host or a spider (`subject`) ended: pages, how many failed alike, the kind. Only
+-- subjects that failed lately have a record; the older a page, the less it counts. Returns how many had failed alike
+-- before, and whether this call paused the subject.
 local function note_outcome(J, subject, kind, limits, now)
   local share, least, recent = limits.share, limits.least, J .. 'recent'
   local before = redis.call('HGET', recent, subject)
@@ -35,14 +35,14 @@ local function note_outcome(J, subject, kind, limits, now)
   return known, false
 end
 
--- A page that fails counts with its first try: the last requests of any crawl are those that fail again and again.
+-- A failed page counts at its first try only, because the last requests of any crawl are those that fail repeatedly.
 local function watch(J, host, message, kind, limits, now)
   if kind == '' or limits.share >= 1 then return end
   if kind == 'ok' and redis.call('EXISTS', J .. 'recent') == 0 then return end -- the usual case
   local _, _, attempt = read(message)
   if kind ~= 'ok' and attempt ~= '0' then return end
   local known, paused = note_outcome(J, 'host ' .. host, kind, limits, now)
-  -- one bad host is not its spider's fault: there each host that fails counts once
+  -- one bad host is not its spider's fault, so each failing host counts once for the spider
   if kind == 'ok' or (known == 0 and not paused) then
     note_outcome(J, 'spider ' .. (spider_of(message) or ''), kind, limits, now)
   end

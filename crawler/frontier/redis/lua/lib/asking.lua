@@ -1,8 +1,8 @@
 -- The lease that has a host to itself (`take.lua`).
 --
--- Gives  asker_of(P, host) → that lease, as `asking` names it; nil: none has the host
--- Stays true: a lease that has ended, however it did, is forgotten here. While nobody asks any host this costs one
--- HLEN a script.
+-- Gives  asker_of(P, host) → that lease, as `asking` names it; nil if no lease has the host
+-- Stays true: this forgets a lease that has ended, however it ended. While no lease asks any host, it costs one HLEN
+-- for each script.
 
 local are_asked
 local function asker_of(P, host)

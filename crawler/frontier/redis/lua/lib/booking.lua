@@ -1,15 +1,15 @@
 -- needs: number, orders, counters
--- Who may be asked: the ledger of hosts, and of the groups of hosts that share an address, before a request is handed out.
+-- Reads and books the ledger of hosts, and of groups of hosts that share an address, before a request is handed out.
 --
--- Gives  ledger_of(claim, name) → what it says of a host or group
---        share_cap(claim, own, group) makes a group as wide as the rule for one of its hosts
---        is_free(claim, ledger) → whether it may be asked
---        look_later(claim, job, set, ledger) looks again when it may be asked, or when it has room
---        stand_in_line(claim, job, host, group): the group is busy
---        book(claim, ledger, count, pace): so many requests are handed out, and its next turn is `pace` ms away
+-- Gives  ledger_of(claim, name) → the ledger of a host or group
+--        share_cap(claim, own, group) gives a group the cap that a rule sets for one of its hosts
+--        is_free(claim, ledger) → whether the host or group may be asked now
+--        look_later(claim, job, set, ledger) makes it due at its next turn, or when it has room
+--        stand_in_line(claim, job, host, group) puts a host in the line of its busy group
+--        book(claim, ledger, count, pace) books `count` requests, and the next turn `pace` ms from now
 -- Of `claim`: P, now, cap, delay, jitter, random. Of `job`: name, J, counters.
--- Stays true: a host or group that is not in its set (`hosts`, `groups`) is named in `waiting`, or in a line; what
--- people have ruled goes before the settings.
+-- Stays true: a host or group that is not in its set (`hosts`, `groups`) is named in `waiting`, or in a line; rules
+-- override the settings.
 
 local function ledger_of(claim, name)
   local P = claim.P
@@ -20,13 +20,13 @@ local function ledger_of(claim, name)
   return {
     name = name, due = as_number(found[1]), inflight = as_number(found[2]), delay = as_number(found[3]),
     waiting = found[4] or '', group = found[5] ~= '' and found[5] or nil, ordered = rule(P, 'rate host ' .. name),
-    -- of one that is ill, one request finds out whether it is well again
+    -- a busy or unreachable host gets one request at a time, which tests whether it has recovered
     cap = is_ill and 1 or capped or is_ruled(P) and shared > 0 and shared or claim.cap, capped = capped,
     latency = as_number(found[9]),
   }
 end
 
--- Unless a rule for the group says something else.
+-- A rule for the group itself has priority.
 local function share_cap(claim, own, group)
   if not own.capped or group.capped or group.cap == own.capped then return end
   group.cap = own.capped
@@ -55,7 +55,7 @@ local function stand_in_line(claim, job, host, group)
   look_later(claim, job, 'groups', group)
 end
 
--- A multiplicative congruential generator (Park and Miller): scripts have no other chance.
+-- A multiplicative congruential generator (Park and Miller), the scripts' source of random numbers.
 local function turn_after(claim, pace)
   claim.random = (claim.random * 16807) % 2147483647
   return claim.now + math.ceil(pace * (1 + claim.jitter * claim.random / 2147483647))

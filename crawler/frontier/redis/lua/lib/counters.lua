@@ -1,6 +1,6 @@
--- The counters of a job: collected while a script runs, written once.
+-- The counters of a job, collected while a script runs and written once.
 --
--- Gives  gone(stats, epoch) → whether the job with this epoch is not there
+-- Gives  gone(stats, epoch) → whether the job with this epoch does not exist
 --        tally(counters, name, by) raises a counter by `by`, or by 1
 --        count(stats, counters) writes them
 

@@ -1,8 +1,8 @@
 -- needs: orders
 -- The hosts and jobs (`host H`, `job J`) that people gave a priority.
 --
--- Gives  first_hosts(P, J, now) → those hosts of a job that may be asked now, highest first
---        in_order(P, jobs) → the same jobs, those with a priority first
+-- Gives  first_hosts(P, J, now) → those of a job's hosts that may be asked now, highest priority first
+--        in_order(P, jobs) → the given jobs, those with a priority first
 
 local favourites
 local function favoured(P)

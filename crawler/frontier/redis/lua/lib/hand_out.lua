@@ -1,5 +1,5 @@
 -- needs: message, counters, orders, turns, asking, line, ledger, booking, obstacle, strike
--- Requests of one host, or of the first host in a group's line, are handed out if it may be asked now.
+-- Hands out requests of one host, or of the first host in a group's line, if the host may be asked now.
 --
 -- Gives  ask(claim, job, host, room), ask_line(claim, job, group, room) → at most `room` messages, now in the worker's
 --        processing list
@@ -8,7 +8,7 @@
 -- Stays true: a message is in one list; a host and its group have at most their cap in flight, and their turns are at
 -- least their delay apart; a host that a lease has to itself (`take.lua`) gives nothing.
 
--- The host's next message, highest priority first; forgets levels that have run empty.
+-- The host's next message, highest priority first; removes empty levels.
 local function pop(claim, job, host, levels)
   local pending, processing = job.J .. 'pending:', job.J .. 'processing:' .. claim.worker
   if not levels then return redis.call('RPOPLPUSH', pending .. '0:' .. host, processing) end
@@ -20,8 +20,9 @@ local function pop(claim, job, host, levels)
   return false
 end
 
--- Up to `room` of the host's messages, and whether it has `more`, `nothing`, nothing that is not `paused`, or when it
--- should be looked at again (ms). Bytes that are no request of this host die here: nobody could commit or settle them.
+-- Up to `room` of the host's messages, and whether it has `more`, `nothing`, or only `paused` ones, or when to check it
+-- again (ms). Bytes that are not a request of this host become dead letters here, because no worker could commit or
+-- settle them.
 local function take(claim, job, host, room)
   local processing, levels = job.J .. 'processing:' .. claim.worker, levels_of(job.J, host)
   local taken, left = {}, 'more'
@@ -36,7 +37,7 @@ local function take(claim, job, host, room)
       strike(claim, job, host, message, 'spider ' .. (spider_of(message) or ''))
     elseif host_in(message) ~= host then
       redis.call('LPOP', processing)
-      strike_junk(claim, job, message, 'bytes in the queue that are no request of host ' .. host)
+      strike_junk(claim, job, message, 'bytes in the queue that are not a request of host ' .. host)
     else
       taken[#taken + 1] = message
       if next_one then book_turn(claim.P, 'spider ' .. (spider_of(message) or ''), claim.now) end
@@ -50,7 +51,7 @@ local function ask(claim, job, host, room)
   local P, J, delay = claim.P, job.J, claim.delay
   if rule(P, 'block host ' .. host) then strike_line(claim, job, host, 'host ' .. host) return {} end
   local own = ledger_of(claim, host)
-  if asker_of(P, host) then own.cap = 0 end -- full: the end of that lease wakes those that wait
+  if asker_of(P, host) then own.cap = 0 end -- as if full: the end of that lease wakes the jobs that wait
   if not is_free(claim, own) then look_later(claim, job, 'hosts', own) return {} end
   local group = own.group and ledger_of(claim, own.group)
   if group then share_cap(claim, own, group) end

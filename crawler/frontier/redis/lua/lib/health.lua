@@ -1,22 +1,22 @@
 -- needs: number, counters, ledger
--- How a host is, by its last answers: how long it is left alone, and whose fault a failure is.
+-- Judges a host by its last answers: how long it rests, and whether a failure is the host's or the page's.
 --
--- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: nothing is new), and whether a
+-- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: no new rest), and whether a
 --        failure is the host's and not the page's
---        note_latency(commit, visit) → the ms between requests that follow from the time it takes for its answers
+--        note_latency(commit, visit) → the ms between requests that the time of the host's answers requires
 -- Of `commit`: P, J, now, counters, backoff, patience, target, longest. Of `visit`: host, pause (ms that it asked
--- for), took (ms; nil: unknown), status, and health: `ok`; `busy`, it said 429 or 503; `down`, no name, connection
--- or answer in time; or '' when that is not known.
--- Stays true: a host that rests is not made to rest longer by answers to requests of the same moment.
+-- for), took (ms; nil: unknown), status, and health: `ok`; `busy`, it answered 429 or 503; `down`, no name, connection
+-- or answer in time; or '' if unknown.
+-- Stays true: while a host rests, answers to requests from before do not make its rest longer.
 
--- `first` ms, grown `times` times, at most `cap`.
+-- `first` ms after `times` steps of growth and a random addition, at most `cap`.
 local function growing(first, times, cap)
   local chance = redis.call('TIME')[2] % 1000 / 1000
   return math.ceil(math.min(cap, first * BACKOFF_GROWTH ^ times * (1 + chance * BACKOFF_SPREAD)))
 end
 
--- `tries` of a page that has no more left: fewer than the host's failures in a row are not that page's own; nil: it
--- has more.
+-- `tries` of a page that has used them all up: if the host has more failures in a row, the failures are the host's; nil
+-- if the page has tries left.
 local function note_health(commit, visit, tries)
   local now, rest = commit.now, visit.pause > 0 and commit.now + visit.pause or 0
   if visit.health == '' then return rest, false end
@@ -56,7 +56,8 @@ local function note_health(commit, visit, tries)
   return rest, again
 end
 
--- It rises at once and falls by halves, and never by an error, which is often answered fast.
+-- The latency rises at once and falls by half the difference. Errors never lower it, because servers often answer
+-- them fast.
 local function note_latency(commit, visit)
   local took = visit.took
   if commit.target == 0 or not took then return 0 end

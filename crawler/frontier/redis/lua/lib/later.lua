@@ -1,10 +1,10 @@
 -- needs: message, counters
--- Messages of a version that the worker which met them does not know wait for a newer worker. Here is counted how many.
+-- Counts the messages that wait for a newer worker, because the worker that claimed them does not know their version.
 --
--- Gives  waits_for_newer(J, message, counters) when one is set aside
---        waits_no_more(J, message, counters) when a lease or a request ends in any other way
--- Stays true: `later/V` of stats is how many messages of version V the set `later` names. All workers know version 1,
--- whose messages cost nothing here.
+-- Gives  waits_for_newer(J, message, counters) counts one that is set aside
+--        waits_no_more(J, message, counters) uncounts one when a lease or a request ends in any other way
+-- Stays true: `later/V` of stats is the number of messages of version V in the set `later`. All workers know version
+-- 1, whose messages cost nothing here.
 
 local function note_later(J, message, counters, command, by)
   if string.find(message, '^%[1,') then return end

@@ -1,12 +1,12 @@
 -- needs: message, counters
 -- Dead letters.
 --
--- Gives  bury(J, message, record, now) keeps one; `record` is a JSON object that lacks its time. → 1, or 0 when those
---        very bytes lay there
---        own_record(message, kind, why, worker) → the record of a letter that no worker has written
---        bury_junk(J, message, record, now, counters) the same for bytes that are no request
--- Stays true: junk was put into the queue by hand, so it is admitted and ended in the same moment; the same bytes once
--- more are the same letter, and are not counted again.
+-- Gives  bury(J, message, record, now) stores one; `record` is a JSON object without its time. → 1, or 0 if a letter
+--        with the same bytes existed
+--        own_record(message, kind, why, worker) → the record of a letter that a script writes by itself
+--        bury_junk(J, message, record, now, counters) stores and counts bytes that are not a request
+-- Stays true: junk was put into the queue by hand, so it is admitted and ended in the same step; the same bytes are the
+-- same letter, and are not counted again.
 
 local function bury(J, message, record, now)
   local id = string.sub(redis.sha1hex(message), 1, LETTER_ID)

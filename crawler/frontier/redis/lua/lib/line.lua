@@ -1,11 +1,12 @@
 -- needs: message
 -- The pending requests of a host: a list for each of its priorities, the next request at the right end.
 --
--- Gives  note_level(J, host, priority) after a request of that priority (text) was pushed
+-- Gives  note_level(J, host, priority) records the priority (text) of a request that was pushed
 --        levels_of(J, host) → its priorities, highest first; nil: 0 alone
---        peek(J, host) → the next message, still in its line; false: there is none
---        push_front(J, message, now); put_back(J, message, now, delay) likewise, or to the delayed set when it must wait
---        leave_line(P, J, host) → 1 when the host waited for the turn of its group and waits no more, else 0
+--        peek(J, host) → the next message, which stays in its line; false if there is none
+--        push_front(J, message, now) pushes to the front of the host's line
+--        put_back(J, message, now, delay) does the same, or adds to the delayed set if the request must wait
+--        leave_line(P, J, host) takes the host out of its group's line → 1, or 0 if it was not there
 -- Stays true: a host with pending requests is in `hosts`, `held` or the line of its group, or named in `waiting`;
 -- one with any priority but 0 lists them all in `levels`.
 

@@ -1,18 +1,18 @@
--- The head of a message, as `message.py` describes it.
+-- Reads the head of a message, as `message.py` describes it.
 --
--- Gives  host_of(url) → the host of a canonical URL; nil: it has none
---        read(message) → version, delivery, attempt, crashes, priority, url, rest of a message of any version; nil:
---        it is none
---        url_of(message), host_in(message), spider_of(message) → nil: it is none
+-- Gives  host_of(url) → the host of a canonical URL; nil if it has none
+--        read(message) → version, delivery, attempt, crashes, priority, url, rest of a message of any version; nil
+--        for bytes that are not a message
+--        url_of(message), host_in(message), spider_of(message) → nil for bytes that are not a message
 --        redelivered(message, crashed) → the same message after one more delivery, with `crashed` (0 or 1) more crashes
--- Stays true: a message is what has a head for `_HEAD` of message.py, a host included.
+-- Stays true: bytes are a message if `_HEAD` of message.py matches them, including the host.
 
--- A backslash would be an escape of JSON, which only Python reads.
+-- A backslash would begin a JSON escape, which only Python decodes.
 local function host_of(url)
   return string.match(url, '^https?://(%[[0-9a-f:.]+%])[:/]') or string.match(url, '^https?://([!$-.0-9;=_`a-~]+)[:/]')
 end
 
--- Whether a count is written as JSON writes it.
+-- Whether a count has JSON's spelling.
 local function is_count(text)
   return #text == 1 or (string.sub(text, 1, 1) ~= '0' and tonumber(text) < MAX_COUNT)
 end

@@ -1,6 +1,6 @@
 -- Numbers that the server holds as text.
 --
--- Gives  as_number(text) → what a hash should hold as a number; 0 where anything else stands
+-- Gives  as_number(text) → the value of a hash field as a number; 0 if it is not a number
 
 local function as_number(text)
   local found = tonumber(text)

@@ -1,10 +1,10 @@
 -- needs: message, orders, turns
--- What keeps a pending message from being handed out.
+-- Finds what prevents a claim from handing out a pending message.
 --
--- Gives  is_paused(claim, job, what, name) → a true value when a person or a script has paused it
---        obstacle(claim, job, host, message) → nil, 'paused', 'blocked', or when it should be looked at again (ms)
--- Of `claim`: P, now; `postponed` grows with each host that is put off. Of `job`: name, J, and `pausing`: something in
--- it is paused.
+-- Gives  is_paused(claim, job, what, name) → a true value if a person or a script has paused it
+--        obstacle(claim, job, host, message) → nil, 'paused', 'blocked', or when to check the host again (ms)
+-- Of `claim`: P, now; `postponed` counts the hosts that were put off. Of `job`: name, J, and `pausing`, true if
+-- anything in the job is paused.
 -- Stays true: everything.
 
 local function is_paused(claim, job, what, name)
@@ -13,7 +13,8 @@ local function is_paused(claim, job, what, name)
   return rule(claim.P, 'pause ' .. subject) or rule(claim.P, 'pause ' .. subject .. ' in ' .. job.name)
 end
 
--- When a spider that has a rate may be asked next; the hosts that wait for it are spread over what follows.
+-- When to check a host again whose spider waits for its turn, spread over the time after that turn; nil if the spider's
+-- turn has come.
 local function put_off(claim, spider)
   local turn, pace = turn_of(claim.P, 'spider ' .. spider)
   if turn <= claim.now then return nil end

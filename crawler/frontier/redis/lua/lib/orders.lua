@@ -1,12 +1,12 @@
--- The rules that people have set (`crawler/control/rules.py`), read as far as they are asked for.
+-- Reads the rules that people have set (`crawler/control/rules.py`), when they are needed.
 --
--- Gives  is_ruled(P) → whether there are any: false, or a true value
---        rule(P, key) → its number (ms between requests, a count, or 1); false: there is none
--- Stays true: without rules a script pays one HLEN. Some are read at once; of many only those that it asks for.
+-- Gives  is_ruled(P) → a true value if there are any rules, else false
+--        rule(P, key) → the rule's number (ms between requests, a count, or 1); false if there is no such rule
+-- Stays true: without rules a script pays one HLEN. It reads few rules all at once, and of many only those it needs.
 
 local rules, all_read
 
--- nil: the bytes are no rule.
+-- The number of a rule; nil if the bytes are not a rule.
 local function number_in(text)
   local number = tonumber(string.match(text, '^(%d+) '))
   return number and number < MAX_NUMBER and number or nil

@@ -1,12 +1,12 @@
--- The seen-set: linear hashing over sets small enough to stay arrays of integers.
+-- The seen-set: linear hashing over sets that are small enough to stay arrays of integers.
 --
--- Gives  power_below(buckets) → the largest power of two that is not above it
+-- Gives  power_below(buckets) → the largest power of two that is not above `buckets`
 --        hash(fingerprint, range) → 0 … range - 1
---        bucket_number(fingerprint, buckets, low) → the bucket that it lies in
---        twin_of(fingerprint) → the fingerprint beside it, of which it is the twin in turn
--- Stays true: no request has the twin of another's fingerprint, but by a chance of 2^-64 a pair.
+--        bucket_number(fingerprint, buckets, low) → its bucket
+--        twin_of(fingerprint) → the neighbouring fingerprint, whose twin is this one
+-- Stays true: a request's fingerprint is the twin of another's only with a chance of 2^-64 for each pair.
 
--- A double keeps 53 of its 64 bits; which ones does not matter as long as the same integer always gives the same ones.
+-- A double keeps 53 of the 64 bits. It does not matter which ones, as long as an integer always gives the same ones.
 local function hash(fingerprint, range)
   return math.floor(fingerprint / 2048) % range
 end
@@ -17,7 +17,7 @@ local function power_below(number)
   return power
 end
 
--- With N buckets and L the power of two below: h mod 2L, or h mod L where that is ≥ N.
+-- With N buckets and L the power of two below: h mod 2L, or h mod L if that is ≥ N.
 local function bucket_number(fingerprint, buckets, low)
   local place = hash(fingerprint, low * 2)
   return place < buckets and place or hash(fingerprint, low)

@@ -1,6 +1,6 @@
 -- The last requests that were skipped.
 --
--- Gives  note_skip(J, url, reason, detail)
+-- Gives  note_skip(J, url, reason, detail) records one
 
 local function note_skip(J, url, reason, detail)
   redis.call('XADD', J .. 'skips', 'MAXLEN', '~', SKIPS_KEPT, '*', 'url', url, 'reason', reason, 'detail', detail)

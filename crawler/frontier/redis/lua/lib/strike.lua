@@ -1,11 +1,11 @@
 -- needs: message, counters, skips, letters, line, later
--- Requests that will never be handed out are ended: what people have blocked, and bytes that are no requests.
+-- Ends what claims must not hand out: blocked requests, and bytes that are not requests.
 --
--- Gives  strike_junk(claim, job, message, why)
---        strike(claim, job, host, message, blocked) ends one that has left its line; `blocked`: by which rule
+-- Gives  strike_junk(claim, job, message, why) makes junk a dead letter
+--        strike(claim, job, host, message, blocked) ends a request that has left its line; `blocked`: by which rule
 --        strike_line(claim, job, host, blocked), strike_job(claim, job) end those of a host, or of the whole job
 -- Of `claim`: P, worker, now; `strikes`, how many it may still end, falls with each. Of `job`: name, J, counters.
--- Stays true: a request that is struck out was pending, and ends once, as skipped; nobody had counted junk.
+-- Stays true: a struck request was pending, and ends once, as skipped; junk was not counted before.
 
 local function strike_junk(claim, job, message, why)
   claim.strikes = claim.strikes - 1
@@ -14,7 +14,7 @@ end
 
 local function strike(claim, job, host, message, blocked)
   if not host or host_in(message) ~= host then
-    return strike_junk(claim, job, message, 'bytes in the queue that are no request')
+    return strike_junk(claim, job, message, 'bytes in the queue that are not a request')
   end
   claim.strikes = claim.strikes - 1
   note_skip(job.J, url_of(message), 'blocked', blocked)

@@ -1,9 +1,9 @@
 -- needs: number, orders
 -- The turns of a spider or job (`spider S`, `job J`) that a person gave a rate.
 --
--- Gives  turn_of(P, subject) → when it may be asked next (ms), and the ms between its requests; 0, 0: it has no rate
+-- Gives  turn_of(P, subject) → its next turn (ms), and the ms between its requests; 0, 0 if it has no rate
 --        book_turn(P, subject, now) → its next turn, after one of its requests is handed out now
--- Stays true: turns are its rate apart, but for CATCH_UP.
+-- Stays true: turns are at least the ms of the rate apart, except that up to CATCH_UP ms may be made up for.
 
 local function turn_of(P, subject)
   local pace = rule(P, 'rate ' .. subject)
