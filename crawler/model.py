@@ -1,7 +1,7 @@
-"""The values that travel through the crawler. Frozen, and they know nobody.
+"""The values that travel through the crawler. They are frozen and depend on no other part.
 
-A `Request` waits in the frontier. A worker claims it as a `Lease`, turns it into a `Visit` (what was found
-out and what should happen: an `Outcome`), and commits that.
+A `Request` waits in the frontier. A worker claims it as a `Lease`, turns it into a `Visit` (what it found out and what
+should happen: an `Outcome`), and commits the visit.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from msgspec import Struct
 class Request(Struct, frozen=True, kw_only=False):
     """A page to fetch, and the name of the spider method that will read it.
 
-    It travels through the queue as JSON. What would arrive as something else fails the page that gave it, but for:
+    It travels through the queue as JSON. A value that would arrive changed fails the page that yielded it, except:
 
-    - text as `body`, which becomes UTF-8; tuples in `meta`, which become lists;
-    - subclasses of str, int, float, list and dict, which become those; None, which is nothing given;
-    - lone surrogates, which become U+FFFD.
+    - text as `body` becomes UTF-8; tuples in `meta` become lists;
+    - subclasses of str, int, float, list and dict become those types; None means the default;
+    - lone surrogates become U+FFFD.
     """
 
     url: str
@@ -27,24 +27,24 @@ class Request(Struct, frozen=True, kw_only=False):
     method: str = "GET"
     headers: Mapping[str, str] = {}
     body: bytes = b""
-    meta: Mapping[str, Any] = {}  # JSON values only, no NaN; at most 100 levels, and a megabyte with all the rest
-    priority: int = 0  # higher first; FIFO inside equal priority; -1000..1000
+    meta: Mapping[str, Any] = {}  # JSON values only, no NaN; at most 100 levels; the whole request at most a megabyte
+    priority: int = 0  # higher first; FIFO within a priority; -1000..1000
     dont_filter: bool = False  # True: fetch even if the URL is known
     errback: str = ""  # spider method called when the request is given up
     delay: float = 0.0  # seconds from now before which it must not be fetched
     depth: int = 0  # links from a seed; set by the crawler
-    spider: str = ""  # whose request it is; set by the crawler
+    spider: str = ""  # name of the spider that reads the page; set by the crawler
     redirects: int = 0  # redirects followed to get here; set by the crawler
-    unknown: Mapping[str, Any] = {}  # fields that a later version of the crawler added, kept for it; set by the crawler
+    unknown: Mapping[str, Any] = {}  # fields of a later version of the crawler, passed on to it; set by the crawler
     # A new field goes here: one line with a default (see `frontier/message.py`).
 
 
 class Follow(Struct, frozen=True):
-    """Links for `parse` to follow, canonical URLs such as `response.links`; yielded, they become requests.
+    """Canonical URLs, such as `response.links`, that the crawler turns into requests with the callback `parse`.
 
-    Links that the crawl certainly knows, as most links of most pages are, become none, which saves making them. `keep`
-    chooses among the rest. For another callback yield requests: a URL that is known for `parse` is left out here, and
-    nobody is told that the callback was wanted.
+    It makes no requests for links that the crawl certainly knows, as it does most links of most pages. `keep` chooses
+    among the rest. For another callback yield requests: here a URL that is known with `parse` is left out, and not
+    counted as wanted by another callback.
     """
 
     urls: Sequence[str]
@@ -52,7 +52,7 @@ class Follow(Struct, frozen=True):
 
 
 class Unfollowed(Struct, frozen=True):
-    """Links that a callback leaves out: yielded, they are counted as `links/REASON`."""
+    """A number of links that a callback leaves out. The crawler counts them as `links/REASON`."""
 
     reason: str
     links: int
@@ -61,22 +61,22 @@ class Unfollowed(Struct, frozen=True):
 class Lease(Struct, frozen=True):
     """A request this worker holds, until it commits or the reaper takes it back.
 
-    `message` is the very bytes that lie in the worker's processing list. They change with every delivery,
-    so a late commit of an older delivery can match nothing.
+    `message` is the bytes in the worker's processing list. They change with every delivery, so a late commit of an
+    older delivery matches nothing.
     """
 
     job: str
     request: Request
     message: bytes
-    host: str  # the politeness ledger's key
+    host: str  # its key in the host ledger
     attempt: int = 0  # failed attempts so far
     delivery: int = 0  # times it was handed out before
-    claimed_at: float = 0.0  # worker's monotonic seconds when it asked for it: what the ledger knew then, it obeyed
-    epoch: str = ""  # of its job: a later job of the same name may hold the very same bytes
+    claimed_at: float = 0.0  # worker's monotonic seconds when its claim began; the claim obeyed the ledger of that time
+    epoch: str = ""  # of its job; distinguishes it from a later job of the same name with the same bytes
 
 
 class Junk(Struct, frozen=True):
-    """Bytes in the queue that are no request (`version` None) or one of a format we do not know."""
+    """Bytes in the queue that are not a request (`version` None), or are one of an unknown version."""
 
     job: str
     message: bytes
@@ -85,32 +85,32 @@ class Junk(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """Why an attempt failed, as it will stand in the dead letter."""
+    """Why an attempt failed, as the dead letter records it."""
 
     kind: str  # short stable word: `http_503`, `timeout`, `callback`, `crash` …
     message: str
     status: int | None = None
     traceback: str = ""
-    error: str = ""  # class of what the spider's code raised
-    line: str = ""  # `shop.py:42`, the deepest line of the spider's own file that it came through
+    error: str = ""  # class of the exception that the spider's code raised
+    line: str = ""  # `shop.py:42`, the deepest line of the spider's own file in the traceback
 
 
 class Done(Struct, frozen=True):
-    """Fetched and parsed; never asked for again."""
+    """Fetched and parsed; never fetched again."""
 
 
 class Skip(Struct, frozen=True):
-    """Deliberately not fetched or not parsed, for a reason that is counted (`robots`, `offsite`, `depth` …)."""
+    """Deliberately not fetched or not parsed. The reason is counted (`robots`, `offsite`, `depth` …)."""
 
     reason: str
-    detail: str = ""  # what decided it: the line of robots.txt, where a redirect leads …; kept for a while (`trace`)
+    detail: str = ""  # what decided it: the line of robots.txt, the redirect's target …; kept for a while (`trace`)
 
 
 class Retry(Struct, frozen=True):
-    """Failed for now: back to pending after `delay` seconds, with one attempt more on its account.
+    """Failed for now: back to pending after `delay` seconds, with one more attempt.
 
-    When the ledger finds that the host is to blame, busy or down and not for the first time, no attempt is counted,
-    and the page waits for the host. So it is with `Dead` pages whose tries are used up.
+    If the commit finds that the host is to blame (busy or down, and not for the first time), it counts no attempt, and
+    the page waits for the host. The same holds for `Dead` pages whose tries are used up.
     """
 
     failure: Failure
@@ -118,40 +118,40 @@ class Retry(Struct, frozen=True):
 
 
 class Dead(Struct, frozen=True):
-    """Given up; kept among the dead letters until a person redrives or drops it."""
+    """Given up: kept as a dead letter until a person redrives or drops it."""
 
     failure: Failure
-    spent: bool = False  # only because its tries are used up: another might succeed
+    spent: bool = False  # dead only because its tries are used up
 
 
 class Release(Struct, frozen=True):
-    """Handed back unharmed: to pending after `delay` seconds, no attempt counted."""
+    """Handed back unharmed: to pending after `delay` seconds, without an attempt."""
 
     reason: str
     delay: float = 0.0
-    own_limit: str = ""  # of this machine, which was in the way
+    own_limit: str = ""  # the limit of this machine that the visit met; empty if none
 
 
 Outcome = Done | Skip | Retry | Dead | Release
 
 
 class Visit(Struct, frozen=True):
-    """What one visit found out, and what should happen now. Nothing shared has changed yet."""
+    """What a worker found out about one lease, and what should happen now. Nothing shared has changed yet."""
 
     outcome: Outcome
     items: tuple[bytes, ...] = ()  # of Done and Dead; one JSON object each, valid UTF-8, without line breaks
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # links left out, by reason (`offsite`, `depth`, `nofollow` …)
-    status: int | None = None  # of the response, when there was one
+    status: int | None = None  # of the response, if there was one
     size: int = 0  # bytes of the decoded body
-    # Worker's monotonic seconds by which the host had surely been asked: the first bytes of its answer, or the moment
-    # we gave up. The next turn counts from here, so no delay on our side shortens the gap that the host sees.
+    # Worker's monotonic seconds by which the request had certainly reached the host: the first bytes of its answer, or
+    # the moment the worker gave up. The next turn counts from here, so a slow worker does not shorten the host's gap.
     asked_at: float | None = None  # None: it was not asked
-    unasked: bool = False  # it surely was not: the host's turn, which the claim booked, is free again
-    seconds: float = 0.0  # how long the host took
-    pause: float = 0.0  # the host asked to be left alone for that long (Retry-After)
-    health: Literal["", "ok", "busy", "down"] = ""  # how the host is (see `policy.health`); empty: not known
+    unasked: bool = False  # it was certainly not asked, so the turn that the claim booked is free again
+    seconds: float = 0.0  # how long the host took to answer
+    pause: float = 0.0  # seconds for which the host asked for no requests (Retry-After)
+    health: Literal["", "ok", "busy", "down"] = ""  # state of the host (see `policy.health`); empty: unknown
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
 
 
@@ -159,7 +159,7 @@ class Job(Struct, frozen=True):
     """One crawl: its own pending lists, seen-set, dead letters, outbox and counters."""
 
     name: str
-    epoch: str = ""  # random at creation; tells this job from a later one of the same name
+    epoch: str = ""  # random at creation; distinguishes this job from a later one of the same name
     order: str = "fifo"  # or `lifo` (depth first)
     spider: str = ""  # for seeds that name none
     arguments: Mapping[str, str] = {}  # `-a NAME=VALUE`, given to the spiders
@@ -167,7 +167,7 @@ class Job(Struct, frozen=True):
 
 
 class Added(Struct, frozen=True):
-    """Result of an add: how many were new, how many were known already."""
+    """Result of an add: how many requests were new, and how many were known."""
 
     new: int
     known: int
@@ -176,9 +176,9 @@ class Added(Struct, frozen=True):
 class Claim(Struct, frozen=True):
     """Result of a claim.
 
-    `wait` is the number of seconds until something can become due, None when nothing is pending at all.
-    `idle` says in one word why no more was handed out: `` (limit reached), `empty`, `cooling`, `outbox`, `paused`.
-    `gone` names the jobs asked for that the server does not know (any more).
+    `wait` is the number of seconds until something can become due, None if nothing is pending.
+    `idle` says in one word why there are no more leases: `` (limit reached), `empty`, `cooling`, `outbox`, `paused`.
+    `gone` names the jobs of the claim that the server does not know, or no longer knows.
     """
 
     leases: tuple[Lease, ...] = ()
@@ -189,7 +189,7 @@ class Claim(Struct, frozen=True):
 
 
 class Reaped(Struct, frozen=True):
-    """One worker's leases taken back: how many went to pending, how many were dead by then."""
+    """The leases taken back from one worker: how many went to pending, and how many became dead."""
 
     worker: str
     requeued: int = 0
@@ -197,13 +197,13 @@ class Reaped(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """What a person has ordered for the whole fleet, until somebody lifts it (`rules.py` has the grammar)."""
+    """What a person ordered for the whole fleet, until it is lifted (`control/rules.py` has the grammar)."""
 
     action: str  # rate, concurrency, pause, block, priority or log-level
     what: str  # host, spider, job or fleet
     name: str = ""  # of the host, spider or job
     value: str = ""  # as a person writes it: `10/m`, `4`, `on`, `DEBUG`; empty: lifted
-    job: str = ""  # of a pause: in this job alone; empty: in all
+    job: str = ""  # of a pause: the only job it applies to; empty: all jobs
     why: str = ""
     by: str = ""  # user@host
     id: str = ""  # number of the change that put it in force; given by the frontier
@@ -211,19 +211,19 @@ class Rule(Struct, frozen=True):
 
 
 class RuleChange(Struct, frozen=True):
-    """One line of the log of who ordered what: a rule that was set, replaced or lifted. `rule.id` is its number."""
+    """One entry of the log of changes: a rule that was set, replaced or lifted. `rule.id` is the change's number."""
 
     rule: Rule
-    before: str = ""  # value of the rule it replaced or lifted; empty: there was none
-    undoes: str = ""  # number of the change that it takes back
-    call: str = ""  # of the workers, who answer it
+    before: str = ""  # value of the rule it replaced or lifted; empty if there was none
+    undoes: str = ""  # number of the change that it reverts
+    call: str = ""  # id of the broadcast that the workers answer
 
 
 class Broadcast(Struct, frozen=True):
-    """Something all worker processes should hear of, and answer."""
+    """A message that all worker processes receive and answer."""
 
     id: str
-    word: str  # `rule`: one has changed; else a question, such as `active`
+    word: str  # `rule`: a rule has changed; otherwise a question, such as `active`
 
 
 class OutboxEntry(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What people look at: the state of a job, its hosts, its workers, its dead letters, one URL. Plain values."""
+"""The values that people see: the state of a job, its hosts, its workers, its dead letters, one URL."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from msgspec import Struct
 from crawler.model import Failure, Request
 
 SKIPS_KEPT = 10_000
-"""Requests of a job that were skipped, and are remembered with the reason: the last ones, or a few more."""
+"""Last skips of a job that the frontier remembers with their reasons; it may keep a few more."""
 
 TRACED = 100_000
-"""Requests of a host's line, and delayed ones, among which a trace looks for one."""
+"""Requests of a host's line, and delayed requests, that a trace searches."""
 
 
 class DeadLetter(Struct, frozen=True):
@@ -27,15 +27,16 @@ class DeadLetter(Struct, frozen=True):
     worker: str
     died: float  # server's clock, Unix seconds
     failure: Failure
-    message: str  # as it lay in the queue; bytes that are not UTF-8 as `\xff`
+    message: str  # as it was in the queue; bytes that are not UTF-8 appear as `\xff`
     host: str = ""
-    deliveries: int = 0  # times it was handed out
+    deliveries: int = 0  # how often it was handed out
 
 
 class Skipped(Struct, frozen=True):
     """A request that was skipped lately: the frontier remembers the last ten thousand.
 
-    One of reason `other_callback` was not admitted, because its URL was known for another callback than its `detail`.
+    With reason `other_callback`, the request was not admitted, because its URL was known with a callback other than
+    `detail`.
     """
 
     url: str
@@ -45,7 +46,7 @@ class Skipped(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """What a job leaves alone until a person resumes it."""
+    """A pause: the job hands out no request of this host, spider or job until a person resumes it."""
 
     what: str  # `host`, `spider` or `job`
     name: str
@@ -54,36 +55,36 @@ class Pause(Struct, frozen=True):
 
 
 class Sighting(Struct, frozen=True):
-    """Where one request of a URL is."""
+    """The place of one request of a URL."""
 
     state: Literal["pending", "delayed", "processing", "dead"]
     request: Request
     attempt: int = 0  # failed tries so far
-    delivery: int = 0  # times it was handed out before
-    crashes: int = 0  # of these ended with the whole machine of the worker gone
+    delivery: int = 0  # how often it was handed out before
+    crashes: int = 0  # deliveries that ended because the worker and its supervisor died
     ahead: int = 0  # pending: requests before it in its host's line
     due: float = 0.0  # delayed: seconds until it may be handed out
-    worker: str = ""  # processing: who holds it
-    letter: DeadLetter | None = None  # dead
-    later: int = 0  # version of its message, when that is not known here: of `request` only url and priority were read
+    worker: str = ""  # processing: the worker that holds it
+    letter: DeadLetter | None = None  # dead: its dead letter
+    later: int = 0  # version of its message if unknown here; `request` then has only url and priority
 
 
 class HostTurn(Struct, frozen=True):
-    """What the host ledger says of a host, or of the group of hosts that share an address."""
+    """The host ledger's entry of a host, or of a group of hosts that share an address."""
 
     wait: float = 0.0  # seconds until it may be asked again
-    inflight: int = 0  # requests to it on their way, of all jobs
+    inflight: int = 0  # requests to it in flight, of all jobs
     delay: float = 0.0  # seconds between two requests that the host itself asked for
-    group: str = ""  # with whom it takes turns: an address, or `*.example.com`
-    rest: float = 0.0  # seconds for which it is left alone, because it said so or failed; part of `wait`
-    backoff: int = 0  # doublings of the back-off that are left; each good answer takes one away
-    failures: int = 0  # in a row by which it could not be reached; five open the breaker
-    latency: float = 0.0  # seconds it takes for an answer, when the pace follows that
-    asking: str = ""  # the worker that asks it for robots.txt just now, while all its pages wait
+    group: str = ""  # the group whose turns it shares: an address, or `*.example.com`
+    rest: float = 0.0  # seconds for which it still rests, because it asked for that or failed; part of `wait`
+    backoff: int = 0  # doublings of its back-off; each good answer takes one away
+    failures: int = 0  # attempts in a row that did not reach it; five open the breaker
+    latency: float = 0.0  # seconds that its answers take, if the pace follows that
+    asking: str = ""  # the worker that asks it for robots.txt now, while all its pages wait
 
 
 class HostView(Struct, frozen=True):
-    """A host in which a job has something to do."""
+    """A host with requests of a job pending or in flight."""
 
     host: str
     pending: int  # requests in its line
@@ -91,19 +92,19 @@ class HostView(Struct, frozen=True):
 
 
 class Trace(Struct, frozen=True):
-    """All that a job's shared state tells of one URL. Known and no sighting: fetched or skipped."""
+    """All that a job's shared state tells of one URL. A known URL without a sighting was fetched or skipped."""
 
     known: bool
     host: str
     turn: HostTurn = HostTurn()
     group_turn: HostTurn = HostTurn()  # of the group its host is in
     sightings: tuple[Sighting, ...] = ()  # several only for `dont_filter` requests and methods other than GET
-    unseen: int = 0  # requests that were not looked at, because there are too many
-    skipped: Skipped | None = None  # when that was not long ago
-    other_callbacks: tuple[str, ...] = ()  # that later requests for it named; the same
-    redirected_from: str = ""  # the same
-    pauses: tuple[Pause, ...] = ()  # that concern it: of its host, its spider, the job
-    seeded: bool = False  # its host was
+    unseen: int = 0  # requests that were not searched, because there are too many
+    skipped: Skipped | None = None  # its skip, if among the last ones
+    other_callbacks: tuple[str, ...] = ()  # callbacks that later requests for it named, as far back as the skips go
+    redirected_from: str = ""  # the URL that redirected to it, as far back as the skips go
+    pauses: tuple[Pause, ...] = ()  # of its host, its spider, or the job
+    seeded: bool = False  # whether its host was seeded
 
 
 class JobStats(Struct, frozen=True):
@@ -115,37 +116,37 @@ class JobStats(Struct, frozen=True):
     processing: int = 0
     done: int = 0
     dead: int = 0
-    dropped: int = 0  # dead letters a person threw away
+    dropped: int = 0  # dead letters that a person dropped
     outbox: int = 0  # pages whose items wait for the exporter
-    exporter: str = ""  # who writes them to a sink; empty: nobody
+    exporter: str = ""  # the process that writes them to a sink; empty if none
     seeding: int = 0  # seeders at work
     cooling: int = 0  # hosts with pending requests that must wait
     ready: int = 0  # hosts that may be asked now
-    asking: int = 0  # hosts that are asked for their robots.txt just now, by this job or another
+    asking: int = 0  # hosts that a worker asks for robots.txt now, for this job or another
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
     delayed: int = 0  # requests with a not-before time
-    finished: bool = False  # proven: everything ever admitted has ended, and nobody is seeding
-    paused: tuple[Pause, ...] = ()  # some, when there are hundreds
-    held: int = 0  # hosts with pending requests that are left alone because of that
+    finished: bool = False  # proven: every admitted request has ended, and nobody is seeding
+    paused: tuple[Pause, ...] = ()  # only some of them if there are hundreds
+    held: int = 0  # hosts with pending requests that claims leave alone because of a pause
     other_callbacks: Mapping[
         str, str
-    ] = {}  # that requests for known URLs named → the first such URL (`links/…` counts)
-    later: Mapping[int, int] = {}  # version → messages of it that were met, and wait for a worker that knows it
+    ] = {}  # other callback that a request for a known URL named → the first such URL (`links/…` counts)
+    later: Mapping[int, int] = {}  # version → messages of it that wait for a worker that knows it
     counters: Mapping[
         str, int
     ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …
 
     @property
     def is_all_paused(self) -> bool:
-        """Nothing will move before a person resumes it: all that is left is paused."""
+        """Whether only paused requests are left, so that nothing happens until a person resumes them."""
         if not self.paused or not self.pending or self.processing or self.seeding:
             return False
         return any(pause.what == "job" for pause in self.paused) or not (self.ready or self.cooling or self.delayed)
 
 
 class WorkerInfo(Struct, frozen=True):
-    """What a worker last said about itself with its heartbeat."""
+    """A worker and the info of its last heartbeat."""
 
     worker: str
-    lease_left: float  # seconds; negative: expired, about to be reaped
+    lease_left: float  # seconds; negative if expired, and about to be reaped
     info: Mapping[str, Any] = {}
