@@ -1,1 +1,1 @@
-"""The story of one URL, from the lease to its outcome."""
+"""The visit of one URL, from the lease to its outcome."""

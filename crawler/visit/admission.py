@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class SeededHosts(Protocol):
-    """Answers which hosts were seeded in a job."""
+    """Returns those of the given hosts that were seeded in a job."""
 
     async def among(self, job: str, hosts: Iterable[str]) -> set[str]: ...
 
@@ -29,7 +29,7 @@ class MaybeNew(Protocol):
 
 
 class Admission:
-    """`check(request)` returns the request as it will arrive, and raises `ValueError` when it cannot travel."""
+    """`check(request)` returns the request as it will arrive, or raises `ValueError` if it would arrive changed."""
 
     def __init__(
         self,
@@ -42,18 +42,18 @@ class Admission:
         self._maybe_new = maybe_new
 
     def admit(self, lease: Lease, ready: ReadySpider, requests: list[Request]) -> tuple[list[Request], Counter[str]]:
-        """The requests in scope, complete: canonical URL, depth, spider; and how many were left out, by reason.
+        """The requests in scope, completed with canonical URL, depth and spider; and how many were left out, by reason.
 
-        Raises `ValueError` when one cannot travel."""
+        Raises `ValueError` for a request that would not arrive unchanged."""
         parent = lease.request
         admitted: list[Request] = []
         left_out: Counter[str] = Counter()
         for request in self._maybe_new(lease.job, requests):
             is_redirect = request.redirects > parent.redirects
-            # A redirect is as deep as what led to it; a seed's redirect is a seed: it says where the site really is.
+            # A redirect has the depth of its source. A seed's redirect is a seed: it says where the site really is.
             depth = parent.depth if is_redirect else parent.depth + 1
             try:
-                # What `response.follow` made is canonical already, and names the spider.
+                # A request from `response.follow` is canonical, and names the spider.
                 url = request.url if request.spider else canonical(request.url)
             except BadUrl as error:
                 log.debug("link_refused", page=parent.url, why=str(error))
@@ -70,7 +70,7 @@ class Admission:
         return admitted, left_out
 
     async def on_seeded_hosts(self, lease: Lease, ready: ReadySpider, requests: list[Request]) -> list[Request]:
-        """Those that a spider which stays on the seeded hosts may follow."""
+        """The requests that the spider may follow: if it stays on seeded hosts, only those to such hosts."""
         if not ready.spider.stay_on_seeded_hosts:
             return requests
         to = [host_of(request.url) for request in requests]

@@ -1,7 +1,7 @@
-"""With whom does a host share its turns? Found out before its first request, and told to the frontier.
+"""Finds the group of hosts that a host shares its turns with, before its first request, and registers it.
 
-Many names may lead to one address, and who is behind it feels all of their requests. The first claim of a host cannot
-know its address, so that visit only finds it out and hands its request back; the next claim books the group's turn.
+Many names may lead to one address, and the server there receives the requests to all of them. The first claim of a host
+cannot know its address, so that visit only resolves it and releases its request; the next claim books the group's turn.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from crawler.interfaces import Ledger
 from crawler.model import Lease
 from crawler.parsing.url import host_of
 
-FRESH_SECONDS = 600.0  # then it is found out again: names move
-UNKNOWN_SECONDS = 30.0  # then a name that did not resolve is looked up again
-MAX_HOSTS = 50_000  # remembered by this process
+FRESH_SECONDS = 600.0  # until the group is looked up again, because names move
+UNKNOWN_SECONDS = 30.0  # until a name that did not resolve is looked up again
+MAX_HOSTS = 50_000  # hosts that this process remembers
 
 GroupOf = Callable[[str], Awaitable[str | None]]
-"""The group of a URL's host (empty: none); None: it could not be found out, and stays what it was."""
+"""Returns the group of a URL's host (empty: no group), or None if it cannot be found, and the host keeps its group."""
 
 
 class Membership(Struct, frozen=True):
-    """What this process knows of a host: since when the ledger has its group, and how long that is believed."""
+    """What this process knows of a host: since when the ledger has its group, and until when that is valid."""
 
     since: float  # monotonic seconds
     until: float
 
 
 class HostGroups:
-    """Remembers the hosts met lately."""
+    """Remembers the groups of the hosts visited lately."""
 
     def __init__(self, ledger: Ledger, group_of: GroupOf) -> None:
         self._ledger = ledger
@@ -42,7 +42,7 @@ class HostGroups:
         self._members: OrderedDict[str, Membership] = OrderedDict()
 
     async def booked(self, lease: Lease) -> bool:
-        """Whether the ledger knew the host's group when the lease was claimed: its turn is the group's as well."""
+        """Whether the ledger knew the host's group when the lease was claimed, so that the claim booked its turn."""
         known = self._members.get(lease.host)
         if known is None or known.until < time.monotonic():
             known = self._members[lease.host] = await self._find_out(lease, known)
@@ -62,7 +62,7 @@ class HostGroups:
 
 
 def is_literal(host: str) -> bool:
-    """Whether a canonical host is an address itself: the ledger of that address is its own."""
+    """Whether a canonical host is an address, whose ledger is also that of its group."""
     try:
         ip_address(host.strip("[]"))
     except ValueError:
@@ -75,7 +75,7 @@ def is_literal(host: str) -> bool:
 
 
 def by_address(addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:
-    """Hosts whose names lead to one address. Of several it is the lowest: the order of DNS answers rotates."""
+    """Group hosts whose names lead to one address. Of several addresses the lowest counts, because DNS rotates them."""
 
     async def group_of(url: str) -> str | None:
         addresses = [ip_address(address) for address in await addresses_of(url)]
@@ -88,7 +88,7 @@ def by_address(addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> Group
 
 
 def by_domain(domain_of: Callable[[str], str | None]) -> GroupOf:
-    """Hosts of one registrable domain, which `domain_of` finds; None: the host is a public suffix itself."""
+    """Group hosts of one registrable domain, which `domain_of` returns; None if the host is a public suffix itself."""
 
     async def group_of(url: str) -> str:
         domain = domain_of(host_of(url))
@@ -98,5 +98,5 @@ def by_domain(domain_of: Callable[[str], str | None]) -> GroupOf:
 
 
 async def alone(url: str) -> str:
-    """Every host for itself, also when another setting made a group of it before."""
+    """Group no hosts, and dissolve groups that another setting made before."""
     return ""

@@ -1,4 +1,4 @@
-"""Leaves out what a page asks us not to keep or not to follow, and counts it: for every spider, whatever it yields."""
+"""Obeys the directives of a page: leaves out and counts its items or links, for every spider, whatever it yields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_DIRECTIVES = PageDirectives()
 
 
 class DirectivePolicy(Struct, frozen=True):
-    """Whom a sign must address, and which directives are obeyed. The settings of the same names."""
+    """The robot names that directives must address, and which directives to obey (the settings of the same names)."""
 
     names: frozenset[str] = names_of("*")
     noindex: bool = True
@@ -24,10 +24,10 @@ class DirectivePolicy(Struct, frozen=True):
 
 
 def heed(found: Found, response: Response, obeyed: DirectivePolicy, now: float) -> Found:
-    """What is left of `found` on the page: its items unless it is marked noindex, requests unless nofollow.
+    """`found` without the items of a page marked noindex, and without the requests of a page marked nofollow.
 
-    Requests for what only links marked nofollow, ugc or sponsored lead to are left out as well. One for the page
-    itself is no link of it. Requests have canonical URLs; `now` is Unix seconds.
+    Also leaves out requests for URLs that only links marked nofollow, ugc or sponsored lead to. A request for the page
+    itself does not count as a link. Requests have canonical URLs; `now` is Unix seconds.
     """
     matters = (found.items and obeyed.noindex) or (found.requests and obeyed.nofollow)
     directives = directives_of(response, obeyed.names, now) if matters else _NO_DIRECTIVES
@@ -43,7 +43,7 @@ def heed(found: Found, response: Response, obeyed: DirectivePolicy, now: float) 
 
 
 def directives_of(response: Response, names: frozenset[str], now: float) -> PageDirectives:
-    """What its header and its metas say, taken together. Pages of other types have the header alone."""
+    """The directives of the page's header and its metas together. Pages that are not HTML have the header alone."""
     header = response.headers.get("x-robots-tag")
     directives = read_directives(header.split("\n"), names, now) if header else _NO_DIRECTIVES
     metas = response.robots_metas(names)
@@ -51,7 +51,7 @@ def directives_of(response: Response, names: frozenset[str], now: float) -> Page
 
 
 def _without(found: Found, urls: set[str] | frozenset[str], response: Response, reason: str) -> Found:
-    """`found` without the requests for these, which are counted."""
+    """`found` without the requests for these URLs; counts them under `reason`."""
     unwanted = urls - {response.url, response.request.url}
     kept: list[Request] = [request for request in found.requests if request.url not in unwanted]
     left_out = len(found.requests) - len(kept)

@@ -1,4 +1,4 @@
-"""Makes spiders ready to work: an instance per job, with the rules that its settings give."""
+"""Makes spiders ready to work: one instance per job, with the rules from its settings."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ log = structlog.get_logger()
 
 
 class ReadySpider(Struct, frozen=True):
-    """A spider ready to work in one job, with the rules its settings give."""
+    """A spider ready to work in one job, with the rules from its settings."""
 
     spider: Spider
     scope: Scope
     retry: RetryPolicy
-    gate: RobotsGate | None  # None: robots.txt is not asked
-    delay: float | None = None  # seconds between requests to a host, when the spider asks for its own
+    gate: RobotsGate | None  # None: robots.txt is ignored
+    delay: float | None = None  # seconds between requests to a host, if the spider sets its own
     directives: DirectivePolicy = DirectivePolicy()
-    sitemaps: bool = True  # follow those that robots.txt names
+    sitemaps: bool = True  # follow the sitemaps that robots.txt names
 
 
 class ReadySpiders:
-    """Keeps one `ReadySpider` for each pair of job and spider met."""
+    """Makes and keeps one `ReadySpider` for each pair of job and spider."""
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class ReadySpiders:
         gate: RobotsGate,
         job_of: Callable[[str], Job],
     ) -> None:
-        """`explicit` names the settings that stand closer to the user than a spider's own."""
+        """`explicit` names the settings that the user set, which override a spider's own."""
         self._registry = registry
         self._settings = settings
         self._explicit = explicit
         self._gate = gate
         self._job_of = job_of
         self._ready: dict[tuple[str, str], ReadySpider] = {}
-        self._said: set[tuple[str, str]] = set()  # that they cannot be made
+        self._said: set[tuple[str, str]] = set()  # pairs that were logged as unusable
 
     def __call__(self, job: str, spider: str) -> ReadySpider:
-        """Raises `UsageError` or `ConfigError` when there is no such spider, or it cannot be made."""
+        """Return the ready. Raises `UsageError` or `ConfigError` if there is no such spider, or it cannot be made."""
         record = self._job_of(job)
         key = (record.epoch, spider)
         if key not in self._ready:
@@ -63,12 +63,12 @@ class ReadySpiders:
         return self._ready[key]
 
     def close(self, reason: str) -> None:
-        """Tell the spiders that it is over."""
+        """Call `closed` of each spider."""
         for ready in self._ready.values():
             ready.spider.closed(reason)
 
     def _make_or_say(self, job: Job, name: str) -> ReadySpider:
-        """One line a job and spider: each of its requests will fail alike."""
+        """Make the ready, or log once for each job and spider why not: all requests of the pair fail alike."""
         try:
             return self._make(job, name)
         except CrawlerError as error:
@@ -95,7 +95,7 @@ class ReadySpiders:
             gate=self._gate if settings.ROBOTSTXT_OBEY else None,
             delay=settings.DOWNLOAD_DELAY if paced else None,
             directives=DirectivePolicy(
-                names=names_of(agent_token(self._settings.USER_AGENT)),  # what the fetcher calls itself
+                names=names_of(agent_token(self._settings.USER_AGENT)),  # the name in the fetcher's User-Agent
                 noindex=settings.NOINDEX_OBEY,
                 nofollow=settings.NOFOLLOW_OBEY,
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,

@@ -1,4 +1,4 @@
-"""Which hosts were seeded in a job: asked of the frontier once, then remembered."""
+"""Remembers which hosts were seeded in a job, so that each host costs one call to the frontier."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from crawler.model import Job
 
-MAX_HOSTS = 50_000  # remembered a job
+MAX_HOSTS = 50_000  # hosts remembered per job
 MAX_JOBS = 100
-NO_HOLDS_FOR = 5.0  # seconds: a host that was not seeded may be, any moment
+NO_HOLDS_FOR = 5.0  # seconds, because a host that was not seeded may be seeded at any moment
 
 
 class SeededHosts:
-    """Answers for many jobs. `in_scope` is that of the frontier; `job_of(name)` gives the job of a lease."""
+    """Answers for many jobs. `in_scope` is the frontier's method; `job_of(name)` returns the job of a lease."""
 
     def __init__(
         self, in_scope: Callable[[Job, Sequence[str]], Awaitable[list[bool]]], job_of: Callable[[str], Job]
@@ -24,7 +24,7 @@ class SeededHosts:
         self._no: dict[tuple[str, str], float] = {}  # (epoch, host) → until when, monotonic seconds
 
     async def among(self, job: str, hosts: Iterable[str]) -> set[str]:
-        """Those of the hosts that were seeded."""
+        """Return those of the hosts that were seeded."""
         record = self._job_of(job)
         yes = self._yes.setdefault(record.epoch, set())
         now = time.monotonic()

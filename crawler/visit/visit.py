@@ -1,12 +1,12 @@
-"""The story of one URL: find out, then decide. Nothing shared changes here; the worker commits the result.
+"""Visits one URL: finds out, then decides. Nothing shared changes here; the worker commits the result.
 
-1. whose turn did the claim book?     not its address's, which nobody knew → Release; the next claim does
-2. robots.txt: may we ask?            no → Skip; not known yet → Release, the turn went to robots.txt
-3. fetch                              error → Retry or Dead by policy
-4. status: judge it by policy         redirect → a new request; error → Retry or Dead
-5. the spider's callback              exception → Retry or Dead, with its traceback
-6. links that belong to the crawl     offsite, too deep, malformed → left out, counted
-7. what the page asks                 noindex → no items; nofollow → no links; counted
+1. did the claim book the group's turn?   no, the group was unknown → Release; the next claim books it
+2. does robots.txt allow the URL?         no → Skip; not known yet → Release, the turn went to robots.txt
+3. fetch                                  error → Retry or Dead by policy
+4. judge the status by policy             redirect → a new request; error → Retry or Dead
+5. run the spider's callback              exception → Retry or Dead, with its traceback
+6. keep links that belong to the crawl    offsite, too deep, malformed → left out, counted
+7. obey the page's directives             noindex → no items; nofollow → no links; counted
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from crawler.visit.ready_spiders import ReadySpider
 
 log = structlog.get_logger()
 
-LARGE = 100_000  # bytes; what takes a spider long enough to read that the other pages would notice
-SLOW = 0.1  # CPU seconds of work on a large page after which the others get as much time
-LONGEST_REST = 1.0  # seconds, however long it took
-LINKS_AT_ONCE = 1_000  # of one page, before the others have a turn: 2 to 4 ms
+LARGE = 100_000  # bytes of a page that a spider takes so long to read that other pages must wait noticeably
+SLOW = 0.1  # CPU seconds of work on a large page after which the other pages get as much time
+LONGEST_REST = 1.0  # seconds that the other pages get at most
+LINKS_AT_ONCE = 1_000  # links of one page that are checked before the other pages get a turn: 2 to 4 ms
 
 
 class MaybeNewUrls(Protocol):
-    """The same for requests that are nothing but their URLs."""
+    """Does the same for requests that consist of a URL alone."""
 
     def __call__(self, job: str, urls: Sequence[str], /) -> Sequence[str]: ...
 
 
 class ParseSlot(Protocol):
-    """Where the worker notes which page it is parsing, so that a page that kills the process can be blamed."""
+    """Records which page the worker is parsing, so that the supervisor can blame a page that kills the process."""
 
     def enter(self, lease: Lease, retry: policy.RetryPolicy) -> None: ...
     def leave(self, lease: Lease) -> None: ...
@@ -67,8 +67,8 @@ async def _booked(lease: Lease) -> bool:
 class Visitor:
     """Turns leases into visits.
 
-    `ready_for(job, spider)` raises `UsageError` when this worker has no such spider. `booked(lease)` is False when the
-    claim did not know yet with which hosts this one shares its turns (see `HostGroups`).
+    `ready_for(job, spider)` raises `UsageError` if this worker has no such spider. `booked(lease)` is False if the
+    claim did not know the host's group yet (see `HostGroups`).
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class Visitor:
         self._admission = admission
         self._slot = slot
         self._booked = booked
-        self._large = asyncio.Lock()  # large pages are worked on one at a time: their trees take a lot of memory
-        self._rested_at = 0.0  # CPU seconds of this thread when the small pages last had the time that this one took
+        self._large = asyncio.Lock()  # one large page at a time, because their trees take much memory
+        self._rested_at = 0.0  # CPU seconds of this thread at the last rest, which gave the small pages their time
 
     async def visit(self, lease: Lease) -> Visit:
-        """The whole story. Raises only what means that the queue server is away (`FrontierError`)."""
+        """Visit one lease. Raises `FrontierError` if the queue server is away, and nothing else."""
         try:
             ready = self._ready_for(lease.job, lease.request.spider)
         except CrawlerError as error:
-            # Another worker, or this one after a restart, may have it.
+            # Another worker, or this one after a restart, may have the spider.
             return Visit(_again(Failure("spider", str(error)), lease, policy.RetryPolicy(), at_least=30.0))
         try:
             return await self._visit(lease, ready)
@@ -103,7 +103,7 @@ class Visitor:
         except Exception as error:
             if limit := own_limit(error):
                 return _handed_back(limit)
-            # A mistake of ours or of a library. Whatever it is, it costs this page alone, and somebody gets to see it.
+            # A bug in the crawler or a library. It costs this page alone, and the log shows it.
             failure = replace(failure_of(ready.spider, error), kind="internal")
             log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
             return Visit(_again(failure, lease, ready.retry), asked_at=time.monotonic())
@@ -132,7 +132,7 @@ class Visitor:
             case "again":
                 return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None)
             case "unreachable":
-                health = policy.health(verdict.error) if verdict.error else "down"  # for us it is
+                health = policy.health(verdict.error) if verdict.error else "down"  # unknown counts as down
                 return Visit(_unreachable(verdict, lease, ready), asked_at=verdict.asked_at, health=health)
         crawl_delay = ready.delay
         if verdict.crawl_delay is not None:
@@ -140,7 +140,7 @@ class Visitor:
         return replace(await self._fetch(lease, ready), host_delay=crawl_delay)
 
     async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> list[Request]:
-        """Requests for the sitemaps of an origin: links like those of the page that led there."""
+        """Requests for the sitemaps of an origin, treated like links of the page that led there."""
         requests, _ = self._admission.admit(lease, ready, [Request(url, callback="parse_sitemap") for url in urls])
         return await self._admission.on_seeded_hosts(lease, ready, requests)
 
@@ -170,13 +170,13 @@ class Visitor:
             pause=policy.pause(response, time.time()),
             health=policy.health(response),
         )
-        del response  # its tree may be large, and the frontier may let us wait
+        del response  # its tree may be large, and a call to the frontier may take long
         links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
         found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
         return replace(visit, links=tuple(links), unfollowed=found.unfollowed)
 
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
-        """Judge the status, then let the spider read the page."""
+        """Judge the status, then run the spider's callback on the page."""
         nothing = Found([], [], Counter())
         if response.status in policy.REDIRECTS:
             target = policy.redirect(response, ready.retry)
@@ -201,7 +201,7 @@ class Visitor:
         return read
 
     async def _rest(self) -> None:
-        """After slow work on the large page as much time for small ones, each of which needs many turns of the loop."""
+        """Give small pages as much time as the large page took, because each needs many turns of the event loop."""
         took = time.thread_time() - self._rested_at
         await asyncio.sleep(min(took, LONGEST_REST) if took > SLOW else 0)
         if took > SLOW:
@@ -219,17 +219,17 @@ class Visitor:
                 ready.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
             )
             found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
-            # In here, because it may take the page's tree, and what builds one may fail on a hostile page.
+            # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
             return Done(), heed(found, page, ready.directives, time.time()) if isinstance(page, Response) else found
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found([], [], Counter())
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and was_cancelled():
-                raise  # else the `CancelledError` is the spider's own
+                raise  # otherwise the `CancelledError` is the spider's own
             if limit := own_limit(error):
                 raise limit from error
-            # A spider may raise anything; it costs this page and no other.
+            # A spider may raise anything; that costs this page alone.
             failure = failure_of(ready.spider, error)
             log.warning("callback_failed", url=lease.request.url, spider=ready.spider.name, error=failure.message)
             return _again(failure, lease, ready.retry), Found([], [], Counter())
@@ -237,18 +237,18 @@ class Visitor:
             self._slot.leave(lease)
 
     async def _read_ahead(self, lease: Lease, ready: ReadySpider, page: Response) -> None:
-        """Make the parts of a large page ready that the callback, which nobody interrupts, will ask for."""
+        """Prepare the parts of a large page that the callback will use, because a callback cannot be interrupted."""
         if page.is_html:
             for part in ready.spider.read_ahead:
                 for _ in page.prepare(part):
                     await self._turn(lease, ready, self._rest)
 
     async def _turn(self, lease: Lease, ready: ReadySpider, rest: Callable[[], Awaitable[None]] = _no_rest) -> None:
-        """Let the others have one. Meanwhile another page may be parsed, and it alone would be to blame."""
+        """Give the other pages a turn. The slot names this page no longer, because another may be parsed meanwhile."""
         self._slot.leave(lease)
         try:
             await rest()
-            await asyncio.sleep(0)  # for what was woken by the network just now: it stands behind us in the line
+            await asyncio.sleep(0)  # runs the tasks that the network has just woken, which are queued after this one
         finally:
             self._slot.enter(lease, ready.retry)
 
@@ -260,7 +260,7 @@ class Visitor:
     async def _admit_in_turns(
         self, lease: Lease, ready: ReadySpider, requests: list[Request]
     ) -> tuple[list[Request], Counter[str]]:
-        """The same as `Admission.admit`, in pieces when they are many."""
+        """Do the same as `Admission.admit`, in chunks if there are many requests."""
         if len(requests) <= LINKS_AT_ONCE:
             return self._admission.admit(lease, ready, requests)
         admitted: list[Request] = []
@@ -274,7 +274,8 @@ class Visitor:
 
 
 def _handed_back(limit: OwnLimit) -> Visit:
-    """No attempt, and nothing said of the host. It may have been asked by now: its next turn counts from here."""
+    """Release the page without an attempt and without judging the host. The host may have been asked, so its next turn
+    counts from now."""
     return Visit(Release("own limit", own_limit=str(limit)), asked_at=time.monotonic())
 
 
@@ -283,7 +284,7 @@ def _again(failure: Failure, lease: Lease, retry: policy.RetryPolicy, at_least: 
 
 
 def _unreachable(verdict: Verdict, lease: Lease, ready: ReadySpider) -> Outcome:
-    """robots.txt could not be had, so the page must not be asked for. What hit robots.txt would hit the page."""
+    """Judge a page whose robots.txt is unreachable, so that it must not be fetched, by the error of robots.txt."""
     if verdict.error is not None:
         return policy.judge_error(verdict.error, lease.attempt, ready.retry, chance=random.random())
     return _again(Failure("robots", verdict.why), lease, ready.retry, at_least=verdict.delay)

@@ -1,1 +1,1 @@
-"""How many stories go on at once, and who watches over them: supervisor, heartbeat, reaper, listener."""
+"""Runs many visits at once, and watches over them: worker, supervisor, heartbeat, reaper, listener."""

@@ -1,9 +1,9 @@
-"""Memory that a worker process shares with its supervisor: the page being parsed, since when; and the worker's lease.
+"""Memory that a worker process shares with its supervisor: the page being parsed, since when, and the worker's lease.
 
-When a page kills its process (out of memory, a crash in a library) or never lets go of it (an endless loop),
-the supervisor reads here which page to blame, and by which rules of its spider it is tried again. The other requests of
-the process are innocent. As long as such a page lets no
-heartbeat through, the supervisor renews the lease (`LeaseClock`), and the worker must learn of it.
+When a page kills its process (out of memory, a crash in a library) or never returns control (an endless loop), the
+supervisor reads here which page to blame, and by which retry rules of its spider. The other requests of the process are
+innocent. While such a page blocks the heartbeat, the supervisor renews the lease (`LeaseClock`) and records that here
+for the worker.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ from crawler.worker.lease import CELL_BYTES
 _AT = CELL_BYTES  # where the page begins; the lease comes first
 _HEAD = struct.Struct("=dI")  # since (monotonic seconds, the same clock in both processes), length
 _TEXT_AT = _AT + _HEAD.size
-SIZE = 2 * 1024 * 1024  # room for the longest message there is; what is not written to takes no memory
+SIZE = 2 * 1024 * 1024  # room for the longest message; unwritten pages take no memory
 
 
 class Page(msgspec.Struct, frozen=True, array_like=True):
-    """A page that is being parsed, and how stubborn its spider is."""
+    """A page that is being parsed, and the retry rules of its spider."""
 
     lease: Lease
     retry: RetryPolicy
 
 
 class Parsing(msgspec.Struct, frozen=True):
-    """What the slot says: this page, for that many seconds."""
+    """The content of the slot: a page, and for how many seconds it has been parsed."""
 
     page: Page
     seconds: float
 
 
 class Slot:
-    """Either end of the shared memory. The worker writes, the supervisor reads."""
+    """One end of the shared memory. The worker writes, the supervisor reads."""
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """`descriptor`: inherited by the worker; None makes a new one (supervisor)."""
+        """`descriptor` is the one that the worker inherited; None creates new memory (supervisor)."""
         self.descriptor = _new_memory() if descriptor is None else descriptor
         self._memory = mmap.mmap(self.descriptor, SIZE)
         self.lease = memoryview(self._memory)[:CELL_BYTES].cast("d")
         self._open: list[Page] = []
 
     def enter(self, lease: Lease, retry: RetryPolicy) -> None:
-        """The worker begins to parse it; `retry` is that of its spider."""
+        """Record that the worker begins to parse the page; `retry` are the rules of its spider."""
         page = Page(lease, retry)
         self._note(page)
         self._open.append(page)
 
     def leave(self, lease: Lease) -> None:
-        """The worker has finished with it. Async callbacks may overlap: then the one begun last is named."""
+        """Record that the worker has finished with the page. Async callbacks may overlap; the slot names the latest."""
         self._open = [page for page in self._open if page.lease is not lease]
         if self._open:
             self._note(self._open[-1])
@@ -66,22 +66,22 @@ class Slot:
             _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
     def read(self) -> Parsing | None:
-        """None: nothing is being parsed."""
+        """Return the page that is being parsed; None if there is none."""
         since, length = _HEAD.unpack_from(self._memory, _AT)
         if not length:
             return None
         try:
             page = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Page)
-        except ValueError:  # not always msgspec's own: text may be torn within a character
-            return None  # read in the very moment of writing
+        except ValueError:  # also `UnicodeDecodeError`, if text is torn within a character
+            return None  # read while the worker writes
         return Parsing(page, time.monotonic() - since)
 
     def clear(self) -> None:
-        """For the next process that gets this slot."""
+        """Empty the slot for the next process that gets it."""
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
     def _note(self, page: Page) -> None:
-        # The message says it all; what was read from it may be large, and hold numbers that msgpack cannot.
+        # The message contains the request. The parsed one may be large, and hold numbers that msgpack cannot encode.
         lease = replace(page.lease, request=Request(page.lease.request.url))
         text = msgspec.msgpack.encode(Page(lease, page.retry))
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)  # never an old head over new bytes
@@ -90,15 +90,15 @@ class Slot:
 
 
 class NoSlot:
-    """For a worker without a supervisor."""
+    """A slot for a worker without a supervisor."""
 
     lease = None
 
     def enter(self, lease: Lease, retry: RetryPolicy) -> None:
-        """Nobody is watching."""
+        """Do nothing."""
 
     def leave(self, lease: Lease) -> None:
-        """Nobody is watching."""
+        """Do nothing."""
 
 
 def _new_memory() -> int:

@@ -1,6 +1,6 @@
-"""How many pages at once: fewer when this machine cannot carry them, and more again when it can.
+"""Adapts how many pages a worker visits at once to the limits of this machine.
 
-As TCP does it with packets: halved at each sign of congestion, doubled in each round without one (RFC 5681).
+It works like TCP's congestion control: halve at each sign of congestion, double in each round without one (RFC 5681).
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ LONGEST_PAUSE = 30.0
 
 
 class Concurrency:
-    """What one worker allows itself. Times are its monotonic seconds."""
+    """The number of requests at once that one worker allows itself. Times are its monotonic seconds."""
 
     def __init__(self, most: int) -> None:
         self.allowed = most
         self.why = ""
-        """Which limit is in the way; empty: none."""
+        """The limit that slows the worker down; empty if none."""
         self._most = most
         self._since = 0.0
         self._pause = 0.0
         self._incident = Incident("own_limit")
 
     def met(self, why: str, claimed_at: float, now: float) -> None:
-        """A page that was claimed at that time met a limit of this machine. Those claimed together met it together."""
+        """Record that a page claimed at that time met a limit of this machine. Pages claimed together count once."""
         if claimed_at < self._since:
             return
         self.why = why
@@ -34,8 +34,8 @@ class Concurrency:
         self._incident.met(why)
 
     def went_well(self, claimed_at: float) -> None:
-        """A page that was claimed at that time met none. The pause gets no shorter before all do: a page that meets it
-        again and again must not go round for ever."""
+        """Record that a page claimed at that time met no limit. The pause stays long until as many pages as before
+        are allowed at once, so that a page that meets the limit every time does not circulate for ever."""
         if not self.why or claimed_at < self._since:
             return
         self.allowed += 1
@@ -44,5 +44,5 @@ class Concurrency:
             self._incident.over()
 
     def pause(self, now: float) -> float:
-        """Seconds before more may be claimed."""
+        """Seconds until the worker may claim again."""
         return max(0.0, self._since + self._pause - now) if self.why else 0.0

@@ -1,4 +1,4 @@
-"""A thread that renews a worker's lease: an event loop busy with a page must not lose the worker's requests."""
+"""A thread that renews a worker's lease, so that an event loop busy with a page does not lose the worker's requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crawler.worker.lease import now
 
 
 class Heartbeat:
-    """Calls `beat(worker, info())` every `seconds` until stopped, and after each success `renewed(began)`."""
+    """Calls `beat(worker, info())` every `seconds` until stopped, and `renewed(began)` after each success."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class Heartbeat:
         info: Callable[[], Mapping[str, Any]],
         renewed: Callable[[float], None],
     ) -> None:
-        """`began`: when the call was made, see `lease.now`. The server has renewed the lease then, or later."""
+        """`began` is the time of the call by `lease.now`. The server renewed the lease at that time or later."""
         self._beat = beat
         self._worker = worker
         self._seconds = seconds
@@ -32,11 +32,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first beat comes at once."""
+        """Start the thread; it sends the first heartbeat at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End; waits for a beat that is under way."""
+        """Stop the thread, after at most ten seconds for a heartbeat under way."""
         self._stopped.set()
         self._thread.join(timeout=10)
 
@@ -48,7 +48,7 @@ class Heartbeat:
                 self._renewed(began)
                 self._away.over()
             except Exception as error:
-                # Whatever it is: a thread that ends here would hand a living worker's requests to others.
+                # Any error: if the thread ended, other workers would get the requests of a living worker.
                 self._away.met(error)
             if self._stopped.wait(self._seconds):
                 return

@@ -1,4 +1,4 @@
-"""Which jobs a worker works for at the moment, read from the frontier once a second."""
+"""The jobs that a worker works for now, read from the frontier at most once a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FRESH_FOR = 1.0  # seconds
 
 
 class JobList:
-    """The jobs that `all_jobs` reads, or those named. Callable, as the worker wants it."""
+    """The jobs that `all_jobs` returns, or those of them in `names`. Callable, as the worker needs it."""
 
     def __init__(self, all_jobs: Callable[[], Awaitable[list[Job]]], names: tuple[str, ...] = ()) -> None:
         self._all_jobs = all_jobs
@@ -23,19 +23,19 @@ class JobList:
         self._turn = 0
 
     async def __call__(self) -> list[Job]:
-        """The jobs, rotated by one each time, so that none is always served first."""
+        """Return the jobs, rotated by one each time, so that none is always first."""
         now = time.monotonic()
         if now - self._read_at >= FRESH_FOR:
             jobs = await self._all_jobs()
             self._jobs = [job for job in jobs if not self._names or job.name in self._names]
             self._by_name.update((job.name, job) for job in jobs)
             self._read_at = now
-        self._turn += 1  # goes on when the list is read anew, or the same job would be first each time
+        self._turn += 1  # not reset when the list is read again, or the same job would always be first
         first = self._turn % max(1, len(self._jobs))
         return self._jobs[first:] + self._jobs[:first]
 
     def job(self, name: str) -> Job:
-        """The job of a lease. Raises `UsageError` when it was never seen."""
+        """Return the job of a lease. Raises `UsageError` if it was never in the list."""
         if name not in self._by_name:
             raise UsageError(f"no job {name!r}")
         return self._by_name[name]

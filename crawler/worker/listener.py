@@ -1,4 +1,4 @@
-"""Side task of a worker process: hears what people order and ask, obeys what concerns the process, and answers."""
+"""Side task of a worker process: receives broadcasts, obeys the rules for the process, and answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OK = "OK"
 
 
 class Listener:
-    """Claims obey the rules by themselves; what is left to the process is its log level."""
+    """Sets the log level, the one rule that claims do not obey for the process, and answers questions."""
 
     def __init__(
         self,
@@ -27,7 +27,8 @@ class Listener:
         answers: Mapping[str, Callable[[], Any]],
         set_level: Callable[[str], None],
     ) -> None:
-        """`answers`: question → what there is to say, as JSON. `set_level("")`: that of the settings."""
+        """`answers`: question → function that returns the answer, to be sent as JSON. `set_level("")` restores the
+        level of the settings."""
         self._broadcasts = broadcasts
         self._worker = worker
         self._answers = answers
@@ -36,7 +37,7 @@ class Listener:
         self._heard = ""  # the last broadcast
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Listen until cancelled."""
         patience = Patience()
         while True:
             await patience.until_done(self._listen)
@@ -44,7 +45,7 @@ class Listener:
     async def _listen(self) -> None:
         if not self._heard:
             heard = await self._broadcasts.last_broadcast()
-            await self._obey()  # what was ordered before we came
+            await self._obey()  # rules that were set before this process started
             self._heard = heard
         for broadcast in await self._broadcasts.hear(self._heard):
             await self._broadcasts.answer(broadcast.id, self._worker, await self._reply(broadcast))
@@ -56,7 +57,7 @@ class Listener:
             return OK
         if broadcast.word in self._answers:
             return msgspec.json.encode(self._answers[broadcast.word]()).decode()
-        return f"does not know {broadcast.word!r}"  # a newer command than this worker
+        return f"does not know {broadcast.word!r}"  # the command is newer than this worker
 
     async def _obey(self) -> None:
         levels = [rule.value for rule in await self._broadcasts.rules() if rule.action == "log-level"]

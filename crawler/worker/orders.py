@@ -1,4 +1,4 @@
-"""What a supervisor tells a worker process through a pipe: its orders first, then when to stop."""
+"""What a supervisor sends to a worker process through a pipe: first its orders, later the command to stop."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from crawler.settings import Settings
 
 
 class Orders(Struct, frozen=True):
-    """What a child must know; travels through a pipe, so that no password stands in a process list."""
+    """The orders of a child. They travel through a pipe, so that no password appears in a process list."""
 
     worker: str
     slot: int  # file descriptor
-    parent: int  # process id: when it is gone, we go
+    parent: int  # process id; the child ends when it is gone
     settings: Settings
     explicit: tuple[str, ...]  # settings a spider must not override
     folder: str
-    jobs: tuple[str, ...]  # empty: all
+    jobs: tuple[str, ...]  # empty: all jobs
 
 
 @contextmanager
 def listening(pipe: int, stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` for each `STOP` that the supervisor sends, and twice when the pipe ends, for then it is gone."""
+    """Call `stop` for each `STOP` that the supervisor sends, and twice when the pipe closes: the supervisor is gone."""
     loop = asyncio.get_running_loop()
 
     def hear() -> None:

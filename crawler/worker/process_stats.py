@@ -1,4 +1,4 @@
-"""What one worker process counts about itself, for its heartbeat and the live display. Plain numbers, no I/O."""
+"""Counts what one worker process does, for its heartbeat and the live display. Plain numbers, no I/O."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from crawler.model import Dead, Done, Lease, Release, Retry, Visit
 
 MAX_HOSTS = 2_000
 SHOWN_HOSTS = 5
-MAX_SHOWN = 20  # jobs and spiders told of that cannot be used
-MAX_WORDS = 500  # characters of why
+MAX_SHOWN = 20  # jobs, and spiders of each, that are reported as unusable
+MAX_WORDS = 500  # characters of the reason
 
 
 class Tally:
     """One per process. `info()` may be called from another thread."""
 
     def __init__(self, version: str, jobs: Collection[str] = ()) -> None:
-        """`jobs`: those it works for; none: all."""
+        """`jobs` are the jobs that the process works for; empty: all."""
         self.in_flight = 0
         self.fenced = 0
         self.idle = ""
-        self.own_limit = ""  # of this machine, which slows the worker down
+        self.own_limit = ""  # the limit of this machine that slows the worker down
         self._version = version
         self._jobs = list(jobs)
-        self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that cannot be used here → why
+        self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that this process cannot use → why
         self._pages = 0
         self._status: Counter[str] = Counter()
         self._hosts: dict[str, tuple[int, float]] = {}  # requests, mean seconds (moving)
@@ -40,7 +40,7 @@ class Tally:
         self._status[f"{visit.status // 100}xx" if visit.status else "error"] += 1
         requests, mean = self._hosts.get(lease.host, (0, visit.seconds))
         self._hosts[lease.host] = (requests + 1, mean + (visit.seconds - mean) * 0.1)
-        if len(self._hosts) > MAX_HOSTS:  # the busiest survive
+        if len(self._hosts) > MAX_HOSTS:  # keep the busiest
             keep = sorted(self._hosts, key=lambda host: -self._hosts[host][0])[: MAX_HOSTS // 2]
             self._hosts = {host: self._hosts[host] for host in keep}
 
@@ -53,7 +53,7 @@ class Tally:
                         spiders[lease.request.spider] = failure.message[:MAX_WORDS]
 
     def info(self) -> dict[str, Any]:
-        """What the heartbeat carries: small, whatever the crawl's size."""
+        """The info that the heartbeat carries: small, however large the crawl is."""
         hosts = list(self._hosts.items())
         busiest = sorted(hosts, key=lambda pair: -pair[1][0])[:SHOWN_HOSTS]
         slowest = sorted(hosts, key=lambda pair: -pair[1][1])[:SHOWN_HOSTS]
@@ -74,7 +74,7 @@ class Tally:
 
 
 def resident_bytes() -> int:
-    """This process's resident memory; 0 where the system does not tell."""
+    """This process's resident memory in bytes; 0 if the system does not report it."""
     try:
         with open("/proc/self/statm") as file:  # read every few seconds; a plain open is enough
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Side task: requests of workers whose heartbeat has expired go back to pending. Any number may run at once."""
+"""Side task: returns the requests of workers whose heartbeat has expired to pending. Any number may run at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ log = structlog.get_logger()
 
 
 class Reaper:
-    """Looks every quarter of a lease, but only when the silence of others cannot be the server's own.
+    """Reaps every quarter of a lease, but not when an outage of the server may be why workers are silent.
 
-    After an outage every heartbeat is late. Whoever then reaps first would take requests from workers that are
-    alive. So after an outage that it has met itself, or after a start of the server, the reaper waits for a whole
-    lease, in which every living worker beats again.
+    After an outage every heartbeat is late, and a reaper would take requests from living workers. So after an outage
+    that it has met itself, or after a start of the server, the reaper waits for a whole lease, in which every living
+    worker sends a heartbeat.
     """
 
     def __init__(
@@ -28,7 +28,8 @@ class Reaper:
         lease_seconds: float,
         uptime: Callable[[], Awaitable[float]],
     ) -> None:
-        """`reap()` takes back what has expired; `uptime()` tells for how many seconds the server has been running."""
+        """`reap()` takes back the requests of expired workers; `uptime()` returns how long the server has run, in
+        seconds."""
         self._reap = reap
         self._lease = lease_seconds
         self._uptime = uptime
@@ -36,14 +37,14 @@ class Reaper:
         self._patience = Patience("reaper_waits")
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Reap until cancelled."""
         while True:
             if await self._patience.attempt(self.look) is None:
                 self._not_before = time.monotonic() + self._lease
             await asyncio.sleep(self._lease / 4)
 
     async def look(self) -> int:
-        """Reap what has expired, if now is the time. Returns the number of requests taken back."""
+        """Reap once, unless the reaper must wait. Returns the number of requests taken back."""
         if time.monotonic() < self._not_before:
             return 0
         up = await self._uptime()

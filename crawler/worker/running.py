@@ -1,4 +1,4 @@
-"""A worker with its side tasks, and the order in which they end."""
+"""Runs a worker with its side tasks, and ends them in the right order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunningWorker:
         self._stack = stack
 
     async def until_stopped(self) -> None:
-        """Order of the end: no more claims, drain, commit; only then may the lease run out."""
+        """Run until stopped. The end has an order: stop claiming, drain, commit; only then may the lease run out."""
         self._heartbeat.start()
         sides = [
             asyncio.create_task(self._reaper.run(), name="reap"),
@@ -49,11 +49,11 @@ class RunningWorker:
             await asyncio.wait({*sides, working}, return_when=asyncio.FIRST_COMPLETED)
             for side in sides:
                 if side.done():
-                    side.result()  # it never ends by itself: this raises
+                    side.result()  # it ends only by an error, which this raises
             await working
         finally:
             await end(*sides, working)
             await asyncio.to_thread(self._heartbeat.stop)
-            with suppress(FrontierError):  # else the lease runs out by itself, and others report a death
+            with suppress(FrontierError):  # then the lease runs out by itself, and a reaper logs the worker as reaped
                 await self._sign_off()
             await self._stack.aclose()

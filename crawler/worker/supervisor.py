@@ -1,7 +1,8 @@
-"""One worker process a core: starts them, watches them, names the page that killed one, starts another.
+"""Starts and watches the worker processes, names the page that killed one, and starts another.
 
-A child that ends by itself with a documented exit code (bad configuration, server replaced …) ends all: its
-siblings would fail the same way. One that dies any other way is replaced, its page blamed, the rest handed back.
+When a child ends by itself with a documented exit code (bad configuration, server replaced …), the supervisor stops
+all children, because they would fail the same way. When a child dies in any other way, the supervisor blames its page,
+hands back its other requests, and starts a new child.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from crawler.worker.lease import LeaseClock, now
 
 log = structlog.get_logger()
 
-LOOK = 0.25  # seconds between looks at the slots
-LATE = 10.0  # seconds beyond the grace time after which a child that does not end is killed
-FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # of a child that another one would end with as well
+LOOK = 0.25  # seconds between checks of the slots
+LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
+FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a new child would also end
 
 
 class Child:
-    """One worker process, and the slot and lease it shares with us."""
+    """One worker process, with the slot and the lease that it shares with the supervisor."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, slot: Slot, lease: LeaseClock) -> None:
         self.name = name
@@ -45,13 +46,14 @@ class Child:
         self.slot = slot
         self.lease = lease
         self.killed_for: Parsing | None = None
-        self.is_late = False  # killed because it did not end in time: when it was told to, or its requests when it must
-        self.beating: asyncio.Task[None] | None = None  # the last beat that we sent for it
+        self.is_late = False  # killed because it did not stop in time, or did not end its requests before the lease
+        self.beating: asyncio.Task[None] | None = None  # the last heartbeat that the supervisor sent for it
         self.started = time.monotonic()
 
 
 class Supervisor:
-    """`orders(name, slot descriptor)` gives the line that a new child reads from its standard input."""
+    """Keeps worker processes running. `orders(name, slot descriptor)` returns the line that a new child reads from its
+    standard input."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class Supervisor:
         grace_seconds: float,
         lease_seconds: float,
     ) -> None:
-        """A callback that holds its process longer than `callback_seconds` is killed with it."""
+        """A callback that runs longer than `callback_seconds` is killed with its process."""
         self._leases = leases
         self._orders = orders
         self._callback_seconds = callback_seconds
@@ -70,13 +72,13 @@ class Supervisor:
         self._lease_seconds = lease_seconds
         self._beat_every = lease_seconds / 5
         self._children: list[Child] = []
-        self._stops = 0  # how often we were told
-        self.code_of_signal = 0  # what a shell would call the signal that stopped us
+        self._stops = 0  # number of calls of `stop`
+        self.code_of_signal = 0  # the shell's exit code for the signal that stopped this process
         self._stopped = asyncio.Event()
         self._code = 0
 
     async def run(self, processes: int) -> int:
-        """Until `stop()`. Returns the exit code: 0, or that of a child that could not go on."""
+        """Run until `stop()`. Returns the exit code: 0, or that of a child that could not go on."""
         keepers = [asyncio.create_task(self._keep_one()) for _ in range(processes)]
         watching = asyncio.create_task(self._watch())
         try:
@@ -89,7 +91,7 @@ class Supervisor:
         return self._code
 
     def stop(self, code: int = 0) -> None:
-        """Tell the children to drain; called again: to hand back at once."""
+        """Tell the children to drain; the second call tells them to hand back at once."""
         self._stops += 1
         self._code = self._code or code
         self._stopped.set()
@@ -102,7 +104,7 @@ class Supervisor:
         return self._stops > 0
 
     async def _keep_one(self) -> None:
-        """Keep one child alive until we stop."""
+        """Keep one child running until `stop()`."""
         slot = Slot()
         delay = 0.0
         while not self.stopping:
@@ -110,12 +112,12 @@ class Supervisor:
             code = await self._wait_for(child)
             self._children.remove(child)
             if self.stopping and code in (Exit.DONE, Exit.UNREACHABLE):
-                return  # as it was told, or before it had begun
+                return  # it drained, or could not reach the server to begin
             if code in FINAL_CODES:
                 self.stop(code)
                 return
             await self._clean_up(child, code)
-            # A child that dies at once is not started again at once.
+            # After a child that died at once, wait before the next start.
             delay = 0.0 if time.monotonic() - child.started > 5 else min(5.0, delay * 2 + 0.2)
             await _first(self._stopped.wait(), delay)
 
@@ -129,7 +131,7 @@ class Supervisor:
         return child
 
     async def _wait_for(self, child: Child) -> int:
-        """Its exit code. One that does not end after being told to, grace and all, is killed."""
+        """Wait for the child and return its exit code. Kill it if it does not end after `stop()` and the grace time."""
         waiting = asyncio.ensure_future(child.process.wait())
         stopped = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,11 +143,11 @@ class Supervisor:
         return await waiting
 
     async def _watch(self) -> None:
-        """Kill a child whose callback never returns, and until then keep its lease.
+        """Kill a child whose callback does not return, and renew its lease until then.
 
-        A regular expression may hold the interpreter for as long as it runs, so that the child's own heartbeat is
-        silent. Others would reap what it holds, and the page that is to blame would go to the next worker, unblamed.
-        When we cannot keep the lease either, killing it is what ends its requests in time.
+        A regular expression may hold the interpreter for as long as it runs, which silences the child's own heartbeat.
+        Other workers would reap its requests, and the guilty page would go to the next worker without blame. If the
+        supervisor cannot renew the lease either, it kills the child, which ends the child's requests in time.
         """
         while True:
             await asyncio.sleep(LOOK)
@@ -166,48 +168,49 @@ class Supervisor:
     def _keep_lease(self, child: Child) -> None:
         if child.lease.left <= 0 and not child.is_late:
             child.is_late = True
-            log.error("worker_does_not_yield", worker=child.name, why="busy with a page, its lease not renewed: killed")
+            log.error("worker_does_not_yield", worker=child.name, why="busy with a page, lease not renewed: killed it")
             _signal(child, signal.SIGKILL)
         elif child.beating is None or child.beating.done():
-            child.beating = asyncio.create_task(self._beat(child))  # it may take long, and others must be watched
+            child.beating = asyncio.create_task(self._beat(child))  # as a task, because it may take long
 
     async def _beat(self, child: Child) -> None:
         began = now()
-        with suppress(FrontierError):  # the queue server is away; the lease says for how long
+        with suppress(FrontierError):  # the queue server is away; the child lives on until its lease ends
             await asyncio.to_thread(self._leases.beat, child.name, {})
             child.lease.renewed(began)
         await asyncio.sleep(self._beat_every)
 
     async def _clean_up(self, child: Child, code: int) -> None:
-        """Hand back what the dead child held: the page it died of by its spider's rules, the others unharmed."""
-        # A page that was still at work when we had to stop is no poison.
+        """Hand back the dead child's requests: the page that killed it by its spider's retry rules, the others
+        unharmed."""
+        # A page that was being parsed when a late child was killed is not to blame.
         parsing = None if child.is_late else child.killed_for or child.slot.read()
         how = _how(code) if child.killed_for is None else f"its callback ran for {self._callback_seconds:g} s"
         url = parsing.page.lease.request.url if parsing else None
         log.error("worker_died", worker=child.name, how=how, while_parsing=url)
         failure = Failure("crash", f"killed its worker process {child.name}: {how}")
         blame = _judged(parsing.page, failure) if parsing else None
-        with suppress(*OUTAGE):  # we stop during an outage: the child's lease expires by itself
+        with suppress(*OUTAGE):  # stopped during an outage: the child's lease expires by itself
             await Patience().until_done(lambda: self._leases.reap(child.name, blame=blame), self._stopped)
 
 
 def _judged(page: Page, failure: Failure) -> tuple[Lease, Retry | Dead]:
-    """The page that killed its process, and what becomes of it: the same as of a page that fails in any other way."""
+    """The page that killed its process, and its outcome: the same as for any other failure."""
     return page.lease, policy.after(failure, page.lease.attempt, page.retry, chance=random.random())
 
 
 def worker_name() -> str:
-    """Unique in the fleet, and new for each start."""
+    """A name that is unique in the fleet, and new for each start."""
     return f"{sibling_names()}{secrets.token_hex(3)}"
 
 
 def sibling_names() -> str:
-    """How the names of all workers begin that this process has started."""
+    """The prefix of the names of all workers that this process has started."""
     return f"{socket.gethostname()}:{os.getpid()}:"
 
 
 async def _process(slot: int) -> asyncio.subprocess.Process:
-    """A process that waits for its orders. It inherits the blocked signals, and unblocks them when it ignores them."""
+    """Start a process that waits for its orders. It inherits blocked signals and unblocks them when it ignores them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_SUPERVISOR)
     try:
         return await asyncio.create_subprocess_exec(
@@ -218,7 +221,7 @@ async def _process(slot: int) -> asyncio.subprocess.Process:
 
 
 def _send(child: Child, words: bytes) -> None:
-    """If it is gone its exit code will say why."""
+    """Send words to the child, unless it has ended: then its exit code says why."""
     if child.process.stdin is not None and child.process.returncode is None:
         child.process.stdin.write(words)
 
@@ -235,7 +238,7 @@ def _how(code: int) -> str:
 
 
 async def _first(waiting: Awaitable[object], seconds: float) -> bool:
-    """Whether it came to an end within that time."""
+    """Wait, and return whether the awaitable ended within that time."""
     try:
         await asyncio.wait_for(waiting, seconds)
     except TimeoutError:

@@ -1,4 +1,4 @@
-"""How many stories at once: take a free slot, then claim; commit in batches; hand everything back when told to stop."""
+"""Runs many visits at once: claims for free slots, commits in batches, and hands everything back when stopped."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from crawler.worker.process_stats import Tally
 
 log = structlog.get_logger()
 
-LOOK = 0.1  # seconds between looks at a lease that is over
-OFTEN = 1.0  # and at most between looks at one that is held: when the machine has slept, our timers have slept, too
-IDLE_POLL = 0.5  # seconds between claims when there is nothing to do
-SET_ASIDE = 60.0  # seconds that a message of an unknown version is left for a worker that knows it
+LOOK = 0.1  # seconds between checks of a lease that is over
+OFTEN = 1.0  # longest time between checks of a valid lease, because timers do not run while the machine sleeps
+IDLE_POLL = 0.5  # longest time in seconds between claims when there is nothing to do
+SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
-COMMIT_COMPANY = 16  # fewer than these wait COMMIT_WAIT for others that are on their way: round trips cost CPU
+COMMIT_COMPANY = 16  # fewer finished visits than these wait COMMIT_WAIT for others, because round trips cost CPU
 COMMIT_WAIT = 0.01  # seconds
-COMMIT_BYTES = 8_000_000  # of items and links in one step, unless a single visit brings more
-LINK_BYTES = 200  # what a link counts for
-LAST_CLAIM = 1.0  # seconds for a claim that is under way when the worker is told to stop
-MAX_SHOWN = 1_000  # requests in flight that are told of
+COMMIT_BYTES = 8_000_000  # bytes of items and links in one step, unless a single visit has more
+LINK_BYTES = 200  # bytes that a link counts for
+LAST_CLAIM = 1.0  # seconds for a claim that is under way when the worker stops
+MAX_SHOWN = 1_000  # requests in flight in the answer to `active`
 LAST_COMMIT = 5.0  # seconds for the last commit before the worker ends
 
 
@@ -48,9 +48,9 @@ class WorkerOptions(Struct, frozen=True):
 
 
 class Worker:
-    """One event loop's worth of visits.
+    """Runs the visits of one event loop.
 
-    Stopping is a written order: stop claiming; let visits end within the grace time; hand the rest back; commit.
+    Stopping has an order: stop claiming; let visits end within the grace time; hand the rest back; commit.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Worker:
         tally: Tally,
         lease: LeaseClock,
     ) -> None:
-        """`jobs()` tells which jobs to work for, at any moment."""
+        """`jobs()` returns the jobs to work for now."""
         self._queue = queue
         self._visit = visit
         self._jobs = jobs
@@ -73,24 +73,24 @@ class Worker:
         self._finished: list[tuple[Lease, Visit]] = []
         self._uncommitted = 0
         self._stopping = asyncio.Event()
-        self._now = asyncio.Event()  # the second signal: hand back at once
+        self._now = asyncio.Event()  # set by the second `stop`: hand back at once
         self._has_room = asyncio.Event()
         self._has_finished = asyncio.Event()
         self._all_committed = asyncio.Event()
         self._patience = Patience("queue_server_away")
         self._lease_over = Incident("lease_not_renewed")
         self._concurrency = Concurrency(options.concurrency)
-        self._too_new: set[tuple[str, int]] = set()  # (job, message version) that we have said we do not know
+        self._too_new: set[tuple[str, int]] = set()  # (job, message version) that were logged as unknown
 
     def stop(self) -> None:
-        """Drain within the grace time; called a second time: hand back now."""
+        """Drain within the grace time; the second call hands everything back at once."""
         if self._stopping.is_set():
             self._now.set()
         self._stopping.set()
         self._has_room.set()
 
     async def run(self) -> None:
-        """Until stopped. Raises `FrontierReplaced` when the server has forgotten our jobs."""
+        """Work until stopped. Raises `FrontierReplaced` if the server has lost the jobs."""
         committing = asyncio.create_task(self._commit_for_ever(), name="commit")
         claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
         self._mind_the_lease()
@@ -109,11 +109,11 @@ class Worker:
             await asyncio.wait({committing, claiming, stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopped.cancel()
-        # A claim without an answer does not hold us up: what it may have got goes back with the worker's name.
+        # Do not wait long for a claim without a reply: its requests go back when the worker signs off.
         await asyncio.wait({claiming}, timeout=LAST_CLAIM)
         for task in (committing, claiming):
             if task.done():
-                task.result()  # a side task that dies takes the worker with it
+                task.result()  # an error in a side task ends the worker
         claiming.cancel()
 
     def active(self) -> list[dict[str, Any]]:
@@ -135,7 +135,7 @@ class Worker:
 
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            self._has_room.clear()  # before we look: what is freed while we claim must wake us, too
+            self._has_room.clear()  # before the check, so that room freed during the claim also wakes this task
             free = self._concurrency.allowed - len(self._visits) - self._uncommitted
             pause = self._concurrency.pause(time.monotonic())
             if free <= 0 or pause:
@@ -160,14 +160,15 @@ class Worker:
         return await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
 
     async def _wait_for_room(self, seconds: float | None) -> None:
-        """Until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
+        """Wait until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._has_room.wait(), None if seconds is None else max(0.001, seconds))
 
     async def _remove(self, junk: Junk) -> None:
-        """Bytes that are no request go to the dead; those of an unknown version wait for a worker that knows it.
+        """Move junk to the dead letters, or set a message of an unknown version aside for a worker that knows it.
 
-        For as long as it takes: in our list they would keep the job from ending for as long as we live.
+        Retries until it succeeds: in the processing list the bytes would keep the job from finishing while the worker
+        lives.
         """
         self._say(junk)
         try:
@@ -175,10 +176,10 @@ class Worker:
         except FrontierReplaced:
             raise
         except FrontierError:
-            return  # the job was deleted meanwhile, or we stop during an outage
+            return  # the job was deleted meanwhile, or the worker stops during an outage
 
     def _say(self, junk: Junk) -> None:
-        """A line for each piece of junk; one for all messages of a version, which come back again and again."""
+        """Log each piece of junk, but each unknown version of a job only once, because its messages come back often."""
         if junk.version is None:
             log.warning("junk_in_queue", job=junk.job, why=junk.why)
         elif (junk.job, junk.version) not in self._too_new:
@@ -197,15 +198,15 @@ class Worker:
     # --- the lease
 
     def _mind_the_lease(self, was_valid: bool = True) -> None:
-        """End all visits when the lease runs out, and until they have ended.
+        """Cancel all visits when the lease runs out, and repeat that until they have ended.
 
-        A timer, not a task: when a frozen process wakes up, timers come before any visit goes on.
+        It is a timer, not a task: when a frozen process wakes up, timers run before any visit goes on.
         """
         is_valid = self._lease.is_valid
         if not is_valid:
             if was_valid:
                 count = len(self._visits)
-                why = f"cut off from the queue server, or frozen: {count} requests ended, for others may have them now"
+                why = f"cut off from the queue server, or frozen: {count} requests ended, others may have them now"
                 self._lease_over.met(why)
             for task in self._visits:
                 task.cancel()
@@ -213,7 +214,7 @@ class Worker:
         self._minding = asyncio.get_running_loop().call_later(due, self._mind_the_lease, is_valid)
 
     def _has_lease(self) -> bool:
-        """Whether requests may be claimed. What was begun under a lease that is over must have ended first."""
+        """Whether the worker may claim. Visits that began under a lease that is over must have ended first."""
         if self._lease.is_valid:
             return True
         if self._visits or not self._lease.begin_anew():
@@ -226,11 +227,11 @@ class Worker:
     def _start(self, lease: Lease) -> None:
         task = asyncio.create_task(self._tell(lease))
         self._visits[task] = lease
-        task.add_done_callback(self._finish)  # not a part of the task: it may be cancelled before it has begun
+        task.add_done_callback(self._finish)  # a callback, because the task may be cancelled before it begins
         self._tally.in_flight = len(self._visits)
 
     async def _tell(self, lease: Lease) -> Visit:
-        """One visit, whose outcome goes into the next commit."""
+        """Visit one lease, or release it if the queue server is away."""
         try:
             return await self._visit(lease)
         except FrontierError as error:
@@ -273,11 +274,11 @@ class Worker:
             self._has_room.set()
             fenced = accepted.count(False)
             if fenced:
-                log.warning("late_commit_refused", requests=fenced, why="their leases had gone to others meanwhile")
+                log.warning("late_commit_refused", requests=fenced, why="other workers have had their leases meanwhile")
                 self._tally.fenced += fenced
 
     def _next_batch(self) -> list[tuple[Lease, Visit]]:
-        """The oldest, but not more than the server can take within the time it has for an answer."""
+        """The oldest finished visits, but not more than the server can process within the time for one reply."""
         batch = self._finished[:COMMIT_BATCH]
         size = 0
         for number, (_, visit) in enumerate(batch):
@@ -287,7 +288,7 @@ class Worker:
         return batch
 
     async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
-        """For as long as it takes. The same batch may be committed again after an error: it counts once."""
+        """Commit the batch, and retry until the server answers. A repeated batch counts once."""
         return await self._patience.until_done(
             lambda: self._queue.commit(self._options.name, batch, self._options.pace)
         )
@@ -295,7 +296,7 @@ class Worker:
     # --- stopping
 
     async def _drain(self) -> None:
-        """Give visits the grace time, or until the second signal; cancelled ones are handed back uncounted."""
+        """Let visits end within the grace time, or until the second `stop`."""
         if self._visits:
             log.info("draining", in_flight=len(self._visits), seconds=self._options.grace_seconds)
         deadline = time.monotonic() + self._options.grace_seconds
@@ -308,14 +309,14 @@ class Worker:
             hurry.cancel()
 
     async def _hand_back(self) -> None:
-        """Cancel the visits that are left; each becomes a release."""
+        """Cancel the remaining visits; each becomes a release."""
         visits = list(self._visits)
         for task in visits:
             task.cancel()
         await asyncio.gather(*visits, return_exceptions=True)
 
     async def _commit_rest(self, committing: asyncio.Task[None]) -> None:
-        """The last commit. When the server is away now, the leases expire and their requests come again elsewhere."""
+        """Commit once more. If the server is away now, the leases expire and other workers get their requests."""
         if not self._finished:
             return
         waiting = asyncio.create_task(self._all_committed.wait())
