@@ -109,7 +109,6 @@ async def start_worker(
 
     seeded = SeededHosts(links.in_scope, job_list.job)
     admission = Admission(seeded, message.check, maybe_new)
-    admission = Admission(seeded, message.check, maybe_new)
     groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
     visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked)
     tally = Tally(VERSION, jobs)

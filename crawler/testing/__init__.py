@@ -22,10 +22,10 @@ _HTML = {"content-type": "text/html; charset=utf-8"}
 
 
 class FakeFetcher:
-    """A `Fetcher` that answers from a dict and asks nobody. A URL that is not in it is answered with 404.
+    """A `Fetcher` that answers from a dict, without a network. It answers 404 for URLs that are not in the dict.
 
-    An answer is a `Response`, a page (text, bytes or the path of a saved one) or an exception to raise; a
-    list of answers is given out in turn, the last one for ever. `requests` holds what was asked for.
+    An answer is a `Response`, a page (text, bytes or the path of a saved page) or an exception to raise. A list of
+    answers is used in order, and its last answer for all further requests. `requests` records the requests.
     """
 
     def __init__(self, pages: Mapping[str, Answer | Sequence[Answer]]) -> None:
@@ -34,7 +34,7 @@ class FakeFetcher:
         self.closed = False
 
     async def fetch(self, request: Request) -> Response:
-        """The answer for the request's URL. Raises the exception that stands there."""
+        """Return the answer for the request's URL, or raise it if it is an exception."""
         self.requests.append(request)
         answer = self._answer(request.url)
         if isinstance(answer, Exception):
@@ -44,12 +44,12 @@ class FakeFetcher:
         return _response(request, answer)
 
     async def close(self) -> None:
-        """Remember it in `closed`."""
+        """Record the call in `closed`."""
         self.closed = True
 
     @property
     def urls(self) -> list[str]:
-        """The URLs asked for, in order."""
+        """The requested URLs, in order."""
         return [request.url for request in self.requests]
 
     def _answer(self, url: str) -> Answer:
@@ -61,7 +61,7 @@ class FakeFetcher:
 
 
 class Result(NamedTuple):
-    """What a spider made of a page: items as they would be stored, requests as they would be queued."""
+    """What a spider found on a page: items as the crawler would store them, requests as it would queue them."""
 
     items: list[dict[str, Any]]
     requests: list[Request]
@@ -100,7 +100,7 @@ async def run_spider_async(
     meta: Mapping[str, Any] | None = None,
     depth: int = 0,
 ) -> Result:
-    """The same for tests that run in an event loop."""
+    """Do the same in a test that runs in an event loop."""
     made = spider() if isinstance(spider, type) else spider
     request = request or Request(url, callback=callback, meta=meta or {}, depth=depth, spider=made.name)
     response = _response(request, page, url, status, _HTML if headers is None else headers)

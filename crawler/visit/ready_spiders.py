@@ -55,7 +55,7 @@ class ReadySpiders:
         self._said: set[tuple[str, str]] = set()  # pairs that were logged as unusable
 
     def __call__(self, job: str, spider: str) -> ReadySpider:
-        """Return the ready. Raises `UsageError` or `ConfigError` if there is no such spider, or it cannot be made."""
+        """Return it. Raises `UsageError` or `ConfigError` if there is no such spider, or it cannot be made."""
         record = self._job_of(job)
         key = (record.epoch, spider)
         if key not in self._ready:
@@ -68,7 +68,7 @@ class ReadySpiders:
             ready.spider.closed(reason)
 
     def _make_or_say(self, job: Job, name: str) -> ReadySpider:
-        """Make the ready, or log once for each job and spider why not: all requests of the pair fail alike."""
+        """Make the spider ready, or log once for each job and spider why not: all requests of the pair fail alike."""
         try:
             return self._make(job, name)
         except CrawlerError as error:

@@ -1,6 +1,6 @@
-"""What every backend promises, as tests. Needs pytest, pytest-asyncio and hypothesis.
+"""The contract of all backends, as tests. Needs pytest, pytest-asyncio, pytest-timeout and hypothesis.
 
-A project with a backend of its own runs all of it with one module of tests, and `asyncio_mode = "auto"`:
+A project with its own backend runs the whole suite with one module of tests, and `asyncio_mode = "auto"`:
 
     from crawler.testing.contract import *
     from crawler.testing.contract.world import World
@@ -25,7 +25,7 @@ _SUBJECTS = (
     *("pauses", "reap", "robots", "rules", "shared", "state_machine", "take_host", "trace"),
 )
 _MODULES = [f"{__name__}.{name}" for name in (*_SUBJECTS, "world", "asking")]
-pytest.register_assert_rewrite(*_MODULES)  # before the first import: a failure then shows the values it compared
+pytest.register_assert_rewrite(*_MODULES)  # before the first import, so that failures show the compared values
 
 _FIXTURE = type(pytest.fixture(lambda: None))
 _SUITE = {

@@ -1,4 +1,4 @@
-"""(unknown) → pending: what is admitted, once, and what it still is when it comes out."""
+"""(unknown) → pending: which requests are admitted, that each is admitted once, and that it comes out unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_one_call_with_a_url_twice_admits_it_once(crawl: Crawl) -> None:
 
 
 async def test_one_call_with_very_many_is_taken(crawl: Crawl) -> None:
-    """A page may lead to as many, and be the first of its job: the seen-set grows from one bucket at once."""
+    """The first page of a job may have that many links: the seen-set grows from one bucket in one step."""
     urls = pages(20_000)
     assert await crawl.add(*urls, seed=False) == 20_000
     assert await crawl.add(*urls, seed=True) == 0
@@ -72,7 +72,7 @@ async def test_dont_filter_is_always_new(crawl: Crawl) -> None:
 
 
 async def test_a_dont_filter_link_is_new_once_for_its_page(crawl: Crawl) -> None:
-    """A page may be visited again after a crash: what it asked for then is not asked for twice."""
+    """After a crash a page may be visited again; its `dont_filter` links are then not added twice."""
     await crawl.add("http://a.example/", "http://b.example/")
     links = (Request("http://c.example/", dont_filter=True),) * 2
     for lease in (await crawl.claim(2)).leases:
@@ -93,7 +93,7 @@ async def test_equal_dont_filter_requests_end_one_by_one(crawl: Crawl) -> None:
 
 
 async def test_equal_dont_filter_requests_can_all_wait(world: World, crawl: Crawl) -> None:
-    """Requests that are equal byte for byte are still that many requests."""
+    """Each of several equal `dont_filter` requests counts as a request."""
     await crawl.add(*[Request("http://a.example/", dont_filter=True, delay=0.02)] * 2)
     assert (await crawl.frontier.reading.stats(crawl.job)).delayed == 2
     await world.pass_time(0.02)
@@ -198,7 +198,7 @@ async def test_every_field_survives_the_trip(crawl: Crawl, request_: Request) ->
 
 
 async def test_lone_surrogates_in_meta_do_no_harm(crawl: Crawl) -> None:
-    """Real pages hold them. They may be replaced on the way, but nothing is lost or refused."""
+    """Real pages contain lone surrogates. They may be replaced on the way, but no request is lost or refused."""
     await crawl.add(check(Request("http://a.example/", meta={"title": "a \ud800 b"})))
     lease = await crawl.lease()
     title = lease.request.meta["title"]
@@ -216,7 +216,7 @@ async def test_meta_that_is_no_json_is_refused_and_nothing_is_admitted(crawl: Cr
 
 
 async def test_a_request_too_big_to_travel_does_not_hang_the_crawl(crawl: Crawl) -> None:
-    """It is refused with an error, or ends among the dead; it never stays pending for ever."""
+    """`add` raises an error, or the request becomes a dead letter; it does not stay pending for ever."""
     try:
         await crawl.add(Request("http://a.example/", meta={"big": "x" * 1_500_000}))
     except (ValueError, TypeError):

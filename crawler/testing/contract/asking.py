@@ -1,4 +1,4 @@
-"""Ask gates about pages that are really held: a gate may ask a host only in the name of a lease."""
+"""Asks gates about pages that a worker really holds: a gate may ask a host only on behalf of a lease."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from crawler.testing.contract.world import AT_ONCE
 
 
 async def held(backend: Backend, url: str, *workers: str) -> list[Lease]:
-    """The same page once for each of the workers."""
+    """Leases of the same page, one for each worker."""
     job = await backend.jobs.create(Job("asking"))
     await backend.adding.add(job, [Request(url, dont_filter=True) for _ in workers])
     return [(await backend.queue.claim(worker, 1, [job], AT_ONCE)).leases[0] for worker in workers]
 
 
 async def end(backend: Backend, worker: str, lease: Lease) -> None:
-    """The page is done."""
+    """Commit the page as done."""
     assert await backend.queue.commit(worker, [(lease, Visit(Done()))], AT_ONCE) == [True]
 
 
 async def ask_all(backend: Backend, gates: Sequence[RobotsGate], url: str, job: str | None = None) -> list[Verdict]:
-    """What each gate of the backend says of the page at the same moment; then their leases end."""
+    """Ask all gates of the backend about the page at the same moment, end their leases, and return the verdicts."""
     workers = [gate._worker for gate in gates]
     leases = await held(backend, url, *workers)
     verdicts = await asyncio.gather(*(gate.check(lease, job) for gate, lease in zip(gates, leases, strict=True)))
@@ -34,5 +34,5 @@ async def ask_all(backend: Backend, gates: Sequence[RobotsGate], url: str, job: 
 
 
 async def ask(backend: Backend, gate: RobotsGate, url: str, job: str | None = None) -> Verdict:
-    """What one gate says."""
+    """Ask one gate and return its verdict."""
     return (await ask_all(backend, [gate], url, job))[0]

@@ -1,4 +1,4 @@
-"""pending → processing: who gets what, in which order, and when a host may be asked."""
+"""pending → processing: which requests a claim returns, in which order, and when a host may be asked."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ async def test_hosts_are_asked_in_the_order_of_their_turns(world: World) -> None
 
 
 async def test_the_gap_counts_from_when_the_host_was_asked(world: World, crawl: Crawl) -> None:
-    """A worker may take a while from claim to request, for robots.txt or a connection."""
+    """A worker may need some time between claim and request, for robots.txt or a connection."""
     await crawl.add(*pages(2))
     lease = await crawl.lease(pace=QUICK)
     await world.pass_time(0.06)  # the turn booked at the claim is over

@@ -138,7 +138,7 @@ async def test_equal_dont_filter_requests_can_all_be_retried_later(world: World,
 
 
 async def test_a_second_commit_changes_nothing(crawl: Crawl) -> None:
-    """It may be answered as the first was (the reply may have been lost), but it takes effect once."""
+    """It may get the first one's answer (that reply may have been lost), but it takes effect once."""
     await crawl.add("http://a.example/")
     lease = await crawl.lease()
     for _ in range(3):
@@ -280,7 +280,7 @@ async def test_links_are_admitted_before_the_page_is_done(crawl: Crawl) -> None:
 
 
 async def test_a_page_with_thousands_of_links(crawl: Crawl) -> None:
-    """They are added in pieces; so is what the page leads to twice, or its last visit led to already."""
+    """They are added in chunks, even if the page has a link twice, or its last visit added it."""
     await crawl.add("http://a.example/")
     links = tuple(Request(url, depth=1) for url in [*pages(2_500), *hosts(20), *pages(1_500)])
     lease = await crawl.lease()
@@ -297,7 +297,7 @@ async def test_links_bring_no_host_into_scope(crawl: Crawl) -> None:
 
 @pytest.mark.parametrize("known", [False, True])
 async def test_where_a_seed_is_redirected_belongs_to_the_crawl(crawl: Crawl, known: bool) -> None:
-    """A link of depth 0 is a seed's redirect; its host is in scope even if a page led there before."""
+    """A link of depth 0 is a seed's redirect; its host comes into scope even if a page linked to it before."""
     await crawl.add("http://a.example/", "http://c.example/")
     first, second = sorted((await crawl.claim()).leases, key=lambda lease: lease.request.url)
     if known:
@@ -307,7 +307,7 @@ async def test_where_a_seed_is_redirected_belongs_to_the_crawl(crawl: Crawl, kno
 
 
 async def test_links_of_a_lost_lease_do_not_double(crawl: Crawl) -> None:
-    """The links of a page whose lease is lost may be known already; the next delivery adds each once."""
+    """The links of a page whose lease was lost may be known; the next delivery adds each once."""
     await crawl.add("http://a.example/")
     late = await crawl.lease()
     await crawl.frontier.leases.reap("w1")
@@ -368,7 +368,7 @@ async def test_what_is_counted(crawl: Crawl) -> None:
     assert await crawl.counts() == (2, 0, 6, 1)
 
 
-# --- bytes that are no request
+# --- bytes that are not a request
 
 
 async def test_only_the_holder_may_bury(crawl: Crawl) -> None:

@@ -1,4 +1,4 @@
-"""The dead: what is known of them, and how they get another chance."""
+"""Dead letters: what they record, and how they get another try."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_dead_letter_tells_all_that_is_known(crawl: Crawl) -> None:
 
 
 async def test_a_failure_may_quote_what_is_no_text(crawl: Crawl) -> None:
-    """Headers and pages hold lone surrogates; the letter shows something in their place or keeps them."""
+    """Headers and pages may contain lone surrogates; the letter keeps or replaces them."""
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), Dead(Failure("callback", "KeyError: '\ud800'", traceback="\udfff!")))
     (letter,) = await crawl.frontier.letters.newest(crawl.job)

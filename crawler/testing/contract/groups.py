@@ -1,4 +1,4 @@
-"""Hosts that share an address: their turns, their slots, and who of them comes next."""
+"""Hosts that share an address: their turns, their caps, and which of them comes next."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_hosts_of_a_group_take_turns(world: World, grouped: Crawl) -> None
 
 
 async def test_no_turn_is_left_out_when_hosts_run_empty(world: World, grouped: Crawl) -> None:
-    """The group is asked whenever it may be: a claim after each wait gives one request, to the last."""
+    """After each wait, a claim returns one request of the group, until none is left."""
     await grouped.add(*hosts(6), *pages(3, "h0.example"))
     await place(grouped, hosts(6))
     empty_handed = done = 0
@@ -124,7 +124,7 @@ async def test_no_turn_is_left_out_when_hosts_run_empty(world: World, grouped: C
 
 
 async def test_a_slow_host_does_not_hold_up_its_group(world: World, grouped: Crawl) -> None:
-    """Neither by a delay of its own nor by a pause that it asks for."""
+    """A host's own delay or Retry-After does not slow the others of its group down."""
     await grouped.add(*pages(2, "slow.example"))
     await place(grouped, ["http://slow.example/", "http://a.example/"])
     await grouped.end(await grouped.lease(pace=QUICK), asked_at=world.now(), host_delay=30.0, pause=40.0, pace=QUICK)
@@ -183,7 +183,7 @@ async def test_a_host_that_waits_for_its_old_group_does_so_no_more(grouped: Craw
 
 
 async def test_requests_in_flight_move_along(grouped: Crawl) -> None:
-    """A host that joins with two in flight fills the group; when it leaves, the others get on."""
+    """A host that joins with two in flight fills the group; when it leaves, the others go on."""
     await grouped.add(*pages(2), "http://b.example/", "http://c.example/")
     leases = [lease for lease in (await grouped.claim(2, pace=AT_ONCE)).leases if lease.host == "a.example"]
     assert len(leases) == 2
@@ -195,7 +195,7 @@ async def test_requests_in_flight_move_along(grouped: Crawl) -> None:
 
 
 async def test_a_request_that_came_too_early_is_handed_back_and_booked(grouped: Crawl) -> None:
-    """What a visit does when it finds out that the group was not known at the claim."""
+    """Release a lease as a visit does when the claim did not know the group."""
     await grouped.add(*hosts(3))
     leases = (await grouped.claim(pace=Pace(delay=0.0))).leases
     assert len(leases) == 3
@@ -279,7 +279,7 @@ async def test_they_go_on_while_the_address_itself_is_asked(grouped: Crawl) -> N
 
 @pytest.mark.parametrize("first", [0, 1])
 async def test_a_host_from_the_line_waits_for_its_own_asker(grouped: Crawl, first: int) -> None:
-    """Its group has room, it has not: it leaves the line and comes back when that lease ends."""
+    """Its group has room, but the host has none: it leaves the line and comes back when that lease ends."""
     await place(grouped, hosts(2))
     await grouped.add(*pages(4, "h0.example"), *pages(4, "h1.example"))
     leases = (await grouped.claim(pace=TWO_AT_ONCE)).leases

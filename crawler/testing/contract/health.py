@@ -1,4 +1,4 @@
-"""Hosts that ask for fewer requests, and hosts that cannot be reached: how long they rest, and what it costs a page."""
+"""Busy hosts and hosts that are down: how long they rest, and whether it costs the page an attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPENT = Dead(DOWN.failure, spent=True)
 
 
 async def say(crawl: Crawl, world: World, health: str, outcome: Outcome, pace: Pace = ONE) -> Claim:
-    """The host's next request is answered so; then what a claim gives, which is handed back at once."""
+    """Commit the host's next request with that answer; then claim, reap the worker, and return the claim."""
     lease = await crawl.lease(pace=pace)
     await crawl.end(lease, outcome, pace=pace, health=health, asked_at=world.now())
     claim = await crawl.claim(1, pace=pace)
@@ -25,7 +25,7 @@ async def say(crawl: Crawl, world: World, health: str, outcome: Outcome, pace: P
 
 
 async def rest(crawl: Crawl, world: World, health: str, outcome: Outcome) -> float:
-    """Seconds for which the host is then left alone; they have passed when this returns."""
+    """Return the seconds for which the host then rests; the rest is over when this returns."""
     claim = await say(crawl, world, health, outcome)
     if claim.leases:
         return 0.0
@@ -166,7 +166,7 @@ async def test_a_page_that_can_never_be_had_dies_though_its_host_is_down(world: 
 
 
 async def test_a_last_try_does_not_count_when_other_pages_fail_in_a_row_with_it(world: World, crawl: Crawl) -> None:
-    """The breaker is not open yet; but a page that comes again soon must not pay for all."""
+    """The breaker is not open yet, but a page that is tried again soon must not pay for all failures."""
     await crawl.add(*pages(2))
     later = Retry(DOWN.failure, 60.0)
     await crawl.end(await crawl.lease(pace=ONE), later, pace=ONE, health="down", asked_at=world.now())
@@ -183,7 +183,7 @@ async def test_a_last_try_counts_when_only_that_page_fails(world: World, crawl: 
 
 
 async def test_patience_ends(world: World, crawl: Crawl) -> None:
-    """Then pages pay again and the host is not spared, so that the crawl comes to an end."""
+    """Then failures count as attempts again, so that the crawl can finish."""
     await crawl.add(*pages(3))
     hasty = Pace(delay=0.0, concurrency=1, backoff=0.01, patience=0.03)
     for _ in range(6):
@@ -218,7 +218,7 @@ STEPS = [  # status, health, seconds it took → delay after that
 
 
 async def test_the_delay_follows_the_latency(world: World, crawl: Crawl) -> None:
-    """It rises at once, falls by halves, and an error never shortens it."""
+    """The delay rises at once and falls by half the difference; an error never shortens it."""
     await crawl.add(*pages(20))
     pace = Pace(delay=1.0, target=2.0, longest=30.0, backoff=0.001)
     found = []

@@ -1,4 +1,4 @@
-"""Jobs: made, found again, deleted; and the proof that one is finished."""
+"""Jobs: how they are created, found and deleted, and the proof that one is finished."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ async def test_a_seeder_that_found_nothing_ends_the_job(crawl: Crawl) -> None:
 
 
 async def test_never_early_while_workers_add_links(world: World, crawl: Crawl) -> None:
-    """A watcher that looks all the time sees `finished` only when a whole tree of pages has been done."""
+    """A watcher that reads `finished` all the time sees True only when the whole tree of pages is done."""
     depth, branches = 5, 3
     total = sum(branches**level for level in range(depth + 1))
     await crawl.add("http://h0.example/r")
@@ -293,7 +293,7 @@ async def test_the_next_delayed_request_is_told(crawl: Crawl) -> None:
 
 
 async def _fill(crawl: Crawl) -> None:
-    """Something in every state and every corner."""
+    """Create a request in every state and an entry under every key."""
     await crawl.add(*hosts(10), *pages(3), Request("http://a.example/p", priority=5))
     await crawl.add(Request("http://a.example/later", delay=60.0))
     await crawl.frontier.adding.seeding(crawl.job, "s1", 60.0)

@@ -1,4 +1,4 @@
-"""What may be left out before it is sent: only requests that are known for certain."""
+"""`maybe_new` leaves out only requests that are certainly known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def test_urls_are_left_out_like_the_requests_that_are_nothing_else(crawl: 
 
 
 async def test_requests_that_are_more_than_their_url_stay(crawl: Crawl) -> None:
-    """A POST, one that is fetched though known, a redirect, which may tell where the site really is."""
+    """A POST, a `dont_filter` request, and a redirect, which may say where the site really is."""
     await crawl.add("http://a.example/", seed=False)
     plain = Request("http://a.example/")
     others = [

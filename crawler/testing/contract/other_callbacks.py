@@ -1,4 +1,4 @@
-"""A URL is fetched for the first request that names it. One that names another callback is counted and told."""
+"""The first request for a URL wins. A later one that names another callback is counted and reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DETAIL = Request(URL, callback="detail")
 
 
 async def told(crawl: Crawl) -> int:
-    """How many requests named another callback."""
+    """The number of requests that named another callback."""
     return await crawl.counter("links/other_callback")
 
 
@@ -55,7 +55,7 @@ async def test_requests_keep_their_order_whatever_they_name(crawl: Crawl) -> Non
 
 
 async def test_all_clients_know_of_the_same_ones(world: World, crawl: Crawl) -> None:
-    """What a process remembers to be known is known for one callback only."""
+    """A process remembers a known URL for one callback only."""
     other = await world.client()
     await crawl.add(URL, seed=False)
     await crawl.add(URL, seed=False)
@@ -107,7 +107,7 @@ async def test_a_url_that_is_done_tells_which_other_callbacks_wanted_it(crawl: C
 
 
 async def test_thousands_of_both_kinds_on_all_shards(world: World, crawl: Crawl) -> None:
-    """The seen-set is split many times, and each of its members lies where it is looked for."""
+    """The seen-set is split many times, and each member stays in its bucket."""
     urls = pages(2_000) + hosts(100)
     details = [Request(url, callback="detail") for url in urls[::2]]
     plain = [Request(url) for url in urls[1::2]]

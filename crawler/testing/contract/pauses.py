@@ -1,4 +1,4 @@
-"""A host or spider whose pages fail alike is left alone instead of burning attempts, until somebody resumes it."""
+"""A host or spider whose pages fail alike is paused until a person resumes it, so that it does not use up attempts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MISSING = Failure("http_404", "404 Not Found", 404)
 
 @pytest.fixture
 async def alarmed(world: World) -> Crawl:
-    """A job that is quickly alarmed."""
+    """A job that pauses after few failures."""
     return await Crawl.create(world, exploding_share=0.5, exploding_min=LEAST)
 
 
 async def visit(crawl: Crawl, *outcomes: Outcome, host: str = "a.example", spider: str = "shop") -> None:
-    """Give as many new pages of the host these outcomes, one after the other."""
+    """Add a new page of the host for each outcome, and commit it with that outcome."""
     known = (await crawl.frontier.reading.stats(crawl.job)).known
     for number, outcome in enumerate(outcomes, known):
         await crawl.add(Request(f"http://{host}/{number}", spider=spider, priority=9))
@@ -30,7 +30,7 @@ async def visit(crawl: Crawl, *outcomes: Outcome, host: str = "a.example", spide
 
 
 async def paused(crawl: Crawl) -> list[tuple[str, str]]:
-    """What is, in this job."""
+    """The pauses of this job."""
     return [(pause.what, pause.name) for pause in (await crawl.frontier.reading.stats(crawl.job)).paused]
 
 
@@ -60,7 +60,7 @@ async def test_retries_count_and_burn_no_further_attempt(alarmed: Crawl) -> None
 
 
 async def test_a_page_that_fails_again_and_again_counts_once(alarmed: Crawl) -> None:
-    """The end of any alarmed is nothing but such pages."""
+    """The last requests of any crawl are such pages."""
     await visit(alarmed, Done())
     await alarmed.add(*[f"{url}x" for url in pages(LEAST - 1)])
     for _ in range(4):
@@ -114,7 +114,7 @@ async def test_a_host_that_turns_bad_after_good_years_is_noticed(alarmed: Crawl)
 
 @pytest.mark.parametrize("failure", [BROKEN, Failure("http_407", "x", 407)], ids=["callback", "proxy"])
 async def test_many_hosts_that_fail_alike_pause_the_spider(alarmed: Crawl, failure: Failure) -> None:
-    """A broken spider, a proxy that has run out: each host has failed once only. Every shard judges for itself."""
+    """With a broken spider or proxy, each host fails only once. Every shard judges for itself."""
     await alarmed.add(*[Request(url, spider="shop") for url in hosts(LEAST * alarmed.world.shards * 4)])
     while leases := (await alarmed.claim(1)).leases:
         await alarmed.end(leases[0], Dead(failure))
@@ -165,7 +165,7 @@ async def test_pausing_and_resuming_a_host(alarmed: Crawl) -> None:
 
 
 async def test_pausing_and_resuming_a_spider(alarmed: Crawl) -> None:
-    """What shares the line of a host waits behind a page of the paused spider, in its order."""
+    """Requests of other spiders in a host's line wait, in order, until the page of the paused spider is handed out."""
     await alarmed.add(Request("http://a.example/0", spider="news"), Request("http://a.example/1", spider="shop"))
     await alarmed.add(Request("http://a.example/2", spider="news"), Request("http://b.example/0", spider="news"))
     await alarmed.frontier.pauses.pause(alarmed.job, "spider", "shop", "being mended")

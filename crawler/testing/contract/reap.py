@@ -1,4 +1,4 @@
-"""processing → pending for workers that are gone; who is to blame, and who is innocent."""
+"""processing → pending for dead and silent workers; which request is to blame, and which are innocent."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def test_reaping_frees_the_hosts_slots(crawl: Crawl) -> None:
 
 
 async def test_the_ledger_outlives_its_workers(crawl: Crawl) -> None:
-    """A crash loop must not become a hammer: the gap holds through the reaper."""
+    """A crash loop must not flood a host: reaping does not shorten the gap between two requests."""
     pace = Pace(delay=60.0)
     await crawl.add(*pages(2))
     await crawl.lease(pace=pace)
@@ -285,7 +285,7 @@ async def test_a_claim_keeps_what_a_worker_told_about_itself(crawl: Crawl) -> No
 
 
 async def _reap_all(crawl: Crawl) -> dict[str, tuple[int, int]]:
-    """Reap until nobody is left; requeued and dead of each worker."""
+    """Reap until no expired worker is left; return requeued and dead of each worker."""
     total: dict[str, tuple[int, int]] = {}
     while reaped := await crawl.frontier.leases.reap():
         for one in reaped:

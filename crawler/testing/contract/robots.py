@@ -1,4 +1,4 @@
-"""robots.txt over a fleet: one gate asks, the others wait or do other hosts; a day later one asks again."""
+"""robots.txt in a fleet: one gate asks, the others wait or visit other hosts; a day later one asks again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CACHE = 0.5  # seconds: a short day
 
 
 class Fleet:
-    """Gates of several processes on one frontier, with one web behind them and clocks that agree."""
+    """Gates of several processes on one frontier, with one web and equal clocks."""
 
     def __init__(self, gates: list[RobotsGate], web: FakeFetcher) -> None:
         self.gates = gates
@@ -29,7 +29,7 @@ class Fleet:
 
     @classmethod
     async def of(cls, world: World, web: FakeFetcher, count: int = 4) -> Fleet:
-        """`count` processes."""
+        """Add `count` processes."""
         fleet = cls([], web)
         for number in range(count):
             frontier = fleet.frontier = await world.client()
@@ -47,15 +47,15 @@ class Fleet:
         return fleet
 
     async def words(self, url: str) -> Counter[str]:
-        """What each gate says, asked at the same moment."""
+        """Ask all gates at the same moment, and count their verdicts by word."""
         return Counter(verdict.word for verdict in await self.verdicts(url))
 
     async def verdicts(self, url: str) -> list[Verdict]:
-        """The same at length."""
+        """Do the same, and return the verdicts."""
         return await ask_all(self.frontier, self.gates, url)
 
     async def day_after(self, world: World) -> None:
-        """All that was known is too old."""
+        """Let all known rules become too old."""
         await world.pass_time(CACHE)
         self.now += 2.0  # a process keeps what it has read for a second at least
 
@@ -70,7 +70,7 @@ async def test_robots_txt_is_asked_for_once_by_a_fleet(world: World) -> None:
 
 
 class SlowWeb(FakeFetcher):
-    """Answers for one host when told to."""
+    """Delays its answers for one host until the test sets `go_on`."""
 
     def __init__(self, slow: str) -> None:
         super().__init__({f"http://{host}.example/robots.txt": RULES for host in "ab"})
@@ -128,7 +128,7 @@ async def test_rules_are_used_for_no_longer_than_a_day_by_whoever_reads_them_lat
 
 
 async def test_what_was_good_once_does_not_outlive_an_error(world: World) -> None:
-    """RFC 9309 §2.3.1.4: an unreachable robots.txt forbids all. The old copy is not used, we ask again soon."""
+    """RFC 9309 §2.3.1.4: an unreachable robots.txt forbids all. The old copy is not used; a gate asks again soon."""
     error = Response("http://a.example/robots.txt", status=503)
     fleet = await Fleet.of(world, FakeFetcher({"http://a.example/robots.txt": [RULES, error]}))
     await fleet.words("http://a.example/1")

@@ -1,4 +1,4 @@
-"""What people order while a crawl runs: obeyed from the next claim on, over all shards, and written down."""
+"""The rules that people set while a crawl runs: the next claim obeys them, in all shards, and the log records them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ME = "me@here"
 
 
 async def order(crawl: Crawl, words: str, job: str = "") -> str:
-    """As the command line does; the number of the change."""
+    """Set a rule as the command line does; return the number of the change."""
     action, *rest = words.split()
     rule = parse(action, rest)
     rule = Rule(rule.action, rule.what, rule.name, rule.value, job, by=ME)
@@ -26,7 +26,7 @@ async def order(crawl: Crawl, words: str, job: str = "") -> str:
 
 
 async def finish_all(crawl: Crawl, pace: Pace = AT_ONCE) -> list[str]:
-    """Claim and finish until nothing comes any more; the URLs in their order."""
+    """Claim and finish until claims return nothing; return the URLs in their order."""
     done = []
     while leases := (await crawl.claim(pace=pace)).leases:
         done += [lease.request.url for lease in leases]
@@ -113,13 +113,13 @@ ADDRESS = "10.0.0.1"
 
 
 def beside(crawl: Crawl, host: str) -> str:
-    """Another host of the same shard: addresses have a ledger in each."""
+    """Another host of the same shard, because each shard has its own ledger of an address."""
     shard = shard_of(host, crawl.world.shards)
     return next(name for n in range(1000) if shard_of(name := f"n{n}.example", crawl.world.shards) == shard)
 
 
 async def on_one_address(crawl: Crawl, *names: str) -> None:
-    """Place these hosts there."""
+    """Make these hosts join that group."""
     for name in names:
         await crawl.frontier.ledger.join(name, ADDRESS)
 

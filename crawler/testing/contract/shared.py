@@ -1,4 +1,4 @@
-"""Small values the fleet shares, such as robots.txt verdicts: one finds out, all know."""
+"""Small values that the fleet shares, such as robots.txt verdicts: one process stores them, all read them."""
 
 from __future__ import annotations
 

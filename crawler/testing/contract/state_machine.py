@@ -1,8 +1,8 @@
-"""Every frontier against a small model: random steps, and after each the counters must be the model's.
+"""Compares every frontier with a small model: after each random step the counters must equal the model's.
 
-The model knows of each request its state and its account, nothing of lists, scripts or shards. What happens
-at which time is left open (`SOON` may be due or not), so that real servers need no sleeping. More of it:
-`HYPOTHESIS_PROFILE=long`.
+The model knows the state, attempts and crashes of each request, but no lists, scripts or shards. It leaves times open
+(a `SOON` request may be due or not), so that tests with real servers need not sleep. `HYPOTHESIS_PROFILE=long` runs
+more steps.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CRASH = Failure("crash", "signal 9")
 
 @dataclass
 class Record:
-    """What the model knows of one request."""
+    """The model's record of one request."""
 
     number: int
     host: str
@@ -57,18 +57,18 @@ class Record:
     lease: Lease | None = None
 
     def back(self, due: str = NOW) -> None:
-        """To pending."""
+        """Return the request to pending."""
         self.state, self.due, self.lease = "pending", due, None
         self.delivery += 1
 
     def end(self, state: str) -> None:
-        """To done, dead or dropped."""
+        """Move the request to done, dead or dropped."""
         self.state, self.lease = state, None
 
 
 @dataclass(frozen=True)
 class Link:
-    """A request as the rules draw it."""
+    """A request as the rules generate it."""
 
     host: int
     page: int
@@ -89,7 +89,7 @@ links = st.lists(
         callback=st.sampled_from(("parse", "parse", "detail", "review")),
     ),
     max_size=6,
-    # which of two in one call is taken is left open
+    # the contract leaves open which of two in one call is admitted
     unique_by=lambda link: (link.host, link.page, link.dont_filter),
 )
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(
@@ -109,7 +109,7 @@ picks = st.integers(0, 1_000)
 
 
 class Machine(RuleBasedStateMachine):
-    """The rules; each does one thing to the frontier and the same to the model."""
+    """The rules; each does the same thing to the frontier and to the model."""
 
     def __init__(self, new_world: Callable[[], World]) -> None:
         super().__init__()
@@ -119,10 +119,10 @@ class Machine(RuleBasedStateMachine):
         self.frontier = self.crawl.frontier
         self.numbers = itertools.count()
         self.records: dict[int, Record] = {}
-        self.known: set[object] = set()  # URLs, and what tells `dont_filter` requests of one URL apart
+        self.known: set[object] = set()  # URLs, and the words that distinguish `dont_filter` requests of one URL
         self.callbacks: dict[str, str] = {}  # URL → that of the request that was admitted
-        self.others: set[tuple[str, str]] = set()  # URL and another one that was named for it
-        self.old: list[tuple[str, Lease, bool]] = []  # leases no longer held, and how their commit was answered
+        self.others: set[tuple[str, str]] = set()  # URL and another callback that a request named for it
+        self.old: list[tuple[str, Lease, bool]] = []  # leases no longer held, and the answers to their commits
         self.seeders: set[str] = set()
         self.ended_seeding = False
         self.items: Counter[bytes] = Counter()  # committed
@@ -130,14 +130,14 @@ class Machine(RuleBasedStateMachine):
         self.waiting = 0  # pages in the outbox
         self.paused: set[str] = set()  # hosts
         self.groups: dict[str, str] = {}  # host → group
-        self.askers: dict[str, Record] = {}  # host → the request that has it to itself
+        self.askers: dict[str, Record] = {}  # host → the request that has the host to itself
 
     def run(self, step: Coroutine[Any, Any, T]) -> T:
-        """Wait for one call."""
+        """Run one call of the frontier."""
         return self.runner.run(step)
 
     def teardown(self) -> None:
-        """Close all."""
+        """Close the world."""
         self.run(self.world.close())
         self.runner.close()
 
@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(host=st.integers(0, 3), group=st.sampled_from(["", "g1", "g2"]))
     def place(self, host: int, group: str) -> None:
-        """A host shares its slots with those of a group."""
+        """A host joins a group and shares its cap."""
         if self.world.shards == 1:  # each shard has groups of its own
             self.run(self.frontier.ledger.join(f"h{host}.example", group))
             self.groups[f"h{host}.example"] = group
@@ -183,7 +183,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.held())
     @rule(pick=picks)
     def take_host(self, pick: int) -> None:
-        """A page has its host to itself until its lease ends."""
+        """A lease takes its host for itself until it ends."""
         record = self.pick(self.held(), pick)
         asker = self.askers.get(record.host, record)
         assert self.run(self.frontier.asking.take_host(record.worker, leased(record))) == (asker is record)
@@ -216,7 +216,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.old)
     @rule(pick=picks, outcome=outcomes, items=st.integers(0, 1))
     def commit_late(self, pick: int, outcome: Outcome, items: int) -> None:
-        """A lease that is held no more: nothing changes, whatever the worker says."""
+        """A worker commits a lease that it no longer holds: nothing changes, whatever the outcome."""
         worker, lease, answer = self.pick(self.old, pick)
         visit = Visit(outcome, items=(b'{"late":1}',) * items, status=500)
         (found,) = self.run(self.frontier.queue.commit(worker, [(lease, visit)], PACE))
@@ -225,7 +225,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.held())
     @rule(pick=picks, worker=st.sampled_from(WORKERS), outcome=outcomes)
     def commit_anothers(self, pick: int, worker: str, outcome: Outcome) -> None:
-        """A lease that another worker holds: nothing changes."""
+        """A worker commits a lease that another worker holds: nothing changes."""
         record = self.pick(self.held(), pick)
         if worker != record.worker:
             visits = [(leased(record), Visit(outcome))]
@@ -233,7 +233,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), blamed=st.none() | picks)
     def die(self, worker: str, blamed: int | None) -> None:
-        """processing → pending: its supervisor saw it die, and may know of which request."""
+        """processing → pending: the supervisor saw the worker die, and may know which request killed it."""
         held = [record for record in self.held() if record.worker == worker]
         culprit = self.pick(held, blamed) if held and blamed is not None else None
         is_spent = culprit is not None and culprit.attempt + 1 >= ATTEMPTS
@@ -254,7 +254,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS))
     def vanish(self, worker: str) -> None:
-        """processing → pending: its lease has run out, and nobody knows why."""
+        """processing → pending: the worker's lease has run out, and nobody knows why."""
         self.run(self.world.expire(worker, [other for other in WORKERS if other != worker]))
         reaped = self.run(self.frontier.leases.reap())
         assert {one.worker for one in reaped} <= {worker}
@@ -294,7 +294,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(host=st.integers(0, 4))
     def pause(self, host: int) -> None:
-        """Nothing more of a host is handed out."""
+        """A person pauses a host."""
         name = f"h{host}.example"
         assert self.run(self.frontier.pauses.pause(self.crawl.job, "host", name, "why")) == (name not in self.paused)
         self.paused.add(name)
@@ -302,14 +302,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.paused)
     @rule(pick=picks)
     def resume(self, pick: int) -> None:
-        """And again."""
+        """A person resumes a host."""
         name = self.pick(sorted(self.paused), pick)
         assert self.run(self.frontier.pauses.resume(self.crawl.job, "host", name))
         self.paused.remove(name)
 
     @rule(seeder=st.sampled_from(("s1", "s2")), begins=st.booleans())
     def seed(self, seeder: str, begins: bool) -> None:
-        """Somebody begins or ends to seed."""
+        """A seeder begins or ends."""
         self.run(self.frontier.adding.seeding(self.crawl.job, seeder, LONG if begins else 0.0))
         self.seeders ^= {seeder} & self.seeders if not begins else {seeder} - self.seeders
         self.ended_seeding |= not begins
@@ -325,7 +325,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def drain(self) -> None:
-        """Everything that may be claimed comes out, once, and all items reach the sink: nothing is lost."""
+        """Claims return everything that may be claimed, once, and all items reach the sink: nothing is lost."""
         while self.paused:
             self.resume(0)
         self.claim("w1", 1_000)
@@ -341,7 +341,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_counters_are_the_models(self) -> None:
-        """No request in two states, none lost, none doubled; finished if and only if it is so."""
+        """No request is in two states, none is lost, none is doubled; `finished` is exact."""
         stats = self.run(self.frontier.reading.stats(self.crawl.job))
         states = Counter(record.state for record in self.records.values())
         assert (stats.pending, stats.processing) == (states["pending"], states["processing"])
@@ -361,11 +361,11 @@ class Machine(RuleBasedStateMachine):
     # --- the model
 
     def ledgers(self, host: str) -> list[str]:
-        """Whose slots a request takes."""
+        """The host or group whose cap a request counts against."""
         return [name for name in (host, self.groups.get(host)) if name]
 
     def request(self, link: Link) -> Request:
-        """With a number by which it is found again."""
+        """The request of a link, with a number that identifies it."""
         return Request(
             f"http://h{link.host}.example/{link.page}",
             priority=link.priority,
@@ -376,7 +376,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     def admit(self, link: Link, request: Request, word: object = None) -> bool:
-        """`word`: what a `dont_filter` link is known by, because its page may be visited again."""
+        """Admit a link. `word` identifies a `dont_filter` link, because its page may be visited again."""
         mark = request.url if not link.dont_filter else word
         if mark is not None and mark in self.known:
             if not link.dont_filter and link.callback != self.callbacks[request.url]:
@@ -399,7 +399,7 @@ class Machine(RuleBasedStateMachine):
         record.state, record.worker, record.lease = "processing", worker, lease
 
     def check_priorities(self, leases: Sequence[Lease]) -> None:
-        """Nothing better of the same host was left behind."""
+        """Check that no request of the same host with a higher priority was left."""
         for lease in leases:
             waiting = (record for record in self.in_state("pending") if record.due == NOW)
             better = [r for r in waiting if r.host == lease.host and r.priority > lease.request.priority]
@@ -444,7 +444,7 @@ def _number(message: str) -> int:
 
 @pytest.mark.timeout(3600)
 def test_the_backend_does_what_the_model_does(new_world: Callable[[], World]) -> None:
-    """Thousands of random steps in all."""
+    """Run thousands of random steps."""
     settings = hypothesis.settings(
         max_examples=max(10, int(hypothesis.settings().max_examples * new_world().examples)),
         stateful_step_count=40,

@@ -32,7 +32,7 @@ async def test_one_of_many_gets_the_host(world: World, crawl: Crawl) -> None:
 
 
 async def test_the_same_lease_is_told_the_same_again_and_no_other_one_is(crawl: Crawl) -> None:
-    """So a reply that is lost costs nothing: who asks again has the host."""
+    """So a lost reply costs nothing: a repeated call of the same lease gets the host."""
     await crawl.add(*pages(2))
     first, second = (await crawl.claim()).leases
     answers = [await crawl.frontier.asking.take_host("w1", lease) for lease in (first, first, second, first, second)]
@@ -155,7 +155,7 @@ async def test_its_next_delivery_is_another_lease(crawl: Crawl) -> None:
 
 
 async def test_a_host_that_is_asked_by_turns_keeps_its_pace(world: World, crawl: Crawl) -> None:
-    """robots.txt was a request: the first page waits its time, and so does the one behind it."""
+    """robots.txt was a request: the first page waits for the delay, and so does the next one."""
     lease = await asking(crawl)
     assert await crawl.urls(worker="w2") == []
     pace = Pace(delay=30.0)

@@ -17,7 +17,7 @@ async def trace(crawl: Crawl, url: str = URL) -> Trace:
 
 
 async def only(crawl: Crawl, url: str = URL) -> Sighting:
-    """The one place it is in."""
+    """The URL's only sighting."""
     found = await trace(crawl, url)
     assert found.known
     (sighting,) = found.sightings
@@ -31,7 +31,7 @@ async def test_an_unknown_url(crawl: Crawl) -> None:
 
 
 async def test_each_of_thousands_is_known_and_no_other(crawl: Crawl) -> None:
-    """The buckets of the seen-set have been split many times by then."""
+    """By then the buckets of the seen-set have been split many times."""
     await crawl.add(*pages(3000), *hosts(50))
     assert all([(await trace(crawl, url)).known for url in [*pages(3000)[::97], *hosts(50)]])
     assert not any([(await trace(crawl, f"{url}x")).known for url in pages(3000)[::97]])

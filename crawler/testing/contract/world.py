@@ -1,4 +1,4 @@
-"""The vocabulary of the contract: a world with one kind of backend in it, a crawl there, and short words for both."""
+"""The vocabulary of the contract: a world with one kind of backend, a crawl in it, and short methods for both."""
 
 from __future__ import annotations
 
@@ -14,49 +14,47 @@ from crawler.interfaces import Backend, Outbox, Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Request, Visit
 
 AT_ONCE = Pace(delay=0.0, concurrency=1000)
-"""No politeness at all: for tests about something else."""
+"""No politeness, for tests of other subjects."""
 
 
 class World:
-    """One kind of backend, empty at first, with its clients and its time. The subclass for a store says how it is
-    opened (`opening`) and how a lease runs out (`expire`); the rest has defaults that suit a store with a clock of its
-    own."""
+    """One kind of backend, empty at first, with its clients and its time. The subclass for a store implements `opening`
+    and `expire`; the other methods have defaults that suit a store with its own clock."""
 
-    shards = 1  # in how many parts the hosts lie
-    examples = 1.0  # share of the random walks that are taken; fewer where a step costs a round trip
+    shards = 1  # number of parts of the store; each host lies in one
+    examples = 1.0  # share of the random walks to run; smaller where a step costs a round trip
 
     def __init__(self) -> None:
         self._clients = AsyncExitStack()
 
     def opening(self, **options: Any) -> AbstractAsyncContextManager[Backend]:
-        """A client of this world's store, which sees what all its clients see. Options are the keyword arguments of
-        `open_redis`: `lease_seconds`, `attempts`, `max_crashes`, `outbox_limit`, `exploding_share`, `exploding_min`.
-        """
+        """Return the context manager of a client of this world's store; all clients see the same state. The options are
+        keyword arguments of `open_redis`: `lease_seconds`, `max_crashes`, `outbox_limit`, `exploding_share`,
+        `exploding_min`."""
         raise NotImplementedError
 
     async def expire(self, worker: str, others: Sequence[str] = ()) -> None:
-        """Let the lease of one worker run out now, and those of the `others` not."""
+        """Make the lease of one worker run out now, but not those of the `others`."""
         raise NotImplementedError
 
     async def client(self, **options: Any) -> Backend:
-        """An open backend. Failures pause nothing unless `exploding_share` says so: most tests are about something
-        else."""
+        """Open a backend. Failures pause nothing unless the test sets `exploding_share`."""
         return await self._clients.enter_async_context(self.opening(**{"exploding_share": 1.0, **options}))
 
     def now(self) -> float:
-        """A worker's monotonic seconds."""
+        """The workers' clock, in monotonic seconds."""
         return time.monotonic()
 
     async def pass_time(self, seconds: float) -> None:
-        """Let at least `seconds` go by."""
-        await asyncio.sleep(seconds + 0.002)  # a store may count milliseconds
+        """Let at least `seconds` pass."""
+        await asyncio.sleep(seconds + 0.002)  # a store may count whole milliseconds
 
     async def end_rest(self, job: str, host: str, seconds: float) -> None:
-        """Let the time go by for which a host is left alone, minutes at most; or make it so."""
+        """End the rest of a host that has `seconds` left, minutes at most: wait, or change the store."""
         await self.pass_time(seconds)
 
     async def check(self) -> None:
-        """Look at the store from outside. Raises `AssertionError` where its parts contradict each other."""
+        """Check the store from outside. Raises `AssertionError` if its parts contradict each other."""
 
     async def close(self) -> None:
         """Close all clients."""
@@ -65,7 +63,7 @@ class World:
 
 @pytest.fixture
 async def world(new_world: Callable[[], World]) -> AsyncIterator[World]:
-    """An empty backend's world."""
+    """A world with an empty backend."""
     made = new_world()
     yield made
     await made.close()
@@ -73,12 +71,12 @@ async def world(new_world: Callable[[], World]) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def crawl(world: World) -> Crawl:
-    """A new job in it."""
+    """A new job in the world."""
     return await Crawl.create(world)
 
 
 class Crawl:
-    """One job and short words for what is done to it, with one worker unless another is named."""
+    """One job, and short methods for what workers do with it. The worker is `w1` unless the test names another."""
 
     def __init__(self, world: World, frontier: Backend, job: Job) -> None:
         self.world = world
@@ -87,17 +85,17 @@ class Crawl:
 
     @classmethod
     async def create(cls, world: World, job: Job | None = None, **options: Any) -> Crawl:
-        """A new job, on a client of its own with these options."""
+        """Create a job, on its own client with these options."""
         frontier = await world.client(**options)
         return cls(world, frontier, await frontier.jobs.create(job or Job("news")))
 
     @property
     def outbox(self) -> Outbox:
-        """The frontier's."""
+        """The frontier's outbox."""
         return self.frontier.outbox
 
     async def add(self, *requests: str | Request, seed: bool = True) -> int:
-        """Add URLs or requests; how many were new."""
+        """Add URLs or requests; return how many were new."""
         made = [Request(request) if isinstance(request, str) else request for request in requests]
         return (await self.frontier.adding.add(self.job, made, seed=seed)).new
 
@@ -106,13 +104,13 @@ class Crawl:
         return await self.frontier.queue.claim(worker, limit, [self.job], pace)
 
     async def lease(self, *, worker: str = "w1", pace: Pace = AT_ONCE) -> Lease:
-        """Claim exactly one."""
+        """Claim exactly one request and return its lease."""
         claim = await self.claim(1, worker=worker, pace=pace)
         assert len(claim.leases) == 1, claim
         return claim.leases[0]
 
     async def urls(self, limit: int = 100, *, worker: str = "w1", pace: Pace = AT_ONCE) -> list[str]:
-        """Claim, and return only the URLs."""
+        """Claim, and return the URLs."""
         return [lease.request.url for lease in (await self.claim(limit, worker=worker, pace=pace)).leases]
 
     async def end(
@@ -124,44 +122,44 @@ class Crawl:
         pace: Pace = AT_ONCE,
         **visit: Any,
     ) -> bool:
-        """Commit one lease; done unless told otherwise. Whether it was still held."""
+        """Commit one lease, by default as done; return whether the worker still held it."""
         return (await self.frontier.queue.commit(worker, [(lease, Visit(outcome or Done(), **visit))], pace))[0]
 
     async def finish(self, leases: Sequence[Lease], *, worker: str = "w1") -> list[bool]:
-        """Commit many as done."""
+        """Commit many leases as done; return for each whether the worker still held it."""
         return await self.frontier.queue.commit(worker, [(lease, Visit(Done())) for lease in leases], AT_ONCE)
 
     async def counts(self) -> tuple[int, int, int, int]:
-        """pending, processing, done, dead; checks that they add up to what is known."""
+        """Return pending, processing, done and dead; check that they and dropped add up to known."""
         stats = await self.frontier.reading.stats(self.job)
         found = (stats.pending, stats.processing, stats.done, stats.dead)
         assert sum(found) + stats.dropped == stats.known, stats
         return found
 
     async def counter(self, name: str) -> int:
-        """One of the job's counters."""
+        """Return one of the job's counters."""
         return (await self.frontier.reading.stats(self.job)).counters.get(name, 0)
 
     async def finished(self) -> bool:
-        """Whether the end is proven."""
+        """Return whether the job is finished."""
         return (await self.frontier.reading.stats(self.job)).finished
 
 
 def failed(kind: str = "http_503") -> Failure:
-    """Why something failed."""
+    """A failure of that kind."""
     return Failure(kind, "the server said no", 503)
 
 
 def dead(kind: str = "http_503") -> Dead:
-    """The outcome of giving up."""
+    """The outcome that gives a request up."""
     return Dead(failed(kind))
 
 
 def pages(count: int, host: str = "a.example") -> list[str]:
-    """URLs on one host."""
+    """`count` URLs on one host."""
     return [f"http://{host}/{number}" for number in range(count)]
 
 
 def hosts(count: int) -> list[str]:
-    """URLs on as many hosts, which lie in all shards."""
+    """`count` URLs, each on its own host; many of them spread over all shards."""
     return [f"http://h{number}.example/" for number in range(count)]
