@@ -3,18 +3,18 @@
 A request is in exactly one state. One Lua script (`lua/`) makes each change of state, so a change happens whole
 or not at all:
 
-    from                     event                           to                                 script
-    (unknown)                add                             pending                            add
-    pending                  claim (host ready, due)         processing                         claim
-    processing               commit(Done or Skip)            done                               commit
-    processing               commit(Retry)                   pending, not before, attempt + 1   commit
-    processing               commit(Dead), bury              dead                               commit
-    processing               the same, if the host is at fault   pending, attempt not counted        commit
-    processing               commit(Release), set_aside      pending, attempt not counted       commit
-    processing, worker gone  reap                            pending, crash + 1; dead after MAX_CRASHES   reap
-    dead                     redrive (by a person)           pending, all counts 0              redrive
-    pending                  claim (of a blocked request)    done, as skipped                   claim
-    dead                     drop (by a person)              dropped                            drop
+    from                     event                              to                                       script
+    (unknown)                add                                pending                                  add
+    pending                  claim (host ready, due)            processing                               claim
+    processing               commit(Done or Skip)               done                                     commit
+    processing               commit(Retry)                      pending, not before, attempt + 1         commit
+    processing               commit(Dead), bury                 dead                                     commit
+    processing               the same, if the host is at fault  pending, attempt not counted             commit
+    processing               commit(Release), set_aside         pending, attempt not counted             commit
+    processing, worker gone  reap                               pending, crash + 1; dead at MAX_CRASHES  reap
+    dead                     redrive (by a person)              pending, attempt 0, crash 0              redrive
+    pending                  claim (of a blocked request)       done, as skipped                         claim
+    dead                     drop (by a person)                 dropped                                  drop
 
 Rules:
 

@@ -16,5 +16,5 @@ __all__ = ["crawl", "new_world", "world"]
 
 @pytest.fixture(params=KINDS)
 def new_world(request: pytest.FixtureRequest, valkey_server: Valkey) -> Callable[[], World]:
-    """Makes empty ones."""
+    """The class that makes empty worlds."""
     return partial(KINDS[request.param], valkey_server)

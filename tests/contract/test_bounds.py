@@ -1,4 +1,4 @@
-"""What one claim may do at most, when what it leaves alone is looked at again, and how much is kept."""
+"""The limits of one claim, when it checks again what it left, and how much the frontier keeps."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The contract of all backends, kept by those that ship."""
+"""Runs the contract of all backends against those that the crawler includes."""
 
 from crawler.testing.contract import *  # noqa: F403 - as another project does

@@ -1,4 +1,4 @@
-"""What lies in the server may be anything. What cannot be read is said in one line and left out; the rest goes on."""
+"""The server may contain anything. One log line names each unreadable entry, which is left out; the rest goes on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncI
 
 @pytest.fixture
 async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
-    """Somebody who writes into the server by hand."""
+    """The client of a person who writes into the server by hand."""
     client = redis.asyncio.Redis.from_url(valkey_server.url)
     yield client
     await client.aclose()
@@ -52,7 +52,7 @@ def said(logs: list[Any]) -> list[tuple[str, str]]:
 
 
 async def _look_at_all(crawl: Crawl) -> None:
-    """Every view that a command or a side task takes."""
+    """Read everything that commands and side tasks read."""
     frontier, control = crawl.frontier, crawl.frontier.control
     await frontier.reading.stats(crawl.job)
     await frontier.reading.workers()
@@ -85,7 +85,7 @@ RECORDS = {
 async def test_a_job_record_that_cannot_be_read(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
 ) -> None:
-    """The other jobs go on; whoever wants that very job is told what to do, and can delete it."""
+    """The other jobs go on. A command for that job fails with an error that says what to do, and can delete it."""
     await client.hset(f"{first(world)}jobs", "bad", record)
     await crawl.add(*pages(2))
     with capture_logs() as logs:
@@ -125,7 +125,7 @@ RULES = {
 async def test_a_rule_that_cannot_be_read(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
 ) -> None:
-    """It is left out, and can be replaced and lifted."""
+    """The rule is left out, and a person can replace or lift it."""
     await crawl.add(*pages(2))
     control = crawl.frontier.control
     for shard in range(world.shards):
@@ -200,7 +200,7 @@ OUTCOMES: tuple[Callable[[], Visit], ...] = (
 
 
 async def test_a_ledger_that_holds_no_numbers(world: RedisWorld, client: redis.asyncio.Redis) -> None:
-    """Whatever stands in a host's ledger, a pause or a count of failures: claims, commits, reaps and views go on."""
+    """Whatever a host's ledger, a pause or a count of failures contains: claims, commits, reaps and reads go on."""
     crawl = await Crawl.create(world, exploding_share=0.99, exploding_min=1_000)
     chance = random.Random(5)
     pace = Pace(delay=0.0, concurrency=1000, target=1.0)
@@ -238,7 +238,7 @@ async def test_a_ledger_that_holds_no_numbers(world: RedisWorld, client: redis.a
 
 
 async def test_dead_letters_that_cannot_be_read(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
-    """They are shown, never redriven, and can be dropped; the others are as ever."""
+    """Unreadable letters are shown, never redriven, and can be dropped; the others work as usual."""
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), Dead(failed()))
     key = f"{job_prefix(of_host(world), crawl.job.name)}dead"
@@ -268,7 +268,7 @@ ENTRIES: tuple[dict[Any, Any], ...] = (
 
 
 async def test_outbox_entries_that_are_no_items(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
-    """The sink gets none of them, and is told of their place, so that they leave the outbox."""
+    """The sink gets no items of them, but their positions, so that they leave the outbox."""
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), items=(b'{"a":1}', b'{"b":2}'))
     key = f"{job_prefix(of_host(world), crawl.job.name)}outbox"

@@ -33,7 +33,7 @@ STATUSES = {"callback": 200, "http_403": 403, "http_404": 404, "http_503": 503}
 
 
 def rows(table: str) -> pytest.MarkDecorator:
-    """One test for each."""
+    """Parametrize a test by the rows of a table."""
     return pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in TABLES[table]])
 
 
@@ -45,19 +45,19 @@ class Ledger:
         self._key = f"{shard_prefix(world.prefix, shard_of(HOST, world.shards))}host:{HOST}"
 
     async def now(self) -> int:
-        """In ms."""
+        """The server's time in ms."""
         seconds, micros = await self._client.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
     async def set(self, *, busy: int = 0, failures: int = 0, since: float = 0, rest: float = 0) -> None:
-        """As the rows say it."""
+        """Write the ledger with the values of a row."""
         now = await self.now()
         first, end = now - since * 1000 if since else 0, now + rest * 1000 if rest else 0
         fields: dict[Any, Any] = {"busy": busy, "failures": failures, "since": int(first), "rest": int(end)}
         await self._client.hset(self._key, mapping=fields)
 
     async def ttl(self) -> int:
-        """Until it is forgotten, in ms."""
+        """The time until the ledger expires, in ms."""
         return int(await self._client.pttl(self._key))
 
     async def read(self) -> dict[str, int]:
@@ -177,7 +177,7 @@ async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: Serv
 
 
 async def test_how_many_that_fail_are_remembered(world: ServerWorld) -> None:
-    """One more than ten thousand, and all are forgotten; the key expires."""
+    """With one more than ten thousand, the script forgets all; the key expires."""
     crawl = await Crawl.create(world, exploding_share=0.5, exploding_min=3)
     await crawl.add(*pages(2, HOST))
     prefix = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)

@@ -1,4 +1,4 @@
-"""The scripts and the workers read the same in any bytes, wherever they lie, and nothing stops at them."""
+"""Scripts and workers read any bytes alike, in every place, and no bytes stop them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncI
 
 @pytest.fixture
 async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
-    """Somebody who writes into the queue by hand."""
+    """The client of a person who writes into the queue by hand."""
     client = redis.asyncio.Redis.from_url(valkey_server.url)
     yield client
     await client.aclose()
@@ -63,20 +63,20 @@ def _shard(world: RedisWorld, host: str) -> str:
 
 
 def _place(world: RedisWorld, crawl: Crawl, case: Case) -> tuple[str, str]:
-    """The host in whose line those bytes are put, and J of its shard."""
+    """The host whose line gets those bytes, and J of its shard."""
     host = ledger_host(case.message) or HOST
     return host, job_prefix(_shard(world, host), crawl.job.name)
 
 
 async def _count(client: redis.asyncio.Redis, job: str, case: Case, state: str = "pending") -> None:
-    """What is a message is counted as one, as by whoever adds it; junk is counted by nobody before it is found."""
+    """Count a message as `add` would. Junk has no count before a script or worker finds it."""
     if case.verdict != JUNK:
         for counter in ("known", "admitted", state):
             await client.hincrby(f"{job}stats", counter, 1)
 
 
 async def _put_away(crawl: Crawl, claim: Claim) -> None:
-    """As a worker does it."""
+    """Bury or set aside the junk of a claim, as a worker does."""
     for junk in claim.junk:
         if junk.version is None:
             assert await crawl.frontier.queue.bury("w1", crawl.job, junk.message, Failure("junk", junk.why))
@@ -85,7 +85,7 @@ async def _put_away(crawl: Crawl, claim: Claim) -> None:
 
 
 async def _work(crawl: Crawl) -> list[str]:
-    """As a worker does, until nothing is left; the URLs that were visited."""
+    """Work as a worker does until claims return nothing; return the visited URLs."""
     visited: list[str] = []
     while (claim := await crawl.claim()).leases or claim.junk or claim.wait == 0:
         assert all(await crawl.finish(claim.leases))
@@ -145,8 +145,8 @@ async def test_in_the_delayed_set(world: RedisWorld, crawl: Crawl, client: redis
 
 
 async def test_in_the_hands_of_a_worker_that_died(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
-    """What the reaper cannot read it buries; the rest it gives back with one delivery more, even if no worker can
-    read it."""
+    """The reaper buries what it cannot read. It returns the rest with one more delivery, even if no worker can read
+    it."""
     await crawl.add(*INNOCENT)
     await crawl.claim()
     given_back = [case for case in JUNKS if case.has_head]
@@ -170,7 +170,7 @@ async def test_in_the_hands_of_a_worker_that_died(world: RedisWorld, crawl: Craw
 
 
 async def test_in_its_own_hands(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
-    """After a new connection a worker looks whether its lists hold more than it was given, in each shard."""
+    """After a new connection a worker checks in each shard whether its lists hold more than it was handed."""
     await crawl.add(*INNOCENT)
     first = (await crawl.claim()).leases
     job = job_prefix(shard_prefix(world.prefix, world.shards - 1), crawl.job.name)
@@ -190,7 +190,7 @@ async def test_in_its_own_hands(world: RedisWorld, crawl: Crawl, client: redis.a
 async def test_a_request_in_a_shard_that_is_not_its_hosts(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
-    """Its commit would look for it elsewhere, for ever."""
+    """A commit would look for such a request in the host's own shard and never find it."""
     if world.shards == 1:
         pytest.skip("there is one shard")
     host = next(f"h{n}.example" for n in range(99) if shard_of(f"h{n}.example", world.shards) == 1)

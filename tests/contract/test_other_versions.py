@@ -1,6 +1,6 @@
-"""What other versions of the program write into the queue. Unknown fields are ignored, missing ones have their default.
+"""What other versions of the program write into the queue. Unknown fields are ignored; missing ones get their default.
 
-Messages of a version that is not known here wait for a newer worker, wherever they lie; people see how many.
+Messages of an unknown version wait for a newer worker, wherever they are; `status` shows how many.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Newer:
         self.job = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)
 
     async def add(self, version: int = 2, rest: bytes = REST) -> bytes:
-        """A request of theirs."""
+        """A request of the later version."""
         message = b"[%d,0,0,0" % version + rest
         await self.client.rpush(f"{self.job}pending:0:{HOST}", message)
         await self.client.zadd(f"{self.job}hosts", {HOST: 0})
@@ -64,12 +64,12 @@ class Newer:
         return message
 
     async def lease(self) -> Lease:
-        """As a worker of theirs reads what it claims."""
+        """Read a claimed message as a worker of the later version does."""
         (junk,) = (await self.crawl.claim()).junk
         return Lease(self.crawl.job.name, Request(URL), junk.message, HOST, epoch=self.crawl.job.epoch)
 
     async def set_aside(self, delay: float = 0.0) -> None:
-        """As one of our workers does it with what it claims."""
+        """Claim and set aside as a worker of this version does."""
         for junk in (await self.crawl.claim()).junk:
             assert junk.version
             assert await self.crawl.frontier.queue.set_aside("w1", self.crawl.job, junk.message, delay)
@@ -156,7 +156,7 @@ async def test_a_trace_finds_it_wherever_it_is(crawl: Crawl, newer: Newer) -> No
 
 
 async def test_unknown_fields_of_a_known_version_pass_through_everything(crawl: Crawl, newer: Newer) -> None:
-    """Retry, release, crash, blame, dead letter, redrive: the bytes behind the counts stay."""
+    """Retry, release, crash, blame, dead letter, redrive: the bytes after the counts stay the same."""
     await newer.add(version=1)
     assert await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
     assert await crawl.end(await crawl.lease(), Release("drain"))

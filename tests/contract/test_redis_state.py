@@ -1,4 +1,4 @@
-"""How the Redis frontier lies in the server: lists to look at, one hash tag a shard, no searching."""
+"""The Redis frontier's data in the server: readable lists, one hash tag for each shard, no searching."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_pending_and_processing_are_lists(
 async def test_lists_that_are_empty_are_gone(
     world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
-    """What a finished crawl leaves does not grow with its hosts, but for the seen-set and the ledger."""
+    """The data of a finished crawl does not grow with its hosts, except for the seen-set and the ledger."""
     await crawl.add(*hosts(20), *[Request(f"{url}p", priority=3) for url in hosts(20)], seed=False)
     while leases := (await crawl.claim()).leases:
         await crawl.finish(leases)
@@ -116,7 +116,7 @@ async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: Redi
 
 
 async def test_the_shards_are_those_of_the_creation(world: RedisWorld, crawl: Crawl) -> None:
-    """A client that is set to another number adopts what is there."""
+    """A client with another number of shards in its settings adopts the stored number."""
     await crawl.add(*hosts(10))
     async with open_redis(Server(world.server.url), prefix=world.prefix, shards=9) as other:
         claim = await other.queue.claim("w2", 50, [crawl.job], AT_ONCE)
@@ -124,7 +124,7 @@ async def test_the_shards_are_those_of_the_creation(world: RedisWorld, crawl: Cr
 
 
 async def test_each_claim_begins_with_another_shard(world: RedisWorld, crawl: Crawl) -> None:
-    """Else a small claim would never reach the last one."""
+    """Otherwise a small claim would never reach the last shard."""
     await crawl.add(*hosts(40))
     leases = [await crawl.lease() for _ in range(world.shards)]
     assert {shard_of(lease.host, world.shards) for lease in leases} == set(range(world.shards))
@@ -255,7 +255,7 @@ async def test_state_outlives_a_killed_server() -> None:
 
 @pytest.mark.parametrize("shards", [1, 4])
 async def test_calls_whose_reply_was_lost_are_repeated_and_take_effect_once(valkey_server: Valkey, shards: int) -> None:
-    """The server has done it, but nobody hears so: nothing is lost, nothing is doubled."""
+    """The server ran the call, but its reply is lost: nothing is lost or doubled."""
     async with (
         proxy_to(valkey_server.socket) as network,
         open_redis(Server(network.url, timeout=0.1), prefix=f"lost{shards}", shards=shards) as frontier,
@@ -292,7 +292,7 @@ async def test_an_unreachable_server_is_named(tmp_path: object) -> None:
 
 
 async def _fill(crawl: Crawl) -> None:
-    """Use every kind of key."""
+    """Write every kind of key."""
     await crawl.add(*hosts(40), *pages(3), Request("http://a.example/p", priority=5))
     await crawl.add(Request("http://a.example/later", delay=60.0))
     await crawl.frontier.adding.seeding(crawl.job, "s1", 60.0)
@@ -308,7 +308,7 @@ async def _fill(crawl: Crawl) -> None:
 async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_created_again(
     world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
-    """Else what the old one knew would never be fetched by the new one."""
+    """Otherwise the new job would never fetch the URLs that the old one knew."""
     await crawl.add(*hosts(20))
     async with open_redis(Server(world.server.url), prefix=world.prefix) as cut:
         for key in await _keys(redis_client, world, ":stats"):

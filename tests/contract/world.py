@@ -1,4 +1,4 @@
-"""The kinds of backend that ship, each in a small world of its own."""
+"""The kinds of backend that the crawler includes, each in a small world of its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ServerWorld(World):
                 await client.zadd(f"{shard_prefix(self.prefix, shard)}workers", {worker: 1}, xx=True)
 
     async def end_rest(self, job: str, host: str, seconds: float) -> None:
-        """It is as if it had gone by."""
+        """Change the ledger as if the rest were over."""
         prefix = shard_prefix(self.prefix, shard_of(host, self.shards))
         async with self.raw() as client:
             await client.hset(f"{prefix}host:{host}", mapping={"next": 0, "rest": 0})
@@ -65,11 +65,11 @@ class MemoryWorld(ServerWorld):
         return nullcontext(self.server.client)
 
     def now(self) -> float:
-        """Stands still between the steps."""
+        """Return the time, which moves only in `pass_time`."""
         return self._now
 
     async def pass_time(self, seconds: float) -> None:
-        """At once."""
+        """Move the clock at once."""
         self._now += seconds + 0.002  # the server counts milliseconds
 
 

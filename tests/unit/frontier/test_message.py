@@ -1,4 +1,4 @@
-"""What a spider sends arrives as it was sent, or is refused in words; what is no message is junk, whatever it is."""
+"""A request arrives as the spider sent it, or `check` refuses it with a reason; bytes without a message are junk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the scripts are put together, and that none has a number of its own."""
+"""How the scripts are assembled, and that none contains a number of its own."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def gives(library: str) -> set[str]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_no_script_has_a_number_of_its_own(name: str) -> None:
-    """A literal that is a rule belongs into `rules.py`. Places in a table (`ledger[3]`) are none."""
+    """A number that is a rule belongs in `rules.py`. Places in a table (`ledger[3]`) are not rules."""
     numerals = re.findall(r"(?<![\w.\[])(?:0x[\da-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?)", code(FILES[name]))
     assert {one for one in numerals if one not in ("0", "1", "2") and (name, one) not in NO_RULES} == set()
 
@@ -64,7 +64,7 @@ def test_every_exception_is_needed() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_name_in_capitals_is_a_rule(name: str) -> None:
-    """One that is none would be a global that does not exist: an error while the crawl runs."""
+    """A name in capitals that is not a rule would be an undefined global: an error while the crawl runs."""
     assert set(re.findall(r"\b[A-Z][A-Z_]*\b", code(FILES[name]))) - SHORT - scripts.NUMBERS.keys() == set()
 
 

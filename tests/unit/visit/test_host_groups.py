@@ -18,7 +18,7 @@ PACE = Pace(delay=0.0)
 
 
 class Addresses:
-    """A resolver that is told what to answer."""
+    """A resolver with the answers of the test."""
 
     def __init__(self, *answer: str) -> None:
         self.answer: Sequence[str] = answer

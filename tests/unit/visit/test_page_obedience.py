@@ -1,4 +1,4 @@
-"""What a page asks for is heeded whatever the spider yields, each kind by its setting, and counted."""
+"""The worker obeys and counts a page's directives whatever the spider yields, each kind if its setting is on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One URL's story: whatever a spider or a page comes up with costs that page and nothing else."""
+"""The visit of one URL: whatever a spider or a page does costs that page and nothing else."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Limited:
 
 
 async def test_a_limit_of_our_own_is_no_fault_of_the_page() -> None:
-    """Nor of its host, whose next turn counts from here: it may have been asked."""
+    """Nor does the host get the blame. It may have been asked, so its next turn counts from now."""
     for found in (await visitor(Limited()).visit(lease(attempt=2)), await visit("finds_the_disk_full", attempt=2)):
         assert isinstance(found.outcome, Release)
         assert found.outcome.own_limit
@@ -227,7 +227,7 @@ async def test_a_cancelled_visit_stays_cancelled() -> None:
 
 
 class Reader(Spider):
-    """Takes the tree, and notes how many turns the others had before it and while it read."""
+    """Uses the tree, and records how many turns the other pages had before and during its callback."""
 
     name = "reader"
     read_ahead = ("root", "links")
@@ -264,7 +264,7 @@ async def read(page: str) -> tuple[Visit, Reader]:
 
 
 async def test_a_large_page_leaves_turns_to_the_others() -> None:
-    """Between its parts and while its many links are admitted; then nobody is to blame but who is parsed."""
+    """Other pages run between its parts and while its links are admitted; the slot names only a page being parsed."""
     many = "".join(f"<p><a href=/{number}.html>one of many</a>" for number in range(3 * LINKS_AT_ONCE))
     assert len(many) > LARGE
     found, spider = await read(many)

@@ -1,4 +1,4 @@
-"""Once a worker's lease may have run out, its requests have ended and no new one starts until all is in order again."""
+"""When a worker's lease may have run out, its requests have ended, and none starts until a heartbeat succeeds again."""
 
 from __future__ import annotations
 

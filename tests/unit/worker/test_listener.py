@@ -1,4 +1,4 @@
-"""A worker process hears what is ordered and asked, obeys what concerns it, and answers."""
+"""A worker process receives broadcasts, obeys the rules that concern it, and answers."""
 
 from __future__ import annotations
 

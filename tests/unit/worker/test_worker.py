@@ -1,4 +1,4 @@
-"""A worker and a queue server that hiccups or holds odd things: nothing stays behind, nothing is too much at once."""
+"""A worker whose queue server fails for moments or holds junk: it leaves nothing behind and commits in batches."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ async def test_a_claim_without_an_answer_does_not_hold_up_the_end(monkeypatch: p
 
 
 async def test_a_limit_of_our_own_slows_the_worker_down_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fewer at once, with pauses, so that the pages do not go round; and one line."""
+    """It visits fewer at once, with pauses, so that the pages do not circulate, and logs one line."""
     monkeypatch.setattr(concurrency, "FIRST_PAUSE", 0.02)
     frontier = MemoryFrontier()
     job = await frontier.create_job(Job("news"))

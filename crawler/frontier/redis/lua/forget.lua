@@ -4,8 +4,8 @@
 -- KEYS  1 J stats
 -- ARGV  1 P   2 J   3 the job's name in the shard that has the registry ('' in others)
 -- Returns 1, or 0 if there was no such job. The client deletes its other keys afterwards.
--- Stays true: `deleted` names each job whose deletion has begun, and its remaining keys are no job; `inflight` of each
--- host is the number of leases, for the jobs that share the ledger.
+-- Stays true: `deleted` names each job whose deletion has begun, and its remaining keys count as deleted; `inflight` of
+-- each host is the number of leases, for the jobs that share the ledger.
 
 local P, J = ARGV[1], ARGV[2]
 local now = now_ms()
