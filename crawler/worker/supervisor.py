@@ -46,7 +46,7 @@ class Child:
         self.slot = slot
         self.lease = lease
         self.killed_for: Parsing | None = None
-        self.is_late = False  # killed because it did not stop in time, or did not end its requests before the lease
+        self.is_late = False  # killed because it did not stop in time, or not end its requests before its lease ended
         self.beating: asyncio.Task[None] | None = None  # the last heartbeat that the supervisor sent for it
         self.started = time.monotonic()
 

@@ -25,8 +25,8 @@ from crawler.worker.process_stats import Tally
 log = structlog.get_logger()
 
 LOOK = 0.1  # seconds between checks of a lease that is over
-OFTEN = 1.0  # longest time between checks of a valid lease, because timers do not run while the machine sleeps
-IDLE_POLL = 0.5  # longest time in seconds between claims when there is nothing to do
+OFTEN = 1.0  # seconds at most between checks of a valid lease, because timers do not run while the machine sleeps
+IDLE_POLL = 0.5  # seconds at most between claims when there is nothing to do
 SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
 COMMIT_COMPANY = 16  # fewer finished visits than these wait COMMIT_WAIT for others, because round trips cost CPU
