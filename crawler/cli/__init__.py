@@ -1,4 +1,4 @@
-"""The command line: parse the arguments, call `app`, print what came of it."""
+"""The command line: parse the arguments, call `app`, print the result."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of `sys.argv` when None) and return its exit code."""
     try:
         code: int | None = _app(arguments, prog_name="crawler", standalone_mode=False)
-    except Exception as error:  # errors of the arguments themselves; a command has ended its own already
+    except Exception as error:  # only errors in the arguments reach this: a command handles its own
         return ended_by(error)
     return code or 0

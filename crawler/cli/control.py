@@ -1,4 +1,4 @@
-"""`control`: change how a crawl behaves while it runs, see what is in force and who set it, take it back."""
+"""`control`: change a running crawl, list the rules in force and who set them, revert changes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from crawler.interfaces import Backend, Jobs
     from crawler.model import Rule, RuleChange
 
-ANSWER_SECONDS = 1.0  # that workers have for their answers
-LOOK = 0.02  # seconds between looks for answers
+ANSWER_SECONDS = 1.0  # how long workers have to answer
+LOOK = 0.02  # seconds between two polls for answers
 
 Action = Literal[
     "rate",
@@ -41,23 +41,23 @@ Action = Literal[
 
 def control(
     invocation: Invocation,
-    action: Annotated[Action, typer.Argument(help="What to do.", show_default=False)],
+    action: Annotated[Action, typer.Argument(help="What to change or show.", show_default=False)],
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[HOST|spider:NAME|job:NAME] [VALUE]", help="Of what, and how much.", show_default=False
+            metavar="[HOST|spider:NAME|job:NAME] [VALUE]", help="The subject and its new value.", show_default=False
         ),
     ] = None,
-    why: Annotated[str, option("--why", metavar="TEXT", help="Shown by list, log and status.")] = "",
-    job: Annotated[str, option("--job", metavar="NAME", help="Pause or resume in this job alone.")] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Lines of the log.")] = 50,
+    why: Annotated[str, option("--why", metavar="TEXT", help="The reason; shown by list, log and status.")] = "",
+    job: Annotated[str, option("--job", metavar="NAME", help="Pause or resume in this job only.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most lines that log shows.")] = 50,
     json_: Json = False,
 ) -> int:
-    """Change a running crawl: paces, pauses, blocks, priorities, the log level. For the whole fleet, at once, for good.
+    """Change a running crawl: pace, pauses, blocks, priorities, log level. Applies to the whole fleet until lifted.
 
     control rate a.example 10/m, control concurrency a.example 4, control pause spider:shop, control resume job:news,
-    control block a.example, control priority a.example 10, control log-level DEBUG; `off` in the place of a value
-    lifts it. control list, log; control revert [NUMBER].
+    control block a.example, control priority a.example 10, control log-level DEBUG; the value `off` lifts a rule.
+    control list shows the rules in force, control log the changes; control revert [NUMBER] undoes one.
     """
     from crawler.app.connect import needs_server
     from crawler.control.rules import parse
@@ -106,7 +106,7 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
 
 
 async def _check_names(jobs: Jobs, rule: Rule) -> None:
-    """A job may be named before it exists, but one that is misspelt would be of no use."""
+    """Warn about a job that does not exist: it may be created later, but the name may also be misspelt."""
     names = [job.name for job in await jobs.all()]
     for name in (rule.job, rule.name if rule.what == "job" else ""):
         if name and name not in names and rule.value:
@@ -115,8 +115,8 @@ async def _check_names(jobs: Jobs, rule: Rule) -> None:
 
 
 async def _resume(connected: Backend, rule: Rule) -> list[str]:
-    """Lift the pauses of single jobs as well: those that people made, and those made by themselves when pages failed
-    alike. In which jobs."""
+    """Also lift the pauses within single jobs: those that people set, and those that commits set when pages failed
+    alike. Return the jobs of the latter."""
     from msgspec.structs import replace
 
     for other in await connected.control.rules():
@@ -132,7 +132,7 @@ async def _resume(connected: Backend, rule: Rule) -> list[str]:
 
 
 async def answers_to(connected: Backend, invocation: str) -> tuple[dict[str, str], list[str]]:
-    """(worker → answer, workers that are alive and have not answered within a second)."""
+    """Return (worker → answer, living workers that did not answer within `ANSWER_SECONDS`)."""
     deadline = time.monotonic() + ANSWER_SECONDS
     alive = [one.worker for one in await connected.reading.workers() if one.lease_left > 0]
     while True:
@@ -156,11 +156,11 @@ def _say(change: RuleChange, resumed: list[str], answers: Mapping[str, str], sil
         print(f"{shown(worker)}: {shown(answer)}")
     tell_silent(silent)
     if not answers and not silent:
-        print("no worker is running; the rule waits for those to come")
+        print("no worker is running; the rule applies to workers started later")
 
 
 def tell_silent(silent: list[str]) -> None:
-    """Name the workers that have not answered."""
+    """Print the names of the workers that have not answered."""
     for worker in silent:
         print(f"{shown(worker)}: no answer within {ANSWER_SECONDS:g} s", file=sys.stderr)
 
@@ -180,7 +180,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
         rows = ((rule.id, described(rule), rule.by, tables.moment(rule.at), rule.why) for rule in rules)
         tables.console().print(tables.table(("change", "in force", "by", "since (UTC)", "why"), rows))
     else:
-        print("no rules are in force; hosts are treated as the settings say")
+        print("no rules are in force; only the settings apply")
     return 0
 
 
@@ -202,7 +202,7 @@ async def _log(config: Config, limit: int, *, as_json: bool) -> int:
         for change in log
     )
     columns = ("change", "when (UTC)", "by", "what", "before", "why")
-    tables.console().print(tables.table(columns, rows) if log else "nothing was changed yet")
+    tables.console().print(tables.table(columns, rows) if log else "no changes yet")
     return 0
 
 

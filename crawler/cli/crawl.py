@@ -45,15 +45,17 @@ def crawl(
     arguments: ArgumentOptions = None,
     output: AppendTo = "",
     overwrite: Overwrite = "",
-    job: Annotated[str, option("--job", metavar="NAME", help="Instead of a name made from the rest.")] = "",
-    fresh: Annotated[bool, flag("--fresh", help="Forget what this crawl did before; start again.")] = False,
+    job: Annotated[
+        str, option("--job", metavar="NAME", help="Job name; default: made from spider, seeds and arguments.")
+    ] = "",
+    fresh: Annotated[bool, flag("--fresh", help="Delete the state of earlier runs and start again.")] = False,
     processes: Processes = 0,
     concurrency: Concurrency = 0,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
 ) -> int:
-    """Crawl to the end, and write what was found to a file, one JSON object a line (default: JOB.jsonl here).
+    """Crawl to the end and write the items to a file, one JSON object per line (default: JOB.jsonl in this folder).
 
-    Interrupted, the same command goes on where it stopped. More machines can help with: crawler worker
+    After an interruption, the same command resumes the crawl. More machines can help with: crawler worker
     """
     config = config_of(invocation)
     given = spider_arguments(arguments)
@@ -80,7 +82,7 @@ def crawl(
         )
     refusals.close(report.seeds.refused)
     if refusals.total and not report.stats.known:
-        return Exit.USAGE  # each was refused, and has been told why
+        return Exit.USAGE  # every seed was refused, and `refusals` has printed the reasons
     _print(report, fresh=fresh, as_json=json_, quiet=invocation.quiet)
     return report.code
 
@@ -95,7 +97,7 @@ def _name(spider: str, seeds: Seeds | list[Request], arguments: dict[str, str]) 
     if not isinstance(seeds, Seeds):
         return job_name(spider, (request.url for request in seeds), arguments)
     if not seeds.repeatable:
-        raise UsageError("seeds from a pipe can be read once only, so this crawl needs a name: --job NAME")
+        raise UsageError("seeds from a pipe can be read only once, so this crawl needs a name: --job NAME")
     return job_name(spider, seeds, arguments)
 
 
@@ -108,7 +110,7 @@ def _check_output(output: str, overwrite: str, target: str, as_json: bool) -> No
 
 @contextmanager
 def _display(invocation: Invocation, config: Config, title: str, target: str) -> Iterator[tuple[Config, Observer]]:
-    """Live on a terminal, log lines elsewhere, nothing with -q; and the configuration to crawl with."""
+    """Yield the configuration to crawl with and the display: live on a terminal, log lines elsewhere, none with -q."""
     from crawler.cli import display
 
     if invocation.quiet:
@@ -121,7 +123,7 @@ def _display(invocation: Invocation, config: Config, title: str, target: str) ->
 
 
 def _logging_readably(config: Config) -> Config:
-    """Stderr is a pipe into the display now, and a person reads what comes out of it."""
+    """Return `config` with console logs: stderr is now a pipe into the display, and a person reads it."""
     from crawler.runtime import logs
 
     logs.configure(config.settings.LOG_LEVEL, "console")

@@ -1,4 +1,4 @@
-"""`dead`: what was given up and why, in groups, one by one, or all of one."""
+"""`dead`: dead letters and their reasons: in groups, one by one, or one in full."""
 
 from __future__ import annotations
 
@@ -20,29 +20,33 @@ if TYPE_CHECKING:
     from crawler.model import Job
     from crawler.status import DeadLetter
 
-BY = ("error", "spider")  # how letters are grouped when nothing is said
+BY = ("error", "spider")  # the default grouping
 
 Where = Annotated[
     list[str] | None,
-    option("--where", metavar="FIELD=PATTERN", help="Only these, e.g. 'error=http_5*'; all that are given must match."),
+    option(
+        "--where",
+        metavar="FIELD=PATTERN",
+        help="Only matching ones, e.g. 'error=http_5*'; if repeated, all must match.",
+    ),
 ]
 
 
 def dead(
     invocation: Invocation,
     action: Annotated[
-        Literal["groups", "show"], typer.Argument(help="show ID...: all that is known of these.")
+        Literal["groups", "show"], typer.Argument(help="groups, or show ID... to see letters in full.")
     ] = "groups",
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False)] = None,
     group: Annotated[
         list[str] | None,
-        option("--group", metavar="FIELD", help="By what; may be repeated (if not given: error, spider)."),
+        option("--group", metavar="FIELD", help="Group by this field; may be repeated (default: error, spider)."),
     ] = None,
-    list_: Annotated[bool, flag("--list", help="One by one, the newest first.")] = False,
+    list_: Annotated[bool, flag("--list", help="List them one by one, the newest first.")] = False,
     where: Where = None,
     job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many lines a job.")] = 100,
-    json_: Annotated[bool, flag("--json", help="One JSON object a line; of a letter all that is known.")] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most lines per job.")] = 100,
+    json_: Annotated[bool, flag("--json", help="Print one JSON object per line; letters in full.")] = False,
 ) -> int:
     """Show the requests that were given up and why, in groups, the largest first.
 
@@ -53,7 +57,7 @@ def dead(
     if (action == "show") != bool(ids):
         raise UsageError("name the letters to show: crawler dead show ID...; `crawler dead --list` lists them")
     if action == "show" and (group or list_ or where):
-        raise UsageError("crawler dead show ID... takes no --group, --list or --where: ids say it all")
+        raise UsageError("crawler dead show ID... takes no --group, --list or --where, only ids")
     by = [known_field(name, "--group") for name in group or BY]
     conditions = [parse_condition(text) for text in where or ()]
     config = config_of(invocation)
@@ -124,7 +128,7 @@ async def _show(config: Config, name: str, ids: Collection[str], *, as_json: boo
         tables.console().print(tables.letter_view(its_job, letter))
     missing = sorted(set(ids) - {letter.id for _, letter in found})
     if missing:
-        raise UsageError(f"among the dead is none with the id {', '.join(missing)}; see: crawler dead --list")
+        raise UsageError(f"no dead letter has the id {', '.join(missing)}; see: crawler dead --list")
     return 0
 
 
@@ -137,23 +141,23 @@ def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
 
 def _say_what_now() -> None:
     text = (
-        "All of one: crawler dead show ID (ids: --list)   some: --where 'error=http_5*'\n"
-        "Try again: crawler redrive ID... | --where FIELD=PATTERN | --all   throw away: crawler drop, likewise"
+        "One in full: crawler dead show ID (ids: --list)   filter: --where 'error=http_5*'\n"
+        "Try again: crawler redrive ID... | --where FIELD=PATTERN | --all   delete: crawler drop, same arguments"
     )
     print(f"\n{text}", file=sys.stderr)
 
 
 def _none(conditions: Sequence[Condition]) -> str:
-    return "nothing that was given up matches" if conditions else "nothing was given up"
+    return "no dead letter matches" if conditions else "no dead letters"
 
 
 async def _jobs(jobs: Jobs, name: str) -> list[Job]:
-    """The job of that name; all when none is named."""
+    """Return the job of that name, or all jobs when `name` is empty."""
     return [await job_named(jobs, name)] if name else await jobs.all()
 
 
 async def chosen(letters: Letters, job: Job, conditions: Sequence[Condition]) -> AsyncIterator[DeadLetter]:
-    """The job's letters that meet the conditions."""
+    """Yield the job's dead letters that meet the conditions."""
     from crawler.control.dead_letters import meets
 
     async for letter in letters.each(job):
@@ -162,7 +166,7 @@ async def chosen(letters: Letters, job: Job, conditions: Sequence[Condition]) ->
 
 
 async def job_named(jobs: Jobs, name: str) -> Job:
-    """The job of that name, or the only one there is when none is named. Raises `UsageError`."""
+    """Return the job of that name, or the only job when `name` is empty. Raise `UsageError` if there is no such job."""
     found = {job.name: job for job in await jobs.all()}
     if name in found:
         return found[name]

@@ -1,4 +1,4 @@
-"""What a running crawl shows: a live picture on a terminal, one log line every ten seconds elsewhere."""
+"""The display of a running crawl: a live picture on a terminal, one log line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ _PAUSES_SHOWN = 3
 
 @contextmanager
 def live_display(title: str, target: str) -> Iterator[Observer]:
-    """Show each `Progress` as a picture that stays at the bottom of the terminal."""
+    """Yield the function that shows a `Progress` as a picture at the bottom of the terminal."""
     with live_picture() as show:
         yield lambda progress: show(picture(progress, title, target))
 
 
 def picture(progress: Progress, title: str, target: str) -> RenderableType:
-    """One look at the crawl: a headline, a bar, and a line for each thing worth knowing."""
+    """Return one picture of the crawl: a headline, a bar, and one line per figure."""
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_column(style="dim", no_wrap=True)
     lines.add_column(overflow="fold")
@@ -100,7 +100,7 @@ def _headline(progress: Progress, title: str) -> RenderableType:
 
 
 def _bar(stats: JobStats) -> RenderableType:
-    """How much of what is known has ended; more becomes known on the way."""
+    """Return the bar: the share of known URLs that have ended. The number of known URLs grows during the crawl."""
     ended = stats.done + stats.dead + stats.dropped
     line = Table.grid(expand=True, padding=(0, 2, 0, 0))
     line.add_column(ratio=1)
@@ -126,7 +126,7 @@ def _coloured(said: Mapping[str, int]) -> Text:
 
 
 def _trouble(stats: JobStats) -> dict[str, int]:
-    """What did not go well, without the noughts."""
+    """Return the counts of failures that are not zero."""
     found = {
         "retries": stats.counters.get("retried", 0),
         "put back by limits of our own": stats.counters.get("own_limit", 0),
@@ -151,7 +151,7 @@ def _workers(workers: Sequence[WorkerInfo]) -> str:
 
 
 def log_display() -> Observer:
-    """One log line every ten seconds, with the same figures as fields."""
+    """Return an observer that logs the same figures as fields, one line every ten seconds."""
     import structlog
 
     log = structlog.get_logger()
@@ -167,7 +167,7 @@ def log_display() -> Observer:
 
 
 def log_fields(progress: Progress) -> dict[str, Any]:
-    """The fields of that line."""
+    """Return the fields of that log line."""
     stats = progress.stats
     fields: dict[str, Any] = {
         "job": stats.job,

@@ -1,4 +1,4 @@
-"""`up` and `down`: the embedded queue server of this folder, as a person handles it."""
+"""`up` and `down`: start and stop the embedded queue server of this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def up(invocation: Invocation) -> int:
-    """Start the embedded queue server of this folder, and let it run until `crawler down`."""
+    """Start the embedded queue server of this folder and keep it running until `crawler down`."""
     config = config_of(invocation)
     _refuse_other_server(config)
 
@@ -35,7 +35,7 @@ def up(invocation: Invocation) -> int:
 
 def down(
     invocation: Invocation,
-    force: Annotated[bool, flag("--force", help="Also while other commands use it; they wait.")] = False,
+    force: Annotated[bool, flag("--force", help="Stop it even while other commands use it; they wait.")] = False,
 ) -> int:
     """Stop the embedded queue server of this folder. Its data stays."""
     config = config_of(invocation)
@@ -58,13 +58,13 @@ def _refuse_other_server(config: Config) -> None:
     if config.settings.REDIS_URL:
         origin = config.origins.get("REDIS_URL", "a setting")
         raise UsageError(
-            f"REDIS_URL is set ({origin}), so commands here use that server and no embedded one; "
-            "start and stop it by its own means, or unset REDIS_URL"
+            f"REDIS_URL is set ({origin}), so commands use that server and no embedded one; "
+            "start and stop that server yourself, or unset REDIS_URL"
         )
 
 
 def is_running(config: Config) -> bool:
-    """Whether that server answers."""
+    """Return whether the embedded server of this folder answers."""
     from crawler.app.config import data_dir
     from crawler.embedded.server import status
 
@@ -72,7 +72,7 @@ def is_running(config: Config) -> bool:
 
 
 def has_data(config: Config) -> bool:
-    """Whether that server has ever run."""
+    """Return whether the embedded server of this folder has ever run."""
     from crawler.app.config import data_dir
 
     return (data_dir(config) / "appendonlydir").is_dir()

@@ -15,7 +15,7 @@ from crawler.runtime.signals import Interrupted
 
 
 def ended_by(error: BaseException, *, verbose: bool = False) -> int:
-    """Say on stderr what happened, and return the exit code."""
+    """Print the error to stderr and return the exit code."""
     match error:
         case FrontierUnavailable():
             say_error(f"{error}; start the server, or correct REDIS_URL (see: crawler settings --show-origin)")
@@ -27,7 +27,7 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
             say_error(_with_hint(error.format_message()))
             return error.exit_code
         case BrokenPipeError() | OSError(errno=errno.EIO):
-            # nobody reads our stdout any more (`| head`, a closed terminal): end quietly, also when Python flushes it
+            # stdout has no reader any more (`| head`, a closed terminal): end quietly, even when Python flushes it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return Exit.READER_GONE
         case KeyboardInterrupt():
@@ -41,7 +41,7 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
 
 
 def code_of(interrupt: KeyboardInterrupt) -> int:
-    """That of the signal it stands for."""
+    """Return the exit code of the signal that caused the interrupt."""
     return interrupt.exit_code if isinstance(interrupt, Interrupted) else Exit.INTERRUPTED
 
 
@@ -50,6 +50,6 @@ def _with_hint(message: str) -> str:
 
 
 def say_error(text: str) -> None:
-    """A line on stderr, without control characters and passwords."""
+    """Print a line to stderr, without control characters and passwords."""
     word = "\x1b[1;31merror:\x1b[0m" if sys.stderr.isatty() and not os.environ.get("NO_COLOR") else "error:"
     print(word, without_password(printable_lines(text)), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`inspect`: what the workers are doing at this moment, in their own words and in those of the queue server."""
+"""`inspect`: what the workers are doing now, as reported by themselves and by the queue server."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def inspect(
     what: Annotated[
         Literal["active", "workers", "hosts", "stats", "conf"],
         typer.Argument(
-            help="active: requests in flight; workers: who is there; hosts: whose turn it is; stats: what workers "
-            "count; conf: their settings.",
+            help="active: requests in flight; workers: worker processes; hosts: when each is asked next; "
+            "stats: workers' counters; conf: workers' settings.",
             show_default=False,
         ),
     ],
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Hosts of a job.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Hosts shown per job.")] = 50,
     json_: Json = False,
 ) -> int:
-    """Ask the workers what they have in flight, how they fare, and by which settings they work; or show the hosts."""
+    """Ask the workers for their requests in flight, state, counters and settings; or show the hosts."""
     config = config_of(invocation)
     from crawler.app.connect import needs_server
 
@@ -63,7 +63,7 @@ async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
 
 
 async def _asked(connected: Backend, question: str) -> tuple[dict[str, Any], list[str]]:
-    """(worker → its answer, workers that gave none)."""
+    """Return (worker → its answer, workers that did not answer)."""
     answers, silent = await answers_to(connected, await connected.control.ask(question))
     return {worker: _as_data(text) for worker, text in answers.items()}, silent
 
@@ -72,17 +72,17 @@ def _as_data(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return text  # a worker of another version, which says that it does not understand
+        return text  # a worker of another version that does not know the question
 
 
 async def _known(connected: Backend) -> dict[str, Any]:
-    """Worker → what it said with its last heartbeat."""
+    """Return worker → what its last heartbeat reported."""
     workers = await connected.reading.workers()
     return {one.worker: {**one.info, "lease_left": round(one.lease_left, 1)} for one in workers}
 
 
 async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
-    """The next to be asked first."""
+    """Print the hosts, the one to be asked next first."""
     import msgspec
 
     from crawler.app.connect import connect
@@ -108,7 +108,7 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
             [(job, *_host_row(one)) for job, one in found],
         )
     else:
-        print("no host has anything pending")
+        print("no host has pending requests")
     return 0
 
 
@@ -165,7 +165,7 @@ def _stats(found: Mapping[str, Any]) -> None:
 
 
 def _conf(found: Mapping[str, Any]) -> None:
-    """What all have in common is said once."""
+    """Print the settings; a value that all workers share appears once."""
     from crawler.cli.project import written
 
     settings = {worker: conf for worker, conf in found.items() if isinstance(conf, dict)}

@@ -1,4 +1,4 @@
-"""What every command has: the shared options, and the call they become."""
+"""What every command has: the shared options, and the `Invocation` made of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Invocation(Struct, frozen=True):
-    """How a command was called, apart from its own arguments."""
+    """The shared options of one call of a command."""
 
     overrides: Mapping[str, str] = {}
     verbose: bool = False
@@ -31,12 +31,12 @@ class Invocation(Struct, frozen=True):
 
 
 def option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
-    """An option whose default is not worth showing."""
+    """Return an option whose default the help does not show."""
     return typer.Option(*names, metavar=metavar, help=help, show_default=False, **more)
 
 
 def flag(*names: str, help: str) -> Any:
-    """An option without a value."""
+    """Return an option without a value."""
     return option(*names, help=help, metavar="")
 
 
@@ -45,21 +45,21 @@ SettingOptions = Annotated[
     list[str] | None, option("-s", "--set", metavar=_NAMED, help="Set a setting; may be repeated.")
 ]
 Verbose = Annotated[bool, flag("-v", "--verbose", help="Log more, and show tracebacks.")]
-Quiet = Annotated[bool, flag("-q", "--quiet", help="Only warnings and errors.")]
+Quiet = Annotated[bool, flag("-q", "--quiet", help="Print only warnings and errors.")]
 
 ArgumentOptions = Annotated[
     list[str] | None,
     option("-a", "--argument", metavar=_NAMED, help="Argument for the spider; may be repeated."),
 ]
-SpiderName = Annotated[str, typer.Option("--spider", metavar="NAME", help="Who reads the pages.")]
-SeedUrls = Annotated[
-    list[str] | None, typer.Argument(metavar="URL", help="Where to begin; - is stdin.", show_default=False)
+SpiderName = Annotated[str, typer.Option("--spider", metavar="NAME", help="The spider that reads the pages.")]
+SeedUrls = Annotated[list[str] | None, typer.Argument(metavar="URL", help="Seed URL; - is stdin.", show_default=False)]
+SeedFiles = Annotated[
+    list[str] | None, option("-f", "--file", metavar="FILE", help="File of URLs, one per line; - is stdin.")
 ]
-SeedFiles = Annotated[list[str] | None, option("-f", "--file", metavar="FILE", help="URLs, one a line; - is stdin.")]
 AppendTo = Annotated[str, option("-o", "--output", metavar="FILE", help="Append items to FILE; - is stdout.")]
 Overwrite = Annotated[str, option("-O", "--overwrite", metavar="FILE", help="Write items to a new FILE.")]
-Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one a core.")]
-Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once in a process; 0: CONCURRENT_REQUESTS.")]
+Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one per core.")]
+Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once per process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
 
 _SHARED = {"settings": SettingOptions, "verbose": Verbose, "quiet": Quiet}
@@ -67,9 +67,9 @@ _DEFAULTS: Mapping[str, Any] = {"settings": None, "verbose": False, "quiet": Fal
 
 
 def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `function(invocation, …)` a command that also takes `-s`, `-v`, `-q`, and whose errors end as one line.
+    """Make `function(invocation, …)` a command that also takes `-s`, `-v`, `-q`, and prints an error as one line.
 
-    The three may also stand before the command's name; where both are given, those behind it win.
+    The three options may also precede the command's name; where both are given, those after it win.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
 
@@ -79,8 +79,8 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             ctx.obj = join(ctx.obj, **shared)
             code = function(ctx.obj, **arguments)
-            sys.stdout.flush()  # a reader that went away is noticed here, not after we have ended
-        except (Exception, KeyboardInterrupt) as error:  # whatever it is, a person gets one line at most
+            sys.stdout.flush()  # notice a closed pipe here, not when the interpreter exits
+        except (Exception, KeyboardInterrupt) as error:  # whatever it is, the user sees one line
             code = ended_by(error, verbose=shared["verbose"] or bool(ctx.obj and ctx.obj.verbose))
         return code or 0
 
@@ -99,7 +99,7 @@ def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def join(invocation: Invocation | None, *, settings: list[str] | None, verbose: bool, quiet: bool) -> Invocation:
-    """`call` with more options on top. Raises `ConfigError` for a setting that does not exist."""
+    """Return `invocation` with more options on top. Raise `ConfigError` for an unknown setting."""
     invocation = invocation or Invocation()
     overrides = {**invocation.overrides, **dict(map(parse_override, settings or []))}
     return replace(
@@ -108,9 +108,9 @@ def join(invocation: Invocation | None, *, settings: list[str] | None, verbose: 
 
 
 def config_of(invocation: Invocation, **defaults: str) -> Config:
-    """The settings in force in the working directory, with logging set up. Raises `ConfigError`.
+    """Return the settings in force in the working directory, and configure logging. Raise `ConfigError`.
 
-    `defaults` count as `-s`, but for settings that the user has set on this command line.
+    `defaults` count as `-s`, except for settings that the user has set on this command line.
     """
     with lasting_imports():
         from crawler.app.config import Config
@@ -126,7 +126,7 @@ def config_of(invocation: Invocation, **defaults: str) -> Config:
 
 
 def spider_arguments(texts: list[str] | None) -> dict[str, str]:
-    """`-a NAME=VALUE` options as a mapping. Raises `UsageError`."""
+    """Return the `-a NAME=VALUE` options as a mapping. Raise `UsageError` for a malformed one."""
     arguments = {}
     for text in texts or []:
         name, sign, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""`spiders`, `settings` and `version`: what this folder and this installation bring."""
+"""`spiders`, `settings` and `version`: what this folder and this installation provide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from crawler.runtime.safe_text import json_line, masked
 
 
 def spiders(invocation: Invocation, json_: Json = False) -> int:
-    """List the spiders that can be named with --spider."""
+    """List the spiders that --spider accepts."""
     config = config_of(invocation)
 
     from crawler.spiders.registry import find_spiders
@@ -35,7 +35,7 @@ def spiders(invocation: Invocation, json_: Json = False) -> int:
 
 def settings(
     invocation: Invocation,
-    show_origin: Annotated[bool, flag("--show-origin", help="Also where each value comes from.")] = False,
+    show_origin: Annotated[bool, flag("--show-origin", help="Also show where each value comes from.")] = False,
     json_: Json = False,
 ) -> int:
     """Show the settings in force in this folder."""
@@ -61,7 +61,7 @@ def _as_data(values: dict[str, Any], origins: dict[str, str] | None) -> dict[str
 
 
 def written(value: Any) -> str:
-    """As it would stand behind `-s NAME=`."""
+    """Return the value as written after `-s NAME=`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -70,7 +70,7 @@ def written(value: Any) -> str:
 
 
 def version(invocation: Invocation, json_: Json = False) -> int:
-    """Show the version of the crawler, and of what it runs on."""
+    """Show the versions of the crawler, Python and its main packages."""
     from importlib.metadata import PackageNotFoundError, version
 
     from crawler.settings import VERSION

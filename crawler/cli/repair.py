@@ -1,4 +1,4 @@
-"""`redrive`, `drop` and `reap`: putting things back, and throwing them away."""
+"""`redrive`, `drop` and `reap`: put requests back, or delete them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
     from crawler.interfaces import Letters
     from crawler.model import Job
 
-JobName = Annotated[str, option("--job", metavar="NAME", help="Which job; needed when there are several.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="As listed by: dead --list", show_default=False)]
-All = Annotated[bool, flag("--all", help="All of the job.")]
+JobName = Annotated[str, option("--job", metavar="NAME", help="The job; required when there are several.")]
+Ids = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help="Ids from: crawler dead --list", show_default=False)
+]
+All = Annotated[bool, flag("--all", help="All dead letters of the job.")]
 
 
 def redrive(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
-    """Put requests that were given up back among the pending, with a clean account."""
+    """Try dead letters again: put their requests back to pending, with no attempts counted."""
     return _move(invocation, "redrive", ids, where, job, everything=all_)
 
 
 def drop(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
-    """Throw away requests that were given up. Their URLs stay known, so the job does not ask for them again."""
+    """Delete dead letters for good. Their URLs stay known, so the job does not fetch them again."""
     return _move(invocation, "drop", ids, where, job, everything=all_)
 
 
@@ -63,7 +65,7 @@ async def _move_some(
     missing = 0 if ids is None else len(set(ids)) - moved
     if missing:
         raise UsageError(
-            f"{counted(missing)} of these ids are not among the dead of job {job.name}, or are no requests; "
+            f"{counted(missing)} of these ids are not dead letters of job {job.name}, or contain no request; "
             f"see: crawler dead --list --job {job.name}"
         )
     return 0
@@ -74,7 +76,7 @@ async def _transition(letters: Letters, verb: str, job: Job, ids: list[str] | No
 
 
 def reap(invocation: Invocation, json_: Json = False) -> int:
-    """Give the requests of workers that have died back to the others. Workers do this by themselves, too."""
+    """Put the requests of silent workers back at once. Running workers also do this on their own."""
     return asyncio.run(_reap(config_of(invocation), as_json=json_))
 
 

@@ -39,15 +39,15 @@ def seed(
     file: SeedFiles = None,
     spider: SpiderName = "site",
     arguments: ArgumentOptions = None,
-    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Created when it is new.")] = "default",
+    job: Annotated[str, typer.Option("--job", metavar="NAME", help="Job to add to; created if new.")] = "default",
     order: Annotated[
-        Literal["fifo", "lifo"], typer.Option(help="Breadth first or depth first; fixed for a new job.")
+        Literal["fifo", "lifo"], typer.Option(help="Breadth first or depth first; set when the job is created.")
     ] = "fifo",
     json_: Json = False,
 ) -> int:
-    """Add URLs to a job, for any worker to fetch. Known ones are counted and ignored: repeat it freely.
+    """Add URLs to a job, for any worker to fetch. Known URLs are counted and ignored, so you may repeat it.
 
-    Blank lines and lines that begin with # are skipped. Without any URL the spider's start_urls are taken.
+    Blank lines and lines that begin with # are skipped. Without URLs, the spider's own seeds are used.
     """
     config = config_of(invocation)
     made = make_spider(config, spider, spider_arguments(arguments))
@@ -76,19 +76,19 @@ async def _seed(
 
 
 def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
-    """The spider of that name. Raises `UsageError` with near names, `ConfigError` for wrong arguments."""
+    """Return the spider of that name. Raise `UsageError` with similar names, `ConfigError` for wrong arguments."""
     from crawler.spiders.registry import find_spiders
 
     return find_spiders(config.folder, config.settings.SPIDER_MODULES).make(name, arguments)
 
 
 def start_requests(spider: Spider) -> list[Request]:
-    """The seeds that the spider brings itself. Raises `UsageError` when there are none."""
+    """Return the spider's own seeds. Raise `UsageError` when it has none."""
     from crawler.spiders.callbacks import by_name
 
     try:
         requests = [by_name(spider, request) for request in spider.start_requests()]
-    except Exception as error:  # the spider author's own code; its text is all that helps
+    except Exception as error:  # the spider author's code: only the error's text helps
         raise ConfigError(f"start_requests of spider {spider.name}: {type(error).__name__}: {error}") from error
     if not requests:
         raise UsageError(
@@ -106,7 +106,7 @@ def _print(report: SeedReport, refused: int, *, as_json: bool) -> None:
 
 
 class _Added:
-    """How many were added so far; shown on the terminal while it goes on."""
+    """Counts the seeds added so far and shows the counts on a terminal."""
 
     def __init__(self, *, show: bool) -> None:
         self._show = show
@@ -122,6 +122,6 @@ class _Added:
         return f"new {counted(self._new)}, known {counted(self._known)}"
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Erase the line."""
         if self._show:
             sys.stderr.write("\r\x1b[K")

@@ -1,4 +1,4 @@
-"""Seeds as they come from a person: arguments, files and pipes; and what was refused of them."""
+"""Seeds as a person gives them: arguments, files and pipes; and the report of refused ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SHOWN_REFUSALS = 20
 
 
 class Seeds:
-    """The URLs that a command names, as often as they are wanted. Never all in memory.
+    """The URLs that a command names. Each iteration reads them again; they are never all in memory.
 
-    Raises `UsageError` at once for a file that cannot be read.
+    The constructor raises `UsageError` for a file that cannot be read.
     """
 
     def __init__(self, urls: Iterable[str], files: Iterable[str]) -> None:
@@ -40,20 +40,20 @@ class Seeds:
 
     @property
     def repeatable(self) -> bool:
-        """False: they come from a pipe, which can be read once only."""
+        """Whether the seeds can be read again; False if some come from a pipe."""
         return all(name != STDIN and Path(name).is_file() for name in self._files)
 
 
 def _check_readable(name: str) -> None:
     if name == STDIN:
         return
-    path = Path(name)  # only looked at: it may be a named pipe
+    path = Path(name)  # checked without opening: it may be a named pipe
     if not path.exists():
-        raise UsageError(f"-f {name}: no such file; give a file with one URL a line, or - for stdin")
+        raise UsageError(f"-f {name}: no such file; give a file with one URL per line, or - for stdin")
     if path.is_dir():
-        raise UsageError(f"-f {name}: is a folder; give a file with one URL a line, or - for stdin")
+        raise UsageError(f"-f {name}: is a folder; give a file with one URL per line, or - for stdin")
     if not os.access(path, os.R_OK):
-        raise UsageError(f"-f {name}: may not be read by this user")
+        raise UsageError(f"-f {name}: this user may not read it; check its permissions")
 
 
 def _lines(name: str) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _lines(name: str) -> Iterator[str]:
 
 
 def _meaningful(lines: Iterable[str]) -> Iterator[str]:
-    """Without white space around them, blank lines and `#` comments."""
+    """Yield the lines stripped of surrounding white space, without blank lines and `#` comments."""
     for line in lines:
         url = line.strip()
         if url and url[0] != "#":
@@ -78,10 +78,10 @@ def _meaningful(lines: Iterable[str]) -> Iterator[str]:
 
 
 def job_name(spider: str, urls: Iterable[str], arguments: Mapping[str, str]) -> str:
-    """A name that the same spider, seeds and arguments always get, so that the same command resumes its job.
+    """Return the name for this spider, seeds and arguments: always the same, so the same command resumes its job.
 
-    `<spider>-<host of the first seed>-<8 hex digits>`; only letters, digits, `.`, `_` and `-`, so that it can
-    stand in a file's name.
+    `<spider>-<host of the first seed>-<8 hex digits>`, with only letters, digits, `.`, `_` and `-`, so that it
+    can be part of a file name.
     """
     digest = blake2b(digest_size=4)
     host = ""
@@ -107,22 +107,22 @@ def _word(text: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What was not taken
+# Refused seeds
 
 
 class Refusals:
-    """Says on stderr which URLs were refused and why: the first ones each, and how many in all."""
+    """Prints to stderr which URLs were refused and why: the first 20 one by one, then the total."""
 
     def __init__(self) -> None:
         self.total = 0
 
     def __call__(self, url: str, why: str) -> None:
-        """One URL that was not taken."""
+        """Count one refused URL, and print it if it is among the first."""
         self.total += 1
         if self.total <= _SHOWN_REFUSALS:
             print(f"refused {shown(url.strip())[:200]}: {shown(why)}", file=sys.stderr)
 
     def close(self, by_reason: Mapping[str, int]) -> None:
-        """Say how many there were, when not all were shown."""
+        """Print the total, if not every refusal was printed."""
         if self.total > _SHOWN_REFUSALS:
             print(f"refused {counted(self.total)} in all: {in_words(by_reason)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`status` and `jobs`: what is there, who works on it, and why nothing happens when nothing does."""
+"""`status` and `jobs`: the jobs, their workers, and why a job is idle."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 def status(
     invocation: Invocation,
-    watch: Annotated[bool, flag("--watch", help="Look again every second, until Ctrl-C.")] = False,
+    watch: Annotated[bool, flag("--watch", help="Refresh every second, until Ctrl-C.")] = False,
     json_: Json = False,
 ) -> int:
-    """Show all jobs and workers, and why a job does not move."""
+    """Show all jobs and workers, and why a job makes no progress."""
     config = config_of(invocation)
     if note := nothing_yet(config):
         print(json_line({"server": None, "jobs": [], "workers": []}) if json_ else note)
@@ -36,7 +36,7 @@ def status(
 
 
 def nothing_yet(config: Config) -> str:
-    """What to say instead of starting an embedded server that has nothing to tell; empty: it has."""
+    """Return what to print instead of starting an embedded server without data; empty if there is a server to ask."""
     from crawler.app.config import data_dir
     from crawler.cli.embedded import has_data, is_running
 
@@ -64,7 +64,7 @@ async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
 
 
 async def _watch(config: Config, *, as_json: bool) -> None:
-    """Until Ctrl-C, which ends the command."""
+    """Show the status every second until Ctrl-C ends the command."""
     from rich.live import Live
 
     from crawler.cli import tables
@@ -78,7 +78,7 @@ async def _watch(config: Config, *, as_json: bool) -> None:
 async def _look_for_ever(
     config: Config, show: Callable[..., T], sorry: Callable[[str, str], T], tell: Callable[[T], None]
 ) -> None:
-    """Waits for a queue server that goes away, and opens one anew that comes back empty."""
+    """Show the status every second; wait out an outage, and reconnect to a server that returns empty."""
     from crawler.app.connect import connect
 
     async with AsyncExitStack() as stack:
@@ -107,7 +107,7 @@ async def _look(connected: Backend) -> tuple[list[JobStats], list[WorkerInfo]]:
 
 
 def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[str, Any]:
-    """The same for scripts."""
+    """Return the same figures as JSON data, for scripts."""
     import msgspec
 
     from crawler.runtime.safe_text import without_password
@@ -122,11 +122,11 @@ def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[
 
 def jobs(
     invocation: Invocation,
-    action: Annotated[Literal["list", "delete"], typer.Argument(help="What to do.")] = "list",
+    action: Annotated[Literal["list", "delete"], typer.Argument(help="list, or delete NAME...")] = "list",
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Jobs to delete.")] = None,
     json_: Json = False,
 ) -> int:
-    """List the jobs, or delete some with all their state: crawler jobs delete NAME"""
+    """List the jobs, or delete jobs with all their state: crawler jobs delete NAME"""
     if (action == "delete") != bool(names):
         raise UsageError("name the jobs to delete: crawler jobs delete NAME; plain `crawler jobs` lists them")
     config = config_of(invocation)
@@ -154,7 +154,7 @@ async def _delete(config: Config, names: list[str]) -> int:
     async with connect(config) as connected:
         known = [job.name for job in await connected.jobs.all()]
         for name in names:
-            # one whose record cannot be read is not among them
+            # `known` leaves out jobs whose record cannot be read; they can be deleted by name
             if name not in known and not await connected.jobs.delete(name):
                 raise UsageError(f"no job is named {name!r}; there are: {', '.join(known) or 'none'}")
         for name in names:

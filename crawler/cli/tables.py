@@ -45,19 +45,19 @@ _WIDTH_OFF_TERMINAL = 160
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """The reader went away: let `exits` end the command as for any other output."""
+        """Raise the error of a closed pipe, so that `exits` ends the command as for any other output."""
         raise BrokenPipeError
 
 
 def console(*, error: bool = False) -> Console:
-    """The terminal, or plain text without colours where there is none. `NO_COLOR` is honoured by rich."""
+    """Return a console for the terminal, or for plain text without colours elsewhere. Rich honours `NO_COLOR`."""
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else _WIDTH_OFF_TERMINAL
     return _Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Iterable[str] = ()) -> Table:
-    """A plain table; the columns named in `numbers` stand to the right."""
+    """Return a plain table; the columns named in `numbers` are right-aligned."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     numbers = set(numbers)
     for column in columns:
@@ -76,7 +76,7 @@ def _cell(value: object) -> RenderableType:
 
 
 def fields(pairs: Mapping[str, object]) -> Table:
-    """Name and value, a line each."""
+    """Return a grid with one name and value per line."""
     made = Table.grid(padding=(0, 2, 0, 0))
     made.add_column(style="dim")
     made.add_column(overflow="fold")
@@ -90,7 +90,7 @@ def fields(pairs: Mapping[str, object]) -> Table:
 
 
 def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: str) -> RenderableType:
-    """Jobs, workers, and each job in words."""
+    """Return what `status` prints: jobs, workers, and each job in words."""
     if not stats:
         return Text(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL", overflow="fold")
     parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
@@ -102,12 +102,12 @@ def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: s
 
 
 def away_view(why: str, url: str) -> RenderableType:
-    """What a watcher sees while the server cannot be asked."""
-    return Text(f"{shown(why)}\nlooking again every second; Ctrl-C ends", style="red", overflow="fold")
+    """Return what `status --watch` shows while the server does not answer."""
+    return Text(f"{shown(why)}\ntrying again every second; Ctrl-C ends", style="red", overflow="fold")
 
 
 def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str, object]]:
-    """One job in words: why nothing happens when nothing does, and what became of its requests."""
+    """Describe one job: why it is idle, if it is, and what happened to its requests."""
     if stats.finished:
         yield "to be written", unexported(stats)
     else:
@@ -127,7 +127,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
-    """One job a line."""
+    """Return a table with one job per line."""
     columns = ("job", "known", "pending", "processing", "done", "dead", "outbox", "state")
     rows = (
         (
@@ -140,7 +140,7 @@ def jobs_table(stats: Iterable[JobStats]) -> Table:
 
 
 def job_state(stats: JobStats) -> str:
-    """In a word or two: empty, seeding, running, waiting, paused, finished."""
+    """Return the job's state in a word or two: empty, seeding, running, waiting, paused, finished."""
     if not stats.known and not stats.seeding:
         return "empty"
     if stats.finished:
@@ -153,7 +153,7 @@ def job_state(stats: JobStats) -> str:
 
 
 def workers_table(workers: Iterable[WorkerInfo]) -> Table:
-    """One worker process a line, the living first."""
+    """Return a table with one worker process per line, living ones first."""
     columns = ("worker", "in flight", "pages", "memory", "doing", "lease")
     rows = [
         (
@@ -178,7 +178,7 @@ def _bad(number: int) -> Text:
 
 
 def dead_groups_table(by: Sequence[str], groups: Iterable[tuple[str, Group]]) -> Table:
-    """One group a line; the first of each pair is its job."""
+    """Return a table with one group per line; the first of each pair is its job."""
     columns = ("count", "job", *by, "newest (UTC)", "for example")
     rows = (
         (one.count, job, *(value or "-" for value in one.values), moment(one.newest), one.url or "(no request)")
@@ -188,7 +188,7 @@ def dead_groups_table(by: Sequence[str], groups: Iterable[tuple[str, Group]]) ->
 
 
 def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
-    """One dead letter a line; the first of each pair is its job."""
+    """Return a table with one dead letter per line; the first of each pair is its job."""
     columns = ("id", "job", "URL", "why", "tries", "died (UTC)")
     rows = (
         (one.id, job, one.url or "(no request)", _why(one)[:300], one.attempts, moment(one.died))
@@ -198,7 +198,7 @@ def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
 
 
 def letter_view(job: str, letter: DeadLetter) -> RenderableType:
-    """All that is known of one."""
+    """Return everything known about one dead letter."""
     failure = letter.failure
     known: dict[str, object] = {
         "id": letter.id,
@@ -222,7 +222,7 @@ def letter_view(job: str, letter: DeadLetter) -> RenderableType:
 
 
 def _why(letter: DeadLetter) -> str:
-    """The error, and what it said of the page."""
+    """Return the error and its message about the page."""
     failure = letter.failure
     said = failure.message.removeprefix(f"{letter.url}: ").removeprefix(f"{failure.error}: ")
     return f"{error_of(failure)}: {said}"
@@ -237,7 +237,7 @@ def moment(seconds: float) -> str:
 
 
 def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
-    """What came of a crawl, and what can be done now."""
+    """Return the result of a crawl, and what the user can do next."""
     stats = report.stats
     lines: dict[str, object] = {
         "ended": report.reason,
@@ -266,7 +266,7 @@ def _items(report: CrawlReport) -> str:
 
 
 def _pace(report: CrawlReport) -> str:
-    # a resumed crawl has pages from before; a rate over them would be false
+    # a resumed crawl counts pages of earlier runs; a rate over them would be wrong
     if not report.seconds or not report.seeds.new or report.seeds.known:
         return ""
     return f", {rate(pages(report.stats) / report.seconds)} pages/s"
@@ -275,7 +275,7 @@ def _pace(report: CrawlReport) -> str:
 def _dead(stats: JobStats) -> Text | str:
     if not stats.dead:
         return ""
-    kinds = group(stats.counters, "dead")  # counted when they died: some may have been redriven since
+    kinds = group(stats.counters, "dead")  # counted at death: some may have been redriven since
     why = f" ({in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
     return Text(f"{counted(stats.dead)}{why}", style="red")
 
@@ -284,14 +284,14 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
     job = shown(report.stats.job)
     if report.reason == "interrupted":
         same = "the same command without --fresh" if fresh else "the same command"
-        return f"Nothing is lost: {same} goes on where this one stopped."
+        return f"Nothing is lost: {same} resumes where this one stopped."
     if report.reason == "paused":
-        return "\n".join((*pauses(report.stats), "Once that is mended and resumed, the same command goes on."))
+        return "\n".join((*pauses(report.stats), "Fix the cause and resume, then run the same command again."))
     if report.reason == "already finished":
-        return "This crawl was finished before. To do it again from the start: the same command with --fresh"
+        return "This crawl is already finished. To start it again: run the same command with --fresh"
     if report.stats.dead:
         return (
             f"See why they were given up: crawler dead --job {job}\n"
-            f"Try them again: crawler redrive --all --job {job}, then the same command once more"
+            f"Try them again: crawler redrive --all --job {job}, then run the same command again"
         )
     return ""

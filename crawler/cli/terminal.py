@@ -1,8 +1,7 @@
-"""A live picture at the bottom of the terminal, with all that goes to stderr meanwhile above it.
+"""A live picture at the bottom of the terminal; everything written to stderr in the meantime appears above it.
 
-Worker processes inherit stderr. So that their lines cannot tear the picture, a pipe of ours stands in the
-place of stderr while the picture is shown, and a thread prints what comes out of it. Stdout is left alone: it
-may be where the items go.
+Worker processes inherit stderr. To keep their lines from tearing the picture, a pipe replaces stderr while the
+picture is shown, and a thread prints what arrives through it. Stdout is not touched: the items may go there.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _STYLES = {"[error": "red", "[critical": "red", "[warning": "yellow"}
 
 @contextmanager
 def live_picture() -> Iterator[Callable[[RenderableType], None]]:
-    """Gives the function that shows a new picture in the place of the last one. It goes at the end."""
+    """Yield the function that replaces the picture with a new one. The picture disappears at the end."""
     with _pipe_for_stderr() as (console, outlet):
         live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
         with live, _lines_above(console, outlet):
@@ -35,7 +34,7 @@ def live_picture() -> Iterator[Callable[[RenderableType], None]]:
 
 @contextmanager
 def _pipe_for_stderr() -> Iterator[tuple[Console, int]]:
-    """A console on the real stderr, and the end to read of the pipe that stands in its place."""
+    """Yield a console on the real stderr, and the read end of the pipe that replaces it."""
     sys.stderr.flush()
     terminal = os.dup(2)
     outlet, inlet = os.pipe()
@@ -52,7 +51,7 @@ def _pipe_for_stderr() -> Iterator[tuple[Console, int]]:
 
 @contextmanager
 def _lines_above(console: Console, outlet: int) -> Iterator[None]:
-    """Print every line that comes out of the pipe, above the picture."""
+    """Print every line that arrives through the pipe above the picture."""
     thread = threading.Thread(target=_print_lines, args=(console, outlet), name="stderr", daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""`why`: all that is known of one URL, and what it waits for or what would become of it."""
+"""`why`: everything known about one URL, and what it waits for or what would happen to it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 def why(
     invocation: Invocation,
-    url: Annotated[str, typer.Argument(metavar="URL", help="In any spelling.", show_default=False)],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The URL, in any spelling.", show_default=False)],
     job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
     json_: Json = False,
 ) -> int:
-    """Tell all that is known of a URL: its state, what it waits for, or why it was not fetched. Asks no host anything.
+    """Show everything known about a URL: its state, what it waits for, or why it was not fetched. Contacts no host.
 
-    Exit code: 0 when a job knows it, 1 when none does.
+    Exit code: 0 when a job knows the URL, 1 when none does.
     """
     from crawler.cli.exits import say_error
     from crawler.cli.status import nothing_yet
@@ -99,7 +99,7 @@ def _text(sentences: Sequence[str]) -> Text:
 
 
 def as_data(url: str, found: Sequence[Inquiry]) -> dict[str, Any]:
-    """The same for scripts."""
+    """Return the same facts as JSON data, for scripts."""
     import msgspec
 
     from crawler.views import reasons

@@ -1,4 +1,4 @@
-"""`worker` and `export`: the two halves of a crawl that may run on any machine."""
+"""`worker` and `export`: the two halves of a crawl, which may run on any machine."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ def worker(
     processes: Processes = 0,
     concurrency: Concurrency = 0,
     until_finished: Annotated[
-        bool, flag("--until-finished", help="End when all is fetched and its items are written.")
+        bool, flag("--until-finished", help="Exit when the jobs are finished and their items written.")
     ] = False,
 ) -> int:
     """Fetch pages of all jobs until stopped. Start as many as you like, on as many machines as you like.
 
-    Ctrl-C, SIGTERM or SIGHUP lets the requests in flight end (GRACE_SECONDS); a second one, but SIGHUP, stops at once.
+    Ctrl-C, SIGTERM or SIGHUP drains: requests in flight may finish within GRACE_SECONDS. A second Ctrl-C or SIGTERM
+    stops at once.
     """
     config = config_of(invocation)
 
@@ -59,12 +60,12 @@ def export(
     job: Annotated[str, typer.Option("--job", metavar="NAME")] = "default",
     output: AppendTo = "",
     overwrite: Overwrite = "",
-    follow: Annotated[bool, flag("--follow", help="Go on until stopped.")] = False,
+    follow: Annotated[bool, flag("--follow", help="Keep exporting until stopped.")] = False,
     until_finished: Annotated[
-        bool, flag("--until-finished", help="Go on until the job is finished and its items are written.")
+        bool, flag("--until-finished", help="Keep exporting until the job is finished and its items are written.")
     ] = False,
 ) -> int:
-    """Write the items that workers found to a file. Each item is written exactly once, also after a crash."""
+    """Write the items that workers found to a file. Each item is written exactly once, even after a crash."""
     if bool(output) == bool(overwrite):
         raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
     config = config_of(invocation)

@@ -68,7 +68,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["dead", "--where", "hsot=a"], 2, r"did you mean host\?"),
         (["dead", "--group", "lines"], 2, r"did you mean line\?"),
         (["dead", "show"], 2, "crawler dead show ID"),
-        (["dead", "show", "x", "--list"], 2, "ids say it all"),
+        (["dead", "show", "x", "--list"], 2, "only ids"),
         (["jobs", "delete"], 2, "crawler jobs delete NAME"),
         (["jobs", "burn"], 2, "'burn' is not one of 'list', 'delete'"),
         (["status", "-s", "DOWNLOAD_DELY=1"], 78, r"unknown setting DOWNLOAD_DELY .*did you mean DOWNLOAD_DELAY\?"),
@@ -254,7 +254,7 @@ async def test_a_crawl_to_the_end_then_once_more_then_afresh(shell: Shell, site:
     hits = len(site.log)
     again = await shell.run(*given, "--json")
     assert again.code == 0
-    assert "was finished before. To do it again from the start: the same command with --fresh" in again.err
+    assert "is already finished. To start it again: run the same command with --fresh" in again.err
     assert json.loads(again.out)["finish_reason"] == "already_finished"
     assert len(site.log) == hits
 
@@ -278,7 +278,7 @@ async def test_interrupted_it_says_how_to_go_on_and_does(shell: Shell, site: Run
     process.send_signal(signal.SIGINT)
     err = (await asyncio.wait_for(process.communicate(), 30))[1].decode()
     assert process.returncode == 130
-    assert "Nothing is lost: the same command goes on where this one stopped." in err
+    assert "Nothing is lost: the same command resumes where this one stopped." in err
     assert (await shell.run(*given)).code == 0
     urls = [json.loads(line)["url"] for line in (shell.folder / "items.jsonl").read_text().splitlines()]
     assert sorted(urls) == sorted(site.site.truth())  # type: ignore[attr-defined]
@@ -346,7 +346,7 @@ async def test_the_single_steps(shell: Shell, site: Running) -> None:
     assert (export.code, export.err) == (0, f"{total} items → items.jsonl (job default)\n")
     assert len((shell.folder / "items.jsonl").read_text().splitlines()) == total
     assert re.search(r"default .* finished", (await shell.run("jobs")).out)
-    assert "nothing was given up" in (await shell.run("dead")).out
+    assert "no dead letters" in (await shell.run("dead")).out
     assert "nothing to take back" in (await shell.run("reap")).out
     assert (
         await shell.run("jobs", "delete", "defualt")
@@ -368,7 +368,7 @@ async def test_dead_letters_are_listed_and_redriven(shell: Shell) -> None:
     assert (letter["url"], letter["failure"]["kind"]) == (url, "connect")
     assert url in (await shell.run("dead")).out
     wrong = await shell.run("redrive", "no-such-id")
-    assert (wrong.code, "are not among the dead" in wrong.error) == (2, True)
+    assert (wrong.code, "are not dead letters of job" in wrong.error) == (2, True)
     assert (await shell.run("redrive", letter["id"])).out.startswith("1 back to pending")
     assert (await shell.run("redrive", "--all")).out.startswith("0 back to pending")
 
