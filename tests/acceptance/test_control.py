@@ -124,7 +124,7 @@ async def test_who_ordered_what_and_taking_it_back(shell: Shell) -> None:
     """Without a worker: the rules wait for those to come."""
     ended = await shell.run("control", "rate", "a.example", "10/m")
     assert (ended.code, ended.err) == (0, "")
-    assert "no worker is running; the rule waits" in ended.out
+    assert "no worker is running; the rule applies" in ended.out
     assert "(before: 10/m)" in (await shell.run("control", "rate", "a.example", "20/m")).out
     await shell.run("control", "priority", "job:news", "5")
     listed = (await shell.run("control", "list")).out
