@@ -1,7 +1,7 @@
-"""One worker process: reads its orders from standard input, works until told to stop. Started by the supervisor.
+"""The main program of a worker process. The supervisor starts it, sends its orders to standard input, and stops it.
 
-It ignores the signals that systemd, tmux and Ctrl-C send to every process: the supervisor decides what they mean, and
-says so through the pipe that the orders came by.
+The process ignores the signals that systemd, tmux and Ctrl-C send to every process: the supervisor interprets them
+and sends "stop" through the pipe that brought the orders.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from crawler.worker.orders import Orders
 
 
 def main() -> int:
-    """Returns the exit code."""
+    """Run the worker process and return the exit code."""
     for number in FOR_THE_SUPERVISOR:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)  # it started us with a deaf ear
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)  # blocked since the start
     survive_the_terminal()
     pipe = _take_stdin()
-    with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what comes behind the line stays in the pipe
+    with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what follows the line stays in the pipe
         line = unbuffered.readline()
     if not line.endswith(b"\n"):
-        return 0  # the supervisor was gone before it had said all
+        return 0  # the supervisor died before it had sent all orders
     orders = msgspec.json.decode(line, type=Orders)
     _end_with(orders.parent)
     raise_file_limit()
     os.chdir(Path(orders.folder))
 
     with lasting_imports():  # after the signal handling is in place
-        import crawler.fetch.http  # noqa: F401 - of what `run_child` needs, the part that takes longest
+        import crawler.fetch.http  # noqa: F401 - the slowest import that `run_child` needs
         from crawler.app.start_worker import run_child
         from crawler.runtime.logs import configure
 
@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _take_stdin() -> int:
-    """The pipe for us alone: neither a spider nor a program that it starts shall read from it."""
+    """Move the pipe off standard input, so that neither a spider nor a program that it starts can read from it."""
     pipe = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -70,12 +70,12 @@ def _run(main: object) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Die when the supervisor does, however it dies: an orphan would go on for ever."""
+    """Make this process die with the supervisor, however that dies: an orphan would run for ever."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit(0)  # it was gone before we asked
+        sys.exit(0)  # the supervisor died before this check
 
 
 if __name__ == "__main__":

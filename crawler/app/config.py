@@ -1,4 +1,4 @@
-"""What a command runs with."""
+"""The configuration of a command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 class Config(Struct, frozen=True):
-    """What a command runs with: the settings in force, where each came from, and the folder it runs in."""
+    """The settings in force, the origin of each, and the folder that the command runs in."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -23,11 +23,11 @@ class Config(Struct, frozen=True):
 
     @property
     def explicit(self) -> tuple[str, ...]:
-        """Settings given by environment or command line: a spider's own do not override them."""
+        """The settings given by environment or command line; a spider's `custom_settings` do not override them."""
         return tuple(name for name, origin in self.origins.items() if origin in ("environment", "-s"))
 
 
 def data_dir(config: Config) -> Path:
-    """Where the embedded server of this folder keeps its data."""
+    """Return the folder where the embedded server of this project keeps its data."""
     chosen = config.settings.DATA_DIR
     return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)

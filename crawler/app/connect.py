@@ -1,4 +1,4 @@
-"""The queue of `REDIS_URL`, opened: the only place that knows which kinds of frontier exist."""
+"""Opens the backend of `REDIS_URL`: the only file that knows which kinds of frontier exist."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Opener = Callable[[str, Settings, Capabilities], AbstractAsyncContextManager[Bac
 
 @asynccontextmanager
 async def connect(config: Config, *, warn: bool = True) -> AsyncIterator[Backend]:
-    """The backend of `REDIS_URL`; the embedded server when none is set. `warn`: of a careless server."""
+    """Open the backend of `REDIS_URL`, or the embedded server if it is empty. `warn`: log unsafe server settings."""
     settings = config.settings
     async with AsyncExitStack() as stack:
         url = settings.REDIS_URL
@@ -40,7 +40,7 @@ async def connect(config: Config, *, warn: bool = True) -> AsyncIterator[Backend
 
 
 def needs_server(config: Config, command: str) -> None:
-    """Raise `UsageError` when the state lives in another process, where this command could not find it."""
+    """Raise `UsageError` if `REDIS_URL` names state inside one process, which this command cannot reach."""
     url = config.settings.REDIS_URL
     if url and not _kind_of(url)[1].shared:
         raise UsageError(
@@ -63,7 +63,7 @@ def _redis(url: str, settings: Settings, capabilities: Capabilities) -> Abstract
 
 
 def _memory(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
-    # few crawls need them, and all processes start
+    # imported here because few crawls need them, and each process pays for imports
     from crawler.frontier.memory.backend import open_memory
     from crawler.frontier.memory.server import MemoryServer
 
@@ -74,7 +74,7 @@ def _memory(url: str, settings: Settings, capabilities: Capabilities) -> Abstrac
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    """What `open_redis` takes of the settings."""
+    """Return the settings that `open_redis` takes."""
     return {
         "prefix": settings.KEY_PREFIX,
         "shards": settings.SHARDS,
@@ -90,7 +90,7 @@ _KINDS: dict[str, tuple[Opener, Capabilities]] = {
     **dict.fromkeys(("redis", "rediss", "unix"), (_redis, Capabilities())),
     "memory": (_memory, Capabilities(shared=False, durable=False)),
 }
-"""URL scheme → how such a backend is opened, and what it can do."""
+"""URL scheme → the function that opens such a backend, and its capabilities."""
 
 
 def _kind_of(url: str) -> tuple[Opener, Capabilities]:
@@ -104,7 +104,7 @@ def _kind_of(url: str) -> tuple[Opener, Capabilities]:
 
 
 async def _warn(connected: Backend, config: Config) -> None:
-    """Once, at start: what a careful person would want to know."""
+    """Warn at start about a server that may lose the crawl or that others may read."""
     url = config.settings.REDIS_URL
     if not url or not connected.capabilities.durable:
         return

@@ -40,7 +40,7 @@ async def crawl(
     refused: Callable[[str, str], None],
     observe: Callable[[Progress], None],
 ) -> CrawlReport:
-    """seed + workers + export + wait on this machine. `observe` is called about twice a second."""
+    """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second."""
     async with connect(config) as connected:
         if fresh:
             await connected.jobs.delete(job.name)
@@ -88,17 +88,18 @@ class _Crawl:
     async def _begun(
         self, out: Exporter, exporting: asyncio.Task[None], seeding: Seeder, seeds: asyncio.Task[None]
     ) -> None:
-        """Until the sink is open and, in most crawls, the seeds are in. Raises what the sink does, `CancelledError`."""
+        """Wait until the sink is open and, in most crawls, the seeds are added. Raise the sink's error, or
+        `CancelledError`."""
         begun = asyncio.create_task(out.begun.wait())
         await asyncio.wait({begun, exporting}, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
         begun.cancel()
         if exporting.done():
-            exporting.result()  # the sink cannot be used: say so before anything is fetched
-        # Most lists of seeds are short: then we know now whether there is anything to do.
+            exporting.result()  # raise the sink's error before anything is fetched
+        # Most seed lists are short; after this wait we know whether there is anything to do.
         added = asyncio.create_task(seeding.added.wait())
         await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         added.cancel()
-        if was_cancelled():  # Ctrl-C that was lost on the way, see `end`
+        if was_cancelled():  # a Ctrl-C that another await swallowed, see `end`
             raise asyncio.CancelledError
 
     async def _work(
@@ -123,7 +124,7 @@ class _Crawl:
             reason, code = "failed", Exit.FAILED
             await self._connected.jobs.delete(self._job.name)
         elif stats.finished and stats.dead > stats.counters.get("pages", 0):
-            code = code or Exit.FAILED  # finished, but more was given up than fetched
+            code = code or Exit.FAILED  # finished, but more pages given up than fetched
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
@@ -145,14 +146,14 @@ class _Crawl:
         exporting: asyncio.Task[None],
         out: Exporter,
     ) -> tuple[str, int]:
-        """Until the job is finished, somebody stops us, or a part dies. Returns (reason, exit code)."""
+        """Wait until the job is finished, a signal arrives, or a part fails. Return (reason, exit code)."""
         watching = asyncio.create_task(self._watch(out, seeds), name="watch")
         parts: set[asyncio.Task[None]] = {seeds, exporting}
         try:
             while not (running.done() or watching.done()):
                 await asyncio.wait({running, watching, *parts}, return_when=asyncio.FIRST_COMPLETED)
                 for part in [part for part in parts if part.done()]:
-                    part.result()  # a part that dies takes the crawl with it, and says why
+                    part.result()  # a part that fails ends the crawl with its error
                     parts.remove(part)
             end_of_job = watching.result() if watching.done() else None
             if end_of_job and not crew.stopping:
@@ -174,7 +175,7 @@ class _Crawl:
             await end(watching)
 
     async def _watch(self, out: Exporter, seeds: asyncio.Task[None]) -> tuple[str, int]:
-        """Until the job has ended, or all that is left of it is paused. Returns (reason, exit code)."""
+        """Wait until the job is finished or only paused requests are left. Return (reason, exit code)."""
         watch, pauses = Watch(lambda: self._look(out)), Pauses()
         while True:
             stats = await watch.next()
@@ -191,7 +192,7 @@ class _Crawl:
 
 
 class InProcess:
-    """A worker in this very process, for a frontier that lives in it (`memory://`). Stands in for a supervisor."""
+    """Runs the worker in this process, for a frontier that lives in it (`memory://`). Replaces the supervisor."""
 
     def __init__(self, config: Config, connected: Backend, job: Job) -> None:
         self._config = config
@@ -202,7 +203,7 @@ class InProcess:
         self.code_of_signal = 0
 
     async def run(self, processes: int) -> int:
-        """Until `stop()`; `processes` does not matter."""
+        """Work until `stop()`; ignores `processes`. Return the exit code."""
         running = await start_worker(self._config, self._connected, worker_name(), (self._job.name,), NoSlot())
         self._stop = running.worker.stop
         if self.stopping:
@@ -211,7 +212,7 @@ class InProcess:
         return self.code_of_signal
 
     def stop(self, code: int = 0) -> None:
-        """Drain; again: now."""
+        """Drain; the second call stops at once."""
         self.stopping = True
         self.code_of_signal = self.code_of_signal or code
         if self._stop is not None:
@@ -225,7 +226,7 @@ def _crew(config: Config, connected: Backend, job: Job, concurrency: int) -> Sup
 
 
 class _Rate:
-    """Pages a second over the last few seconds."""
+    """Computes pages per second over the last few seconds."""
 
     def __init__(self, seconds: float = 5.0) -> None:
         self._seconds = seconds

@@ -30,7 +30,8 @@ async def export(
     follow: bool = False,
     until_finished: bool = False,
 ) -> ExportReport:
-    """Outbox → sink: what is there now, or with `follow` until stopped, or until the job is proven finished.
+    """Move items from the outbox to the sink: those present now, with `follow` until stopped, with `until_finished`
+    until the job is proven finished.
 
     `target` is a path, or `-` for stdout.
     """
@@ -55,7 +56,7 @@ async def export(
 
 
 async def _finished(connected: Backend, job: Job) -> bool:
-    """True, as soon as the job is proven finished."""
+    """Wait until the job is proven finished, then return True."""
     watch = Watch(lambda: connected.reading.stats(job))
     while not (await watch.next()).finished:
         pass
@@ -63,7 +64,7 @@ async def _finished(connected: Backend, job: Job) -> bool:
 
 
 async def _find_job(connected: Backend, name: str, stop: asyncio.Event | None) -> Job | None:
-    """The job of that name. With `stop`: wait for it to be seeded; None when stopped before."""
+    """Return the job of that name. With `stop`, wait until it is seeded; return None if stopped first."""
     patience, said = Patience("queue_server_away"), False
     while stop is None or not stop.is_set():
         jobs = await connected.jobs.all() if stop is None else await patience.attempt(connected.jobs.all)

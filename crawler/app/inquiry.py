@@ -1,4 +1,4 @@
-"""Why was this URL not fetched? Gathers all that is known of one URL, without asking any host for anything."""
+"""Gathers everything known about one URL, without contacting any host: why was it not fetched?"""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from crawler.views.inquiry import Inquiry, Outlook
 
 
 async def inquire(config: Config, connected: Backend, url: str, job_name: str = "") -> list[Inquiry]:
-    """About a canonical URL in one job, or in all. Raises `UsageError` when there is no such job."""
+    """Return the facts about a canonical URL in one job, or in all. Raise `UsageError` for an unknown job."""
     jobs = [job for job in await connected.jobs.all() if job_name in ("", job.name)]
     if job_name and not jobs:
         raise UsageError(f"no job is named {job_name!r}; `crawler jobs` lists them")
-    # spiders are files of the user: reading them may take a moment
+    # importing the user's spider files may take a while
     registry = await asyncio.to_thread(find_spiders, config.folder, config.settings.SPIDER_MODULES)
     workers = tuple(await connected.reading.workers())
     return [await _inquire(config, connected, registry, workers, job, url) for job in jobs]
@@ -56,7 +56,7 @@ async def _judge(config: Config, shared: SharedValues, registry: Registry, job: 
     except (UsageError, ConfigError) as error:
         return Outlook(name, (f"{error} (looked for in {config.folder}; the workers may run elsewhere)",))
     told, forbids = await _ask_robots(shared, settings, url)
-    # what is in the queue has passed the scope
+    # a known URL has already passed the scope
     outside = () if trace.known else _outside(spider, settings, url, seeded=trace.seeded)
     obstacles = (*_address(settings, url), *outside, *((told,) if forbids else ()))
     return Outlook(name, obstacles, told, settings.DEPTH_LIMIT)
@@ -70,7 +70,7 @@ def _address(settings: Settings, url: str) -> Iterator[str]:
 
 
 def _outside(spider: Spider, settings: Settings, url: str, *, seeded: bool) -> Iterator[str]:
-    """Why a link to it would not be followed."""
+    """Yield the reason why a link to the URL would not be followed, if there is one."""
     host = host_of(url)
     if Scope(spider.allowed_domains, settings.DEPTH_LIMIT).reason_out(url):
         domains = ", ".join(spider.allowed_domains)
@@ -80,20 +80,20 @@ def _outside(spider: Spider, settings: Settings, url: str, *, seeded: bool) -> I
 
 
 async def _ask_robots(shared: SharedValues, settings: Settings, url: str) -> tuple[str, bool]:
-    """What the fleet's copy of robots.txt says, and whether it forbids the URL."""
+    """Return what the fleet's copy of robots.txt says, and whether it forbids the URL."""
     if not settings.ROBOTSTXT_OBEY:
-        return "robots.txt is not asked (ROBOTSTXT_OBEY=false)", False
+        return "robots.txt is ignored (ROBOTSTXT_OBEY=false)", False
     where, agent = f"robots.txt of {origin_of(url)}", robots.agent_token(settings.USER_AGENT)
     value = await shared.get_shared(f"robots:{origin_of(url)}")
     answer = None if value is None else robots.RobotsAnswer.decode(value)
     if answer is None:
-        return f"{where} is not known to the fleet now; it is fetched before the next page of that host", False
+        return f"{where} is not cached; a worker fetches it before the next page of that host", False
     if answer.kind == "disallow":
-        return f"{where} could not be had, so no page there is asked for; it is tried again", True
+        return f"{where} could not be fetched, so no page there may be; a worker tries again later", True
     if answer.kind == "allow":
         return f"{where} does not exist, so all may be fetched", False
     rule = answer.rules().rule(url, agent)
     by = f" ({rule})" if rule else ""
     if rule is None or rule.allow:
         return f"{where} lets {agent} fetch it{by}", False
-    return f"{where} forbids it to {agent}{by}", True
+    return f"{where} forbids {agent} to fetch it{by}", True

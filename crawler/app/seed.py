@@ -23,9 +23,9 @@ async def seed(
     refused: Callable[[str, str], None],
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedReport:
-    """Stream URLs into the job, creating it when it is new.
+    """Stream URLs into the job, creating it if it is new.
 
-    `refused(url, why)` is called for each that is not taken, `progress(new, known)` now and then.
+    Calls `refused(url, why)` for each refused URL, and `progress(new, known)` after each batch.
     """
     async with connect(config) as connected:
         job = await connected.jobs.create(job)

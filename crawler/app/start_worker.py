@@ -1,4 +1,4 @@
-"""One worker process: all its parts, built and started."""
+"""Builds and starts all parts of a worker process."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ log = structlog.get_logger()
 
 
 async def run_child(orders: Orders, pipe: int) -> None:
-    """Work as the supervisor's orders say, until it says stop through the pipe."""
+    """Work by the supervisor's orders until it sends "stop" through the pipe."""
     config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
     async with connect(config, warn=False) as connected:
         running = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
@@ -60,8 +60,8 @@ async def start_worker(
     jobs: tuple[str, ...],
     slot: Slot | NoSlot,
 ) -> RunningWorker:
-    """Build a worker and all it needs."""
-    from crawler.fetch.http import HttpFetcher, Limits  # aiohttp costs 0.2 s; only workers need it
+    """Build a worker with all its parts, and start it."""
+    from crawler.fetch.http import HttpFetcher, Limits  # importing aiohttp takes 0.2 s; only workers need it
 
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
@@ -118,14 +118,14 @@ async def start_worker(
     reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
     listener = Listener(connected.broadcasts, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
-    gc.freeze()  # as after `lasting_imports`: the HTTP client and the spiders stay, too; each search of them is a stall
+    gc.freeze()  # as after `lasting_imports`: the HTTP client and spiders stay too; scanning them would stall us
     return RunningWorker(worker, heartbeat, reaper, listener, partial(leases.reap, name), stack)
 
 
 def _at_once(wanted: int) -> tuple[int, int]:
-    """How many requests at once this process has file descriptors for, and how many connections it may keep open.
+    """Return how many requests at once this process has file descriptors for, and how many connections it may keep.
 
-    A request may need two: its host has two addresses, or the connection it replaces is not closed yet.
+    A request may need two: its host has two addresses, or the connection that it replaces is not closed yet.
     """
     sockets = sockets_left()
     concurrency = min(wanted, sockets // 2)
@@ -134,13 +134,13 @@ def _at_once(wanted: int) -> tuple[int, int]:
             "fewer_requests_at_once",
             wanted=wanted,
             allowed=concurrency,
-            why=f"this process has file descriptors for {sockets} sockets: ulimit -n, LimitNOFILE= of systemd",
+            why=f"this process has file descriptors for {sockets} sockets: raise ulimit -n, or systemd's LimitNOFILE=",
         )
     return concurrency, sockets - concurrency
 
 
 def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequence[str]]]) -> GroupOf:
-    """What makes hosts share their turns. Raises `ConfigError` when a package is missing."""
+    """Return the function that groups hosts which share turns. Raise `ConfigError` if its package is missing."""
     if settings.PACE_PER == "address":
         return by_address(addresses_of)
     if settings.PACE_PER == "host":
@@ -153,7 +153,7 @@ def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequen
 
 
 def pace(settings: Settings) -> Pace:
-    """How hosts are treated that have asked for nothing else."""
+    """Return the pace for hosts that have asked for no other."""
     return Pace(
         delay=settings.DOWNLOAD_DELAY,
         jitter=settings.DOWNLOAD_DELAY_JITTER,

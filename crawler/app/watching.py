@@ -1,4 +1,4 @@
-"""Looks at the queue again and again, for the commands that wait for a job."""
+"""Polls the queue for the commands that wait for a job."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Generic, TypeVar
 
 from crawler.runtime.patience import Patience
 
-LOOK_SECONDS = 0.5  # between two looks
-PAUSED_SECONDS = 3.0  # for which nothing but what is paused must have been left before a command ends
+LOOK_SECONDS = 0.5  # between two polls
+PAUSED_SECONDS = 3.0  # a command ends once only paused requests have been left for this long
 
 Seen = TypeVar("Seen")
 
 
 class Watch(Generic[Seen]):
-    """Repeats `look`, twice a second. An outage is waited out, and logged as `event` (empty: it is not logged)."""
+    """Repeats `look` twice a second. Waits out an outage and logs it as `event` (empty: does not log it)."""
 
     def __init__(self, look: Callable[[], Awaitable[Seen]], event: str = "queue_server_away") -> None:
         self._look = look
         self._patience = Patience(event)
-        self._pause = 0.0  # before the next look
+        self._pause = 0.0  # seconds before the next poll
 
     async def next(self) -> Seen:
-        """What there is to see by now."""
+        """Wait for the next poll and return what `look` found."""
         while True:
             await asyncio.sleep(self._pause)
             self._pause = LOOK_SECONDS

@@ -1,4 +1,4 @@
-"""The parts of a command that more than one needs: supervisor, exporter, seeder, sink."""
+"""Builds the parts that several commands need: supervisor, exporter, seeder, sink."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from crawler.worker.supervisor import Supervisor, worker_name
 
 
 def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
-    """A supervisor whose children work for these jobs (none: all)."""
+    """Build a supervisor whose worker processes work for these jobs (empty: all jobs)."""
     settings = config.settings
     changes: dict[str, object] = {"REDIS_URL": connected.address}
     if concurrency:
@@ -43,7 +43,7 @@ def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concur
 
 
 def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
-    """The sink of a target: a path, or `-`. Raises `UsageError` for a format that does not exist."""
+    """Build the sink for a target: a path, or `-`. Raise `UsageError` for an unsupported format."""
     if target == "-":
         return StdoutSink(job.epoch)
     path = Path(target)
@@ -53,7 +53,7 @@ def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
 
 
 def exporter(config: Config, connected: Backend, job: Job, target: str, *, overwrite: bool, patient: bool) -> Exporter:
-    """An exporter of one job to one target."""
+    """Build an exporter of one job to one target."""
     return Exporter(
         connected.jobs.all,
         connected.outbox,
@@ -67,7 +67,7 @@ def exporter(config: Config, connected: Backend, job: Job, target: str, *, overw
 
 
 def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str, str], None]) -> Seeder:
-    """A seeder for one job."""
+    """Build a seeder for one job."""
     guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
     lease = config.settings.LEASE_SECONDS
     return Seeder(

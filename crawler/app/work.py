@@ -1,4 +1,4 @@
-"""The `worker` command: a supervisor, and a look at the jobs now and then."""
+"""The `worker` command: runs a supervisor and watches the jobs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ async def work(
     concurrency: int = 0,
     until_finished: bool = False,
 ) -> int:
-    """Run a supervisor and its worker processes until stopped, or until the jobs (all, when none is named) are
-    proven finished and their outboxes drained by an exporter that is at work, or until all that is left of them is
-    paused. Returns the exit code."""
+    """Run a supervisor and its worker processes until stopped. Return the exit code.
+
+    With `until_finished`, also end when the jobs (all, if none is named) are proven finished and a running exporter has
+    drained their outboxes, or when only paused requests are left.
+    """
     needs_server(config, "worker")
     async with connect(config) as connected:
         crew = supervisor(config, connected, jobs, concurrency)
@@ -57,9 +59,9 @@ async def work(
 
 
 async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> bool:
-    """Log how the jobs stand every 10 s; with `until_finished` return when they have ended.
+    """Log the progress of the jobs every 10 s; with `until_finished`, return when they have ended.
 
-    True: of some all that is left is paused.
+    Return True if some job has only paused requests left.
     """
 
     async def look() -> tuple[list[JobStats], list[str]]:
@@ -92,7 +94,7 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
 
 
 async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
-    """Tell the check which hosts the worker processes of this command have asked, until it has made up its mind."""
+    """Pass the hosts that this command's worker processes have asked to the check, until it is settled."""
     ours = sibling_names()
     watch = Watch(connected.reading.workers, event="")
     while not contact.settled:

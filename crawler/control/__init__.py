@@ -1,1 +1,1 @@
-"""What people order while a crawl runs, and what they do with its dead letters. Pure: words in, values out."""
+"""The rules people set while a crawl runs, and the selection of dead letters. Pure: words in, values out."""

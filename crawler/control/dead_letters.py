@@ -1,4 +1,4 @@
-"""Dead letters by conditions and in groups, so that a thousand of them are read as three. Pure."""
+"""Selects and groups dead letters, so that a person reads three lines instead of a thousand. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crawler.status import DeadLetter
 
 
 def error_of(failure: Failure) -> str:
-    """Why in a word: `http_503`, `timeout`; for what a spider raised `callback/KeyError`."""
+    """Return the reason in a word: `http_503`, `timeout`, or `callback/KeyError` for an exception of a spider."""
     return f"{failure.kind}/{failure.error}" if failure.error else failure.kind
 
 
@@ -29,7 +29,7 @@ FIELDS: Mapping[str, Callable[[DeadLetter], str]] = {
     "status": lambda letter: str(letter.failure.status or ""),
     "worker": lambda letter: letter.worker,
 }
-"""What letters can be chosen and grouped by."""
+"""The fields by which dead letters can be selected and grouped."""
 
 
 class Condition(Struct, frozen=True):
@@ -39,12 +39,12 @@ class Condition(Struct, frozen=True):
     pattern: str
 
     def holds(self, letter: DeadLetter) -> bool:
-        """Whether it does; letters in upper and lower case differ."""
+        """Return whether the field of the dead letter matches the pattern; case matters."""
         return fnmatchcase(FIELDS[self.field](letter), self.pattern)
 
 
 def parse_condition(text: str) -> Condition:
-    """`host=*.example.com` of a `--where`. Raises `UsageError`."""
+    """Parse the text of a `--where`, such as `host=*.example.com`. Raise `UsageError` if it is malformed."""
     field, sign, pattern = text.partition("=")
     if not sign:
         raise UsageError(f"--where {text}: expected FIELD=PATTERN, for example --where 'error=http_5*'")
@@ -52,7 +52,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def known_field(name: str, option: str) -> str:
-    """`name`, when it is one of `FIELDS`. Raises `UsageError`."""
+    """Return `name` if it is one of `FIELDS`. Raise `UsageError` otherwise."""
     if name in FIELDS:
         return name
     near = difflib.get_close_matches(name, FIELDS, n=1)
@@ -61,12 +61,12 @@ def known_field(name: str, option: str) -> str:
 
 
 def meets(letter: DeadLetter, conditions: Iterable[Condition]) -> bool:
-    """Whether all of them hold."""
+    """Return whether the dead letter meets all conditions."""
     return all(condition.holds(letter) for condition in conditions)
 
 
 class Group(Struct):
-    """Letters that are equal in some fields. Of the newest: when it died (Unix seconds), its id and its URL."""
+    """Dead letters with equal values in some fields. `newest` (Unix seconds), `id` and `url` are of the newest one."""
 
     values: tuple[str, ...]
     count: int = 0
@@ -76,14 +76,14 @@ class Group(Struct):
 
 
 class Groups:
-    """Takes letters one by one and keeps none of them."""
+    """Groups dead letters one by one without keeping them."""
 
     def __init__(self, by: Sequence[str]) -> None:
         self.by = tuple(by)
         self._groups: dict[tuple[str, ...], Group] = {}
 
     def add(self, letter: DeadLetter) -> None:
-        """Count it."""
+        """Count the dead letter in its group."""
         values = tuple(FIELDS[field](letter) for field in self.by)
         group = self._groups.setdefault(values, Group(values))
         group.count += 1
@@ -91,12 +91,12 @@ class Groups:
             group.newest, group.id, group.url = letter.died, letter.id, letter.url
 
     def largest(self, limit: int) -> list[Group]:
-        """At most `limit`; of equal ones those that grew last."""
+        """Return the `limit` largest groups; among equal ones, those with the newest dead letter first."""
         return heapq.nlargest(limit, self._groups.values(), key=lambda group: (group.count, group.newest))
 
 
 async def newest(letters: AsyncIterable[DeadLetter], limit: int) -> list[DeadLetter]:
-    """Those that died last, the last one first; never more than `limit` in memory."""
+    """Return the `limit` dead letters that died last, newest first; keeps at most `limit` in memory."""
     kept: list[tuple[float, str, DeadLetter]] = []  # a heap, the oldest first
     async for letter in letters:
         entry = (letter.died, letter.id, letter)

@@ -1,4 +1,4 @@
-"""What a watched job leaves alone: logged once, and how to resume it."""
+"""Logs the pauses of a watched job, with the command that lifts each."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ log = structlog.get_logger()
 
 
 class Pauses:
-    """What a watched job leaves alone: said once, and for how long nothing else has been left."""
+    """Logs each pause once, and measures for how long only paused requests have been left."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, Pause]] = set()
         self._paused_since: float | None = None
 
     def seen(self, stats: JobStats) -> float:
-        """Look at the job. Returns the seconds for which all that is left has been paused; 0: something else is."""
+        """Log new pauses. Return the seconds for which only paused requests have been left; 0 if others are left."""
         for pause in stats.paused:
             if (stats.job, pause) not in self._said:
                 self._said.add((stats.job, pause))
@@ -33,5 +33,5 @@ class Pauses:
 
 
 def resuming(pause: Pause) -> str:
-    """The arguments of the command that lifts a pause."""
+    """Return the arguments of the command that lifts a pause."""
     return f"control resume {subject_of(Rule('pause', pause.what, pause.name))}"

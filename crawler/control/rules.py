@@ -1,14 +1,14 @@
-"""What people may order while a crawl runs, and how they write it. Pure: words in, a `Rule` out.
+"""The rules that people may set while a crawl runs, and their syntax. Pure: words in, a `Rule` out.
 
-    rate SUBJECT 10/m              of a host, a spider or a job; per s, m or h
+    rate SUBJECT 10/m              for a host, a spider or a job; per s, m or h
     concurrency HOST 4             requests at once to a host
-    pause|resume SUBJECT           of a host, a spider or a job
-    block|unblock SUBJECT          the same; what is pending there ends as skipped, `blocked`
-    priority SUBJECT 10            of a host or a job: asked before others; 0: as ever
-    log-level DEBUG                of every worker process
+    pause|resume SUBJECT           for a host, a spider or a job
+    block|unblock SUBJECT          the same; pending requests end as skipped, `blocked`
+    priority SUBJECT 10            for a host or a job: claimed before others; 0: no priority
+    log-level DEBUG                for every worker process
 
-SUBJECT is a host (`a.example`; a URL means its host), `spider:NAME` or `job:NAME`. `host:NAME` may be written out,
-and a space may stand for the colon. `off` in the place of a value lifts the rule.
+SUBJECT is a host (`a.example`; a URL means its host), `spider:NAME` or `job:NAME`. `host:NAME` is allowed too, and
+a space may replace the colon. The value `off` lifts the rule.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.runtime.logs import Level
 from crawler.status import Pause, Trace
 
-ON = "on"  # the value of a rule that has no other
+ON = "on"  # the value of a pause or block
 OFF = "off"
-SUBJECTS = {  # action → of what
+SUBJECTS = {  # action → the kinds of subject it may have
     "rate": ("host", "spider", "job"),
     "concurrency": ("host",),
     "pause": ("host", "spider", "job"),
@@ -38,7 +38,7 @@ SUBJECTS = {  # action → of what
 }
 LIFTS = {"resume": "pause", "unblock": "block"}
 MAX_CONCURRENCY = 1_000
-LOG_KEPT = 10_000  # changes of rules: the last ones, or a few more
+LOG_KEPT = 10_000  # rule changes kept in the log: the last ones, and perhaps a few more
 MAX_PRIORITY = 1_000
 MAX_NAME = 300  # characters of a spider's or job's name
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -47,7 +47,7 @@ _RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)/([smh])", re.ASCII).fullmatch
 
 
 def parse(action: str, words: Sequence[str]) -> Rule:
-    """The rule that the words after `control` order. Raises `UsageError` that says how to write it."""
+    """Return the rule that the words after `control` set. Raise `UsageError` with an example of the syntax."""
     lifted = LIFTS.get(action, "")
     action = lifted or action
     words = list(words)
@@ -59,7 +59,7 @@ def parse(action: str, words: Sequence[str]) -> Rule:
         raise UsageError(f"nothing to set; for example: {_example(action)}")
     if action == "log-level":
         if words:
-            raise UsageError(f"log-level is one for all workers; for example: {_example(action)}")
+            raise UsageError(f"log-level applies to all workers; for example: {_example(action)}")
         return Rule(action, "fleet", "", value)
     what, name = _subject(action, words)
     if what not in SUBJECTS[action]:
@@ -68,20 +68,20 @@ def parse(action: str, words: Sequence[str]) -> Rule:
 
 
 def check_rule(rule: Rule) -> None:
-    """Raise `UsageError` for a rule in force that no words can have ordered."""
+    """Raise `UsageError` for a stored rule that `parse` cannot have made."""
     if rule.what not in SUBJECTS.get(rule.action, ()):
-        raise UsageError(f"there is no {rule.action!r} of a {rule.what!r}")
+        raise UsageError(f"{rule.action!r} cannot be set for a {rule.what!r}")
     if rule.action not in ("pause", "block"):
         _value(rule.action, rule.value)
 
 
 def delay_of(rate: str) -> float:
-    """Seconds between two requests of a rate such as `10/m`. Raises `UsageError`."""
+    """Return the seconds between two requests at a rate such as `10/m`. Raise `UsageError` for a bad rate."""
     match = _RATE(rate)
     if match is None:
-        raise UsageError(f"{rate!r} is no rate: write 10/s, 30/m or 0.5/h (requests a second, minute or hour)")
+        raise UsageError(f"{rate!r} is not a rate: write 10/s, 30/m or 0.5/h (requests a second, minute or hour)")
     if not float(match[1]):
-        raise UsageError("a rate of 0 would never end: use `control pause`, or `control block`")
+        raise UsageError("a rate of 0 would never finish: use `control pause`, or `control block`")
     delay = _SECONDS[match[2]] / float(match[1])
     if not _FASTEST <= delay <= _SLOWEST:
         raise UsageError(f"{rate} is out of bounds: from one request a day (0.042/h) to 1000/s")
@@ -89,16 +89,16 @@ def delay_of(rate: str) -> float:
 
 
 def key_of(rule: Rule) -> str:
-    """What the rule is about; of each there is one in force at most."""
+    """Return the key of the rule: its action and subject. At most one rule is in force for each key."""
     return " ".join(word for word in (rule.action, rule.what, rule.name) if word) + (
         f" in {rule.job}" if rule.job else ""
     )
 
 
 def number_of(rule: Rule, shards: int = 1) -> int:
-    """The rule's value for those who enforce it: milliseconds between requests, a count, a priority; 1: on.
+    """Return the rule's value for the scripts: milliseconds between requests, a count, a priority; 1 means on.
 
-    A spider's or job's pages lie in all shards, and each shard takes its part of the pace.
+    The pages of a spider or job lie in all shards, so each shard gets an equal part of the pace.
     """
     if rule.action == "rate" and rule.value:
         return math.ceil(delay_of(rule.value) * 1000 * (1 if rule.what == "host" else shards))
@@ -106,9 +106,9 @@ def number_of(rule: Rule, shards: int = 1) -> int:
 
 
 def undone(log: Iterable[RuleChange], number: str = "") -> tuple[Rule, str]:
-    """The rule that takes back a change, and the number of that change.
+    """Return the rule that undoes a change, and the number of that change.
 
-    Without a number: the last change that is not taken back yet and takes none back itself. Raises `UsageError`.
+    Without a number: the last change that is neither undone nor itself an undo. Raise `UsageError` if there is none.
     """
     log = list(log)
     taken_back = {change.undoes for change in log}
@@ -121,7 +121,7 @@ def undone(log: Iterable[RuleChange], number: str = "") -> tuple[Rule, str]:
 
 
 def described(rule: Rule) -> str:
-    """The words that order it."""
+    """Return the words that set the rule."""
     action = rule.action
     if not rule.value:
         action = {lifted: word for word, lifted in LIFTS.items()}.get(action, action)
@@ -131,12 +131,12 @@ def described(rule: Rule) -> str:
 
 
 def subject_of(rule: Rule) -> str:
-    """As a person writes it; empty: the fleet."""
+    """Return the rule's subject as a person writes it; empty for the fleet."""
     return {"host": rule.name, "fleet": ""}.get(rule.what, f"{rule.what}:{rule.name}")
 
 
 def pauses_in(rules: Iterable[Rule], job: str) -> tuple[Pause, ...]:
-    """The pauses among the rules that hold in a job."""
+    """Return the pauses among the rules that apply to a job."""
     return tuple(
         Pause(rule.what, rule.name, f"{rule.why or 'ordered'} (by {rule.by})", rule.at)
         for rule in rules
@@ -145,7 +145,7 @@ def pauses_in(rules: Iterable[Rule], job: str) -> tuple[Pause, ...]:
 
 
 def trace_with(trace: Trace, rules: Iterable[Rule], job: str) -> Trace:
-    """With the pauses among the rules that concern it."""
+    """Return the trace with the pauses among the rules that apply to it."""
     subjects = {("host", trace.host), ("job", job), *(("spider", one.request.spider) for one in trace.sightings)}
     ordered = tuple(pause for pause in pauses_in(rules, job) if (pause.what, pause.name) in subjects)
     return replace(trace, pauses=ordered + trace.pauses) if ordered else trace
@@ -159,7 +159,7 @@ def _value(action: str, text: str) -> str:
         return text
     if action == "log-level":
         if text.upper() not in get_args(Level):
-            raise UsageError(f"{text!r} is no log level: {', '.join(get_args(Level))}, or {OFF}")
+            raise UsageError(f"{text!r} is not a log level: {', '.join(get_args(Level))}, or {OFF}")
         return text.upper()
     least, most = (1, MAX_CONCURRENCY) if action == "concurrency" else (0, MAX_PRIORITY)
     if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
@@ -186,15 +186,13 @@ def _host(text: str) -> str:
     try:
         return host_of(canonical(text if "://" in text else f"http://{text}/"))
     except BadUrl as error:
-        raise UsageError(f"{text!r} is no host ({error.why}); write a.example, spider:NAME or job:NAME") from None
+        raise UsageError(f"{text!r} is not a host ({error.why}); write a.example, spider:NAME or job:NAME") from None
 
 
 def _misplaced(action: str, what: str) -> str:
     if action == "priority":
-        return (
-            "a spider gives its requests their priority itself: Request(priority=…); of hosts and jobs it is set here"
-        )
-    return f"{action} can be set of a host, not of a {what}; for example: {_example(action)}"
+        return "a spider sets the priority of its own requests: Request(priority=…); set it here for hosts and jobs"
+    return f"{action} can be set for a host, not for a {what}; for example: {_example(action)}"
 
 
 def _example(action: str) -> str:

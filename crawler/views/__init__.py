@@ -1,1 +1,1 @@
-"""What people are shown: figures, reasons, reports. Computed from `model`, printed by `cli`."""
+"""What people see: figures, reasons, reports. Computed from `model` and `status`, printed by `cli`."""

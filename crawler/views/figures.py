@@ -1,4 +1,4 @@
-"""The figures of a crawl: in words for people, by Scrapy's names for scripts. Pure: no terminal, no clock."""
+"""The figures of a crawl: in words for people, under Scrapy's names for scripts. Pure: no terminal, no clock."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def several(number: int, noun: str) -> str:
 
 
 def rate(per_second: float) -> str:
-    """A rate with the digits that matter: `0.25`, `7.4`, `1,234`."""
+    """Format a rate with its significant digits: `0.25`, `7.4`, `1,234`."""
     if per_second >= 99.95:
         return f"{per_second:,.0f}"
     return f"{per_second:.1f}" if per_second >= 0.995 else f"{per_second:.2f}"
@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: `640 B`, `12.3 kB`, `1.2 GB`."""
+    """Format a number of bytes: `640 B`, `12.3 kB`, `1.2 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
@@ -62,7 +62,7 @@ def size(count: float) -> str:
 
 
 def in_words(figures: Mapping[str, int], limit: int = 100) -> str:
-    """`2xx 500, 4xx 6`, and how many more there are beyond `limit`."""
+    """Format counts as `2xx 500, 4xx 6`; those beyond `limit` are summed as `others`."""
     named = [f"{shown(name)} {counted(count)}" for name, count in list(figures.items())[:limit]]
     rest = sum(list(figures.values())[limit:])
     return ", ".join(named + ([f"others {counted(rest)}"] if rest else []))
@@ -73,14 +73,14 @@ def in_words(figures: Mapping[str, int], limit: int = 100) -> str:
 
 
 def group(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
-    """The counters under `prefix/`, without it, the largest first."""
+    """Return the counters that begin with `prefix/`, without the prefix, the largest first."""
     start = f"{prefix}/"
     found = {name.removeprefix(start): count for name, count in counters.items() if name.startswith(start)}
     return dict(sorted(found.items(), key=lambda one: (-one[1], one[0])))
 
 
 def left_out(counters: Mapping[str, int]) -> str:
-    """What of the pages fetched was not kept or not followed, by reason; empty: nothing."""
+    """Return how many items and links of fetched pages were left out, by reason; empty if none."""
     kinds = {"items": in_words(group(counters, "dropped")), "links": in_words(group(counters, "links"))}
     return "; ".join(f"{kind}: {reasons}" for kind, reasons in kinds.items() if reasons)
 
@@ -89,7 +89,7 @@ FIRST_WINS = "the first request for a URL wins; Request(…, dont_filter=True) a
 
 
 def other_callbacks(stats: JobStats) -> str:
-    """That requests were not admitted because their URLs were known for another callback; empty: none was."""
+    """Report requests that were not admitted because another callback had their URLs; empty if none."""
     count = stats.counters.get("links/other_callback", 0)
     if not count:
         return ""
@@ -99,7 +99,7 @@ def other_callbacks(stats: JobStats) -> str:
 
 
 def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
-    """How many answers there were of each class, `2xx` to `5xx`; classes without any are left out."""
+    """Return the number of answers of each class, `1xx` to `5xx`, without empty classes."""
     classes: Counter[str] = Counter()
     for status, count in group(counters, "status").items():
         classes[f"{status[:1]}xx"] += count
@@ -107,7 +107,7 @@ def status_classes(counters: Mapping[str, int]) -> dict[str, int]:
 
 
 def answers(counters: Mapping[str, int]) -> dict[str, int]:
-    """The classes of answers, and how often there was none at all."""
+    """Return the number of answers of each class, and how often a host gave no answer."""
     silent = sum(group(counters, "error").values())
     return {**status_classes(counters), **({"no answer": silent} if silent else {})}
 
@@ -119,7 +119,7 @@ def answers_in_words(counters: Mapping[str, int]) -> str:
 
 
 def pages(stats: JobStats) -> int:
-    """Pages fetched and parsed."""
+    """Return the number of pages fetched and parsed."""
     return stats.counters.get("pages", 0)
 
 
@@ -128,7 +128,7 @@ def pages(stats: JobStats) -> int:
 
 
 class HostFigures(Struct, frozen=True):
-    """How one host fared lately, over all workers."""
+    """Recent figures of one host, over all workers."""
 
     host: str
     pages: int
@@ -136,7 +136,7 @@ class HostFigures(Struct, frozen=True):
 
 
 def hosts(workers: Iterable[WorkerInfo]) -> list[HostFigures]:
-    """What the workers' heartbeats say about hosts, joined; in no order."""
+    """Merge what the workers' heartbeats report about hosts; unordered."""
     joined: dict[str, tuple[int, float]] = {}
     for worker in alive(workers):
         for host, (count, mean_ms) in worker.info.get("hosts", {}).items():
@@ -146,34 +146,34 @@ def hosts(workers: Iterable[WorkerInfo]) -> list[HostFigures]:
 
 
 def busiest(figures: Iterable[HostFigures], limit: int) -> list[HostFigures]:
-    """Those with the most pages."""
+    """Return the hosts with the most pages."""
     return sorted(figures, key=lambda one: (-one.pages, one.host))[:limit]
 
 
 def slowest(figures: Iterable[HostFigures], limit: int) -> list[HostFigures]:
-    """Those that take longest to answer."""
+    """Return the hosts that take longest to answer."""
     return sorted(figures, key=lambda one: (-one.seconds, one.host))[:limit]
 
 
 def alive(workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
-    """Those whose lease has not run out."""
+    """Return the workers whose lease has not expired."""
     return [worker for worker in workers if worker.lease_left > 0]
 
 
 def at_work(job: str, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
-    """The living that work for this job: those that named no job work for all."""
+    """Return the living workers of this job; a worker that names no job works for all."""
     return [worker for worker in alive(workers) if job in worker.info.get("jobs", [job])]
 
 
 def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
-    """Why this job makes no progress at this moment, and what would help; empty when it does."""
+    """Return why this job makes no progress now, and what would help; empty if it makes progress."""
     if stats.finished:
-        return "finished: everything that was found has been fetched or decided"
+        return "finished: every URL found has been fetched, skipped or given up"
     ours = at_work(stats.job, workers)
     if not ours:
         return no_worker(stats.job, workers)
     if stats.is_all_paused:
-        return "all that is left is paused"
+        return "only paused requests are left"
     if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
         return outbox_words(stats)
     if stats.ready or stats.processing:
@@ -182,7 +182,7 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
 
 
 def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
-    """That nobody works for a job, and how that can be changed."""
+    """Return the message that no worker works for a job, with the command that starts one."""
     others = len(alive(workers))
     if others:
         return f"no worker works for this job ({several(others, 'worker')} for others); crawler worker --job {job}"
@@ -190,38 +190,38 @@ def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
 
 
 def outbox_words(stats: JobStats) -> str:
-    """Why a full outbox does not get empty."""
+    """Return why the outbox is full."""
     waiting = f"the outbox is full: items of {several(stats.outbox, 'page')} wait"
     if stats.exporter:
         return f"{waiting}; {shown(stats.exporter)} writes them more slowly than pages come in"
-    return f"{waiting} and nobody writes them; start: crawler export --job {stats.job} -o FILE --follow"
+    return f"{waiting} and no exporter is running; start: crawler export --job {stats.job} -o FILE --follow"
 
 
 def unexported(stats: JobStats) -> str:
-    """That a finished job's items are still to be written; empty when they are not."""
+    """Return that a finished job still has items to export; empty if it has none."""
     if not (stats.finished and stats.outbox):
         return ""
     waiting = f"items of {several(stats.outbox, 'page')} wait to be written"
     if stats.exporter:
-        return f"{waiting}; {shown(stats.exporter)} is at it"
+        return f"{waiting}; {shown(stats.exporter)} is writing them"
     return f"{waiting}: crawler export --job {stats.job} -o FILE"
 
 
 def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
-    """Which spiders workers cannot use, and why; a line each."""
+    """Return one line for each spider that workers cannot use, with the reason."""
     found: dict[str, tuple[int, str]] = {}
     for worker in at_work(stats.job, workers):
         for spider, why in worker.info.get("no_spider", {}).get(stats.job, {}).items():
             found[spider] = found.get(spider, (0, ""))[0] + 1, str(why)
     return [
         f"{several(count, 'worker')} cannot use spider {shown(spider)}: {shown(why)}; "
-        f"mend it, start them again, then: crawler redrive --where error=spider --job {stats.job}"
+        f"fix it, restart them, then: crawler redrive --where error=spider --job {stats.job}"
         for spider, (count, why) in sorted(found.items())
     ]
 
 
 def wait_for_newer(stats: JobStats) -> list[str]:
-    """How many requests no worker has known how to read so far, by the version of their messages; a line each."""
+    """Return one line for each later message version: how many requests no worker could read so far."""
     return [
         f"{several(count, 'request')} of message version {version}, which workers did not know; start newer workers"
         for version, count in sorted(stats.later.items())
@@ -229,7 +229,7 @@ def wait_for_newer(stats: JobStats) -> list[str]:
 
 
 def slowed_down(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
-    """Which limits of their machines slow workers down; a line each."""
+    """Return one line for each limit of a machine that slows workers down."""
     limits = Counter(
         str(worker.info["own_limit"]) for worker in at_work(stats.job, workers) if "own_limit" in worker.info
     )
@@ -237,13 +237,13 @@ def slowed_down(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
 
 
 def put_back(stats: JobStats) -> str:
-    """How many pages met a limit of a worker's machine and will be asked for again; empty: none."""
+    """Return how many pages were released because of a limit of a worker's machine; empty if none."""
     times = stats.counters.get("own_limit", 0)
     return f"{several(times, 'page')}, by limits of the workers' machines; no attempt counted" if times else ""
 
 
 def hosts_in_words(stats: JobStats) -> str:
-    """How the hosts with pending requests stand: `2 may be asked now, 10 must wait, the next 0.8 s`."""
+    """Return the states of the hosts with pending requests: `2 may be asked now, 10 must wait (the next is due …)`."""
     due = "" if stats.next_due is None else f" (the next is due in {duration(stats.next_due)})"
     figures = (
         (stats.ready, "may be asked now", ""),
@@ -255,7 +255,7 @@ def hosts_in_words(stats: JobStats) -> str:
 
 
 def pauses(stats: JobStats, limit: int = 5) -> list[str]:
-    """What is paused in a job, why, and how it goes on; a line each, at most `limit` and how many more there are."""
+    """Return one line for each pause in a job: why, and the command that lifts it; at most `limit`, then the rest."""
     lines = [
         f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; crawler {shown(resuming(one))}"
         for one in stats.paused[:limit]
@@ -265,18 +265,18 @@ def pauses(stats: JobStats, limit: int = 5) -> list[str]:
 
 
 def _waiting(stats: JobStats) -> str:
-    """Nothing in flight and no host ready: what for?"""
+    """Return what a job with nothing in flight and no ready host waits for."""
     due = "" if stats.next_due is None else f"; the next is due in {duration(stats.next_due)}"
     if not stats.pending:
         seeders = several(stats.seeding, "seeder")
         return f"waiting for seeds ({seeders} at work)" if stats.seeding else "waiting for new requests"
     if stats.pending and sum(stats.later.values()) >= stats.pending:
-        return "all that is left waits for newer workers: " + ", ".join(wait_for_newer(stats))
+        return "only requests for newer workers are left: " + ", ".join(wait_for_newer(stats))
     if stats.delayed and stats.delayed >= stats.pending:
-        return f"{several(stats.pending, 'request')} left, to be asked for later (retries, delays){due}"
+        return f"{several(stats.pending, 'request')} left, none due yet (retries, delays){due}"
     if stats.cooling:
         waiting = several(stats.cooling, "host")
-        return f"polite: {waiting} not to be asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
+        return f"polite: {waiting} may not be asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
     return f"{several(stats.pending, 'request')} pending{due}"
 
 
@@ -285,7 +285,7 @@ def _waiting(stats: JobStats) -> str:
 
 
 def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
-    """The end of a crawl by Scrapy's stat names where the meaning is the same, and `queue/…` for ours."""
+    """Return the final figures under Scrapy's stat names where the meaning is the same, and `queue/…` for ours."""
     stats, counters = report.stats, report.stats.counters
     statuses = group(counters, "status")
     return {
@@ -314,7 +314,7 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
 
 
 def queue_figures(stats: JobStats) -> dict[str, int]:
-    """The states of a job's requests, as `queue/…`."""
+    """Return the numbers of a job's requests in each state, as `queue/…`."""
     names = ("known", "pending", "processing", "done", "dead", "dropped", "outbox")
     counted_ones = {f"queue/{name}": getattr(stats, name) for name in names}
     return {**counted_ones, **{f"queue/{name}": stats.counters.get(name, 0) for name in ("reaped", "fenced")}}

@@ -1,4 +1,4 @@
-"""All that can be found out about one URL, as values."""
+"""Everything known about one URL, as values."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from crawler.status import JobStats, Trace, WorkerInfo
 
 
 class Outlook(Struct, frozen=True):
-    """What the rules in force in this folder say of a URL. Texts are for people."""
+    """What the settings and spiders of this folder mean for a URL. Texts are for people."""
 
-    spider: str  # whose request it is, or would be
-    obstacles: tuple[str, ...] = ()  # why it would not be followed, or not be fetched
+    spider: str  # the spider of its request, or of a future one
+    obstacles: tuple[str, ...] = ()  # why a link to it would not be followed, or the page not fetched
     robots: str = ""  # what robots.txt says, as far as the fleet knows it
     depth_limit: int = 0
 
 
 class Inquiry(Struct, frozen=True):
-    """All that can be found out about one URL in one job."""
+    """Everything known about one URL in one job."""
 
     job: str
     url: str  # canonical

@@ -1,4 +1,4 @@
-"""What is known of one URL, in sentences. Pure: no terminal, no clock."""
+"""Everything known about one URL, in sentences. Pure: no terminal, no clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SKIPS = {
 
 
 def state(inquiry: Inquiry) -> str:
-    """In a word: unknown, pending, delayed, processing, dead, skipped, done."""
+    """Return the state in a word: unknown, pending, delayed, processing, dead, skipped, done."""
     trace = inquiry.trace
     if not trace.known:
         return "unknown"
@@ -30,7 +30,7 @@ def state(inquiry: Inquiry) -> str:
 
 
 def told(inquiry: Inquiry) -> list[str]:
-    """What became of it so far; of a request that was given up, also what can be done."""
+    """Return what has happened to the URL so far; for a dead letter, also the commands that help."""
     trace = inquiry.trace
     if not trace.known:
         return list(_unknown(inquiry))
@@ -38,7 +38,7 @@ def told(inquiry: Inquiry) -> list[str]:
 
 
 def origin(inquiry: Inquiry) -> list[str]:
-    """Who found it, and how often it was tried, as far as its message tells."""
+    """Return where the URL was found and how often it was tried, as far as its message tells."""
     said = [f"redirected from {inquiry.trace.redirected_from}"] if inquiry.trace.redirected_from else []
     for one in inquiry.trace.sightings[:1]:
         if one.request.depth:
@@ -50,7 +50,7 @@ def origin(inquiry: Inquiry) -> list[str]:
 
 
 def waits(inquiry: Inquiry) -> list[str]:
-    """What it waits for, the most lasting reasons first; empty when it is not pending."""
+    """Return what the URL waits for, the longest-lasting reasons first; empty if it is not pending."""
     if state(inquiry) not in ("pending", "delayed"):
         return []
     reasons = [*_standstill(inquiry), *_its_host(inquiry)]
@@ -58,7 +58,7 @@ def waits(inquiry: Inquiry) -> list[str]:
 
 
 def rules(inquiry: Inquiry) -> list[str]:
-    """What the rules say of a URL that has not been asked for yet."""
+    """Return what scope, address and robots rules mean for a URL that has not been fetched yet."""
     if state(inquiry) not in ("unknown", "pending", "delayed"):
         return []
     return list(inquiry.outlook.obstacles) or [text for text in (inquiry.outlook.robots,) if text]
@@ -69,7 +69,7 @@ def rules(inquiry: Inquiry) -> list[str]:
 
 
 def _unknown(inquiry: Inquiry) -> Iterator[str]:
-    yield "unknown: nobody seeded it, and no page that was read had a link to it that was followed"
+    yield "unknown: nobody seeded it, and the crawl has followed no link to it"
     limit = inquiry.outlook.depth_limit
     if inquiry.outlook.obstacles:
         return
@@ -112,7 +112,7 @@ def _where(inquiry: Inquiry, one: Sighting) -> Iterator[str]:
 def _lease(inquiry: Inquiry, worker: str) -> str:
     left = next((info.lease_left for info in inquiry.workers if info.worker == worker), 0.0)
     if left <= 0:
-        return ", which is silent: it will be taken back"
+        return ", which is silent: the reaper will take it back"
     return f" (its lease: {duration(left)} more, renewed while it lives)"
 
 
@@ -122,7 +122,7 @@ def _given_up(inquiry: Inquiry, letter: DeadLetter | None) -> Iterator[str]:
     why = letter.failure.message.removeprefix(f"{letter.url}: ")
     tries = "the first try" if letter.attempts == 1 else f"{counted(letter.attempts)} tries"
     yield f"dead: given up {_moment(letter.died)} after {tries}: {letter.failure.kind}: {why}"
-    yield f"all of it: crawler dead show {letter.id}; try again: crawler redrive {letter.id} --job {inquiry.job}"
+    yield f"in full: crawler dead show {letter.id}; try again: crawler redrive {letter.id} --job {inquiry.job}"
 
 
 def _skip(skipped: Skipped) -> str:
@@ -131,12 +131,12 @@ def _skip(skipped: Skipped) -> str:
 
 
 def _done(inquiry: Inquiry) -> str:
-    """What may have become of it: neither pages nor old skips are remembered one by one."""
+    """Return what may have happened to the URL: the frontier does not remember single pages or old skips."""
     stats = inquiry.stats
     ways = ["fetched and read"]
     noted = sum(group(stats.counters, "skip").values()) + stats.counters.get("links/other_callback", 0)
     if noted > SKIPS_KEPT:
-        ways.append("skipped longer ago than is remembered")
+        ways.append("skipped too long ago to be remembered")
     if stats.dropped:
         ways.append("given up and dropped by a person")
     return ", or ".join(ways) + (" (which of these is not kept)" if len(ways) > 1 else "")
@@ -144,7 +144,7 @@ def _done(inquiry: Inquiry) -> str:
 
 def _tries(one: Sighting) -> Iterator[str]:
     if one.state == "dead":
-        return  # its letter tells more
+        return  # the dead letter says more
     if one.attempt:
         yield f"failed {several(one.attempt, 'time')} so far; what went wrong is kept once it is given up"
     if one.crashes:
@@ -158,7 +158,7 @@ def _tries(one: Sighting) -> Iterator[str]:
 
 
 def _standstill(inquiry: Inquiry) -> Iterator[str]:
-    """Reasons that do not pass by themselves."""
+    """Yield the reasons that do not pass by themselves."""
     ours = at_work(inquiry.job, inquiry.workers)
     if not ours:
         yield no_worker(inquiry.job, inquiry.workers)
@@ -197,7 +197,7 @@ def _turn(inquiry: Inquiry, turn: HostTurn, name: str) -> Iterator[str]:
         yield f"{name} is being asked for its robots.txt by {turn.asking}{_lease(inquiry, turn.asking)}"
     asked = f"; it asked for {duration(turn.delay)} between requests" if turn.delay else ""
     if turn.inflight >= inquiry.cap:
-        yield f"{name} has {several(turn.inflight, 'request')} in flight, as many as it may at once"
+        yield f"{name} has {several(turn.inflight, 'request')} in flight, its limit"
     if turn.wait > 0:
         yield f"{name} is not to be asked again for {duration(turn.wait)}{asked}"
 

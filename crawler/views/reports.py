@@ -1,4 +1,4 @@
-"""What the commands tell about their work: values for the display, the log and `--json`."""
+"""What the commands report: values for the display, the log and `--json`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from crawler.status import JobStats, WorkerInfo
 
 
 class SeedReport(Struct, frozen=True):
-    """What became of the seeds. `refused` counts by reason."""
+    """How many seeds were new, known and refused (by reason)."""
 
     job: str
     new: int
@@ -19,7 +19,7 @@ class SeedReport(Struct, frozen=True):
 
 
 class ExportReport(Struct, frozen=True):
-    """What an export did. `left` is what still waits in the outbox (pages)."""
+    """What an export did. `left`: pages whose items still wait in the outbox."""
 
     job: str
     target: str
@@ -28,7 +28,7 @@ class ExportReport(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """One look at a running crawl, for the live display and the 10-second log line."""
+    """A snapshot of a running crawl, for the live display and the 10-second log line."""
 
     stats: JobStats
     workers: tuple[WorkerInfo, ...]

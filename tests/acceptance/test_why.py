@@ -78,7 +78,7 @@ async def test_what_became_of_each_url_of_a_crawl(shell: Shell, site: Running) -
     assert "unknown: nobody seeded it" in stranger.out
     assert "stays on the hosts that were seeded, and 127.0.1.9 was not" in stranger.out
     unlinked = await shell.run("why", f"{origin}/s3/new.html", *LOCAL)
-    assert f"robots.txt of {origin} forbids it to crawler" in unlinked.out
+    assert f"robots.txt of {origin} forbids crawler to fetch it" in unlinked.out
     assert "skipped" in (await shell.run("status")).out
 
 
@@ -89,7 +89,7 @@ async def test_what_a_pending_one_waits_for(shell: Shell) -> None:
     assert told["found"] == ["a seed"]
     assert told["waits_for"] == ["no worker is running; start one with: crawler worker", "the 2 requests before it"]
     assert told["rules"] == [
-        "robots.txt of http://127.0.0.1 is not known to the fleet now; it is fetched before the next page of that host"
+        "robots.txt of http://127.0.0.1 is not cached; a worker fetches it before the next page of that host"
     ]
     await shell.run("control", "pause", "127.0.0.1", "--why", "its owner asked")
     ended = await shell.run("why", URL)
@@ -174,7 +174,7 @@ async def test_a_full_outbox_says_how_to_empty_it(shell: Shell, site: Running) -
     await shell.run("seed", *site.seeds, *LOCAL)
     async with worker(shell, "-s", "OUTBOX_LIMIT=1", "-s", "LEASE_SECONDS=1"):
         told = await until(shell, lambda job: "outbox" in job["idle"])
-    assert "nobody writes them; start: crawler export --job default -o FILE --follow" in told["idle"]
+    assert "no exporter is running; start: crawler export --job default -o FILE --follow" in told["idle"]
 
 
 async def test_workers_for_other_jobs_are_not_counted(shell: Shell) -> None:

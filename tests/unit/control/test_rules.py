@@ -42,7 +42,7 @@ def test_words_become_a_rule_whose_words_say_the_same(words: str, rule: Rule) ->
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("rate a.example", "is no rate"),
+        ("rate a.example", "is not a rate"),
         ("rate 10/m", "name one host"),
         ("rate", "for example: crawler control rate a.example 10/m"),
         ("rate a.example b.example 1/s", "name one host"),
@@ -54,9 +54,9 @@ def test_words_become_a_rule_whose_words_say_the_same(words: str, rule: Rule) ->
         ("rate a.example 0.0/m", "control pause"),
         ("rate a.example 1001/s", "out of bounds"),
         ("rate a.example 0.01/h", "out of bounds"),
-        ("rate a..b^c 1/s", "is no host"),
+        ("rate a..b^c 1/s", "is not a host"),
         ("rate spider: 1/s", "write spider:NAME"),
-        ("concurrency spider:shop 4", "not of a spider"),
+        ("concurrency spider:shop 4", "not for a spider"),
         ("concurrency a.example 0", "from 1 to 1000"),
         ("concurrency a.example many", "from 1 to 1000"),
         ("priority spider:shop 4", r"Request\(priority=…\)"),
@@ -64,7 +64,7 @@ def test_words_become_a_rule_whose_words_say_the_same(words: str, rule: Rule) ->
         ("pause", "name one host, spider:NAME or job:NAME"),
         ("pause job:a\x1b", "names no job"),
         ("log-level loud", "DEBUG, INFO, WARNING, ERROR"),
-        ("log-level a.example DEBUG", "one for all workers"),
+        ("log-level a.example DEBUG", "applies to all workers"),
         ("log-level", "crawler control log-level DEBUG"),
     ],
 )

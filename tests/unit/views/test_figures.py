@@ -15,6 +15,6 @@ def test_people_see_how_many_requests_wait_for_a_newer_worker_and_when_nothing_e
         "1 request of message version 3, which workers did not know; start newer workers",
     ]
     assert wait_for_newer(stats) == lines
-    assert why_idle(stats, WORKERS) == "all that is left waits for newer workers: " + ", ".join(lines)
+    assert why_idle(stats, WORKERS) == "only requests for newer workers are left: " + ", ".join(lines)
     more = JobStats("news", pending=1_004, delayed=1_004, later={2: 1_003})
     assert "newer" not in why_idle(more, WORKERS)

@@ -36,7 +36,7 @@ def waiting(**sighting: Any) -> Sighting:
 def test_a_done_one_is_certain_only_while_all_skips_are_remembered() -> None:
     assert reasons.told(inquiry()) == ["done: fetched and read"]
     (said,) = reasons.told(inquiry(counters={"skip/robots": 6_000, "skip/redirect": 4_001}))
-    assert said == "done: fetched and read, or skipped longer ago than is remembered (which of these is not kept)"
+    assert said == "done: fetched and read, or skipped too long ago to be remembered (which of these is not kept)"
 
 
 def test_one_that_is_too_far_back_is_pending_for_all_we_know() -> None:
@@ -46,7 +46,7 @@ def test_one_that_is_too_far_back_is_pending_for_all_we_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "text"), [(7.0, "(its lease: 7.0 s more"), (-3.0, "which is silent: it will be taken back")]
+    ("left", "text"), [(7.0, "(its lease: 7.0 s more"), (-3.0, "which is silent: the reaper will take it back")]
 )
 def test_in_flight_tells_whether_its_worker_lives(left: float, text: str) -> None:
     one = Sighting("processing", Request(URL), worker="w1")
@@ -67,7 +67,7 @@ def test_what_its_message_tells_of_its_past() -> None:
 
 def test_what_it_waits_for_at_its_host() -> None:
     assert reasons.waits(inquiry(waiting(ahead=1), turn=HostTurn(90.0, inflight=2, delay=5.0))) == [
-        "a.example has 2 requests in flight, as many as it may at once",
+        "a.example has 2 requests in flight, its limit",
         "a.example is not to be asked again for 1 min 30 s; it asked for 5.0 s between requests",
         "the 1 request before it",
     ]
@@ -81,7 +81,7 @@ def test_what_it_waits_for_at_its_host() -> None:
 
 @pytest.mark.parametrize(
     ("left", "text"),
-    [(7.0, "(its lease: 7.0 s more, renewed while it lives)"), (-3.0, ", which is silent: it will be")],
+    [(7.0, "(its lease: 7.0 s more, renewed while it lives)"), (-3.0, ", which is silent: the reaper will")],
 )
 def test_it_waits_for_its_hosts_robots_txt(left: float, text: str) -> None:
     asked = inquiry(waiting(), workers=(WorkerInfo("w1", left), WorkerInfo("w2", 9.0)), turn=HostTurn(asking="w1"))
@@ -105,7 +105,7 @@ def test_what_the_rules_say_is_told_only_of_what_is_still_to_be_asked_for() -> N
 
 def test_an_unknown_one_that_nothing_forbids_can_be_seeded() -> None:
     assert reasons.told(inquiry(known=False, outlook=Outlook("site", depth_limit=2))) == [
-        "unknown: nobody seeded it, and no page that was read had a link to it that was followed",
+        "unknown: nobody seeded it, and the crawl has followed no link to it",
         "links more than 2 away from a seed are not followed (DEPTH_LIMIT)",
         "to fetch it: crawler seed http://a.example/ --job news",
     ]
