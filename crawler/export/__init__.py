@@ -1,1 +1,1 @@
-"""From the outbox to the place where items end."""
+"""Moves items from the outbox to a sink."""

@@ -1,4 +1,4 @@
-"""Side task: outbox → sink. What is durable in the sink leaves the outbox, nothing sooner."""
+"""Side task: moves items from the outbox to the sink. Items leave the outbox only once they are durable in the sink."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crawler.interfaces import Outbox, Sink
 from crawler.model import Job
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
-LOOK = 0.1  # seconds between looks at an empty outbox
+LOOK = 0.1  # seconds between two polls of an empty outbox
 
 
 class OtherExporter(OutputError):
@@ -20,7 +20,7 @@ class OtherExporter(OutputError):
 
 
 class Exporter:
-    """Moves one job's items into one sink, batch by batch. `name` tells it from other exporters."""
+    """Moves one job's items into one sink, batch by batch. `name` identifies it among exporters."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Exporter:
         lease_seconds: float,
         patient: bool,
     ) -> None:
-        """`jobs()` gives all jobs. Silent for longer than `lease_seconds`, it may be replaced by another.
+        """`jobs()` returns all jobs. After `lease_seconds` without a renewal, another exporter may take over.
 
         `patient`: wait out a full disk or another exporter instead of raising `OutputError`.
         """
@@ -47,17 +47,17 @@ class Exporter:
         self._patient = patient
         self._lease = lease_seconds
         self._renewed_at = -lease_seconds
-        self._positions: dict[int, str] = {}  # of the last page of each shard that is durable in the sink
-        self._acknowledged: dict[int, str] = {}  # the same, as far as the outbox is known to know it
+        self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
+        self._acknowledged: dict[int, str] = {}  # the positions that the outbox has confirmed
         self._is_open = False
         self._patience = Patience("export_waits")
         self.begun = asyncio.Event()  # set once the sink is open
         self.items = 0  # written by this exporter
 
     async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
-        """Drain the outbox; then end, or with `follow` wait for more until `stop`, or `until()` says it was all.
+        """Drain the outbox and end; with `follow`, wait for more items until `stop` is set or `until()` is true.
 
-        What stands in the way is waited out until `stop`, and raised then: items that are left wait in the outbox.
+        Waits out obstacles until `stop` is set, then raises them; items that are left wait in the outbox.
         """
         try:
             if not await self._begin(stop):
@@ -75,7 +75,7 @@ class Exporter:
                 await self._let_go()
 
     async def _begin(self, stop: Stop) -> bool:
-        """Become the job's exporter, open the sink, tell the outbox what it holds. False: stopped before that."""
+        """Become the job's exporter, open the sink, and acknowledge what it holds. Return False if stopped first."""
         also = (OtherExporter,) if self._patient else ()
         try:
             await self._patience.until_done(self._open, stop, also=also)
@@ -86,32 +86,32 @@ class Exporter:
 
     async def _open(self) -> None:
         await self._hold()
-        if not self._is_open:  # the sink is locked for everybody, ourselves included
+        if not self._is_open:  # the lock on the sink would also keep ourselves out
             self._positions = dict(await asyncio.to_thread(self._sink.open))
             self._is_open = True
         await self._acknowledge()
 
     async def _move(self) -> bool:
-        """One batch. False: nothing is there at the moment."""
+        """Move one batch. Return False if the outbox is empty now."""
         await self._hold()
         entries = await self._outbox.read(self._job, self._positions, self._batch)
         if entries:
             self.items += await asyncio.to_thread(self._sink.write, entries)
             for entry in entries:
                 self._positions[entry.shard] = entry.position
-        await self._acknowledge()  # also without entries: the last answer may have been lost
+        await self._acknowledge()  # even without entries: the last answer may have been lost
         return bool(entries)
 
     async def _acknowledge(self) -> None:
-        """What is durable leaves the outbox, unless it has left already."""
+        """Remove durable items from the outbox, unless they have already been removed."""
         if self._positions != self._acknowledged:
             await self._outbox.acknowledge(self._job, self._positions)
             self._acknowledged = dict(self._positions)
 
     async def _hold(self) -> None:
-        """Stay the only exporter of the job. Raises `OtherExporter` when it is another one by now.
+        """Renew the right to export the job. Raise `OtherExporter` if another exporter has it.
 
-        Raises `FrontierReplaced` when the server has forgotten it all: an empty outbox is no proof of an end.
+        Raise `FrontierReplaced` if the server lost its data, because an empty outbox then does not prove the end.
         """
         now = time.monotonic()
         if now - self._renewed_at < self._lease / 3:
@@ -124,5 +124,5 @@ class Exporter:
         self._renewed_at = now
 
     async def _let_go(self) -> None:
-        with suppress(FrontierUnavailable):  # then it expires by itself
+        with suppress(FrontierUnavailable):  # otherwise the right expires by itself
             await self._outbox.hold(self._job, self._name, 0)

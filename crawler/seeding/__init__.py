@@ -1,1 +1,1 @@
-"""How the first URLs come into the queue."""
+"""Adds the seeds to the frontier."""

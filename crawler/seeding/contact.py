@@ -1,4 +1,4 @@
-"""Warns, once, when a public host is asked under a User-Agent by which its owner could not reach anybody."""
+"""Warns once when the crawler asks a public host under a User-Agent without a contact for its owner."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import structlog
 log = structlog.get_logger()
 
 _CONTACT = re.compile(r"https?://[\w\[]|[^\s@]@[^\s@]+\.[^\s@]")
-# Never on the public internet: RFC 6761, RFC 6762, RFC 8375, and "internal", which ICANN reserves.
+# Names never used on the public internet: RFC 6761, RFC 6762, RFC 8375, and "internal", which ICANN reserves.
 _SPECIAL_NAMES = frozenset({"localhost", "local", "internal", "test", "example", "invalid", "home.arpa"})
 
 
 def has_contact(user_agent: str) -> bool:
-    """Whether it holds a URL or a mail address."""
+    """Return whether the User-Agent contains a URL or a mail address."""
     return _CONTACT.search(user_agent) is not None
 
 
 def is_public(host: str) -> bool:
-    """Whether the host of a canonical URL is on the public internet, as far as its spelling tells."""
+    """Return whether the host of a canonical URL is on the public internet, judged by its spelling."""
     try:
         return ip_address(host.strip("[]")).is_global
     except ValueError:
@@ -30,21 +30,21 @@ def is_public(host: str) -> bool:
 
 
 class ContactCheck:
-    """Is told each host that is met. `settled`: has warned, or there is no cause to."""
+    """Warns at the first public host. `settled`: it has warned, or the User-Agent has a contact."""
 
     def __init__(self, user_agent: str) -> None:
         self._user_agent = user_agent
         self.settled = has_contact(user_agent)
 
     def met(self, host: str) -> None:
-        """A host that is seeded, or was asked."""
+        """Check a host that was seeded or asked."""
         if not self.settled and is_public(host):
             self.settled = True
             log.warning(
                 "no_contact",
                 host=host,
                 user_agent=self._user_agent,
-                why="its owner cannot tell who asks, nor reach you when something goes wrong; many block such crawlers",
+                why="its owner can neither tell who asks nor reach you if something breaks; many block such crawlers",
                 help='say who you are: -s USER_AGENT="name/1.0 (+https://you.example/bot)", or in settings.py',
             )
 
@@ -56,13 +56,13 @@ class HostCheck(Protocol):
 
 
 class Watched:
-    """A host check that passes on to a `ContactCheck` what it lets pass."""
+    """A host check that passes each permitted host on to a `ContactCheck`."""
 
     def __init__(self, inner: HostCheck, contact: ContactCheck) -> None:
         self._inner = inner
         self._contact = contact
 
     def check_host(self, host: str) -> None:
-        """Raises `Refused` as the inner one does."""
+        """Raise `Refused` if the inner check does."""
         self._inner.check_host(host)
         self._contact.met(host)

@@ -1,4 +1,4 @@
-"""Side task: a stream of URLs → frontier, in batches, however slow or long the stream. May be repeated safely."""
+"""Side task: adds a stream of URLs to the frontier in batches, however slow or long it is. Repeating it is safe."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.runtime.patience import Patience
 from crawler.runtime.tasks import end, was_cancelled
 
-BATCH = 500  # seeds sent at once: the queue server works on them for a few milliseconds, and workers wait for it
-AT_ONCE = 4  # batches on their way
-TOGETHER = 4000  # seeds ordered by host before they are sent: the queue server touches each host less often
-AHEAD = 8000  # lines read before they are looked at
+BATCH = 500  # seeds per call: the queue server needs a few milliseconds for them, and workers wait meanwhile
+AT_ONCE = 4  # batches in flight
+TOGETHER = 4000  # seeds sorted by host before they are sent, so that the queue server touches each host less often
+AHEAD = 8000  # lines read ahead
 
 
 class HostCheck(Protocol):
@@ -33,7 +33,7 @@ class HostCheck(Protocol):
 
 
 class Feed:
-    """Reads a blocking stream in a thread, so that a slow one delays nobody and a fast one fills no memory."""
+    """Reads a blocking stream in a thread, so that a slow stream blocks nothing and a fast one fills no memory."""
 
     def __init__(self, lines: Iterable[str | Request]) -> None:
         self._lines = lines
@@ -44,7 +44,7 @@ class Feed:
         self._thread.start()
 
     def take(self) -> list[str | Request] | None:
-        """What has been read by now, at most a batch; None at the end of the stream. Raises the stream's error."""
+        """Return the lines read so far, at most a batch; None at the end of the stream. Raise the stream's error."""
         ended = not self._thread.is_alive()
         batch = [self._read.popleft() for _ in range(min(BATCH, len(self._read)))]
         if batch or not ended:
@@ -65,7 +65,7 @@ class Feed:
                     time.sleep(0.005)
                 if self._stopped:
                     return
-        except BaseException as error:  # handed to the reader
+        except BaseException as error:  # `take` raises it
             self._error = error
 
 
@@ -83,8 +83,9 @@ class Seeder:
         refused: Callable[[str, str], None],
         check: Callable[[Request], Request],
     ) -> None:
-        """Silent for `lease_seconds`, it no longer counts as at work; `refused(url, why)` is told what is not taken;
-        `check(request)` returns a request as it will arrive, and raises `ValueError` when it would not."""
+        """After `lease_seconds` without a sign of life, the seeder no longer counts as at work. It calls
+        `refused(url, why)` for each refused seed. `check(request)` returns the request as it will arrive, or raises
+        `ValueError` if it cannot travel."""
         self._adding = adding
         self._job = job
         self._guard = guard
@@ -96,29 +97,29 @@ class Seeder:
         self.new = 0
         self.known = 0
         self.refused: Counter[str] = Counter()
-        self.added = asyncio.Event()  # the stream has ended and all of it is in the frontier, its disk maybe apart
+        self.added = asyncio.Event()  # set once all seeds are in the frontier, perhaps not yet on disk
 
     async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
-        """Until the stream ends. The job counts as unfinished for as long."""
+        """Add seeds until the stream ends. The job counts as unfinished while this runs."""
         feed = Feed(lines)
         await self._patiently(self._be_present)
-        present = asyncio.create_task(self._stay_present())  # also while a batch waits for the queue server
+        present = asyncio.create_task(self._stay_present())  # even while a batch waits for the queue server
         try:
             await self._stream(feed, progress)
         except BaseException:
             await self._end(feed, present)
-            with suppress(FrontierError):  # else it counts as at work for a while
+            with suppress(FrontierError):  # if this fails, the seeder counts as at work until its lease expires
                 await self._adding.seeding(self._job, self._name, 0)
             raise
         await self._end(feed, present)
         await self._patiently(lambda: self._adding.seeding(self._job, self._name, 0))
         self.added.set()
-        await self._patiently(self._adding.durable)  # "done" is said after this
+        await self._patiently(self._adding.durable)  # report success only after this
 
     async def _stream(self, feed: Feed, progress: Callable[[int, int], None] | None) -> None:
         adding: deque[asyncio.Task[None]] = deque()
         try:
-            # The next batches are made ready while the queue server works on these.
+            # Prepare the next batches while the queue server works on these.
             for batch in self._batches(feed):
                 if not batch:
                     await asyncio.sleep(0.01)
@@ -146,10 +147,10 @@ class Seeder:
             _heed_cancellation()
 
     def _batches(self, feed: Feed) -> Iterator[list[Request]]:
-        """What can be sent, requests of one host side by side and in their order. Empty: nothing at the moment."""
+        """Yield batches to send, with the requests of one host adjacent and in order; an empty one if none is ready."""
         ready: deque[Request] = deque()
         by_host: defaultdict[str, list[Request]] = defaultdict(list)
-        waiting = 0  # lines whose requests are not ready
+        waiting = 0  # lines whose requests are not in `ready` yet
         while (lines := feed.take()) is not None:
             for line in lines:
                 if (request := self._request(line)) is not None:
@@ -196,7 +197,7 @@ class Seeder:
 
 
 def _first(requests: deque[Request]) -> list[Request]:
-    """Take a batch off."""
+    """Remove and return one batch."""
     return [requests.popleft() for _ in range(min(BATCH, len(requests)))]
 
 

@@ -1,1 +1,1 @@
-"""What a spider is, how spiders are found and checked, and how their callbacks are run."""
+"""Defines, finds and checks spiders, and runs their callbacks."""

@@ -15,13 +15,13 @@ from crawler.response import Response
 Results = Iterable[Any] | AsyncIterable[Any] | None
 
 MAX_SITEMAP_LEVEL = 3
-"""How deep indexes of sitemaps may lie in each other; sitemaps.org knows one level."""
+"""How deep sitemap indexes may be nested; sitemaps.org defines one level."""
 
 
 class DropItem(Exception):
-    """Raised by `process_item` to leave an item out, by a callback to leave out the rest of its page.
+    """Raised by `process_item` to drop an item, or by a callback to drop the rest of its page.
 
-    The text is the reason that is counted: a word from a small set (`no_price`), nothing that differs by page.
+    The text is the counted reason: a word from a small set (`no_price`), not one that differs by page.
     """
 
 
@@ -36,77 +36,78 @@ class Spider:
                     yield {"text": quote.css("span.text::text").get()}
                 yield from response.follow_all(css="li.next a")
 
-    A callback yields items (dict, dataclass or msgspec struct) and `Request`s; it may be a plain or an async
-    generator, return an iterable, or None. The name of the callback travels with a request through the queue,
+    A callback yields items (dict, dataclass or msgspec struct) and `Request`s. It may be a plain or an async
+    generator, or return an iterable or None. The name of the callback travels with a request through the queue,
     so it must be a method of the class.
     """
 
     name: ClassVar[str] = ""
     start_urls: ClassVar[Iterable[str]] = ()
-    # Sitemaps, with Scrapy's meaning; without any of these, none is read. Which: those at these URLs (a robots.txt
-    # stands for those it names); a spider that has rules and names none reads those that robots.txt of its hosts names.
+    # Sitemaps, with Scrapy's meaning; without these attributes, the spider reads none. It reads the sitemaps at these
+    # URLs (a robots.txt stands for those it names). With rules but no URLs, it reads those that its hosts' robots.txt
+    # names.
     sitemap_urls: ClassVar[Sequence[str]] = ()
-    # which of their pages are followed: (regex, callback), the first whose regex is found in the URL counts, others are
-    # left out; None: [("", "parse")]
+    # which of their pages to follow: (regex, callback). The first regex found in the URL decides; a URL that matches
+    # none is left out. None: [("", "parse")]
     sitemap_rules: ClassVar[Sequence[tuple[str | re.Pattern[str], str | Callable[..., Any]]] | None] = None
-    # which of an index's sitemaps are: regexes, one of which must be found in the URL; None: all
+    # which sitemaps of an index to follow: regexes, one of which must be found in the URL; None: all
     sitemap_follow: ClassVar[Sequence[str | re.Pattern[str]] | None] = None
-    sitemap_alternate_links: ClassVar[bool] = False  # the same page in other languages (`xhtml:link`), too
-    # follow links to these domains and their subdomains only; empty: any host
+    sitemap_alternate_links: ClassVar[bool] = False  # also follow the page in other languages (`xhtml:link`)
+    # follow only links to these domains and their subdomains; empty: to any host
     allowed_domains: ClassVar[Iterable[str]] = ()
-    # follow links to hosts that were seeded only; a seed's redirect to another host adds that host
+    # follow only links to seeded hosts; a seed's redirect to another host adds that host
     stay_on_seeded_hosts: ClassVar[bool] = False
-    # parts of a response that the callbacks use (`root`, `visible_text`, `links` …): those of a large page are made
-    # ready before a callback gets it, in this order, and other pages have their turn in between
+    # parts of a response that the callbacks use (`root`, `visible_text`, `links` …): the worker computes those of a
+    # large page before a callback gets it, in this order, and lets other pages run in between
     read_ahead: ClassVar[Iterable[str]] = ()
-    custom_settings: ClassVar[Mapping[str, Any]] = {}  # those of `settings.PER_SPIDER`
+    custom_settings: ClassVar[Mapping[str, Any]] = {}  # only the names in `settings.PER_SPIDER`
 
     def __init__(self, **arguments: str) -> None:
-        """`arguments` come from `-a NAME=VALUE` and become attributes."""
+        """Set the arguments of `-a NAME=VALUE` as attributes."""
         for name, value in arguments.items():
             setattr(self, name, value)
 
     def start_requests(self) -> Iterable[Request]:
-        """The seeds when the command line names none."""
+        """Yield the seeds for a command line that names none."""
         for url in self.start_urls:
             yield Request(url)
         for url in self.sitemap_urls:
             yield Request(url, callback="parse_sitemap")
 
     def parse(self, response: Response) -> Results:
-        """The callback of requests that name none."""
+        """Read the response to a request that names no callback."""
         raise NotImplementedError(f"spider {self.name!r} has no parse() method")
 
     def parse_sitemap(self, response: Response) -> Results:
-        """The callback of sitemaps, and of a robots.txt that names some. `sitemap_rules` say who gets their pages.
+        """Read a sitemap, or a robots.txt that names some. `sitemap_rules` name the callbacks of their pages.
 
-        A body without any counts as `no_sitemap`; what is left out is counted by what decided it.
+        A body without entries counts as `no_sitemap`; each entry left out is counted under the rule that decided it.
         """
         return _listed(self, response)
 
     def sitemap_filter(self, entries: Iterable[sitemap.Entry]) -> Iterable[sitemap.Entry]:
-        """Choose among the entries of one sitemap: dicts of `loc`, and `lastmod`, `priority` … where they are given."""
+        """Choose among the entries of one sitemap: dicts of `loc` and, where given, `lastmod`, `priority` …"""
         return entries
 
     def process_item(self, item: Any) -> Any:
-        """Last look at each item before it leaves: return it, changed or not, or raise `DropItem`."""
+        """Check each item before it leaves: return it, changed or not, or raise `DropItem`."""
         return item
 
     def errback(self, request: Request, failure: Failure) -> Results:
-        """Called for a request that is given up and names `errback="errback"`; may yield items and requests."""
+        """Handle a request that was given up and names `errback="errback"`; may yield items and requests."""
         return None
 
     def closed(self, reason: str) -> None:
-        """Called once in each worker process when it lets go of the spider (`finished` or `shutdown`)."""
+        """Clean up. Each worker process calls this once when it discards the spider (`finished` or `shutdown`)."""
 
 
 def reads_robots_sitemaps(spider: Spider) -> bool:
-    """Whether it wants the sitemaps that robots.txt names: it has rules for sitemaps, and does not say which."""
+    """Return whether the spider reads the sitemaps that robots.txt names: it has sitemap rules but no sitemap URLs."""
     return not spider.sitemap_urls and bool(spider.sitemap_rules or spider.sitemap_follow)
 
 
 def _listed(spider: Spider, response: Response) -> Iterator[Request | Unfollowed]:
-    """Requests for what a sitemap lists. Raises `DropItem`."""
+    """Yield requests for what a sitemap lists. Raise `DropItem` if it lists nothing."""
     found = _read(spider, response)
     if not any(found):
         raise DropItem("no_sitemap")
@@ -131,7 +132,7 @@ def _pages(spider: Spider, response: Response, urls: Iterable[str]) -> Iterator[
     for url in urls:
         callback = next((callback for found, callback in compiled if found(url)), "")
         if callback:
-            # The URLs are canonical; a request that names its spider is not made so once more.
+            # The URLs are already canonical; naming the spider keeps the request from being canonicalized again.
             yield Request(url, callback=callback, spider=response.request.spider)
         else:
             unmatched += 1
@@ -156,5 +157,5 @@ def _is_robots_txt(response: Response) -> bool:
 
 
 def callback_name(callback: str | Callable[..., Any]) -> str:
-    """The name of a callback that is given as one, or as a method; empty: it has none."""
+    """Return the name of a callback given as a name or a method; empty if it has none."""
     return callback if isinstance(callback, str) else str(getattr(callback, "__name__", ""))

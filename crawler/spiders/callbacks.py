@@ -1,8 +1,7 @@
 """Runs one callback of a spider on one page: what it yields becomes encoded items and checked requests.
 
-Callbacks travel by name. A request's `callback` and `errback` may be given as methods of the spider; here,
-where they enter the crawl, they become names. A name that the spider does not have fails the page that holds
-the mistake, before it costs the pages it would have asked for.
+Callbacks travel by name. A spider may give a request's `callback` and `errback` as methods; this module turns them
+into names. A name that the spider does not have fails the page that yielded it, before any page is fetched for it.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from crawler.spiders.base import DropItem, Spider, callback_name
 from crawler.spiders.items import ItemError, encode_item, is_item
 
 MAX_RESULTS = 100_000
-"""Most items and requests one page may give."""
+"""Most requests that one page may yield, and most results in all."""
 
 MAX_ITEM_BYTES = 100_000_000
-"""Most bytes of JSON that the items of one page may take: they travel to the queue server in one piece."""
+"""Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
 
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
 _MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
@@ -37,11 +36,11 @@ _MAX_TRACEBACK = 8_000  # characters of its last lines
 
 
 class CallbackError(CrawlerError):
-    """A callback that does not exist, is none, or gives more than a page may."""
+    """A callback does not exist, is not callable, or yields more than a page may."""
 
 
 class Found(NamedTuple):
-    """What a callback made of a page."""
+    """The results of a callback for one page."""
 
     items: list[bytes]  # one line of JSON each
     requests: list[Request]  # callbacks by name, known to the spider
@@ -49,7 +48,7 @@ class Found(NamedTuple):
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
 
     def admitting(self, requests: list[Request], left_out: Mapping[str, int]) -> Found:
-        """The same with these of its requests, and how many more were left out, by reason."""
+        """Return a copy with only these requests, and with `left_out` added to the counts by reason."""
         unfollowed = Counter(self.unfollowed) + Counter(left_out) if left_out else self.unfollowed
         return self._replace(requests=requests, unfollowed=unfollowed)
 
@@ -61,13 +60,13 @@ def _all(urls: Sequence[str]) -> Sequence[str]:
 async def run_callback(
     spider: Spider, name: str, *arguments: Any, maybe_new: Callable[[Sequence[str]], Sequence[str]] = _all
 ) -> Found:
-    """Call the spider's method `name` and take all it gives. A callback gets a response; an errback gets
-    the request and the failure.
+    """Call the spider's method `name` and collect its results. A callback gets a response; an errback gets the
+    request and the failure.
 
-    The method may be a plain or an async generator or function; it may give an iterable, one item or request,
-    or None. `DropItem` leaves out one item when `process_item` raises it, the rest of the page when the
-    callback does. `maybe_new` leaves out the URLs of a `Follow` that are certainly known.
-    Raises `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
+    The method may be a plain or an async generator or function; it may return an iterable, one item or request,
+    or None. `DropItem` drops one item when `process_item` raises it, the rest of the page when the callback does.
+    `maybe_new` filters out the URLs of a `Follow` that are certainly known.
+    Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
     """
     found = Found([], [], Counter())
     results: list[Any] = []
@@ -98,7 +97,7 @@ async def run_callback(
 
 
 def failure_of(spider: Spider, error: BaseException) -> Failure:
-    """What is kept of an exception that came out of `run_callback`: no credentials, which its text may quote."""
+    """Return the failure for an exception of `run_callback`, without credentials, which its text may quote."""
     name = type(error).__name__
     try:
         text = str(error)
@@ -114,23 +113,23 @@ def failure_of(spider: Spider, error: BaseException) -> Failure:
 
 
 def _line_in(files: set[str], error: BaseException) -> str:
-    """`shop.py:42`: the deepest line of these files the exception came through; empty: none."""
+    """Return the deepest line of these files in the traceback, such as `shop.py:42`; empty if there is none."""
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     return next((f"{Path(file).name}:{line}" for file, line in reversed(lines) if file in files), "")
 
 
 def _files_of(spider: Spider) -> set[str]:
-    """Where its class and those it is made from are written."""
+    """Return the source files of the spider's class and its base classes."""
     classes = type(spider).__mro__
     files = set()
     for one in classes[: classes.index(Spider)]:
-        with suppress(OSError, TypeError):  # written nowhere, such as in a Python shell
+        with suppress(OSError, TypeError):  # no source file, such as in a Python shell
             files.add(inspect.getfile(one))
     return files
 
 
 def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
-    """The spider's method of that name. Raises `CallbackError` when there is none that may be a callback."""
+    """Return the spider's method of that name. Raise `CallbackError` if it is missing or cannot be a callback."""
     if name.startswith("_"):
         raise CallbackError(f"callback {spider.name}.{name} is private; rename it without the underscore")
     method = getattr(spider, name, None)
@@ -142,7 +141,7 @@ def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
 
 
 def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> Request:
-    """The request with its callbacks as names, checked unless they are in `known`. Raises `CallbackError`."""
+    """Return the request with its callbacks as names; check those not in `known`. Raise `CallbackError`."""
     known = set() if known is None else known
     callback, errback = request.callback, request.errback
     if type(callback) is not str or type(errback) is not str:
@@ -159,12 +158,12 @@ def _name(spider: Spider, callback: Any) -> str:
     if callback is None or isinstance(callback, str):
         return str(callback or "")
     if getattr(callback, "__self__", spider) is not spider or not callback_name(callback):
-        raise CallbackError(f"callback {callback!r} is no method of spider {spider.name}")
+        raise CallbackError(f"callback {callback!r} is not a method of spider {spider.name}")
     return callback_name(callback)
 
 
 async def _gather(given: Any, results: list[Any], who: str) -> None:
-    """Put what a callback gave, in whichever form, into `results`; what came before an exception is in it."""
+    """Append what a callback gave, in any form, to `results`, including what came before an exception."""
     if inspect.isawaitable(given):
         given = await given
     if hasattr(given, "__aiter__"):
@@ -185,7 +184,7 @@ def _too_many(who: str) -> CallbackError:
 def _iterable(given: Any, who: str) -> Iterable[Any]:
     if given is None:
         return ()
-    if is_item(given):  # a Request is a struct, too
+    if is_item(given):  # also true of a Request, which is a struct
         return (given,)
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
         return given
@@ -193,7 +192,7 @@ def _iterable(given: Any, who: str) -> Iterable[Any]:
 
 
 async def _add_item(spider: Spider, item: Any, found: Found) -> None:
-    """Encode it after the spider's last look at it, or count why it was left out."""
+    """Run `process_item` on the item and encode it, or count why it was dropped."""
     try:
         item = spider.process_item(item)
         if inspect.isawaitable(item):

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a spider before its first page: its class, its arguments."""
+"""Finds mistakes in a spider before its first page: in its class and its arguments."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spiders.base import Spider, callback_name
 
 _METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
-_LOGIN = ("http_user", "http_pass", "http_auth_domain")  # Scrapy's; in silence they would be no login at all
+_LOGIN = ("http_user", "http_pass", "http_auth_domain")  # Scrapy's; ignored, they would give no login
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
 def problems(cls: type[Spider]) -> Iterator[str]:
-    """What is wrong with the class, one sentence each; nothing when it may be used."""
+    """Yield one sentence for each mistake in the class; nothing if it may be used."""
     yield from _name(cls.name)
     yield from _settings(cls.custom_settings)
     yield from _texts("allowed_domains", cls.allowed_domains, _domain)
@@ -37,11 +37,11 @@ def problems(cls: type[Spider]) -> Iterator[str]:
             yield f'{name}: write the setting HTTP_AUTH = {{"https://a.example": "user:password"}}'
     seeds_pages = cls.start_requests is Spider.start_requests and not (cls.sitemap_urls and not cls.start_urls)
     if cls.parse is Spider.parse and seeds_pages:
-        yield "has no parse(self, response), which reads the pages that were seeded"
+        yield "has no parse(self, response), which reads the seeded pages"
 
 
 def sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
-    """What is wrong with the sitemaps of a class, or of a spider that set them when it was made."""
+    """Yield the mistakes in the sitemap attributes of a class, or of a spider that set them in its constructor."""
     yield from _texts("sitemap_urls", of.sitemap_urls, partial(_url, "sitemap_urls"))
     if of.sitemap_follow is not None:
         yield from _texts("sitemap_follow", of.sitemap_follow, partial(_regex, "sitemap_follow"))
@@ -58,7 +58,7 @@ def sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
 
 
 def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
-    """Callbacks that the class names in the source of its module, but does not have, one sentence each."""
+    """Yield one sentence for each callback that the class names in its source but does not have."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
             assigned = _assigned(node)
@@ -70,7 +70,7 @@ def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
 
 
 def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
-    """Raise `ConfigError` for `-a` arguments that the spider does not take, lacks, or would be broken by."""
+    """Raise `ConfigError` for `-a` arguments that the spider does not take, needs, or must not have replaced."""
     parameters = inspect.signature(cls).parameters.values()
     named = {part.name: part for part in parameters if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)}
     takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters)
@@ -112,7 +112,7 @@ def _settings(layer: Any) -> Iterator[str]:
 def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         yield f"{attribute} must be a list, such as {attribute} = [{values!r}]"
-    elif isinstance(values, (list, tuple, set, frozenset)):  # nothing that can be read only once
+    elif isinstance(values, (list, tuple, set, frozenset)):  # not an iterator, which can be read only once
         for value in values:
             yield from check(value)
 
@@ -165,7 +165,7 @@ def _callback_arguments(call: ast.Call) -> Iterator[ast.expr]:
 
 
 def _callback(given: ast.expr) -> str:
-    """The name in `"parse_item"` or `self.parse_item`; empty for what is known at run time only."""
+    """Return the name in `"parse_item"` or `self.parse_item`; empty for one known only at run time."""
     if isinstance(given, ast.Constant) and isinstance(given.value, str):
         return given.value
     if isinstance(given, ast.Attribute) and isinstance(given.value, ast.Name) and given.value.id == "self":
@@ -174,6 +174,6 @@ def _callback(given: ast.expr) -> str:
 
 
 def _assigned(node: ast.ClassDef) -> set[str]:
-    """Names of `self` that methods of the class set."""
+    """Return the attribute names that methods of the class set."""
     attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
     return {part.attr for part in attributes if isinstance(part.ctx, ast.Store)}

@@ -1,4 +1,4 @@
-"""Imports the modules that spiders are in. A module that cannot be imported is noted, and stops no other."""
+"""Imports the modules of spiders. It records a module that cannot be imported, and imports the others."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _OURS = "__spider_folder__"  # marks the packages made here
 
 
 def make_importable(folder: Path) -> None:
-    """Let the spiders import what lies in `folder`."""
-    importlib.invalidate_caches()  # files may be younger than what the importer remembers
+    """Let the spiders import the modules in `folder`."""
+    importlib.invalidate_caches()  # files may be newer than the importer's cache
     if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # last: a file there must not stand in for an installed module
+        sys.path.append(str(folder))  # last: a file there must not shadow an installed module
 
 
 def modules_of(folder: Path, place: str, broken: Broken) -> list[ModuleType]:
-    """The modules of one place: a folder (relative to `folder`, slashes or dots), a package or a module."""
+    """Return the modules of one place: a folder (relative to `folder`, slashes or dots), a package or a module."""
     for directory in (folder / place, folder / place.replace(".", "/")):
         if directory.is_dir():
             return list(_from_folder(folder, directory.resolve(), broken))
@@ -36,7 +36,7 @@ def modules_of(folder: Path, place: str, broken: Broken) -> list[ModuleType]:
 
 
 def from_package(name: str, broken: Broken) -> list[ModuleType]:
-    """An installed module and, when it is a package, the modules inside it."""
+    """Return an installed module and, if it is a package, the modules inside it."""
     module = _imported(name, name, broken)
     if module is None:
         return []
@@ -46,17 +46,17 @@ def from_package(name: str, broken: Broken) -> list[ModuleType]:
 
 
 def announced(point: EntryPoint, broken: Broken) -> object:
-    """The module or class that an installed package announces; None: it cannot be imported."""
+    """Return the module or class that an installed package announces; None if it cannot be imported."""
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # somebody's own code may fail in any way
+    except (Exception, SystemExit) as error:  # the user's code may fail in any way
         file = f"{point.value} (entry point {point.name})"
         broken[file] = _load_error(file, error)
         return None
 
 
 def _from_folder(folder: Path, directory: Path, broken: Broken) -> Iterator[ModuleType]:
-    """Its files, as modules of a package named like it, so that they can import their neighbours."""
+    """Yield the files of a folder as modules of a package with its name, so that they can import each other."""
     parts = directory.relative_to(folder).parts if directory.is_relative_to(folder) else directory.parts[-2:]
     for depth in range(1, len(parts) + 1):
         path = directory.parents[len(parts) - depth - 1] if depth < len(parts) else directory
@@ -70,9 +70,9 @@ def _from_folder(folder: Path, directory: Path, broken: Broken) -> Iterator[Modu
 
 
 def _make_package(name: str, directory: Path, broken: Broken) -> bool:
-    """Make the package `name` mean this folder, whatever else on the import path is called so.
+    """Make `name` the package of this folder, whatever else on the import path has that name.
 
-    One made here before for another folder gives way. False: it cannot be made.
+    It replaces a package made here for another folder. Return False if the package cannot be made.
     """
     present = sys.modules.get(name)
     if present is not None and list(getattr(present, "__path__", ())) == [str(directory)]:

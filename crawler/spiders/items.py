@@ -1,8 +1,8 @@
 """Items as the outbox holds them: one line of valid UTF-8 JSON each.
 
-What becomes what: numbers, text, booleans, None, lists and mappings as they are; NaN and infinities null;
-dates and times ISO 8601; bytes text (UTF-8, the rest U+FFFD); sets sorted lists; decimals, UUIDs and enums
-as msgspec writes them; keys text. Lone surrogates, which real pages contain, become U+FFFD.
+Numbers, text, booleans, None, lists and mappings stay as they are. NaN and infinities become null; dates and
+times ISO 8601; bytes text (UTF-8, invalid bytes U+FFFD); sets sorted lists; decimals, UUIDs and enums what
+msgspec writes; keys text. Lone surrogates, which real pages contain, become U+FFFD.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from crawler.parsing.charset import clean
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 _TEXT = frozenset({str})
-# written by msgspec itself, always as valid text
+# types that msgspec writes itself, always as valid text
 _WRITTEN = (datetime.datetime, datetime.date, datetime.time, datetime.timedelta, Decimal, UUID)
 _MAX_SHOWN = 80
 
@@ -30,30 +30,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ItemError(CrawlerError):
-    """What a callback yielded cannot be stored; names the field, its type and the way out."""
+    """What a callback yielded cannot be stored; the text names the field, its type and the remedy."""
 
 
 def encode_item(item: Any) -> bytes:
-    """The item as one line of JSON. Raises `ItemError` for what is no item, or holds what JSON cannot."""
+    """Return the item as one line of JSON. Raise `ItemError` if it is not an item or does not fit into JSON."""
     if not is_item(item):
         raise ItemError(f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {_shown(item)}")
     try:
         if type(item) is dict and _is_plain(item):
             return _encode(item)
     except (UnicodeEncodeError, RecursionError):
-        pass  # lone surrogates: cleaned below; bottomless: said below, with the field
+        pass  # `_as_json` cleans lone surrogates, and names the field that is nested too deep
     return _encode(_as_json(item, ""))
 
 
 def is_item(value: Any) -> bool:
-    """Whether it is of a kind that can be an item: a mapping, a dataclass or a msgspec struct."""
+    """Return whether the value can be an item: a mapping, a dataclass or a msgspec struct."""
     return isinstance(value, (Mapping, msgspec.Struct)) or (
         dataclasses.is_dataclass(value) and not isinstance(value, type)
     )
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether the encoder writes it as we want it, but for lone surrogates: most items, most of the time."""
+    """Return whether the encoder writes the value correctly (lone surrogates aside); true for most items."""
     kind = type(value)
     if kind is dict:
         return _TEXT.issuperset(map(type, value)) and _all_plain(value.values())
@@ -67,7 +67,7 @@ def _all_plain(values: Any) -> bool:
 
 
 def _as_json(value: Any, field: str) -> Any:
-    """The same in types the encoder writes as promised. `field` is the path to it, for errors."""
+    """Convert a value to types that the encoder writes correctly. `field` is the path to it, for errors."""
     try:
         return _converted(value, field)
     except RecursionError:
@@ -116,7 +116,7 @@ def _key(key: Any) -> str:
 
 
 def _order(value: Any) -> tuple[str, Any]:
-    """Numbers among numbers, text among text, anything else by its JSON: sorting never fails."""
+    """Return a sort key that never fails: numbers among numbers, text among text, anything else by its JSON."""
     if isinstance(value, (int, float)):
         return "", value
     return type(value).__name__, value if isinstance(value, str) else _encode(value)

@@ -1,7 +1,7 @@
 """Finds and checks spiders at start, not at page 10,000.
 
-Where they are looked for: `spiders/` in the working directory, the `SPIDER_MODULES`, installed packages that
-announce some (entry points of the group `crawler.spiders`), and those that come with the crawler.
+Searches `spiders/` in the working directory, the `SPIDER_MODULES`, installed packages with entry points of the
+group `crawler.spiders`, and the spiders included in the crawler.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Description(Struct, frozen=True):
 
 
 class Registry:
-    """The spiders that may be used, by name. `broken` holds the files that may not, and why."""
+    """The usable spiders, by name. `broken` holds the files that cannot be used, and why."""
 
     def __init__(self) -> None:
         self.broken: Broken = {}
         self._spiders: dict[str, type[Spider]] = {}
-        self._refused: dict[str, ConfigError] = {}  # name → why no spider of that name may be used
+        self._refused: dict[str, ConfigError] = {}  # name → why no spider of that name can be used
 
     def names(self) -> list[str]:
         """All names, sorted."""
@@ -52,7 +52,7 @@ class Registry:
         return [Description(cls.name, _file(cls), _summary(cls)) for cls in spiders]
 
     def get(self, name: str) -> type[Spider]:
-        """The class. Raises `UsageError` naming near ones and broken files, `ConfigError` if it is broken."""
+        """Return the class. Raise `UsageError` with similar names and broken files, `ConfigError` if it is broken."""
         if name in self._refused:
             raise self._refused[name]
         if name not in self._spiders:
@@ -60,13 +60,13 @@ class Registry:
         return self._spiders[name]
 
     def make(self, name: str, arguments: Mapping[str, str] | None = None) -> Spider:
-        """A spider with its `-a` arguments. Raises as `get`, and `ConfigError` when it does not take them."""
+        """Return a spider with its `-a` arguments. Raise like `get`, and `ConfigError` for wrong arguments."""
         cls = self.get(name)
         arguments = arguments or {}
         check_arguments(cls, arguments)
         try:
             made = cls(**arguments)
-        except Exception as error:  # the spider author's own code; its text is all that helps
+        except Exception as error:  # the spider author's code: only the error's text helps
             shown = {key: hidden(value) if is_secret(key) else value for key, value in arguments.items()}
             given = " ".join(f"-a {key}={value}" for key, value in shown.items()) or "any argument"
             raise ConfigError(f"spider {name} with {given}: {type(error).__name__}: {error}") from error
@@ -103,9 +103,9 @@ class Registry:
 
 
 def find_spiders(folder: Path, modules: Sequence[str] = ("spiders",)) -> Registry:
-    """All spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it.
+    """Return all spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it.
 
-    Never raises for what is in them: see `Registry.broken`. A spider of one's own may replace a built-in one.
+    Never raises for a broken file: see `Registry.broken`. A user's spider may replace a built-in one.
     """
     registry = Registry()
     folder = folder.resolve()
@@ -113,7 +113,7 @@ def find_spiders(folder: Path, modules: Sequence[str] = ("spiders",)) -> Registr
     default = ("spiders",) if (folder / "spiders").is_dir() else ()
     sources = dict.fromkeys((*default, *(source for source in modules if source != "spiders")))
     found = [module for source in sources for module in modules_of(folder, source, registry.broken)]
-    # Only now: a class without a name is a base class when another file has a subclass of it.
+    # After all imports, because a class without a name is a base class if another file has a subclass of it.
     for module in found:
         _add_all(registry, _classes(module))
     for point in entry_points(group=GROUP):
@@ -132,7 +132,7 @@ def _add_all(registry: Registry, classes: Iterable[object]) -> None:
 
 
 def _classes(module: ModuleType) -> list[type[Spider]]:
-    """The spiders defined in the module: not those it imports, and no base classes."""
+    """Return the spiders that the module defines, without imported ones and base classes."""
     found = dict.fromkeys(value for value in vars(module).values() if isinstance(value, type))
     spiders = [cls for cls in found if issubclass(cls, Spider) and cls.__module__ == module.__name__]
     return [cls for cls in spiders if not _is_base(cls)]
@@ -157,7 +157,7 @@ def _source(cls: type[Spider]) -> str:
     try:
         return inspect.getsource(sys.modules[cls.__module__])
     except (OSError, TypeError, KeyError):
-        return ""  # delivered without source: nothing to look at
+        return ""  # installed without source: nothing to check
 
 
 def _summary(cls: type[Spider]) -> str:

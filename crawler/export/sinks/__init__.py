@@ -1,1 +1,1 @@
-"""Where items end, one file each. Position and items become durable together."""
+"""The sinks, one file each. Position and items become durable together."""

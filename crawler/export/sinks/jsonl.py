@@ -1,7 +1,7 @@
-"""Items as JSON lines in a file. Position and items are the same bytes, so neither can be there without the other.
+"""Items as JSON lines in a file. Position and items are the same bytes, so neither can exist without the other.
 
-Opening repairs what a crash left: a torn last line is cut, and so are the first items of a page whose last one is
-missing. The exporter then goes on behind the last whole page.
+Opening the file repairs what a crash left: it cuts a torn last line, and the first items of a page whose last item
+is missing. The exporter then continues after the last whole page.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crawler.model import OutboxEntry
 
 
 class JsonlSink:
-    """Implements `Sink` on a file. `overwrite` empties it first, unless it holds items of this very job."""
+    """Implements `Sink` on a file. `overwrite` empties the file first, unless it holds items of this job."""
 
     def __init__(self, path: Path, epoch: str, *, overwrite: bool = False) -> None:
         self._path = path
@@ -35,7 +35,7 @@ class JsonlSink:
         self._positions: dict[int, str] = {}
 
     def open(self) -> Mapping[int, str]:
-        """Lock, repair, and read the position back."""
+        """Lock and repair the file; return the positions found in it. Raise `OutputError`."""
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -51,20 +51,20 @@ class JsonlSink:
         return dict(self._positions)
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
-        """Append and wait for the disk. On failure the file is as before."""
+        """Append the items, wait for the disk, return their number. On failure, restore the file and raise."""
         positions = dict(self._positions)
         block = list(position.lines(entries, self._epoch, positions))
         try:
             self._append(b"".join(block))
         except OSError as error:
-            with suppress(OSError):  # then the next attempt does it
+            with suppress(OSError):  # otherwise the next attempt cuts it
                 self._cut(self._size)
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
         self._positions = positions
         return len(block)
 
     def close(self) -> None:
-        """Unlock."""
+        """Close the file, which unlocks it."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -103,20 +103,20 @@ class JsonlSink:
 
 
 class StdoutSink:
-    """Implements `Sink` on standard output. A pipe keeps no position: after a crash a batch may come twice."""
+    """Implements `Sink` on standard output. A pipe keeps no position: after a crash a batch may be printed twice."""
 
     def __init__(self, epoch: str) -> None:
         self._epoch = epoch
         self._positions: dict[int, str] = {}
-        self._unprinted = b""  # of entries whose positions are noted already
-        self._items = 0  # in it
+        self._unprinted = b""  # lines of entries whose positions are already recorded
+        self._items = 0  # items in `_unprinted`, or partly printed
 
     def open(self) -> Mapping[int, str]:
-        """Nothing to repair."""
+        """Return no positions: a pipe keeps none."""
         return {}
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
-        """Print. What a full disk refuses is kept, from the very byte on, and printed first when it is called again."""
+        """Print the items. Keep the bytes that a full disk refuses, and print them first at the next call."""
         block = list(position.lines(entries, self._epoch, self._positions))
         self._unprinted += b"".join(block)
         self._items += len(block)
@@ -132,11 +132,11 @@ class StdoutSink:
         return printed
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """Do nothing: standard output stays open."""
 
 
 def _survey(data: mmap.mmap, epoch: str, path: Path) -> tuple[dict[int, str], int, bool]:
-    """(positions of the last whole page of this job, bytes to keep, whether a line break must be added)."""
+    """Return (positions of the last whole page of this job, bytes to keep, whether to add a line break)."""
     whole = data.rfind(b"\n") + 1
     mark = position.KEY + epoch.encode() + b" "
     end, torn_page = whole, whole
@@ -146,7 +146,7 @@ def _survey(data: mmap.mmap, epoch: str, path: Path) -> tuple[dict[int, str], in
         stop = data.find(b"\n", at) + 1
         positions_found = position.read(data[start:stop], epoch)
         if positions_found is None:
-            # first items of a page whose last one is missing: cut them, if nothing else was appended since
+            # first items of a page whose last item is missing: cut them, unless something was appended after them
             end, torn_page = start, start if stop == torn_page else torn_page
     if torn_page < whole:
         return dict(positions_found or {}), torn_page, False
@@ -154,15 +154,15 @@ def _survey(data: mmap.mmap, epoch: str, path: Path) -> tuple[dict[int, str], in
 
 
 def _ending(tail: bytes, whole: int, mark: bytes, path: Path) -> tuple[int, bool]:
-    """What becomes of bytes behind the last line break: (bytes of the file to keep, whether to add a line break)."""
+    """Decide about the bytes after the last line break. Return (bytes of the file to keep, whether to add one)."""
     if not tail or mark in tail:
         return whole, False
     try:
         msgspec.json.decode(tail)
-    except ValueError:  # msgspec's own, or that of text that is no UTF-8
+    except ValueError:  # bad JSON (msgspec), or bad UTF-8
         if position.KEY in tail or tail[:1] == b"{":
             return whole, False
         raise OutputError(
             f"{path} does not end with a line break and was not written by an export; name another file"
         ) from None
-    return whole + len(tail), True  # somebody else's last line, whole but for its end
+    return whole + len(tail), True  # another program's last line, complete except for its line break

@@ -1,10 +1,10 @@
-"""The mark each exported line carries: how far the outbox had been written when this line was.
+"""The mark in each exported line: how far the outbox had been exported when the line was written.
 
     "_position": "EPOCH 0:1732280000000-3 1:1732280000017-0/2"
 
-`EPOCH` names the job. For each shard follows the place of the last page that is in the file up to this line. `/2`
-says that the line is item 2 (from 0) of a page of which more are to come; the last item of a page has no such
-mark. A file is therefore whole up to the last line without one.
+`EPOCH` names the job. Then, for each shard, comes the position of the last page in the file up to this line. `/2`
+says that the line is item 2 (from 0) of a page and that more of its items follow; the last item of a page has no
+such suffix. A file is therefore whole up to the last line without one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MARK = re.compile(rb'"_position":"(\S+)((?: \d+:\d+-\d+)*?)( \d+:\d+-\d+/\d+)?"
 
 
 def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str]) -> Iterator[bytes]:
-    """One line an item, marked; `positions` is brought up to date on the way. Entries written before are left out."""
+    """Yield one marked line per item and update `positions`. Skip entries that were written before."""
     for entry in entries:
         if entry.shard in positions and not _after(entry.position, positions[entry.shard]):
             continue
@@ -33,7 +33,7 @@ def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str])
 
 
 def read(line: bytes, epoch: str) -> Mapping[int, str] | None:
-    """The positions a line marks; None when it is no line of this job, or not the last one of its page."""
+    """Return the positions that a line marks; None if it is not of this job, or not the last of its page."""
     mark = _MARK.search(line)
     if mark is None or mark.group(1).decode() != epoch or mark.group(3):
         return None

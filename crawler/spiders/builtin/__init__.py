@@ -1,1 +1,1 @@
-"""Spiders that come with the crawler."""
+"""The spiders included in the crawler."""

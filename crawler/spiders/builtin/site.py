@@ -1,4 +1,4 @@
-"""The `site` spider: any site, no code. Follows every page of the seeded hosts, one item a page."""
+"""The `site` spider: any site, no code. Follows every page of the seeded hosts, one item per page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from crawler.parsing.scope import looks_like_page
 
 
 class Site(Spider):
-    """Any site, no code: one item a page, follows all links that stay on the seeded hosts."""
+    """Any site, no code: one item per page; follows all links within the seeded hosts."""
 
     name = "site"
     stay_on_seeded_hosts = True
@@ -19,7 +19,7 @@ class Site(Spider):
     read_ahead = ("root", "visible_text", "links")
 
     def parse(self, response: Response) -> Iterator[dict[str, Any] | Follow]:
-        """An item for HTML and its links to follow; the rest counts as `no_page`."""
+        """Yield an item for an HTML page and its links to follow; anything else counts as `no_page`."""
         if response.is_html:
             yield html_item(response)
             yield Follow(response.links, looks_like_page)
@@ -28,7 +28,7 @@ class Site(Spider):
 
 
 def html_item(response: Response) -> dict[str, Any]:
-    """What an HTML page says, and where it leads. `url` is the one requested; `fetched_at` is UTC, to the second."""
+    """Return the text and links of an HTML page. `url` is the requested one; `fetched_at` is UTC, to the second."""
     page = response.page
     return {
         "url": response.request.url,
