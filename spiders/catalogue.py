@@ -1,4 +1,4 @@
-"""A shop's catalogue: lists with pagination, each entry leading to the page of one product."""
+"""A shop's catalogue: paginated lists whose entries link to product pages."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ NEXT = "li.next a, a[rel~=next], link[rel~=next]"
 
 
 class Catalogue(Spider):
-    """Product pages behind paginated lists: name, price, availability, rating, properties."""
+    """Product pages linked from paginated lists: name, price, availability, category, description, properties."""
 
     name = "catalogue"
     stay_on_seeded_hosts = True
 
     def parse(self, response: Response) -> Iterator[Request]:
-        """A list: its products first (they are what we came for), then its next page."""
+        """Follow a list's products first, because only they give items, then its next page."""
         yield from response.follow_all(css=".product h3 a, .product a.name", callback=self.parse_product, priority=1)
         yield from response.follow_all(css=NEXT)
 
     def parse_product(self, response: Response) -> Iterator[dict[str, Any]]:
-        """The page of one product."""
+        """Yield the item of one product page."""
         product = next(iter(response.css("article.product, [itemtype$=Product]")), response.selector)
         yield {
             "url": response.url,
@@ -38,14 +38,14 @@ class Catalogue(Spider):
         }
 
     def process_item(self, item: dict[str, Any]) -> dict[str, Any]:
-        """A page without name or price is no product page."""
+        """Drop a page without name or price: it is not a product page."""
         if not item["name"] or item["price"] is None:
             raise DropItem("no_product")
         return item
 
 
 def price(text: str) -> dict[str, Any]:
-    """`£1,234.50` → amount and currency sign; no amount: None."""
+    """Parse `£1,234.50` into amount and currency sign; the amount is None if there is none."""
     found = re.search(r"([^\d\s.,-]*)\s*(\d[\d,]*(?:\.\d+)?)\s*([^\d\s.,]*)", text)
     if not found:
         return {"price": None, "currency": ""}
@@ -53,7 +53,7 @@ def price(text: str) -> dict[str, Any]:
 
 
 def stock(text: str) -> int:
-    """`In stock (22 available)` → 22; in stock without a number: 1; anything else: 0."""
+    """Return 22 for `In stock (22 available)`, 1 for in stock without a number, 0 for anything else."""
     if "in stock" not in text.lower():
         return 0
     number = re.search(r"\d+", text)
@@ -61,6 +61,6 @@ def stock(text: str) -> int:
 
 
 def properties(product: Selector) -> Iterator[tuple[str, str]]:
-    """The rows of its table."""
+    """Yield the rows of the product's tables as (name, value)."""
     for row in product.css("table tr"):
         yield row.css("th::text").get("").strip(), row.css("td::text").get("").strip()

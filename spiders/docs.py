@@ -10,11 +10,11 @@ from parsel import Selector
 from crawler import Follow, Response, Spider
 from crawler.parsing.scope import looks_like_page
 
-# Where generators put the page itself (Sphinx, MkDocs, Docusaurus, plain HTML 5), narrowest first.
+# The elements that hold a page's content (Sphinx, MkDocs, Docusaurus, plain HTML 5), narrowest first.
 MAIN = ("[role=main]", "main", "article", "div.body", "body")
 LEVELS = ("h1", "h2", "h3", "h4", "h5", "h6")
 HEADINGS = ", ".join(LEVELS)
-# What a heading carries for its readers' mouse: the link to itself.
+# The characters of a heading's link to itself.
 PERMALINKS = "¶#🔗 "
 
 
@@ -26,7 +26,7 @@ class Docs(Spider):
     sitemap_rules = (("", "parse"),)
 
     def parse(self, response: Response) -> Iterator[dict[str, Any] | Follow]:
-        """One item a page that has headings; follows every link that may be a page."""
+        """Yield one item for a page with headings; follow every link that may be a page."""
         if not response.is_html:
             return
         main = next(filter(None, map(response.css, MAIN)), response.css("html"))[:1]
@@ -43,7 +43,7 @@ class Docs(Spider):
 
 
 def heading(found: Selector) -> dict[str, Any]:
-    """Level, title and anchor of a heading."""
+    """Return level, title and anchor of a heading."""
     return {
         "level": int(found.root.tag[1]),
         "title": title(found),
@@ -52,13 +52,13 @@ def heading(found: Selector) -> dict[str, Any]:
 
 
 def anchor(found: Selector) -> str:
-    """Its own id, or that of the section it opens (Sphinx)."""
+    """Return the heading's id, or that of the section it opens (Sphinx)."""
     own = found.xpath("@id | (.//a/@id)[1] | (.//a/@name)[1]").get()
     return own or found.xpath("parent::*[self::section or contains(@class, 'section')]/@id").get("")
 
 
 def section(found: Selector) -> dict[str, str]:
-    """A heading with the text that follows it, up to the next heading or section, without the code."""
+    """Return a heading with the text after it, up to the next heading or section, without code."""
     pieces = []
     for part in found.xpath("following-sibling::*"):
         if part.xpath("self::section | self::div[contains(@class, 'section')]") or part.root.tag in LEVELS:
@@ -68,7 +68,7 @@ def section(found: Selector) -> dict[str, str]:
 
 
 def code(found: Selector) -> dict[str, str]:
-    """A code block and the language it is marked with (`highlight-python`, `language-python`)."""
+    """Return a code block and its language, from a class such as `highlight-python` or `language-python`."""
     marks = found.xpath("ancestor-or-self::*[position() <= 3]/@class | code/@class").getall()
     words = " ".join(marks).split()
     languages = [word.partition("-")[2] for word in words if word.startswith(("highlight-", "language-"))]
@@ -76,5 +76,5 @@ def code(found: Selector) -> dict[str, str]:
 
 
 def title(found: Selector) -> str:
-    """Its text on one line."""
+    """Return the heading's text on one line, without its permalink."""
     return " ".join(found.xpath("string()").get("").split()).strip(PERMALINKS)

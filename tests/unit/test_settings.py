@@ -90,7 +90,7 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
         ("CONCURRENT_REQUESTS", "0", ">= 1"),
         ("ROBOTSTXT_OBEY", "maybe", "expected true or false"),
         ("LOG_LEVEL", "debug", "expected one of DEBUG, INFO, WARNING, ERROR"),
-        ("ALLOWED_NETWORKS", "localhost", "'localhost' is no network; write it like"),
+        ("ALLOWED_NETWORKS", "localhost", "'localhost' is not a network; write it like"),
         ("DEFAULT_REQUEST_HEADERS", "{", "DEFAULT_REQUEST_HEADERS"),
         ("DOWNLOADER_MIDDLEWARES", '{"m.first": "soon"}', "expected a number for each name"),
         ("DOWNLOAD_DELY", "1", r"unknown setting DOWNLOAD_DELY \(from -s\); did you mean DOWNLOAD_DELAY\?"),

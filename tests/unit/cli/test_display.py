@@ -134,7 +134,11 @@ def test_hosts_of_all_workers_are_joined() -> None:
         ({}, [worker()], ""),
         ({}, [worker(jobs=["news"])], "no worker works for this job (1 worker for others); crawler worker --job shop"),
         ({}, [worker(jobs=["news"]), worker(jobs=["shop"])], ""),
-        ({"outbox": 10_000}, [worker(idle="outbox")], "no exporter is running; start: crawler export --job shop -o FILE"),
+        (
+            {"outbox": 10_000},
+            [worker(idle="outbox")],
+            "no exporter is running; start: crawler export --job shop -o FILE",
+        ),
         ({"outbox": 10_000, "exporter": "e1"}, [worker(idle="outbox")], "e1 writes them more slowly than pages come"),
         ({"ready": 0, "processing": 3}, [worker()], ""),
         ({"ready": 0, "processing": 0, "cooling": 1, "next_due": 0.8}, [worker()], "1 host may not be asked again yet"),
