@@ -1,4 +1,4 @@
-"""A reproducible benchmark: its own sites on this machine, the crawler and its peers, CPU time a page.
+"""A reproducible benchmark of the crawler and its peers: CPU time per page, on its own sites on this machine.
 
 corpus      the sites as files, and the pages a crawl of them must fetch
 webserver   nginx on a core of its own; its log says who fetched what

@@ -1,4 +1,4 @@
-"""`scripts/bench`: what a page costs, here and elsewhere.
+"""`scripts/bench`: the cost of a page, for this crawler and others.
 
 crawl   sites crawled by the crawler and its peers, interleaved
 queue   the frontier alone
@@ -24,7 +24,7 @@ SMOKE_PAGES = 300
 
 
 def main() -> int:
-    """Parse, run, print. 0: every run fetched exactly the right pages."""
+    """Parse the arguments, run, print. Return 0 if every run fetched exactly the right pages."""
     options = _options()
     match options.command:
         case "queue":
@@ -76,15 +76,15 @@ def _options() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     crawl = commands.add_parser("crawl", help="crawl a corpus with the crawler and its peers")
-    crawl.add_argument("--pages", type=int, default=20_000, help="of the generated site (%(default)s)")
+    crawl.add_argument("--pages", type=int, default=20_000, help="pages of the generated site (%(default)s)")
     crawl.add_argument("--docs", type=Path, nargs="+", metavar="DIR", help="crawl these folders of HTML instead")
-    crawl.add_argument("--repeat", type=int, default=3, help="rounds; medians are told (%(default)s)")
+    crawl.add_argument("--repeat", type=int, default=3, help="rounds; prints medians (%(default)s)")
     crawl.add_argument(
         "--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"some of: {', '.join(CONTENDERS)}"
     )
     crawl.add_argument("--smoke", action="store_true", help="a small site, the crawler alone, once: is coverage exact?")
-    crawl.add_argument("--port", type=int, default=18_080, help="of the generated site (%(default)s)")
-    crawl.add_argument("--folder", type=Path, default=_folder(), help="for sites and peers (%(default)s)")
+    crawl.add_argument("--port", type=int, default=18_080, help="port of the generated site (%(default)s)")
+    crawl.add_argument("--folder", type=Path, default=_folder(), help="folder for sites and peers (%(default)s)")
     queue = commands.add_parser("queue", help="the frontier alone")
     queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page slow memory seed start")
     queue.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="requests (%(default)s)")
@@ -92,13 +92,13 @@ def _options() -> argparse.Namespace:
     growth.add_argument("--only", nargs="+", choices=("pending", "hosts"))
     growth.add_argument("--pending", type=int, nargs=2, default=[100_000, 10_000_000], metavar="N")
     growth.add_argument("--hosts", type=int, nargs=2, default=[1_000, 1_000_000], metavar="N")
-    growth.add_argument("--server", default="", metavar="PROGRAM", help="another queue server than the wheel's")
-    lag = commands.add_parser("lag", help="how long one page keeps the others of a worker waiting")
-    lag.add_argument("--pages", type=int, default=6_000, help="of the generated site (%(default)s)")
-    lag.add_argument("--folder", type=Path, default=_folder(), help="for sites (%(default)s)")
+    growth.add_argument("--server", default="", metavar="PROGRAM", help="queue server to use instead of the wheel's")
+    lag = commands.add_parser("lag", help="how long one page delays the others of a worker")
+    lag.add_argument("--pages", type=int, default=6_000, help="pages of the generated site (%(default)s)")
+    lag.add_argument("--folder", type=Path, default=_folder(), help="folder for sites (%(default)s)")
     plot = commands.add_parser("plot", help="tables and pictures of saved results")
-    plot.add_argument("results", type=Path, nargs="+", metavar="FILE", help="what --save wrote")
-    plot.add_argument("--into", type=Path, default=Path("docs/plots"), metavar="DIR", help="(%(default)s)")
+    plot.add_argument("results", type=Path, nargs="+", metavar="FILE", help="a file that --save wrote")
+    plot.add_argument("--into", type=Path, default=Path("docs/plots"), metavar="DIR", help="folder (%(default)s)")
     for one in (crawl, growth, lag):
         one.add_argument("--save", type=Path, metavar="FILE", help="append the results as JSON lines")
     return parser.parse_args()

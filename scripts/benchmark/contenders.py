@@ -1,4 +1,4 @@
-"""Who is compared, and how each is started on a corpus."""
+"""The crawlers compared, and the command that starts each on a corpus."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROOT = HERE.parents[1]
 PEER_PACKAGES = ("scrapy", "scrapy-redis", "crawlee[parsel]", "aiohttp[speedups]", "uvloop", "parsel")
 
 PER_HOST, AT_ONCE = 8, 64
-"""Requests at once to one host, and in all: the same for everybody who can be told."""
+"""Requests at once to one host, and in all: the same for every crawler that has the setting."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One crawler in one manner. `arguments` follow its interpreter; {seeds} and {output} are filled in."""
+    """One crawler in one configuration. `arguments` follow its interpreter; {seeds} and {output} are placeholders."""
 
     name: str
     about: str
@@ -33,7 +33,7 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, python: Path, corpus: Corpus, output: Path) -> list[str]:
-        """The words to start it with."""
+        """Return the command line that starts it."""
         words = [str(python) if self.is_peer else sys.executable]
         for word in self.arguments:
             words += corpus.seeds if word == "{seeds}" else [word.replace("{output}", str(output))]
@@ -94,7 +94,7 @@ CONTENDERS = {
 
 
 def peers_python(folder: Path) -> Path:
-    """The interpreter of the peers' own environment, made and filled when it is not there yet."""
+    """Return the interpreter of the peers' environment; create the environment if it does not exist."""
     python = folder / "bin" / "python"
     stamp = folder / "complete"
     if not stamp.exists():

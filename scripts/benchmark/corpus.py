@@ -1,4 +1,4 @@
-"""The sites that are crawled: files on disk, and the pages that a crawl must fetch, found without the crawler."""
+"""The sites to crawl: files on disk, and the pages that a crawl must fetch, found without the crawler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 PAGES = (".html", "/")
-"""How the path of a link ends that is followed: by every contender, and by the walk that checks them."""
+"""The path endings of the links to follow: for every contender and for the walk that checks them."""
 
 _SECTIONS = 40
 _WORDS = [
@@ -79,7 +79,7 @@ def generated(folder: Path, *, pages: int = 20_000, hosts: int = 16, port: int =
 
 
 class _Site:
-    """What page `n` is called and holds. The same arguments give the same site."""
+    """Return the name and content of page `n`. The same arguments give the same site."""
 
     def __init__(self, pages: int, hosts: int, port: int, seed: int) -> None:
         self.pages = pages
@@ -140,7 +140,7 @@ class _Site:
 
 
 def documentation(folder: Path, roots: Iterable[Path], *, port: int = 18_081) -> Corpus:
-    """Folders of HTML documentation as they are installed, a host each."""
+    """Serve installed folders of HTML documentation, one host each."""
     served = {f"127.0.3.{number}": root.resolve() for number, root in enumerate(roots, 1)}
     cache = folder / f"documentation-{port}-{'-'.join(root.parent.name for root in served.values())}"[:200]
     cache.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def documentation(folder: Path, roots: Iterable[Path], *, port: int = 18_081) ->
 
 
 def _walked(name: str, folder: Path, port: int, roots: dict[str, Path]) -> Corpus:
-    """The corpus, its pages found by a walk that shares nothing with the crawler; walked once, then remembered."""
+    """Return the corpus with its pages, found by a walk that shares no code with the crawler; cached."""
     seeds = tuple(f"http://{host}:{port}/" for host in roots)
     memory = folder / "pages.json"
     if not memory.exists():

@@ -1,4 +1,4 @@
-"""Does work cost more when the frontier is large? A small and a large one, each on its own server, in turn."""
+"""Does work cost more on a large frontier? Measures a small and a large one in turn, each on its own server."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.valkey import Valkey
 BLOCKS, ROUNDS = 24, 25
 """So many blocks of so many claims on either side: what else the machine does hits both alike."""
 
-# One request to a host at a time, as polite crawls have it: then each claim asks as many hosts as it has requests, on
-# either side. With more, a claim takes them all from one or two hosts where these have many, and costs half as much.
+# One request to a host at a time, as in polite crawls: then each claim takes each request from another host, on both
+# sides. With more at once, a claim takes all from one or two hosts that have many, and costs half as much.
 ONE_EACH = Pace(delay=0.0, concurrency=1)
 
 # Every host has been asked before. Otherwise each claim on a large frontier makes new entries in the ledger, and each

@@ -34,9 +34,9 @@ from scripts.benchmark.results import save
 from scripts.benchmark.webserver import nginx
 from tests.valkey import Valkey
 
-LOOK = 0.002  # seconds between looks
+LOOK = 0.002  # seconds between two measurements
 BIG = 1_000_000  # bytes of the large page
-TIMES = 10  # the large page is fetched so often, each time under a name of its own
+TIMES = 10  # how often the large page is fetched, each time under its own URL
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Lag:
     late: list[float] = field(default_factory=list)
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Measure until cancelled."""
         while True:
             wall, used = time.perf_counter(), time.thread_time()
             await asyncio.sleep(LOOK)

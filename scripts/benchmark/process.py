@@ -1,4 +1,4 @@
-"""Runs one command on one core and tells what it used: CPU of all its processes, time, memory of the largest."""
+"""Runs one command on one core and measures it: CPU of all its processes, time, memory of the largest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOOK = 0.2  # seconds between looks at the memory
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command used. Times in seconds; `cpu` is user + system of it and all its descendants."""
+    """The resources a command used. Times in seconds; `cpu` is user + system time of it and all its descendants."""
 
     cpu: float
     wall: float
@@ -33,14 +33,14 @@ def cores() -> tuple[int | None, int | None]:
 
 
 def pinned(core: int | None) -> list[str]:
-    """The words in front of a command that keep it on a core."""
+    """Return the prefix that pins a command to a core."""
     return [] if core is None else ["taskset", "-c", str(core)]
 
 
 def run(
     command: Sequence[str], *, core: int | None, folder: Path, environment: Mapping[str, str] | None = None
 ) -> Usage:
-    """Run it to its end, its output into `folder`/output."""
+    """Run the command to its end, with its output in `folder`/output."""
     started = time.monotonic()
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(

@@ -43,7 +43,7 @@ class Bench:
             yield cls(server, connection, frontier, await frontier.jobs.create(Job("bench")))
 
     async def fill(self, requests: int, hosts: int = 1000) -> None:
-        """That many pending, their URLs about 60 characters long."""
+        """Add that many pending requests, with URLs of about 60 characters."""
         for at in range(0, requests, 20_000):
             await self.frontier.adding.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
 
@@ -166,7 +166,7 @@ def tell(what: str, figure: str) -> None:
 
 
 def main(names: Sequence[str] | None, sizes: Sequence[int]) -> int:
-    """Each on a server of its own."""
+    """Run each measurement on its own server."""
     server_core, client_core = cores()
     for name in names or ALL:
         if server_core is not None and client_core is not None:  # people give their commands more than one

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def save(file: Path | None, what: str, figures: dict[str, Any]) -> None:
-    """Append one result of the kind `what`; nowhere when no file was asked for."""
+    """Append one result of the kind `what`; do nothing without a file."""
     if file is None:
         return
     record = {"what": what, **figures, **_conditions()}
@@ -20,7 +20,7 @@ def save(file: Path | None, what: str, figures: dict[str, Any]) -> None:
 
 
 def read(files: list[Path]) -> list[dict[str, Any]]:
-    """All results of these files, oldest first."""
+    """Return all results of these files, oldest first."""
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 

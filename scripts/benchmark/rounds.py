@@ -1,4 +1,4 @@
-"""All contenders in turn, several times; a figure counts only when its run fetched exactly the right pages."""
+"""Runs all contenders in turn, several times; a figure counts only if its run fetched exactly the right pages."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Rounds:
         self.results: list[Result] = []
 
     def play(self, contenders: Sequence[Contender], times: int) -> None:
-        """Every contender once, then every one again: what else the machine does hits all alike."""
+        """Run every contender once, then all again, so that other load on the machine hits all alike."""
         for _ in range(times):
             for contender in contenders:
                 result = self._run(contender)

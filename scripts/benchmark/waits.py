@@ -1,4 +1,4 @@
-"""Commands that people wait for: seconds and CPU seconds, all cores theirs."""
+"""Measures commands that people wait for: seconds and CPU seconds, with all cores."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def _to_the_first_request(processes: int, environment: Mapping[str, str]) 
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         host = await asyncio.start_server(answer, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{host.sockets[0].getsockname()[1]}/"
-        # no delay: the queue server remembers when the run before has asked this address
+        # no delay: the queue server remembers when the previous run asked this address
         settings = ["-s", "ALLOWED_NETWORKS=127.0.0.0/8", "-s", "DOWNLOAD_DELAY=0"]
         options = ["--fresh", "-q", "--processes", str(processes), *settings]
         data = ["-s", f"DATA_DIR={folder}/data"]

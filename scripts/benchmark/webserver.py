@@ -35,7 +35,7 @@ _SERVER = "server {{ listen {host}:{port}; server_name {host}; root {root}; }}"
 
 
 class MissingProgram(SystemExit):
-    """Says what to install."""
+    """A required program is missing; the text says what to install."""
 
 
 class Nginx:
@@ -46,7 +46,7 @@ class Nginx:
         self._at = 0
 
     def forget(self) -> None:
-        """Begin a new account."""
+        """Forget the pages fetched so far."""
         self._settle()
         self._at = self._log.stat().st_size
 
@@ -89,7 +89,7 @@ def nginx(corpus: Corpus, folder: Path, core: int | None) -> Iterator[Nginx]:
 
 
 def _user() -> str:
-    """Started by root, it must still read what root alone may read."""
+    """Return the `user` line: nginx started by root must still read files that only root may read."""
     return "user root;" if os.geteuid() == 0 else ""
 
 

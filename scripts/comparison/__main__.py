@@ -147,15 +147,15 @@ def _options() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--pages", type=int, default=1200, help="of the site (1200)")
-    parser.add_argument("--hosts", type=int, default=8, help="it is spread over (8)")
-    parser.add_argument("--workers", type=int, default=5, help="of each crawler (5)")
-    parser.add_argument("--kills", type=int, default=5, help="of a worker, with SIGKILL; another takes its place (5)")
+    parser.add_argument("--pages", type=int, default=1200, help="pages of the site (1200)")
+    parser.add_argument("--hosts", type=int, default=8, help="hosts of the site (8)")
+    parser.add_argument("--workers", type=int, default=5, help="workers of each crawler (5)")
+    parser.add_argument("--kills", type=int, default=5, help="SIGKILLs of a worker, each replaced by another (5)")
     parser.add_argument(
-        "--server-kills", type=int, default=0, help="of the queue server; it starts again on its data (0)"
+        "--server-kills", type=int, default=0, help="SIGKILLs of the queue server, which restarts on its data (0)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of site, moments and victims (1)")
-    parser.add_argument("--page-seconds", type=float, default=0.25, help="that a page takes to answer (0.25)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed for site, moments and victims (1)")
+    parser.add_argument("--page-seconds", type=float, default=0.25, help="seconds a page takes to answer (0.25)")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds after which a crawl is given up (240)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON lines")
     return parser.parse_args()
@@ -175,7 +175,7 @@ def _made(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Both, one after the other."""
+    """Run both crawlers, one after the other."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us ends the crews too
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""The two crews: how each starts a worker, gets its seeds, and is known to have ended."""
+"""The two crews: how each starts a worker, gets its seeds, and reports its end."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.chaos.fleet import Command, Fleet, Overdue
 from tests.valkey import Valkey
 from tests.webserver import Running
 
-PER_HOST, IN_FLIGHT = 4, 16  # requests at once to a host, and in a worker: the same words for both
+PER_HOST, IN_FLIGHT = 4, 16  # requests at once to a host, and in a worker: the same for both crews
 QUIET = 10.0  # seconds without a request after which a crawl that has no end of its own counts as over
-INSTALL = 300.0  # seconds that it may take
+INSTALL = 300.0  # seconds that the installation may take
 PACKAGES = ("scrapy", "scrapy-redis")
 
 
 class Crew(Protocol):
-    """Workers on one crawl. Each has a slot; whoever is killed comes again in the same one."""
+    """Workers on one crawl. Each has a slot; a killed worker restarts in the same slot."""
 
     name: str
 
@@ -38,13 +38,13 @@ class Crew(Protocol):
         """SIGKILL to the worker's whole process group."""
 
     async def tend(self) -> None:
-        """Start again whoever has ended, as the supervisor of any machine would."""
+        """Restart each ended worker, as the supervisor of any machine would."""
 
     async def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Return whether the crawl has ended."""
 
     async def close(self) -> None:
-        """End in order what still runs, so that everything is written."""
+        """Stop what still runs in order, so that it writes everything."""
 
     def outputs(self) -> list[Path]:
         """Files with the items."""
@@ -69,7 +69,7 @@ class Ours:
         self._exporter: Command | None = None
 
     async def start(self, seeds: Sequence[str], workers: int) -> None:
-        """The exporter tells the end."""
+        """Start the exporter as well; its exit marks the end."""
         seeder = await self._fleet.finished("seed", "--spider", "site", *seeds)
         if seeder.code != 0:
             raise Overdue(f"seeding ended with exit code {seeder.code}\n{seeder.tail()}")
@@ -92,7 +92,7 @@ class Ours:
         return self._exporter is not None and self._exporter.code is not None
 
     async def close(self) -> None:
-        """SIGTERM, then whatever is left."""
+        """Send SIGTERM to the workers, then stop whatever still runs."""
         with suppress(Overdue):
             await self._fleet.stop_workers()
         await self._fleet.close()
@@ -103,7 +103,7 @@ class Ours:
 
 
 class ScrapyRedis:
-    """A process a worker, a feed file a slot. It never ends by itself, so silence and an empty queue must do."""
+    """One process per worker, one feed file per slot. Silence and an empty queue mark its end."""
 
     name = "scrapy-redis"
 
@@ -153,7 +153,7 @@ class ScrapyRedis:
         return bool(self._web.log) and time.monotonic() - self._web.log[-1].time > QUIET
 
     async def close(self) -> None:
-        """SIGTERM lets it close its feeds; after a while SIGKILL."""
+        """Send SIGTERM, which lets it close its feeds, and later SIGKILL."""
         for worker in self._slots:
             if worker.returncode is None:
                 worker.terminate()
@@ -165,12 +165,12 @@ class ScrapyRedis:
             await self.kill(slot)
 
     def outputs(self) -> list[Path]:
-        """A file a slot."""
+        """Return one file per slot."""
         return sorted(self._folder.glob("items-*.jsonl"))
 
 
 def install(folder: Path) -> Path:
-    """Put scrapy-redis into a new environment; returns its interpreter."""
+    """Install scrapy-redis into a new environment and return its interpreter."""
     python = folder / "bin" / "python"
     print(f"installing {' and '.join(PACKAGES)} into a throw-away environment", file=sys.stderr)
     venv.create(folder, with_pip=True)

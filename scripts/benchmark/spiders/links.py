@@ -1,4 +1,4 @@
-"""Follows every page of the seeded hosts, makes no items: what a page costs at the least."""
+"""Follows every page of the seeded hosts without items: the least cost of a page."""
 
 from __future__ import annotations
 

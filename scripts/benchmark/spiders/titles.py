@@ -1,4 +1,4 @@
-"""The same callback as Scrapy's contender has: one item a page, extracted with selectors, and all links."""
+"""The same callback as the Scrapy contender's: one item per page, extracted with selectors, and all links."""
 
 from __future__ import annotations
 
