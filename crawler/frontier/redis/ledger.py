@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import shard_for
+from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.server import Server
 
 
@@ -20,5 +21,5 @@ class RedisLedger:
     async def join(self, host: str, group: str) -> float:
         """Run the script in the host's shard. Hosts of the group in other shards do not share its turns."""
         prefix = shard_for(host, self._shards)
-        arguments = (prefix, host, group, *self._jobs.known)
+        arguments = (prefix, host, group, packed(list(self._jobs.known)))
         return float(await self._server.run("join", f"{prefix}host:{host}", *arguments)) / 1000

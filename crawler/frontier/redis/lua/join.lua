@@ -2,7 +2,8 @@
 -- Moves a host into the group of hosts that share its address (or its domain): from then on they share turns.
 --
 -- KEYS  1 P host:H
--- ARGV  1 P   2 host   3 group ('': none)   then names of jobs, in which the host may stand in its old group's line
+-- ARGV  1 P   2 host   3 group ('': none)   4 names of the jobs in which the host may stand in its old group's line, as
+--       a MessagePack array
 -- Returns for how many ms the host has been in the group (0: it joined now; a huge number: it never was in any group).
 -- Stays true: a group's `inflight` is the sum of its hosts', so the host's own count moves with it; a host stands in the
 -- line of its own group alone.
@@ -22,8 +23,8 @@ keep(KEYS[1])
 if before ~= '' then
   local old = redis.call('HMGET', P .. 'host:' .. before, 'next', 'inflight', 'waiting')
   end_requests(P, before, inflight, as_number(old[2]), old[3] or '', as_number(old[1]), now)
-  for i = 4, #ARGV do
-    local J = P .. 'job:' .. ARGV[i] .. ':'
+  for _, job in ipairs(cmsgpack.unpack(ARGV[4])) do
+    local J = P .. 'job:' .. job .. ':'
     if redis.call('ZREM', J .. 'line:' .. before, host) == 1 then
       redis.call('HINCRBY', J .. 'stats', 'lined', -1)
       redis.call('ZADD', J .. 'hosts', 'NX', now, host)
