@@ -5,14 +5,14 @@ CrawlerError                  a person can act on it; its text says what is wron
 ├── ConfigError               a setting or a spider file that cannot be used
 ├── OutputError               a sink that cannot be written now
 ├── OutputClosed              a sink that can never be written again: nobody reads the pipe
-├── FrontierError             the queue server gave an answer that it must not give
+├── FrontierError             the queue server gave a reply that breaks the protocol
 │   ├── FrontierUnavailable   no answer: the same call may be made again
 │   ├── FrontierFull          out of memory: the same call may be made again
-│   └── FrontierReplaced      the server was emptied or exchanged under us
+│   └── FrontierReplaced      the server was emptied or replaced while we used it
 ├── PageTooLarge              a page whose tree is not built: it would take too much memory and time
-├── OwnLimit                  this machine has no more of something: no fault of a host
-└── FetchError                one page could not be had; `kind` says how, `transient` whether to retry
-    └── Refused               we will not ask for it (address, scheme); never retried
+├── OwnLimit                  this machine has run out of a resource: no fault of a host
+└── FetchError                one page could not be fetched; `kind` says how, `transient` whether to retry
+    └── Refused               the crawler does not request it (address, scheme); never retried
 
 Libraries' own errors become one of these once, at the edge (`frontier/`, `fetch/`, `sinks/`).
 """
@@ -79,7 +79,7 @@ class OutputClosed(CrawlerError):
 
 
 class FrontierError(CrawlerError):
-    """The queue server answered, but not as it must."""
+    """The queue server gave a reply that breaks the protocol."""
 
     exit_code = Exit.BROKEN
 
@@ -97,7 +97,7 @@ class FrontierFull(FrontierError):
 
 
 class FrontierReplaced(FrontierError):
-    """The queue server does not know our job any more: it was emptied or exchanged."""
+    """The queue server no longer knows our job: somebody emptied or replaced it."""
 
 
 class PageTooLarge(CrawlerError):
@@ -112,16 +112,16 @@ class PageTooLarge(CrawlerError):
 
 
 class OwnLimit(CrawlerError):
-    """This machine has no more of something: file descriptors, memory, threads, disk, a resolver that answers.
+    """This machine has run out of a resource: file descriptors, memory, threads, disk, a resolver that answers.
 
-    It tells nothing of a host or a page. The text names the limit and what can be done.
+    It says nothing about a host or a page. The text names the limit and what to do.
     """
 
     exit_code = Exit.TRY_LATER
 
 
 class FetchError(CrawlerError):
-    """One page could not be had.
+    """One page could not be fetched.
 
     `kind` is a short stable word for counters and groups (`dns`, `connect`, `timeout`, `tls`, `reset`, `truncated`,
     `too_large`, `malformed`, `decode`, `refused`, `middleware`); `transient` says whether another try may succeed.
@@ -134,7 +134,7 @@ class FetchError(CrawlerError):
 
 
 class Refused(FetchError):
-    """We will not make this request: its address or scheme is not permitted."""
+    """The crawler does not make this request: its address or scheme is not permitted."""
 
     def __init__(self, message: str) -> None:
         super().__init__("refused", message, transient=False)
