@@ -1,7 +1,7 @@
-"""What this machine gives to one process, and how it says that there is no more.
+"""The resources of this machine, and the errors by which it reports that one has run out.
 
-Such an error tells nothing of a host or a page. What met it goes back without an attempt, and the worker asks for fewer
-pages at once until it is over (`OwnLimit`, `Concurrency`).
+Such an error says nothing about a host or a page. The page goes back without an attempt, and the worker requests fewer
+pages at once until the shortage ends (`OwnLimit`, `Concurrency`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def own_limit(error: BaseException) -> OwnLimit | None:
 
 
 def connect_limit(error: OSError, *, to_ipv4: bool) -> OwnLimit | None:
-    """The same of a failure to connect to any of a host's addresses; `to_ipv4`: one of these is of that family.
+    """Return the limit behind a failure to connect to any address of a host. `to_ipv4`: one of them is an IPv4 address.
 
     Of several errors that are not alike only the text is left (`[Errno 24] …, [Errno 111] …`). One that is our own is
     enough: that address was not tried.

@@ -32,8 +32,8 @@ def printable_lines(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """`text` with the passwords of all URLs and the credentials of all headers in it shown as `***`; of web URLs the
-    user's name, too."""
+    """`text` with the passwords of all URLs and the credentials of all headers in it shown as `***`; in web URLs also
+    the user name."""
     if "://" in text:
         if "@" in text:
             text = _WEB_USERINFO.sub(r"\1***@", text)
@@ -48,7 +48,7 @@ def shown(text: str) -> str:
 
 
 def masked(value: Any) -> Any:
-    """JSON data as it may be shown: no passwords in texts, nothing but `***` behind keys that stand for credentials."""
+    """JSON data as it may be shown: no passwords in texts, nothing but `***` after keys that stand for credentials."""
     match value:
         case str():
             return without_password(value)

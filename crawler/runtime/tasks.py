@@ -9,10 +9,11 @@ AGAIN = 0.5  # seconds between two cancellations of a task that went on
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel them until all have ended; what they returned or raised is of no interest any more.
+    """Cancel the tasks until all have ended. Ignore what they returned or raised.
 
     Once is not always enough: `asyncio.wait_for` of Python 3.11 and the queue client, while it opens a connection, lose
-    a cancellation now and then. A task without an end would go on, and who waits for it would wait for ever.
+    a cancellation now and then. Without a second cancellation the task would go on, and whoever
+    waits for it would wait for ever.
     """
     while running := [task for task in tasks if not task.done()]:
         for task in running:
