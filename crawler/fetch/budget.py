@@ -11,7 +11,7 @@ FREE: Final = 512 * 1024
 
 
 class BodyBudget:
-    """Bytes that the bodies larger than `FREE` may take at once. Who waits is served in order of arrival."""
+    """Bytes that the bodies larger than `FREE` may take at once. Tasks that wait are served in order of arrival."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -36,7 +36,7 @@ class BodyBudget:
         task.add_done_callback(self.give_back)
 
     def give_back(self, task: asyncio.Task[object]) -> None:
-        """The task needs its bytes no more. Nothing happens when it has none."""
+        """Return the bytes of the task to the budget. Does nothing when the task has none."""
         self._left += self._taken.pop(task, 0)
         self._serve()
 

@@ -205,7 +205,7 @@ class AskedOnce(ClientResponse):
 def tls_context(ca_file: str = "") -> ssl.SSLContext | bool:
     """Verifies certificates against the system's authorities and those in `ca_file` (PEM).
 
-    True: as aiohttp does without being told; it has made such a context already, which takes 25 ms. Raises
+    Returns True for the default of aiohttp, which has already made such a context (that takes 25 ms). Raises
     `ConfigError` when the file cannot be used.
     """
     if not ca_file:

@@ -32,7 +32,7 @@ class BodyError(Exception):
 
 
 class Decoder:
-    """All layers of one body. Each layer's output is bounded, so that a bomb inside a bomb is, too."""
+    """All layers of one body. Each layer's output is bounded, so a bomb inside a bomb is bounded as well."""
 
     def __init__(self, content_encoding: str, limit: int) -> None:
         """`content_encoding` is the header's value, `limit` the bytes that each layer may give.
@@ -106,12 +106,12 @@ class _Layer:
         return b"".join(decoded)
 
     def close(self) -> None:
-        """Nothing at all is a body, too (`HEAD`, 304, length 0); half a stream is not."""
+        """Raise `BodyError` for half a stream. An empty body is complete (`HEAD`, 304, length 0)."""
         if self._member and not self._member.eof:
             raise BodyError("truncated", f"ends in the middle of its {self._name} stream", transient=True)
 
     def _current(self, piece: bytes) -> _Member | None:
-        """The stream that `piece` belongs to; None for bytes behind the last one, which mean nothing."""
+        """The stream that `piece` belongs to; None for bytes after the last one, which have no meaning."""
         if self._member and not self._member.eof:
             return self._member
         if self._member and not (self._codec.repeats and self._codec.begins(piece)):
