@@ -44,7 +44,7 @@ class Sitemap(NamedTuple):
     sitemaps: list[str]  # of an index
     left_out: int  # entries that are no URLs, repeated, or too many
     unchosen: int = 0  # entries that `choose` left out
-    is_cut: bool = False  # it goes on behind a bound: nobody knows what is left out there
+    is_cut: bool = False  # a bound cut it: how many entries follow is unknown
 
 
 def parse(body: bytes, url: str, choose: Choose | None = None, *, alternates: bool = False) -> Sitemap:
@@ -254,7 +254,7 @@ class _Reader:
                 self._text = None
 
     def close(self) -> None:
-        """The parser wants to be told what it has made: nothing."""
+        """Called by the parser for its result, which is None."""
 
     def _take(self, kind: str, url: str) -> None:
         url = url.strip()
@@ -263,7 +263,7 @@ class _Reader:
 
 
 class _EntryReader(_Reader):
-    """Takes what stands beside each URL, too."""
+    """Collects each URL together with the elements beside it."""
 
     def __init__(self) -> None:
         super().__init__()
