@@ -20,7 +20,7 @@ from crawler.robots.file import ALLOW_ALL, DISALLOW_ALL, Robots
 Kind = Literal["rules", "allow", "disallow"]
 
 MAX_REDIRECTS = 5
-"""Redirects that are followed for robots.txt, to other hosts, too."""
+"""How many redirects are followed for robots.txt, also to other hosts."""
 
 MAX_SECONDS = 86_400.0
 """How long an answer may be used (§2.4)."""
@@ -40,7 +40,7 @@ class RobotsAnswer(Struct, frozen=True):
     kind: Kind
     seconds: float  # how long it may be used
     body: bytes = b""
-    status: int = 0  # 0: there was none
+    status: int = 0  # 0: the host gave no answer
     asked: float = 0.0  # when, Unix seconds
 
     def left(self, now: float) -> float:
@@ -60,8 +60,8 @@ class RobotsAnswer(Struct, frozen=True):
 
     @staticmethod
     def decode(data: bytes) -> RobotsAnswer | None:
-        """The inverse of `encode`; None when it is none: ask the host again. Further words in the first line, which a
-        later version may write, are ignored."""
+        """The inverse of `encode`; None when `data` is not an encoded answer: ask the host again. Ignores
+        further words in the first line, which a later version may write."""
         head, _, body = data.partition(b"\n")
         found = _HEAD(head.decode("latin-1"))
         if not found or found[1] not in get_args(Kind):

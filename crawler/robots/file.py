@@ -18,7 +18,7 @@ from crawler.robots.patterns import RobotsRule, RobotsRules
 
 
 class Robots:
-    """The rules of one robots.txt, as of now and for ever the same."""
+    """The rules of one robots.txt. Immutable."""
 
     def __init__(self, groups: dict[str, list["_Block"]], sitemaps: Iterable[str]) -> None:
         self._blocks = groups
@@ -28,7 +28,7 @@ class Robots:
 
     @classmethod
     def parse(cls, body: bytes) -> "Robots":
-        """The rules in `body`. Never raises: a line that is none is left out (RFC 9309 §2.2)."""
+        """The rules in `body`. Never raises: a line that is not valid is left out (RFC 9309 §2.2)."""
         reader = _Reader()
         for name, value in lines(body):
             reader.read(name, value)
@@ -140,7 +140,7 @@ def _crawl_delay(value: str) -> list[float]:
 
 
 def _request_rate(value: str) -> list[float]:
-    """`1/5`, `30/1m`, `100/24h`: documents per time. Hours of the day behind it are not heeded: it always holds."""
+    """`1/5`, `30/1m`, `100/24h`: documents per time. Hours of the day after it are ignored: the rate always holds."""
     found = _RATE(value.lower())
     if not found:
         return []
