@@ -37,8 +37,8 @@ def worker(
 ) -> int:
     """Fetch pages of all jobs until stopped. Start as many as you like, on as many machines as you like.
 
-    Ctrl-C, SIGTERM or SIGHUP drains: requests in flight may finish within GRACE_SECONDS. A second Ctrl-C or SIGTERM
-    stops at once.
+    Ctrl-C, SIGTERM or SIGHUP drains: requests in flight may finish within GRACE_SECONDS.
+    A second Ctrl-C or SIGTERM stops at once.
     """
     config = config_of(invocation)
 
