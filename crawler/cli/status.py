@@ -153,11 +153,10 @@ async def _delete(config: Config, names: list[str]) -> int:
 
     async with connect(config) as connected:
         known = [job.name for job in await connected.jobs.all()]
-        for name in names:
-            # `known` leaves out jobs whose record cannot be read; they can be deleted by name
-            if name not in known and not await connected.jobs.delete(name):
+        # `known` leaves out jobs whose record cannot be read. A name that is not in it goes first: if it names no job
+        # at all, the command ends before it has deleted another.
+        for name in sorted(names, key=known.__contains__):
+            if not await connected.jobs.delete(name):
                 raise UsageError(f"no job is named {name!r}; there are: {', '.join(known) or 'none'}")
-        for name in names:
-            await connected.jobs.delete(name)
             print(f"deleted job {name}")
     return 0
