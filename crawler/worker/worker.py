@@ -1,4 +1,4 @@
-"""Runs many visits at once: claims for free slots, commits in batches, and hands everything back when stopped."""
+"""Runs many visits at once: claims when it has room, commits in batches, and hands everything back when stopped."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class Worker:
         return await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
 
     async def _wait_for_room(self, seconds: float | None) -> None:
-        """Wait until a commit has freed a slot (and maybe a host), or that many seconds have passed."""
+        """Wait until a commit has made room (and maybe freed a host), or that many seconds have passed."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._has_room.wait(), None if seconds is None else max(0.001, seconds))
 

@@ -348,7 +348,7 @@ async def test_two_jobs_on_one_host_share_its_cap(world: World, crawl: Crawl) ->
     assert len(leases) == 2
     assert await other.urls(pace=pace) == []
     await crawl.finish(leases[:1])
-    assert len(await other.urls(pace=pace)) == 1, "a slot freed by one job serves the other"
+    assert len(await other.urls(pace=pace)) == 1, "room made by one job serves the other"
 
 
 async def test_two_jobs_on_one_host_share_its_cap_also_when_the_delay_has_passed(world: World, crawl: Crawl) -> None:
