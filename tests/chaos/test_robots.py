@@ -22,7 +22,7 @@ KINDS = {
     "is robots.txt known": rb"\nGET\r\n[^\r]*\r\n[^\r]*:shared:robots:",
     "robots.txt": rb"\nSET\r\n[^\r]*\r\n[^\r]*:shared:robots:",
     "commits": rb"\r\n\{[^\r\n]*:processing:",
-    "claims": rb":workers\r\n(?:[^\r]*\r\n){5}[0-9a-f]{16}\r\n",
+    "claims": rb":workers\r\n(?s:.{0,500}?)outbox_limit",
 }
 """Calls of a worker as they look on the wire."""
 
