@@ -1,15 +1,15 @@
 """The guardian of an embedded server: starts it, restarts it when it dies, stops it when nobody uses it.
 
-It is a process of its own, run as a file and without any package so that it stays small, and it goes by the
-files of the server's data folder:
+It is a separate process, which runs this file without any package so that it stays small. It works with these files in
+the server's data folder:
 
-users        who uses the server holds a shared lock on it, which the kernel takes back however a process ends
-guardian     the living guardian holds an exclusive lock on it; inside are its process id and its host
-server       the living server holds an exclusive lock on it, so there is never a second one on the same data;
-             inside is its process id
-starting     locked while somebody makes sure that guardian and server are there
-keep         exists: the server stays without users until it is told to stop
-valkey.conf  what the server is started with;  server.log  what it and the guardian said last
+users        each user of the server holds a shared lock on it; the kernel releases the lock however the process ends
+guardian     the running guardian holds an exclusive lock on it; contains its process id and host
+server       the running server holds an exclusive lock on it, so no second server works on the same data; contains its
+             process id
+starting     locked while a command makes sure that guardian and server are running
+keep         if it exists, the server stays without users until somebody stops it
+valkey.conf  the server's configuration;  server.log  the latest output of the server and the guardian
 """
 
 from __future__ import annotations
@@ -25,14 +25,13 @@ UNUSED_SECONDS = 2.0  # a server without users stops after this; commands in a r
 TICK_SECONDS = 0.2
 STARTING_TICK_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 10.0  # before another start of a server that dies again and again
-STOP = signal.SIGUSR1  # to a guardian: stop the server, though it be used or kept
-STOP_SECONDS = 60.0  # to bring the log to the disk; killing it after that costs nothing but this
+STOP = signal.SIGUSR1  # tells a guardian to stop the server even if it is used or kept
+STOP_SECONDS = 60.0  # for the server to write its log to the disk; after that the guardian kills it
 
 
 def ask(address: str, command: str, timeout: float = 2.0) -> str:
-    """The reply of the server at this unix socket: `+OK`, `-ERR …`, or the text of a bulk string.
-
-    Empty when nobody answers.
+    """Send a command to the server at this unix socket and return its reply: `+OK`, `-ERR …`, or the text of a bulk
+    string; empty if nobody answers.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -47,15 +46,15 @@ def ask(address: str, command: str, timeout: float = 2.0) -> str:
 
 
 def info(address: str) -> dict[str, str]:
-    """The server's INFO; empty when nobody answers."""
+    """The server's INFO; empty if nobody answers."""
     lines = ask(address, "INFO").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def holder(path: str) -> list[str]:
-    """What the living holder of this file's lock wrote about itself: its process id first. Empty without one.
+    """The words that the running holder of this file's lock wrote, its process id first; empty if nobody holds it.
 
-    Unlike a process id this is never wrong: not for a zombie, and not when the number is used again.
+    Unlike a process id alone, this is never wrong for a zombie, nor when the system reuses the number.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -72,13 +71,13 @@ def holder(path: str) -> list[str]:
 
 
 def server_pid(folder: str) -> int:
-    """The process id of the server that works on this folder's data; 0 when none does."""
+    """The process id of the server that works on this folder's data; 0 if none does."""
     words = holder(os.path.join(folder, "server"))
     return int(words[0]) if words else 0
 
 
 def open_locked(path: str, operation: int) -> int | None:
-    """The file, made when missing, open and locked; None when `LOCK_NB` was asked and the lock is taken."""
+    """Open the file, create it if it is missing, and lock it. None if `LOCK_NB` was given and the lock is taken."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if try_lock(file, operation):
         return file
@@ -87,7 +86,7 @@ def open_locked(path: str, operation: int) -> int | None:
 
 
 def try_lock(file: int, operation: int) -> bool:
-    """Whether the lock could be had; waits for it unless `LOCK_NB` is asked."""
+    """Take the lock, and wait for it unless `LOCK_NB` is given. False if it is taken."""
     try:
         fcntl.flock(file, operation)
     except BlockingIOError:
@@ -96,7 +95,7 @@ def try_lock(file: int, operation: int) -> bool:
 
 
 def terminate(folder: str) -> None:
-    """End the folder's server: SIGTERM makes it bring its log to the disk first."""
+    """End the folder's server. SIGTERM makes it write its log to the disk first."""
     deadline = time.monotonic() + STOP_SECONDS
     sent = None
     while pid := server_pid(folder):
@@ -120,14 +119,14 @@ class Guardian:
         self._unused_since: float | None = None
 
     def run(self) -> int:
-        """Until nobody uses the server or somebody says stop. Returns 1 when it could not be started."""
+        """Run until nobody uses the server or somebody stops it. Returns 1 if it could not be started."""
         signal.signal(STOP, self._stop)
         signal.signal(signal.SIGTERM, self._end_soon)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies; the server's lock says whether it lives
         users = os.open(os.path.join(self._folder, "users"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        proven = bool(server_pid(self._folder))  # left behind by a guardian that was killed
+        proven = bool(server_pid(self._folder))  # a guardian that was killed left it running
         if not proven:
-            self._forget_keep()  # it was meant for a server that has ended since, perhaps with the machine
+            self._forget_keep()  # it belonged to a server that has ended, perhaps with the machine
             self._start()
         ready = False
         pause = TICK_SECONDS
@@ -144,18 +143,18 @@ class Guardian:
                 ready = proven = True
                 pause = TICK_SECONDS
             time.sleep(TICK_SECONDS if ready else STARTING_TICK_SECONDS)
-        # If nobody used it, the lock on `users` is ours until we end: who comes now waits, then starts anew.
+        # If nobody used it, this process holds the lock on `users` until it ends: a new user waits, then starts anew.
         terminate(self._folder)
         return 0
 
     def _start(self) -> None:
-        """Start the server with the lock on `server`, which it inherits, and nobody else keeps."""
+        """Start the server with the lock on `server`, which it alone inherits."""
         lock = open_locked(os.path.join(self._folder, "server"), fcntl.LOCK_EX)
         assert lock is not None  # noqa: S101 - without LOCK_NB it waits
         os.ftruncate(lock, 0)
         os.set_inheritable(lock, True)
         arguments = [self._binary, os.path.join(self._folder, "valkey.conf")]
-        ignored = [signal.SIGCHLD, signal.SIGINT, signal.SIGHUP]  # by us; the server has its own ways
+        ignored = [signal.SIGCHLD, signal.SIGINT, signal.SIGHUP]  # by the guardian; the server handles them itself
         pid = os.posix_spawn(self._binary, arguments, os.environ, setsigdef=ignored)
         os.pwrite(lock, f"{pid}\n".encode(), 0)
         os.close(lock)
@@ -168,12 +167,12 @@ class Guardian:
         self._told_to_stop = True
 
     def _end_soon(self, *_: object) -> None:
-        """systemd and a machine that shuts down send this to users and server alike: the users end first."""
+        """systemd and a shutdown send SIGTERM to users and server alike: let the users end first."""
         self._forget_keep()
         self._patience = 0.0
 
     def _unused(self, users: int) -> bool:
-        """Whether nobody has used the server for a while. If so, the lock on `users` is ours now."""
+        """Whether nobody has used the server for a while. If so, this process now holds the lock on `users`."""
         if os.path.exists(self._keep) or not try_lock(users, fcntl.LOCK_EX | fcntl.LOCK_NB):
             self._unused_since = None
             return False
@@ -186,7 +185,7 @@ class Guardian:
 
 
 def main(folder: str, binary: str, address: str) -> int:
-    """Become the guardian, in the background: the call returns as soon as its lock is held."""
+    """Become the guardian in the background. The caller returns as soon as the guardian holds its lock."""
     lock = open_locked(os.path.join(folder, "guardian"), fcntl.LOCK_EX)
     assert lock is not None  # noqa: S101 - without LOCK_NB it waits
     os.ftruncate(lock, 0)
@@ -199,7 +198,7 @@ def main(folder: str, binary: str, address: str) -> int:
     try:
         return Guardian(folder, binary, address).run()
     except OSError as error:
-        print(f"guardian: {error}", flush=True)  # into the log, where whoever waits for the server reads it
+        print(f"guardian: {error}", flush=True)  # into the log that a command waiting for the server reads
         return 1
 
 

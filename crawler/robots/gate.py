@@ -1,4 +1,4 @@
-"""May this URL be asked for? robots.txt of its origin, found out once for the whole fleet (RFC 9309 §2.3)."""
+"""Decides by robots.txt whether a URL may be fetched; one worker asks for the whole fleet (RFC 9309 §2.3)."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from crawler.robots.file import ALLOW_ALL, Robots
 
 log = structlog.get_logger()
 
-MAX_ORIGINS = 5_000  # rules kept in this process
-MAX_BYTES = 4_000_000  # of robots.txt that these rules were read from; they take several times as much
-MAX_SITEMAPS = 10_000  # of one origin that are offered
-ASK_SECONDS = 50.0  # for robots.txt with all its redirects
+MAX_ORIGINS = 5_000  # whose rules this process keeps
+MAX_BYTES = 4_000_000  # of the robots.txt files behind these rules; the rules take several times as much memory
+MAX_SITEMAPS = 10_000  # of one origin that a job is offered
+ASK_SECONDS = 50.0  # to fetch robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
-REFRESH_SECONDS = 300.0  # after which the fleet's copy is looked at again
+REFRESH_SECONDS = 300.0  # after which this process reads the fleet's copy again
 
 
 class Verdict(Struct, frozen=True):
     """What robots.txt says about one URL.
 
-    `word`: `allow`, `disallow`; `again` (hand the page back: another one is finding out, or the turn went to robots.txt
-    itself; the frontier knows when to come again); `unreachable` (no page may be asked for `delay` seconds).
-    `asked_at`: monotonic seconds when the host had answered for robots.txt just now; None: it was not asked.
+    `word`: `allow`; `disallow`; `again` (hand the page back, because another page asks or this turn went to robots.txt;
+    the frontier knows when the page may come again); `unreachable` (fetch no page for `delay` seconds).
+    `asked_at`: monotonic seconds when the host answered this request for robots.txt; None if it was not asked.
     """
 
     word: Literal["allow", "disallow", "again", "unreachable"]
     crawl_delay: float | None = None
     delay: float = 0.0
-    why: str = ""  # of `disallow` the rule, of `unreachable` what was answered
-    error: FetchError | None = None  # what went wrong when robots.txt was asked for just now
+    why: str = ""  # the rule for `disallow`, the answer for `unreachable`
+    error: FetchError | None = None  # why this request for robots.txt failed
     asked_at: float | None = None
     sitemaps: tuple[str, ...] = ()  # canonical URLs, the first time that the job of the request meets this origin
 
@@ -52,16 +52,16 @@ class Cached(Struct, frozen=True):
 
     answer: robots.RobotsAnswer  # without its body
     rules: Robots
-    size: int  # bytes they were read from
-    mark: int  # tells these bytes from others
+    size: int  # bytes of the robots.txt
+    mark: int  # hash of those bytes
     until: float  # Unix seconds
-    crawl_delay: float | None  # seconds, not more than are heeded
+    crawl_delay: float | None  # seconds, cut to ROBOTSTXT_MAX_DELAY
     sitemaps: tuple[str, ...]
-    offered: set[str]  # jobs that were told of them
+    offered: set[str]  # jobs that were offered the sitemaps
 
 
 class RobotsGate:
-    """Keeps the rules of the origins met lately."""
+    """Keeps the rules of the origins used last."""
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class RobotsGate:
         hop_delay: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`worker` holds the leases that are checked. `cache_seconds`: how long rules hold; `max_delay`: a longer
-        Crawl-delay (seconds) is cut to it; `hop_delay`: seconds between the redirects of a robots.txt, most of which
-        lead to the same host. `clock` gives Unix seconds: the moment of an answer is shared with other machines.
+        """`worker` holds the leases that are checked. `cache_seconds`: how long rules hold. `max_delay`: the longest
+        Crawl-delay, in seconds; the gate cuts longer ones. `hop_delay`: seconds between the redirects of a robots.txt,
+        because most lead to the same host. `clock` gives Unix seconds, because machines share the time of an answer.
         """
         self._asking = asking
         self._fetcher = fetcher
@@ -87,13 +87,13 @@ class RobotsGate:
         self._max_delay = max_delay
         self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
         self._clock = clock
-        self._known: OrderedDict[str, Cached] = OrderedDict()  # read lately last
-        self._size = 0  # of all of them
+        self._known: OrderedDict[str, Cached] = OrderedDict()  # the one used last stands last
+        self._size = 0  # of all of them together
 
     async def check(self, lease: Lease, job: str | None = None) -> Verdict:
-        """The verdict on a page. May fetch robots.txt, which takes the host's turn: then the word is `again`.
+        """The verdict on a page. May fetch robots.txt, which uses the host's turn; the word is then `again`.
 
-        `job`: the one to tell of the origin's sitemaps; None: nobody wants to know.
+        `job`: the job to offer the origin's sitemaps to; None to offer them to nobody.
         """
         url = lease.request.url
         origin = origin_of(url)
@@ -101,7 +101,7 @@ class RobotsGate:
         if known is None:
             if not await self._asking.take_host(self._worker, lease):
                 return Verdict("again")
-            known = await self._shared(origin)  # whoever had the host before us may have been quicker
+            known = await self._shared(origin)  # the page that had the host before may have fetched it
             if known is None:
                 return await self._find_out(origin, job)
         return self._judge(known, url, job)
@@ -148,7 +148,7 @@ class RobotsGate:
         return Verdict("again", asked_at=asked_at, sitemaps=_offer(known, job) if job else ())
 
     async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
-        """Raises `FetchError`, also when it takes too long."""
+        """Ask within `ASK_SECONDS`. Raises `FetchError`, with kind `timeout` if that is not enough."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 return await self._ask(origin)
@@ -157,7 +157,7 @@ class RobotsGate:
             raise FetchError("timeout", why, transient=True) from None
 
     async def _ask(self, origin: str) -> robots.RobotsAnswer:
-        """Fetch it, through redirects to other hosts too; each hop passes the address guard of the fetcher.
+        """Fetch robots.txt, and follow redirects to other hosts. Each hop passes the address guard of the fetcher.
 
         Raises `FetchError`.
         """
@@ -177,7 +177,7 @@ class RobotsGate:
         return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)
 
     def _say_what_is_cut(self, origin: str, known: Cached) -> None:
-        """Said by the process that asked: once for the fleet and each robots.txt."""
+        """Log a Crawl-delay that is cut. Only the process that asked does so: once for each robots.txt and fleet."""
         asked = known.rules.crawl_delay(self._agent)
         if asked is not None and asked > self._max_delay:
             log.warning(
@@ -200,11 +200,11 @@ class RobotsGate:
     def _read(self, origin: str, answer: robots.RobotsAnswer, before: Cached | None) -> Cached:
         mark = hash(answer.body)
         if before is not None and before.mark == mark and before.size == len(answer.body):
-            rules = before.rules  # nothing has changed: most files stay as they are for months
+            rules = before.rules  # unchanged: most files stay the same for months
         else:
             rules = Robots.parse(answer.body) if answer.body else ALLOW_ALL
         asked = rules.crawl_delay(self._agent)
-        left = max(answer.left(self._clock()), 1.0)  # of the fleet's copy, whatever our clock says
+        left = max(answer.left(self._clock()), 1.0)  # of the fleet's copy, whatever this machine's clock says
         if answer.kind != "disallow":
             left = min(left, REFRESH_SECONDS)
         return Cached(
@@ -220,8 +220,8 @@ class RobotsGate:
 
 
 def _offer(known: Cached, job: str) -> tuple[str, ...]:
-    """The sitemaps the first time that a job asks. The next time is when the rules are looked at again, because
-    a page that was told of them may have been lost with its worker."""
+    """Return the sitemaps the first time that a job asks, and again after each refresh of the rules, because the page
+    that was offered them may have been lost with its worker."""
     if job in known.offered:
         return ()
     known.offered.add(job)

@@ -1,4 +1,4 @@
-"""What SIGINT, SIGTERM and SIGHUP mean: once, drain; twice, stop now. Worker processes ignore them, see `child`."""
+"""What SIGINT, SIGTERM and SIGHUP do: the first drains, a second stops at once. Workers ignore them (`app.child`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODES = {signal.SIGHUP: Exit.HUNG_UP, signal.SIGINT: Exit.INTERRUPTED, signal.SI
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has ended what we did, and there was nothing to drain."""
+    """A signal ended the command while there was nothing to drain."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(number.name)
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stoppable(Protocol):
-    """A supervisor, or what stands in for one."""
+    """A supervisor, or its stand-in for `memory://`."""
 
     code_of_signal: int
 
@@ -40,7 +40,7 @@ class Stoppable(Protocol):
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """`asyncio.run`, in which a signal ends what `main` does where nothing else is said. Raises `Interrupted` then."""
+    """Like `asyncio.run`, but a signal that nothing else handles cancels `main`. Raises `Interrupted` in that case."""
     return asyncio.run(_until_interrupted(main))
 
 
@@ -51,7 +51,7 @@ async def _until_interrupted(main: Coroutine[Any, Any, Result]) -> Result:
     with _heeding(met.put_nowait, *CODES):
         await asyncio.wait({working, meeting}, return_when=asyncio.FIRST_COMPLETED)
         await end(working)
-    # What is left `asyncio.run` would cancel once and wait for: for ever, should that be lost.
+    # `asyncio.run` would cancel the remaining tasks once and wait forever for a task that lost its cancellation.
     await end(*asyncio.all_tasks() - {asyncio.current_task()})
     if working.cancelled():
         raise Interrupted(meeting.result())
@@ -60,10 +60,10 @@ async def _until_interrupted(main: Coroutine[Any, Any, Result]) -> Result:
 
 @contextmanager
 def draining(crew: Stoppable) -> Iterator[None]:
-    """The first signal: drain. A second one: hand back at once, and end with its exit code.
+    """Drain on the first signal. On a second one hand everything back at once, and end with its exit code.
 
-    SIGHUP is never the second, nor is what comes after a SIGHUP: a terminal that closes, tmux and systemd (SendSIGHUP)
-    send it together with another one.
+    A SIGHUP, or a signal that follows one, never counts as the second: closing terminals, tmux and systemd (SendSIGHUP)
+    send it together with another signal.
     """
     hung_up = False  # by the first signal
 
@@ -86,14 +86,14 @@ def draining(crew: Stoppable) -> Iterator[None]:
 
 @contextmanager
 def calling(stop: Callable[[], None]) -> Iterator[None]:
-    """Any of the signals calls `stop`."""
+    """Call `stop` on any of the signals."""
     with _heeding(lambda _: stop(), *CODES):
         yield
 
 
 @contextmanager
 def _heeding(stop: Callable[[signal.Signals], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Each of these signals calls `stop`, but for a SIGHUP that we were started to ignore (`nohup`)."""
+    """Call `stop` on each of these signals, except on a SIGHUP that this process was started to ignore (`nohup`)."""
     loop = asyncio.get_running_loop()
     heeded = [n for n in numbers if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
     for number in heeded:

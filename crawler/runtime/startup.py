@@ -1,4 +1,4 @@
-"""How a process starts: soon, and so that it can be interrupted. Imports nothing of the crawler: it comes first."""
+"""Starts a process quickly and keeps it interruptible. Imports nothing of the crawler, because it runs first."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-# Whoever else they are sent to: worker processes ignore them, and stop when the supervisor says so.
+# Worker processes ignore these signals and stop when the supervisor tells them to through the pipe.
 FOR_THE_SUPERVISOR = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
-STOP = b"s"  # what it says, through the pipe by which it gave its orders; the first means drain, the second at once
+STOP = b"s"  # the byte that the supervisor sends: the first drains the worker, a second stops it at once
 
 
 def end_at_interrupts() -> None:
-    """Until `heed_interrupts`, a Ctrl-C ends this process at once: there is nothing to end well.
+    """Let Ctrl-C end this process at once until `heed_interrupts`, because there is nothing to finish yet.
 
-    Python would raise `KeyboardInterrupt` wherever it is, and lose it where nothing can be raised: in a destructor, in
-    a callback of an import. Who has told us to ignore Ctrl-C (`nohup`) is obeyed.
+    Python would raise `KeyboardInterrupt` at an arbitrary point, and lose it where nothing can be raised: in a
+    destructor or in a callback of an import. A process that was started to ignore Ctrl-C (`nohup`) goes on ignoring it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def heed_interrupts() -> None:
-    """From here on a Ctrl-C is a `KeyboardInterrupt`, as Python has it, or what asyncio makes of it."""
+    """Let Ctrl-C raise `KeyboardInterrupt` again, as Python does by default, or do what asyncio makes of it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -40,22 +40,22 @@ class _Unfailing(io.FileIO):
 
 
 def unfailing(descriptor: int) -> TextIO:
-    """A text stream whose failures nobody notices: what a closed terminal or a full disk cannot take is lost."""
+    """A text stream that never fails: it drops what a closed terminal or a full disk cannot take."""
     file = io.BufferedWriter(_Unfailing(descriptor, "w", closefd=False))
     return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def survive_the_terminal() -> None:
-    """From here on no message on stderr can fail: a crawl drains when its terminal is closed, and says so to nobody."""
+    """Replace stderr by a stream that never fails, so that a crawl drains although its terminal has closed."""
     if sys.stderr is not None:
         sys.stderr = unfailing(2)
 
 
 @contextmanager
 def lasting_imports() -> Iterator[None]:
-    """Modules imported inside are never searched for garbage: they stay until the process ends.
+    """Exclude the modules imported inside from garbage collection: they stay until the process ends.
 
-    Searching them takes a sixth of the time of importing them, and as much again when the process ends.
+    Collecting them takes a sixth of the time of importing them, and as much again when the process ends.
     """
     gc.disable()
     try:
@@ -67,10 +67,10 @@ def lasting_imports() -> Iterator[None]:
 
 
 def _import_structlog() -> None:
-    """Without rich, which it would load for coloured tracebacks that we never ask it for: 40 ms."""
+    """Import structlog without rich, which takes 40 ms to load, for tracebacks that the crawler never prints."""
     if "rich" in sys.modules:
         return
-    sys.modules["rich"] = None  # type: ignore[assignment]  # an import of it fails now, and structlog does without
+    sys.modules["rich"] = None  # type: ignore[assignment]  # makes its import fail, so structlog does without it
     try:
         import structlog  # noqa: F401
     finally:

@@ -1,19 +1,18 @@
-"""Ending tasks, and knowing that one is being ended: libraries lose a cancellation now and then."""
+"""Ends tasks although libraries sometimes lose a cancellation, and tells whether the current task was cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-AGAIN = 0.5  # seconds between two cancellations of a task that went on
+AGAIN = 0.5  # seconds between two cancellations of a task that is still running
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel the tasks until all have ended. Ignore what they returned or raised.
 
-    Once is not always enough: `asyncio.wait_for` of Python 3.11 and the queue client, while it opens a connection, lose
-    a cancellation now and then. Without a second cancellation the task would go on, and whoever
-    waits for it would wait for ever.
+    One cancellation is not always enough: `asyncio.wait_for` of Python 3.11, and the queue client while it opens a
+    connection, sometimes lose it. Without a second one the task would go on, and its caller would wait forever.
     """
     while running := [task for task in tasks if not task.done()]:
         for task in running:
