@@ -1,1 +1,1 @@
-"""What every process needs, whatever its task: start-up, signals, logs, safe text, the machine's own limits."""
+"""What every process needs: start-up, signals, logs, safe text, the limits of this machine."""

@@ -1,4 +1,4 @@
-"""Credentials: which names stand for them, how they are shown (not at all), and the origin they belong to."""
+"""Recognizes credentials by name, hides them from people, and binds them to the origin that they belong to."""
 
 from __future__ import annotations
 
@@ -24,31 +24,32 @@ _is_name = re.compile(_NAME, re.IGNORECASE).fullmatch
 
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
-    """Whether what a header field or a key of that name says logs somebody in: `Authorization`, `Cookie`, `X-Api-Key` …
+    """Whether a header field or key of that name carries credentials: `Authorization`, `Cookie`, `X-Api-Key` …
 
-    Such a field is not shown, not sent to another origin after a redirect, and not given to all hosts by a setting.
+    The crawler never shows such a field, never sends it to another origin after a redirect, and refuses a setting that
+    would send it to all hosts.
     """
     return _is_name(name) is not None
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Shown to people
+# Hiding them from people
 
 
-# "Cookie": "a=1" in JSON, in the repr of a dict or of pairs, also when it is quoted once more; password='a' in the repr
-# of an object. A body may be a login.
+# "Cookie": "a=1" in JSON or in the repr of a dict or of pairs, even if quoted once more; password='a' in the repr of an
+# object. A request body counts because it may be a login.
 _PAIR = re.compile(
     rf"((?<!\\)(\\*+[\"'])|\b)({_NAME}|body)((?(2)\2\s*[:,=]\s*|=)b?)(\\*+[\"'])(?:(?!(?<!\\)\5).)*+(?:\5)?",
     re.IGNORECASE | re.DOTALL,
 )
-# Cookie: a=1; b=2 of a header as it is sent; line breaks may be escaped already
+# Cookie: a=1; b=2 in a header in wire form, where line breaks may already be escaped
 _FIELD = re.compile(
     r"(?:\b|(?<=\\[rnt]))"
     r"((?:proxy-)?authorization|(?:set-)?cookie2?|x-[\w-]{1,60}(?:token|key|auth|secret)|api-?key)(\s*[:=]\s*)"
     r"(?:(?!\\[rn])[^\r\n])+",
     re.IGNORECASE,
 )
-# Bearer abc123: a value by itself; a word of prose has neither digits nor a capital in its middle
+# Bearer abc123: a value without its header name. A word of prose has neither digits nor a capital in its middle.
 _VALUE = re.compile(
     r"\b((?i:basic|bearer|digest|negotiate|ntlm))(\s+)(?=\S*(?:[0-9=+/]|[a-z][A-Z]))[\w+/=.~-]{6,}",
 )
@@ -59,13 +60,13 @@ _WORDS = (
 
 
 def may_hold_credentials(text: str) -> bool:
-    """Whether `without_credentials` may change it. Cheap: most texts that are logged cannot."""
+    """Whether `without_credentials` might change `text`: a cheap test that most logged texts fail."""
     lower = text.lower()
     return any(word in lower for word in _WORDS)
 
 
 def without_credentials(text: str) -> str:
-    """`text` with the values of headers and keys that carry credentials as `***`, however they are quoted."""
+    """`text` with `***` for the values of headers and keys that carry credentials, however they are quoted."""
     if not may_hold_credentials(text):
         return text
     text = _PAIR.sub(rf"\1\3\4\5{MASK}\5", text)
@@ -74,7 +75,7 @@ def without_credentials(text: str) -> str:
 
 
 def hidden(value: Any) -> Any:
-    """What is shown of a secret value: its shape. Numbers stay, because they are counts."""
+    """The shape of a secret value: texts become `***`. Numbers stay, because they are counts."""
     match value:
         case str() | bytes():
             return MASK if value else value
@@ -86,13 +87,13 @@ def hidden(value: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# Whose they are
+# Binding them to an origin
 
 
 def authorizations(logins: Mapping[str, str]) -> dict[str, str]:
-    """Origin → value of the Authorization header (RFC 7617, UTF-8), of a mapping of origins to `user:password`.
+    """Turn a mapping of origin → `user:password` into origin → value of the Authorization header (RFC 7617, UTF-8).
 
-    Raises `ConfigError`, which names the origin and no password.
+    Raises `ConfigError`, which names the origin but not the password.
     """
     found: dict[str, str] = {}
     for given, login in logins.items():
@@ -120,12 +121,12 @@ def _basic(origin: str, login: str) -> str:
     if ":" not in login:
         raise ConfigError(f"HTTP_AUTH: the login for {origin} has no colon; write user:password")
     if re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", login):
-        raise ConfigError(f"HTTP_AUTH: the login for {origin} holds a control character, which no login may")
+        raise ConfigError(f"HTTP_AUTH: the login for {origin} holds a control character; remove it")
     return f"Basic {base64.b64encode(login.encode()).decode()}"
 
 
 def check_for_all_hosts(headers: Mapping[str, str]) -> None:
-    """Raise `ConfigError` when `DEFAULT_REQUEST_HEADERS` hold credentials: they go to every host."""
+    """Raise `ConfigError` if `DEFAULT_REQUEST_HEADERS` holds credentials, because every host receives these headers."""
     secret = ", ".join(name for name in headers if is_secret(name))
     if secret:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""One log line when something goes wrong, however often it is met, and when it lasts one when it is over."""
+"""Logs a lasting condition once when it begins and once when it ends, however often it is met in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = structlog.get_logger()
 
 
 class Incident:
-    """A condition that lasts, such as a queue server that is away. `event` names it in the log."""
+    """A lasting condition, such as an outage of the queue server. `event` names it in the log."""
 
     def __init__(self, event: str) -> None:
         self._event = event
@@ -18,14 +18,14 @@ class Incident:
         self._times = 0
 
     def met(self, why: object) -> None:
-        """The condition holds. Logs the first time."""
+        """Count one occurrence, and log the first one."""
         self._times += 1
         if self._since is None:
             self._since = time.monotonic()
             log.warning(self._event, why=str(why))
 
     def over(self) -> None:
-        """The condition has ended. Cheap when it did not hold."""
+        """Log the end of the condition, with its duration and count. Does nothing if it did not hold."""
         if self._since is not None:
             log.info(f"{self._event}_over", seconds=round(time.monotonic() - self._since, 1), times=self._times)
             self._since, self._times = None, 0

@@ -1,7 +1,7 @@
-"""Logging of every process: a readable console on a terminal, one JSON object a line elsewhere.
+"""Configures logging for every process: readable lines on a terminal, one JSON object per line elsewhere.
 
-Every event passes through `_safe`: control characters become visible escapes and credentials `***`, so
-that nothing from the web can forge a line or steer a terminal. What libraries log comes the same way.
+Every event passes through `_safe`, which turns control characters into visible escapes and credentials into `***`, so
+that no text from the web can forge a log line or control a terminal. Log records of libraries take the same path.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from crawler.runtime.safe_text import printable_lines, shown, without_password
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Format = Literal["auto", "console", "json"]
 
-# Fields that may have several lines; in all others a line break becomes a visible escape.
+# Fields that may span several lines; in all others a line break becomes a visible escape.
 _SEVERAL_LINES = frozenset({"exception", "traceback", "stack"})
 
 
 def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | None = None) -> None:
-    """Send all logging of this process to `stream` (stderr when None), from `level` up.
+    """Send all logging of this process, from `level` up, to `stream` (None: stderr).
 
-    `auto` means `console` on a terminal and `json` elsewhere. Other libraries are heard from WARNING up, and
-    fully at DEBUG. May be called again.
+    `auto` means `console` on a terminal and `json` elsewhere. Libraries log from WARNING up, or everything at DEBUG.
+    May be called again.
     """
     stream = sys.stderr if stream is None else stream
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -48,13 +48,13 @@ def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | N
         processors=[*common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(_Lossy(stream)),  # type: ignore[arg-type]
-        cache_logger_on_first_use=False,  # `set_level` must reach loggers that were used
+        cache_logger_on_first_use=False,  # so that `set_level` also reaches loggers already in use
     )
     _route_libraries(number, _Lossy(stream), common, renderer)
 
 
 def set_level(level: str) -> None:
-    """Log from `level` up from now on, in the same form. Raises `KeyError` when it is none."""
+    """Change the level and keep the format. Raises `KeyError` if there is no level of that name."""
     number = logging.getLevelNamesMapping()[level]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
     logging.getLogger().setLevel(_for_libraries(number))
@@ -65,7 +65,7 @@ def _for_libraries(level: int) -> int:
 
 
 class _Lossy:
-    """A stream whose failures are ignored: a full disk under the log must not stop a worker."""
+    """A stream that ignores write errors, because a full disk under the log must not stop a worker."""
 
     def __init__(self, stream: TextIO) -> None:
         self._write = stream.write
@@ -81,7 +81,7 @@ class _Lossy:
 
 
 def _route_libraries(level: int, stream: _Lossy, common: list[Processor], renderer: Processor) -> None:
-    """Give the root logger of `logging` one handler that ends in the same processors."""
+    """Give the root logger of `logging` a single handler that uses the same processors."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -100,7 +100,7 @@ def _route_libraries(level: int, stream: _Lossy, common: list[Processor], render
 
 
 def _safe(logger: Any, method: str, event: EventDict) -> EventDict:
-    """No control characters and no passwords, in values of any depth."""
+    """Escape control characters and hide credentials in values of any depth."""
     for key, value in event.items():
         kind = value.__class__
         if kind is str:
@@ -118,7 +118,7 @@ def _shown_lines(value: str) -> str:
 
 
 def _safe_value(value: Any) -> Any:
-    """`value` as JSON has it, every text in it made safe."""
+    """`value` reduced to JSON types, with every text in it made safe."""
     match value:
         case None | bool() | int() | float():
             return value
@@ -137,7 +137,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def _json_line(logger: Any, method: str, event: EventDict) -> str:
-    """`{"timestamp":…,"level":…,"event":…,fields…}`: the same three first in every line."""
+    """Render `{"timestamp":…,"level":…,"event":…,fields…}`, with the same three keys first in every line."""
     head = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
     return _encode({**head, **event}).decode()
 

@@ -18,12 +18,12 @@ from typing import Final
 from crawler.errors import OwnLimit
 
 RESERVE: Final = 64
-"""File descriptors that are left for what is no connection to a host: queue server, DNS, logs, files of spiders."""
+"""File descriptors reserved for everything except connections to hosts: queue server, DNS, logs, files of spiders."""
 
 OWN: Final[Mapping[int, str]] = {
     errno.EMFILE: "no file descriptor is left in this process (RLIMIT_NOFILE): ulimit -n, LimitNOFILE= of systemd",
     errno.ENFILE: "no file descriptor is left on this machine: sysctl fs.file-max",
-    errno.ENOMEM: "the kernel has no memory left for it: more memory, fewer processes, or fewer CONCURRENT_REQUESTS",
+    errno.ENOMEM: "the kernel has no memory left: more memory, fewer processes, or fewer CONCURRENT_REQUESTS",
     errno.ENOBUFS: "the kernel has no buffers left for connections: sysctl net.ipv4.tcp_mem, fewer CONCURRENT_REQUESTS",
     errno.ENETDOWN: "the network of this machine is down",
     errno.ENOSPC: "a disk of this machine is full",
@@ -31,22 +31,22 @@ OWN: Final[Mapping[int, str]] = {
     errno.EROFS: "a file system of this machine is read-only",
     errno.EIO: "a disk of this machine cannot be read or written: see dmesg",
 }
-"""Errors of the system that are this machine's, whatever was asked of it: what is wrong, and what can be done.
+"""System errors that are this machine's fault in every call → what is wrong, and what to do about it.
 
-Not among them, though they arise here, is what one host may be the reason of: no route to it (ENETUNREACH,
-EHOSTUNREACH), no IPv6 (EAFNOSUPPORT, EADDRNOTAVAIL), a firewall that forbids it (EPERM, EACCES). Those end by attempts.
+The table leaves out errors that arise here but may concern one host only: no route to it (ENETUNREACH, EHOSTUNREACH),
+no IPv6 (EAFNOSUPPORT, EADDRNOTAVAIL), a firewall that forbids it (EPERM, EACCES). Attempts bound those.
 """
 
 NO_PORT: Final = "no local port is left for connections: sysctl net.ipv4.ip_local_port_range, net.ipv4.tcp_tw_reuse"
-"""What EADDRNOTAVAIL means when an IPv4 address was connected to."""
+"""The meaning of EADDRNOTAVAIL on a connection to an IPv4 address."""
 
 _NO_THREAD = "no thread can be started: ulimit -u, TasksMax= of systemd, pids.max of the container"
-_CAUSES = 5  # of an error that are looked at
+_CAUSES = 5  # of an error that `own_limit` examines
 _ERRNO = re.compile(r"\[Errno (\d+)\]").findall
 
 
 def own_limit(error: BaseException) -> OwnLimit | None:
-    """What an error, or one that caused it, says about this machine; None: nothing."""
+    """Return the limit of this machine that the error, or one of its causes, reports; None if neither does."""
     cause: BaseException | None = error
     for _ in range(_CAUSES):
         if isinstance(cause, OwnLimit):
@@ -60,10 +60,10 @@ def own_limit(error: BaseException) -> OwnLimit | None:
 
 
 def connect_limit(error: OSError, *, to_ipv4: bool) -> OwnLimit | None:
-    """Return the limit behind a failure to connect to any address of a host. `to_ipv4`: one of them is an IPv4 address.
+    """Return the limit that made every connection to a host fail. `to_ipv4`: one of its addresses is an IPv4 address.
 
-    Of several errors that are not alike only the text is left (`[Errno 24] …, [Errno 111] …`). One that is our own is
-    enough: that address was not tried.
+    For several different errors Python keeps only their text (`[Errno 24] …, [Errno 111] …`). One error of this machine
+    among them is enough, because that address was not tried.
     """
     numbers = {error.errno} if error.errno else {int(number) for number in _ERRNO(str(error))}
     if ours := numbers & OWN.keys():
@@ -72,18 +72,19 @@ def connect_limit(error: OSError, *, to_ipv4: bool) -> OwnLimit | None:
 
 
 def raise_file_limit() -> None:
-    """Let this process and its children have as many file descriptors as they may: the soft limit becomes the hard one.
+    """Raise the soft limit of file descriptors to the hard one, for this process and its children.
 
-    The soft one is 1,024 nearly everywhere, for the sake of programs that use `select`.
+    The soft limit is 1,024 on nearly every system, for the sake of programs that use `select`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(OSError, ValueError):  # macOS has a lower one besides; then it stays what it was
+        with suppress(OSError, ValueError):  # macOS has a further, lower limit; then the soft limit stays
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def sockets_left() -> int:
-    """How many sockets this process may still open when `RESERVE` file descriptors, or half of them, are left."""
+    """How many sockets this process may still open if it keeps `RESERVE` of the free file descriptors, or half of them
+    if that is fewer."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return sys.maxsize

@@ -1,4 +1,4 @@
-"""How an outage of the queue server is waited out: the same call again and again, with one log line at each end."""
+"""Waits out an outage of the queue server: repeats the same call, and logs the start and the end of the outage."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.runtime.incident import Incident
 from crawler.runtime.tasks import was_cancelled
 
-RETRY_SECONDS = 0.25  # between two tries: work resumes at once when the server is back, and a try costs it little
+RETRY_SECONDS = 0.25  # between two tries: work resumes soon after the server is back, and a try costs it little
 
 OUTAGE = (FrontierUnavailable, FrontierFull)
-"""The same call may be made again until it succeeds, and takes effect once."""
+"""Errors after which the same call may be repeated until it succeeds; it takes effect only once."""
 
 Result = TypeVar("Result")
 
@@ -27,10 +27,10 @@ class Stop(Protocol):
 
 
 class Patience:
-    """One task's patience with the queue server. Every error that is no outage passes through."""
+    """Lets one task wait out outages of the queue server. Every other error passes through."""
 
     def __init__(self, event: str = "") -> None:
-        """`event` names the outage in the log; empty: another task of this process logs it."""
+        """`event` names the outage in the log; empty if another task of this process logs it."""
         self._incident = Incident(event) if event else None
 
     async def until_done(
@@ -40,9 +40,9 @@ class Patience:
         *,
         also: tuple[type[Exception], ...] = (),
     ) -> Result:
-        """Repeat `call` until it succeeds, and return its result. `also`: more errors to wait out.
+        """Repeat `call` until it succeeds, and return its result. `also`: further errors to wait out.
 
-        Once `stop` is set, the next error is raised.
+        Once `stop` is set, raises the next error.
         """
         errors: tuple[type[Exception], ...] = (*OUTAGE, *also)
         while True:
@@ -60,7 +60,7 @@ class Patience:
                 return result
 
     async def attempt(self, call: Callable[[], Awaitable[Result]]) -> Result | None:
-        """Make one call and return its result; None: the queue server is away."""
+        """Make one call and return its result; None during an outage."""
         try:
             result = await call()
         except OUTAGE as error:
@@ -70,7 +70,7 @@ class Patience:
         return result
 
     def met(self, error: Exception) -> None:
-        """Count an error of the same outage that was met elsewhere."""
+        """Count an error of the same outage that another call met."""
         if self._incident is not None:
             self._incident.met(error)
 
@@ -80,7 +80,7 @@ class Patience:
 
 
 async def pause(seconds: float, stop: Stop | None = None) -> None:
-    """Sleep, but not after `stop` is set."""
+    """Sleep for `seconds`, or until `stop` is set."""
     if stop is None:
         await asyncio.sleep(seconds)
     else:

@@ -1,4 +1,4 @@
-"""Text from the web and what holds passwords, made safe for terminals, logs and reports."""
+"""Makes text from the web, and text that may hold passwords, safe for terminals, logs and reports."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import Any
 
 from crawler.runtime.credentials import hidden, is_secret, without_credentials
 
-# C0, DEL and C1 steer terminals; line and paragraph separators split log lines; bidirectional controls make a
-# URL look like another one; lone surrogates cannot be encoded.
+# C0, DEL and C1 control terminals; line and paragraph separators split log lines; bidirectional controls make one
+# URL look like another; lone surrogates cannot be encoded.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _UNSAFE_IN_LINES = re.compile(_UNSAFE.pattern.replace(r"\x00-\x1f", r"\x00-\x08\x0b-\x1f"))
 
-# On the web a path may hold an @ of its own. In the URL of a queue server all up to the last one is userinfo,
-# also when the password holds a character that should have been escaped.
+# In a web URL the path may contain an @. In the URL of a queue server everything up to the last @ is userinfo,
+# even if the password contains a character that should have been escaped.
 _WEB_USERINFO = re.compile(r"\b(https?://)[^/?#\s@\"'<>]*(?:@[^/?#\s@\"'<>]*)*@", re.IGNORECASE)
 _SERVER_USERINFO = re.compile(r"\b((?!https?:)[a-z][a-z0-9+.-]*://[^:@/\s]*):\S+@", re.IGNORECASE)
 _PASSWORD_ARGUMENT = re.compile(r"([?&;](?:password|passwd|pass)=)[^&\s\"']*", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
-    """`text` with every character that a terminal or a log reader would obey shown as its escape, `\\x1b`."""
+    """`text` with every character that a terminal or a log reader would obey replaced by its escape, `\\x1b`."""
     return text if text.isprintable() else _UNSAFE.sub(_escape, text)
 
 
 def printable_lines(text: str) -> str:
-    """The same for text of several lines, such as a traceback: line breaks and tabs stay."""
+    """Like `printable`, for text of several lines such as a traceback: line breaks and tabs stay."""
     return _UNSAFE_IN_LINES.sub(_escape, text)
 
 
 def without_password(text: str) -> str:
-    """`text` with the passwords of all URLs and the credentials of all headers in it shown as `***`; in web URLs also
+    """`text` with `***` for the passwords of all URLs and the credentials of all headers in it; in web URLs also for
     the user name."""
     if "://" in text:
         if "@" in text:
@@ -43,12 +43,12 @@ def without_password(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """`text` as it may be shown to a person: no control characters, no passwords."""
+    """`text` made fit to show to a person: without control characters or passwords."""
     return without_password(printable(text))
 
 
 def masked(value: Any) -> Any:
-    """JSON data as it may be shown: no passwords in texts, nothing but `***` after keys that stand for credentials."""
+    """JSON data made fit to show: no passwords in texts, `***` for the values of keys that carry credentials."""
     match value:
         case str():
             return without_password(value)
@@ -61,7 +61,7 @@ def masked(value: Any) -> Any:
 
 
 def json_line(value: Any) -> str:
-    """One line of JSON for scripts, `masked`."""
+    """`value` as one line of JSON for scripts, `masked`."""
     return json.dumps(masked(value))
 
 
