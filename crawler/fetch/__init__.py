@@ -1,1 +1,1 @@
-"""From a request to a response: `http` asks, `guard` says whom, `decoding` bounds what comes back."""
+"""From request to response: `http` makes the exchange, `guard` checks addresses, `decoding` bounds the body."""

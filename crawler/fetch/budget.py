@@ -1,4 +1,4 @@
-"""Memory for large bodies: all requests of a process share it, and wait for each other when it is used up."""
+"""Limits the memory for large bodies: all requests of a process share it, and wait for each other if it is used up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import deque
 from typing import Final
 
 FREE: Final = 512 * 1024
-"""Bytes of a body that are not counted: pages of the usual size never wait."""
+"""Largest body, in bytes, that the budget does not count, so that pages of the usual size never wait."""
 
 
 class BodyBudget:
-    """Bytes that the bodies larger than `FREE` may take at once. Tasks that wait are served in order of arrival."""
+    """The bytes that all bodies larger than `FREE` may take at once. Serves waiting tasks in order of arrival."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -20,9 +20,9 @@ class BodyBudget:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, amount: int) -> None:
-        """Wait until there is room for `amount` bytes; a body larger than the whole budget waits to be alone.
+        """Wait until there is room for `amount` bytes; a body larger than the whole budget waits until it is alone.
 
-        The bytes belong to the current task until it ends: by then nobody needs the body any more.
+        The bytes belong to the current task until it ends, when nobody needs the body any more.
         """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker
@@ -36,7 +36,7 @@ class BodyBudget:
         task.add_done_callback(self.give_back)
 
     def give_back(self, task: asyncio.Task[object]) -> None:
-        """Return the bytes of the task to the budget. Does nothing when the task has none."""
+        """Return the bytes of the task to the budget. Does nothing if the task has none."""
         self._left += self._taken.pop(task, 0)
         self._serve()
 

@@ -1,4 +1,4 @@
-"""Connections: only to addresses the guard has checked, and reused only while nobody has spoken unasked."""
+"""Opens connections only to addresses that the guard has checked, and reuses only those that are silent."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from crawler.runtime.own_limits import connect_limit, own_limit
 _IDLE_SECONDS = 15.0  # many servers close after 60 or 75, some after 20
 _DNS_SECONDS = 60
 _DNS_NAMES = 10_000
-_SUSPICIOUS = 3  # names in a row without an answer: then it is the resolver's fault and not theirs
-_DNS_PATIENCE = 600.0  # seconds, after which it is theirs: maybe none is left but those that nobody answers for
+_SUSPICIOUS = 3  # names in a row without an answer, after which the resolver is at fault and not the names
+_DNS_PATIENCE = 600.0  # seconds, after which the names are at fault: perhaps only those without an answer are left
 
 
 class Pool(TCPConnector):
-    """Open connections of one worker. The worker bounds how many are in use; when there are more than `connections`
-    with those that are idle, the longest idle are closed. So nobody waits here while a host's time is running."""
+    """The open connections of one worker. The worker bounds how many are in use. If those and the idle ones are more
+    than `connections`, the pool closes the longest idle, so no request waits here while its time-out runs."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Pool(TCPConnector):
         connections: int,
     ) -> None:
         def checked_socket(address: Any) -> socket.socket:
-            # Every connection passes here with the address it goes to; literals, never resolved, only here.
+            # Checks the address of every connection. Literal addresses, which are never resolved, pass only this check.
             family, kind, protocol, _, (ip, *_) = address
             guard.check(ip)
             return socket.socket(family, kind, protocol)
@@ -71,7 +71,7 @@ class Pool(TCPConnector):
         self._factory = partial(Conversation, loop=self._loop, bounds=bounds, lost=lost)  # type: ignore[assignment]
 
     async def idle(self, key: ConnectionKey) -> Connection | None:
-        """An open connection that can be asked; None: a new one is needed."""
+        """An open connection that is ready for a request; None if a new one is needed."""
         return await self._get(key, ())
 
     async def close(self, *, abort_ssl: bool = False) -> None:
@@ -80,14 +80,14 @@ class Pool(TCPConnector):
         await self._checked_resolver.close()
 
     async def addresses(self, host: str, port: int) -> list[str]:
-        """What a host resolves to; the next connection uses the same answer. Raises as the resolver does, `Refused`."""
+        """The addresses of a host, as the next connection uses them. Raises `Refused` and the resolver's errors."""
         return [record["host"] for record in await self._resolve_host(host, port)]
 
     async def _get(self, key: Any, traces: Any) -> Connection | None:
-        """An idle connection to use again, as aiohttp's, but a silent one.
+        """Like aiohttp's `_get`, but return only an idle connection that is silent.
 
-        Bytes that arrived before we asked would be taken for the answer to the next request, which is another
-        page's (RFC 9112 §9.2). aiohttp looks for them when an answer has ended, not when the next one begins.
+        Bytes that arrived before the next request would be read as its answer, although they belong to another
+        page (RFC 9112 §9.2). aiohttp checks for them when an answer ends, not when the next request begins.
         """
         while (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
@@ -98,34 +98,34 @@ class Pool(TCPConnector):
         return None
 
     def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        """Called by aiohttp when a connection is no longer in use: it keeps it, or closes it."""
+        """Let aiohttp keep or close a connection after use, and record one that it keeps. Called by aiohttp."""
         super()._release(key, protocol, should_close=should_close)
         if protocol.is_connected():
             self._idle[protocol] = None
 
     async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
-        """Called by aiohttp to connect to one of a host's addresses."""
+        """Make room, then connect to one of a host's addresses. aiohttp calls this. Raises `OwnLimit`."""
         self._close_idle(self._connections - len(self._acquired))
         families = {family for family, *_ in options["addr_infos"]}
         try:
             return await super()._wrap_create_connection(*args, **options)
         except ClientConnectorError as error:
             if limit := connect_limit(error.os_error, to_ipv4=socket.AF_INET in families):
-                self._close_idle(0)  # what they hold may be what is missing
+                self._close_idle(0)  # idle connections may hold the resource that is missing
                 raise limit from error
             raise
 
     def _close_idle(self, most: int) -> None:
-        """Close the longest idle, at once, until there are no more than `most`."""
+        """Close the longest idle connections at once until no more than `most` are left."""
         while self._idle and len(self._idle) > most:
-            self._idle.popitem(last=False)[0].abort()  # not `close`: TLS would wait for the other end to say good-bye
+            self._idle.popitem(last=False)[0].abort()  # not `close`: TLS would wait for the server's close_notify
 
 
 class _CheckedResolver(AbstractResolver):
-    """Refuses a name when one of its addresses is forbidden: a mixed answer is an attack (DNS rebinding).
+    """Refuses a name if any of its addresses is forbidden: a mixed answer is an attack (DNS rebinding).
 
-    The connection goes to one of the addresses checked: they are not resolved again in between.
-    Raises `OwnLimit` when it is the resolver that does not work, not the name.
+    The connection goes to one of the checked addresses, without a second look-up in between. Raises `OwnLimit` if the
+    resolver fails and not the name.
     """
 
     def __init__(self, guard: AddressGuard, resolver: AbstractResolver | None) -> None:
@@ -141,8 +141,8 @@ class _CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         try:
             if self._resolver is None:
-                self._resolver = DefaultResolver()  # not before it is needed: literal addresses need no DNS
-        except Exception as error:  # a library's own
+                self._resolver = DefaultResolver()  # only when needed: literal addresses need no DNS
+        except Exception as error:  # the library may raise anything
             raise OwnLimit(f"the DNS resolver cannot be started: {error}") from error
         resolver = self._resolver
         try:
@@ -150,7 +150,7 @@ class _CheckedResolver(AbstractResolver):
         except Exception as error:
             if limit := self._limit(host, error):
                 if self._is_systems and self._resolver is resolver:
-                    self._resolver = None  # the next one reads anew which servers there are
+                    self._resolver = None  # the next one reads the list of servers again
                     self._closed_for = limit
                     await resolver.close()
                 raise limit from error
@@ -161,12 +161,12 @@ class _CheckedResolver(AbstractResolver):
         return records
 
     def _limit(self, host: str, error: Exception) -> OwnLimit | None:
-        """Whose failure is it, the name's (None) or the resolver's? That a name does not exist is an answer."""
+        """Return the limit if the resolver failed; None if the name did. “No such name” is an answer."""
         verdict = dns_verdict(error)
         if verdict == "closed":
             return self._closed_for
         if verdict == "broken":
-            return OwnLimit(f"no DNS server can be asked ({words(error)}): see /etc/resolv.conf")
+            return OwnLimit(f"no DNS server can be reached ({words(error)}): see /etc/resolv.conf")
         if verdict == "answered":
             self._unanswered.clear()
         if verdict != "silent":
@@ -184,15 +184,15 @@ class _CheckedResolver(AbstractResolver):
 
 
 class AskedOnce(ClientResponse):
-    """aiohttp's response with the address that answered, and asked for once."""
+    """aiohttp's response, with the address that answered, and without aiohttp's own retry."""
 
     address = ""
 
     async def start(self, connection: Connection) -> ClientResponse:
-        """Read the head. Raises `ClientConnectionError` when the connection ends before it does.
+        """Read the head. Raises `ClientConnectionError` if the connection ends before the head does.
 
-        For the two errors caught here, and no other, aiohttp would send the request a second time by itself:
-        a request that the ledger does not know of. Retrying is the frontier's business.
+        On the two errors caught here, and on no others, aiohttp would send the request a second time by itself, and
+        the host ledger would not know of it. Only the frontier retries requests.
         """
         if connection.transport is not None:
             self.address = connection.transport.get_extra_info("peername")[0]
@@ -203,10 +203,10 @@ class AskedOnce(ClientResponse):
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext | bool:
-    """Verifies certificates against the system's authorities and those in `ca_file` (PEM).
+    """Return a context that verifies certificates against the system's authorities and those in `ca_file` (PEM).
 
-    Returns True for the default of aiohttp, which has already made such a context (that takes 25 ms). Raises
-    `ConfigError` when the file cannot be used.
+    Without a file returns True: aiohttp then uses its default context, which exists already (making one takes 25 ms).
+    Raises `ConfigError` if the file cannot be used.
     """
     if not ca_file:
         return True
@@ -214,6 +214,6 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext | bool:
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_verify_locations(ca_file)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # includes ssl.SSLError
         raise ConfigError(f"TLS_CA_FILE: {ca_file} holds no PEM certificates: {error}") from error
     return context

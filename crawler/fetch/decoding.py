@@ -1,4 +1,4 @@
-"""Undoes a body's content encodings (RFC 9110 §8.4) piece by piece: bounded in size, exact about its end."""
+"""Undoes a body's content encodings (RFC 9110 §8.4) piece by piece, with a bounded size and a checked end."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ else:
 
 ACCEPT_ENCODING = "gzip, deflate, br, zstd"
 
-_MAX_LAYERS = 2  # real servers compress a compressed file by mistake; more is an attack
-_MAX_MEMBERS = 1_000  # gzip members or zstd frames in a row; each costs a copy of the rest of its piece
-_PIECE = 64 * 1024  # bytes that a layer gets at once
+_MAX_LAYERS = 2  # some servers compress a compressed file by mistake; more layers are an attack
+_MAX_MEMBERS = 1_000  # gzip members or zstd frames in a row; each one copies the rest of its piece
+_PIECE = 64 * 1024  # bytes that a layer decodes at once
 _ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB, the most RFC 9659 permits
 
 
 class BodyError(Exception):
-    """A body that cannot be used. `kind` and `transient` as in `FetchError`; the text says why, not whose."""
+    """A body that cannot be used. `kind` and `transient` as in `FetchError`; the text is the reason without the URL."""
 
     def __init__(self, kind: str, why: str, *, transient: bool = False) -> None:
         super().__init__(why)
@@ -32,32 +32,32 @@ class BodyError(Exception):
 
 
 class Decoder:
-    """All layers of one body. Each layer's output is bounded, so a bomb inside a bomb is bounded as well."""
+    """Decodes all layers of one body. Each layer's output is bounded, so a bomb inside a bomb is bounded as well."""
 
     def __init__(self, content_encoding: str, limit: int) -> None:
-        """`content_encoding` is the header's value, `limit` the bytes that each layer may give.
+        """`content_encoding` is the header's value, `limit` the most bytes that each layer may produce.
 
-        Unknown names are ignored, as browsers do (`Content-Encoding: utf-8` is a known mistake).
+        Ignores unknown names, as browsers do (`Content-Encoding: utf-8` is a known mistake).
         """
         names = [name for part in content_encoding.split(",") if (name := part.strip().lower()) in _CODECS]
         if len(names) > _MAX_LAYERS:
-            raise BodyError("decode", f"has {len(names)} content encodings, at most {_MAX_LAYERS} are undone")
+            raise BodyError("decode", f"has {len(names)} content encodings; at most {_MAX_LAYERS} are decoded")
         self._layers = [_Layer(name, limit) for name in reversed(names)]
 
     def feed(self, piece: bytes) -> bytes:
-        """The decoded form of the body's next piece. Raises `BodyError` (`too_large`, `decode`)."""
+        """Decode the body's next piece. Raises `BodyError` (`too_large`, `decode`)."""
         for layer in self._layers:
             piece = layer.feed(piece)
         return piece
 
     def close(self) -> None:
-        """Raise `BodyError` (`truncated`) when a compressed stream has begun and not ended."""
+        """Raise `BodyError` (`truncated`) if a compressed stream has begun but not ended."""
         for layer in self._layers:
             layer.close()
 
 
 def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
-    """A whole body with its content encodings undone. Raises `BodyError`."""
+    """Undo the content encodings of a whole body. Raises `BodyError`."""
     decoder = Decoder(content_encoding, limit)
     body = decoder.feed(body)
     decoder.close()
@@ -88,10 +88,10 @@ class _Layer:
         self._members = 0
 
     def feed(self, piece: bytes) -> bytes:
-        """Decode the next piece, over the ends of streams.
+        """Decode the next piece, which may span several streams.
 
-        What was never compressed, whatever its header says, is passed on as it is: a known mistake of
-        servers, and asking again for the `identity` form would cost the host a second request.
+        A body that is not compressed, although its header says so, passes unchanged. This is a known mistake of
+        servers, and requesting the `identity` form would cost the host a second request.
         """
         if self._plain is None and piece:
             self._plain = not self._codec.begins(piece)
@@ -106,7 +106,7 @@ class _Layer:
         return b"".join(decoded)
 
     def close(self) -> None:
-        """Raise `BodyError` for half a stream. An empty body is complete (`HEAD`, 304, length 0)."""
+        """Raise `BodyError` for an incomplete stream. An empty body is complete (`HEAD`, 304, length 0)."""
         if self._member and not self._member.eof:
             raise BodyError("truncated", f"ends in the middle of its {self._name} stream", transient=True)
 
@@ -124,20 +124,20 @@ class _Layer:
 
     def _decode(self, member: _Member, piece: bytes) -> bytes:
         try:
-            # One byte more than there is room for tells "too large" from "just fits".
+            # One byte more than the room left distinguishes "too large" from "just fits".
             decoded = member.decompress(piece, self._room + 1)
         except (zlib.error, brotli.error, zstd.ZstdError) as error:
-            raise BodyError("decode", f"is not the {self._name} it is said to be ({error})") from error
+            raise BodyError("decode", f"is not the {self._name} that its header says ({error})") from error
         self._room -= len(decoded)
         if self._room < 0:
-            raise BodyError("too_large", f"is larger than allowed once its {self._name} is undone")
+            raise BodyError("too_large", f"is larger than allowed after decoding its {self._name}")
         return decoded
 
 
 class _Brotli:
-    """Brotli's decompressor in the shape of the standard library's."""
+    """Brotli's decompressor with the interface of the standard library's."""
 
-    unused_data = b""  # bytes behind the end are an error to it
+    unused_data = b""  # always empty: Brotli raises an error for bytes after the end
 
     def __init__(self) -> None:
         self._decompressor = brotli.Decompressor()
@@ -152,7 +152,7 @@ class _Brotli:
 
 
 class _Codec(NamedTuple):
-    """How to tell that a stream begins, how to read one, and whether several may follow each other."""
+    """How to recognize the start of a stream, how to read it, and whether several may follow each other."""
 
     begins: Callable[[bytes], bool]
     new: Callable[[bytes], _Member]
@@ -160,12 +160,12 @@ class _Codec(NamedTuple):
 
 
 def _deflate(piece: bytes) -> _Member:
-    # Meant is the zlib format (RFC 1950, compression method 8), but some servers send the bare stream.
+    # The name means the zlib format (RFC 1950, compression method 8), but some servers send the bare stream.
     return zlib.decompressobj(15 if piece[0] & 0x0F == 8 else -15)
 
 
 def _with(magic: bytes) -> Callable[[bytes], bool]:
-    """Whether a piece begins with `magic`, or is too short to tell."""
+    """A test whether a piece begins with `magic` or is too short to tell."""
     return lambda piece: magic.startswith(piece[: len(magic)])
 
 

@@ -1,4 +1,4 @@
-"""What aiohttp and the system raise, as our `FetchError`: a stable kind, plain words, transient or not."""
+"""Turns errors of aiohttp and the system into `FetchError`: a stable kind, plain words, transient or not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from crawler.errors import FetchError
 
-# What the network and its libraries raise; anything else is a mistake of ours and stays what it is.
-# TimeoutError and ssl.SSLError are kinds of OSError.
+# The errors of the network and its libraries. Any other error is a bug of the crawler and passes unchanged.
+# TimeoutError and ssl.SSLError are subclasses of OSError.
 NETWORK_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, ValueError)
 
 _NO_SUCH_NAME = {
@@ -37,8 +37,8 @@ _CLOSED = {
     24,  # ARES_ECANCELLED
 }
 _NO_SERVER = {
-    11,  # ARES_ECONNREFUSED: none of them could be reached
-    14,  # ARES_EFILE: their list cannot be read
+    11,  # ARES_ECONNREFUSED: no DNS server could be reached
+    14,  # ARES_EFILE: the list of DNS servers cannot be read
     15,  # ARES_ENOMEM
     21,  # ARES_ENOTINITIALIZED
     26,  # ARES_ENOSERVER: the list is empty
@@ -53,12 +53,12 @@ def as_fetch_error(error: Exception, url: str) -> FetchError:
 
 
 def _judge(error: Exception) -> tuple[str, str, bool]:
-    """Kind, reason, transient. Derived classes come before their bases."""
+    """Return kind, reason and whether it is transient. Derived classes come before their bases."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             return "timeout", "no connection in time (CONNECT_TIMEOUT)", True
         case aiohttp.SocketTimeoutError():
-            return "timeout", "the host fell silent (READ_TIMEOUT)", True
+            return "timeout", "the host stopped sending (READ_TIMEOUT)", True
         case TimeoutError():
             return "timeout", "the answer took too long (DOWNLOAD_TIMEOUT)", True
         case aiohttp.ClientConnectorCertificateError():
@@ -78,13 +78,13 @@ def _judge(error: Exception) -> tuple[str, str, bool]:
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return "malformed", f"the answer is not usable HTTP: {words(error)}", False
         case aiohttp.InvalidURL() | ValueError():
-            return "malformed", f"cannot be asked for: {words(error)}", False
+            return "malformed", f"cannot be requested: {words(error)}", False
         case _:
             return "reset", f"the connection ended before the answer: {words(error)}", True
 
 
 def words(error: BaseException) -> str:
-    """The innermost reason in its own words, on one line: no numbers, no repetition of the host."""
+    """The innermost reason in its own words, on one line, without error numbers or the host."""
     error = getattr(error, "os_error", error)
     words = getattr(error, "strerror", "") or getattr(error, "message", "") or error
     return str(words).partition("\n")[0].strip(" :.") or type(error).__name__
@@ -92,15 +92,16 @@ def words(error: BaseException) -> str:
 
 def _certificate_reason(error: aiohttp.ClientConnectorCertificateError) -> str:
     reason = getattr(error.certificate_error, "verify_message", "") or error.certificate_error
-    return f"{reason} (authorities of your own: -s TLS_CA_FILE=…)"
+    return f"{reason} (to add your own authorities: -s TLS_CA_FILE=…)"
 
 
 def dns_verdict(error: BaseException) -> Literal["answered", "silent", "broken", "closed", "other"]:
-    """What a failed look-up says of the resolver: it knows that the name has no address; it said nothing of use about
-    this name; it does not work at all; it was closed meanwhile; or nothing. aiodns hides its code in the cause."""
+    """Say what a failed look-up shows about the resolver: it answered that the name has no address; it gave no usable
+    answer for this name; it does not work at all; it was closed meanwhile; or none of these. aiodns hides its code in
+    the error's cause."""
     reason = error.__cause__ or error
     if isinstance(reason, OSError) and not isinstance(reason, socket.gaierror):
-        return "other"  # its number is the system's
+        return "other"  # its number is an errno, not a code of the resolver
     code = next(iter(reason.args), None)
     if code in _NO_SUCH_NAME:
         return "answered"

@@ -1,8 +1,8 @@
-"""Which addresses may be asked: public ones, and the networks that the setting ALLOWED_NETWORKS names.
+"""Decides which addresses the crawler may connect to: public ones, and those in ALLOWED_NETWORKS.
 
-Without this a page could make the crawler read what only its own machine or network can reach (server-side
-request forgery). The check stands where a socket is made, so that no spelling of a host, no redirect and no
-DNS answer leads around it. The tables follow IANA's special-purpose address registries (RFC 6890).
+Without this guard a page could make the crawler read what only its own machine or network can reach (server-side
+request forgery). The check runs where a socket is made, so no spelling of a host, no redirect and no DNS answer can
+bypass it. The tables follow IANA's special-purpose address registries (RFC 6890).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _table(text: str) -> tuple[tuple[_Network, str], ...]:
     return tuple((ip_network(network), kind) for network, kind in lines)
 
 
-# The first line that matches says what an address is.
+# The first line that matches gives the kind of an address.
 _SPECIAL_V4 = _table("""
     0.0.0.0/8           "this network"
     10.0.0.0/8          private
@@ -66,14 +66,14 @@ _REMEMBERED = 10_000
 
 
 class AddressGuard:
-    """Lets public addresses pass, and those of the given networks; refuses all others."""
+    """Permits public addresses and those in `allowed_networks`; refuses all others."""
 
     def __init__(self, allowed_networks: Iterable[str] = ()) -> None:
         self._allowed = tuple(ip_network(network, strict=False) for network in allowed_networks)
-        self._good: set[str] = set()  # a crawl connects to the same few addresses again and again
+        self._good: set[str] = set()  # permitted before: a crawl connects to the same few addresses repeatedly
 
     def check(self, address: str, host: str = "") -> None:
-        """Raise `Refused` unless `address`, which `host` resolves to, may be asked."""
+        """Raise `Refused` unless the crawler may connect to `address`, to which `host` resolves."""
         if address in self._good:
             return
         found = _special(ip_address(address))
@@ -84,7 +84,7 @@ class AddressGuard:
         self._good.add(address)
 
     def check_host(self, host: str) -> None:
-        """Raise `Refused` for a URL's host that is a forbidden address itself. Names pass, unresolved."""
+        """Raise `Refused` if a URL's host is itself a forbidden address. Names pass without being resolved."""
         if not host.startswith("[") and not host[-1:].isdigit():
             return  # a canonical host that is an IPv4 address ends in a digit; most are names
         literal = host[1:-1] if host.startswith("[") else host
@@ -115,9 +115,9 @@ def _special(address: _Address) -> tuple[_Network, str] | None:
 
 
 def _behind_nat64(address: IPv6Address) -> tuple[_Network, str] | None:
-    """A translator (RFC 6052) asks the IPv4 address inside for us, so that one decides.
+    """Judge a NAT64 address by the IPv4 address inside it, to which a translator (RFC 6052) passes the request.
 
-    On networks with IPv6 only, each host without an IPv6 address of its own is reached this way.
+    IPv6-only networks reach every host that has no IPv6 address of its own this way.
     """
     inner = _special(IPv4Address(int(address) & 0xFFFF_FFFF))
     return (_NAT64, f"NAT64 of {inner[1]}") if inner else None

@@ -1,4 +1,4 @@
-"""Fetches one URL over HTTP/1.1 with aiohttp: each size and time bounded, each failure a `FetchError`."""
+"""Fetches one URL over HTTP/1.1 with aiohttp: bounds each size and time, and raises each failure as `FetchError`."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from crawler.parsing.url import origin_of
 from crawler.response import Response
 from crawler.runtime.own_limits import own_limit
 
-# Of the answer's head. Real ones pass 8 KiB a field (policies, cookies); all together stay under 9 MB.
+# Limits of the answer's head. Real fields exceed 8 KiB (policies, cookies); a whole head stays under 9 MB.
 _MAX_STATUS_LINE = 16 * 1024
 _MAX_FIELD = 32 * 1024
 _MAX_FIELDS = 256
 
-_MAX_ORIGINS = 4_096  # whose usual requests are remembered
+_MAX_ORIGINS = 4_096  # for which the fetcher caches the usual request
 
-_NO_GUESS = ("content-type",)  # a body's type is the spider's to say
+_NO_GUESS = ("content-type",)  # the spider states a body's type
 
 
 class Limits(Struct, frozen=True):
-    """How long and how large one exchange may be."""
+    """The longest and largest that one exchange may be."""
 
-    seconds: float = 60.0  # for all of it
+    seconds: float = 60.0  # for the whole exchange
     connect_seconds: float = 10.0  # to connect, TLS included
-    silent_seconds: float = 30.0  # without a byte
+    silent_seconds: float = 30.0  # without a byte received
     body_bytes: int = 16 * 1024 * 1024  # of the decoded body
-    active_bytes: int = 64 * 1024 * 1024  # of all large bodies that are being read or parsed
+    active_bytes: int = 64 * 1024 * 1024  # of all large bodies being read or parsed at once
 
 
 class _Answer(NamedTuple):
@@ -59,14 +59,14 @@ class _Answer(NamedTuple):
 
 
 class _Usual(NamedTuple):
-    """What aiohttp makes of each request to an origin: where its connections are kept, and the fields it sends."""
+    """The parts that all usual requests to an origin share: the key of its connections, and the header fields."""
 
     key: ConnectionKey
     fields: bytes
 
 
 class HttpFetcher:
-    """A `Fetcher`. Make it inside the running event loop, close it there."""
+    """A `Fetcher`. Create and close it inside the running event loop."""
 
     def __init__(
         self,
@@ -81,11 +81,11 @@ class HttpFetcher:
         resolver: AbstractResolver | None = None,
         connections: int = sys.maxsize,
     ) -> None:
-        """`user_agent` goes with each request, robots.txt or page, whatever its own headers or `headers` say; those
-        with each that brings none of that name; `authorizations`: origin → value of that header in requests to it that
-        bring none; no `resolver`: the system's. For more than `connections` open at once, idle ones are closed.
+        """Every request, for robots.txt or a page, sends `user_agent`, whatever `headers` says. A request's own headers
+        override `headers`. `authorizations`: origin → value of Authorization, for requests that have none of their own.
+        `resolver`: None means the system's. At more than `connections` open ones, the fetcher closes idle ones.
 
-        Raises `ConfigError` when `tls_ca_file` cannot be used.
+        Raises `ConfigError` if `tls_ca_file` cannot be used.
         """
         self._authorizations = authorizations or {}
         limits = limits or Limits()
@@ -105,9 +105,9 @@ class HttpFetcher:
                 **{name.lower(): value for name, value in (headers or {}).items()},
                 "user-agent": user_agent,
             },
-            # the time for all of it is ours to keep: it stops while a body waits for memory
+            # `_ask` keeps the total time itself, because that clock stops while a body waits for memory
             timeout=ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds),
-            cookie_jar=DummyCookieJar(),  # one host's cookies are no other's business
+            cookie_jar=DummyCookieJar(),  # no host may see another host's cookies
             auto_decompress=False,
             max_line_size=_MAX_STATUS_LINE,
             max_field_size=_MAX_FIELD,
@@ -115,8 +115,8 @@ class HttpFetcher:
         )
 
     async def fetch(self, request: Request) -> Response:
-        """One exchange. Raises `FetchError`, or `Refused` when the scheme or address is not permitted; `OwnLimit` when
-        this machine could not do it."""
+        """Make one exchange. Raises `FetchError`, `Refused` if the scheme or address is forbidden, and `OwnLimit` if
+        this machine has run out of a resource."""
         _check(request)
         url = request.url
         started = perf_counter()
@@ -139,7 +139,7 @@ class HttpFetcher:
         )
 
     async def addresses(self, url: str) -> list[str]:
-        """The addresses of a URL's host. Empty: none is known, or one is forbidden; a fetch would tell why. Raises
+        """The addresses of a URL's host. Empty if none is known or one is forbidden; a fetch reports the reason. Raises
         `OwnLimit`."""
         parts = URL(url, encoded=True)
         try:
@@ -149,11 +149,11 @@ class HttpFetcher:
             return []
 
     async def close(self) -> None:
-        """Close the connections. A fetch under way fails."""
+        """Close the connections. Any fetch in progress fails."""
         await self._session.close()
 
     async def _ask(self, request: Request) -> _Answer:
-        """By aiohttp alone, on a new connection or an open one."""
+        """Make the exchange through aiohttp, on a new connection or an open one."""
         async with (
             asyncio.timeout(self._limits.seconds) as deadline,
             self._session.request(
@@ -172,15 +172,15 @@ class HttpFetcher:
         return _Answer(answer.status, headers, body, answer.address, answered_at)
 
     def _headers_of(self, request: Request) -> Mapping[str, str]:
-        """Its own, and the login for its origin."""
+        """The request's own headers and, unless they have one, the login for its origin."""
         login = self._authorizations.get(origin_of(request.url))
         if login is None or any(name.lower() == "authorization" for name in request.headers):
             return request.headers
         return {**request.headers, "authorization": login}
 
     async def _ask_again(self, request: Request) -> _Answer | None:
-        """On a connection that is open, without what aiohttp does for each request. The same goes out, the same comes
-        back. None: no connection is, or the request is not of the usual kind."""
+        """Make the exchange on an open connection, without aiohttp's work for each request; same bytes, same answer.
+        None if no connection is open, or if the request is no GET without headers and body."""
         if request.method != "GET" or request.headers or request.body:
             return None
         origin = origin_of(request.url)
@@ -217,7 +217,7 @@ class HttpFetcher:
         return _Usual(request.connection_key, fields.encode())
 
     async def _body(self, content: StreamReader, headers: Mapping[str, str], deadline: asyncio.Timeout) -> bytes:
-        """The decoded body, complete. Raises `BodyError`, and aiohttp's errors for a short one."""
+        """Read the whole body and decode it. Raises `BodyError`, and aiohttp's errors for a truncated body."""
         limit = self._limits.body_bytes
         length = int(headers.get("content-length", 0))
         if length > limit and not content.at_eof():
@@ -232,12 +232,12 @@ class HttpFetcher:
                 room = limit
                 await self._wait_for_memory(length or limit, deadline)
         if encoding := headers.get("content-encoding"):
-            deadline.reschedule(None)  # all has arrived
+            deadline.reschedule(None)  # the whole body has arrived
             return await self._decoded(bytes(body), encoding)
         return bytes(body)
 
     async def _decoded(self, body: bytes, encoding: str) -> bytes:
-        """A body with its content encodings undone, which may make a large one of a small one."""
+        """Undo the content encodings of a body. Wait for memory if a small body decodes to a large one."""
         limit = self._limits.body_bytes
         try:
             return decoded(body, encoding, min(FREE, limit))
@@ -248,7 +248,7 @@ class HttpFetcher:
         return decoded(body, encoding, limit)
 
     async def _wait_for_memory(self, amount: int, deadline: asyncio.Timeout) -> None:
-        """Until there is room for `amount` bytes. This is our shortage, so the time of the host stands still."""
+        """Wait for room for `amount` bytes. Suspend the deadline, because the shortage is not the host's fault."""
         loop = asyncio.get_running_loop()
         left = (deadline.when() or 0.0) - loop.time()
         deadline.reschedule(None)
@@ -261,7 +261,7 @@ def _too_large(limit: int) -> BodyError:
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What may be sent. Requests come through a queue: nothing that could begin a second line or request.
+# What may be sent. Requests come through a queue, so none may contain what begins a second line or request.
 
 _REQUEST_URL = re.compile(r"https?://[!-~]+/[!-~]*").fullmatch
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
@@ -270,14 +270,14 @@ _FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer",
 
 
 def _check(request: Request) -> None:
-    """Raise `FetchError` for a request that must not be put on the wire."""
+    """Raise `FetchError` for a request that must not be sent."""
     url = request.url
     if not url.startswith(("http://", "https://")):
         raise Refused(f"{_shown(url)}: only http and https are fetched")
     if not _REQUEST_URL(url) or "@" in url.split("/", 3)[2]:
         raise _malformed(f"{_shown(url)}: not a canonical URL")
     if not _TOKEN(request.method) or request.method.upper() == "CONNECT":
-        raise _malformed(f"{url}: {request.method!r} is no method to fetch with")
+        raise _malformed(f"{url}: the method {request.method!r} cannot be fetched with")
     for name, value in request.headers.items():
         if not _TOKEN(name) or not _FIELD_VALUE(value):
             raise _malformed(f"{url}: header {name!r} holds characters that HTTP does not permit")
@@ -286,7 +286,7 @@ def _check(request: Request) -> None:
                 f"{url}: header {name!r} cannot differ by request: USER_AGENT says who asks, in all of them"
             )
         if name.lower() in _FRAMING:
-            raise _malformed(f"{url}: header {name!r} is the crawler's own to set")
+            raise _malformed(f"{url}: header {name!r} is set by the crawler itself")
 
 
 def _malformed(message: str) -> FetchError:
@@ -294,7 +294,7 @@ def _malformed(message: str) -> FetchError:
 
 
 def _shown(url: str) -> str:
-    """A URL that is not canonical, for people: shortened, without userinfo, control characters visible."""
+    """A URL that is not canonical, made fit to show: shortened, without userinfo, control characters escaped."""
     return repr(re.sub(r"//[^/?#]*@", "//…@", url[:200]))
 
 
@@ -303,9 +303,9 @@ def _shown(url: str) -> str:
 
 
 def _headers(fields: CIMultiDictProxy[str]) -> dict[str, str]:
-    """Lower-case names; the values of one name joined (RFC 9110 §5.3).
+    """The fields with lower-case names; several values of one name are joined with commas (RFC 9110 §5.3).
 
-    Those of x-robots-tag by line breaks: a robot's name in it holds to the end of its line, not of them all.
+    Line breaks join the values of x-robots-tag, because a robot's name in one value applies to that value only.
     """
     headers = {name.lower(): value for name, value in fields.items()}
     if len(headers) < len(fields):
@@ -318,7 +318,7 @@ def _headers(fields: CIMultiDictProxy[str]) -> dict[str, str]:
 
 
 def _text(value: str) -> str:
-    """A field value as UTF-8, or else as Latin-1. aiohttp hands bytes that are no UTF-8 on as surrogates."""
+    """A field value decoded as UTF-8, else as Latin-1. aiohttp passes bytes that are not UTF-8 on as surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -5,16 +5,16 @@
 
 A middleware is such a function, or a class whose instances, made without arguments, are called the same way. It may
 
-- change the request, except its URL: robots.txt was asked and the host's turn was booked for that one;
+- change the request, except its URL, for which the worker has checked robots.txt and booked the host's turn;
 - answer by itself (a cache), without calling the next step;
-- change the response, or return another: to ask elsewhere, return a redirect (status 302, `location`);
-- raise `FetchError`: its `transient` says whether the page is tried again.
+- change the response, or return another; to fetch another URL, return a redirect (status 302, `location`);
+- raise `FetchError`, whose `transient` says whether the page is retried.
 
 It may call the next step once: a second request would come before the host's next turn. To try again, raise a transient
-`FetchError`. Any other exception costs the page it happens on, and is kept with it (kind `middleware`).
+`FetchError`. Any other exception makes its page fail (kind `middleware`) and is recorded with it.
 
-Requests for robots.txt pass the same steps, because a proxy or a header must hold for them as well. Inside all
-middlewares stand the worker's lease and the address guard, so that no middleware can get around them.
+Requests for robots.txt pass the same steps, because a proxy or a header must apply to them as well. The worker's lease
+and the address guard are inside all middlewares, so no middleware can bypass them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Middleware = Callable[[Request, Fetch], Awaitable[Response]]
 
 
 def load(paths: Iterable[str]) -> list[Middleware]:
-    """The middlewares of these import paths (`package.module.name`). Raises `ConfigError`, which names the path."""
+    """Load the middlewares of these paths (`package.module.name`). Raises `ConfigError`, which names the path."""
     return [_load(path) for path in paths]
 
 
@@ -44,23 +44,23 @@ def _load(path: str) -> Middleware:
     try:
         found = getattr(import_module(module), name)
         found = found() if isinstance(found, type) else found
-    except Exception as error:  # somebody's own code may fail in any way
+    except Exception as error:  # a user's code may fail in any way
         raise ConfigError(f"DOWNLOADER_MIDDLEWARES: {path}: {type(error).__name__}: {error}") from error
     if not callable(found) or not _is_async(found):
         raise ConfigError(
-            f"DOWNLOADER_MIDDLEWARES: {path} is no middleware; write it as async def {name}(request, call_next), "
+            f"DOWNLOADER_MIDDLEWARES: {path} is not a middleware; write it as async def {name}(request, call_next), "
             "or as a class with async def __call__(self, request, call_next)"
         )
     return cast(Middleware, found)
 
 
 def _is_async(found: Callable[..., object]) -> bool:
-    # An instance is asked for its __call__: only that one is a coroutine function.
+    # For an instance, only its __call__ is a coroutine function.
     return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None))  # noqa: B004
 
 
 def compose(middlewares: Iterable[Middleware], fetch: Fetch) -> Fetch:
-    """`fetch` inside all of `middlewares`; the first is the outermost."""
+    """Wrap `fetch` in all of `middlewares`; the first is the outermost."""
     for middleware in reversed(tuple(middlewares)):
         fetch = _around(middleware, fetch)
     return fetch
@@ -81,7 +81,7 @@ class MiddlewareFetcher:
         self._fetcher = fetcher
 
     async def fetch(self, request: Request) -> Response:
-        """Raises `FetchError` of the kind `middleware` when a middleware fails or does what it may not."""
+        """Fetch through all middlewares. Raises `FetchError` (kind `middleware`) if one fails or breaks the rules."""
         try:
             response = await compose(self._middlewares, _once(request, self._fetcher.fetch))(request)
         except (CrawlerError, asyncio.CancelledError):
@@ -98,7 +98,7 @@ class MiddlewareFetcher:
 
 
 def _once(request: Request, fetch: Fetch) -> Fetch:
-    """`fetch`, for one request to that URL."""
+    """`fetch`, restricted to one request, and to the URL of `request`."""
     asked = False
 
     async def once(changed: Request) -> Response:

@@ -1,8 +1,8 @@
-"""An exchange over an open connection without aiohttp's machinery, as long as the answer is a plain one.
+"""Makes an exchange over an open connection without aiohttp's machinery, as long as the answer is plain.
 
-Most answers are written by the same few servers: HTTP/1.1, some fields in ASCII, a `Content-Length`, the body and
-nothing behind it. All parsers agree about these, so they are read here at a third of the cost. At the first sign of
-anything else, all that has arrived is handed to aiohttp's parser, which reads it as if it had just come in.
+The same few servers write most answers: HTTP/1.1, some fields in ASCII, a `Content-Length`, the body and nothing after
+it. All parsers agree about these, so this module reads them at a third of the cost. At the first sign of anything else
+it hands all that has arrived to aiohttp's parser, which reads it as if it had just come in.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from aiohttp.helpers import set_exception
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 MAX_HEAD: Final = 8 * 1024
-"""Longest head, in bytes, that is read here."""
+"""Longest plain head, in bytes; aiohttp reads longer ones."""
 
 MAX_FIELDS: Final = 100
-"""Most fields of a head that is read here."""
+"""Most fields of a plain head; aiohttp reads larger ones."""
 
 MAX_INTERIM: Final = 16
 """Most interim answers (1xx, RFC 9110 §15.2) before the final one."""
 
-_INTERIM_BYTES = 64 * 1024  # of an answer, after which it must not have been interim
-_TURN_SECONDS = 0.001  # that aiohttp's parser may take in one turn of the event loop
-_PIECES = (4 * 1024, 16 * 1024, 64 * 1024)  # bytes it gets in one turn: at least, at first, at most
-_WIRE_BYTES = 16 * 1024 * 1024  # of heads and all that is neither head nor body, in one answer
-_WIRE_FACTOR = 6  # bytes on the wire for one of a body that comes in chunks of one byte
+_INTERIM_BYTES = 64 * 1024  # of an answer, after which an interim one is refused
+_TURN_SECONDS = 0.001  # target for aiohttp's parser in one turn of the event loop
+_PIECES = (4 * 1024, 16 * 1024, 64 * 1024)  # bytes that the parser gets in one turn: at least, at first, at most
+_WIRE_BYTES = 16 * 1024 * 1024  # allowed in one answer for heads and all that is neither head nor body
+_WIRE_FACTOR = 6  # bytes on the wire for each byte of a body sent in chunks of one byte
 
 
 class Plain(NamedTuple):
-    """A plain answer. `headers` have lower-case names, values of one name joined; the body as it was sent."""
+    """A plain answer: `headers` has lower-case names, each of them once; `body` is not decoded."""
 
     status: int
     headers: dict[str, str]
@@ -45,7 +45,7 @@ class Plain(NamedTuple):
 
 
 class PlainHead(NamedTuple):
-    """What the head of a plain answer says; `size` and `length` in bytes, of the head and of the body."""
+    """The head of a plain answer. `size` is the length of the head in bytes, `length` that of the body."""
 
     status: int
     headers: dict[str, str]
@@ -54,7 +54,7 @@ class PlainHead(NamedTuple):
 
 
 def read_head(data: bytes | bytearray) -> PlainHead | None:
-    """The head that `data` begins with; None: there is more to it than is known here, or less than a head."""
+    """Read the head at the start of `data`. None if the head is not plain or not complete."""
     found = _HEAD(data)
     if found is None or found.end() > MAX_HEAD:
         return None
@@ -63,7 +63,7 @@ def read_head(data: bytes | bytearray) -> PlainHead | None:
         name, _, value = line.partition(":")
         name = name.lower()
         if name in headers:
-            return None  # how values are joined depends on the name
+            return None  # `http` joins such values, by rules that depend on the name
         headers[name] = value.strip(" \t")
     if len(headers) > MAX_FIELDS:
         return None
@@ -75,20 +75,20 @@ def read_head(data: bytes | bytearray) -> PlainHead | None:
     return PlainHead(int(found[1]), headers, found.end(), int(length))
 
 
-# Statuses that have a body. What bends the rules of the grammar (RFC 9112 §5) is not plain: line feeds alone, folded
-# lines, white space before a colon, characters beyond ASCII.
+# Accepts statuses that have a body. What deviates from the grammar (RFC 9112 §5) is not plain: bare line feeds, folded
+# lines, white space before a colon, characters outside ASCII.
 _HEAD: Final = re.compile(
     rb"HTTP/1\.1 (20[0-35-9]|30[0-35-9]|[45][0-9][0-9])(?: [ -~]*+)?+\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
 ).match
 _LENGTH: Final = re.compile(r"[0-9]{1,15}").fullmatch
-# What aiohttp's parser acts on or refuses, besides `connection` and `content-length`.
+# Fields that aiohttp's parser acts on or refuses, besides `connection` and `content-length`.
 _UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer", "proxy-connection", "sec-websocket-key1"})
 
 
 class Bounds(NamedTuple):
-    """Of an answer: bytes of its decoded body, and of a body that is read here; seconds without a byte; and of the head
-    what aiohttp bounds."""
+    """Limits of an answer: bytes of its decoded body, bytes of a plain body, seconds without a byte, and those of its
+    head that aiohttp checks."""
 
     body_bytes: int
     plain_bytes: int
@@ -99,20 +99,20 @@ class Bounds(NamedTuple):
 
 
 class Conversation(ResponseHandler):
-    """aiohttp's end of a connection, which can also ask by itself.
+    """aiohttp's protocol for one connection, which can also make an exchange by itself (`ask`).
 
-    What the other end sends is bounded in bytes and in interim answers. aiohttp's parser gets one piece of it in each
-    turn of the event loop: a flood costs its own page, and the others do not wait for it.
+    It bounds the bytes and the interim answers that the server sends. aiohttp's parser gets one piece in each turn of
+    the event loop, so a flood fails its own page and does not delay the others.
     """
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, bounds: Bounds, lost: Callable[[Conversation], object] = lambda _: None
     ) -> None:
-        """`lost(self)` is called when the connection has ended."""
+        """Calls `lost(self)` when the connection has ended."""
         super().__init__(loop)
         self._lost = lost
         self.address = ""
-        """The IP address at the other end."""
+        """The IP address of the server."""
         self._bounds = bounds
         self._poll = select.poll()
         self._asked: asyncio.Future[Plain | None] | None = None  # while a plain answer may come
@@ -121,11 +121,11 @@ class Conversation(ResponseHandler):
         self._arrived: bytes | bytearray = b""
         self._heard_at = 0.0  # by the loop's clock
         self._until = 0.0
-        self._unread = b""  # what aiohttp's parser has yet to get, from `_read_to` on
+        self._unread = b""  # bytes from `_read_to` on have not reached aiohttp's parser yet
         self._read_to = 0
-        self._turn: asyncio.Handle | None = None  # the parser's next one
+        self._turn: asyncio.Handle | None = None  # the parser's next turn
         self._piece = _PIECES[1]
-        self._received = 0  # bytes of this answer that the parser has got
+        self._received = 0  # bytes of this answer that the parser has received
         self._interim = 0  # interim answers before the final one
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -135,14 +135,14 @@ class Conversation(ResponseHandler):
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_silent(self) -> bool:
-        """Whether it is open and has nothing to read, in our buffers or the kernel's."""
+        """Whether the connection is open and has nothing to read, neither here nor in the kernel's buffers."""
         return self.transport is not None and not self.should_close and not self._poll.poll(0)
 
     async def ask(self, request: bytes, until: float) -> Plain | None:
-        """Send a request and wait for its answer. None: it is not plain, or too long; get it by `final`.
+        """Send a request and wait for its answer. None if the answer is not plain or too long: call `final` then.
 
-        `until`: when the loop's clock shows that, there must be an answer. Raises `TimeoutError`, `SocketTimeoutError`
-        for silence. After this or a cancellation the connection can only be closed.
+        `until` is the deadline by the loop's clock. Raises `TimeoutError` at the deadline, `SocketTimeoutError` for
+        silence. After an error or a cancellation the connection can only be closed.
         """
         assert self.transport is not None  # noqa: S101 - for the type checker
         self._head, self._arrived = None, b""
@@ -159,26 +159,26 @@ class Conversation(ResponseHandler):
             self._watch.cancel()
 
     async def final(self) -> tuple[RawResponseMessage, StreamReader]:
-        """The head of an answer that is not plain, from aiohttp's parser, and its body.
+        """Return the head of an answer that is not plain, as aiohttp's parser reads it, and the stream of its body.
 
-        Raises `HttpProcessingError` for what is no HTTP, and `ClientError`.
+        Raises `HttpProcessingError` for invalid HTTP, and `ClientError`.
         """
         return await self.read()
 
     @property
     def should_close(self) -> bool:
-        """Whether it cannot be used again; it cannot when more has arrived than the answer."""
+        """Whether the connection cannot be used again, for example because more than the answer has arrived."""
         return bool(self._unread) or super().should_close
 
     def set_response_params(self, **params: Any) -> None:
-        """Called before each answer that aiohttp's parser reads."""
+        """Reset the counts before aiohttp's parser reads an answer."""
         self._received = self._interim = 0
         super().set_response_params(**params)
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Called with each head by aiohttp's parser. Interim answers are counted and dropped: nobody waits for them."""
+        """Pass a final head on; count and drop an interim one, which nobody waits for. aiohttp's parser calls this."""
         if self._exception is not None:
-            return  # refused: what came with it is no answer either
+            return  # refused: ignore the other heads of the same piece
         code = data[0].code
         if not 100 <= code <= 199 or code == 101:
             super().feed_data(data, size)
@@ -188,13 +188,13 @@ class Conversation(ResponseHandler):
             self._refuse(f"interim answers (1xx): more than {MAX_INTERIM}, or than {_INTERIM_BYTES:,} bytes")
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Called by aiohttp after each chunk that was read, however small; it matters after a pause."""
+        """Go on after a pause. aiohttp calls this after each chunk that it has read, however small."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
             self._go_on()
 
     def data_received(self, data: bytes) -> None:
-        """Called by the loop; without data by aiohttp, for its parser to go on."""
+        """Called by the loop with data; by aiohttp without data, to let its parser go on."""
         if self._asked is None:
             if not data or (len(data) <= self._piece and not self._unread):
                 self._parse(data)
@@ -222,7 +222,7 @@ class Conversation(ResponseHandler):
         self._lost(self)
 
     def _go_on(self) -> None:
-        """Let the parser have its next piece in the next turn of the loop, and nothing more arrive until then."""
+        """Schedule the parser's next piece for the next turn of the loop, and read nothing more until then."""
         if self._unread and self._turn is None:
             if not self._buffer_paused:
                 self._pause_reading_for_buffer()
@@ -235,7 +235,7 @@ class Conversation(ResponseHandler):
         elif not self._reading_paused:  # else `resume_reading` goes on
             began = perf_counter()
             self._parse(self._take(self._piece))
-            is_slow = perf_counter() - began > _TURN_SECONDS  # chunks of a byte take a hundred times as long as others
+            is_slow = perf_counter() - began > _TURN_SECONDS  # chunks of one byte take 100 times as long as others
             self._piece = max(_PIECES[0], self._piece // 2) if is_slow else min(_PIECES[2], self._piece * 2)
             self._go_on()
             if not self._unread and self._buffer_paused:
@@ -257,7 +257,7 @@ class Conversation(ResponseHandler):
             super().data_received(piece)
 
     def _refuse(self, why: str) -> None:
-        """Close the connection; whoever waits for its answer gets an error."""
+        """Close the connection, and raise an error in the task that waits for its answer."""
         error, payload = HttpProcessingError(message=why), self._payload
         self.abort()
         self.set_exception(error)
@@ -293,7 +293,7 @@ class Conversation(ResponseHandler):
             asked.set_result(None)
 
     def _listen(self) -> None:
-        """Look whether it has taken too long, or the other end has been silent for too long; look again later."""
+        """Fail the exchange at its deadline or after too long a silence; until then check again later."""
         if self._asked is None or self._asked.done():
             return
         now, silent = self._loop.time(), self._heard_at + self._bounds.silent_seconds
