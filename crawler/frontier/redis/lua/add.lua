@@ -20,7 +20,8 @@
 -- later; beside a twin, the fingerprint itself is such a mark, that of parse. `marks` of stats is the number of members
 -- beyond those by which requests were admitted. A job whose requests all name parse has none, and pays nothing.
 --
--- The script splits one bucket of the seen-set whenever the load passes SEEN_LOAD; see `seen.lua`.
+-- The script makes room first: it splits buckets of the seen-set until SEEN_LOAD holds even if all requests are new. A
+-- bucket that grew beyond what Redis keeps as an array of integers would stay a hash table; see `seen.lua`.
 
 local add = cmsgpack.unpack(ARGV[1])
 local J, stats = add.J, KEYS[1]
@@ -55,6 +56,12 @@ local function split()
   buckets = buckets + 1
   if buckets == low * 2 then low = low * 2 end
 end
+
+local asked = 0
+for _, group in ipairs(add.groups) do asked = asked + #group.fingerprints end
+local before = buckets
+while known + marks + asked > SEEN_LOAD * buckets do split() end
+if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
 
 local fresh_marks, others = 0, 0
 local function note_other(message, callback)
@@ -112,9 +119,6 @@ if #turns > 0 then redis.call('ZADD', J .. 'hosts', 'NX', unpack(turns)) end
 if add.seed then redis.call('SADD', J .. 'scope', unpack(hosts)) end
 
 if fresh_total + fresh_marks > 0 then
-  local before = buckets
-  while known + marks + fresh_total + fresh_marks > SEEN_LOAD * buckets do split() end
-  if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
   count(stats, {
     known = fresh_total, admitted = fresh_total, pending = fresh_total,
     marks = fresh_marks, ['links/other_callback'] = others,
