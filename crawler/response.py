@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import msgspec
 
 from crawler.model import Request
 from crawler.parsing import charset, html
+from crawler.parsing.headers import Headers, media_type
 from crawler.parsing.link_scan import Hrefs, scan
 from crawler.parsing.url import canonical, join_links
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Response:
-    """One answer. `body` is decoded from its content encoding; header names are lower-case."""
+    """One answer. `body` is decoded from its content encoding; `headers` know names in any case."""
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class Response:
     ) -> None:
         self.url = url
         self.status = status
-        self.headers: Mapping[str, str] = headers or {}
+        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
         self.request = request or Request(url)
         self.seconds = seconds  # from asking to the last byte
@@ -58,19 +60,29 @@ class Response:
 
     @property
     def content_type(self) -> str:
-        """Media type in lower case without parameters; empty when the host named none."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        """Media type in lower case without parameters; empty when the host named none, or did not know it."""
+        return self._media_type.partition(";")[0]
+
+    @property
+    def _media_type(self) -> str:
+        return media_type(self.headers.get("content-type", ""))
 
     @property
     def is_html(self) -> bool:
-        """Whether it may be read as a page: said to be HTML, or unnamed and looking like it."""
-        if self.content_type:
-            return self.content_type in ("text/html", "application/xhtml+xml")
-        return self.body[:512].lstrip()[:1] == b"<"
+        """Whether it may be read as a page: said to be HTML, XHTML that is said to be XML, or unnamed and looking like
+        a page."""
+        match self.content_type:
+            case "text/html" | "application/xhtml+xml":
+                return True
+            case "application/xml" | "text/xml":
+                return _begins_xhtml(self.body) is not None
+            case "":
+                return self.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
+        return False
 
     @cached_property
     def _decoded(self) -> tuple[str, str]:
-        return charset.decode(self.body, self.headers.get("content-type"))
+        return charset.decode(self.body, self._media_type)
 
     @property
     def text(self) -> str:
@@ -195,6 +207,10 @@ class Response:
         fields.setdefault("spider", self.request.spider)
         for url in found:
             yield Request(url, callback=name, **fields)
+
+
+# An `html` element behind nothing but what may stand before the root of an XML document.
+_begins_xhtml = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<\?[^>]*>|<![^>]*>){0,100}<html[\s>]", re.IGNORECASE).match
 
 
 def callback_name(callback: Any) -> str:

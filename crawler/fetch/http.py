@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from time import monotonic, perf_counter
 from typing import NamedTuple
+from urllib.parse import quote
 
 from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, StreamReader
 from aiohttp.abc import AbstractResolver
@@ -25,6 +26,7 @@ from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.plain import Bounds, Conversation
 from crawler.model import Request
+from crawler.parsing.headers import Headers
 from crawler.parsing.html import ParseLimits
 from crawler.parsing.url import origin_of
 from crawler.response import Response
@@ -36,6 +38,9 @@ _MAX_FIELD = 32 * 1024
 _MAX_FIELDS = 256
 
 _MAX_ORIGINS = 4_096  # for which the fetcher caches the usual request
+
+_URLS = frozenset({"location", "content-location", "refresh"})  # fields whose value is a URL
+_ASCII = bytes(range(128))
 
 _NO_GUESS = ("content-type",)  # the spider states a body's type
 
@@ -52,7 +57,7 @@ class Limits(Struct, frozen=True):
 
 class _Answer(NamedTuple):
     status: int
-    headers: Mapping[str, str]
+    headers: Headers
     body: bytes  # decoded
     address: str
     answered_at: float
@@ -184,7 +189,7 @@ class HttpFetcher:
         if request.method != "GET" or request.headers or request.body:
             return None
         origin = origin_of(request.url)
-        key, fields = self._usual(origin)
+        key, usual = self._usual(origin)
         connection = await self._pool.idle(key)
         if connection is None:
             return None
@@ -193,10 +198,11 @@ class HttpFetcher:
         target = request.url[len(origin) :].encode()
         until = asyncio.get_running_loop().time() + self._limits.seconds
         try:
-            plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, fields), until)
+            plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, usual), until)
             if plain is not None:
-                status, headers, body, answered_at = plain
-                if encoding := headers.get("content-encoding"):
+                status, fields, body, answered_at = plain
+                headers = Headers.in_lower_case(fields)
+                if encoding := fields.get("content-encoding"):
                     body = await self._decoded(body, encoding)
             else:
                 async with asyncio.timeout_at(until) as deadline:
@@ -216,7 +222,7 @@ class HttpFetcher:
         fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         return _Usual(request.connection_key, fields.encode())
 
-    async def _body(self, content: StreamReader, headers: Mapping[str, str], deadline: asyncio.Timeout) -> bytes:
+    async def _body(self, content: StreamReader, headers: Headers, deadline: asyncio.Timeout) -> bytes:
         """Read the whole body and decode it. Raises `BodyError`, and aiohttp's errors for a truncated body."""
         limit = self._limits.body_bytes
         length = int(headers.get("content-length", 0))
@@ -302,23 +308,26 @@ def _shown(url: str) -> str:
 # What came back
 
 
-def _headers(fields: CIMultiDictProxy[str]) -> dict[str, str]:
-    """The fields with lower-case names; several values of one name are joined with commas (RFC 9110 §5.3).
+def _headers(fields: CIMultiDictProxy[str]) -> Headers:
+    values: dict[str, str | list[str]] = {name.lower(): value for name, value in fields.items()}
+    if len(values) < len(fields):
+        values = {name: several if len(several := fields.getall(name)) > 1 else several[0] for name in values}
+    for name, value in values.items():
+        read = _escaped if name in _URLS else _text
+        values[name] = read(value) if isinstance(value, str) else [read(one) for one in value]
+    return Headers.in_lower_case(values)
 
-    Line breaks join the values of x-robots-tag, because a robot's name in one value applies to that value only.
-    """
-    headers = {name.lower(): value for name, value in fields.items()}
-    if len(headers) < len(fields):
-        joined = {name: "\n" if name == "x-robots-tag" else ", " for name in headers}
-        headers = {name: joint.join(fields.getall(name)) for name, joint in joined.items()}
-    for name, value in headers.items():
-        if not value.isascii():
-            headers[name] = _text(value)
-    return headers
+
+def _escaped(value: str) -> str:
+    """A field value whose bytes outside ASCII are percent-encoded as they came, because a URL may be in any encoding
+    (browsers do the same)."""
+    return value if value.isascii() else quote(value.encode("utf-8", "surrogateescape"), safe=_ASCII)
 
 
 def _text(value: str) -> str:
     """A field value decoded as UTF-8, else as Latin-1. aiohttp passes bytes that are not UTF-8 on as surrogates."""
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

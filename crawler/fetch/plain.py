@@ -63,7 +63,7 @@ def read_head(data: bytes | bytearray) -> PlainHead | None:
         name, _, value = line.partition(":")
         name = name.lower()
         if name in headers:
-            return None  # `http` joins such values, by rules that depend on the name
+            return None  # `http` keeps such values apart
         headers[name] = value.strip(" \t")
     if len(headers) > MAX_FIELDS:
         return None

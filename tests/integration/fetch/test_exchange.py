@@ -58,6 +58,16 @@ async def test_the_lines_of_x_robots_tag_stay_apart() -> None:
     assert response.headers["vary"] == "a, b"
 
 
+async def test_a_field_that_may_stand_once_counts_once() -> None:
+    response = await fetch_once(ok(b"", "Location: /y", "location: /z", status="302 Found"))
+    assert (response.headers["Location"], response.headers.getlist("location")) == ("/y", ["/y", "/z"])
+
+
+@pytest.mark.parametrize(("sent", "read"), [("caf\xe9", "caf%E9"), ("caf\xc3\xa9", "caf%C3%A9"), ("a%7e|", "a%7e|")])
+async def test_the_bytes_of_a_redirect_stay_as_they_are(sent: str, read: str) -> None:
+    assert (await fetch_once(ok(b"", f"Location: /{sent}", status="302 Found"))).headers["location"] == f"/{read}"
+
+
 async def test_nothing_but_the_setting_says_who_asks() -> None:
     async with serving(says(ok())) as server, fetching(headers={"User-Agent": "Mozilla/5.0"}) as fetcher:
         await fetcher.fetch(Request(f"{server.origin}/"))
@@ -105,7 +115,7 @@ async def test_cookies_are_never_sent_back() -> None:
     async with serving(says(cookies)) as server, fetching(resolver=names) as fetcher:
         response = await fetcher.fetch(Request(f"http://shop.example:{server.port}/1"))
         await fetcher.fetch(Request(f"http://shop.example:{server.port}/2"))
-    assert response.headers["set-cookie"] == "a=1; Path=/, b=2"
+    assert response.headers.getlist("Set-Cookie") == ["a=1; Path=/", "b=2"]
     assert "cookie" not in server.heads[1].lower()
 
 
