@@ -1,1 +1,1 @@
-"""Bytes and text in, values out: no I/O, no clock, nothing of the project imported."""
+"""Pure functions from bytes and text to values: no I/O, no clock, no imports of the project beyond its errors."""

@@ -1,7 +1,7 @@
-"""Bytes of a page to text: which encoding, by the WHATWG Encoding Standard's labels alone.
+"""Decode the bytes of a page, with the encodings and labels of the WHATWG Encoding Standard only.
 
-A label that the standard does not know is ignored; no name from the network ever reaches Python's own
-codec registry, which knows codecs that no browser does (utf-7, unicode_escape, idna …).
+A label that the standard does not list is ignored. No name from the network reaches Python's own codec
+registry, which has codecs that no browser supports (utf-7, unicode_escape, idna …).
 """
 
 import codecs
@@ -14,15 +14,15 @@ import cchardet
 PRESCAN_BYTES = 1_024
 """How much of a page is searched for a declared encoding (HTML standard, "prescan a byte stream")."""
 
-_DETECT_BYTES = 32_768  # looked at before and after the first byte that is not UTF-8
+_DETECT_BYTES = 32_768  # sampled on each side of the first byte that is not UTF-8
 
 
 def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
     """The text of `body` and the name of its encoding in lower case (``utf-8``, ``windows-1252`` …).
 
     The first of these that names an encoding wins: byte order mark, `content_type` (the header's value),
-    the declaration inside HTML or XML, strict UTF-8, statistics, windows-1252. Never raises: what cannot
-    be decoded becomes U+FFFD. The text has no byte order mark and no lone surrogate.
+    the declaration inside HTML or XML, strict UTF-8, statistics, windows-1252. Never raises: bytes that
+    cannot be decoded become U+FFFD. The text has no byte order mark and no lone surrogate.
     """
     for mark, name in _MARKS:
         if body.startswith(mark):
@@ -38,7 +38,7 @@ def decode(body: bytes, content_type: str | None) -> tuple[str, str]:
 
 
 def clean(text: str) -> str:
-    """`text` with every lone surrogate replaced by U+FFFD, so that it can be encoded."""
+    """Replace every lone surrogate in `text` by U+FFFD, so that it can be encoded."""
     if text.isascii():
         return text
     try:
@@ -50,7 +50,7 @@ def clean(text: str) -> str:
 
 def encoding_of(label: str) -> str | None:
     """The encoding that a label names (Encoding Standard §4.2), in lower case; None for an unknown label."""
-    # lower() knows more letters than the standard: the Kelvin sign becomes a "k"
+    # ASCII only: lower() would turn the Kelvin sign into a "k", which the standard does not
     return _NAMES.get(label.strip("\t\n\f\r ").lower()) if label.isascii() else None
 
 
@@ -63,7 +63,7 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16le"),
 )
 
-# One parameter of a media type. A quoted value is taken whole: a "charset=" inside one is no parameter.
+# One parameter of a media type. A quoted value is matched as a whole: "charset=" inside it is not a parameter.
 _PARAMETER = re.compile(r';[ \t]*([^\s;="]+)=(?:"((?:[^"\\]|\\.)*+)"|([^\s;,]*))')
 
 
@@ -75,7 +75,7 @@ def _from_header(content_type: str) -> str | None:
 
 
 def _declared(body: bytes, content_type: str) -> str | None:
-    """The encoding that markup declares inside itself; other media types have no such place."""
+    """The encoding that HTML or XML declares in its own text; None for other media types."""
     kind = content_type.partition(";")[0].lower()
     is_html = not kind.strip() or "html" in kind
     if not is_html and "xml" not in kind:
@@ -85,7 +85,7 @@ def _declared(body: bytes, content_type: str) -> str | None:
         return "utf-16le" if start[0] else "utf-16be"
     text = start.decode("latin-1")
     name = (_from_meta(text) if is_html else None) or _from_xml(text)
-    # What was just read as ASCII is not UTF-16; nor is anything sent as x-user-defined (HTML standard).
+    # HTML standard: a declaration that was readable as ASCII cannot mean UTF-16, and x-user-defined means windows-1252.
     if name in ("utf-16le", "utf-16be"):
         return "utf-8"
     return "windows-1252" if name == "x-user-defined" else name
@@ -108,7 +108,7 @@ def _from_meta(text: str) -> str | None:
     return None
 
 
-@lru_cache(512)  # pages of a site say the same
+@lru_cache(512)  # the pages of a site share one declaration
 def _named_by_meta(inside: str) -> str | None:
     attributes: dict[str, str] = {}
     for name, *values in _ATTRIBUTE.findall(inside):
@@ -127,7 +127,7 @@ def _from_xml(text: str) -> str | None:
 
 
 def _guessed(body: bytes, error: UnicodeDecodeError) -> str:
-    if error.reason == "unexpected end of data":  # UTF-8 to the end, where a character was cut
+    if error.reason == "unexpected end of data":  # UTF-8 that ends in the middle of a character
         return "utf-8"
     sample = body[max(0, error.start - _DETECT_BYTES) : error.start + _DETECT_BYTES]
     label = cchardet.detect(sample)["encoding"] or ""
@@ -140,10 +140,10 @@ def _guessed(body: bytes, error: UnicodeDecodeError) -> str:
 
 
 def _decoded(body: bytes, name: str) -> str:
-    if name == "replacement":  # encodings that hide markup from filters are not decoded at all
+    if name == "replacement":  # the standard does not decode encodings that can hide markup from filters
         return "\ufffd" if body else ""
     codec = _CODECS.get(name, name)
-    if codec == "utf-8":  # whose decoder lets no surrogate through
+    if codec == "utf-8":  # this decoder yields no surrogates
         return body.decode(codec, "replace")
     if codec in _MULTI_BYTE:
         return clean(body.decode(codec, "replace"))
@@ -152,11 +152,11 @@ def _decoded(body: bytes, name: str) -> str:
 
 @cache
 def _table(name: str, codec: str) -> str:
-    """The 256 characters of a single-byte encoding as the standard has them, from Python's codec."""
+    """The 256 characters that the standard gives a single-byte encoding, derived from Python's codec."""
     if name == "x-user-defined":
         return "".join(map(chr, [*range(0x80), *range(0xF780, 0xF800)]))
     table = [bytes([byte]).decode(codec, "replace") for byte in range(256)]
-    for byte in range(0x80, 0xA0):  # where Python's codec has a hole, the standard has the control
+    for byte in range(0x80, 0xA0):  # bytes that Python's codec leaves undefined are C1 controls in the standard
         if table[byte] == "\ufffd":
             table[byte] = chr(byte)
     for byte, character in _DIFFERENCES.get(name, {}).items():
@@ -169,7 +169,7 @@ _DIFFERENCES: Final = {
     "windows-1255": {0xCA: "\u05ba"},
 }
 
-# The standard's name → Python's codec, where they differ. Only these and the names below are ever used.
+# The standard's name → Python's codec, where they differ. No codec is used but these and those of the names below.
 _CODECS: Final = {
     "utf-16be": "utf-16-be",
     "utf-16le": "utf-16-le",

@@ -1,4 +1,4 @@
-"""HTML to values: the tree, a page's links, its metadata, its visible text. All of it bounded."""
+"""Parse HTML: a page's tree, links, metadata and visible text, each within a bound on time and memory."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -15,41 +15,41 @@ from crawler.parsing.link_scan import LINK_DIRECTIVES, Hrefs
 from crawler.parsing.url import BadUrl, canonical, join_links
 
 MAX_LINKS = 10_000
-"""Most links taken from one page."""
+"""The most links taken from one page."""
 
 MAX_TEXT = 1_000_000
 """Longest visible text, in characters."""
 
 MAX_ATTRIBUTES = 500
-"""Most attributes of one element in a page longer than 64 KiB."""
+"""The most attributes kept of one element, in a page longer than 64 Ki characters."""
 
 MAX_META_LENGTH = 10_000
-"""Longest title, description and other value of `PageMeta`, in characters."""
+"""Longest title, description or other value in `PageMeta`, in characters."""
 
-_MAX_METAS = 1_000  # looked at in one page
+_MAX_METAS = 1_000  # elements read in one page
 
 MAX_REFRESH_SECONDS = 5
-"""A page that sends its reader away later than this is a page to read, not a redirect."""
+"""A meta refresh after more seconds than this is not treated as a redirect: the page is meant to be read."""
 
-_MAX_HREFS = 10 * MAX_LINKS  # looked at, when most are repeated or no URLs
+_MAX_HREFS = 10 * MAX_LINKS  # read in one page: many may be repeated or invalid
 
 
 class ParseLimits(msgspec.Struct, frozen=True):
-    """Which pages are parsed at all: bytes of the body; elements and attributes of the tree."""
+    """The largest page that is parsed: bytes of its body, and elements plus attributes in its tree."""
 
     size: int = 8 * 1024 * 1024
     nodes: int = 400_000  # each takes up to 300 bytes and 4 µs
 
 
 class PageMeta(msgspec.Struct, frozen=True):
-    """What a page says about itself. Texts are empty when it says nothing."""
+    """What a page declares about itself. A text that it does not declare is empty."""
 
     title: str
     description: str
     language: str
     """As written in ``<html lang>``, else in ``Content-Language``: ``en``, ``pt-BR``."""
     base: str
-    """What its links are relative to: the first ``<base href>``, else the page's URL; canonical."""
+    """The URL that its links are relative to: the first ``<base href>``, else the page's URL; canonical."""
     canonical: str | None
     """Target of ``<link rel=canonical>``."""
     robots: frozenset[str]
@@ -63,7 +63,7 @@ class PageMeta(msgspec.Struct, frozen=True):
 
 
 def check_size(body: bytes, limits: ParseLimits) -> None:
-    """Raise `PageTooLarge` for a page whose tree would be larger than `limits` permit."""
+    """Raise `PageTooLarge` if the page, or the tree made from it, would exceed `limits`."""
     if len(body) > limits.size:
         why = f"{len(body):,} bytes of HTML; at most {limits.size:,} are parsed (PARSE_MAXSIZE)"
         raise PageTooLarge("parse_maxsize", why)
@@ -73,10 +73,10 @@ def check_size(body: bytes, limits: ParseLimits) -> None:
 
 
 def _has_more_nodes(body: bytes, limit: int) -> bool:
-    """Whether a parser would make about so many elements and attributes of a page."""
-    if len(body) // 2 <= limit:  # each takes two bytes at least
+    """Whether a tree of the page would have more than about `limit` elements and attributes."""
+    if len(body) // 2 <= limit:  # each takes at least two bytes
         return False
-    if next(islice(_BEGIN(body), limit, None), None):  # elements alone: attributes take longer to count
+    if next(islice(_BEGIN(body), limit, None), None):  # elements first: counting attributes takes longer
         return True
     nodes = 0
     for at in range(0, len(body), _COUNTED_AT_ONCE):
@@ -87,25 +87,25 @@ def _has_more_nodes(body: bytes, limit: int) -> bool:
 
 
 _BEGIN: Final = re.compile(rb"<[A-Za-z!?]").finditer
-_COUNTED_AT_ONCE: Final = 262_144  # bytes; what lies across two pieces is counted roughly
-# Text, end tags and values: what is left are the names of elements and attributes.
+_COUNTED_AT_ONCE: Final = 262_144  # bytes; a tag that spans two pieces is counted roughly
+# Matches text, end tags and values. Without them, the names of elements and attributes remain.
 _NO_NODES: Final = re.compile(rb"""(?:\A|>)[^<]*+(?:(?:</[^>]*+>|<(?![A-Za-z!?/]))[^<]*+)*+|="[^"]*+"|='[^']*+'""")
 
 
 def parse(text: str) -> etree._Element | None:
-    """The root element of an HTML page; None when there is no element in it. Never raises for bad markup.
+    """The root element of an HTML page; None if the page has no element. Never raises for bad markup.
 
-    What is nested deeper than 2,048 elements (256 in a page longer than 2 Mi characters) is dropped, with all
-    that follows it; so are the attributes of an element behind its first `MAX_ATTRIBUTES`.
+    An element nested deeper than 2,048 levels (256 in a page longer than 2 Mi characters) is dropped, with all
+    that follows it. In a page longer than 64 Ki characters an element keeps its first `MAX_ATTRIBUTES` attributes.
     """
     text = clean(text).replace("\0", "")
     if len(text) > _SHORT_PAGE:
         text = _TAG.sub(_with_few_attributes, text)
-    # `huge_tree` stands for depth 2,048 instead of 256: old pages with unclosed <font> tags would lose their
-    # end. Not on long pages, because the parser's time grows with depth times tags: 10 MB took 9 s.
+    # `huge_tree` raises the depth limit from 256 to 2,048; without it, old pages with unclosed <font> tags lose
+    # their end. Long pages do without, because the parser's time grows with depth times tags: 10 MB took 9 s.
     huge = len(text) <= _LONG_PAGE
     parser = etree.HTMLParser(encoding="utf-8", recover=True, no_network=True, huge_tree=huge)
-    # Bytes, because lxml refuses text that declares an encoding of its own.
+    # Bytes, because lxml refuses a str that declares an encoding.
     data = text.encode()
     try:
         root = etree.fromstring(data, parser)
@@ -113,15 +113,15 @@ def parse(text: str) -> etree._Element | None:
         return None
     if root is None or not isinstance(root.tag, str):
         return None
-    root.extend([*root.itersiblings("*")])  # what stands behind </html> (HTML standard, "after after body")
+    root.extend([*root.itersiblings("*")])  # elements after </html> (HTML standard, "after after body")
     return root
 
 
 # The parser's time is quadratic in the attributes of one element: 200,000 of them (2 MB) take minutes.
 _SHORT_PAGE: Final = 65_536
 _LONG_PAGE: Final = 2 * 1024 * 1024
-_SHORT_TAG: Final = 2 * MAX_ATTRIBUTES  # characters; has fewer attributes than that allows
-# Of most tags one look tells that they are short, and they are passed by: at most 92 + 3 * 292 characters.
+_SHORT_TAG: Final = 2 * MAX_ATTRIBUTES  # characters; a tag this short cannot have more attributes than MAX_ATTRIBUTES
+# Recognises most short tags in one lookahead, so that `_TAG` skips them: at most 92 + 3 * 292 characters.
 _SURELY_SHORT: Final = r"""[^<>=]{0,90}+(?:="[^"<>]{0,199}+"[^<>=]{0,90}+){0,3}+>"""
 _TAG: Final = re.compile(rf"""<[A-Za-z](?!{_SURELY_SHORT})[^>=]*+(?:=\s*+(?:"[^"]*+"?|'[^']*+'?|)[^>=]*+)*+""")
 _ATTRIBUTE: Final = re.compile(r"""[^\s/=]++(?:\s*=\s*(?:"[^"]*"?|'[^']*'?|[^\s"']\S*)?)?""")
@@ -147,22 +147,22 @@ def links(root: etree._Element, url: str, *, follow_nofollow: bool = True) -> li
     """The canonical URLs that ``a`` and ``area`` of the page at `url` lead to: first-seen order, each once.
 
     At most `MAX_LINKS`. Without `follow_nofollow`, links marked nofollow, ugc or sponsored are left out.
-    Raises `BadUrl` when `url` is none.
+    Raises `BadUrl` if `url` is invalid.
     """
     hrefs = islice(_hrefs(root, follow_nofollow), _MAX_HREFS)
     return join_links(_base(root, url), hrefs, limit=MAX_LINKS)
 
 
 def scanned_links(found: Hrefs, url: str) -> list[str]:
-    """The same as `links` of the tree, from what a scan of the page found."""
+    """The same result as `links`, computed from a scan of the page instead of its tree."""
     base = None if found.base is None else _target(found.base, url)
     return join_links(base or url, islice(found.links, _MAX_HREFS), limit=MAX_LINKS)
 
 
 def links_not_to_follow(root: etree._Element, url: str) -> frozenset[str]:
-    """The canonical URLs that only links marked nofollow, ugc or sponsored lead to. Raises `BadUrl` when `url` is none.
+    """The canonical URLs that only links marked nofollow, ugc or sponsored lead to.
 
-    A link without such a mark is a reason to follow, whatever other links to the same page say.
+    One link without such a mark is enough for a URL to be followed. Raises `BadUrl` if `url` is invalid.
     """
     rels = filter(None, map(_REL, root.iter("a", "area")))
     if all(map(_is_followed, rels)):
@@ -171,13 +171,13 @@ def links_not_to_follow(root: etree._Element, url: str) -> frozenset[str]:
 
 
 def scanned_links_not_to_follow(found: Hrefs, url: str, among: Collection[str]) -> frozenset[str] | None:
-    """Those of `among`, from what a scan of the page found; None: it takes a tree."""
+    """The URLs of `among` that `links_not_to_follow` returns, computed from a scan; None if only a tree can tell."""
     marked = found.marked()
     if not marked:
         return None if marked is None else frozenset()
     asked_not = [found.links[place] for place in sorted(marked) if place < _MAX_HREFS]
     suspects = frozenset(scanned_links(found._replace(links=asked_not), url)).intersection(among)
-    if not suspects:  # the usual case: such links lead to other sites
+    if not suspects:  # usual: marked links lead to other sites
         return suspects
     followed = [href for place, href in enumerate(found.links[:_MAX_HREFS]) if place not in marked]
     return suspects.difference(scanned_links(found._replace(links=followed), url))
@@ -197,7 +197,7 @@ def _is_followed(rel: str) -> bool:
 def _base(root: etree._Element, url: str) -> str:
     for element in root.iter("base"):
         href = element.get("href")
-        if href is not None:  # the first counts, also when it is a bad one (HTML standard §2.4.3)
+        if href is not None:  # the first counts, even if it is invalid (HTML standard §2.4.3)
             return _target(href, url) or canonical(url)
     return canonical(url)
 
@@ -214,7 +214,7 @@ def _target(href: str, base: str) -> str | None:
 
 
 def page_meta(root: etree._Element, url: str) -> PageMeta:
-    """What the page at `url` says about itself. Raises `BadUrl` when `url` is none."""
+    """What the page at `url` declares about itself. Raises `BadUrl` if `url` is invalid."""
     base = _base(root, url)
     title = next(root.iter("title"), None)
     named, pragmas = _metas(root)
@@ -237,7 +237,7 @@ def robots_metas(root: etree._Element, names: Collection[str]) -> list[str]:
 
 
 def scanned_robots_metas(found: Hrefs, names: Collection[str]) -> list[str] | None:
-    """Those of them that say something `read_directives` knows, from a scan of the page; None: it takes a tree."""
+    """The same from a scan, without contents that hold no directive; None if only a tree can tell."""
     metas = found.telling_metas()
     if metas is None or len(found.metas) > _MAX_METAS:
         return None
@@ -245,7 +245,7 @@ def scanned_robots_metas(found: Hrefs, names: Collection[str]) -> list[str] | No
 
 
 def _metas(root: etree._Element) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Contents of ``meta`` elements: all of each name, and the first of each ``http-equiv``."""
+    """The contents of ``meta`` elements: all for each name, the first for each ``http-equiv``."""
     named: dict[str, list[str]] = {}
     pragmas: dict[str, str] = {}
     for meta in islice(root.iter("meta"), _MAX_METAS):
@@ -288,14 +288,14 @@ def _refresh(content: str, base: str) -> str | None:
         return None
     seconds, *targets = found.groups("")
     target = "".join(targets).strip()
-    # Compared by length first: digits may go on for ever.
+    # The length is checked first: int() of a very long number is slow and may raise.
     if not target or len(seconds) > 4 or int(seconds or 0) > MAX_REFRESH_SECONDS:
         return None
     return _target(target, base)
 
 
 def _line(text: str) -> str:
-    """Text on one line, bounded."""
+    """`text` on one line, cut at `MAX_META_LENGTH`."""
     return " ".join(text[:MAX_META_LENGTH].split())
 
 
@@ -309,8 +309,8 @@ figure footer form frame frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend
 option p pre search section summary table tbody td tfoot th thead title tr ul
 """
 _BLOCKS: Final = frozenset(_BLOCK_NAMES.split())
-_BREAK: Final = "\0"  # cannot be in a tree
-_PIECES_AT_ONCE: Final = 65_536  # some 50 ms of walking
+_BREAK: Final = "\0"  # never occurs in a tree
+_PIECES_AT_ONCE: Final = 65_536  # about 50 ms of walking
 
 
 def visible_text(root: etree._Element) -> str:
@@ -319,16 +319,17 @@ def visible_text(root: etree._Element) -> str:
 
 
 def text_of(pieces: Iterable[str]) -> str:
-    """The visible text of a page that `text_pieces` has walked through."""
+    """The visible text of a page, from the pieces that `text_pieces` yields."""
     lines = "".join(pieces).split(_BREAK)
     text = "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
     return text[:MAX_TEXT]
 
 
 def text_pieces(root: etree._Element) -> Iterator[list[str]]:
-    """Text and breaks in document order, some thousand at a time: with 400,000 elements the walk takes a second.
+    """Yield text and breaks in document order, about `_PIECES_AT_ONCE` at a time.
 
-    Walks, does not recurse: pages nest deeper than Python's stack.
+    The caller can do other work in between: a walk of 400,000 elements takes a second. The walk does not recurse,
+    because pages nest deeper than Python's stack.
     """
     pieces: list[str] = []
     walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))

@@ -1,8 +1,9 @@
-"""The links of a well-formed page without building its tree: one regular expression, or the answer "parse it".
+"""Find the links of a well-formed page with one regular expression, without building its tree.
 
-Most pages are written by programs, and use a small part of HTML: lower-case tags, quotes right behind the equals
-sign, scripts and comments without tricks. For these all parsers agree where a tag begins and ends, so `scan` finds
-the links that the tree has, at a fraction of the cost. What it does not know for certain it leaves to the parser.
+Most pages are written by programs and use a small part of HTML: lower-case tags, quotes directly after the equals
+sign, scripts and comments without tricks. In such pages all parsers agree where a tag begins and ends, so `scan`
+finds the same links as the tree, at a fraction of the cost. `scan` returns None for any page that it cannot read with
+certainty, and the caller parses it.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ MAX_PAGE = 2 * 1024 * 1024
 """Longest page that is scanned, in characters."""
 
 MAX_TAG = 1_000
-"""Longest tag of a link: in a longer one there may be more attributes than the parser reads."""
+"""Longest tag of a link, in characters: a longer one may have more attributes than the parser keeps."""
 
 META_SIGNS: Final = ("nofollow", "noindex", "none", "unavailable_after")
-"""Directives by which a page asks not to be kept, or its links not to be followed."""
+"""Page directives that forbid keeping the page or following its links."""
 
 LINK_DIRECTIVES: Final = ("nofollow", "ugc", "sponsored")
-"""Values of `rel` by which it asks the same for one link."""
+"""Values of `rel` that ask robots not to follow one link."""
 
 
 class Hrefs(NamedTuple):
@@ -30,12 +31,12 @@ class Hrefs(NamedTuple):
 
     links: list[str]
     base: str | None
-    indexes: Sequence[int] = ()  # in `links` …
-    rests: Sequence[str] = ()  # … of tags with other attributes, and these
+    indexes: Sequence[int] = ()  # where in `links` those stand whose tags have other attributes
+    rests: Sequence[str] = ()  # the other attributes, one text for each of `indexes`
     metas: Sequence[str] = ()  # the attributes of each ``meta``
 
     def marked(self) -> frozenset[int] | None:
-        """The indexes in `links` of those whose `rel` has one of `LINK_DIRECTIVES`; None: that takes a parser."""
+        """The indexes in `links` of links marked with one of `LINK_DIRECTIVES`; None if only a parser can tell."""
         tags = {self.indexes[at]: rest for at, rest in _telling(self.rests, LINK_DIRECTIVES)}
         rels = {place: _attributes(rest).get("rel", "") for place, rest in tags.items()}
         if any("&" in rel for rel in rels.values()):
@@ -43,9 +44,9 @@ class Hrefs(NamedTuple):
         return frozenset(place for place, rel in rels.items() if not _SIGNS.isdisjoint(rel.lower().split()))
 
     def telling_metas(self) -> list[tuple[str, str]] | None:
-        """Name and content of each ``meta`` with a word of `META_SIGNS` in its tag, perhaps to other ends.
+        """Name and content of each ``meta`` with a word of `META_SIGNS` in its tag, directive or not.
 
-        None: that takes a parser.
+        None if only a parser can tell.
         """
         tags = [meta for _, meta in _telling(self.metas, META_SIGNS)]
         if any("&" in tag or len(tag) > MAX_TAG for tag in tags):
@@ -54,15 +55,15 @@ class Hrefs(NamedTuple):
 
 
 def scan(text: str) -> Hrefs | None:
-    """The links in the page `text`; None: it has to be parsed.
+    """The links in the page `text`; None if it has to be parsed.
 
-    The time is linear in the length of the page, so nesting needs no bound: links below the depth at which the
-    parser gives up are found, too.
+    Takes time linear in the length of the page, so nesting needs no bound: `scan` also finds the links below the depth
+    at which the parser stops.
     """
     if len(text) > MAX_PAGE or "\0" in text:
         return None
     links: list[str] = []
-    rests: list[str] = []  # what else stands in the tags of links
+    rests: list[str] = []  # the other attributes in the tags of links
     indexes: list[int] = []  # of those links
     metas: list[str] = []
     base = None
@@ -83,7 +84,7 @@ def scan(text: str) -> Hrefs | None:
         if kind == "base":
             base = href if base is None else base
             continue
-        if before or behind:  # between them a space, which may be missing behind a quote
+        if before or behind:  # joined by a space, which a page may leave out after a quote
             rests.append(f"{before} {behind}" if before and behind else before or behind)
             indexes.append(len(links))
         links.append(href)
@@ -91,7 +92,7 @@ def scan(text: str) -> Hrefs | None:
 
 
 def _telling(tags: Sequence[str], words: tuple[str, ...]) -> list[tuple[int, str]]:
-    """The tags with one of the words, and their indexes. Most pages have none, and repeat the few tags they have."""
+    """The tags with one of the words, and their indexes. Most pages have none, and repeat a few tags."""
     different = set(tags)
     if not _has(words, " ".join(different)):
         return []
@@ -106,7 +107,7 @@ def _has(words: tuple[str, ...], text: str) -> bool:
 
 
 def _attributes(tag: str) -> dict[str, str]:
-    """The attributes in what a tag has between its name and its end, of equal names the first."""
+    """The attributes in the text between a tag's name and its end. Of equal names, the first counts."""
     found: dict[str, str] = {}
     for name, double, single, bare in _ATTRIBUTE(tag):
         found.setdefault(name.lower(), double or single or bare)
@@ -116,21 +117,22 @@ def _attributes(tag: str) -> dict[str, str]:
 _SIGNS: Final = frozenset(LINK_DIRECTIVES)
 
 # ---------------------------------------------------------------------------------------------------------
-# Tokens (HTML standard §13.2.5), all without backtracking. White space is what HTML calls so, not what Unicode does.
+# Tokens (HTML standard §13.2.5), all without backtracking. White space is HTML's, not Unicode's.
 
 _S: Final = r"[ \t\n\r\f]"
-_BARE: Final = r"""[^ \t\n\r\f"'<>]++"""  # may hold "=" and "`"; where a quote or "<" follows, nothing below matches
+_BARE: Final = r"""[^ \t\n\r\f"'<>]++"""  # may contain "=" and "`"; if a quote or "<" follows, no pattern below matches
 _VALUE: Final = rf"""(?:"[^"]*+"|'[^']*+'|{_BARE})"""
-_IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # right behind a name: elsewhere it may begin one
+_IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # directly after a name: elsewhere "=" may begin a name
 _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
 _NO_HREF: Final = rf"""(?:{_S}++(?![hH][rR][eE][fF][ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
 _ATTRIBUTE: Final = re.compile(rf"""([^ \t\n\r\f"'<>/=]++)(?:=(?:"([^"]*+)"|'([^']*+)'|({_BARE})))?+""").findall
 _HREF: Final = rf"""({_S}++href=)(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 
-# Others have many rules: with and without a semicolon, by what follows them, numbers that mean other characters.
+# Other references have many rules: the semicolon may be missing, the next character matters, some numbers stand for
+# other characters.
 _PLAIN_REFERENCE: Final = re.compile("&(?:amp|lt|gt|quot|apos|#x27|#(?:3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6]));")
 
-# Elements whose content is text up to their own end. The rarer ones of the kind are left to the parser.
+# Elements whose content is text up to their end tag. The rarer ones (_OPAQUE) are left to the parser.
 _TEXT_ONLY: Final = ("script", "style", "title", "textarea")
 _WITH_TEXT: Final = "|".join(
     rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}(?<!/)>(?:[^<]++|<(?!!--|/(?i:{name})))*+</{name}{_S}*+>"
@@ -140,8 +142,8 @@ _OPAQUE: Final = "xmp|iframe|noembed|noframes|plaintext|frameset"
 _LINKING: Final = "a|area|base|meta"
 _COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-))*+-->"
 
-# Inside these a text-only element may be one no longer: <svg><style><a href=…> is a link. So they are passed as a whole
-# when nothing in them can be a link, hide their end or be read in two ways, and left to the parser otherwise.
+# Inside these, a text-only element may hold elements: <svg><style><a href=…> is a link. The scan skips such an element
+# if nothing in it can be a link, hide its end or be read in two ways; otherwise the page is left to the parser.
 _ISLANDS: Final = ("svg", "math", "template")
 _WITH_HTML: Final = ("desc", "foreignobject", "mi", "mo", "mn", "ms", "mtext")  # "integration points"
 _NOT_IN_ISLAND: Final = "|".join((*_ISLANDS, *_WITH_HTML, "annotation-xml", *_TEXT_ONLY, _OPAQUE, _LINKING))
@@ -157,7 +159,7 @@ _IN_ISLAND: Final = rf"""(?:[^<]++
 _ISLAND: Final = "|".join(rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}>{_IN_ISLAND}</{name}{_S}*+>" for name in _ISLANDS)
 
 _NOT_PLAIN: Final = "|".join((_LINKING, *_TEXT_ONLY, _OPAQUE, *_ISLANDS))
-# Short cuts: what most tags of most pages are.
+# A short cut for the most frequent tags.
 _COMMON: Final = (
     "</[a-z][a-z0-9-]*+>|"
     "<(?:span|code|li|p|div|em|strong|dd|dt|dl|ul|pre|td|tr|h[1-6]|section|b|i|br|cite|table)"
@@ -174,8 +176,9 @@ _TOKEN: Final = rf"""(?:
   | <\?[^<>]*+>
 )"""
 
-# Everything up to the next link or meta and that one, or all that is left; or, when neither is as it should be, one
-# character and all behind it. No group inside the possessive loop: there Python's `re` loses its place.
+# One match takes everything up to and including the next link or meta, or all that is left. Where neither matches, the
+# last alternative takes one character and all after it. No group inside the possessive loop: Python's `re` loses
+# its position there.
 _STEPS: Final = re.compile(
     rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
     (?:<(a|area|base)({_NO_HREF})(?:{_HREF}({_ATTRIBUTES})|{_S}*+/?+)>

@@ -1,4 +1,4 @@
-"""The lines of a robots.txt (RFC 9309 §2.2): what each is about, and what it says."""
+"""Split a robots.txt into its lines (RFC 9309 §2.2): the name and the value of each."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,7 +12,7 @@ _NAMES: Final = {
     "user agent": "user-agent",
     "allow": "allow",
     "disallow": "disallow",
-    # Misspellings that are common enough that big crawlers honour them.
+    # Misspellings so common that the big crawlers honour them.
     "dissallow": "disallow",
     "dissalow": "disallow",
     "disalow": "disallow",
@@ -25,16 +25,16 @@ _NAMES: Final = {
     "sitemap": "sitemap",
     "site-map": "sitemap",
 }
-_SPACE: Final = " \t\v\f"  # `strip` alone would take more: the last octet of "à" is a space to it
+_SPACE: Final = " \t\v\f"  # not bare `strip`: it would remove the last octet of "à", a no-break space in Latin-1
 
 
 def lines(body: bytes) -> Iterator[tuple[str, str]]:
-    """Name and value of each known line; a character stands for an octet."""
-    # Not as UTF-8: rules are compared octet by octet, and old servers have URLs in other encodings.
+    """Yield name and value of each line with a known name; each character stands for one octet."""
+    # Not as UTF-8: robots rules are compared octet by octet, and old servers have URLs in other encodings.
     text = _head(body.removeprefix(b"\xef\xbb\xbf")).decode("latin-1")
     for line in filter(None, text.replace("\r", "\n").split("\n")):
         name, colon, value = line.partition("#")[0].partition(":")
-        if not colon:  # the colon forgotten: two words are still understood
+        if not colon:  # no colon: the first word is the name
             name, value = (*name.split(None, 1), "", "")[:2]
         known = _NAMES.get(name.strip(_SPACE).lower())
         if known:
@@ -49,10 +49,10 @@ def _head(body: bytes) -> bytes:
 
 
 def as_utf8(value: str) -> str:
-    """A value of `lines` as text; what is not UTF-8 becomes U+FFFD."""
+    """A value of `lines` decoded as UTF-8; invalid octets become U+FFFD."""
     return value.encode("latin-1").decode("utf-8", "replace")
 
 
 def sitemaps_in(body: bytes) -> list[str]:
-    """Values of the Sitemap lines as written, each once; to be joined to the URL of the robots.txt."""
+    """The values of the Sitemap lines as written, each once. They are relative to the URL of the robots.txt."""
     return list(dict.fromkeys(as_utf8(value) for name, value in lines(body) if name == "sitemap" and value))

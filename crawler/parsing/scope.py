@@ -1,6 +1,6 @@
-"""Which links belong to a crawl: pure rules on URLs.
+"""Decide which links belong to a crawl, from their URLs alone.
 
-What needs the frontier's knowledge (`stay_on_seeded_hosts`) is asked of it in the visit.
+`stay_on_seeded_hosts` depends on shared state, so the visit asks the frontier for it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from crawler.parsing.url import BadUrl, canonical, host_of
 
-# Extensions of files that are never HTML: a link to one need not be fetched to find more pages. Those that
-# also end the names of things people write pages about (Node.js, example.ai, example.so) are not among them.
+# Extensions of files that are never HTML, so a link to one leads to no more pages. Extensions that also end
+# the names of things people write pages about (Node.js, example.ai, example.so) are not in the lists.
 _IMAGES = "avif bmp eps gif heic ico jpeg jpg jxl png psd svg svgz tif tiff webp xcf"
 _AUDIO = "aac aiff flac m4a mid midi mp3 oga ogg opus wav weba wma"
 _VIDEO = "3gp asf avi flv m2ts m4v mkv mov mp4 mpeg mpg ogv swf webm wmv"
@@ -23,14 +23,14 @@ OTHER_KINDS = frozenset(f"{_IMAGES} {_AUDIO} {_VIDEO} {_OFFICE} {_ARCHIVES} {_PA
 
 def looks_like_page(url: str) -> bool:
     """Whether a canonical URL may lead to a page, judged by the extension of its path alone."""
-    # A last dot in the host or in a folder's name has a slash somewhere behind it: no extension.
+    # If the last dot is in the host or a folder's name, the text after it has a slash and matches no extension.
     return url.partition("?")[0].rpartition(".")[2].lower() not in OTHER_KINDS
 
 
 def plain_domain(name: str) -> str:
-    """A domain as canonical URLs spell it: lower case, punycode, no port, no dot at its end.
+    """A domain as canonical URLs spell it: lower case, punycode, no port, no trailing dot.
 
-    Raises `BadUrl` for what is no domain, such as a URL.
+    Raises `BadUrl` if `name` is not a domain but, for example, a URL.
     """
     if any(mark in name for mark in "/\\?#@*") or name != name.strip():
         raise BadUrl(name, "not a domain")
@@ -38,15 +38,15 @@ def plain_domain(name: str) -> str:
 
 
 class Scope:
-    """One spider's rules, made ready once and asked for each link."""
+    """One spider's limits on domains and depth, prepared once and applied to each link."""
 
     def __init__(self, allowed_domains: Iterable[str] = (), depth_limit: int = 0) -> None:
-        """`allowed_domains`: empty for any; `depth_limit`: links from a seed, 0 for any. Raises `BadUrl`."""
+        """`allowed_domains`: empty allows all. `depth_limit`: links from a seed, 0 for any. Raises `BadUrl`."""
         self._domains = frozenset(map(plain_domain, allowed_domains))
         self._depth_limit = depth_limit
 
     def reason_out(self, url: str, depth: int = 0) -> str | None:
-        """Why a canonical URL is left out (`scheme`, `offsite`, `depth`); None: it belongs to the crawl."""
+        """Why a canonical URL is left out (`scheme`, `offsite`, `depth`); None if it belongs to the crawl."""
         if not url.startswith(("http://", "https://")):
             return "scheme"
         if self._domains and not _inside(host_of(url).rstrip("."), self._domains):
@@ -57,7 +57,7 @@ class Scope:
 
 
 def _inside(host: str, domains: frozenset[str]) -> bool:
-    """Whether `host`, or what is left of it behind one of its dots, is among the domains."""
+    """Whether `host` or one of its parent domains is in `domains`."""
     while host not in domains:
         _, dot, host = host.partition(".")
         if not dot:

@@ -1,6 +1,6 @@
-"""Sitemaps to URLs: XML, indexes, feeds and plain text, gzipped or not (sitemaps.org). All of it bounded.
+"""Read the URLs of sitemaps: XML, indexes, feeds and plain text, gzipped or not (sitemaps.org), within bounds.
 
-XML is read as a stream, without a tree, entities, network or DTD; a document that declares one is not read.
+XML is read as a stream, without a tree, entities, network or DTD; a document that declares a DTD is not read.
 """
 
 import re
@@ -14,25 +14,25 @@ from crawler.parsing.charset import decode
 from crawler.parsing.url import join_links
 
 MAX_URLS = 50_000
-"""Most URLs taken from one sitemap (sitemaps.org)."""
+"""The most URLs taken from one sitemap (sitemaps.org)."""
 
 MAX_BYTES = 50 * 1024 * 1024
-"""How much of a sitemap is read, once its gzip is undone (sitemaps.org)."""
+"""How many bytes of a sitemap are read, counted after gunzip (sitemaps.org)."""
 
-# How many "<" and "&" are read; they are what parsing costs. A real sitemap has far fewer.
+# How many "<" and "&" are read: they determine what parsing costs. A real sitemap has far fewer.
 _MAX_MARKS = 60 * MAX_URLS
 _MARKS_BEFORE_URLS = 20_000
 _MARKS_PER_URL = 500
-_MAX_LENGTH = 10_000  # characters of a URL; what is longer is none
-_MAX_DEPTH = 200  # of elements; real ones have four
+_MAX_LENGTH = 10_000  # characters; a longer text is not a URL
+_MAX_DEPTH = 200  # of nested elements; a real sitemap has four
 _MAX_FIELDS = 20  # kept beside one URL
 _MAX_MEMBERS = 20  # gzip streams in a row; each costs a copy of the rest
-_PIECE = 65_536  # bytes parsed before another look at the bounds
+_PIECE = 65_536  # bytes parsed between two checks of the bounds
 
 
 Entry = dict[str, Any]
-"""A URL in a sitemap, as Scrapy has it: `loc` as it is written, `lastmod` and the other texts beside it by the names of
-their elements, and `alternate`: the URLs of the same page in other languages."""
+"""A URL in a sitemap, in Scrapy's form: `loc` as written; `lastmod` and its other siblings, each text under the name of
+its element; `alternate`, the URLs of the same page in other languages."""
 
 Choose = Callable[[Iterable[Entry]], Iterable[Entry]]
 
@@ -42,16 +42,16 @@ class Sitemap(NamedTuple):
 
     pages: list[str]
     sitemaps: list[str]  # of an index
-    left_out: int  # entries that are no URLs, repeated, or too many
+    left_out: int  # entries that are invalid, repeated, or beyond MAX_URLS
     unchosen: int = 0  # entries that `choose` left out
     is_cut: bool = False  # a bound cut it: how many entries follow is unknown
 
 
 def parse(body: bytes, url: str, choose: Choose | None = None, *, alternates: bool = False) -> Sitemap:
-    """The sitemap at `url`. Never raises for a bad body: what can be read of it is taken, of garbage nothing.
+    """The sitemap at `url`. Never raises for a bad body: it takes what is readable, which may be nothing.
 
-    `choose` gets the entries and returns those to take; what it raises passes. `alternates`: take their alternate URLs,
-    too. Without either only the URLs are read, which takes half the time.
+    `choose` gets the entries and returns those to take; its exceptions propagate. With `alternates`, the alternate URLs
+    are taken as well. Without both, only the URLs are read, which takes half the time.
     """
     body = _inflated(body)[:MAX_BYTES]
     reader = _Reader() if choose is None and not alternates else _EntryReader()
@@ -65,7 +65,7 @@ def parse(body: bytes, url: str, choose: Choose | None = None, *, alternates: bo
 
 
 def _read(entries: tuple[list[Any], list[Any]], url: str, choose: Choose | None, alternates: bool) -> Sitemap:
-    """What is taken of the pages and the sitemaps that were found: URLs, or entries to choose among."""
+    """The `Sitemap` made of the pages and the sitemaps that were found: URLs, or entries to choose from."""
     if choose is None and not alternates:
         return _joined(url, *entries)
     chosen = [list(choose(some)) if choose and some else some for some in entries]
@@ -87,7 +87,7 @@ def _urls(entries: Iterable[Entry], *, alternates: bool) -> list[str]:
 
 
 def _inflated(body: bytes) -> bytes:
-    """Without its gzip, told by the first bytes: servers name such files in many ways. Cut at the bound."""
+    """`body` without gzip, cut at `MAX_BYTES`. The first bytes decide, because servers name gzip files in many ways."""
     if not body.startswith(b"\x1f\x8b"):
         return body
     pieces: list[bytes] = []
@@ -106,21 +106,21 @@ def _inflated(body: bytes) -> bytes:
 
 
 def _is_xml(body: bytes) -> bool:
-    # The zero bytes are those of UTF-16, whose byte order marks are ff fe and fe ff.
+    # In UTF-16 the document begins with ff fe or fe ff and has zero bytes.
     return body[:1024].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n").startswith(b"<")
 
 
 def _from_text(body: bytes) -> list[str]:
-    """One URL a line, in UTF-8. Only whole URLs: else any text would be a list of relative ones."""
+    """One URL per line, in UTF-8. Only absolute URLs: otherwise any text would pass as a list of relative ones."""
     body = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n")
     lowered = body.lower()
     urls: list[str] = []
     end = 0
-    for _ in range(2 * MAX_URLS):  # some may be repeated, or no URLs
+    for _ in range(2 * MAX_URLS):  # some may be repeated or invalid
         at = lowered.find(b"http", end)
         if at < 0:
             break
-        end = lowered.find(b"\n", at) % (len(body) + 1)  # -1 is the end of the last line
+        end = lowered.find(b"\n", at) % (len(body) + 1)  # -1 becomes the end of the last line
         line = body[body.rfind(b"\n", 0, at) + 1 : end].strip(b" \t")
         if len(line) <= _MAX_LENGTH and line[:8].lower().startswith((b"http://", b"https://")):
             urls.append(line.decode("utf-8", "replace").strip())
@@ -132,7 +132,7 @@ def _from_text(body: bytes) -> list[str]:
 
 
 def _from_xml(body: bytes, reader: "_Reader") -> tuple[list[Any], list[Any]]:
-    """What the reader takes of pages and of sitemaps: URLs as they are written, or entries."""
+    """The pages and the sitemaps that `reader` collects: URLs as written, or entries."""
     parser = etree.XMLParser(
         target=reader,
         encoding="utf-8",
@@ -148,23 +148,23 @@ def _from_xml(body: bytes, reader: "_Reader") -> tuple[list[Any], list[Any]]:
         for piece in _pieces(_in_utf8(body)):
             marks += piece.count(b"<") + piece.count(b"&")
             if reader.is_full or marks > min(_MAX_MARKS, _MARKS_BEFORE_URLS + _MARKS_PER_URL * reader.count):
-                reader.is_cut = not reader.has_doctype  # such a document is not read at all
+                reader.is_cut = not reader.has_doctype  # a document with a DTD is refused, not cut
                 break
             parser.feed(_mended(piece))
         parser.close()
     except etree.LxmlError:
-        pass  # what came before the fault is taken
+        pass  # keep what was read before the fault
     return ([], []) if reader.has_doctype else (reader.pages, reader.sitemaps)
 
 
 def _in_utf8(body: bytes) -> bytes:
-    """The document in UTF-8. Its beginning tells its encoding: .NET declares UTF-16 in what it sends as UTF-8."""
+    """The document in UTF-8. Its first bytes tell its encoding: .NET declares UTF-16 in documents that are UTF-8."""
     kind = "application/xml"
     return body if decode(body[:_PIECE], kind)[1] == "utf-8" else decode(body, kind)[0].encode()[:MAX_BYTES]
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
-    """The document, cut behind tags and outside CDATA sections. One that is longer than a piece holds no URL."""
+    """Cut the document after tags and outside CDATA sections. A section longer than a piece holds no URL."""
     at = 0
     while at < len(body):
         piece = body[at : at + _PIECE]
@@ -176,8 +176,8 @@ def _pieces(body: bytes) -> Iterator[bytes]:
         yield piece[:end]
 
 
-# Each of these ends the parser's reading, and careless writers leave them in text: control characters, the ampersand
-# of `?a=1&b=2`, a stray "<", a reference to no character. The last three are legal in a CDATA section.
+# Each of these stops the parser, and careless writers leave them in text: control characters, the ampersand of
+# `?a=1&b=2`, a stray "<", a reference to an invalid character. The last three are legal in a CDATA section.
 _CONTROLS: Final = bytes({*range(0x20)} - {*b"\t\n\r"})
 _STRAY: Final = rb"<(?![A-Za-z_:/!?\x80-\xff])"
 _UNESCAPED: Final = re.compile(
@@ -202,20 +202,20 @@ def _escaped(found: re.Match[bytes]) -> bytes:
     return found[0] if is_character else "\ufffd".encode()
 
 
-# parent and element → what its text is; images and videos have a `loc` inside another parent
+# (parent, element) → what its text names; images and videos have a `loc` under another parent
 _PLACES: Final = {("url", "loc"): "page", ("sitemap", "loc"): "sitemap", ("item", "link"): "page"}
 
 
 class _Reader:
-    """Takes the parser's events (`etree.XMLParser(target=…)`)."""
+    """Receives the parser's events (`etree.XMLParser(target=…)`) and collects URLs."""
 
     def __init__(self) -> None:
         self.pages: list[Any] = []
         self.sitemaps: list[Any] = []
         self.has_doctype = False
-        self.is_cut = False  # it was not read to its end
-        self._path: list[str] = []  # names from the root to here
-        self._text: list[str] | None = None  # of the URL that is being read
+        self.is_cut = False  # the document was not read to its end
+        self._path: list[str] = []  # names from the root to the open element
+        self._text: list[str] | None = None  # of the element that is being read
         self._length = 0
 
     @property
@@ -225,7 +225,7 @@ class _Reader:
 
     @property
     def is_full(self) -> bool:
-        """Whether it makes no sense to go on."""
+        """Whether to stop: the document has a DTD, nests too deep, or has given enough URLs."""
         return self.has_doctype or len(self._path) > _MAX_DEPTH or self.count >= 2 * MAX_URLS  # some may be repeated
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
@@ -254,7 +254,7 @@ class _Reader:
                 self._text = None
 
     def close(self) -> None:
-        """Called by the parser for its result, which is None."""
+        """Called by the parser at the end of the document."""
 
     def _take(self, kind: str, url: str) -> None:
         url = url.strip()
@@ -290,7 +290,7 @@ class _EntryReader(_Reader):
     def _take(self, kind: str, url: str) -> None:
         url = url.strip()
         if 0 < len(url) <= _MAX_LENGTH:
-            # At once, not at the end of the element, which a broken document may lack.
+            # Not at the end of the element: a broken document may lack it.
             self._entry = {**self._entry, "loc": url}
             (self.pages if kind == "page" else self.sitemaps).append(self._entry)
 

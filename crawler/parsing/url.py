@@ -1,10 +1,10 @@
-"""URLs as text: the one spelling that is requested, the key that deduplicates it, and a page's links.
+"""URLs as text: the spelling that is requested, the key that deduplicates it, and a page's links.
 
-Three spellings are kept apart:
+A URL has three forms:
 
-- the *canonical* URL is what is requested: parsed and serialised by the WHATWG URL standard, without
-  userinfo and fragment, always ASCII;
-- the *deduplication key* treats spellings alike that servers treat alike (``%7E`` and ``~``, the order of
+- the *canonical* URL is requested: parsed and serialised by the WHATWG URL standard, without userinfo and
+  fragment, always ASCII;
+- the *deduplication key* is the same for spellings that servers treat alike (``%7E`` and ``~``, the order of
   query arguments); it is never requested;
 - the *fingerprint* is the key as a 64-bit integer.
 """
@@ -22,7 +22,7 @@ from crawler.parsing.charset import clean
 MAX_URL_LENGTH = 8_192
 """Longest canonical URL, in characters."""
 
-_MAX_INPUT_LENGTH = 8 * MAX_URL_LENGTH  # not even parsed beyond this: inline data and attacks
+_MAX_INPUT_LENGTH = 8 * MAX_URL_LENGTH  # longer ones, inline data and attacks, are not parsed
 _SHOWN_LENGTH = 200
 
 
@@ -43,9 +43,9 @@ class BadUrl(ValueError):
 
 
 def canonical(url: str, base: str | None = None) -> str:
-    """The URL to request: `url`, joined to `base` when given, as the WHATWG URL standard serialises it.
+    """The URL to request: `url`, joined to `base` if given, as the WHATWG URL standard serialises it.
 
-    Only http and https. Userinfo and fragment are removed. The result is ASCII (the host in punycode, the
+    Only http and https are accepted. Userinfo and fragment are removed. The result is ASCII (the host in punycode, the
     rest percent-encoded), has no control character, and always has a path. Raises `BadUrl`.
     """
     if base is None and _is_canonical(url):
@@ -64,7 +64,7 @@ def _parsed(url: str, base: str | None = None) -> str:
     if not href.startswith(("http://", "https://")):
         raise BadUrl(url, _why_not_http(text, href))
     href = _without_userinfo(href.partition("#")[0])
-    if '"' in href:  # the standard lets it stand in a host, but there is no such host, and messages quote URLs
+    if '"' in href:  # the standard allows it in a host, but no such host exists, and messages quote URLs
         raise BadUrl(url, "a quotation mark in the host name")
     if len(href) > MAX_URL_LENGTH:
         raise BadUrl(url, f"longer than {MAX_URL_LENGTH:,} characters")
@@ -89,7 +89,7 @@ def origin_of(url: str) -> str:
 
 
 def dedup_key(url: str) -> str:
-    """The spelling under which a canonical URL is remembered; equal for URLs that servers treat alike.
+    """The deduplication key of a canonical URL, equal for URLs that servers treat alike.
 
     Percent-encoding is normalised, query arguments are sorted by name, then value; empty arguments and an
     empty query are dropped.
@@ -103,7 +103,7 @@ def dedup_key(url: str) -> str:
 
 
 def normal_escapes(text: str) -> str:
-    """Percent-encoding as RFC 3986 §6.2.2 has it: hex digits upper-case, unreserved characters bare."""
+    """Normalise percent-encoding (RFC 3986 §6.2.2): hex digits in upper case, unreserved characters unencoded."""
     return _ESCAPE.sub(_normal_escape, text) if "%" in text else text
 
 
@@ -113,7 +113,7 @@ _SIGNED_64 = Struct(">q").unpack
 def fingerprint(key: str, secret: bytes = b"") -> int:
     """A deduplication key as a signed 64-bit integer: BLAKE2b, keyed with `secret` (at most 64 bytes).
 
-    With a secret nobody outside can build two URLs with one fingerprint and so hide a page.
+    The secret keeps an outsider from building two URLs with one fingerprint, which would hide a page.
     """
     hash_ = _keyed(secret).copy()
     hash_.update(key.encode())
@@ -123,10 +123,10 @@ def fingerprint(key: str, secret: bytes = b"") -> int:
 
 @lru_cache(maxsize=256)
 def _keyed(secret: bytes) -> blake2b:
-    return blake2b(digest_size=8, key=secret)  # to copy it is cheaper than to make it
+    return blake2b(digest_size=8, key=secret)  # copying it is cheaper than creating it
 
 
-# Not behind a stray "%": decoding "%%41B" would make a new escape, "%AB".
+# Not after a stray "%": decoding "%%41B" would make a new escape, "%AB".
 _ESCAPE = re.compile("(?<!%)(?<!%[0-9A-Fa-f])%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -145,10 +145,10 @@ def _name_then_value(argument: str) -> tuple[str, str, str]:
 
 
 def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> list[str]:
-    """The canonical URLs that `hrefs` of a page at `base` lead to, in first-seen order, each once.
+    """The canonical URLs that `hrefs` of the page at `base` lead to, in first-seen order, each once.
 
-    Equal to `canonical(href, base)` for each; those that raise `BadUrl` are left out. Stops at `limit` URLs.
-    Raises `BadUrl` when `base` itself is none.
+    Each equals `canonical(href, base)`; an href for which that raises `BadUrl` is left out. Stops at `limit` URLs.
+    Raises `BadUrl` if `base` is invalid.
     """
     base = canonical(base)
     origin, page = origin_of(base), base.partition("?")[0]
@@ -175,10 +175,10 @@ def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> 
 
 
 def _lines(hrefs: Iterable[str]) -> str:
-    """Different links, each on a line, without what stands behind the mark of a fragment.
+    """The distinct links, one per line, each cut after the "#" of its fragment.
 
-    A fragment never changes what is requested. Its mark stays: without it white space before it would stand at the
-    end, where the standard strips it. Line breaks in a link are stripped by the standard, too.
+    A fragment never changes what is requested. The "#" stays: without it, white space before it would be at the end,
+    where the standard strips it. Line breaks within a link are removed, as the standard does.
     """
     different = dict.fromkeys(hrefs)
     text = "\n".join(different)
@@ -190,7 +190,7 @@ def _lines(hrefs: Iterable[str]) -> str:
 
 
 def _climb(folder: str, steps: int) -> str:
-    """The folder so many steps above a canonical URL's; the root has none above it."""
+    """The folder `steps` levels above `folder`; the root is above itself."""
     root = folder.index("/", 8) + 1
     for _ in range(steps):
         if len(folder) > root:
@@ -207,31 +207,31 @@ def _parsed_or_empty(href: str, base: str) -> str:
         return ""
 
 
-_NEVER_FOLLOWED = ("mailto:", "javascript:", "tel:", "data:")  # `canonical` refuses them, too, and says at length why
+_NEVER_FOLLOWED = ("mailto:", "javascript:", "tel:", "data:")  # `canonical` would refuse them, more slowly
 
 _FRAGMENT = re.compile(r"#[^\n]++").sub
 
-# Plain are characters that the standard's path (query) state copies as they are. "%" is copied too, but "%2e" is a
-# dot, which may be a dot segment; and a colon may end a scheme.
+# The characters that the standard's path and query states copy unchanged. Exceptions: "%2e" is a dot and may make a dot
+# segment, and a colon may end a scheme.
 _BELOW = r"(?!\.)(?:[A-Za-z0-9_~!$&()*+,;=:@.-]++|/(?!\.)|%(?!2[eE]))*+"
 _QUERY = r"(?:\?[A-Za-z0-9_~!$&()*+,;=:@/?.%-]*+)?+"
 _NAME = r"(?![/.])(?:[A-Za-z0-9_~!$&()*+,;=@.-]++|/(?!\.)|%(?!2[eE]))*+(?:\?[A-Za-z0-9_~!$&()*+,;=@/?.%-]*+)?+"
 _PLAIN = re.compile(_BELOW + _QUERY).fullmatch
 _HREFS = re.compile(
-    rf"""(?:({_NAME})                    # name/name, ?query: behind the folder, behind the page
+    rf"""(?:({_NAME})                    # name/name: after the folder; ?query: after the page
           |((?:\.\./)++)({_BELOW}{_QUERY})  # ../../name: up as many folders
-          |(/(?!/){_BELOW}{_QUERY})      # /path, but not //host: behind the origin
+          |(/(?!/){_BELOW}{_QUERY})      # /path, but not //host: after the origin
           )\#?\n
-       |(https?://[^\n]*+)\n           # as it is, when it is canonical
-       |([^\n]*+)\n                     # all else: a case for the parser""",
+       |(https?://[^\n]*+)\n           # unchanged if it is canonical
+       |([^\n]*+)\n                     # all else goes to the parser""",
     re.VERBOSE,
 ).findall
 
-_MAX_ORIGIN = 300  # characters; a host's name has 253 at most
+_MAX_ORIGIN = 300  # characters; a host name has at most 253
 
 
 def _is_canonical(url: str) -> bool:
-    """Whether the parser surely leaves an absolute URL as it is: a plain path behind an origin that is canonical."""
+    """Whether a quick test shows that the parser leaves an absolute URL unchanged: a canonical origin, a plain path."""
     end = url.find("/", 8)
     return (
         8 < end < _MAX_ORIGIN
@@ -243,14 +243,14 @@ def _is_canonical(url: str) -> bool:
     )
 
 
-# Names of hosts that the standard's parser leaves as they are, punycode apart. One whose last part begins with a digit
+# Host names that the standard's parser leaves unchanged, except punycode. A name whose last label begins with a digit
 # may be an address.
 _PLAIN_ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+\.)*+[a-z][a-z0-9_-]*+").fullmatch
 
 
 @lru_cache(maxsize=4096)
 def _is_origin(text: str) -> bool:
-    """Whether the parser leaves ``scheme://host[:port]`` as it is; links of a crawl lead to few origins."""
+    """Whether the parser leaves ``scheme://host[:port]`` unchanged. Cached: a crawl's links lead to few origins."""
     if _PLAIN_ORIGIN(text) and "xn--" not in text:
         return True
     try:
@@ -273,7 +273,7 @@ _SECRET = re.compile(r"^(\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*://|//)?)[^/\\?#]*
 
 
 def _shown(url: str) -> str:
-    """A URL for people: userinfo masked, shortened, control characters visible."""
+    """A URL for messages: userinfo masked, shortened, control characters escaped."""
     url = _SECRET.sub(r"\1…@", url[: 2 * _SHOWN_LENGTH])
     return repr(url if len(url) <= _SHOWN_LENGTH else url[:_SHOWN_LENGTH] + "…")
 
