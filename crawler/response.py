@@ -1,4 +1,4 @@
-"""What a host answered, with the selectors spiders use (Scrapy's vocabulary). Parsed when first asked, once."""
+"""A host's answer, with the selectors that spiders use (Scrapy's names). Parsed once, on first use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Response:
-    """One answer. `body` is decoded from its content encoding; `headers` know names in any case."""
+    """One answer. `body` is without its content encoding; `headers` match names in any case."""
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class Response:
         self.headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
         self.request = request or Request(url)
-        self.seconds = seconds  # from asking to the last byte
+        self.seconds = seconds  # from the request to the last byte
         self.address = address  # the IP address that answered
-        self.answered_at = answered_at  # monotonic seconds at the first bytes of the answer
-        self.parse_limits = parse_limits  # of `root` and all that is read from it
+        self.answered_at = answered_at  # monotonic seconds when the first bytes arrived
+        self.parse_limits = parse_limits  # for `root` and all that is computed from it
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"
@@ -60,7 +60,7 @@ class Response:
 
     @property
     def content_type(self) -> str:
-        """Media type in lower case without parameters; empty when the host named none, or did not know it."""
+        """Media type in lower case without parameters; empty if the host sent none or did not know it."""
         return self._media_type.partition(";")[0]
 
     @property
@@ -69,8 +69,8 @@ class Response:
 
     @property
     def is_html(self) -> bool:
-        """Whether it may be read as a page: said to be HTML, XHTML that is said to be XML, or unnamed and looking like
-        a page."""
+        """Whether to parse the body as HTML: its type is HTML, its type is XML but it is XHTML, or it has no type and
+        looks like a page."""
         match self.content_type:
             case "text/html" | "application/xhtml+xml":
                 return True
@@ -91,11 +91,11 @@ class Response:
 
     @property
     def encoding(self) -> str:
-        """The WHATWG name of the encoding `text` was decoded with."""
+        """The WHATWG name of the encoding of `text`."""
         return self._decoded[1]
 
     def json(self) -> Any:
-        """The body as JSON. Raises `ValueError` when it is none, which `msgspec.DecodeError` is."""
+        """Parse the body as JSON. Raises `msgspec.DecodeError`, a `ValueError`, if it is invalid."""
         return msgspec.json.decode(self.body)
 
     @cached_property
@@ -105,10 +105,10 @@ class Response:
 
     @cached_property
     def root(self) -> Any:
-        """The lxml element of the page; an empty `<html>` when there is nothing to parse.
+        """The root lxml element of the page; an empty `<html>` if the body has no element.
 
-        This and what needs it (selectors, `page`, `visible_text` …) raises `PageTooLarge` for a page beyond
-        PARSE_MAXSIZE or PARSE_MAXNODES. Let it pass: the page is then skipped, and counted.
+        This attribute, and all that need it (selectors, `page`, `visible_text` …), raise `PageTooLarge` for a page
+        beyond PARSE_MAXSIZE or PARSE_MAXNODES. Do not catch it: the page is then skipped and counted.
         """
         self._is_parsed  # noqa: B018 - raises
         root = html.parse(self.text)
@@ -117,7 +117,7 @@ class Response:
     @cached_property
     def selector(self) -> Selector:
         """The parsel selector over the page."""
-        from parsel import Selector  # costs 30 ms; many crawls never ask for a selector
+        from parsel import Selector  # costs 30 ms; many crawls never use a selector
 
         return Selector(root=self.root, type="html")
 
@@ -136,12 +136,13 @@ class Response:
 
     @cached_property
     def links(self) -> list[str]:
-        """The canonical absolute URLs of all `a` and `area` links, in order, each once."""
+        """The canonical URLs of all `a` and `area` links, in order, each once."""
         scanned = None if self._has_tree else self._scanned
         return html.links(self.root, self.url) if scanned is None else html.scanned_links(scanned, self.url)
 
     def robots_metas(self, names: Collection[str]) -> list[str]:
-        """What the page's ``meta`` elements of these names (in lower case) say, where they ask for something."""
+        """The contents of the ``meta`` elements with these names (in lower case); those without a directive may be
+        missing."""
         if not self.is_html:
             return []
         found = None
@@ -150,7 +151,7 @@ class Response:
         return html.robots_metas(self.root, names) if found is None else found
 
     def links_not_to_follow(self, among: Collection[str]) -> frozenset[str]:
-        """The canonical URLs of these that only links marked nofollow, ugc or sponsored lead to."""
+        """The URLs of `among` that only links marked nofollow, ugc or sponsored lead to."""
         if not self.is_html:
             return frozenset()
         found = None
@@ -164,7 +165,7 @@ class Response:
 
     @cached_property
     def _scanned(self) -> Hrefs | None:
-        """The links without a tree; None: this page takes one."""
+        """The links found without a tree; None if the page needs one."""
         return scan(self.text)
 
     @cached_property
@@ -173,8 +174,8 @@ class Response:
         return html.visible_text(self.root)
 
     def prepare(self, part: str) -> Iterator[None]:
-        """Make an attribute ready (`root`, `visible_text`, `links` …); others may have a turn wherever this yields."""
-        self._is_parsed  # noqa: B018 - counts the nodes of a page, which takes half as long as making them
+        """Compute an attribute (`root`, `visible_text`, `links` …) in steps; other tasks may run at each `yield`."""
+        self._is_parsed  # noqa: B018 - counts the nodes of the page, which takes half as long as building them
         yield
         if part == "visible_text" and part not in self.__dict__:
             pieces: list[str] = []
@@ -186,19 +187,19 @@ class Response:
         yield
 
     def urljoin(self, url: str) -> str:
-        """Absolute, canonical form of a link on this page. Raises `BadUrl`."""
+        """The canonical URL that a link on this page leads to. Raises `BadUrl`."""
         base = self.page.base if self.is_html else self.url
         return canonical(url, base)
 
     def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
-        """A request for a link on this page: a URL, or a selector of an element or attribute with one."""
+        """A request for a link on this page. `url`: a URL, or a selector of an element or attribute that has one."""
         fields.setdefault("spider", self.request.spider)
         return Request(self.urljoin(_href(url)), callback=callback_name(callback), **fields)
 
     def follow_all(
         self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any
     ) -> Iterator[Request]:
-        """Requests for many links: those given, those a CSS query selects, or all of the page, but bad ones."""
+        """Yield requests for the given links, those that a CSS query selects, or all. Skips invalid links."""
         if css:
             urls = self.css(css)
         name = callback_name(callback)
@@ -214,7 +215,7 @@ _begins_xhtml = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<\?[^>]*>|<![^>]*>){0,100}<
 
 
 def callback_name(callback: Any) -> str:
-    """Callbacks travel through the queue by name: `self.parse_item` is stored as "parse_item"."""
+    """The name under which the queue stores a callback: "parse_item" for `self.parse_item`."""
     return callback if isinstance(callback, str) else str(callback.__name__)
 
 

@@ -1,9 +1,9 @@
-"""What the answer to a request for robots.txt means for its host (RFC 9309 §2.3.1). Pure.
+"""What the answer to a request for robots.txt means for its origin (RFC 9309 §2.3.1). Pure.
 
-2xx                                   its rules
-4xx, but 429                          unavailable: everything may be fetched
-3xx that leads nowhere or too far     the same
-429, 5xx, any other status, no answer unreachable: nothing may be fetched; ask again soon
+2xx                                   the body has the robots rules
+4xx except 429                        unavailable: every page may be fetched
+3xx without a target, or too many     the same
+429, 5xx, any other status, no answer unreachable: no page may be fetched; ask again soon
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from crawler.robots.file import ALLOW_ALL, DISALLOW_ALL, Robots
 Kind = Literal["rules", "allow", "disallow"]
 
 MAX_REDIRECTS = 5
-"""How many redirects are followed for robots.txt, also to other hosts."""
+"""How many redirects of robots.txt are followed, including those to other hosts."""
 
 MAX_SECONDS = 86_400.0
 """How long an answer may be used (§2.4)."""
 
-_KEPT_BYTES = MAX_BYTES + 4  # a byte order mark, and one more that tells the parser that the last line is cut
+_KEPT_BYTES = MAX_BYTES + 4  # a byte order mark, and one byte that shows the parser that the last line is cut
 
 UNREACHABLE_SECONDS = 300.0
-"""How long a host that answered with an error is left alone before robots.txt is asked for again."""
+"""How long the gate waits after an error status before it asks the host for robots.txt again."""
 
 ERROR_SECONDS = 5.0
-"""The same for one that gave no answer: the pages' own retries ask again, this only spares it a stampede."""
+"""The same after no answer. It is short because the pages' retries ask again; it only prevents a stampede."""
 
 
 class RobotsAnswer(Struct, frozen=True):
-    """One host's answer, as the fleet shares it: the body matters when `kind` is "rules"."""
+    """One origin's answer, as workers share it. `body` matters only if `kind` is "rules"."""
 
     kind: Kind
-    seconds: float  # how long it may be used
+    seconds: float  # how long the answer may be used
     body: bytes = b""
     status: int = 0  # 0: the host gave no answer
-    asked: float = 0.0  # when, Unix seconds
+    asked: float = 0.0  # Unix seconds when the request ended
 
     def left(self, now: float) -> float:
-        """Seconds for which it may still be used. A clock that differs from the asker's makes them fewer or more,
-        but never more than `seconds`, and the fleet's copy is gone by then."""
+        """Seconds for which the answer may still be used. A clock that differs from the asker's makes the result wrong,
+        but never more than `seconds`, and by then the shared copy has expired."""
         return min(max(self.asked + self.seconds - now, 0.0), self.seconds)
 
     def rules(self) -> Robots:
-        """The verdicts that follow from it."""
+        """The robots rules that follow from the answer."""
         if self.kind == "rules":
             return Robots.parse(self.body)
         return ALLOW_ALL if self.kind == "allow" else DISALLOW_ALL
 
     def encode(self) -> bytes:
-        """As bytes: a line with kind, seconds, moment and status, then the body. Readable in the queue server."""
+        """Encode as a line with kind, seconds, time and status, then the body. People can read it in the server."""
         return f"{self.kind} {self.seconds:.3f} {self.asked:.3f} {self.status}\n".encode() + self.body
 
     @staticmethod
     def decode(data: bytes) -> RobotsAnswer | None:
-        """The inverse of `encode`; None when `data` is not an encoded answer: ask the host again. Ignores
-        further words in the first line, which a later version may write."""
+        """The inverse of `encode`; None if `data` is not an encoded answer, so that the host is asked again. Ignores
+        further words in the first line: a later version may write them."""
         head, _, body = data.partition(b"\n")
         found = _HEAD(head.decode("latin-1"))
         if not found or found[1] not in get_args(Kind):
@@ -81,9 +81,9 @@ def verdict_source(
     pause: float = 0.0,
     now: float = 0.0,
 ) -> RobotsAnswer:
-    """What a final status, or the failure to get one, means at the Unix time `now`.
+    """The meaning of a final status, or of the failure to get one, at the Unix time `now`.
 
-    A good answer may be used for `seconds`; a bad one asks to be left alone for `pause` seconds at least.
+    A good answer may be used for `seconds`. After a bad one no request is made for at least `pause` seconds.
     """
     if isinstance(answer, FetchError):
         return RobotsAnswer("disallow", ERROR_SECONDS, asked=now)
@@ -95,10 +95,10 @@ def verdict_source(
 
 
 def agent_token(user_agent: str) -> str:
-    """The product token that groups of robots.txt are matched with: "Example" of "Example/1.0 (+https://…)".
+    """The product token to look up in robots.txt: "Example" for "Example/1.0 (+https://…)".
 
-    Of a browser's disguise, "Mozilla/5.0 (compatible; Example/1.0)", it is the compatible one. "*" when
-    there is none.
+    In a browser's form, "Mozilla/5.0 (compatible; Example/1.0)", it is the name after "compatible;". "*" if the
+    User-Agent has no token.
     """
     disguised = re.match(r"Mozilla/\S+ \(compatible;\s*([A-Za-z0-9_.-]+)", user_agent)
     plain = re.match(r"\s*([A-Za-z0-9_.-]+)", user_agent)

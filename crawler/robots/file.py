@@ -1,11 +1,11 @@
-"""robots.txt to verdicts, exactly as RFC 9309 reads it: its lines, its groups, and which of them applies.
+"""Parse robots.txt and decide by it, exactly as RFC 9309 specifies: lines, groups, and the group that applies.
 
-What to do when robots.txt cannot be had (status, time-out) is decided elsewhere; `ALLOW_ALL` and
-`DISALLOW_ALL` stand for the outcomes. The reader is our own: the usual ones compare agents by prefix or
-anywhere in the name, read ``$`` twice, let ``index.html`` stand for its folder, and decode ``%2F``.
+`answer.py` decides what an error status or a time-out means; `ALLOW_ALL` and `DISALLOW_ALL` stand for its
+outcomes. This parser is our own: the common ones compare agents by prefix or substring, interpret ``$`` twice,
+treat ``index.html`` as its folder, and decode ``%2F``.
 
-A file is read in time linear to its size, whatever it says: agents and rules of a group are kept apart, and the
-rules of a group are prepared when somebody asks for it.
+Parsing takes time linear in the size of any file: agents and rules of a group are kept apart, and the rules of
+a group are prepared when it is first used.
 """
 
 import re
@@ -22,13 +22,13 @@ class Robots:
 
     def __init__(self, groups: dict[str, list["_Block"]], sitemaps: Iterable[str]) -> None:
         self._blocks = groups
-        self._groups: dict[str, _Group] = {}  # those that were asked for
+        self._groups: dict[str, _Group] = {}  # those used so far
         self.sitemaps: tuple[str, ...] = tuple(dict.fromkeys(sitemaps))
-        """Values of Sitemap lines as written, each once; to be joined to the URL of the robots.txt."""
+        """The values of the Sitemap lines as written, each once. They are relative to the URL of the robots.txt."""
 
     @classmethod
     def parse(cls, body: bytes) -> "Robots":
-        """The rules in `body`. Never raises: a line that is not valid is left out (RFC 9309 §2.2)."""
+        """Parse the rules in `body`. Never raises: it ignores invalid lines (RFC 9309 §2.2)."""
         reader = _Reader()
         for name, value in lines(body):
             reader.read(name, value)
@@ -40,7 +40,7 @@ class Robots:
         return rule is None or rule.allow
 
     def rule(self, url: str, agent: str) -> RobotsRule | None:
-        """The rule that decides about a canonical URL; None: there is none, so it may be fetched."""
+        """The rule that decides about a canonical URL; None if no rule matches, and then the URL may be fetched."""
         path = url[url.index("/", 8) :].partition("#")[0]
         if path.partition("?")[0] == "/robots.txt":  # always allowed (§2.2.2)
             return None
@@ -50,7 +50,7 @@ class Robots:
     def crawl_delay(self, agent: str) -> float | None:
         """Seconds between requests that the group of `agent` asks for (not in the RFC): finite, >= 0.
 
-        The longest of its Crawl-delay lines (seconds) and its Request-rate lines (documents / seconds).
+        It is the longest of the Crawl-delay lines (seconds) and the Request-rate lines (documents / seconds).
         """
         group = self._group(agent)
         return None if group is None else group.delay
@@ -64,7 +64,7 @@ class Robots:
 
 
 def _token(agent: str) -> str:
-    """The product token (§2.2.1) at the start of a User-Agent, in lower case; "*" stays; empty: there is none."""
+    """The product token (§2.2.1) at the start of a User-Agent, in lower case; "*" stays; empty if there is none."""
     found = re.match(r"\s*([A-Za-z0-9_.-]+|\*(?!\S))", agent)
     return found[1].lower() if found else ""
 
@@ -74,17 +74,17 @@ def _token(agent: str) -> str:
 
 
 class _Block:
-    """What stands under one run of User-agent lines."""
+    """The rules and delays after one run of User-agent lines."""
 
     __slots__ = ("delays", "rules")
 
     def __init__(self) -> None:
-        self.rules: list[tuple[bool, str]] = []  # whether it allows, and the pattern as written
+        self.rules: list[tuple[bool, str]] = []  # (whether it allows, pattern as written)
         self.delays: list[float] = []
 
 
 class _Group:
-    """All that is said to one agent, merged from everywhere in the file (§2.2.1)."""
+    """All rules and delays for one agent, merged from the whole file (§2.2.1)."""
 
     __slots__ = ("delay", "rules")
 
@@ -100,7 +100,7 @@ class _Reader:
     def __init__(self) -> None:
         self.groups: dict[str, list[_Block]] = {}
         self.sitemaps: list[str] = []
-        self._block = _Block()  # rules before the first User-agent line are nobody's
+        self._block = _Block()  # rules before the first User-agent line apply to no agent
 
     def read(self, name: str, value: str) -> None:
         match name:
@@ -130,17 +130,17 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 _SECONDS: Final = re.compile(r"([0-9]++(\.[0-9]*+)?|\.[0-9]++)(e[+-]?[0-9]++)?", re.IGNORECASE).fullmatch
 _RATE: Final = re.compile(r"([0-9]++) ?/ ?([0-9]++) ?([smh]?)(?![^ \t])").match
-_MAX_LENGTH: Final = 100  # characters of a number; further digits change nothing that matters
+_MAX_LENGTH: Final = 100  # characters read of a number; further digits do not matter
 
 
 def _crawl_delay(value: str) -> list[float]:
-    """`5`, `0.5`, `1e9`; nothing for anything else."""
+    """The seconds in `5`, `0.5` or `1e9`; an empty list for any other text."""
     value = value[:_MAX_LENGTH]
     return [_finite(float(value))] if _SECONDS(value) else []
 
 
 def _request_rate(value: str) -> list[float]:
-    """`1/5`, `30/1m`, `100/24h`: documents per time. Hours of the day after it are ignored: the rate always holds."""
+    """The seconds per document in `1/5`, `30/1m` or `100/24h`. Hours of the day after the rate are ignored."""
     found = _RATE(value.lower())
     if not found:
         return []
@@ -153,7 +153,7 @@ def _finite(number: float) -> float:
 
 
 ALLOW_ALL: Final = Robots.parse(b"")
-"""No rules: what a missing robots.txt means."""
+"""No rules: a missing robots.txt."""
 
 DISALLOW_ALL: Final = Robots.parse(b"User-agent: *\nDisallow: /")
-"""Nothing may be fetched: what an unreachable robots.txt means."""
+"""No page may be fetched: an unreachable robots.txt."""

@@ -22,12 +22,12 @@ from crawler.robots.file import ALLOW_ALL, Robots
 
 log = structlog.get_logger()
 
-MAX_ORIGINS = 5_000  # whose rules this process keeps
-MAX_BYTES = 4_000_000  # of the robots.txt files behind these rules; the rules take several times as much memory
-MAX_SITEMAPS = 10_000  # of one origin that a job is offered
-ASK_SECONDS = 50.0  # to fetch robots.txt with all its redirects
+MAX_ORIGINS = 5_000  # for which this process keeps rules
+MAX_BYTES = 4_000_000  # of the robots.txt files of these rules; the parsed rules take several times as much memory
+MAX_SITEMAPS = 10_000  # of one origin that the gate offers to a job
+ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
-REFRESH_SECONDS = 300.0  # after which this process reads the fleet's copy again
+REFRESH_SECONDS = 300.0  # after which this process reads the shared copy again
 
 
 class Verdict(Struct, frozen=True):
@@ -41,10 +41,10 @@ class Verdict(Struct, frozen=True):
     word: Literal["allow", "disallow", "again", "unreachable"]
     crawl_delay: float | None = None
     delay: float = 0.0
-    why: str = ""  # the rule for `disallow`, the answer for `unreachable`
+    why: str = ""  # for `disallow` the rule, for `unreachable` the answer
     error: FetchError | None = None  # why this request for robots.txt failed
     asked_at: float | None = None
-    sitemaps: tuple[str, ...] = ()  # canonical URLs, the first time that the job of the request meets this origin
+    sitemaps: tuple[str, ...] = ()  # canonical URLs, when the job of the request first meets this origin
 
 
 class Cached(Struct, frozen=True):
@@ -61,7 +61,7 @@ class Cached(Struct, frozen=True):
 
 
 class RobotsGate:
-    """Keeps the rules of the origins used last."""
+    """Gives verdicts on pages. Keeps the rules of the origins that it read last."""
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class RobotsGate:
         hop_delay: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`worker` holds the leases that are checked. `cache_seconds`: how long rules hold. `max_delay`: the longest
+        """`worker` holds the leases to check. `cache_seconds`: how long rules are valid. `max_delay`: the longest
         Crawl-delay, in seconds; the gate cuts longer ones. `hop_delay`: seconds between the redirects of a robots.txt,
-        because most lead to the same host. `clock` gives Unix seconds, because machines share the time of an answer.
+        because most lead to the same host. `clock` returns Unix seconds, because machines share the time of an answer.
         """
         self._asking = asking
         self._fetcher = fetcher
@@ -87,8 +87,8 @@ class RobotsGate:
         self._max_delay = max_delay
         self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
         self._clock = clock
-        self._known: OrderedDict[str, Cached] = OrderedDict()  # the one used last stands last
-        self._size = 0  # of all of them together
+        self._known: OrderedDict[str, Cached] = OrderedDict()  # oldest first
+        self._size = 0  # bytes of all these robots.txt files
 
     async def check(self, lease: Lease, job: str | None = None) -> Verdict:
         """The verdict on a page. May fetch robots.txt, which uses the host's turn; the word is then `again`.
@@ -101,7 +101,7 @@ class RobotsGate:
         if known is None:
             if not await self._asking.take_host(self._worker, lease):
                 return Verdict("again")
-            known = await self._shared(origin)  # the page that had the host before may have fetched it
+            known = await self._shared(origin)  # the previous asker may have fetched it
             if known is None:
                 return await self._find_out(origin, job)
         return self._judge(known, url, job)
@@ -117,9 +117,9 @@ class RobotsGate:
 
     def _unreachable(self, known: Cached, origin: str) -> Verdict:
         status = known.answer.status
-        what = f"answered with status {status}" if status else "could not be had"
+        what = f"answered with status {status}" if status else "gave no answer"
         left = max(0.0, known.until - self._clock())
-        return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be asked for")
+        return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be fetched")
 
     def _lookup(self, origin: str) -> Cached | None:
         known = self._known.get(origin)
@@ -148,16 +148,16 @@ class RobotsGate:
         return Verdict("again", asked_at=asked_at, sitemaps=_offer(known, job) if job else ())
 
     async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
-        """Ask within `ASK_SECONDS`. Raises `FetchError`, with kind `timeout` if that is not enough."""
+        """Fetch robots.txt within `ASK_SECONDS`. Raises `FetchError`, after that time with kind `timeout`."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 return await self._ask(origin)
         except TimeoutError:
-            why = f"{origin}/robots.txt was not there within {ASK_SECONDS:g} seconds, its redirects included"
+            why = f"{origin}/robots.txt did not arrive within {ASK_SECONDS:g} seconds, redirects included"
             raise FetchError("timeout", why, transient=True) from None
 
     async def _ask(self, origin: str) -> robots.RobotsAnswer:
-        """Fetch robots.txt, and follow redirects to other hosts. Each hop passes the address guard of the fetcher.
+        """Fetch robots.txt and follow its redirects, even to other hosts. The fetcher's address guard checks each hop.
 
         Raises `FetchError`.
         """
@@ -177,7 +177,7 @@ class RobotsGate:
         return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)
 
     def _say_what_is_cut(self, origin: str, known: Cached) -> None:
-        """Log a Crawl-delay that is cut. Only the process that asked does so: once for each robots.txt and fleet."""
+        """Log a Crawl-delay that the gate cuts. Only the asker logs it, so it appears once per fetch of robots.txt."""
         asked = known.rules.crawl_delay(self._agent)
         if asked is not None and asked > self._max_delay:
             log.warning(
@@ -200,11 +200,11 @@ class RobotsGate:
     def _read(self, origin: str, answer: robots.RobotsAnswer, before: Cached | None) -> Cached:
         mark = hash(answer.body)
         if before is not None and before.mark == mark and before.size == len(answer.body):
-            rules = before.rules  # unchanged: most files stay the same for months
+            rules = before.rules  # unchanged, as most files are for months
         else:
             rules = Robots.parse(answer.body) if answer.body else ALLOW_ALL
         asked = rules.crawl_delay(self._agent)
-        left = max(answer.left(self._clock()), 1.0)  # of the fleet's copy, whatever this machine's clock says
+        left = max(answer.left(self._clock()), 1.0)  # the shared copy exists, so keep it 1 s even if the clocks differ
         if answer.kind != "disallow":
             left = min(left, REFRESH_SECONDS)
         return Cached(
@@ -220,8 +220,8 @@ class RobotsGate:
 
 
 def _offer(known: Cached, job: str) -> tuple[str, ...]:
-    """Return the sitemaps the first time that a job asks, and again after each refresh of the rules, because the page
-    that was offered them may have been lost with its worker."""
+    """Return the sitemaps once per job, and again after each refresh of the rules: the page that received them may have
+    been lost with its worker."""
     if job in known.offered:
         return ()
     known.offered.add(job)

@@ -1,15 +1,15 @@
-"""What ``<meta name=robots>`` and ``X-Robots-Tag`` ask of us: not to keep a page, not to follow its links. Pure.
+"""Read ``<meta name=robots>`` and ``X-Robots-Tag``: whether to keep a page and follow its links. Pure.
 
-No standard defines the two. This follows what the search engines document ("Robots meta tag, data-nosnippet and
+No standard defines the two. This module follows what the search engines document ("Robots meta tag, data-nosnippet and
 X-Robots-Tag specifications", Google Search Central; "X-Robots-Tag", MDN):
 
-- directives are separated by commas and have no case; `none` is `noindex, nofollow`; those we do not know are ignored,
-- `unavailable_after: DATE` is `noindex` from then on; a date that cannot be read is ignored,
-- in a header, `NAME:` in front of a directive addresses it, and all that follow in the same line, to that robot,
-- what is said to all robots and what is said to one of them add up: the more restrictive holds. `index`, `follow` and
-  `all` take nothing back.
+- directives are separated by commas and ignore case; `none` means `noindex, nofollow`; unknown ones are ignored,
+- `unavailable_after: DATE` means `noindex` from that date on; an unreadable date is ignored,
+- in a header, `NAME:` before a directive addresses it, and all that follow on the same line, to that robot,
+- directives for all robots and for one robot add up: the more restrictive applies. `index`, `follow` and `all` cancel
+  nothing.
 
-White space and semicolons are read as commas: where people mistake them for such, they mean the restriction.
+White space and semicolons count as commas: people who write them by mistake mean the restriction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Final
 from msgspec import Struct
 
 MAX_LENGTH = 10_000
-"""Most characters that are read of one header line or one ``meta``."""
+"""How many characters of one header line or one ``meta`` are read."""
 
 _EVERYBODY: Final = frozenset(("robots", "*"))
 _WITH_VALUE: Final = frozenset(("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"))
@@ -34,14 +34,14 @@ _MAX_COMMAS = 2  # in a date: "Friday, 25-Jun-10 15:00:00 UTC", "Friday, June 25
 
 
 class PageDirectives(Struct, frozen=True):
-    """What a page asks of us."""
+    """What a page asks of robots."""
 
-    noindex: bool = False  # not to keep it
-    expired: bool = False  # not to keep it any more: the date of `unavailable_after` has passed
-    nofollow: bool = False  # not to follow its links
+    noindex: bool = False  # do not keep it
+    expired: bool = False  # no longer keep it: the date of `unavailable_after` has passed
+    nofollow: bool = False  # do not follow its links
 
     def __or__(self, other: PageDirectives) -> PageDirectives:
-        """Both: the more restrictive."""
+        """Combine both: a restriction in either applies."""
         return PageDirectives(
             self.noindex or other.noindex,
             self.expired or other.expired,
@@ -57,14 +57,14 @@ _WORDS: Final = {
 
 
 def names_of(agent: str) -> frozenset[str]:
-    """The names, in lower case, by which the robot with the product token `agent` is addressed."""
+    """The names, in lower case, that address the robot with the product token `agent`."""
     return _EVERYBODY | {agent.lower()}
 
 
 def read_directives(lines: Iterable[str], names: frozenset[str], now: float) -> PageDirectives:
-    """The sum of what header lines, or the contents of metas, ask of a robot of these names.
+    """The combined directives of header lines, or of the contents of metas, for a robot with these names.
 
-    `now` is Unix seconds. Never raises, whatever the lines hold.
+    `now` is Unix seconds. Never raises, whatever the lines contain.
     """
     directives = PageDirectives()
     for line in lines:
@@ -87,7 +87,7 @@ def _read_line(line: str, names: frozenset[str], now: float) -> PageDirectives:
             moment = _take_moment(part[named.end() :], parts)
             found = PageDirectives(expired=moment is not None and moment <= now)
         else:
-            continue  # `max-image-preview: none` is about something else
+            continue  # `max-image-preview: none` is not a `none` directive
         if ours:
             directives |= found
     return directives
@@ -101,9 +101,10 @@ def _read_words(text: str) -> PageDirectives:
 
 
 def _take_moment(date: str, parts: deque[str]) -> float | None:
-    """The date that begins here, in Unix seconds; what of the following `parts` belongs to it is taken away.
+    """The date that begins with `date`, in Unix seconds. Removes from `parts` those that belong to it.
 
-    Its end is not marked, and commas may be in it: it ends where it has become a date. None: it never does.
+    A date may contain commas and its end is not marked, so the shortest text that is a date counts. None if there is
+    none.
     """
     for commas in range(min(_MAX_COMMAS, len(parts)) + 1):
         moment = _moment(",".join((date, *islice(parts, commas))))
@@ -115,7 +116,7 @@ def _take_moment(date: str, parts: deque[str]) -> float | None:
 
 
 def _moment(text: str) -> float | None:
-    """ISO 8601, RFC 850, RFC 822 and what resembles it, with or without a time; UTC when there is no known zone."""
+    """Unix seconds of a date in ISO 8601, RFC 850, RFC 822 or similar, time optional; UTC without a known zone."""
     text = text.strip()
     day = f"{text.replace('-', ' ')} 00:00:00"
     for read, spelled in ((datetime.fromisoformat, text), (parsedate_to_datetime, text), (parsedate_to_datetime, day)):

@@ -1,9 +1,9 @@
-"""The rules of one group of robots.txt: which of them decides about a path (RFC 9309 §2.2.2), in bounded time.
+"""Find the rule of one group of robots.txt that decides about a path (RFC 9309 §2.2.2), in bounded time.
 
-Paths and patterns are compared octet by octet, after both were brought into one spelling. A pattern with stars is
-matched by leftmost finds, which never backtrack, and cut up only when a path has its beginning and its end: in a long
-file few are. When there are very many of them and the path is very long, a look into its sorted suffixes tells whether
-a part stands in it; what is left to do after that is bounded as well, and beyond the bound the answer is no.
+Paths and patterns are normalised to one spelling and compared octet by octet. A pattern with stars is matched by
+leftmost finds, which never backtrack. It is split at its stars only if the path has its beginning and its last part,
+which is rare in a long file. For very many patterns and a very long path, a search in the path's sorted suffixes first
+shows whether a part occurs in it. The rest of the work is bounded as well; beyond the bound the path is disallowed.
 """
 
 import re
@@ -13,23 +13,23 @@ from typing import Final, NamedTuple
 
 from crawler.parsing.url import normal_escapes
 
-_QUICK: Final = 2_000_000  # patterns with stars × octets of the path: below that, plain finds take a few milliseconds
-_MOST: Final = 12_000_000  # octets looked at for one verdict at most: about 35 ms
+_QUICK: Final = 2_000_000  # patterns with stars × octets of the path; up to here plain finds take a few milliseconds
+_MOST: Final = 12_000_000  # octets compared for one verdict, at most: about 35 ms
 
 
 class RobotsRule(NamedTuple):
-    """An Allow or Disallow line. Of those that match the longest decides, `allow` where two are equal."""
+    """An Allow or Disallow line. The longest rule that matches decides; of two equally long, the one that allows."""
 
     length: int  # octets of its pattern
     allow: bool
-    pattern: str  # in the spelling that is compared
+    pattern: str  # normalised
 
     def __str__(self) -> str:
         return f"{'Allow' if self.allow else 'Disallow'}: {self.pattern}"
 
 
-TOO_COSTLY: Final = RobotsRule(0, False, "(so many patterns with stars are not compared with so long a URL)")
-"""What decides when the bound is reached. Only a file that was made for that gets there."""
+TOO_COSTLY: Final = RobotsRule(0, False, "(too many patterns with stars to compare with so long a URL)")
+"""The rule that decides beyond the bound. Only a hostile file reaches it."""
 
 
 class RobotsRules:
@@ -38,21 +38,21 @@ class RobotsRules:
     __slots__ = ("_lengths", "_plain", "_wild")
 
     def __init__(self, lines: Iterable[tuple[bool, str]]) -> None:
-        """`lines`: whether it allows, and the pattern as written, a character standing for an octet."""
+        """`lines`: (whether it allows, pattern as written), with one character for each octet."""
         rules: dict[str, bool] = {}
         for allow, written in lines:
-            if written.startswith(("/", "*")):  # else an empty rule, or one that no path can match
+            if written.startswith(("/", "*")):  # others are empty or match no path
                 pattern = _normal_pattern(written)
                 rules[pattern] = allow or rules.get(pattern, False)
         wild = [pattern for pattern in rules if "*" in pattern or pattern[-1] == "$"]
-        wild.sort(key=rules.__getitem__, reverse=True)  # of equal length, those that allow come first
+        wild.sort(key=rules.__getitem__, reverse=True)  # of equal length, rules that allow come first
         wild.sort(key=len, reverse=True)
         self._wild = [(pattern, rules.pop(pattern), *_ends(pattern)) for pattern in wild]
         self._plain = rules
         self._lengths = sorted({len(pattern) for pattern in rules}, reverse=True)
 
     def decide(self, path: str) -> RobotsRule | None:
-        """The rule that decides about the path, with its query, of a canonical URL; None: no rule matches."""
+        """The rule that decides about the path and query of a canonical URL; None if no rule matches."""
         path = _normal(path)
         plain = self._longest_plain(path)
         wild = self._longest_wild(path, plain.length if plain else 0)
@@ -67,14 +67,14 @@ class RobotsRules:
         return None
 
     def _longest_wild(self, path: str, least: int) -> RobotsRule | None:
-        """The first one that matches: they lie longest first. Those shorter than `least` do not matter."""
+        """The longest rule that matches: they are sorted by length. Rules shorter than `least` do not matter."""
         suffixes = _Suffixes(path) if len(self._wild) * len(path) > _QUICK else None
         contains = suffixes.contains if suffixes else path.__contains__
         looked_at = 0
         for pattern, allow, start, end in self._wild:
             if len(pattern) < least:
                 break
-            if not path.startswith(start) or not contains(end):  # most are passed by here
+            if not path.startswith(start) or not contains(end):  # excludes most patterns
                 continue
             parts = _parts(pattern)
             if suffixes and not contains(max(parts[1:], key=len, default="")):
@@ -88,21 +88,21 @@ class RobotsRules:
 
 
 def _ends(pattern: str) -> tuple[str, str]:
-    """What a path that matches a pattern with ``*`` or a final ``$`` starts with, and what it contains besides."""
+    """The parts of a pattern before its first and after its last ``*``, without the final ``$``."""
     start, _, rest = pattern.removesuffix("$").partition("*")
     return start, rest.rpartition("*")[2]
 
 
 def _parts(pattern: str) -> list[str]:
-    """The pattern, cut at its stars."""
+    """The pattern, split at its stars, without the final ``$``."""
     body = pattern.removesuffix("$")
     return (re.sub(r"\*+", "*", body) if "**" in body else body).split("*")
 
 
 def _matches(path: str, parts: list[str], *, to_the_end: bool) -> bool:
-    """Whether a path that starts with the first of the parts has the others in their order.
+    """Whether a path that starts with the first part has the others in order.
 
-    Leftmost places for the parts suffice: where any places do, these do.
+    The leftmost match of each part suffices: if any choice of matches fits, this one does.
     """
     first, *middle = parts
     at, end = len(first), len(path)
@@ -120,9 +120,9 @@ def _matches(path: str, parts: list[str], *, to_the_end: bool) -> bool:
 
 
 class _Suffixes:
-    """The suffixes of a path in order: tells in a few comparisons whether a text stands anywhere in it."""
+    """The sorted suffixes of a path: a binary search finds whether a text occurs anywhere in it."""
 
-    _KEPT: Final = 256  # characters of each; a longer text is looked for with its first ones
+    _KEPT: Final = 256  # characters of each; of a longer text, only this many are searched for
 
     def __init__(self, path: str) -> None:
         self._sorted = sorted({path[at : at + self._KEPT] for at in range(len(path))})
@@ -139,10 +139,10 @@ class _Suffixes:
 _PLAIN = re.compile(r"[A-Za-z0-9/._~=&?-]*").fullmatch
 _PLAIN_PATTERN = re.compile(r"[A-Za-z0-9/._~=&?*-]*\$?").fullmatch
 _KEPT: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/%:?#[]@!&()+,;=")
-# "*" and "$" of a path become %2A and %24 (§2.2.3), those of a pattern that mean something stay
+# "*" and "$" in a path become %2A and %24 (§2.2.3); in a pattern, those with a meaning stay
 _ENCODED: Final = tuple(chr(octet) if octet in _KEPT else f"%{octet:02X}" for octet in range(256))
 _ENCODED_PATTERN: Final = (*_ENCODED[:0x2A], "*", *_ENCODED[0x2B:])
-_LITERAL_IN_QUERY: Final = {"%3A": ":", "%2F": "/"}  # encoded or not, as in the table of §2.2.2
+_LITERAL_IN_QUERY: Final = {"%3A": ":", "%2F": "/"}  # equal to their encoded forms, as in the table of §2.2.2
 
 
 def _normal(path: str) -> str:
@@ -150,7 +150,7 @@ def _normal(path: str) -> str:
 
 
 def _normal_pattern(pattern: str) -> str:
-    """A pattern in the spelling of paths, with its stars and its final "$" kept."""
+    """Normalise a pattern like a path, but keep its stars and its final "$"."""
     if _PLAIN_PATTERN(pattern):
         return pattern
     body = pattern.removesuffix("$")
