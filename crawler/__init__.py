@@ -1,4 +1,4 @@
-"""A distributed web crawler built on reliable queues. These are the names spider authors import."""
+"""A distributed web crawler built on reliable queues. Spider authors import these names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Loaded when first asked for: parsing libraries cost 0.1 s, which `crawler --help` need not pay (PEP 562)."""
+    """Import a name on first use (PEP 562): the parsing libraries take 0.1 s, which `crawler --help` does not need."""
     if name not in _HOMES:
         raise AttributeError(f"module 'crawler' has no attribute {name!r}")
     return getattr(import_module(f"crawler.{_HOMES[name]}"), name)

@@ -1,10 +1,10 @@
-"""The command `crawler`, also as `python -m crawler`."""
+"""Entry point of `crawler` and of `python -m crawler`."""
 
 import sys
 
 
 def main() -> int:
-    """Run the command of `sys.argv` and return its exit code."""
+    """Run the command in `sys.argv` and return its exit code."""
     try:
         from crawler.runtime.startup import end_at_interrupts, lasting_imports, survive_the_terminal
 
@@ -16,7 +16,7 @@ def main() -> int:
 
         raise_file_limit()
         return main()
-    except KeyboardInterrupt:  # before there is anything to end
+    except KeyboardInterrupt:  # before a command has started
         from crawler.errors import Exit
 
         return Exit.INTERRUPTED

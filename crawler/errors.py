@@ -1,20 +1,20 @@
-"""Every error the crawler raises on purpose, as one small tree; and every exit code of its commands.
+"""All errors that the crawler raises on purpose, as one small tree, and all exit codes of its commands.
 
-CrawlerError                  a person can act on it; its text says what is wrong and what to do
+CrawlerError                  the base; the text says what is wrong and what to do
 ├── UsageError                a wrong argument, spider name, URL
 ├── ConfigError               a setting or a spider file that cannot be used
 ├── OutputError               a sink that cannot be written now
-├── OutputClosed              a sink that can never be written again: nobody reads the pipe
-├── FrontierError             the queue server gave a reply that breaks the protocol
-│   ├── FrontierUnavailable   no answer: the same call may be made again
-│   ├── FrontierFull          out of memory: the same call may be made again
-│   └── FrontierReplaced      the server was emptied or replaced while we used it
-├── PageTooLarge              a page whose tree is not built: it would take too much memory and time
-├── OwnLimit                  this machine has run out of a resource: no fault of a host
-└── FetchError                one page could not be fetched; `kind` says how, `transient` whether to retry
-    └── Refused               the crawler does not request it (address, scheme); never retried
+├── OutputClosed              a sink that can never be written again: its reader closed the pipe
+├── FrontierError             the queue server refused a command, or its state cannot be used
+│   ├── FrontierUnavailable   the queue server does not answer: the same call may be made again
+│   ├── FrontierFull          the queue server is out of memory: the same call may be made again
+│   └── FrontierReplaced      somebody emptied or replaced the queue server while the crawl ran
+├── PageTooLarge              a page whose tree is not built, because it would take too much memory and time
+├── OwnLimit                  this machine has run out of a resource; no host is at fault
+└── FetchError                one page could not be fetched; `kind` names the failure, `transient` allows a retry
+    └── Refused               the crawler does not make the request (address, scheme); never retried
 
-Libraries' own errors become one of these once, at the edge (`frontier/`, `fetch/`, `sinks/`).
+The code that calls a library converts its errors to one of these (`frontier/`, `fetch/`, `export/`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What a command ends with: a code of sysexits.h where one fits, 128 + its number for a signal."""
+    """Exit codes of commands: those of sysexits.h where one fits, 128 + the signal's number for a signal."""
 
     meaning: str
 
@@ -41,7 +41,7 @@ class Exit(IntEnum):
     TERMINATED = 143, "SIGTERM"
 
     def __new__(cls, code: int, meaning: str) -> Exit:
-        """A member is its code."""
+        """Make a member from its code; its meaning is an attribute."""
         self = int.__new__(cls, code)
         self._value_ = code
         self.meaning = meaning
@@ -49,7 +49,7 @@ class Exit(IntEnum):
 
 
 class CrawlerError(Exception):
-    """Base of all; `exit_code` is what the command line ends with."""
+    """The base of all errors. The command line ends with `exit_code`."""
 
     exit_code = Exit.FAILED
 
@@ -61,7 +61,7 @@ class UsageError(CrawlerError):
 
 
 class ConfigError(CrawlerError):
-    """A setting, or a spider file, that cannot be used."""
+    """A setting or a spider file that cannot be used."""
 
     exit_code = Exit.CONFIG
 
@@ -73,19 +73,19 @@ class OutputError(CrawlerError):
 
 
 class OutputClosed(CrawlerError):
-    """A sink that can never be written again, because nobody reads the pipe any more. Waiting is useless."""
+    """A sink that can never be written again, because its reader closed the pipe. Waiting is useless."""
 
     exit_code = Exit.OUTPUT
 
 
 class FrontierError(CrawlerError):
-    """The queue server gave a reply that breaks the protocol."""
+    """The queue server refused a command, or its state cannot be used. The text says why."""
 
     exit_code = Exit.BROKEN
 
 
 class FrontierUnavailable(FrontierError):
-    """No answer from the queue server. Nothing is lost; the same call may be made again."""
+    """The queue server does not answer. Nothing is lost; the same call may be made again."""
 
     exit_code = Exit.UNREACHABLE
 
@@ -97,13 +97,13 @@ class FrontierFull(FrontierError):
 
 
 class FrontierReplaced(FrontierError):
-    """The queue server no longer knows our job: somebody emptied or replaced it."""
+    """The queue server no longer has the job: somebody emptied or replaced the server."""
 
 
 class PageTooLarge(CrawlerError):
     """A page whose tree is not built, because it would take too much memory and time.
 
-    `reason` is the word that counts it: the setting that draws the line, in lower case.
+    `reason` names its counter: the setting that it exceeds, in lower case.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -114,7 +114,7 @@ class PageTooLarge(CrawlerError):
 class OwnLimit(CrawlerError):
     """This machine has run out of a resource: file descriptors, memory, threads, disk, a resolver that answers.
 
-    It says nothing about a host or a page. The text names the limit and what to do.
+    No host or page is at fault. The text names the limit and what to do.
     """
 
     exit_code = Exit.TRY_LATER
@@ -124,7 +124,7 @@ class FetchError(CrawlerError):
     """One page could not be fetched.
 
     `kind` is a short stable word for counters and groups (`dns`, `connect`, `timeout`, `tls`, `reset`, `truncated`,
-    `too_large`, `malformed`, `decode`, `refused`, `middleware`); `transient` says whether another try may succeed.
+    `too_large`, `malformed`, `decode`, `refused`, `middleware`); `transient` tells whether a retry may succeed.
     """
 
     def __init__(self, kind: str, message: str, *, transient: bool) -> None:

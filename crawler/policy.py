@@ -1,10 +1,10 @@
-"""What becomes of a request: its response or error, and how often it failed, give an outcome. Pure.
+"""Derive the outcome of a request from its response or error and from how often it failed before. Pure.
 
     2xx                                  None: the spider reads it
     301, 302, 303, 307, 308              `redirect` makes the next request
-    a status of `retry_http_codes`       Retry, later each time; Dead when the tries are used up
+    a status of `retry_http_codes`       Retry, with a longer delay each time; Dead after the last try
     a transient error (time-out …)       the same
-    any other status or error            Dead at once: asking again would give the same
+    any other status or error            Dead at once: a retry would give the same result
 
 Randomness and the clock are arguments: `chance` is a number in 0..1, `now` is Unix seconds.
 """
@@ -30,32 +30,32 @@ from crawler.runtime.credentials import is_secret
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 DAY = 86_400.0
-"""No host may hold a request longer than this, whatever it says. Seconds."""
+"""Seconds. The longest delay that a host can impose on a request."""
 
 DOWN = frozenset({"dns", "connect", "timeout", "reset"})
-"""Transient failures by which a host cannot be reached."""
+"""Transient failures which mean that a host cannot be reached."""
 
 BUSY = frozenset({429, 503})
-"""Statuses by which a host asks for fewer requests; Retry-After may say when (RFC 6585 §4, RFC 9110 §15.6.4)."""
+"""Statuses which ask for fewer requests; Retry-After may say when (RFC 6585 §4, RFC 9110 §15.6.4)."""
 
 _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
-_SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # with a fraction: a common mistake
+_SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # hosts send fractions by mistake
 
 SYSTEMIC = frozenset({"callback", "crash", "http_401", "http_403", "http_407"})
-"""Failures that call for a person when many pages have them: a broken spider, a login or proxy that has run out.
+"""Failures that need a person if many pages have them: a broken spider, an expired login or proxy.
 
-What passes by itself (5xx, 429, time-outs, no connection) is not among them: that is waited out and tried again.
+Failures that pass by themselves (5xx, 429, time-outs, no connection) are not among them: the crawl retries those.
 """
 
 
 class RetryPolicy(Struct, frozen=True):
-    """How stubborn we are. The settings of the same names."""
+    """When and how often to retry. The fields are the settings of the same names."""
 
     retry_times: int = 2  # tries after the first one
     retry_http_codes: frozenset[int] = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
     retry_delay: float = 1.0  # seconds before the first retry; doubles each time
-    retry_max_delay: float = 3600.0  # seconds; a host that asks for longer gets longer
+    retry_max_delay: float = 3600.0  # seconds; a Retry-After may exceed it
     redirect_max_times: int = 20
 
 
@@ -64,7 +64,7 @@ class RetryPolicy(Struct, frozen=True):
 
 
 def judge(response: Response, attempt: int, retry: RetryPolicy, *, chance: float, now: float) -> Outcome | None:
-    """The outcome of a response that is no redirect to follow; None: it is good, the spider reads it.
+    """The outcome of a response that is not a redirect to follow; None if the spider reads it.
 
     `attempt` is the number of tries that failed before this one.
     """
@@ -84,7 +84,7 @@ def judge_error(error: FetchError, attempt: int, retry: RetryPolicy, *, chance: 
 
 
 def after(failure: Failure, attempt: int, retry: RetryPolicy, *, chance: float, at_least: float = 0.0) -> Retry | Dead:
-    """Another try, in `at_least` seconds or later, or Dead when the tries are used up."""
+    """Retry after at least `at_least` seconds, or Dead if no tries are left."""
     if attempt >= retry.retry_times:
         return Dead(failure, spent=True)
     delay = retry.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
@@ -92,9 +92,9 @@ def after(failure: Failure, attempt: int, retry: RetryPolicy, *, chance: float, 
 
 
 def verdict(visit: Visit) -> str:
-    """What a visit says about its host and its spider: `ok`, the kind of a systemic failure, or nothing (empty).
+    """What a visit shows about its host and spider: `ok`, the kind of a systemic failure, or nothing (empty).
 
-    A 404 is `ok`: that page does not exist, but the host answers as it should.
+    A 404 is `ok`: the page does not exist, but the host works.
     """
     match visit.outcome:
         case Retry(failure=failure) | Dead(failure=failure) if failure.kind in SYSTEMIC:
@@ -106,12 +106,12 @@ def verdict(visit: Visit) -> str:
     return ""
 
 
-_OURS = frozenset({"internal", "robots"})  # the host did answer, or was not asked for this page
+_OURS = frozenset({"internal", "robots"})  # the host answered, or was not asked for this page
 
 
 def counts(visit: Visit) -> dict[str, int]:
-    """What a visit adds to its job's counters besides its state and its status: items and links left out by reason,
-    the kind of error when there was no answer at all, and that a limit of our own was in the way."""
+    """The counters that a visit adds to its job's, besides its state and status: dropped items and links not followed,
+    by reason; the kind of error if the host gave no answer; an own limit."""
     found: Counter[str] = Counter()
     for why, times in visit.dropped.items():
         found[f"dropped/{'_'.join(why.split())}"] += times
@@ -138,12 +138,12 @@ def _phrase(status: int) -> str:
 
 
 def pause(response: Response, now: float) -> float:
-    """Seconds for which the response asks that its whole host be left alone; 0: it does not say."""
+    """Seconds for which the response asks for no requests to its host; 0 if it does not ask."""
     return (retry_after(response, now) or 0.0) if response.status in BUSY else 0.0
 
 
 def health(answer: Response | FetchError) -> Literal["", "ok", "busy", "down"]:
-    """How a host is: it answers, it has too much to do, it cannot be reached. Empty: one page's error tells nothing."""
+    """The state of a host: it answers, it is busy, or it is down. Empty if the error concerns only the page."""
     if isinstance(answer, FetchError):
         return "down" if answer.transient and answer.kind in DOWN else ""
     if answer.status in BUSY:
@@ -152,7 +152,7 @@ def health(answer: Response | FetchError) -> Literal["", "ok", "busy", "down"]:
 
 
 def retry_after(response: Response, now: float) -> float | None:
-    """Retry-After (RFC 9110 §10.2.3) in seconds from now, 0 to a day. None: absent, or garbage."""
+    """Retry-After (RFC 9110 §10.2.3) in seconds from now, at most a day. None if it is absent or invalid."""
     value = response.headers.get("retry-after", "").strip()
     if _SECONDS(value):
         return min(float(value), DAY)
@@ -169,10 +169,10 @@ def retry_after(response: Response, now: float) -> float | None:
 
 
 def redirect(response: Response, retry: RetryPolicy) -> Request | Outcome:
-    """The request that a response of `REDIRECTS` leads to, or `Dead` when it leads nowhere.
+    """The request that a redirect leads to, or `Dead` if it leads nowhere.
 
-    A new request, to pass scope, robots, guard and politeness like any other. It keeps what its
-    predecessor was for (spider, callback, meta, priority, depth), not what was meant for another origin.
+    It is a new request: scope, robots.txt, address guard and politeness apply to it. It keeps the spider, callback,
+    meta, priority and depth of its predecessor; credentials are removed if the origin changes.
     """
     request = response.request
     if request.redirects >= retry.redirect_max_times:
@@ -197,7 +197,7 @@ def _lost(kind: str, response: Response, why: str) -> Dead:
 
 
 def _becomes_get(method: str, status: int) -> bool:
-    """As browsers do it (Fetch standard, HTTP-redirect fetch); 307 and 308 keep method and body."""
+    """Whether the next request is a GET, as in browsers (Fetch standard, HTTP-redirect fetch)."""
     method = method.upper()
     return (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD"))
 

@@ -65,7 +65,7 @@ async def _move_some(
     missing = 0 if ids is None else len(set(ids)) - moved
     if missing:
         raise UsageError(
-            f"{counted(missing)} of these ids are not dead letters of job {job.name}, or contain no request; "
+            f"{counted(missing)} of these ids are not dead letters of job {job.name}, or are junk without a request; "
             f"see: crawler dead --list --job {job.name}"
         )
     return 0
