@@ -18,7 +18,7 @@ OK = "OK"
 
 
 class Listener:
-    """Sets the log level, the one rule that claims do not obey for the process, and answers questions."""
+    """Answers broadcasts, and sets the log level: the one rule that no claim applies."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Listener:
         self._answers = answers
         self._set_level = set_level
         self._level = ""
-        self._heard = ""  # the last broadcast
+        self._heard = ""  # id of the last broadcast that it answered
 
     async def run(self) -> None:
         """Listen until cancelled."""

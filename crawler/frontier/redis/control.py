@@ -1,4 +1,4 @@
-"""Rules, broadcasts and answers on Redis. Rules lie in every shard, where claims obey them; the rest in the first."""
+"""Rules, broadcasts and answers on Redis. Every shard has the rules, for its claims; the rest is in the first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from crawler.model import Broadcast, Rule, RuleChange
 
 
 class RedisControl:
-    """Implements `Control` and `Calls`. `shards` are the prefixes of all shards."""
+    """Implements `Control` and `Broadcasts`. `shards` are the prefixes of all shards."""
 
     def __init__(self, server: Server, shards: Sequence[str]) -> None:
         self._server = server
@@ -88,20 +88,20 @@ class RedisControl:
         return changes
 
     async def ask(self, question: str) -> str:
-        """Append an entry to the stream of broadcasts."""
+        """Append the broadcast to the stream. Return its id."""
         with errors(self._server.shown):
             key = f"{self._shards[0]}calls"
             call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=BROADCASTS_KEPT)
         return call.decode()
 
     async def last_broadcast(self) -> str:
-        """Read the id of the newest entry of the stream."""
+        """Read the id of the newest broadcast in the stream."""
         with errors(self._server.shown):
             found = await self._server.client.xrevrange(f"{self._shards[0]}calls", count=1)
         return found[0][0].decode() if found else "0-0"
 
     async def hear(self, after: str) -> list[Broadcast]:
-        """Read the stream with a blocking command, which occupies one connection."""
+        """Read the broadcasts with a blocking command, which occupies one connection."""
         wait = min(HEAR_SECONDS, self._server.timeout / 2)
         with errors(self._server.shown):
             found = await self._server.client.xread({f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000)))
@@ -109,14 +109,14 @@ class RedisControl:
         return [Broadcast(broadcast.decode(), text(fields.get(b"w"))) for broadcast, fields in entries]
 
     async def answer(self, call: str, worker: str, text: str) -> None:
-        """Write the answer into the hash of the broadcast."""
+        """Write the answer to the broadcast with the id `call` into its hash."""
         key = f"{self._shards[0]}answers:{call}"
         with errors(self._server.shown):
             pipeline = self._server.client.pipeline(transaction=False)
             await pipeline.hset(key, worker, text).expire(key, ANSWER_SECONDS).execute()
 
     async def answers(self, call: str) -> dict[str, str]:
-        """Read the hash of the broadcast."""
+        """Read the answers to the broadcast with the id `call`."""
         with errors(self._server.shown):
             found = await self._server.client.hgetall(f"{self._shards[0]}answers:{call}")
         return {text(worker): text(answer) for worker, answer in found.items()}

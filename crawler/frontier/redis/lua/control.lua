@@ -9,7 +9,7 @@
 --         token, undoes (number of a change)
 --         id, at  number and time (ms) of this change, as text; both '': it is new, and this shard keeps the log
 --         jobs    the names of all jobs
--- Returns { id, time, value before, call }.
+-- Returns { id, time, value before, id of the broadcast }.
 -- Stays true: hosts that wait by an old pace become due by the new one, but never before the time that they asked for;
 -- hosts that were held or full become due; the same token changes nothing twice.
 
