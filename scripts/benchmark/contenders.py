@@ -18,7 +18,7 @@ ROOT = HERE.parents[1]
 PEER_PACKAGES = ("scrapy", "scrapy-redis", "crawlee[parsel]", "aiohttp[speedups]", "uvloop", "parsel")
 
 PER_HOST, AT_ONCE = 8, 64
-"""Requests at once to one host, and in all: the same for every crawler that has the setting."""
+"""Concurrent requests to one host and in total, the same for every crawler that has the setting."""
 
 
 @dataclass(frozen=True)

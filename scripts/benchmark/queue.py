@@ -1,4 +1,4 @@
-"""The frontier alone, on a durable server: CPU of client and server, and bytes."""
+"""Measure the frontier alone, on a durable server: CPU of client and server, and memory."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tests.valkey import Valkey
 
 PACE = Pace(delay=0.0, concurrency=1_000_000)
 LINKS = 35
-BATCH = 16  # visits a commit, as a busy worker has them
+BATCH = 16  # visits in a commit, typical of a busy worker
 
 
 class Bench:
-    """A frontier on a fresh server, and a job in it."""
+    """A frontier on a fresh server, with one job."""
 
     def __init__(self, server: Valkey, connection: Server, frontier: Backend, job: Job) -> None:
         self.server = server
@@ -43,7 +43,7 @@ class Bench:
             yield cls(server, connection, frontier, await frontier.jobs.create(Job("bench")))
 
     async def fill(self, requests: int, hosts: int = 1000) -> None:
-        """Add that many pending requests, with URLs of about 60 characters."""
+        """Add `requests` pending requests, with URLs of about 60 characters."""
         for at in range(0, requests, 20_000):
             await self.frontier.adding.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
 
@@ -55,12 +55,12 @@ class Bench:
 
 
 def request(n: int, hosts: int) -> Request:
-    """Request number `n`, spread over the hosts."""
+    """Request number `n`; consecutive numbers go to different hosts."""
     return Request(f"http://host-{n % hosts:07d}.example.com/articles/2026/page-{n:012d}.html", spider="bench")
 
 
 async def page(bench: Bench, sizes: Sequence[int]) -> None:
-    """Claim, add the links of a page (one in 35 is new, as in a real crawl), commit: CPU of both sides."""
+    """Measure claim, add of a page's links (one in 35 is new, as in real crawls) and commit: CPU of both sides."""
     pages = 6_000
     await bench.fill(pages)
     started, server = time.process_time(), bench.server_cpu()
@@ -82,7 +82,7 @@ async def page(bench: Bench, sizes: Sequence[int]) -> None:
 
 
 async def slow(bench: Bench, sizes: Sequence[int]) -> None:
-    """A thousand hosts without a delay, alone and beside one that wants 10 s between requests and has 2,000 pending."""
+    """Measure a thousand hosts without delay, alone and beside one with a delay of 10 s and 2,000 pending requests."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     for is_beside in (False, True) * 3:
         await bench.frontier.jobs.delete("bench")
@@ -96,7 +96,7 @@ async def slow(bench: Bench, sizes: Sequence[int]) -> None:
 
 
 async def _drain_beside(bench: Bench, pages: int) -> float:
-    """Requests a second of the fast hosts, to their end."""
+    """Drain the fast hosts. Return their requests per second."""
     fast, one_each, started = 0, Pace(delay=0.0), time.perf_counter()
     while fast < pages:
         claim = await bench.frontier.queue.claim("w", 64, [bench.job], one_each)
@@ -111,7 +111,7 @@ async def _drain_beside(bench: Bench, pages: int) -> float:
 
 
 async def memory(bench: Bench, sizes: Sequence[int]) -> None:
-    """Bytes a URL: all of it, and the seen-set alone."""
+    """Measure the bytes per URL, in total and in the seen-set."""
     for size in (100, *sizes):
         await bench.frontier.jobs.delete("bench")
         bench.job = await bench.frontier.jobs.create(Job("bench"))
@@ -125,7 +125,7 @@ async def memory(bench: Bench, sizes: Sequence[int]) -> None:
 
 
 async def seed(bench: Bench, sizes: Sequence[int]) -> None:
-    """`crawler seed -` from a pipe, the largest of the sizes: URLs of few hosts, of many, and each of its own."""
+    """Measure `crawler seed -` with the largest size: URLs of few hosts, of many, and each of its own host."""
     size = max(sizes)
     for hosts in (100, 10_000, size):
         await bench.frontier.jobs.delete("seeds")
@@ -147,7 +147,7 @@ def _seed(urls: bytes, server: str) -> None:
 
 
 async def start(bench: Bench, sizes: Sequence[int]) -> None:
-    """Commands that people wait for, and the time until `crawl` asks for something."""
+    """Measure commands that people wait for, and the time until the first request of `crawl`."""
     await waits.measure(bench.server.url, tell)
 
 
@@ -161,7 +161,7 @@ ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
 
 
 def tell(what: str, figure: str) -> None:
-    """One line of a table."""
+    """Print one row of a table."""
     print(f"| {what} | {figure} |", flush=True)
 
 
@@ -169,7 +169,7 @@ def main(names: Sequence[str] | None, sizes: Sequence[int]) -> int:
     """Run each measurement on its own server."""
     server_core, client_core = cores()
     for name in names or ALL:
-        if server_core is not None and client_core is not None:  # people give their commands more than one
+        if server_core is not None and client_core is not None:  # people run their commands on several cores
             os.sched_setaffinity(0, {server_core, client_core} if name == "start" else {client_core})
         with Valkey(appendonly=True, fsync="everysec") as server:
             if server_core is not None:

@@ -1,4 +1,4 @@
-"""Runs all contenders in turn, several times; a figure counts only if its run fetched exactly the right pages."""
+"""Run all contenders in turn, several times; a figure counts only if its run fetched exactly the right pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.valkey import Valkey
 
 @dataclass(frozen=True)
 class Result:
-    """One run. Times in milliseconds a page."""
+    """The figures of one run. Times are milliseconds per page."""
 
     contender: str
     corpus: str
@@ -37,7 +37,7 @@ class Result:
 
     @property
     def is_right(self) -> bool:
-        """Whether it fetched every page and no other. Some fetch their seeds twice; that costs only them."""
+        """Whether it fetched every page and no other. Some fetch their seeds twice, at their own cost."""
         return not self.missing and not self.surplus
 
 
@@ -53,7 +53,7 @@ class Rounds:
         server_core: int | None = None,
         file: Path | None = None,
     ) -> None:
-        """`file`: where results are appended as JSON lines."""
+        """`file`: to which results are appended as JSON lines; None for no file."""
         self._corpus = corpus
         self._server = server
         self._python = python
@@ -64,7 +64,7 @@ class Rounds:
         self.results: list[Result] = []
 
     def play(self, contenders: Sequence[Contender], times: int) -> None:
-        """Run every contender once, then all again, so that other load on the machine hits all alike."""
+        """Run every contender once, then all again, so that other load on the machine affects all alike."""
         for _ in range(times):
             for contender in contenders:
                 result = self._run(contender)
@@ -107,7 +107,7 @@ class Rounds:
 
 @contextmanager
 def _queue(contender: Contender, core: int | None) -> Iterator[Valkey | None]:
-    """A fresh durable queue server, beside the web server on its core."""
+    """A fresh durable queue server on the web server's core; None if the contender needs none."""
     if not contender.needs_queue:
         yield None
         return
@@ -118,7 +118,7 @@ def _queue(contender: Contender, core: int | None) -> Iterator[Valkey | None]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Medians, and each contender's CPU a page as a multiple of the first one's, with its spread."""
+    """A table of medians, and of each contender's CPU per page as a multiple of the first one's, with its spread."""
     names = list(dict.fromkeys(result.contender for result in results))
     by_name = {name: [result for result in results if result.contender == name] for name in names}
     first = by_name[names[0]]

@@ -1,4 +1,4 @@
-"""Measures commands that people wait for: seconds and CPU seconds, with all cores."""
+"""Measure commands that people wait for: seconds and CPU seconds, with all cores."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ COMMANDS = (("--help",), ("status", "--job", "bench"), ("version",))
 
 
 class Waited(NamedTuple):
-    """What one run took. Seconds; `cpu` is user + system of the command and its workers, without any queue server."""
+    """The seconds of one run. `cpu` is user + system time of the command and its workers, without a queue server."""
 
     wall: float
     cpu: float
 
 
 async def measure(url: str, tell: Callable[[str, str], None]) -> None:
-    """On the queue server at `url`, and once without one."""
-    # Compiled modules are kept, as they are for people: the first run of each command writes them and is not counted.
+    """Measure on the queue server at `url`, and `crawl` also without one."""
+    # Python keeps compiled modules, as for people. The first run of each command writes them and does not count.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPATH"] = str(ROOT)
     running = {**environment, "REDIS_URL": url}
@@ -58,7 +58,7 @@ async def _to_the_end(words: tuple[str, ...], environment: Mapping[str, str]) ->
 
 
 async def _to_the_first_request(processes: int, environment: Mapping[str, str]) -> Waited:
-    """From the start of the command to the first request that a host gets, in a new folder."""
+    """Measure from the start of the command to the first request at a host, in a new folder."""
     asked: asyncio.Future[float] = asyncio.get_running_loop().create_future()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""nginx in front of a corpus, on a core of its own. Its access log is the judge of who fetched what."""
+"""nginx that serves a corpus on its own core. Its access log shows which pages a contender fetched."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class MissingProgram(SystemExit):
 
 
 class Nginx:
-    """A running server. `fetched()` tells which pages were asked for since `forget()`."""
+    """A running server. `fetched()` returns the pages fetched since `forget()`."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "access.log"
@@ -51,7 +51,7 @@ class Nginx:
         self._at = self._log.stat().st_size
 
     def fetched(self) -> Counter[str]:
-        """URL → how often it was answered with 200; robots.txt left out."""
+        """URL → number of answers with status 200, without robots.txt."""
         self._settle()
         with self._log.open() as log:
             log.seek(self._at)
@@ -67,7 +67,7 @@ class Nginx:
 
 @contextlib.contextmanager
 def nginx(corpus: Corpus, folder: Path, core: int | None) -> Iterator[Nginx]:
-    """Serve the corpus. Raises `MissingProgram` when there is no nginx."""
+    """Serve the corpus. Raises `MissingProgram` if nginx is not installed."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise MissingProgram("scripts/bench needs nginx: apt install nginx-light, or brew install nginx")

@@ -1,6 +1,6 @@
-"""The bare loop: aiohttp, parsel, urllib and a set; no queue, no robots.txt, no politeness, nothing kept.
+"""A bare loop: aiohttp, parsel, urllib and a set; no queue, no robots.txt, no politeness, no storage.
 
-`python bare.py links OUTPUT SEED…`. What its parts cost is what a crawler on these parts cannot avoid.
+`python bare.py links OUTPUT SEED…`. Its cost is the minimum for any crawler made of these parts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AT_ONCE = 64
 
 
 async def main() -> None:
-    """Until nothing is left."""
+    """Crawl until the queue is empty."""
     queue: asyncio.Queue[str] = asyncio.Queue()
     seen = set(SEEDS)
     for seed in SEEDS:

@@ -24,7 +24,7 @@ class Pages(Spider):
     links = LinkExtractor(canonicalize=False, deny_extensions=[])
 
     def parse(self, response):
-        """As `crawler`'s contender does it."""
+        """Yield the same items and links as the contender of `crawler`."""
         if MODE == "titles":
             yield {
                 "url": response.url,

@@ -1,4 +1,4 @@
-"""Follows every page of the seeded hosts without items: the least cost of a page."""
+"""A spider that follows every page of the seeded hosts and yields no items: the least cost of a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PAGES = (".html", "/")
 
 
 class Links(Spider):
-    """Follows every page, no items."""
+    """Follows every page; yields no items."""
 
     name = "links"
     stay_on_seeded_hosts = True

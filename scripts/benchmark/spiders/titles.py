@@ -11,13 +11,13 @@ PAGES = (".html", "/")
 
 
 class Titles(Spider):
-    """One item a page by selectors."""
+    """Yields one item per page, extracted with selectors."""
 
     name = "titles"
     stay_on_seeded_hosts = True
 
     def parse(self, response: Response) -> Iterator[dict[str, Any] | Request]:
-        """Title, headings and text length; then the links that lead to pages."""
+        """Yield title, headings and number of paragraphs; then the links that lead to pages."""
         yield {
             "url": response.url,
             "title": response.css("title::text").get(),
@@ -31,10 +31,10 @@ class Titles(Spider):
 
 
 class Dropped(Titles):
-    """The same work, but no item is kept: the difference is the price of writing each item exactly once."""
+    """Does the same work but drops the items: the difference is the price of writing each item exactly once."""
 
     name = "dropped"
 
     def process_item(self, item: Any) -> Any:
-        """Keep none."""
+        """Drop every item."""
         raise DropItem("measured without")
