@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Any
 
 from aiohttp import (
-    ClientConnectionError,
     ClientConnectorError,
     ClientOSError,
     ClientResponse,
@@ -74,6 +73,11 @@ class Pool(TCPConnector):
         """An open connection that is ready for a request; None if a new one is needed."""
         return await self._get(key, ())
 
+    async def close_idle(self, key: ConnectionKey) -> None:
+        """Close the open connections that are ready for a request, so that the next request makes a new one."""
+        while (connection := await self.idle(key)) is not None:
+            connection.close()
+
     async def close(self, *, abort_ssl: bool = False) -> None:
         """Close all connections and the resolver."""
         await super().close(abort_ssl=abort_ssl)
@@ -93,6 +97,7 @@ class Pool(TCPConnector):
             protocol = connection.protocol
             self._idle.pop(protocol, None)  # type: ignore[arg-type]
             if isinstance(protocol, Conversation) and protocol.is_silent():
+                protocol.use_again()
                 return connection
             connection.close()
         return None
@@ -184,22 +189,21 @@ class _CheckedResolver(AbstractResolver):
 
 
 class AskedOnce(ClientResponse):
-    """aiohttp's response, with the address that answered, and without aiohttp's own retry."""
+    """aiohttp's response, with its connection's protocol, and without aiohttp's own retry."""
 
-    address = ""
+    conversation: Conversation
 
     async def start(self, connection: Connection) -> ClientResponse:
         """Read the head. Raises `ClientConnectionError` if the connection ends before the head does.
 
-        On the two errors caught here, and on no others, aiohttp would send the request a second time by itself, and
-        the host ledger would not know of it. Only the frontier retries requests.
+        On the two errors caught here, and on no others, aiohttp would send the request a second time by itself.
         """
-        if connection.transport is not None:
-            self.address = connection.transport.get_extra_info("peername")[0]
+        assert isinstance(connection.protocol, Conversation)  # noqa: S101 - for the type checker
+        self.conversation = connection.protocol
         try:
             return await super().start(connection)
         except (ClientOSError, ServerDisconnectedError) as error:
-            raise ClientConnectionError(str(error)) from error
+            raise self.conversation.ended(error) from error
 
 
 def tls_context(ca_file: str = "") -> ssl.SSLContext | bool:

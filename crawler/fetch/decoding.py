@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,8 @@ ACCEPT_ENCODING = "gzip, deflate, br, zstd"
 _MAX_LAYERS = 2  # some servers compress a compressed file by mistake; more layers are an attack
 _MAX_MEMBERS = 1_000  # gzip members or zstd frames in a row; each one copies the rest of its piece
 _PIECE = 64 * 1024  # bytes that a layer decodes at once
+_SNIFFED = 1_445  # bytes that show whether a body is text, and the bytes that text does not have (MIME Sniffing §5)
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]").search
 _ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB, the most RFC 9659 permits
 
 
@@ -50,6 +53,11 @@ class Decoder:
             piece = layer.feed(piece)
         return piece
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the compressed stream on the wire has come to its end."""
+        return any(layer.has_ended for layer in self._layers[:1])
+
     def close(self) -> None:
         """Raise `BodyError` (`truncated`) if a compressed stream has begun but not ended."""
         for layer in self._layers:
@@ -62,6 +70,19 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
     body = decoder.feed(body)
     decoder.close()
     return body
+
+
+def is_whole(body: bytes, content_encoding: str, limit: int) -> bool:
+    """Whether a body that is shorter than its header says is complete nevertheless: its compressed stream has ended.
+
+    Some servers state the length of the text (Chromium accepts that as well).
+    """
+    decoder = Decoder(content_encoding, limit)
+    try:
+        decoder.feed(body)
+    except BodyError:
+        return False
+    return decoder.has_ended
 
 
 class _Member(Protocol):
@@ -97,17 +118,30 @@ class _Layer:
             self._plain = not self._codec.begins(piece)
         if self._plain:
             return piece
+        is_first = self._member is None
         decoded = []
-        for at in range(0, len(piece), _PIECE):
-            rest = piece[at : at + _PIECE]
-            while rest and (member := self._current(rest)):
-                decoded.append(self._decode(member, rest))
-                rest = member.unused_data
+        try:
+            for at in range(0, len(piece), _PIECE):
+                rest = piece[at : at + _PIECE]
+                while rest and (member := self._current(rest)):
+                    decoded.append(self._decode(member, rest))
+                    rest = member.unused_data
+        except BodyError as error:
+            if error.kind != "decode" or not is_first or any(decoded) or _BINARY(piece[:_SNIFFED]):
+                raise
+            self._plain, self._member = True, None
+            return piece
         return b"".join(decoded)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a stream has ended, its check sum aside, and no other one begun."""
+        member = self._member
+        return member is not None and (member.is_complete if isinstance(member, _Inflating) else member.eof)
 
     def close(self) -> None:
         """Raise `BodyError` for an incomplete stream. An empty body is complete (`HEAD`, 304, length 0)."""
-        if self._member and not self._member.eof:
+        if self._member and not self.has_ended:
             raise BodyError("truncated", f"ends in the middle of its {self._name} stream", transient=True)
 
     def _current(self, piece: bytes) -> _Member | None:
@@ -119,7 +153,7 @@ class _Layer:
         self._members += 1
         if self._members > _MAX_MEMBERS:
             raise BodyError("decode", f"has more than {_MAX_MEMBERS} {self._name} streams in a row")
-        self._member = self._codec.new(piece)
+        self._member = self._codec.new()
         return self._member
 
     def _decode(self, member: _Member, piece: bytes) -> bytes:
@@ -155,13 +189,65 @@ class _Codec(NamedTuple):
     """How to recognize the start of a stream, how to read it, and whether several may follow each other."""
 
     begins: Callable[[bytes], bool]
-    new: Callable[[bytes], _Member]
+    new: Callable[[], _Member]
     repeats: bool = False
 
 
-def _deflate(piece: bytes) -> _Member:
-    # The name means the zlib format (RFC 1950, compression method 8), but some servers send the bare stream.
-    return zlib.decompressobj(15 if piece[0] & 0x0F == 8 else -15)
+class _Inflating:
+    """A gzip or zlib stream (RFC 1952, 1950), or the bare one (RFC 1951) that some servers send as `deflate`.
+
+    The check sum behind it is not read: browsers show a page without one, or with a wrong one.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._inflate: zlib._Decompress | None = None
+        self._trailer = 0  # bytes of the check sum still to come
+        self.unused_data = b""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all has come but the check sum."""
+        return self._inflate is not None and self._inflate.eof
+
+    @property
+    def eof(self) -> bool:
+        return self.is_complete and not self._trailer
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        decoded = b""
+        if self._inflate is None:
+            self._head += data
+            if (wrapping := _wrapping(self._head)) is None:
+                return b""
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            head, self._trailer = wrapping
+            data, self._head = self._head[head:], b""
+        if not self._inflate.eof:
+            decoded = self._inflate.decompress(data, max_length)
+            data = self._inflate.unused_data
+        if self._inflate.eof:
+            self.unused_data = data[self._trailer :]
+            self._trailer -= min(self._trailer, len(data))
+        return decoded
+
+
+def _wrapping(data: bytes) -> tuple[int, int] | None:
+    """The lengths of what stands before and behind the bare stream in `data`; None if that is too short to tell."""
+    if len(data) < 2:
+        return None
+    if not data.startswith(b"\x1f\x8b"):
+        return (2, 4) if data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0 else (0, 0)
+    flags, end = (data + bytes(10))[3], 10
+    if flags & 4:  # an extra part
+        end += 2 + int.from_bytes(data[10:12], "little")
+    for part in (8, 16):  # a name, a comment
+        if flags & part:
+            end = data.find(b"\0", end) + 1 or len(data) + 1
+    end += flags & 2  # a check sum
+    if end > len(data) > _PIECE:
+        raise zlib.error("its head is too long")
+    return (end, 8) if end <= len(data) else None
 
 
 def _with(magic: bytes) -> Callable[[bytes], bool]:
@@ -169,8 +255,8 @@ def _with(magic: bytes) -> Callable[[bytes], bool]:
     return lambda piece: magic.startswith(piece[: len(magic)])
 
 
-_GZIP = _Codec(_with(b"\x1f\x8b"), lambda _: zlib.decompressobj(31), repeats=True)
-_DEFLATE = _Codec(lambda _: True, _deflate)
-_BROTLI = _Codec(lambda _: True, lambda _: _Brotli())
-_ZSTD = _Codec(_with(b"\x28\xb5\x2f\xfd"), lambda _: zstd.ZstdDecompressor(None, _ZSTD_OPTIONS), repeats=True)
+_GZIP = _Codec(_with(b"\x1f\x8b"), _Inflating, repeats=True)
+_DEFLATE = _Codec(lambda _: True, _Inflating)
+_BROTLI = _Codec(lambda _: True, _Brotli)
+_ZSTD = _Codec(_with(b"\x28\xb5\x2f\xfd"), lambda: zstd.ZstdDecompressor(None, _ZSTD_OPTIONS), repeats=True)
 _CODECS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE, "br": _BROTLI, "zstd": _ZSTD}

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from time import monotonic, perf_counter
 from typing import NamedTuple
 from urllib.parse import quote
@@ -21,10 +22,10 @@ from yarl import URL
 from crawler.errors import FetchError, Refused
 from crawler.fetch.budget import FREE, BodyBudget
 from crawler.fetch.connect import AskedOnce, Pool, tls_context
-from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, decoded
+from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, decoded, is_whole
 from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
-from crawler.fetch.plain import Bounds, Conversation
+from crawler.fetch.plain import Bounds, Conversation, Unanswered
 from crawler.model import Request
 from crawler.parsing.headers import Headers
 from crawler.parsing.html import ParseLimits
@@ -32,15 +33,12 @@ from crawler.parsing.url import origin_of
 from crawler.response import Response
 from crawler.runtime.own_limits import own_limit
 
-# Limits of the answer's head. Real fields exceed 8 KiB (policies, cookies); a whole head stays under 9 MB.
-_MAX_STATUS_LINE = 16 * 1024
-_MAX_FIELD = 32 * 1024
-_MAX_FIELDS = 256
-
 _MAX_ORIGINS = 4_096  # for which the fetcher caches the usual request
 
 _URLS = frozenset({"location", "content-location", "refresh"})  # fields whose value is a URL
 _ASCII = bytes(range(128))
+
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110 §9.2.2
 
 _NO_GUESS = ("content-type",)  # the spider states a body's type
 
@@ -59,7 +57,7 @@ class _Answer(NamedTuple):
     status: int
     headers: Headers
     body: bytes  # decoded
-    address: str
+    conversation: Conversation
     answered_at: float
 
 
@@ -98,8 +96,7 @@ class HttpFetcher:
         self._parse_limits = parse_limits
         self._bodies = BodyBudget(limits.active_bytes)
         plain_bytes = min(FREE, limits.body_bytes)  # a larger body may have to wait for memory
-        heads = (_MAX_STATUS_LINE, _MAX_FIELD, _MAX_FIELDS)
-        bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds, *heads)
+        bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds)
         self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds, connections)
         self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
         self._session = ClientSession(
@@ -114,9 +111,6 @@ class HttpFetcher:
             timeout=ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds),
             cookie_jar=DummyCookieJar(),  # no host may see another host's cookies
             auto_decompress=False,
-            max_line_size=_MAX_STATUS_LINE,
-            max_field_size=_MAX_FIELD,
-            max_headers=_MAX_FIELDS,
         )
 
     async def fetch(self, request: Request) -> Response:
@@ -126,7 +120,7 @@ class HttpFetcher:
         url = request.url
         started = perf_counter()
         try:
-            answer = await self._ask_again(request) or await self._ask(request)
+            answer = await self._exchange(request)
         except BodyError as error:
             raise FetchError(error.kind, f"{url}: the body {error}", transient=error.transient) from error
         except NETWORK_ERRORS as error:
@@ -138,7 +132,7 @@ class HttpFetcher:
             body=answer.body,
             request=request,
             seconds=perf_counter() - started,
-            address=answer.address,
+            address=answer.conversation.address,
             answered_at=answer.answered_at,
             parse_limits=self._parse_limits,
         )
@@ -157,6 +151,19 @@ class HttpFetcher:
         """Close the connections. Any fetch in progress fails."""
         await self._session.close()
 
+    async def _exchange(self, request: Request) -> _Answer:
+        """Make the exchange. If a host closed an open connection just as it was used again, it has not taken the
+        request: make the exchange again at once, on a new connection (RFC 9112 §9.3.1; for 408, RFC 9110 §15.5.9)."""
+        try:
+            answer = await self._ask_again(request) or await self._ask(request)
+            if answer.status != HTTPStatus.REQUEST_TIMEOUT or not answer.conversation.is_kept:
+                return answer
+        except Unanswered:
+            if request.method not in _IDEMPOTENT:
+                raise
+        await self._pool.close_idle(self._usual(origin_of(request.url)).key)
+        return await self._ask(request)
+
     async def _ask(self, request: Request) -> _Answer:
         """Make the exchange through aiohttp, on a new connection or an open one."""
         async with (
@@ -173,8 +180,8 @@ class HttpFetcher:
             answered_at = monotonic()
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
             headers = _headers(answer.headers)
-            body = await self._body(answer.content, headers, deadline)
-        return _Answer(answer.status, headers, body, answer.address, answered_at)
+            body = await self._body(answer.conversation, answer.content, headers, deadline)
+        return _Answer(answer.status, headers, body, answer.conversation, answered_at)
 
     def _headers_of(self, request: Request) -> Mapping[str, str]:
         """The request's own headers and, unless they have one, the login for its origin."""
@@ -208,12 +215,12 @@ class HttpFetcher:
                 async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
-                    body = await self._body(content, headers, deadline)
+                    body = await self._body(conversation, content, headers, deadline)
         except BaseException:
             connection.close()
             raise
         connection.release()
-        return _Answer(status, headers, body, conversation.address, answered_at)
+        return _Answer(status, headers, body, conversation, answered_at)
 
     def _usual_of(self, origin: str) -> _Usual:
         url = URL(f"{origin}/", encoded=True)
@@ -222,7 +229,9 @@ class HttpFetcher:
         fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         return _Usual(request.connection_key, fields.encode())
 
-    async def _body(self, content: StreamReader, headers: Headers, deadline: asyncio.Timeout) -> bytes:
+    async def _body(
+        self, conversation: Conversation, content: StreamReader, headers: Headers, deadline: asyncio.Timeout
+    ) -> bytes:
         """Read the whole body and decode it. Raises `BodyError`, and aiohttp's errors for a truncated body."""
         limit = self._limits.body_bytes
         length = int(headers.get("content-length", 0))
@@ -237,7 +246,10 @@ class HttpFetcher:
             if len(body) > room:
                 room = limit
                 await self._wait_for_memory(length or limit, deadline)
-        if encoding := headers.get("content-encoding"):
+        encoding = headers.get("content-encoding", "")
+        if conversation.cut is not None and not is_whole(bytes(body), encoding, limit):
+            raise conversation.cut
+        if encoding:
             deadline.reschedule(None)  # the whole body has arrived
             return await self._decoded(bytes(body), encoding)
         return bytes(body)

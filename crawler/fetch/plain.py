@@ -2,7 +2,7 @@
 
 The same few servers write most answers: HTTP/1.1, some fields in ASCII, a `Content-Length`, the body and nothing after
 it. All parsers agree about these, so this module reads them at a third of the cost. At the first sign of anything else
-it hands all that has arrived to aiohttp's parser, which reads it as if it had just come in.
+it hands all that has arrived to `head` and then to aiohttp's parser, which read it as if it had just come in.
 """
 
 from __future__ import annotations
@@ -14,10 +14,20 @@ from collections.abc import Callable
 from time import monotonic, perf_counter
 from typing import Any, Final, NamedTuple
 
-from aiohttp import SocketTimeoutError, StreamReader
+from aiohttp import (
+    ClientConnectionError,
+    ClientOSError,
+    ClientPayloadError,
+    ServerDisconnectedError,
+    SocketTimeoutError,
+    StreamReader,
+)
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import set_exception
 from aiohttp.http import HttpProcessingError, RawResponseMessage
+
+from crawler.fetch.head import MAX_FIELDS as MAX_HEAD_FIELDS
+from crawler.fetch.head import MAX_HEAD_BYTES, find_head, read_any_head
 
 MAX_HEAD: Final = 8 * 1024
 """Longest plain head, in bytes; aiohttp reads longer ones."""
@@ -86,16 +96,16 @@ _LENGTH: Final = re.compile(r"[0-9]{1,15}").fullmatch
 _UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer", "proxy-connection", "sec-websocket-key1"})
 
 
+class Unanswered(ClientConnectionError):
+    """An open connection ended just as it was used again, before the first byte of an answer."""
+
+
 class Bounds(NamedTuple):
-    """Limits of an answer: bytes of its decoded body, bytes of a plain body, seconds without a byte, and those of its
-    head that aiohttp checks."""
+    """Limits of an answer: bytes of its decoded body, bytes of a plain body, seconds without a byte."""
 
     body_bytes: int
     plain_bytes: int
     silent_seconds: float
-    max_line_size: int
-    max_field_size: int
-    max_headers: int
 
 
 class Conversation(ResponseHandler):
@@ -125,8 +135,18 @@ class Conversation(ResponseHandler):
         self._read_to = 0
         self._turn: asyncio.Handle | None = None  # the parser's next turn
         self._piece = _PIECES[1]
-        self._received = 0  # bytes of this answer that the parser has received
+        self._received = 0  # bytes of this answer that have been read
         self._interim = 0  # interim answers before the final one
+        self._begun: bytearray | None = None  # the answer's head as far as it has arrived; None: its body follows
+        self._left: int | None = None  # bytes of the body that are still to come; None: unknown
+        self._is_chunked = False
+        self.is_kept = False
+        """Whether the connection was used before this exchange."""
+        self._is_unanswered = False
+        self.is_cut_short = False
+        """Whether bytes came behind the end of the body: perhaps its rest, behind a length that was too small."""
+        self.cut: Exception | None = None
+        """Why the rest of the body never came."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
@@ -138,11 +158,20 @@ class Conversation(ResponseHandler):
         """Whether the connection is open and has nothing to read, neither here nor in the kernel's buffers."""
         return self.transport is not None and not self.should_close and not self._poll.poll(0)
 
+    def use_again(self) -> None:
+        """Begin another exchange on this open connection."""
+        self.is_kept = self._is_unanswered = True
+        self.is_cut_short, self.cut = False, None
+
+    def ended(self, error: Exception) -> ClientConnectionError:
+        """The error for a connection that has ended before the head of the answer."""
+        return (Unanswered if self._is_unanswered else ClientConnectionError)(str(error))
+
     async def ask(self, request: bytes, until: float) -> Plain | None:
         """Send a request and wait for its answer. None if the answer is not plain or too long: call `final` then.
 
-        `until` is the deadline by the loop's clock. Raises `TimeoutError` at the deadline, `SocketTimeoutError` for
-        silence. After an error or a cancellation the connection can only be closed.
+        `until` is the deadline by the loop's clock. Raises `TimeoutError` at the deadline. After an error or a
+        cancellation the connection can only be closed.
         """
         assert self.transport is not None  # noqa: S101 - for the type checker
         self._head, self._arrived = None, b""
@@ -163,7 +192,10 @@ class Conversation(ResponseHandler):
 
         Raises `HttpProcessingError` for invalid HTTP, and `ClientError`.
         """
-        return await self.read()
+        try:
+            return await self.read()
+        except (ClientOSError, ServerDisconnectedError) as error:
+            raise self.ended(error) from error
 
     @property
     def should_close(self) -> bool:
@@ -171,21 +203,11 @@ class Conversation(ResponseHandler):
         return bool(self._unread) or super().should_close
 
     def set_response_params(self, **params: Any) -> None:
-        """Reset the counts before aiohttp's parser reads an answer."""
+        """Get ready for the head of the next answer. aiohttp calls this before it asks."""
         self._received = self._interim = 0
-        super().set_response_params(**params)
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Pass a final head on; count and drop an interim one, which nobody waits for. aiohttp's parser calls this."""
-        if self._exception is not None:
-            return  # refused: ignore the other heads of the same piece
-        code = data[0].code
-        if not 100 <= code <= 199 or code == 101:
-            super().feed_data(data, size)
-            return
-        self._interim += 1
-        if self._interim > MAX_INTERIM or self._received > _INTERIM_BYTES:
-            self._refuse(f"interim answers (1xx): more than {MAX_INTERIM}, or than {_INTERIM_BYTES:,} bytes")
+        self._begun = bytearray()
+        most = {"max_line_size": MAX_HEAD_BYTES, "max_field_size": MAX_HEAD_BYTES, "max_headers": MAX_HEAD_FIELDS}
+        super().set_response_params(**params | most)  # `head` bounds the head
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on after a pause. aiohttp calls this after each chunk that it has read, however small."""
@@ -195,6 +217,8 @@ class Conversation(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Called by the loop with data; by aiohttp without data, to let its parser go on."""
+        if data:
+            self._is_unanswered = False
         if self._asked is None:
             if not data or (len(data) <= self._piece and not self._unread):
                 self._parse(data)
@@ -216,8 +240,11 @@ class Conversation(ResponseHandler):
         """Called by the loop."""
         if self._asked is not None:
             self._leave_to_aiohttp(self._asked)
-        if self._unread and self.transport is not None:
-            self._parse(self._take(len(self._unread)))
+        self._parse_all()
+        if self._left or self._is_chunked or exc is not None:
+            self._end_body(
+                ClientPayloadError(str(self._exception or exc or "the connection ended before the body did"))
+            )
         super().connection_lost(exc)
         self._lost(self)
 
@@ -227,6 +254,10 @@ class Conversation(ResponseHandler):
             if not self._buffer_paused:
                 self._pause_reading_for_buffer()
             self._turn = self._loop.call_soon(self._take_turn)
+
+    def _parse_all(self) -> None:
+        if self._unread and self.transport is not None:
+            self._parse(self._take(len(self._unread)))
 
     def _take_turn(self) -> None:
         self._turn = None
@@ -253,8 +284,67 @@ class Conversation(ResponseHandler):
         most = _WIRE_BYTES + _WIRE_FACTOR * self._bounds.body_bytes
         if self._received > most:
             self._refuse(f"more than {most:,} bytes came for one answer")
-        else:
-            super().data_received(piece)
+            return
+        try:
+            body = piece if self._begun is None else self._read_heads(self._begun, piece)
+        except HttpProcessingError as error:
+            self._refuse(error.message)
+            return
+        if body is not None and self._exception is None and self.cut is None:
+            self._read_body(body)
+
+    def _read_heads(self, begun: bytearray, piece: bytes) -> bytes | None:
+        """Read heads until the final one has been read; pass that on, and drop interim ones (1xx), for which nobody
+        waits. Returns the bytes behind it; None if it is not complete."""
+        self._reschedule_timeout()
+        searched = len(begun)
+        if not begun and piece[:1] in (b"\r", b"\n"):
+            piece = piece.lstrip(b"\r\n")
+            self.force_close()
+        begun += piece
+        while end := find_head(begun, searched):
+            head, rest, searched = read_any_head(bytes(begun[:end]), has_body=not self._skip_payload), begun[end:], 0
+            if not 100 <= head.status <= 199 or head.status == 101:
+                self._begun, self._left, self._is_chunked = None, head.length, head.is_chunked
+                if head.is_odd:
+                    self.force_close()
+                super().data_received(head.data)
+                return bytes(rest)
+            self._interim += 1
+            if self._interim > MAX_INTERIM or self._received > _INTERIM_BYTES:
+                raise HttpProcessingError(
+                    message=f"interim answers (1xx): more than {MAX_INTERIM}, or than {_INTERIM_BYTES:,} bytes"
+                )
+            begun[:] = rest.lstrip(b"\r\n")
+        return None
+
+    def _read_body(self, piece: bytes) -> None:
+        """Pass on what belongs to the body; if more has come, drop it and the connection."""
+        if self._left is not None:
+            piece, surplus = piece[: self._left], piece[self._left :]
+            self._left -= len(piece)
+            if surplus:
+                self.force_close()
+                self.is_cut_short = bool(surplus.strip())
+                if not piece:
+                    return
+        super().data_received(piece)
+
+    def _end_body(self, cut: Exception) -> bool:
+        """End a body whose rest will never come, so that what has come can be read. False: no body is being read."""
+        payload = self._payload
+        if payload is None or payload.is_eof():
+            return False
+        self.cut, self._payload = cut, None
+        self.force_close()
+        payload.feed_eof()
+        return True
+
+    def _on_read_timeout(self) -> None:
+        """Called by aiohttp when nothing has come for too long."""
+        self._parse_all()
+        if not self._end_body(SocketTimeoutError()):
+            super()._on_read_timeout()
 
     def _refuse(self, why: str) -> None:
         """Close the connection, and raise an error in the task that waits for its answer."""
@@ -284,9 +374,6 @@ class Conversation(ResponseHandler):
             read_until_eof=True,
             auto_decompress=False,
             read_timeout=self._bounds.silent_seconds,
-            max_line_size=self._bounds.max_line_size,
-            max_field_size=self._bounds.max_field_size,
-            max_headers=self._bounds.max_headers,
         )
         self.data_received(arrived)
         if not asked.done():
@@ -299,5 +386,8 @@ class Conversation(ResponseHandler):
         now, silent = self._loop.time(), self._heard_at + self._bounds.silent_seconds
         if now < min(silent, self._until):
             self._watch = self._loop.call_at(min(silent, self._until), self._listen)
+        elif silent < self._until:
+            self._leave_to_aiohttp(self._asked)
+            self._on_read_timeout()
         else:
-            self._asked.set_exception(SocketTimeoutError() if silent < self._until else TimeoutError())
+            self._asked.set_exception(TimeoutError())

@@ -89,14 +89,64 @@ async def test_a_connection_dropped_while_idle_is_replaced_before_asking() -> No
     assert len(server.heads) == 5
 
 
-async def test_a_request_is_never_sent_twice_unseen() -> None:
-    """aiohttp itself would ask again when a connection it has used before is dropped."""
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "ending", [b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]
+)
+async def test_a_request_that_an_open_connection_did_not_take_is_made_on_a_new_one(ending: bytes, method: str) -> None:
+    """The host closed its end just as we asked (RFC 9112 §9.3.1): that is nobody's failure."""
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        writer.write(ok(b"" if method == "HEAD" else b"fine", length=4))
+        await server.hear(reader)
+        writer.write(ending)
+
+    async with serving(talk) as server, fetching() as fetcher:
+        for path in ("1", "2", "3"):
+            response = await fetcher.fetch(Request(f"{server.origin}/{path}", method=method))
+            assert (response.status, response.headers["content-length"]) == (200, "4")
+    assert [head.split()[1] for head in server.heads] == ["/1", "/2", "/2", "/3", "/3"]
+    assert server.connections == 3
+
+
+async def test_no_open_connection_is_tried_twice() -> None:
+    """When a host closes all its idle connections at once."""
+    arrived, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        arrived.release()
+        await go_on.wait()
+        writer.write(ok(b"fine"))
+        await server.hear(reader)  # and closes
+
+    async with serving(talk) as server, fetching() as fetcher:
+        first = [asyncio.create_task(fetcher.fetch(Request(f"{server.origin}/{n}"))) for n in range(5)]
+        for _ in first:
+            await arrived.acquire()
+        go_on.set()
+        await asyncio.gather(*first)
+        assert (await fetcher.fetch(Request(f"{server.origin}/last"))).body == b"fine"
+    assert len(server.heads) == 7
+
+
+async def test_only_what_may_be_repeated_is_repeated() -> None:
     async with serving(says(ok(b"fine"), b"")) as server, fetching() as fetcher:
         await fetcher.fetch(Request(f"{server.origin}/1"))
         with pytest.raises(FetchError) as caught:
-            await fetcher.fetch(Request(f"{server.origin}/2"))
+            await fetcher.fetch(Request(f"{server.origin}/2", method="POST", body=b"x"))
     assert (caught.value.kind, caught.value.transient) == ("reset", True)
     assert len(server.heads) == 2
+
+
+async def test_a_new_connection_that_ends_is_a_failure_at_once() -> None:
+    """aiohttp itself would ask again."""
+    async with serving(says(b"")) as server, fetching() as fetcher:
+        with pytest.raises(FetchError) as caught:
+            await fetcher.fetch(Request(f"{server.origin}/"))
+    assert (caught.value.kind, caught.value.transient) == ("reset", True)
+    assert len(server.heads) == 1
 
 
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"])

@@ -90,7 +90,7 @@ async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool) -
     async with serving(says(b"")) as server:
         loop = asyncio.get_running_loop()
         transport, conversation = await loop.create_connection(
-            lambda: Conversation(loop, Bounds(5_000_000, 5_000_000, 5.0, 8_000, 8_000, 100)), "127.0.0.1", server.port
+            lambda: Conversation(loop, Bounds(5_000_000, 5_000_000, 5.0)), "127.0.0.1", server.port
         )
         conversation.set_response_params(read_until_eof=True)
         conversation.data_received(ok(body))  # by the loop, in one read

@@ -43,6 +43,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip,gzip": lambda data: gzip.compress(gzip.compress(data)),
     "deflate, identity, zstd": lambda data: zstd.compress(zlib.compress(data)),
 }
+TRAILERS = {"gzip": 8, "gzip,gzip": 8, "deflate": 4}  # bytes of the check sum at the end
 COMPRESSED = ["gzip", "deflate", " deflate ", "br", "zstd", "gzip, br", "gzip,gzip"]
 
 
@@ -62,7 +63,7 @@ def test_every_encoding_is_undone_whatever_the_pieces(encoding: str, data: bytes
 @pytest.mark.parametrize("encoding", COMPRESSED)
 def test_an_end_that_has_not_come_is_noticed_at_every_byte(encoding: str) -> None:
     packed = PACKERS[encoding](b"some text, " * 20)
-    for end in range(1, len(packed)):
+    for end in range(1, len(packed) - TRAILERS.get(encoding, 0)):
         with pytest.raises(BodyError, match="middle") as error:
             decode(encoding, packed[:end])
         assert (error.value.kind, error.value.transient) == ("truncated", True)
@@ -93,11 +94,43 @@ def test_a_layer_that_grows_and_decodes_to_nothing_is_bounded_too() -> None:
     assert error.value.kind == "too_large"
 
 
-@pytest.mark.parametrize("encoding", ["deflate", "br"])
-def test_what_is_not_the_named_encoding_is_an_error(encoding: str) -> None:
+@pytest.mark.parametrize("encoding", ["deflate", "br", "deflate, br"])
+def test_text_under_the_name_of_an_encoding_without_a_mark_is_taken_as_it_is(encoding: str) -> None:
+    text = b"<html>plain text</html>" * 10_000
+    assert decode(encoding, text) == text
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_what_is_neither_the_named_encoding_nor_text_is_an_error(encoding: str) -> None:
+    marks = {"gzip": b"\x1f\x8b\x08" + bytes(7), "zstd": b"\x28\xb5\x2f\xfd"}
     with pytest.raises(BodyError, match=encoding) as error:
-        decode(encoding, b"<html>plain text</html>")
+        decode(encoding, marks.get(encoding, b"") + b"\xff\x01" * 50)
     assert (error.value.kind, error.value.transient) == ("decode", False)
+
+
+@pytest.mark.parametrize("encoding", TRAILERS)
+def test_no_check_sum_is_needed_and_none_is_checked(encoding: str) -> None:
+    """As in browsers: servers are known that send none, a wrong one, or a part of it."""
+    packed, size = PACKERS[encoding](b"some text"), TRAILERS[encoding]
+    for end in (packed[-size:-1], b"", b"x" * size):
+        assert decode(encoding, packed[:-size] + end) == b"some text"
+
+
+def test_a_gzip_head_with_all_its_parts() -> None:
+    flagged = b"\x1f\x8b\x08\x1e" + bytes(6) + b"\x05\0extra" + b"name\0" + b"comment\0" + b"ab"
+    packed = flagged + gzip.compress(b"one ")[10:]
+    for piece in (1, 1_000):
+        assert decode("gzip", packed + PACKERS["gzip"](b"two"), piece=piece) == b"one two"
+    assert decode("deflate", packed) == b"one "
+    with pytest.raises(BodyError, match="head is too long"):
+        decode("gzip", b"\x1f\x8b\x08\x08" + b"x" * 200_000)
+
+
+@pytest.mark.parametrize(("encoding", "ends"), [("gzip", True), ("gzip, br", True), ("identity", False), ("", False)])
+def test_a_body_is_whole_when_its_compressed_stream_has_ended(encoding: str, ends: bool) -> None:
+    packed = PACKERS[encoding](b"some text")
+    assert decoding.is_whole(packed, encoding, 1_000) == ends
+    assert not decoding.is_whole(packed[:-9], encoding, 1_000)
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
