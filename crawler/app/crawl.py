@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.jobs import delete_job
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import PAUSED_SECONDS, Watch
 from crawler.app.wiring import exporter, seeder, supervisor
@@ -35,15 +36,19 @@ async def crawl(
     *,
     overwrite: bool = False,
     fresh: bool = False,
+    force: bool = False,
     processes: int = 0,
     concurrency: int = 0,
     refused: Callable[[str, str], None],
     observe: Callable[[Progress], None],
 ) -> CrawlReport:
-    """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second."""
+    """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second.
+
+    `fresh` deletes the job first, `force` even with items that no export has written.
+    """
     async with connect(config) as connected:
         if fresh:
-            await connected.jobs.delete(job.name)
+            await delete_job(connected, job.name, force=force)
         job = await connected.jobs.create(job)
         run = _Crawl(config, connected, job, target, observe)
         return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)

@@ -49,6 +49,9 @@ def crawl(
         str, option("--job", metavar="NAME", help="Job name; default: made from spider, seeds and arguments.")
     ] = "",
     fresh: Annotated[bool, flag("--fresh", help="Delete the state of earlier runs and start again.")] = False,
+    force: Annotated[
+        bool, flag("--force", help="With --fresh: delete even items that no export has written yet.")
+    ] = False,
     processes: Processes = 0,
     concurrency: Concurrency = 0,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
@@ -74,6 +77,7 @@ def crawl(
                 target,
                 overwrite=bool(overwrite) or (fresh and not output),
                 fresh=fresh,
+                force=force,
                 processes=processes,
                 concurrency=concurrency,
                 refused=refusals,

@@ -124,6 +124,7 @@ def jobs(
     invocation: Invocation,
     action: Annotated[Literal["list", "delete"], typer.Argument(help="list, or delete NAME...")] = "list",
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Jobs to delete.")] = None,
+    force: Annotated[bool, flag("--force", help="Delete a job even with items that no export has written.")] = False,
     json_: Json = False,
 ) -> int:
     """List the jobs, or delete jobs with all their state: crawler jobs delete NAME"""
@@ -132,7 +133,7 @@ def jobs(
     config = config_of(invocation)
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))
-    return asyncio.run(_delete(config, names or []))
+    return asyncio.run(_delete(config, names or [], force=force))
 
 
 async def _list(config: Config, *, as_json: bool) -> int:
@@ -148,15 +149,16 @@ async def _list(config: Config, *, as_json: bool) -> int:
     return 0
 
 
-async def _delete(config: Config, names: list[str]) -> int:
+async def _delete(config: Config, names: list[str], *, force: bool) -> int:
     from crawler.app.connect import connect
+    from crawler.app.jobs import delete_job
 
     async with connect(config) as connected:
         known = [job.name for job in await connected.jobs.all()]
         # `known` leaves out jobs whose record cannot be read. A name that is not in it goes first: if it names no job
         # at all, the command ends before it has deleted another.
         for name in sorted(names, key=known.__contains__):
-            if not await connected.jobs.delete(name):
+            if not await delete_job(connected, name, force=force):
                 raise UsageError(f"no job is named {name!r}; there are: {', '.join(known) or 'none'}")
             print(f"deleted job {name}")
     return 0

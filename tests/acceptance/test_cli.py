@@ -341,6 +341,8 @@ async def test_the_single_steps(shell: Shell, site: Running) -> None:
     worker = await shell.run("worker", "--until-finished", "--processes", "1", *LOCAL)
     assert worker.code == 0, worker.err
     assert "items wait for export" in (await shell.run("jobs")).out
+    kept = await shell.run("jobs", "delete", "default")
+    assert (kept.code, "that no file holds yet; write them: crawler export --job default" in kept.error) == (2, True)
     export = await shell.run("export", "-o", "items.jsonl", "--until-finished")
     total = len(site.site.truth())  # type: ignore[attr-defined]
     assert (export.code, export.err) == (0, f"{total} items → items.jsonl (job default)\n")
