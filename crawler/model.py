@@ -143,6 +143,7 @@ class Visit(Struct, frozen=True):
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # links left out, by reason (`offsite`, `depth`, `nofollow` …)
+    noted: Mapping[str, int] = {}  # what else the job counts, by its counters (`cut/…`, `empty/…`)
     status: int | None = None  # of the response, if there was one
     size: int = 0  # bytes of the decoded body
     # Worker's monotonic seconds by which the request had certainly reached the host: the first bytes of its answer, or

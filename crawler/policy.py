@@ -117,6 +117,7 @@ def counts(visit: Visit) -> dict[str, int]:
         found[f"dropped/{'_'.join(why.split())}"] += times
     for why, times in visit.unfollowed.items():
         found[f"links/{why}"] += times
+    found.update(visit.noted)
     match visit.outcome:
         case Retry(failure=failure) | Dead(failure=failure):
             if visit.status is None and visit.asked_at is not None and failure.kind not in _OURS:

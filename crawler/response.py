@@ -44,6 +44,7 @@ class Response:
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds when the first bytes arrived
         self.parse_limits = parse_limits  # for `root` and all that is computed from it
+        self.cut: dict[str, int] = {}  # what a bound cut off, by reason; the crawler counts it as `cut/REASON`
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"

@@ -101,6 +101,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a worker process busy for longer is killed
     MAX_CRASHES: Positive = 20  # deliveries that ended with worker and supervisor dead before a request is dead
 
+    STRICT: bool = False  # a crawl that lost, refused, skipped or cut off something ends with exit code 3 (--strict)
+
     # --- workers
     PROCESSES: Count = 0  # worker processes; 0: one per core
     LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker without a heartbeat for this long loses its requests

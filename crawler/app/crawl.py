@@ -23,6 +23,7 @@ from crawler.runtime.signals import CODES, draining
 from crawler.runtime.tasks import end, was_cancelled
 from crawler.seeding.seeder import Seeder
 from crawler.status import JobStats
+from crawler.views.losses import lost
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 from crawler.worker.blame_slot import NoSlot
 from crawler.worker.supervisor import Supervisor, worker_name
@@ -130,6 +131,8 @@ class _Crawl:
             await self._connected.jobs.delete(self._job.name)
         elif stats.finished and stats.dead > stats.counters.get("pages", 0):
             code = code or Exit.FAILED  # finished, but more pages given up than fetched
+        elif self._config.settings.STRICT and (lost(stats) or seeding.refused):
+            code = code or Exit.LOST
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)

@@ -20,6 +20,7 @@ from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
 from crawler.status import JobStats
+from crawler.views.losses import lost
 from crawler.worker.supervisor import sibling_names
 
 log = structlog.get_logger()
@@ -54,14 +55,23 @@ async def work(
                 code = await running
             finally:
                 await end(running, watching, meeting)
-            paused = not watching.cancelled() and watching.result()
-        return Exit.TRY_LATER if paused and not code else code
+            ended = [] if watching.cancelled() else watching.result()
+        return code or _code(ended, strict=config.settings.STRICT)
 
 
-async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> bool:
-    """Log the progress of the jobs every 10 s; with `until_finished`, return when they have ended.
+def _code(ended: list[JobStats], *, strict: bool) -> int:
+    """Log what the jobs have lost, and return the exit code."""
+    losses = [(one.job, loss) for one in ended for loss in lost(one)]
+    for job, loss in losses:
+        log.warning("lost", job=job, counter=loss.counter, count=loss.count, why=loss.text)
+    if not all(one.finished for one in ended):
+        return Exit.TRY_LATER
+    return Exit.LOST if losses and strict else Exit.DONE
 
-    Return True if some job has only paused requests left.
+
+async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> list[JobStats]:
+    """Log the progress of the jobs every 10 s; with `until_finished`, return their figures when all have ended: those
+    that are not finished have only paused requests left.
     """
 
     async def look() -> tuple[list[JobStats], list[str]]:
@@ -87,7 +97,7 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
             for one in stats:
                 if one.outbox:
                     log.warning("items_wait", job=one.job, pages=one.outbox, why="no exporter is running")
-            return bool(paused)
+            return stats
         if not waiting_for_export:
             waiting_for_export = True
             log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])

@@ -19,6 +19,7 @@ from crawler.cli.options import (
     SeedFiles,
     SeedUrls,
     SpiderName,
+    Strict,
     config_of,
     flag,
     option,
@@ -54,13 +55,14 @@ def crawl(
     ] = False,
     processes: Processes = 0,
     concurrency: Concurrency = 0,
+    strict: Strict = False,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
 ) -> int:
     """Crawl to the end and write the items to a file, one JSON object per line (default: JOB.jsonl in this folder).
 
     After an interruption, the same command resumes the crawl. More machines can help with: crawler worker
     """
-    config = config_of(invocation)
+    config = config_of(invocation, strict=strict)
     given = spider_arguments(arguments)
     made = make_spider(config, spider, given)
     seeds: Seeds | list[Request] = Seeds(urls or (), file or ()) or start_requests(made)
@@ -135,10 +137,12 @@ def _logging_readably(config: Config) -> Config:
 
 
 def _print(report: CrawlReport, *, fresh: bool, as_json: bool, quiet: bool) -> None:
+    from msgspec import to_builtins
+
     from crawler.cli import tables
-    from crawler.views import figures
+    from crawler.views import figures, losses
 
     if as_json:
-        print(json_line(figures.scrapy_stats(report)))
+        print(json_line({**figures.scrapy_stats(report), "losses": to_builtins(losses.told(report.stats))}))
     if not quiet:
         tables.console(error=True).print(tables.summary(report, fresh=fresh))

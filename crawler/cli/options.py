@@ -61,6 +61,9 @@ Overwrite = Annotated[str, option("-O", "--overwrite", metavar="FILE", help="Wri
 Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one per core.")]
 Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once per process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
+Strict = Annotated[
+    bool, flag("--strict", help="End with exit code 3 if something was lost, refused, skipped or cut off (STRICT).")
+]
 
 _SHARED = {"settings": SettingOptions, "verbose": Verbose, "quiet": Quiet}
 _DEFAULTS: Mapping[str, Any] = {"settings": None, "verbose": False, "quiet": False}
@@ -107,10 +110,10 @@ def join(invocation: Invocation | None, *, settings: list[str] | None, verbose: 
     )
 
 
-def config_of(invocation: Invocation, **defaults: str) -> Config:
+def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) -> Config:
     """Return the settings in force in the working directory, and configure logging. Raise `ConfigError`.
 
-    `defaults` count as `-s`, except for settings that the user has set on this command line.
+    `defaults` count as `-s`, except for settings that the user has set on this command line; `strict` sets STRICT.
     """
     with lasting_imports():
         from crawler.app.config import Config
@@ -119,6 +122,8 @@ def config_of(invocation: Invocation, **defaults: str) -> Config:
 
     if invocation.verbose or invocation.quiet:
         defaults["LOG_LEVEL"] = "DEBUG" if invocation.verbose else "WARNING"
+    if strict:
+        defaults["STRICT"] = "true"
     folder = Path.cwd()
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_FORMAT)

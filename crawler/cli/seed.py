@@ -17,6 +17,7 @@ from crawler.cli.options import (
     SeedFiles,
     SeedUrls,
     SpiderName,
+    Strict,
     config_of,
     spider_arguments,
 )
@@ -43,13 +44,14 @@ def seed(
     order: Annotated[
         Literal["fifo", "lifo"], typer.Option(help="Breadth first or depth first; set when the job is created.")
     ] = "fifo",
+    strict: Strict = False,
     json_: Json = False,
 ) -> int:
     """Add URLs to a job, for any worker to fetch. Known URLs are counted and ignored, so you may repeat it.
 
     Blank lines and lines that begin with # are skipped. Without URLs, the spider's own seeds are used.
     """
-    config = config_of(invocation)
+    config = config_of(invocation, strict=strict)
     made = make_spider(config, spider, spider_arguments(arguments))
     seeds = Seeds(urls or (), file or ())
     wanted = Job(job, order=order, spider=spider, arguments=spider_arguments(arguments))
@@ -64,7 +66,9 @@ def seed(
     added.clear()
     refusals.close(report.refused)
     _print(report, refusals.total, as_json=json_)
-    return Exit.USAGE if refusals.total and not report.new and not report.known else Exit.DONE
+    if refusals.total and not report.new and not report.known:
+        return Exit.USAGE
+    return Exit.LOST if refusals.total and config.settings.STRICT else Exit.DONE
 
 
 async def _seed(

@@ -112,9 +112,15 @@ def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[
 
     from crawler.runtime.safe_text import without_password
     from crawler.views.figures import spiders_missing, why_idle
+    from crawler.views.losses import told
 
     jobs = [
-        {**msgspec.to_builtins(one), "idle": why_idle(one, workers), "no_spider": spiders_missing(one, workers)}
+        {
+            **msgspec.to_builtins(one),
+            "idle": why_idle(one, workers),
+            "no_spider": spiders_missing(one, workers),
+            "losses": msgspec.to_builtins(told(one)),
+        }
         for one in stats
     ]
     return {"server": without_password(url), "jobs": jobs, "workers": msgspec.to_builtins(workers)}

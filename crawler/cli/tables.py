@@ -23,7 +23,6 @@ from crawler.views.figures import (
     hosts_in_words,
     in_words,
     left_out,
-    other_callbacks,
     pages,
     pauses,
     put_back,
@@ -36,6 +35,7 @@ from crawler.views.figures import (
     wait_for_newer,
     why_idle,
 )
+from crawler.views.losses import lost, lost_in_words
 
 if TYPE_CHECKING:
     from crawler.views.reports import CrawlReport
@@ -122,21 +122,26 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
     yield "answers", answers_in_words(stats.counters)
     yield "skipped", in_words(group(stats.counters, "skip"))
     yield "left out", left_out(stats.counters)
-    yield "callbacks", Text(other_callbacks(stats), "yellow", overflow="fold")
+    yield "lost", Text(lost_in_words(stats), "yellow", overflow="fold")
     yield "put back", put_back(stats)
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
     """Return a table with one job per line."""
-    columns = ("job", "known", "pending", "processing", "done", "dead", "outbox", "state")
+    columns = ("job", "known", "pending", "processing", "done", "dead", "lost", "outbox", "state")
     rows = (
         (
             *(one.job, one.known, one.pending, one.processing),
-            *(one.done, _bad(one.dead), one.outbox, job_state(one)),
+            *(one.done, _bad(one.dead), _bad(_lost(one)), one.outbox, job_state(one)),
         )
         for one in stats
     )
     return table(columns, rows, numbers=columns[1:-1])
+
+
+def _lost(stats: JobStats) -> int:
+    """Return how much is lost besides the dead letters."""
+    return sum(one.count for one in lost(stats) if one.counter not in ("dead", "nothing"))
 
 
 def job_state(stats: JobStats) -> str:
@@ -247,7 +252,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": in_words(group(stats.counters, "skip")),
         "left out": left_out(stats.counters),
-        "callbacks": other_callbacks(stats),
+        "lost": Text(lost_in_words(stats), "yellow", overflow="fold"),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "put back": put_back(stats),
         "dead": _dead(stats),

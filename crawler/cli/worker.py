@@ -13,6 +13,7 @@ from crawler.cli.options import (
     Invocation,
     Overwrite,
     Processes,
+    Strict,
     config_of,
     flag,
     option,
@@ -34,13 +35,16 @@ def worker(
     until_finished: Annotated[
         bool, flag("--until-finished", help="Exit when the jobs are finished and their items written.")
     ] = False,
+    strict: Strict = False,
 ) -> int:
     """Fetch pages of all jobs until stopped. Start as many as you like, on as many machines as you like.
 
     Ctrl-C, SIGTERM or SIGHUP drains: requests in flight may finish within GRACE_SECONDS.
     A second Ctrl-C or SIGTERM stops at once.
     """
-    config = config_of(invocation)
+    if strict and not until_finished:
+        raise UsageError("--strict judges jobs when they are finished: add --until-finished")
+    config = config_of(invocation, strict=strict)
 
     from crawler.app.work import work as work_for
 

@@ -46,6 +46,11 @@ class Found(NamedTuple):
     requests: list[Request]  # callbacks by name, known to the spider
     dropped: Counter[str]  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
+    noted: Mapping[str, int] = {}  # what else the job counts, by its counters
+
+    def noting(self, counters: Mapping[str, int]) -> Found:
+        """Return a copy with `counters` added to what else the job counts."""
+        return self._replace(noted=Counter(self.noted) + Counter(counters)) if counters else self
 
     def admitting(self, requests: list[Request], left_out: Mapping[str, int]) -> Found:
         """Return a copy with only these requests, and with `left_out` added to the counts by reason."""
@@ -91,6 +96,8 @@ async def run_callback(
             await _add_item(spider, result, found)
     if len(found.requests) > MAX_RESULTS:
         raise _too_many(f"{spider.name}.{name}")
+    if not results:
+        found = found.noting({"empty/pages": 1})
     if sum(map(len, found.items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     return found.admitting(found.requests, left_out) if left_out else found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import Enum
@@ -43,6 +44,14 @@ def encode_item(item: Any) -> bytes:
     except (UnicodeEncodeError, RecursionError):
         pass  # `_as_json` cleans lone surrogates, and names the field that is nested too deep
     return _encode(_as_json(item, ""))
+
+
+_no_value = re.compile(rb'\{(?:"(?:[^"\\]++|\\.)*+":(?:null|""|\[\]|\{\}),?)*\}').fullmatch
+
+
+def is_empty(line: bytes) -> bool:
+    """Return whether no field of an encoded item has a value: all are null, empty text, lists or objects."""
+    return _no_value(line) is not None
 
 
 def is_item(value: Any) -> bool:

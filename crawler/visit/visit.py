@@ -31,6 +31,7 @@ from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
 from crawler.spiders.callbacks import Found, failure_of, run_callback
+from crawler.spiders.items import is_empty
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
@@ -163,6 +164,7 @@ class Visitor:
             outcome,
             items=tuple(found.items),
             dropped=found.dropped,
+            noted=found.noted,
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,
@@ -220,7 +222,12 @@ class Visitor:
             )
             found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
             # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
-            return Done(), heed(found, page, ready.directives, time.time()) if isinstance(page, Response) else found
+            if isinstance(page, Response):
+                found = heed(found, page, ready.directives, time.time())
+                found = found.noting({f"cut/{why}": times for why, times in page.cut.items()})
+            if empty := sum(map(is_empty, found.items)):
+                found = found.noting({"empty/items": empty})
+            return Done(), found
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found([], [], Counter())
@@ -253,9 +260,19 @@ class Visitor:
             self._slot.enter(lease, ready.retry)
 
     async def _call_errback(self, lease: Lease, ready: ReadySpider, visit: Visit, failure: Failure) -> Visit:
-        _, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
+        outcome, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
         links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
-        return replace(visit, items=tuple(found.items), links=(*visit.links, *links), dropped=found.dropped)
+        offsite = len(found.requests) - len(links)
+        found = found.admitting(links, {"offsite": offsite} if offsite else {})
+        if not isinstance(outcome, Done):
+            found.dropped["errback"] += 1
+        return replace(
+            visit,
+            items=tuple(found.items),
+            links=(*visit.links, *links),
+            dropped=found.dropped,
+            unfollowed=Counter(visit.unfollowed) + Counter(found.unfollowed),
+        )
 
     async def _admit_in_turns(
         self, lease: Lease, ready: ReadySpider, requests: list[Request]

@@ -246,8 +246,8 @@ def test_status_shows_jobs_workers_and_why_one_does_not_move() -> None:
     text = rendered(view, 160)
     assert "geheim" not in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["shop", "1,024", "400", "12", "575", "7", "0", "running"] in rows
-    assert ["old", "1,024", "400", "12", "575", "7", "0", "finished"] in rows
+    assert ["shop", "1,024", "400", "12", "575", "7", "70", "0", "running"] in rows
+    assert ["old", "1,024", "400", "12", "575", "7", "70", "0", "finished"] in rows
     assert any(row[-4:] == ["items", "wait", "for", "export"] for row in rows)
     assert text.index("w1") < text.index("w2"), "the living first"
     assert ["w1", "3", "80", "64.0", "MB", "cooling", "9.0", "s", "left"] in rows

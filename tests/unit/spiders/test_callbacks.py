@@ -129,7 +129,9 @@ async def test_every_form_gives_the_same(name: str) -> None:
     ],
 )
 async def test_single_results_and_none(name: str, items: list[bytes], requests: list[Request]) -> None:
-    assert await run_callback(Forms(), name, PAGE) == (items, requests, {}, {})
+    found = await run_callback(Forms(), name, PAGE)
+    assert (found.items, found.requests, found.dropped, found.unfollowed) == (items, requests, {}, {})
+    assert found.noted == ({} if items or requests else {"empty/pages": 1})
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,11 @@ class Everything(Spider):
         yield from (Request(url) for url in response.links)
 
     def by_selector(self, response: Response) -> Any:
-        yield {"title": response.css("title::text").get()}
+        yield {"url": response.url, "title": response.css("title::text").get()}
         yield from response.follow_all(css="a")
 
     def by_hand(self, response: Response) -> Any:
-        yield {}
+        yield {"url": response.url}
         yield Request("http://a.example:80/x/../1#part")
         yield Request("http://A.example/2")
 

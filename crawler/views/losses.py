@@ -1,0 +1,122 @@
+"""What a crawl lost, refused, skipped or cut off: its counters in sentences. Pure.
+
+Each counter `skip/…` (pages), `dropped/…` (items), `links/…` (links and requests) and `cut/…` (what a bound cut off a
+page) has a row here. A person or a host asked for some of it, by a setting, in a spider or in robots.txt: that is told
+and no more. The rest is lost, and `--strict` makes it the exit code `Exit.LOST`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from crawler.runtime.safe_text import shown
+from crawler.status import JobStats
+from crawler.views.figures import group, in_words, other_callbacks, pages, several
+
+
+class Loss(Struct, frozen=True):
+    """One counter that is not zero, and what a person must know about it."""
+
+    counter: str
+    count: int
+    text: str
+    is_asked_for: bool = False  # by a setting, a spider, a person or a host: no loss to `--strict`
+
+
+class _Row(Struct, frozen=True):
+    noun: str  # what the counter counts
+    why: str  # with the setting that raises the bound, where there is one
+    is_asked_for: bool = False
+
+
+_ROWS: Mapping[str, _Row] = {
+    # --- pages
+    "skip/robots": _Row("page", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
+    "skip/redirect": _Row("page", "redirected elsewhere; the page there is counted by itself", is_asked_for=True),
+    "skip/blocked": _Row("page", "a person blocked them (crawler control list)", is_asked_for=True),
+    "skip/parse_maxsize": _Row("page", "not parsed: larger than PARSE_MAXSIZE"),
+    "skip/parse_maxnodes": _Row("page", "not parsed: more elements and attributes than PARSE_MAXNODES"),
+    # --- items
+    "dropped/noindex": _Row("item", "their pages are marked noindex (NOINDEX_OBEY)", is_asked_for=True),
+    "dropped/unavailable_after": _Row("item", "their pages have expired (NOINDEX_OBEY)", is_asked_for=True),
+    "dropped/no_sitemap": _Row("sitemap", "nothing listed, or not readable as a sitemap"),
+    "dropped/errback": _Row("errback", "failed; what they would have yielded is lost, and the log says why"),
+    # --- links and requests
+    "links/offsite": _Row("link", "outside allowed_domains or the seeded hosts", is_asked_for=True),
+    "links/depth": _Row("link", "further from a seed than DEPTH_LIMIT", is_asked_for=True),
+    "links/scheme": _Row("link", "neither http nor https", is_asked_for=True),
+    "links/nofollow": _Row("link", "their pages are marked nofollow (NOFOLLOW_OBEY)", is_asked_for=True),
+    "links/rel_nofollow": _Row("link", "marked nofollow, ugc or sponsored (NOFOLLOW_LINKS_OBEY)", is_asked_for=True),
+    "links/malformed": _Row("request", "refused: no URL that can be fetched (LOG_LEVEL=DEBUG names them)"),
+    "links/other_callback": _Row("request", ""),  # `other_callbacks` says it, with names
+    "links/sitemap_rules": _Row("sitemap entry", "matched by none of sitemap_rules", is_asked_for=True),
+    "links/sitemap_filter": _Row("sitemap entry", "left out by sitemap_filter", is_asked_for=True),
+    "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),
+    "links/sitemap_level": _Row("sitemap", "not followed: nested too deep in indexes"),
+    "links/sitemap_entries": _Row("sitemap entry", "not followed: without a URL that can be fetched"),
+    "links/sitemap_cut": _Row("sitemap", "read in part: too large, or broken off"),
+}
+_OTHERS: Mapping[str, _Row] = {
+    "skip": _Row("page", "skipped"),
+    "dropped": _Row("item", "dropped by the spider", is_asked_for=True),
+    "links": _Row("link", "left out by the spider", is_asked_for=True),
+    "cut": _Row("page", "cut off at a bound"),
+}
+"""The rows of counters without a row of their own, by prefix."""
+
+
+def told(stats: JobStats) -> list[Loss]:
+    """Return everything that the crawl left out, what is lost first."""
+    found = [*_given_up(stats), *_fruitless(stats)]
+    for prefix, other in _OTHERS.items():
+        for reason, count in group(stats.counters, prefix).items():
+            counter = f"{prefix}/{reason}"
+            row = _ROWS.get(counter)
+            why = row.why if row else f"{other.why} ({shown(reason)})"
+            row = row or other
+            text = f"{several(count, row.noun)}: {why}" if why else other_callbacks(stats)
+            found.append(Loss(counter, count, text, row.is_asked_for))
+    return sorted(found, key=lambda one: one.is_asked_for)
+
+
+def lost(stats: JobStats) -> list[Loss]:
+    """Return what nobody asked to leave out."""
+    return [one for one in told(stats) if not one.is_asked_for]
+
+
+def lost_in_words(stats: JobStats) -> str:
+    """Return one line for each loss but the dead letters, which have a place of their own; empty if there is none."""
+    return "\n".join(one.text for one in lost(stats) if one.counter != "dead")
+
+
+def _given_up(stats: JobStats) -> Iterator[Loss]:
+    if stats.dead:
+        yield Loss(
+            "dead", stats.dead, f"{several(stats.dead, 'page')}: given up; crawler dead --job {shown(stats.job)}"
+        )
+
+
+def _fruitless(stats: JobStats) -> Iterator[Loss]:
+    """Yield that a finished crawl brought nothing, and why."""
+    read, items = pages(stats), stats.counters.get("items", 0)
+    if stats.finished and not stats.dead and (why := _why_nothing(stats, read, items)):
+        yield Loss("nothing", read, why)
+
+
+def _why_nothing(stats: JobStats, read: int, items: int) -> str:
+    counters = stats.counters
+    if not read:
+        skips = group(counters, "skip")
+        if set(skips) == {"robots"}:
+            return "no page was read: robots.txt forbids all of them; crawler why URL names the line"
+        return f"no page was read: all were skipped ({in_words(skips)})" if skips else ""
+    if items:
+        is_empty = counters.get("empty/items", 0) >= items
+        return f"{several(items, 'item')}, all empty: no field has a value; check the selectors" if is_empty else ""
+    if dropped := group(counters, "dropped"):
+        return f"no item was kept: all were dropped ({in_words(dropped)})"
+    if counters.get("empty/pages", 0) >= read:
+        return "the callbacks yielded neither an item nor a request on any page; is a `yield` or `return` missing?"
+    return f"no item: {several(read, 'page')} read, and no callback yielded one"

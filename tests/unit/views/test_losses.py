@@ -1,0 +1,51 @@
+"""Every counter of what was left out has its sentence, and only what somebody asked for is no loss."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import crawler
+from crawler.settings import NAMES
+from crawler.status import JobStats
+from crawler.views.losses import Loss, lost, lost_in_words, told
+
+ROOT = Path(crawler.__file__).parent
+
+
+def stats(**counters: int) -> JobStats:
+    named = {name.replace("__", "/"): count for name, count in counters.items()}
+    return JobStats("shop", counters={"pages": 9, "items": 9, **named}, finished=True)
+
+
+def test_a_bound_that_cut_and_a_skip_for_an_unknown_reason_are_losses() -> None:
+    found = lost(stats(cut__links=3, skip__moon=1))
+    assert [(one.counter, one.count) for one in found] == [("skip/moon", 1), ("cut/links", 3)]
+    assert "moon" in found[0].text
+
+
+def test_what_the_spider_dropped_and_left_out_by_itself_is_told() -> None:
+    assert not lost(stats(dropped__no_price=2, links__archive=5))
+    assert [one.text for one in told(stats(dropped__no_price=2))] == ["2 items: dropped by the spider (no_price)"]
+
+
+def test_losses_stand_before_what_was_asked_for() -> None:
+    assert [one.counter for one in told(stats(skip__robots=2, skip__parse_maxsize=1))] == [
+        "skip/parse_maxsize",
+        "skip/robots",
+    ]
+
+
+def test_dead_letters_are_a_loss_with_a_place_of_their_own() -> None:
+    given_up = JobStats("shop", dead=2, counters={"pages": 1, "items": 1})
+    assert lost(given_up) == [Loss("dead", 2, "2 pages: given up; crawler dead --job shop")]
+    assert lost_in_words(given_up) == ""
+
+
+def test_a_crawl_that_goes_on_has_not_come_to_nothing() -> None:
+    assert not lost(JobStats("shop", counters={"pages": 3}))
+
+
+def test_every_setting_that_a_row_names_exists() -> None:
+    named = set(re.findall(r"\b[A-Z]{3,}(?:_[A-Z]+)+\b", (ROOT / "views" / "losses.py").read_text()))
+    assert named - NAMES == set()
