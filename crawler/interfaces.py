@@ -43,7 +43,7 @@ from crawler.model import (
     Visit,
 )
 from crawler.response import Response
-from crawler.status import DeadLetter, HostView, JobStats, Trace, WorkerInfo
+from crawler.status import DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
 
 
 class Pace(Struct, frozen=True):
@@ -214,6 +214,9 @@ class Letters(Protocol):
 
     async def newest(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
         """Return the dead letters, newest first, at most `limit`."""
+
+    async def failing(self, job: Job, limit: int = 1000) -> list[Failing]:
+        """Return requests that wait for another try, those that failed last first, at most `limit`."""
 
     def each(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:
         """Yield the dead letters in no particular order, however many there are; with `ids` only those."""

@@ -92,7 +92,7 @@ class Failure(Struct, frozen=True):
     status: int | None = None
     traceback: str = ""
     error: str = ""  # class of the exception that the spider's code raised
-    line: str = ""  # `shop.py:42`, the deepest line of the spider's own file in the traceback
+    line: str = ""  # `spiders/shop.py:42`, the deepest line of the user's code in the traceback
 
 
 class Done(Struct, frozen=True):

@@ -4,6 +4,7 @@
     301, 302, 303, 307, 308              `redirect` makes the next request
     a status of `retry_http_codes`       Retry, with a longer delay each time; Dead after the last try
     a transient error (time-out …)       the same
+    an exception of a callback           Retry for what may pass (`may_pass`), else Dead at once
     any other status or error            Dead at once: a retry would give the same result
 
 Randomness and the clock are arguments: `chance` is a number in 0..1, `now` is Unix seconds.
@@ -89,6 +90,28 @@ def after(failure: Failure, attempt: int, retry: RetryPolicy, *, chance: float, 
         return Dead(failure, spent=True)
     delay = retry.retry_delay * 2 ** min(attempt, _MAX_DOUBLINGS) * (1 + _JITTER * (chance - 0.5))
     return Retry(failure, max(min(delay, retry.retry_max_delay), at_least))
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether another try may end otherwise: the exception, or one behind it, is an OSError (which includes time-outs
+    and lost connections) or a MemoryError. Anything else that a callback raises fails alike on the same page.
+    """
+    rest, seen = [error], set()
+    while rest:
+        one = rest.pop()
+        if isinstance(one, (OSError, MemoryError)):
+            return True
+        seen.add(id(one))
+        inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+        rest += [cause for cause in (one.__cause__, one.__context__, *inner) if cause and id(cause) not in seen]
+    return False
+
+
+def after_exception(
+    error: BaseException, failure: Failure, attempt: int, retry: RetryPolicy, *, chance: float
+) -> Retry | Dead:
+    """The outcome of a page whose callback raised: another try only for what may pass."""
+    return after(failure, attempt, retry, chance=chance) if may_pass(error) else Dead(failure)
 
 
 def verdict(visit: Visit) -> str:

@@ -118,9 +118,9 @@ class Response:
     @cached_property
     def selector(self) -> Selector:
         """The parsel selector over the page."""
-        from parsel import Selector  # costs 30 ms; many crawls never use a selector
+        from crawler.parsing.selector import PageSelector  # costs 30 ms; many crawls never use a selector
 
-        return Selector(root=self.root, type="html")
+        return PageSelector(root=self.root, type="html")
 
     def css(self, query: str) -> SelectorList[Selector]:
         """Select with CSS."""

@@ -45,6 +45,14 @@ class Skipped(Struct, frozen=True):
     when: float  # server's clock, Unix seconds
 
 
+class Failing(Struct, frozen=True):
+    """A request that waits for another try, and its last error."""
+
+    url: str
+    error: str
+    when: float  # server's clock, Unix seconds
+
+
 class Pause(Struct, frozen=True):
     """A pause: the job hands out no request of this host, spider or job until a person resumes it."""
 
@@ -103,6 +111,7 @@ class Trace(Struct, frozen=True):
     skipped: Skipped | None = None  # its skip, if among the last ones
     other_callbacks: tuple[str, ...] = ()  # callbacks that later requests for it named, as far back as the skips go
     redirected_from: str = ""  # the URL that redirected to it, as far back as the skips go
+    failing: Failing | None = None  # its last error, if it waits for another try
     pauses: tuple[Pause, ...] = ()  # of its host, its spider, or the job
     seeded: bool = False  # whether its host was seeded
 
@@ -124,6 +133,7 @@ class JobStats(Struct, frozen=True):
     ready: int = 0  # hosts that may be asked now
     asking: int = 0  # hosts that a worker asks for robots.txt now, for this job or another
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
+    failing: int = 0  # requests that wait for another try; some more if there are thousands
     delayed: int = 0  # requests with a not-before time
     finished: bool = False  # proven: every admitted request has ended, and nobody is seeding
     paused: tuple[Pause, ...] = ()  # only some of them if there are hundreds

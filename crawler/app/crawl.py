@@ -14,6 +14,7 @@ from crawler.app.jobs import delete_job
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import PAUSED_SECONDS, Watch
 from crawler.app.wiring import exporter, seeder, supervisor
+from crawler.control.dead_letters import Group, Groups
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
 from crawler.export.exporter import Exporter
@@ -27,6 +28,9 @@ from crawler.views.losses import lost
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 from crawler.worker.blame_slot import NoSlot
 from crawler.worker.supervisor import Supervisor, worker_name
+
+_LETTERS_READ = 1_000  # dead letters of which the summary names the most frequent causes
+_CAUSES_NAMED = 3
 
 
 async def crawl(
@@ -135,7 +139,14 @@ class _Crawl:
             code = code or Exit.LOST
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
-        return CrawlReport(reason, stats, report, self._target, out.items, seconds, code)
+        causes = await self._causes() if stats.dead else ()
+        return CrawlReport(reason, stats, report, self._target, out.items, seconds, code, causes)
+
+    async def _causes(self) -> tuple[Group, ...]:
+        groups = Groups(("error", "line"))
+        for letter in await self._connected.letters.newest(self._job, _LETTERS_READ):
+            groups.add(letter)
+        return tuple(groups.largest(_CAUSES_NAMED))
 
     async def _nothing_to_do(self, seeding: Seeder, seeds: asyncio.Task[None]) -> bool:
         if seeds.done():

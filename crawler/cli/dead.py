@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from crawler.model import Job
     from crawler.status import DeadLetter
 
-BY = ("error", "spider")  # the default grouping
+BY = ("error", "line")  # the default grouping
 
 Where = Annotated[
     list[str] | None,
@@ -40,7 +40,7 @@ def dead(
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False)] = None,
     group: Annotated[
         list[str] | None,
-        option("--group", metavar="FIELD", help="Group by this field; may be repeated (default: error, spider)."),
+        option("--group", metavar="FIELD", help="Group by this field; may be repeated (default: error, line)."),
     ] = None,
     list_: Annotated[bool, flag("--list", help="List them one by one, the newest first.")] = False,
     where: Where = None,
@@ -76,8 +76,10 @@ async def _groups(
     from crawler.control.dead_letters import Groups
 
     found = []
+    failing = []
     async with connect(config) as connected:
         for job in await _jobs(connected.jobs, name):
+            failing += [(job.name, one) for one in await connected.letters.failing(job, limit)]
             groups = Groups(by)
             async for letter in chosen(connected.letters, job, conditions):
                 groups.add(letter)
@@ -85,13 +87,16 @@ async def _groups(
     if as_json:
         for its_job, group in found:
             values = dict(zip(by, group.values, strict=True))
-            rest = {"count": group.count, "newest": group.newest, "example": {"id": group.id, "url": group.url}}
+            rest = {"count": group.count, "newest": group.newest, "example": {"id": group.id, "url": group.url, "said": group.message}}
             print(json_line({"job": its_job, **values, **rest}))
     elif found:
         tables.console().print(tables.dead_groups_table(by, found))
         _say_what_now()
     else:
         print(_none(conditions))
+    if failing and not as_json and not conditions:
+        print("\nNot given up; they wait for another try:")
+        tables.console().print(tables.failing_table(failing))
     return 0
 
 

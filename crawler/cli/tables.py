@@ -12,9 +12,9 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from crawler.control.dead_letters import Group, error_of
+from crawler.control.dead_letters import Group, error_of, said_by
 from crawler.runtime.safe_text import printable_lines, shown, without_password
-from crawler.status import DeadLetter, JobStats, WorkerInfo
+from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
 from crawler.views.figures import (
     answers_in_words,
     counted,
@@ -184,9 +184,12 @@ def _bad(number: int) -> Text:
 
 def dead_groups_table(by: Sequence[str], groups: Iterable[tuple[str, Group]]) -> Table:
     """Return a table with one group per line; the first of each pair is its job."""
-    columns = ("count", "job", *by, "newest (UTC)", "for example")
+    columns = ("count", "job", *by, "newest (UTC)", "it said", "for example")
     rows = (
-        (one.count, job, *(value or "-" for value in one.values), moment(one.newest), one.url or "(no request)")
+        (
+            *(one.count, job, *(value or "-" for value in one.values), moment(one.newest)),
+            *(one.message[:200], one.url or "(no request)"),
+        )
         for job, one in groups
     )
     return table(columns, rows, numbers=("count",))
@@ -200,6 +203,19 @@ def dead_table(letters: Iterable[tuple[str, DeadLetter]]) -> Table:
         for job, one in letters
     )
     return table(columns, rows, numbers=("tries",))
+
+
+def failing_table(failing: Iterable[tuple[str, Failing]]) -> Table:
+    """Return a table of the requests that wait for another try, one error per line; the first of each pair is its
+    job."""
+    groups: dict[tuple[str, str], list[Failing]] = {}
+    for job, one in failing:
+        groups.setdefault((job, one.error.removeprefix(f"{one.url}: ")), []).append(one)
+    rows = (
+        (len(ones), job, error[:300], moment(ones[0].when), ones[0].url)
+        for (job, error), ones in sorted(groups.items(), key=lambda group: -len(group[1]))
+    )
+    return table(("count", "job", "last error", "newest (UTC)", "for example"), rows, numbers=("count",))
 
 
 def letter_view(job: str, letter: DeadLetter) -> RenderableType:
@@ -229,8 +245,7 @@ def letter_view(job: str, letter: DeadLetter) -> RenderableType:
 def _why(letter: DeadLetter) -> str:
     """Return the error and its message about the page."""
     failure = letter.failure
-    said = failure.message.removeprefix(f"{letter.url}: ").removeprefix(f"{failure.error}: ")
-    return f"{error_of(failure)}: {said}"
+    return f"{error_of(failure)}: {said_by(letter)}" + (f" ({failure.line})" if failure.line else "")
 
 
 def moment(seconds: float) -> str:
@@ -255,7 +270,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "lost": Text(lost_in_words(stats), "yellow", overflow="fold"),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "put back": put_back(stats),
-        "dead": _dead(stats),
+        "dead": _dead(report),
     }
     parts: list[RenderableType] = [fields({name: value for name, value in lines.items() if value})]
     if after := _what_now(report, fresh):
@@ -277,12 +292,19 @@ def _pace(report: CrawlReport) -> str:
     return f", {rate(pages(report.stats) / report.seconds)} pages/s"
 
 
-def _dead(stats: JobStats) -> Text | str:
+def _dead(report: CrawlReport) -> Text | str:
+    stats = report.stats
     if not stats.dead:
         return ""
     kinds = group(stats.counters, "dead")  # counted at death: some may have been redriven since
     why = f" ({in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
-    return Text(f"{counted(stats.dead)}{why}", style="red")
+    causes = [
+        f"{counted(group.count)} × {error} at {line}: {group.message[:200]}"
+        for group in report.causes
+        for error, line in [group.values]
+        if line
+    ]
+    return Text("\n".join(map(shown, [f"{counted(stats.dead)}{why}", *causes])), style="red")
 
 
 def _what_now(report: CrawlReport, fresh: bool) -> str:

@@ -19,6 +19,12 @@ def error_of(failure: Failure) -> str:
     return f"{failure.kind}/{failure.error}" if failure.error else failure.kind
 
 
+def said_by(letter: DeadLetter) -> str:
+    """Return what the error said, without the letter's URL and the name of the exception."""
+    failure = letter.failure
+    return failure.message.removeprefix(f"{letter.url}: ").removeprefix(f"{failure.error}: ")
+
+
 FIELDS: Mapping[str, Callable[[DeadLetter], str]] = {
     "error": lambda letter: error_of(letter.failure),
     "host": lambda letter: letter.host,
@@ -66,13 +72,15 @@ def meets(letter: DeadLetter, conditions: Iterable[Condition]) -> bool:
 
 
 class Group(Struct):
-    """Dead letters with equal values in some fields. `newest` (Unix seconds), `id` and `url` are of the newest one."""
+    """Dead letters with equal values in some fields. `newest` (Unix seconds), `id`, `url` and `message` are
+    of the newest one."""
 
     values: tuple[str, ...]
     count: int = 0
     newest: float = 0.0
     id: str = ""
     url: str = ""
+    message: str = ""
 
 
 class Groups:
@@ -89,6 +97,7 @@ class Groups:
         group.count += 1
         if letter.died >= group.newest:
             group.newest, group.id, group.url = letter.died, letter.id, letter.url
+            group.message = said_by(letter)
 
     def largest(self, limit: int) -> list[Group]:
         """Return the `limit` largest groups; among equal ones, those with the newest dead letter first."""

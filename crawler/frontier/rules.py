@@ -129,8 +129,11 @@ ASKING_TTL = DAY
 RECENT_TTL = DAY
 """Lifetime of the counts of a job's last pages, after the last page."""
 
+FAILING_KEPT = 10_000
+"""Requests of a job in one shard that wait for another try, whose last errors are kept."""
+
 MAX_DETAIL = 500
-"""Characters kept of the detail of a skip."""
+"""Characters kept of the detail of a skip, and of the last error of a request that waits for another try."""
 
 LETTER_ID = 12
 """Hexadecimal digits of a dead letter's id: among a million letters, the chance that two share one is 1 in 500."""

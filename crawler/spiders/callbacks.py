@@ -6,13 +6,12 @@ into names. A name that the spider does not have fails the page that yielded it,
 
 from __future__ import annotations
 
+import difflib
 import inspect
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from crawler.errors import CrawlerError
 from crawler.model import Failure, Follow, Request, Unfollowed
 from crawler.parsing.charset import clean
 from crawler.runtime.safe_text import without_password
+from crawler.runtime.tracebacks import told, user_line
 from crawler.spiders.base import DropItem, Spider, callback_name
 from crawler.spiders.items import ItemError, encode_item, is_item
 
@@ -103,26 +103,32 @@ async def run_callback(
     return found.admitting(found.requests, left_out) if left_out else found
 
 
-def failure_of(spider: Spider, error: BaseException) -> Failure:
-    """Return the failure for an exception of `run_callback`, without credentials, which its text may quote."""
+def failure_of(spider: Spider, callback: str, error: BaseException) -> Failure:
+    """Return the failure for an exception of `run_callback`, without credentials, which its text may quote.
+
+    Its line is that of the user's code in which the error arose. An error in what the callback gave arises nowhere in
+    that code, and gets the line of the callback.
+    """
     name = type(error).__name__
     try:
         text = str(error)
     except Exception:
         text = "(cannot be shown: its __str__ fails)"
+    line, whole = told(error, _files_of(spider))
     return Failure(
         "callback",
         without_password(f"{name}: {text}"[: 2 * _MAX_MESSAGE])[:_MAX_MESSAGE],
-        traceback=without_password("".join(traceback.format_exception(error))[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
+        traceback=without_password(whole[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
         error=name,
-        line=_line_in(_files_of(spider), error),
+        line=line or _definition(spider, callback),
     )
 
 
-def _line_in(files: set[str], error: BaseException) -> str:
-    """Return the deepest line of these files in the traceback, such as `shop.py:42`; empty if there is none."""
-    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    return next((f"{Path(file).name}:{line}" for file, line in reversed(lines) if file in files), "")
+def _definition(spider: Spider, callback: str) -> str:
+    """Return the line on which the callback begins; empty if there is none."""
+    method: Any = getattr(type(spider), callback, None)
+    code = getattr(inspect.unwrap(method), "__code__", None) if method else None
+    return user_line([(code.co_filename, code.co_firstlineno)], _files_of(spider)) if code else ""
 
 
 def _files_of(spider: Spider) -> set[str]:
@@ -141,10 +147,17 @@ def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
         raise CallbackError(f"callback {spider.name}.{name} is private; rename it without the underscore")
     method = getattr(spider, name, None)
     if method is None:
-        raise CallbackError(f"spider {spider.name} has no method {name!r} to call back")
+        raise CallbackError(f"spider {spider.name} has no method {name!r} to call back{nearest(type(spider), name)}")
     if not callable(method):
         raise CallbackError(f"callback {spider.name}.{name} is a {type(method).__name__}, not a method")
     return method  # type: ignore[no-any-return]
+
+
+def nearest(cls: type[Spider], name: str) -> str:
+    """Return `; did you mean parse_item?` if the class has a method of a similar name; else nothing."""
+    own = [word for word in dir(cls) if not word.startswith("_") and callable(getattr(cls, word))]
+    near = difflib.get_close_matches(name, own, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> Request:

@@ -15,6 +15,7 @@ from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
 from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spiders.base import Spider, callback_name
+from crawler.spiders.callbacks import nearest
 
 _METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
 _LOGIN = ("http_user", "http_pass", "http_auth_domain")  # Scrapy's; ignored, they would give no login
@@ -66,7 +67,8 @@ def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
             for call in filter(_makes_request, calls):
                 for name in map(_callback, _callback_arguments(call)):
                     if name and name not in assigned and not hasattr(cls, name):
-                        yield f"line {call.lineno} names the callback {name}, which is no method of the class"
+                        hint = nearest(cls, name)
+                        yield f"line {call.lineno} names the callback {name}, which is no method of the class{hint}"
 
 
 def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
@@ -143,7 +145,8 @@ def _rule_callback(of: type[Spider] | Spider, callback: Any) -> Iterator[str]:
     name = callback_name(callback)
     method = getattr(of, name, None) if name and not name.startswith("_") else None
     if not callable(method):
-        yield f"sitemap_rules: {callback!r} is no public method of the class"
+        cls = of if isinstance(of, type) else type(of)
+        yield f"sitemap_rules: {callback!r} is no public method of the class{nearest(cls, name)}"
     elif name == "parse" and getattr(method, "__func__", method) is Spider.parse:
         yield "sitemap_rules: pages of sitemaps go to parse(self, response), which it does not have"
 

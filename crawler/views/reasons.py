@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from crawler.control.dead_letters import error_of
 from crawler.control.pauses import resuming
 from crawler.status import SKIPS_KEPT, TRACED, DeadLetter, HostTurn, Pause, Sighting, Skipped
 from crawler.views.figures import FIRST_WINS, at_work, counted, duration, group, no_worker, outbox_words, several
@@ -46,6 +47,8 @@ def origin(inquiry: Inquiry) -> list[str]:
         elif not one.request.redirects and not one.later:
             said.append("a seed")
         said += _tries(one)
+    if last := inquiry.trace.failing:
+        said.append(f"its last error, {_moment(last.when)}: {last.error.removeprefix(f'{last.url}: ')}")
     return said
 
 
@@ -120,8 +123,9 @@ def _given_up(inquiry: Inquiry, letter: DeadLetter | None) -> Iterator[str]:
     if letter is None:
         return
     why = letter.failure.message.removeprefix(f"{letter.url}: ")
+    where = f" ({letter.failure.line})" if letter.failure.line else ""
     tries = "the first try" if letter.attempts == 1 else f"{counted(letter.attempts)} tries"
-    yield f"dead: given up {_moment(letter.died)} after {tries}: {letter.failure.kind}: {why}"
+    yield f"dead: given up {_moment(letter.died)} after {tries}: {error_of(letter.failure)}: {why}{where}"
     yield f"in full: crawler dead show {letter.id}; try again: crawler redrive {letter.id} --job {inquiry.job}"
 
 
@@ -146,7 +150,7 @@ def _tries(one: Sighting) -> Iterator[str]:
     if one.state == "dead":
         return  # the dead letter says more
     if one.attempt:
-        yield f"failed {several(one.attempt, 'time')} so far; what went wrong is kept once it is given up"
+        yield f"failed {several(one.attempt, 'time')} so far"
     if one.crashes:
         yield f"its worker's machine was gone {several(one.crashes, 'time')}"
     if one.delivery:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from crawler.control.dead_letters import Group
 from crawler.status import JobStats, WorkerInfo
 
 
@@ -47,3 +48,4 @@ class CrawlReport(Struct, frozen=True):
     items: int
     seconds: float
     code: int = 0  # exit code
+    causes: tuple[Group, ...] = ()  # the most frequent (error, line) among the last dead letters

@@ -4,7 +4,7 @@
 2. does robots.txt allow the URL?         no → Skip; not known yet → Release, the turn went to robots.txt
 3. fetch                                  error → Retry or Dead by policy
 4. judge the status by policy             redirect → a new request; error → Retry or Dead
-5. run the spider's callback              exception → Retry or Dead, with its traceback
+5. run the spider's callback              exception → Dead with its traceback, or Retry if it may pass
 6. keep links that belong to the crawl    offsite, too deep, malformed → left out, counted
 7. obey the page's directives             noindex → no items; nofollow → no links; counted
 """
@@ -35,6 +35,7 @@ from crawler.spiders.items import is_empty
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
+from crawler.visit.spider_errors import SpiderErrors
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ class Visitor:
         self._admission = admission
         self._slot = slot
         self._booked = booked
+        self._spider_errors = SpiderErrors()
         self._large = asyncio.Lock()  # one large page at a time, because their trees take much memory
         self._rested_at = 0.0  # CPU seconds of this thread at the last rest, which gave the small pages their time
 
@@ -105,7 +107,7 @@ class Visitor:
             if limit := own_limit(error):
                 return _handed_back(limit)
             # A bug in the crawler or a library. It costs this page alone, and the log shows it.
-            failure = replace(failure_of(ready.spider, error), kind="internal")
+            failure = replace(failure_of(ready.spider, lease.request.callback, error), kind="internal")
             log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
             return Visit(_again(failure, lease, ready.retry), asked_at=time.monotonic())
 
@@ -237,9 +239,10 @@ class Visitor:
             if limit := own_limit(error):
                 raise limit from error
             # A spider may raise anything; that costs this page alone.
-            failure = failure_of(ready.spider, error)
-            log.warning("callback_failed", url=lease.request.url, spider=ready.spider.name, error=failure.message)
-            return _again(failure, lease, ready.retry), Found([], [], Counter())
+            failure = failure_of(ready.spider, callback, error)
+            self._spider_errors.say(lease, ready.spider.name, callback, failure)
+            outcome = policy.after_exception(error, failure, lease.attempt, ready.retry, chance=random.random())
+            return outcome, Found([], [], Counter())
         finally:
             self._slot.leave(lease)
 

@@ -168,12 +168,12 @@ async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: Serv
             leases.append(await crawl.lease())
     for page, lease in zip(row["pages"].split(), leases, strict=True):
         kind = page[2:].rstrip("+")
-        outcome = Done() if kind == "done" else Dead(Failure(kind, "it fails", STATUSES[kind]))
+        outcome = Done() if kind == "done" else Dead(Failure(kind, "it fails", STATUSES.get(kind)))
         assert await crawl.end(lease, outcome, pace=AT_ONCE, status=STATUSES.get(kind, 200))
     stats = await crawl.frontier.reading.stats(crawl.job)
     names = {host: letter for letter, host in letters.items()}
     shown = [f"{pause.what} {names.get(pause.name, pause.name)}: {pause.why}" for pause in stats.paused]
-    assert shown == ([row["paused"]] if "paused" in row else [])
+    assert shown == ([f"{row['paused']}, the last one: it fails"] if "paused" in row else [])
 
 
 async def test_how_many_that_fail_are_remembered(world: ServerWorld) -> None:
@@ -184,11 +184,11 @@ async def test_how_many_that_fail_are_remembered(world: ServerWorld) -> None:
     async with world.raw() as client:
         await client.hset(f"{prefix}recent", mapping={f"host {number}": "1 1 callback" for number in range(9_998)})
         for remembered in (10_000, 10_000):  # the host and its spider, which are then known
-            await crawl.end(await crawl.lease(), Dead(Failure("callback", "it fails")), status=200)
+            await crawl.end(await crawl.lease(), Dead(Failure("crash", "it fails")), status=200)
             assert await client.hlen(f"{prefix}recent") == remembered
             assert 0 < await client.pttl(f"{prefix}recent") <= 24 * HOUR
         await crawl.add(*pages(3, HOST))
         await client.hdel(f"{prefix}recent", f"host {HOST}")
         await client.hset(f"{prefix}recent", "host another", "1 1 callback")
-        await crawl.end(await crawl.lease(), Dead(Failure("callback", "it fails")), status=200)
+        await crawl.end(await crawl.lease(), Dead(Failure("crash", "it fails")), status=200)
         assert await client.hlen(f"{prefix}recent") == 2

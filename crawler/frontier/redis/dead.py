@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import TypeVar
 
 from crawler.control.dead_letters import newest
 from crawler.frontier import message as wire
 from crawler.frontier.redis.keys import job_prefix
-from crawler.frontier.redis.records import read_dead, text
+from crawler.frontier.redis.records import read_dead, read_failing, text
 from crawler.frontier.redis.server import Server, errors
 from crawler.frontier.rules import LETTERS_CHUNK as CHUNK
 from crawler.model import Job
-from crawler.status import DeadLetter
+from crawler.status import DeadLetter, Failing
 
 T = TypeVar("T")
 
@@ -33,6 +34,15 @@ class RedisDead:
     async def newest(self, job: Job, limit: int = 1000) -> list[DeadLetter]:
         """Return the newest letters, newest first."""
         return await newest(self.each(job), limit)
+
+    async def failing(self, job: Job, limit: int = 1000) -> list[Failing]:
+        """Return the requests that wait for another try."""
+        found: list[Failing] = []
+        for shard in self._shards:
+            with errors(self._server.shown):
+                records = await self._server.client.hgetall(f"{job_prefix(shard, job.name)}failing")
+            found += [read_failing(url, record) for url, record in records.items()]
+        return heapq.nlargest(limit, found, key=lambda one: one.when)
 
     async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
         """Return the letters to pending. Letters that are not requests stay."""

@@ -57,6 +57,8 @@
     J skips                 stream  `url`, `reason`, `detail` of the last skips, some 10,000; with reason
                                     `other_callback`, requests that were not admitted, and the callback they named
     J exporter              string  the name of the exporter, expiring
+    J failing               hash    URL of a request that waits for another try → when it failed (ms), a space, its last
+                                    error; at most 10,000
     J dead                  hash    id → dead letter as JSON
 """
 

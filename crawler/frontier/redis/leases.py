@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from crawler.frontier.redis.records import outcome_arguments, packed, text
+from crawler.frontier.redis.records import failure_words, outcome_arguments, packed, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import REAP_CHUNK
 from crawler.model import Dead, Lease, Reaped, Retry
@@ -72,4 +72,5 @@ def _blamed(worker: str, lease: Lease, outcome: Retry | Dead) -> tuple[dict[str,
     """The arguments of `reap.lua` for the request that killed the worker: by name, and as byte strings."""
     _, delay, payload = outcome_arguments(worker, lease, outcome)
     kind = "retry" if isinstance(outcome, Retry) else "dead"  # `spent` counts as dead: here no host is to blame
-    return {"job": lease.job, "kind": kind, "delay": int(delay * 1000)}, [lease.message, payload]
+    named = {"job": lease.job, "kind": kind, "delay": int(delay * 1000), "failure": failure_words(outcome)}
+    return named, [lease.message, payload]

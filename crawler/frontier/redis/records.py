@@ -16,7 +16,7 @@ from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Outcome, Rele
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
 from crawler.policy import counts, verdict
-from crawler.status import DeadLetter
+from crawler.status import DeadLetter, Failing
 
 log = structlog.get_logger()
 
@@ -114,6 +114,12 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
     )
 
 
+def read_failing(url: bytes, record: bytes) -> Failing:
+    """Read an entry of `failing`."""
+    when, _, error = record.partition(b" ")
+    return Failing(text(url), text(error), number(when) / 1000)
+
+
 packed = msgspec.msgpack.Encoder().encode
 """Packs the named arguments of a script: text and no bytes, which the server's decoder does not read."""
 
@@ -135,6 +141,16 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     delay: int = 0
     counters: Mapping[str, int] = {}
     items: int = 0
+    failure: str = ""
+
+
+def failure_words(outcome: Outcome) -> str:
+    """What failed, and in which line of the user's code; empty for outcomes without a failure."""
+    if not isinstance(outcome, (Retry, Dead)):
+        return ""
+    failure = outcome.failure
+    where = f" ({failure.line})" if failure.line else ""
+    return clean(f"{failure.message[:MAX_DETAIL]}{where}")
 
 
 def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
@@ -158,6 +174,7 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
         delay=int(delay * 1000),
         counters=counts(visit),
         items=len(items),
+        failure=failure_words(visit.outcome),
     )
     return named, (lease.message, b"\n".join(items), payload)
 

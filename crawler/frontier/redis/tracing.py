@@ -13,13 +13,13 @@ from crawler.frontier.redis.dead import RedisDead
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_for
-from crawler.frontier.redis.records import text
+from crawler.frontier.redis.records import read_failing, text
 from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.redis.views import read_pauses
 from crawler.frontier.rules import TRACE_CHUNK
 from crawler.model import Job
 from crawler.parsing.url import dedup_key, fingerprint, host_of
-from crawler.status import TRACED, HostTurn, Pause, Sighting, Skipped, Trace
+from crawler.status import TRACED, Failing, HostTurn, Pause, Sighting, Skipped, Trace
 
 
 class RedisTraces:
@@ -85,6 +85,7 @@ class _Look:
             skipped=skipped,
             other_callbacks=others,
             redirected_from=source,
+            failing=await self._failing(),
             pauses=await self._pauses(one.request.spider for one in sightings),
             seeded=bool(await self._ask("sismember", f"{self._prefix}scope", self._host)),
         )
@@ -176,6 +177,10 @@ class _Look:
             if len(chunk) < TRACE_CHUNK:
                 return skipped, source, tuple(others)
             end = f"({chunk[-1][0].decode()}"
+
+    async def _failing(self) -> Failing | None:
+        record = await self._ask("hget", f"{self._prefix}failing", self._url)
+        return read_failing(self._url.encode(), record) if record else None
 
     # --- its host
 

@@ -50,6 +50,7 @@ class RedisViews:
             ready=sum(shard["ready"] for shard in shards),
             asking=sum(shard["asking"] for shard in shards),
             cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
+            failing=sum(shard["failing"] for shard in shards),
             delayed=sum(shard["delayed"] for shard in shards),
             paused=ordered + read_pauses(line for shard in shards for line in shard["paused"].items()),
             held=sum(shard["held"] for shard in shards),
@@ -88,6 +89,7 @@ class RedisViews:
         pipeline.zcount(f"{prefix}hosts", "-inf", now)
         pipeline.zcount(f"{prefix}hosts", f"({now}", "+inf")
         pipeline.zcard(f"{prefix}delayed")
+        pipeline.hlen(f"{prefix}failing")
         pipeline.zcard(f"{prefix}held")
         pipeline.hgetall(f"{prefix}others")
         pipeline.hlen(f"{shard}asking")
@@ -103,6 +105,7 @@ class RedisViews:
                 ready,
                 cooling,
                 delayed,
+                failing,
                 held,
                 others,
                 asking,
@@ -117,6 +120,7 @@ class RedisViews:
             "ready": ready,
             "cooling": cooling,
             "delayed": delayed,
+            "failing": failing,
             "held": held,
             "others": {key.decode("utf-8", "replace"): url.decode("utf-8", "replace") for key, url in others.items()},
             "asking": asking,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from crawler.model import Dead, Failure, Request, Retry, Visit
+from crawler.model import Dead, Done, Failure, Outcome, Request, Retry, Rule, Skip, Visit
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 FAILURE = Failure("callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3')
@@ -185,3 +185,49 @@ async def _kill(crawl: Crawl, *urls: str) -> None:
     while leases := (await crawl.claim()).leases:
         visits = [(lease, Visit(dead())) for lease in leases]
         assert all(await crawl.frontier.queue.commit("w1", visits, AT_ONCE))
+
+
+async def test_requests_that_wait_for_another_try_tell_their_last_error_until_they_end(
+    world: World, crawl: Crawl
+) -> None:
+    urls = hosts(3)
+    await crawl.add(*urls)
+    for number, lease in enumerate((await crawl.claim()).leases):
+        await crawl.end(lease, Retry(Failure("callback", f"error {number}", line="shop.py:7"), 0.0))
+        await world.pass_time(0.002)
+    errors = [one.error for one in await crawl.frontier.letters.failing(crawl.job)]
+    assert errors == ["error 2 (shop.py:7)", "error 1 (shop.py:7)", "error 0 (shop.py:7)"]
+    assert len(await crawl.frontier.letters.failing(crawl.job, 2)) == 2
+    traced = (await crawl.frontier.traces.trace(crawl.job, urls[0])).failing
+    assert traced is not None
+    assert (traced.url, traced.error[:5]) == (urls[0], "error")
+    again = (await crawl.claim()).leases
+    outcomes: list[Outcome] = [Done(), Skip("robots"), dead()]
+    for lease, outcome in zip(again, outcomes, strict=True):
+        await crawl.end(lease, outcome)
+    assert await crawl.frontier.letters.failing(crawl.job) == []
+    assert (await crawl.frontier.reading.stats(crawl.job)).failing == 0
+
+
+async def test_a_page_whose_host_is_at_fault_tells_its_last_error_too(crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Retry(failed(), 0.0), health="busy")
+    assert await crawl.counter("spared") == 1
+    assert len(await crawl.frontier.letters.failing(crawl.job)) == 2
+
+
+async def test_a_page_that_killed_its_worker_tells_so(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/")
+    lease = await crawl.lease()
+    await crawl.frontier.leases.reap("w1", blame=(lease, Retry(Failure("crash", "killed it"), 0.0)))
+    (one,) = await crawl.frontier.letters.failing(crawl.job)
+    assert one.error == "killed it"
+
+
+async def test_a_blocked_request_fails_no_more(crawl: Crawl) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
+    await crawl.frontier.control.set_rule(Rule("block", "host", "a.example", "on"))
+    assert await crawl.urls() == []
+    assert await crawl.frontier.letters.failing(crawl.job) == []

@@ -59,7 +59,7 @@ def test_what_its_message_tells_of_its_past() -> None:
     assert reasons.origin(inquiry(waiting(attempt=1, delivery=4, crashes=2), redirected_from="http://a.example/0")) == [
         "redirected from http://a.example/0",
         "3 links away from a seed; which page linked to it is not kept",
-        "failed 1 time so far; what went wrong is kept once it is given up",
+        "failed 1 time so far",
         "its worker's machine was gone 2 times",
         "handed out 4 times before",
     ]

@@ -1,4 +1,4 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing
 -- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
@@ -18,6 +18,7 @@
 --           delay   ms before the request may be handed out again
 --           counters  name → how much to add
 --           items   number of items
+--           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
 --         skip: the reason, a line break, the detail | retry, release, aside: the new message | dead, spent, junk: the
 --         record
@@ -88,12 +89,14 @@ local function end_lease(visit, message, items, payload)
   local rest, is_hosts = note_health(commit, visit, tries)
   local is_spared = is_hosts and (kind == 'retry' or kind == 'spent')
   if kind ~= 'aside' then waits_no_more(J, message, counters) end
+  if is_spared or kind == 'retry' then note_failing(J, message, visit.failure, now)
+  elseif kind ~= 'release' and kind ~= 'aside' and kind ~= 'junk' then fails_no_more(J, message) end
   apply[is_spared and 'spared' or kind](visit, message, payload)
   if visit.items > 0 and not is_spared then
     redis.call('XADD', J .. 'outbox', '*', 'i', items)
     tally(counters, 'items', visit.items)
   end
-  watch(J, visit.host, message, visit.verdict, commit, now)
+  watch(J, visit.host, message, visit.verdict, visit.failure, commit, now)
   settle(P, visit.host, now, {
     asked = visit.age and now - visit.age, pace = math.max(commit.delay, note_latency(commit, visit)),
     delay = visit.host_delay, rest = rest, unused = visit.is_unused and J or nil,

@@ -1,4 +1,4 @@
--- needs: clock, message, counters, letters, line, ledger, alike, later
+-- needs: clock, message, counters, letters, line, ledger, alike, later, failing
 -- processing → pending, for a dead or silent worker: its requests go back to the front of their hosts' lines.
 --
 -- KEYS  1 P workers
@@ -8,7 +8,7 @@
 --         max_crashes  crashes after which a request is dead
 --         budget       requests to move at most
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
---         blame        the request that killed the worker (nil: unknown): job, kind (retry|dead), delay ms
+--         blame        the request that killed the worker (nil: unknown): job, kind (retry|dead), delay ms, failure (words)
 --       2 its message   3 its new message, or its record   (only with `blame`)
 -- Returns {} if there is nothing to reap, else { worker, requeued, dead, 1 if some are left else 0 }.
 -- Stays true: each message moves once, however many reapers run, because it leaves the processing list in the
@@ -34,6 +34,7 @@ end
 local function to_dead(J, message, record, counters)
   bury(J, message, record, now)
   waits_no_more(J, message, counters)
+  fails_no_more(J, message)
   for _, name in ipairs({ 'dead', 'finished', 'dead/crash' }) do tally(counters, name) end
   dead = dead + 1
 end
@@ -50,13 +51,14 @@ local function move(J, message, is_blamed, counters)
   elseif is_blamed then
     back_to_pending(J, ARGV[3], blame.delay, counters)
     tally(counters, 'retried')
+    note_failing(J, message, blame.failure, now)
   elseif not seen_dying and crashes + 1 >= reap.max_crashes then
     local why = 'its worker and supervisor were gone after each of ' .. reap.max_crashes .. ' deliveries'
     to_dead(J, message, own_record(message, 'crash', why, worker), counters)
   else
     back_to_pending(J, redelivered(message, seen_dying and 0 or 1), 0, counters)
   end
-  if is_blamed then watch(J, host, message, 'crash', reap, now) end
+  if is_blamed then watch(J, host, message, 'crash', blame.failure, reap, now) end
   tally(counters, 'processing', -1)
   tally(counters, 'reaped')
   settle(P, host, now, { asked = now }) -- the worker may have asked the host a moment ago

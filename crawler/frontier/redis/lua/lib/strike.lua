@@ -1,4 +1,4 @@
--- needs: message, counters, skips, letters, line, later
+-- needs: message, counters, skips, letters, line, later, failing
 -- Ends what claims must not hand out: blocked requests, and bytes that are not requests.
 --
 -- Gives  strike_junk(claim, job, message, why) makes junk a dead letter
@@ -19,6 +19,7 @@ local function strike(claim, job, host, message, blocked)
   claim.strikes = claim.strikes - 1
   note_skip(job.J, url_of(message), 'blocked', blocked)
   waits_no_more(job.J, message, job.counters)
+  fails_no_more(job.J, message)
   tally(job.counters, 'pending', -1)
   for _, name in ipairs({ 'done', 'finished', 'skip/blocked' }) do tally(job.counters, name) end
 end
