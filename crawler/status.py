@@ -60,6 +60,7 @@ class Pause(Struct, frozen=True):
     name: str
     why: str
     since: float  # server's clock, Unix seconds
+    job: str = ""  # the only job it applies to; empty: all jobs
 
 
 class Sighting(Struct, frozen=True):

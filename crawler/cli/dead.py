@@ -87,7 +87,11 @@ async def _groups(
     if as_json:
         for its_job, group in found:
             values = dict(zip(by, group.values, strict=True))
-            rest = {"count": group.count, "newest": group.newest, "example": {"id": group.id, "url": group.url, "said": group.message}}
+            rest = {
+                "count": group.count,
+                "newest": group.newest,
+                "example": {"id": group.id, "url": group.url, "said": group.message},
+            }
             print(json_line({"job": its_job, **values, **rest}))
     elif found:
         tables.console().print(tables.dead_groups_table(by, found))

@@ -34,4 +34,5 @@ class Pauses:
 
 def resuming(pause: Pause) -> str:
     """Return the arguments of the command that lifts a pause."""
-    return f"control resume {subject_of(Rule('pause', pause.what, pause.name))}"
+    in_job = f" --job {pause.job}" if pause.job and pause.what != "job" else ""
+    return f"control resume {subject_of(Rule('pause', pause.what, pause.name))}{in_job}"

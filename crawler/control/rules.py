@@ -138,7 +138,7 @@ def subject_of(rule: Rule) -> str:
 def pauses_in(rules: Iterable[Rule], job: str) -> tuple[Pause, ...]:
     """Return the pauses among the rules that apply to a job."""
     return tuple(
-        Pause(rule.what, rule.name, f"{rule.why or 'ordered'} (by {rule.by})", rule.at)
+        Pause(rule.what, rule.name, f"{rule.why or 'ordered'} (by {rule.by})", rule.at, rule.job)
         for rule in rules
         if rule.action == "pause" and rule.job in ("", job) and (rule.what != "job" or rule.name == job)
     )

@@ -28,7 +28,9 @@ async def test_a_bug_of_a_spider_is_named_with_its_line_wherever_one_looks(shell
     (shell.folder / "spiders").mkdir()
     (shell.folder / "spiders" / "shop.py").write_text(SPIDER)
     (shell.folder / "spiders" / "prices.py").write_text(PRICES)
-    crawl = await shell.run("crawl", *site.seeds[:1], "--spider", "shop", "-s", "PROCESSES=1", "-s", "EXPLODING_SHARE=1", *LOCAL)
+    crawl = await shell.run(
+        "crawl", *site.seeds[:1], "--spider", "shop", "-s", "PROCESSES=1", "-s", "EXPLODING_SHARE=1", *LOCAL
+    )
     assert crawl.err.count("Traceback (most recent call last)") == 1, "the first of each kind, once"
     assert f'"line":"{LINE}"' in crawl.err
     assert "crawler/visit" not in crawl.err, "the frames of the crawler help nobody"

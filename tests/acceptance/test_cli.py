@@ -396,10 +396,10 @@ async def test_dead_letters_in_groups_filtered_shown_and_dropped(shell: Shell, s
         await shell.run("crawl", *urls, *LOCAL, *options)
     by_line = await _json_lines(shell, "dead", "--group", "error", "--group", "line")
     assert {one["error"] for one in by_line} == {"callback/KeyError", "connect"}
-    assert {one["line"] for one in by_line} == {"faulty.py:9", ""}
+    assert {one["line"] for one in by_line} == {"spiders/faulty.py:9", ""}
     broken = next(one for one in by_line if one["line"])
     table = (await shell.run("dead")).out
-    assert re.search(rf"{broken['count']} +{broken['job']} +callback/KeyError +faulty ", table)
+    assert re.search(rf"{broken['count']} +{broken['job']} +callback/KeyError +spiders/faulty.py:9 ", table)
 
     shown = (await shell.run("dead", "show", broken["example"]["id"])).out
     assert broken["example"]["url"] in shown
@@ -412,7 +412,7 @@ async def test_dead_letters_in_groups_filtered_shown_and_dropped(shell: Shell, s
     assert [letter["failure"]["kind"] for letter in letters] == ["connect"]
     assert "matches" in (await shell.run("dead", "--where", "url=nothing")).out
     assert (await shell.run("drop", "--where", "error=connect")).out == f"1 dropped (job {broken['job']})\n"
-    redriven = await shell.run("redrive", "--where", "line=faulty.py:*", "--where", "spider=faulty")
+    redriven = await shell.run("redrive", "--where", "line=spiders/faulty.py:*", "--where", "spider=faulty")
     assert redriven.out == f"{broken['count']} back to pending (job {broken['job']})\n"
     (job,) = json.loads((await shell.run("status", "--json")).out)["jobs"]
     assert (job["dead"], job["dropped"], job["pending"]) == (0, 1, broken["count"])
@@ -430,7 +430,8 @@ async def test_a_host_that_forbids_is_paused_said_so_and_resumed(shell: Shell, s
     command = ("crawl", "-f", "seeds", "--job", "j", *LOCAL, "--processes", "1", "-s", "EXPLODING_MIN=5")
     ended = await shell.run(*command, "-s", "CONCURRENT_REQUESTS_PER_DOMAIN=1")
     assert ended.code == 75
-    assert "paused: host 127.0.1.2: 5 of 5 failed with http_403; crawler control resume 127.0.1.2" in ended.err
+    assert "paused: host 127.0.1.2: 5 of 5 failed with http_403, the last one: http://127.0.1.2:" in ended.err
+    assert "403 Forbidden; crawler control resume 127.0.1.2 --job j" in " ".join(ended.err.split())
     assert ended.err.count("why='5 of 5") == 1 or ended.err.count('"why":"5 of 5') == 1, "one log line"
     looked = await shell.run("status")
     assert re.search("paused +host 127.0.1.2: 5 of 5 failed with http_403", looked.out)

@@ -190,7 +190,8 @@ class _Look:
     async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
         names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]
         values = await self._ask("hmget", f"{self._prefix}paused", names)
-        return read_pauses((name.encode(), value) for name, value in zip(names, values, strict=True) if value)
+        found = ((name.encode(), value) for name, value in zip(names, values, strict=True) if value)
+        return read_pauses(self._job.name, found)
 
 
 def same_url(url: str) -> Callable[[bytes], bool]:

@@ -52,7 +52,7 @@ class RedisViews:
             cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
             failing=sum(shard["failing"] for shard in shards),
             delayed=sum(shard["delayed"] for shard in shards),
-            paused=ordered + read_pauses(line for shard in shards for line in shard["paused"].items()),
+            paused=ordered + read_pauses(job.name, (line for shard in shards for line in shard["paused"].items())),
             held=sum(shard["held"] for shard in shards),
             other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
@@ -155,13 +155,13 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def read_pauses(found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
-    """Read pauses, one for each subject: a spider may be paused in several shards."""
+def read_pauses(job: str, found: Iterable[tuple[bytes, bytes]]) -> tuple[Pause, ...]:
+    """Read the pauses within a job, one for each subject: a spider may be paused in several shards."""
     pauses: dict[tuple[str, str], Pause] = {}
     for subject, value in found:
         what, _, name = text(subject).partition(" ")
         since, _, why = value.partition(b" ")
-        pauses.setdefault((what, name), Pause(what, name, text(why), number(since) / 1000))
+        pauses.setdefault((what, name), Pause(what, name, text(why), number(since) / 1000, job))
     return tuple(sorted(pauses.values(), key=lambda pause: pause.since))
 
 

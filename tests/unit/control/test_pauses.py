@@ -12,7 +12,7 @@ from crawler.policy import verdict
 from crawler.status import JobStats, Pause
 from crawler.views import figures
 
-HOST = Pause("host", "a.example", "23 of 25 failed with http_403", 1.0)
+HOST = Pause("host", "a.example", "23 of 25 failed with http_403", 1.0, "news")
 JOB = Pause("job", "news", "till Monday", 2.0)
 
 
@@ -76,7 +76,7 @@ def test_each_pause_is_said_once() -> None:
             pauses.seen(stats)
     usual = {"event": "paused", "log_level": "warning", "job": "news"}
     assert said == [
-        {**usual, "host": "a.example", "why": HOST.why, "then": "crawler control resume a.example"},
+        {**usual, "host": "a.example", "why": HOST.why, "then": "crawler control resume a.example --job news"},
         {**usual, "why": "till Monday", "then": "crawler control resume job:news"},
     ]
 
@@ -84,7 +84,7 @@ def test_each_pause_is_said_once() -> None:
 def test_status_names_what_is_paused_and_the_command_that_resumes_it() -> None:
     many = tuple(Pause("host", f"h{n}.example", "x", 1.0) for n in range(10))
     assert figures.pauses(JobStats("news", paused=(HOST,))) == [
-        "paused: host a.example: 23 of 25 failed with http_403; crawler control resume a.example"
+        "paused: host a.example: 23 of 25 failed with http_403; crawler control resume a.example --job news"
     ]
     assert figures.pauses(JobStats("news", paused=many), 3)[-1] == "7 more are paused; crawler status --json names them"
     assert figures.pauses(JobStats("news")) == []
