@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from crawler.errors import FetchError
 from crawler.model import Dead, Done, Failure, Outcome, Release, Request, Retry, Skip, Visit
-from crawler.parsing.url import BadUrl, canonical, origin_of
+from crawler.parsing.url import BadUrl, canonical, dedup_key, origin_of
 from crawler.response import Response
 from crawler.runtime.credentials import is_secret
 
@@ -58,6 +58,7 @@ class RetryPolicy(Struct, frozen=True):
     retry_delay: float = 1.0  # seconds before the first retry; doubles each time
     retry_max_delay: float = 3600.0  # seconds; a Retry-After may exceed it
     redirect_max_times: int = 20
+    metarefresh_maxdelay: float = 100.0  # seconds; negative: a refresh leads nowhere
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -208,8 +209,28 @@ def redirect(response: Response, retry: RetryPolicy) -> Request | Outcome:
         url = canonical(location, response.url)
     except BadUrl as error:
         return _lost("redirect", response, f"redirects to {error}")
+    return _onward(response, url, is_get=_becomes_get(request.method, response.status))
+
+
+def refresh(response: Response, retry: RetryPolicy) -> Request | str:
+    """The request for the page to which a refresh (`Response.refresh`) sends the reader, like `redirect`.
+
+    A text if there is none: the reason for which it is not followed, empty if the page sends its reader nowhere else.
+    """
+    said, request = response.refresh, response.request
+    if said is None or dedup_key(said.url) in (dedup_key(response.url), dedup_key(request.url)):
+        return ""
+    if said.seconds > retry.metarefresh_maxdelay:
+        return "metarefresh"
+    if request.redirects >= retry.redirect_max_times:
+        return "redirects"
+    return _onward(response, said.url, is_get=True)
+
+
+def _onward(response: Response, url: str, *, is_get: bool) -> Request:
+    request = response.request
     following = replace(request, url=url, redirects=request.redirects + 1, delay=0.0)
-    if _becomes_get(request.method, response.status):
+    if is_get:
         following = replace(following, method="GET", body=b"", headers=_without_content(following))
     if origin_of(url) != origin_of(response.url):
         following = replace(following, headers=_without_secrets(following))

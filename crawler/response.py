@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from crawler.errors import PageTooLarge
 from crawler.model import Request
-from crawler.parsing import charset, html
+from crawler.parsing import charset, html, tree
 from crawler.parsing.headers import Headers, media_type
+from crawler.parsing.limits import ParseLimits, Reading
 from crawler.parsing.link_scan import Hrefs, scan
 from crawler.parsing.url import canonical, join_links
 
@@ -33,7 +35,7 @@ class Response:
         seconds: float = 0.0,
         address: str = "",
         answered_at: float | None = None,
-        parse_limits: html.ParseLimits = html.ParseLimits(),  # noqa: B008 - a constant
+        parse_limits: ParseLimits = ParseLimits(),  # noqa: B008 - a constant
     ) -> None:
         self.url = url
         self.status = status
@@ -44,7 +46,7 @@ class Response:
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds when the first bytes arrived
         self.parse_limits = parse_limits  # for `root` and all that is computed from it
-        self.cut: dict[str, int] = {}  # what a bound cut off, by reason; the crawler counts it as `cut/REASON`
+        self.cut: dict[str, str] = {}  # what a bound cut off, counted as `cut/REASON`: reason → a sentence
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"
@@ -101,8 +103,12 @@ class Response:
 
     @cached_property
     def _is_parsed(self) -> bool:
-        html.check_size(self.body, self.parse_limits)
+        tree.check_size(self.body, self.parse_limits)
         return True
+
+    @cached_property
+    def _reading(self) -> Reading:
+        return Reading(self.encoding, self.parse_limits, self.cut.__setitem__)
 
     @cached_property
     def root(self) -> Any:
@@ -112,8 +118,8 @@ class Response:
         beyond PARSE_MAXSIZE or PARSE_MAXNODES. Do not catch it: the page is then skipped and counted.
         """
         self._is_parsed  # noqa: B018 - raises
-        root = html.parse(self.text)
-        return html.parse("<html></html>") if root is None else root
+        root = tree.parse(self.text, self._reading)
+        return tree.parse("<html></html>") if root is None else root
 
     @cached_property
     def selector(self) -> Selector:
@@ -133,13 +139,27 @@ class Response:
     @cached_property
     def page(self) -> html.PageMeta:
         """Title, language, robots directives … of an HTML page."""
-        return html.page_meta(self.root, self.url)
+        return html.page_meta(self.root, self.url, self._reading)
 
     @cached_property
     def links(self) -> list[str]:
-        """The canonical URLs of all `a` and `area` links, in order, each once."""
+        """The canonical URLs that all `a`, `area`, `frame` and `iframe` lead to, in order, each once."""
         scanned = None if self._has_tree else self._scanned
-        return html.links(self.root, self.url) if scanned is None else html.scanned_links(scanned, self.url)
+        if scanned is None:
+            return html.links(self.root, self.url, self._reading)
+        return html.scanned_links(scanned, self.url, self._reading)
+
+    @cached_property
+    def refresh(self) -> html.Refresh | None:
+        """Where a `Refresh` header, or else a meta refresh outside `noscript`, sends the reader."""
+        if said := html.refresh_of(self.headers.get("refresh") or "", self.url):
+            return said
+        if not self.is_html or not (self._has_tree or self._scanned is None or self._scanned.may_refresh()):
+            return None
+        try:
+            return html.refresh(self.root, self.url, self._reading)
+        except PageTooLarge:  # a page that only sends its reader on is small
+            return None
 
     def robots_metas(self, names: Collection[str]) -> list[str]:
         """The contents of the ``meta`` elements with these names (in lower case); those without a directive may be
@@ -148,8 +168,8 @@ class Response:
             return []
         found = None
         if not self._has_tree and self._scanned is not None:
-            found = html.scanned_robots_metas(self._scanned, names)
-        return html.robots_metas(self.root, names) if found is None else found
+            found = html.scanned_robots_metas(self._scanned, names, self._reading)
+        return html.robots_metas(self.root, names, self._reading) if found is None else found
 
     def links_not_to_follow(self, among: Collection[str]) -> frozenset[str]:
         """The URLs of `among` that only links marked nofollow, ugc or sponsored lead to."""
@@ -157,8 +177,10 @@ class Response:
             return frozenset()
         found = None
         if not self._has_tree and self._scanned is not None:
-            found = html.scanned_links_not_to_follow(self._scanned, self.url, among)
-        return html.links_not_to_follow(self.root, self.url).intersection(among) if found is None else found
+            found = html.scanned_links_not_to_follow(self._scanned, self.url, among, self._reading)
+        if found is not None:
+            return found
+        return html.links_not_to_follow(self.root, self.url, self._reading).intersection(among)
 
     @property
     def _has_tree(self) -> bool:
@@ -172,7 +194,7 @@ class Response:
     @cached_property
     def visible_text(self) -> str:
         """The page's text without scripts and styles."""
-        return html.visible_text(self.root)
+        return html.visible_text(self.root, self._reading)
 
     def prepare(self, part: str) -> Iterator[None]:
         """Compute an attribute (`root`, `visible_text`, `links` …) in steps; other tasks may run at each `yield`."""
@@ -183,14 +205,18 @@ class Response:
             for some in html.text_pieces(self.root):
                 pieces += some
                 yield
-            self.visible_text = html.text_of(pieces)
+            self.visible_text = html.text_of(pieces, self._reading)
         getattr(self, part)
         yield
 
     def urljoin(self, url: str) -> str:
         """The canonical URL that a link on this page leads to. Raises `BadUrl`."""
-        base = self.page.base if self.is_html else self.url
-        return canonical(url, base)
+        return canonical(url, *self._base)
+
+    @property
+    def _base(self) -> tuple[str, str]:
+        """The URL that links are relative to, and the encoding of their queries."""
+        return (self.page.base, self.encoding) if self.is_html else (self.url, "utf-8")
 
     def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
         """A request for a link on this page. `url`: a URL, or a selector of an element or attribute that has one."""
@@ -204,8 +230,11 @@ class Response:
         if css:
             urls = self.css(css)
         name = callback_name(callback)
-        base = self.page.base if self.is_html else self.url
-        found = self.links if urls is None else join_links(base, [_href(url) for url in urls])
+        if urls is None:
+            found = self.links
+        else:
+            base, encoding = self._base
+            found = join_links(base, map(_href, urls), encoding=encoding, cut=self.cut.__setitem__)
         fields.setdefault("spider", self.request.spider)
         for url in found:
             yield Request(url, callback=name, **fields)

@@ -88,8 +88,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
     REDIRECT_MAX_TIMES: Count = 20
+    METAREFRESH_ENABLED: bool = True  # follow a meta refresh or Refresh header like a redirect; the page is read, too
+    METAREFRESH_MAXDELAY: Seconds = 100.0  # seconds; a refresh after more than these is not followed
     PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger HTML page is skipped if its tree is needed
     PARSE_MAXNODES: Positive = 400_000  # elements and attributes (up to 300 bytes each); more: the same
+    # What a page has beyond these is cut off, logged (`page_cut`) and counted (`cut/…`):
+    PARSE_MAXLINKS: Positive = 100_000  # different URLs in `response.links`
+    PARSE_MAXTEXT: Positive = 1_000_000  # characters of `response.visible_text`
+    PARSE_MAXATTRIBUTES: Positive = 500  # of one element of a page longer than 64 KiB
+    PARSE_MAXMETA: Positive = 10_000  # characters of a title, description, or other text of `response.page`
 
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one
@@ -127,6 +134,8 @@ PER_SPIDER = frozenset(
     {
         "DEPTH_LIMIT",
         "DOWNLOAD_DELAY",
+        "METAREFRESH_ENABLED",
+        "METAREFRESH_MAXDELAY",
         "NOFOLLOW_LINKS_OBEY",
         "NOFOLLOW_OBEY",
         "NOINDEX_OBEY",

@@ -18,7 +18,7 @@ from crawler.fetch.middleware import MiddlewareFetcher, load
 from crawler.frontier import message
 from crawler.interfaces import Backend, Fetcher, Pace
 from crawler.model import Request
-from crawler.parsing.html import ParseLimits
+from crawler.parsing.limits import ParseLimits
 from crawler.robots.gate import RobotsGate
 from crawler.runtime.credentials import authorizations
 from crawler.runtime.logs import set_level
@@ -79,7 +79,14 @@ async def start_worker(
             body_bytes=settings.DOWNLOAD_MAXSIZE,
             active_bytes=settings.SCRAPER_SLOT_MAX_ACTIVE_SIZE,
         ),
-        parse_limits=ParseLimits(settings.PARSE_MAXSIZE, settings.PARSE_MAXNODES),
+        parse_limits=ParseLimits(
+            size=settings.PARSE_MAXSIZE,
+            nodes=settings.PARSE_MAXNODES,
+            links=settings.PARSE_MAXLINKS,
+            text=settings.PARSE_MAXTEXT,
+            attributes=settings.PARSE_MAXATTRIBUTES,
+            meta=settings.PARSE_MAXMETA,
+        ),
         tls_ca_file=settings.TLS_CA_FILE,
         connections=connections,
     )

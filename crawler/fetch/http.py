@@ -28,7 +28,7 @@ from crawler.fetch.guard import AddressGuard
 from crawler.fetch.plain import Bounds, Conversation, Unanswered
 from crawler.model import Request
 from crawler.parsing.headers import Headers
-from crawler.parsing.html import ParseLimits
+from crawler.parsing.limits import ParseLimits
 from crawler.parsing.url import origin_of
 from crawler.response import Response
 from crawler.runtime.own_limits import own_limit

@@ -8,11 +8,12 @@ import codecs
 import re
 from functools import cache, lru_cache
 from typing import Final
+from urllib.parse import quote_from_bytes
 
 import cchardet
 
 PRESCAN_BYTES = 1_024
-"""How much of a page is searched for a declared encoding (HTML standard, "prescan a byte stream")."""
+"""How much of a page is searched for a declared encoding (HTML standard, "prescan a byte stream"), before its head."""
 
 _DETECT_BYTES = 32_768  # sampled on each side of the first byte that is not UTF-8
 
@@ -85,6 +86,8 @@ def _declared(body: bytes, content_type: str) -> str | None:
         return "utf-16le" if start[0] else "utf-16be"
     text = start.decode("latin-1")
     name = (_from_meta(text) if is_html else None) or _from_xml(text)
+    if name is None and is_html and b"charset" in body.lower():
+        name = _from_meta(body.decode("latin-1"), head_only=True)
     # HTML standard: a declaration that was readable as ASCII cannot mean UTF-16, and x-user-defined means windows-1252.
     if name in ("utf-16le", "utf-16be"):
         return "utf-8"
@@ -101,8 +104,10 @@ _CONTENT_CHARSET = re.compile(r"""charset\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s;"']
 _XML_DECLARATION = re.compile(r"""\s*<\?xml\s[^>]*?\bencoding\s*=\s*["']\s*([^"'\s]+)""")
 
 
-def _from_meta(text: str) -> str | None:
+def _from_meta(text: str, *, head_only: bool = False) -> str | None:
     for markup in _MARKUP.finditer(text):
+        if head_only and markup[0][:6].lower() in ("<body", "<body>", "</head"):
+            break
         if markup["meta"] and (name := _named_by_meta(markup["meta"])):
             return name
     return None
@@ -148,6 +153,30 @@ def _decoded(body: bytes, name: str) -> str:
     if codec in _MULTI_BYTE:
         return clean(body.decode(codec, "replace"))
     return codecs.charmap_decode(body, "replace", _table(name, codec))[0]
+
+
+def percent_encoded(text: str, encoding: str) -> str:
+    """`text` with its characters beyond ASCII as percent-encoded bytes of an encoding (URL standard, "percent-encode
+    after encoding"). What the encoding lacks becomes a numeric character reference, which is what browsers send."""
+    return _BEYOND_ASCII.sub(lambda found: quote_from_bytes(_encoded(found[0], encoding), _KEPT), clean(text))
+
+
+_BEYOND_ASCII = re.compile(r"[^\0-\x7f]+")
+_KEPT: Final = r"!$%()*+,-./:=?@[\]^_`{|}~"  # without the "&#;" of a reference
+
+
+def _encoded(text: str, name: str) -> bytes:
+    codec = {"gbk": "gbk"}.get(name) or _CODECS.get(name, name)
+    if name == "replacement" or codec.startswith("utf-"):  # URL standard, "get an output encoding"
+        return text.encode()
+    if codec in _MULTI_BYTE or codec == "gbk":
+        return text.encode(codec, "xmlcharrefreplace")
+    return codecs.charmap_encode(text, "xmlcharrefreplace", _charmap(name, codec))[0]
+
+
+@cache
+def _charmap(name: str, codec: str) -> dict[int, int]:
+    return {ord(character): byte for byte, character in enumerate(_table(name, codec)) if character != "\ufffd"}
 
 
 @cache

@@ -53,6 +53,10 @@ class Hrefs(NamedTuple):
             return None
         return [(tag.get("name", ""), tag.get("content", "")) for tag in map(_attributes, tags)]
 
+    def may_refresh(self) -> bool:
+        """Whether a ``meta`` may send the reader on; only a parser tells for certain."""
+        return bool(self.metas) and _has(("refresh",), " ".join(set(self.metas)))
+
 
 def scan(text: str) -> Hrefs | None:
     """The links in the page `text`; None if it has to be parsed.
@@ -138,7 +142,7 @@ _WITH_TEXT: Final = "|".join(
     rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}(?<!/)>(?:[^<]++|<(?!!--|/(?i:{name})))*+</{name}{_S}*+>"
     for name in _TEXT_ONLY
 )
-_OPAQUE: Final = "xmp|iframe|noembed|noframes|plaintext|frameset"
+_OPAQUE: Final = "xmp|iframe|noembed|noframes|plaintext|frameset|frame"
 _LINKING: Final = "a|area|base|meta"
 _COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-))*+-->"
 

@@ -17,7 +17,8 @@ from struct import Struct
 
 from ada_url import join_url, normalize_url
 
-from crawler.parsing.charset import clean
+from crawler.parsing.charset import clean, percent_encoded
+from crawler.parsing.limits import Cut, untold
 
 MAX_URL_LENGTH = 8_192
 """Longest canonical URL, in characters."""
@@ -38,24 +39,29 @@ class BadUrl(ValueError):
         return f"{self.url}: {self.why}"
 
 
+class LongUrl(BadUrl):
+    """A URL that is longer than `MAX_URL_LENGTH`."""
+
+
 # ---------------------------------------------------------------------------------------------------------
 # One URL
 
 
-def canonical(url: str, base: str | None = None) -> str:
+def canonical(url: str, base: str | None = None, encoding: str = "utf-8") -> str:
     """The URL to request: `url`, joined to `base` if given, as the WHATWG URL standard serialises it.
 
-    Only http and https are accepted. Userinfo and fragment are removed. The result is ASCII (the host in punycode, the
-    rest percent-encoded), has no control character, and always has a path. Raises `BadUrl`.
+    Only http and https are accepted. Userinfo and fragment are removed. The query is encoded in `encoding`, that of the
+    page with the link; the rest always in UTF-8. The result is ASCII (the host in punycode, the rest percent-encoded),
+    has no control character, and always has a path. Raises `BadUrl`.
     """
     if base is None and _is_canonical(url):
         return url
-    return _parsed(url, base)
+    return _parsed(url if encoding == "utf-8" else _query_in(encoding, url), base)
 
 
 def _parsed(url: str, base: str | None = None) -> str:
     if len(url) > _MAX_INPUT_LENGTH:
-        raise BadUrl(url, f"longer than {_MAX_INPUT_LENGTH:,} characters")
+        raise LongUrl(url, f"longer than {_MAX_INPUT_LENGTH:,} characters")
     text = clean(url)
     try:
         href = normalize_url(text) if base is None else join_url(base, text)
@@ -67,8 +73,17 @@ def _parsed(url: str, base: str | None = None) -> str:
     if '"' in href:  # the standard allows it in a host, but no such host exists, and messages quote URLs
         raise BadUrl(url, "a quotation mark in the host name")
     if len(href) > MAX_URL_LENGTH:
-        raise BadUrl(url, f"longer than {MAX_URL_LENGTH:,} characters")
+        raise LongUrl(url, f"longer than {MAX_URL_LENGTH:,} characters")
     return href
+
+
+def _query_in(encoding: str, url: str) -> str:
+    """A URL as it is written in a page, with the letters of its query as bytes of the page's encoding."""
+    path, mark, query = url.partition("?")
+    if url.isascii() or "#" in path:
+        return url
+    query, hash_, fragment = query.partition("#")
+    return f"{path}{mark}{percent_encoded(query, encoding)}{hash_}{fragment}"
 
 
 def host_of(url: str) -> str:
@@ -144,12 +159,16 @@ def _name_then_value(argument: str) -> tuple[str, str, str]:
 # All links of a page
 
 
-def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> list[str]:
+def join_links(
+    base: str, hrefs: Iterable[str], *, limit: int | None = None, encoding: str = "utf-8", cut: Cut = untold
+) -> list[str]:
     """The canonical URLs that `hrefs` of the page at `base` lead to, in first-seen order, each once.
 
-    Each equals `canonical(href, base)`; an href for which that raises `BadUrl` is left out. Stops at `limit` URLs.
-    Raises `BadUrl` if `base` is invalid.
+    Each equals `canonical(href, base, encoding)`; an href for which that raises `BadUrl` is left out, and told to `cut`
+    if it is too long. Stops at `limit` URLs. Raises `BadUrl` if `base` is invalid.
     """
+    if encoding != "utf-8":
+        hrefs = (_query_in(encoding, href) for href in hrefs)
     base = canonical(base)
     origin, page = origin_of(base), base.partition("?")[0]
     folder = page[: page.rindex("/") + 1]
@@ -164,10 +183,12 @@ def join_links(base: str, hrefs: Iterable[str], *, limit: int | None = None) -> 
             url = origin + path
         elif absolute:
             url = absolute.removesuffix("#")
-            url = url if _is_canonical(url) else _parsed_or_empty(absolute, base)
+            url = url if _is_canonical(url) else _parsed_or_empty(absolute, base, cut)
         else:
-            url = _parsed_or_empty(odd, base) if odd else base
-        if 0 < len(url) <= MAX_URL_LENGTH:
+            url = _parsed_or_empty(odd, base, cut) if odd else base
+        if len(url) > MAX_URL_LENGTH:
+            cut("long_urls", _LONG)
+        elif url:
             found[url] = None
             if len(found) == limit:
                 break
@@ -198,15 +219,19 @@ def _climb(folder: str, steps: int) -> str:
     return folder
 
 
-def _parsed_or_empty(href: str, base: str) -> str:
+def _parsed_or_empty(href: str, base: str, cut: Cut) -> str:
     if href.startswith(_NEVER_FOLLOWED):
         return ""
     try:
         return canonical(href, base)
+    except LongUrl:
+        cut("long_urls", _LONG)
+        return ""
     except BadUrl:
         return ""
 
 
+_LONG = f"URLs longer than {MAX_URL_LENGTH:,} characters are not followed"
 _NEVER_FOLLOWED = ("mailto:", "javascript:", "tel:", "data:")  # `canonical` would refuse them, more slowly
 
 _FRAGMENT = re.compile(r"#[^\n]++").sub

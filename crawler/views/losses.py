@@ -51,12 +51,21 @@ _ROWS: Mapping[str, _Row] = {
     "links/rel_nofollow": _Row("link", "marked nofollow, ugc or sponsored (NOFOLLOW_LINKS_OBEY)", is_asked_for=True),
     "links/malformed": _Row("request", "refused: no URL that can be fetched (LOG_LEVEL=DEBUG names them)"),
     "links/other_callback": _Row("request", ""),  # `other_callbacks` says it, with names
+    "links/metarefresh": _Row("page", "sent their readers on later than METAREFRESH_MAXDELAY", is_asked_for=True),
+    "links/redirects": _Row("page", "sent their readers on, behind REDIRECT_MAX_TIMES others"),
     "links/sitemap_rules": _Row("sitemap entry", "matched by none of sitemap_rules", is_asked_for=True),
     "links/sitemap_filter": _Row("sitemap entry", "left out by sitemap_filter", is_asked_for=True),
     "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),
     "links/sitemap_level": _Row("sitemap", "not followed: nested too deep in indexes"),
     "links/sitemap_entries": _Row("sitemap entry", "not followed: without a URL that can be fetched"),
     "links/sitemap_cut": _Row("sitemap", "read in part: too large, or broken off"),
+    # --- parts of pages; the log names the pages (`page_cut`)
+    "cut/links": _Row("page", "had more links than are taken from one: raise PARSE_MAXLINKS"),
+    "cut/long_urls": _Row("page", "had links with URLs too long to be followed"),
+    "cut/text": _Row("page", "had a longer text than is kept: raise PARSE_MAXTEXT"),
+    "cut/meta": _Row("page", "had a longer title, description or the like than is kept: raise PARSE_MAXMETA"),
+    "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),
+    "cut/nesting": _Row("page", "nested too deep to be read to their end"),
 }
 _OTHERS: Mapping[str, _Row] = {
     "skip": _Row("page", "skipped"),

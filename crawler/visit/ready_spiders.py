@@ -91,6 +91,7 @@ class ReadySpiders:
                 retry_delay=settings.RETRY_DELAY,
                 retry_max_delay=settings.RETRY_MAX_DELAY,
                 redirect_max_times=settings.REDIRECT_MAX_TIMES,
+                metarefresh_maxdelay=settings.METAREFRESH_MAXDELAY if settings.METAREFRESH_ENABLED else -1.0,
             ),
             gate=self._gate if settings.ROBOTSTXT_OBEY else None,
             delay=settings.DOWNLOAD_DELAY if paced else None,

@@ -223,10 +223,10 @@ class Visitor:
                 ready.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
             )
             found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
-            # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
             if isinstance(page, Response):
+                # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
                 found = heed(found, page, ready.directives, time.time())
-                found = found.noting({f"cut/{why}": times for why, times in page.cut.items()})
+                found = self._with_refresh(lease, ready, page, found).noting(_told_cuts(page))
             if empty := sum(map(is_empty, found.items)):
                 found = found.noting({"empty/items": empty})
             return Done(), found
@@ -245,6 +245,14 @@ class Visitor:
             return outcome, Found([], [], Counter())
         finally:
             self._slot.leave(lease)
+
+    def _with_refresh(self, lease: Lease, ready: ReadySpider, page: Response, found: Found) -> Found:
+        """Add the request for the page to which this one sends its reader: its links and items count all the same."""
+        target = policy.refresh(page, ready.retry)
+        if isinstance(target, str):
+            return found.admitting(found.requests, {target: 1}) if target else found
+        requests, left_out = self._admission.admit(lease, ready, [target])
+        return found.admitting([*found.requests, *requests], left_out)
 
     async def _read_ahead(self, lease: Lease, ready: ReadySpider, page: Response) -> None:
         """Prepare the parts of a large page that the callback will use, because a callback cannot be interrupted."""
@@ -291,6 +299,13 @@ class Visitor:
             admitted += some
             left_out += others
         return admitted, left_out
+
+
+def _told_cuts(page: Response) -> dict[str, int]:
+    """Log what a bound has cut off a page, and return it as counters."""
+    for what, why in page.cut.items():
+        log.warning("page_cut", url=page.url, cut=what, why=why)
+    return {f"cut/{what}": 1 for what in page.cut}
 
 
 def _handed_back(limit: OwnLimit) -> Visit:

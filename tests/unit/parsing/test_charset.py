@@ -66,7 +66,21 @@ KOI = "Привет, мир. Это обычный русский текст, д
         (b"<meta charset=utf-16>a", HTML, "utf-8", None),
         (b"<meta charset=x-user-defined>a", HTML, "windows-1252", None),
         (b" " * 1_000 + b"<meta charset=koi8-r>", HTML, "koi8-r", None),
-        (b" " * 1_030 + b"<meta charset=koi8-r>", HTML, "utf-8", None),
+        # behind the first 1,024 bytes, but inside the head
+        (b" " * 1_030 + b"<meta charset=koi8-r>", HTML, "koi8-r", None),
+        (
+            b"<head><!--" + b"<body>" * 300 + b"--><META http-equiv=content-type content='x; CharSet=koi8-r'>",
+            HTML,
+            "koi8-r",
+            None,
+        ),
+        (b"<head>" + b" " * 1_030 + b"</head><body><meta charset=koi8-r>", HTML, "utf-8", None),
+        (
+            b'<?xml version="1.0" encoding="koi8-r"?>' + b" " * 1_030 + b"<meta charset=windows-1251>",
+            HTML,
+            "koi8-r",
+            None,
+        ),
         (b"<meta charset=koi8-r>", "text/plain", "utf-8", None),
         (b"<meta charset=koi8-r>", "application/json", "utf-8", None),
         (b'<?xml version="1.0" encoding="koi8-r"?><a>\xc1</a>', "application/xml", "koi8-r", None),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from crawler.parsing import html
 from crawler.parsing.charset import decode
 from crawler.parsing.link_scan import LINK_DIRECTIVES, MAX_TAG, META_SIGNS, Hrefs, scan
+from crawler.parsing.tree import parse
 
 URL = "http://example.com/folder/page.html"
 PAGES = sorted((Path(__file__).parents[2] / "pages").glob("*.html"))
@@ -31,7 +32,7 @@ class Found(NamedTuple):
 
 def in_tree(text: str) -> Found:
     """The slow way."""
-    root = html.parse(text)
+    root = parse(text)
     if root is None:
         return Found([], None, frozenset(), [])
     bases = (base.get("href") for base in root.iter("base"))
@@ -178,7 +179,7 @@ def fast(text: str) -> list[str]:
 
 def exact(text: str) -> list[str]:
     """The links by the tree alone."""
-    root = html.parse(text)
+    root = parse(text)
     return [] if root is None else html.links(root, URL)
 
 
