@@ -36,6 +36,9 @@ DAY = 86_400.0
 DOWN = frozenset({"dns", "connect", "timeout", "reset"})
 """Transient failures which mean that a host cannot be reached."""
 
+UNREADABLE = frozenset({"malformed", "decode", "truncated", "too_large"})
+"""Failures by which an answer came and cannot be used."""
+
 BUSY = frozenset({429, 503})
 """Statuses which ask for fewer requests; Retry-After may say when (RFC 6585 §4, RFC 9110 §15.6.4)."""
 

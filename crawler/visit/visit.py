@@ -135,7 +135,8 @@ class Visitor:
             case "again":
                 return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None)
             case "unreachable":
-                health = policy.health(verdict.error) if verdict.error else "down"  # unknown counts as down
+                error = verdict.error  # None: another page asked
+                health = "down" if error is None or error.kind in policy.UNREADABLE else policy.health(error)
                 return Visit(_unreachable(verdict, lease, ready), asked_at=verdict.asked_at, health=health)
         crawl_delay = ready.delay
         if verdict.crawl_delay is not None:
@@ -319,7 +320,10 @@ def _again(failure: Failure, lease: Lease, retry: policy.RetryPolicy, at_least: 
 
 
 def _unreachable(verdict: Verdict, lease: Lease, ready: ReadySpider) -> Outcome:
-    """Judge a page whose robots.txt is unreachable, so that it must not be fetched, by the error of robots.txt."""
-    if verdict.error is not None:
-        return policy.judge_error(verdict.error, lease.attempt, ready.retry, chance=random.random())
-    return _again(Failure("robots", verdict.why), lease, ready.retry, at_least=verdict.delay)
+    """Judge a page whose robots.txt is unreachable, so that it must not be fetched, by the error of robots.txt. An
+    answer that cannot be read is worth another try, because the whole site depends on it."""
+    error = verdict.error
+    if error is not None and error.kind not in policy.UNREADABLE:
+        return policy.judge_error(error, lease.attempt, ready.retry, chance=random.random())
+    failure = Failure("robots", verdict.why) if error is None else Failure(error.kind, str(error))
+    return _again(failure, lease, ready.retry, at_least=verdict.delay)

@@ -9,21 +9,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from crawler.errors import OwnLimit
+from crawler.errors import FetchError, OwnLimit
 from crawler.frontier.message import MAX_BYTES, check, decode, encode
 from crawler.interfaces import Fetcher
-from crawler.model import Dead, Done, Follow, Lease, Release, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Failure, Follow, Lease, Release, Request, Retry, Skip, Visit
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
 from crawler.policy import RetryPolicy
 from crawler.response import Response
+from crawler.robots.gate import RobotsGate
 from crawler.spiders.base import Spider
 from crawler.testing import FakeFetcher
+from crawler.testing.contract.asking import held
 from crawler.visit.admission import Admission
 from crawler.visit.ready_spiders import ReadySpider
 from crawler.visit.visit import LARGE, LINKS_AT_ONCE, Visitor
 from crawler.worker.blame_slot import NoSlot, Slot
+from tests.memory import MemoryFrontier
 
 URL = "http://a.example/"
 
@@ -143,6 +147,26 @@ async def test_what_a_callback_gives_becomes_a_visit() -> None:
     assert found.outcome == Done()
     assert found.items == (b'{"url":"http://a.example/"}',)
     assert found.links == (Request("http://a.example/next", meta={"page": 2}, depth=1, spider="mischief"),)
+
+
+@pytest.mark.parametrize("kind", ["malformed", "decode", "truncated", "too_large"])
+async def test_a_robots_txt_that_cannot_be_read_is_asked_for_again(kind: str) -> None:
+    """Before its site is given up."""
+    fetcher = FakeFetcher({"http://a.example/robots.txt": FetchError(kind, "no HTTP", transient=False)})
+    frontier = MemoryFrontier()
+    gate = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    ready = ReadySpider(spider=Mischief(), scope=Scope(), retry=RetryPolicy(), gate=gate)
+    (first,) = await held(frontier.backend, URL, "w1")
+    for attempt in range(3):
+        found = Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
+        outcome = (await found.visit(replace(first, attempt=attempt))).outcome
+        await frontier.put_shared("robots:http://a.example", b"", 0.001)
+        gate._known.clear()
+        if attempt < 2:
+            assert isinstance(outcome, Retry)
+            assert 4 < outcome.delay <= 5
+    assert outcome == Dead(Failure(kind, "no HTTP"), spent=True)
+    assert len(fetcher.requests) == 3
 
 
 class Limited:
