@@ -156,6 +156,10 @@ class Visit(Struct, frozen=True):
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
 
 
+DEFAULT_SPIDER = "site"
+"""The spider of a crawl that names none."""
+
+
 class Job(Struct, frozen=True):
     """One crawl: its own pending lists, seen-set, dead letters, outbox and counters."""
 

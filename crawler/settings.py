@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
+import re
 import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from crawler.errors import ConfigError
+from crawler.parsing import scrapy_words
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
 
@@ -233,17 +235,26 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     if environ.get("REDIS_URL"):
         layer["REDIS_URL"] = environ["REDIS_URL"]
     for name, value in environ.items():
-        if name.startswith("CRAWLER_") and name.removeprefix("CRAWLER_") in NAMES:
+        if name.startswith("CRAWLER_") and not _is_for_others(name):
             layer[name.removeprefix("CRAWLER_")] = value
     return layer
+
+
+# Variables of scripts/ and docker-compose.yml, and those that Kubernetes sets for a service with the name "crawler".
+_is_for_others = re.compile(
+    r"CRAWLER_(VENV|REDIS_PASSWORD|SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+).fullmatch
 
 
 def _check_name(name: str, origin: str) -> None:
     if name in NAMES:
         return
+    if advice := scrapy_words.instead(scrapy_words.SETTINGS, name):
+        raise ConfigError(f"{name} is a setting of Scrapy (from {origin}): {advice}")
     near = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]}?" if near else "; `crawler settings` lists them all"
-    raise ConfigError(f"unknown setting {name} (from {origin}){hint}")
+    prefix = "CRAWLER_" if origin == "environment" else ""
+    hint = f"; did you mean {prefix}{near[0]}?" if near else "; `crawler settings` lists them all"
+    raise ConfigError(f"unknown setting {prefix}{name} (from {origin}){hint}")
 
 
 def _convert(name: str, value: Any, origin: str) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crawler.embedded import server as embedded
-from crawler.settings import Settings
+from crawler.settings import Settings, override
 
 log = structlog.get_logger()
 
@@ -31,3 +33,12 @@ def data_dir(config: Config) -> Path:
     """Return the folder where the embedded server of this project keeps its data."""
     chosen = config.settings.DATA_DIR
     return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
+
+
+def at_pace_of(config: Config, custom_settings: Mapping[str, Any], spider: str) -> Config:
+    """Return `config` with the DOWNLOAD_DELAY of the only spider that the command runs, unless the user set another.
+
+    Otherwise a spider can only lengthen the gap that the worker has for all spiders.
+    """
+    own = {name: value for name, value in custom_settings.items() if name == "DOWNLOAD_DELAY"}
+    return replace(config, settings=override(config.settings, own, f"spider {spider}", keep=config.explicit))

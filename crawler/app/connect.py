@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 
@@ -67,10 +67,28 @@ def _memory(url: str, settings: Settings, capabilities: Capabilities) -> Abstrac
     from crawler.frontier.memory.backend import open_memory
     from crawler.frontier.memory.server import MemoryServer
 
-    maxsize = parse_qs(urlsplit(url).query).get("maxsize", ["0"])[0]
-    if not maxsize.isdigit():
-        raise ConfigError(f"REDIS_URL {url}: maxsize must be a number, for example memory://?maxsize=10000")
+    maxsize = _memory_options(url)["maxsize"]
     return open_memory(MemoryServer(url), maxsize=int(maxsize), **_options(settings), capabilities=capabilities)
+
+
+def order_of(config: Config) -> str:
+    """Return the order of a job for which none is given: that of `memory://?order=…`, else `fifo`."""
+    url = config.settings.REDIS_URL
+    return _memory_options(url)["order"] if urlsplit(url).scheme == "memory" else "fifo"
+
+
+def _memory_options(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query, keep_blank_values=True)
+    options = {"maxsize": "0", "order": "fifo", **dict(given)}
+    example = "for example memory://?maxsize=10000&order=lifo"
+    if parts.netloc or parts.path or parts.fragment or len(options) > 2 or len(given) > len(dict(given)):
+        raise ConfigError(f"REDIS_URL {url}: memory:// takes maxsize and order, each once, and nothing else; {example}")
+    if not options["maxsize"].isdecimal() or not options["maxsize"].isascii():
+        raise ConfigError(f"REDIS_URL {url}: maxsize must be a number of requests; {example}")
+    if options["order"] not in ("fifo", "lifo"):
+        raise ConfigError(f"REDIS_URL {url}: order must be fifo or lifo; {example}")
+    return options
 
 
 def _options(settings: Settings) -> dict[str, Any]:

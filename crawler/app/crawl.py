@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from crawler.app.config import Config
-from crawler.app.connect import connect
-from crawler.app.jobs import delete_job
+from crawler.app.connect import connect, order_of
+from crawler.app.jobs import create_job, delete_job
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import PAUSED_SECONDS, Watch
 from crawler.app.wiring import exporter, seeder, supervisor
@@ -54,7 +54,7 @@ async def crawl(
     async with connect(config) as connected:
         if fresh:
             await delete_job(connected, job.name, force=force)
-        job = await connected.jobs.create(job)
+        job = await create_job(connected.jobs, job, order_of(config))
         run = _Crawl(config, connected, job, target, observe)
         return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
 

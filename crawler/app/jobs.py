@@ -1,9 +1,12 @@
-"""Deletes jobs, for `jobs delete` and `crawl --fresh`."""
+"""Makes and deletes jobs by the rules that hold for every command."""
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from crawler.errors import UsageError
-from crawler.interfaces import Backend
+from crawler.interfaces import Backend, Jobs
+from crawler.model import DEFAULT_SPIDER, Job
 from crawler.views.figures import several
 
 
@@ -25,3 +28,27 @@ async def _refuse_unexported(connected: Backend, name: str) -> None:
                 f"job {name} has items of {several(waiting, 'page')} that no file holds yet; "
                 f"write them: crawler export --job {name} -o FILE; or delete them with the job: --force"
             )
+
+
+async def create_job(jobs: Jobs, wanted: Job, order: str) -> Job:
+    """Create the job, or return the existing one. A field that is empty in `wanted` was not given; `order` is its
+    default.
+
+    Raise `UsageError` if the job exists with another order, spider or other arguments than those given.
+    """
+    job = await jobs.create(replace(wanted, order=wanted.order or order, spider=wanted.spider or DEFAULT_SPIDER))
+    for option, given, own in (
+        ("--order", wanted.order, job.order),
+        ("--spider", wanted.spider, job.spider),
+        ("-a", _written(wanted), _written(job)),
+    ):
+        if given and given != own:
+            raise UsageError(
+                f"job {job.name} exists with {f'{option} {own}' if own else f'no {option}'}, not with {given}; "
+                f"leave {option} out, or name another job with --job"
+            )
+    return job
+
+
+def _written(job: Job) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(job.arguments.items()))

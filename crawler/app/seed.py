@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from crawler.app.config import Config
-from crawler.app.connect import connect
+from crawler.app.connect import connect, order_of
+from crawler.app.jobs import create_job
 from crawler.app.wiring import seeder
 from crawler.model import Job, Request
 from crawler.views.reports import SeedReport
@@ -28,7 +29,7 @@ async def seed(
     Calls `refused(url, why)` for each refused URL, and `progress(new, known)` after each batch.
     """
     async with connect(config) as connected:
-        job = await connected.jobs.create(job)
+        job = await create_job(connected.jobs, job, order_of(config))
         seeding = seeder(config, connected, job, refused)
         await seeding.run(urls, progress)
         return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 
 from crawler.app.config import Config
-from crawler.errors import UsageError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
 from crawler.fetch.guard import AddressGuard
@@ -43,13 +42,10 @@ def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concur
 
 
 def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
-    """Build the sink for a target: a path, or `-`. Raise `UsageError` for an unsupported format."""
+    """Build the sink for a target: a path, or `-`."""
     if target == "-":
         return StdoutSink(job.epoch)
-    path = Path(target)
-    if path.suffix in (".csv", ".xml", ".parquet", ".json"):
-        raise UsageError(f"{target}: items are written as JSON lines; name the file {path.with_suffix('.jsonl')}")
-    return JsonlSink(path, job.epoch, overwrite=overwrite)
+    return JsonlSink(Path(target), job.epoch, overwrite=overwrite)
 
 
 def exporter(config: Config, connected: Backend, job: Job, target: str, *, overwrite: bool, patient: bool) -> Exporter:

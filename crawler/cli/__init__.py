@@ -8,7 +8,7 @@ import typer
 
 from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, seed, status, why, worker
 from crawler.cli.exits import ended_by
-from crawler.cli.options import Quiet, SettingOptions, Verbose, join, with_shared_options
+from crawler.cli.options import Command, Quiet, SettingOptions, Verbose, join, with_shared_options
 from crawler.errors import Exit
 
 __all__ = ["main"]
@@ -41,7 +41,7 @@ def _root(ctx: typer.Context, settings: SettingOptions = None, verbose: Verbose 
 
 for _panel, _functions in _COMMANDS.items():
     for _function in _functions:
-        _app.command(_function.__name__, rich_help_panel=_panel)(with_shared_options(_function))
+        _app.command(_function.__name__, cls=Command, rich_help_panel=_panel)(with_shared_options(_function))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from crawler.cli.options import (
     ArgumentOptions,
     Concurrency,
     Invocation,
+    Order,
     Overwrite,
     Processes,
     SeedFiles,
@@ -28,13 +29,14 @@ from crawler.cli.options import (
 from crawler.cli.seed import make_spider, start_requests
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import Exit, UsageError
-from crawler.model import Job, Request
+from crawler.model import DEFAULT_SPIDER, Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.cli.display import Observer
+    from crawler.spiders.base import Spider
     from crawler.views.reports import CrawlReport
 
 
@@ -42,13 +44,14 @@ def crawl(
     invocation: Invocation,
     urls: SeedUrls = None,
     file: SeedFiles = None,
-    spider: SpiderName = "site",
+    spider: SpiderName = "",
     arguments: ArgumentOptions = None,
     output: AppendTo = "",
     overwrite: Overwrite = "",
     job: Annotated[
         str, option("--job", metavar="NAME", help="Job name; default: made from spider, seeds and arguments.")
     ] = "",
+    order: Order = None,
     fresh: Annotated[bool, flag("--fresh", help="Delete the state of earlier runs and start again.")] = False,
     force: Annotated[
         bool, flag("--force", help="With --fresh: delete even items that no export has written yet.")
@@ -64,9 +67,10 @@ def crawl(
     """
     config = config_of(invocation, strict=strict)
     given = spider_arguments(arguments)
-    made = make_spider(config, spider, given)
+    made = make_spider(config, spider or DEFAULT_SPIDER, given)
+    config = _paced_by(made, config)
     seeds: Seeds | list[Request] = Seeds(urls or (), file or ()) or start_requests(made)
-    name = job or _name(spider, seeds, given)
+    name = job or _name(made.name, seeds, given)
     target = output or overwrite or f"{name}.jsonl"
     _check_output(output, overwrite, target, json_)
     refusals = Refusals()
@@ -74,7 +78,7 @@ def crawl(
         report = run(
             _crawl(
                 config,
-                Job(name, spider=spider, arguments=given),
+                Job(name, order=order or "", spider=spider, arguments=given),
                 seeds,
                 target,
                 overwrite=bool(overwrite) or (fresh and not output),
@@ -91,6 +95,13 @@ def crawl(
         return Exit.USAGE  # every seed was refused, and `refusals` has printed the reasons
     _print(report, fresh=fresh, as_json=json_, quiet=invocation.quiet)
     return report.code
+
+
+def _paced_by(spider: Spider, config: Config) -> Config:
+    """Return `config` with the spider's own pace: no other spider runs in this command."""
+    from crawler.app.config import at_pace_of
+
+    return at_pace_of(config, spider.custom_settings, spider.name)
 
 
 async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:

@@ -7,9 +7,10 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+import typer.core
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -51,13 +52,35 @@ ArgumentOptions = Annotated[
     list[str] | None,
     option("-a", "--argument", metavar=_NAMED, help="Argument for the spider; may be repeated."),
 ]
-SpiderName = Annotated[str, typer.Option("--spider", metavar="NAME", help="The spider that reads the pages.")]
+SpiderName = Annotated[
+    str, option("--spider", metavar="NAME", help="The spider that reads the pages; default: the job's, or site.")
+]
+Order = Annotated[
+    Literal["fifo", "lifo"] | None,
+    option("--order", help="Breadth first (fifo, the default) or depth first (lifo); set when the job is created."),
+]
 SeedUrls = Annotated[list[str] | None, typer.Argument(metavar="URL", help="Seed URL; - is stdin.", show_default=False)]
 SeedFiles = Annotated[
     list[str] | None, option("-f", "--file", metavar="FILE", help="File of URLs, one per line; - is stdin.")
 ]
-AppendTo = Annotated[str, option("-o", "--output", metavar="FILE", help="Append items to FILE; - is stdout.")]
-Overwrite = Annotated[str, option("-O", "--overwrite", metavar="FILE", help="Write items to a new FILE.")]
+
+
+def _of_json_lines(name: str) -> str:
+    """Return the name of the file for the items. Raise `UsageError` if its ending promises another format."""
+    path = Path(name)
+    if path.suffix.lower() not in _ENDINGS:
+        jsonl = path.with_name(path.name.split(".")[0] or "items").with_suffix(".jsonl")
+        raise UsageError(
+            f"{name}: items are written as JSON lines, and such a file ends in {', '.join(filter(None, _ENDINGS))} "
+            f"or has no ending; write {jsonl}, and convert it afterwards"
+        )
+    return name
+
+
+_ENDINGS = (".jsonl", ".jl", ".ndjson", ".jsonlines", "")
+_Items = functools.partial(option, metavar="FILE", callback=_of_json_lines)
+AppendTo = Annotated[str, _Items("-o", "--output", help="Append items to FILE; - is stdout.")]
+Overwrite = Annotated[str, _Items("-O", "--overwrite", help="Write items to a new FILE.")]
 Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one per core.")]
 Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once per process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
@@ -67,6 +90,19 @@ Strict = Annotated[
 
 _SHARED = {"settings": SettingOptions, "verbose": Verbose, "quiet": Quiet}
 _DEFAULTS: Mapping[str, Any] = {"settings": None, "verbose": False, "quiet": False}
+
+
+class Command(typer.core.TyperCommand):
+    """A command that refuses an option given twice when it can use only one of the values."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments. Raise `UsageError` for a repeated option."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for one in given:
+            takes_one = not (one.multiple or one.nargs == -1 or getattr(one, "is_flag", False))
+            if takes_one and given.count(one) > 1:
+                raise UsageError(f"{one.opts[0]} is given {given.count(one)} times; give it once")
+        return super().parse_args(ctx, args)
 
 
 def with_shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,5 +173,7 @@ def spider_arguments(texts: list[str] | None) -> dict[str, str]:
         name, sign, value = text.partition("=")
         if not sign or not name.strip().isidentifier():
             raise UsageError(f"-a {text}: expected NAME=VALUE, for example -a category=books")
+        if name.strip() in arguments:
+            raise UsageError(f"-a {name.strip()}=… is given twice; give it once")
         arguments[name.strip()] = value
     return arguments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -14,6 +14,7 @@ from crawler.cli.options import (
     ArgumentOptions,
     Invocation,
     Json,
+    Order,
     SeedFiles,
     SeedUrls,
     SpiderName,
@@ -23,7 +24,7 @@ from crawler.cli.options import (
 )
 from crawler.cli.seeds import Refusals, Seeds
 from crawler.errors import ConfigError, Exit, UsageError
-from crawler.model import Job, Request
+from crawler.model import DEFAULT_SPIDER, Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
 from crawler.views.figures import counted
@@ -38,12 +39,10 @@ def seed(
     invocation: Invocation,
     urls: SeedUrls = None,
     file: SeedFiles = None,
-    spider: SpiderName = "site",
+    spider: SpiderName = "",
     arguments: ArgumentOptions = None,
     job: Annotated[str, typer.Option("--job", metavar="NAME", help="Job to add to; created if new.")] = "default",
-    order: Annotated[
-        Literal["fifo", "lifo"], typer.Option(help="Breadth first or depth first; set when the job is created.")
-    ] = "fifo",
+    order: Order = None,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
@@ -52,9 +51,9 @@ def seed(
     Blank lines and lines that begin with # are skipped. Without URLs, the spider's own seeds are used.
     """
     config = config_of(invocation, strict=strict)
-    made = make_spider(config, spider, spider_arguments(arguments))
+    made = make_spider(config, spider or DEFAULT_SPIDER, spider_arguments(arguments))
     seeds = Seeds(urls or (), file or ())
-    wanted = Job(job, order=order, spider=spider, arguments=spider_arguments(arguments))
+    wanted = Job(job, order=order or "", spider=spider, arguments=spider_arguments(arguments))
     added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
     refusals = Refusals()
     try:

@@ -53,6 +53,9 @@ class Spider:
     # which sitemaps of an index to follow: regexes, one of which must be found in the URL; None: all
     sitemap_follow: ClassVar[Sequence[str | re.Pattern[str]] | None] = None
     sitemap_alternate_links: ClassVar[bool] = False  # also follow the page in other languages (`xhtml:link`)
+    # statuses outside 2xx whose answers the callbacks get, once the tries of RETRY_HTTP_CODES are used up; with those
+    # of a redirect, the answer is read instead of followed
+    handle_httpstatus_list: ClassVar[Iterable[int]] = ()
     # follow only links to these domains and their subdomains; empty: to any host
     allowed_domains: ClassVar[Iterable[str]] = ()
     # follow only links to seeded hosts; a seed's redirect to another host adds that host

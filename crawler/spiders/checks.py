@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any
 
 from crawler.errors import ConfigError
+from crawler.parsing import scrapy_words
 from crawler.parsing.scope import plain_domain
 from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
@@ -18,7 +21,6 @@ from crawler.spiders.base import Spider, callback_name
 from crawler.spiders.callbacks import nearest
 
 _METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
-_LOGIN = ("http_user", "http_pass", "http_auth_domain")  # Scrapy's; ignored, they would give no login
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
@@ -33,9 +35,10 @@ def problems(cls: type[Spider]) -> Iterator[str]:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
     yield from sitemap_problems(cls)
-    for name in _LOGIN:
+    yield from _texts("handle_httpstatus_list", cls.handle_httpstatus_list, _status)
+    for name, advice in scrapy_words.ATTRIBUTES.items():
         if hasattr(cls, name):
-            yield f'{name}: write the setting HTTP_AUTH = {{"https://a.example": "user:password"}}'
+            yield f"{name}: {advice}"
     seeds_pages = cls.start_requests is Spider.start_requests and not (cls.sitemap_urls and not cls.start_urls)
     if cls.parse is Spider.parse and seeds_pages:
         yield "has no parse(self, response), which reads the seeded pages"
@@ -84,9 +87,41 @@ def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
             raise ConfigError(f"-a {name}=…: an argument is named like a variable, such as category")
         if hasattr(Spider, name) or callable(getattr(cls, name, None)):
             raise ConfigError(f"-a {name}=… would replace {name} of spider {cls.name}; choose another name")
+        if (read := _words(cls)) is not None and name not in read:
+            near = difflib.get_close_matches(name, read, n=1, cutoff=0.7)
+            hint = f"; did you mean -a {near[0]}=…?" if near else f", as self.{name} or otherwise"
+            raise ConfigError(f"-a {name}=…: spider {cls.name} never reads {name}{hint}")
     missing = [name for name, part in named.items() if part.default is part.empty and name not in arguments]
     if missing:
         raise ConfigError(f"spider {cls.name} needs {' '.join(f'-a {name}=…' for name in missing)}")
+
+
+def _words(cls: type[Spider]) -> set[str] | None:
+    """Return the names and short texts in the files of the class and its base classes: what it reads is among them.
+
+    None if that cannot be told: there is no source, or it goes through all attributes or arguments.
+    """
+    words: set[str] = set()
+    for one in cls.__mro__[: cls.__mro__.index(Spider)]:
+        try:
+            nodes = list(ast.walk(ast.parse(inspect.getsource(sys.modules[one.__module__]))))
+        except (OSError, TypeError, KeyError):
+            return None
+        passed_on = {id(part.value) for part in nodes if isinstance(part, ast.keyword) and part.arg is None}
+        collected = {part.args.kwarg.arg for part in nodes if isinstance(part, ast.FunctionDef) and part.args.kwarg}
+        for part in nodes:
+            if isinstance(part, ast.Name) and part.id in collected and id(part) not in passed_on:
+                return None
+            words.update(_words_in(part))
+    return None if words & {"__dict__", "vars"} else words
+
+
+def _words_in(part: ast.AST) -> Iterator[str]:
+    match part:
+        case ast.Attribute(attr=word) | ast.arg(arg=word) | ast.Name(id=word):
+            yield word
+        case ast.Constant(value=str(word)) if word.isidentifier():
+            yield word
 
 
 def _name(name: Any) -> Iterator[str]:
@@ -125,6 +160,11 @@ def _domain(domain: Any) -> Iterator[str]:
     except BadUrl:
         bare = re.sub(r"^\w+://|^[*.]+", "", str(domain)).partition("/")[0]
         yield f"allowed_domains: {domain!r} is no domain; write {bare!r}, which includes its subdomains"
+
+
+def _status(status: Any) -> Iterator[str]:
+    if type(status) is not int or not 100 <= status <= 599:
+        yield f"handle_httpstatus_list: {status!r} is no HTTP status, such as 404"
 
 
 def _url(attribute: str, url: Any) -> Iterator[str]:

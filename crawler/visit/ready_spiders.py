@@ -82,6 +82,15 @@ class ReadySpiders:
         own = spider.custom_settings
         settings = override(self._settings, own, f"spider {name}", keep=self._explicit)
         paced = "DOWNLOAD_DELAY" in own and "DOWNLOAD_DELAY" not in self._explicit
+        if paced and settings.DOWNLOAD_DELAY < self._settings.DOWNLOAD_DELAY:
+            log.warning(
+                "delay_not_shortened",
+                spider=name,
+                wanted=settings.DOWNLOAD_DELAY,
+                seconds=self._settings.DOWNLOAD_DELAY,
+                help="a spider can only lengthen the gap that this worker keeps; start it with "
+                f"-s DOWNLOAD_DELAY={settings.DOWNLOAD_DELAY:g}, or use `crawler control rate`",
+            )
         return ReadySpider(
             spider=spider,
             scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT),

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.app.config import Config
-from crawler.app.connect import connect, needs_server
+from crawler.app.connect import connect, needs_server, order_of
 from crawler.errors import ConfigError, UsageError
 from crawler.interfaces import Capabilities
 from crawler.settings import Settings
@@ -41,5 +41,26 @@ async def test_other_schemes_are_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="expected redis://"):
         needs_server(config(url), "worker")
     with pytest.raises(ConfigError, match="expected redis://"):
+        async with connect(config(url)):
+            pass
+
+
+def test_memory_can_be_depth_first() -> None:
+    assert order_of(config("memory://?order=lifo&maxsize=9")) == "lifo"
+    assert order_of(config("memory://")) == order_of(config("redis://a.example/?order=lifo")) == "fifo"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("memory://?max=4", "takes maxsize and order, each once, and nothing else"),
+        ("memory://?maxsize=4&maxsize=5", "each once"),
+        ("memory://name", "nothing else"),
+        ("memory://?maxsize=many", "maxsize must be a number"),
+        ("memory://?order=random", "order must be fifo or lifo"),
+    ],
+)
+async def test_an_option_of_memory_is_known_or_refused(url: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
         async with connect(config(url)):
             pass

@@ -47,7 +47,8 @@ def test_a_spider_overrides_what_is_not_set_closer_to_the_user() -> None:
         ({"REDIS_URL": "redis://a"}, "redis://a"),
         ({"REDIS_URL": "redis://a", "CRAWLER_REDIS_URL": "redis://b"}, "redis://b"),
         ({"REDIS_URL": ""}, ""),
-        ({"CRAWLER_SERVICE_HOST": "10.0.0.1"}, ""),  # put there by an orchestrator
+        ({"CRAWLER_SERVICE_HOST": "10.0.0.1", "CRAWLER_PORT_80_TCP_ADDR": "10.0.0.1"}, ""),  # put there by Kubernetes
+        ({"CRAWLER_REDIS_PASSWORD": "x", "CRAWLER_VENV": "y"}, ""),  # read by docker-compose.yml and scripts/
     ],
 )
 def test_redis_url_is_read_as_other_programs_name_it(tmp_path: Path, environ: dict[str, str], url: str) -> None:
@@ -100,6 +101,19 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
 def test_a_value_that_cannot_be_is_named_with_what_could(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load(tmp_path, overrides={name: text}, environ={})
+
+
+def test_a_variable_that_no_setting_has_is_a_mistake(tmp_path: Path) -> None:
+    told = r"unknown setting CRAWLER_DOWNLOAD_DELY \(from environment\); did you mean CRAWLER_DOWNLOAD_DELAY\?"
+    with pytest.raises(ConfigError, match=told):
+        load(tmp_path, environ={"CRAWLER_DOWNLOAD_DELY": "1"})
+
+
+def test_a_setting_of_scrapy_says_what_to_write(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("CONCURRENT_REQUESTS_PER_IP = 4\n")
+    told = r"CONCURRENT_REQUESTS_PER_IP is a setting of Scrapy \(from .*settings.py\): write CONCURRENT_REQUESTS_PER_"
+    with pytest.raises(ConfigError, match=told):
+        load(tmp_path, environ={})
 
 
 @pytest.mark.parametrize("header", ["authorization", "Cookie", "Proxy-Authorization", "X-Api-Key"])

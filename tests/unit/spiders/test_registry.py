@@ -178,6 +178,10 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
             "to parse(self",
         ),
         (spider("s", "http_user = 'me'"), "http_user: write the setting HTTP_AUTH = {"),
+        (spider("s", "rules = ()"), "rules: it is never read; follow links in parse"),
+        (spider("s", "custom_settings = {'ITEM_PIPELINES': {}}"), "write def process_item(self, item) in the spider"),
+        (spider("s", "handle_httpstatus_list = 404"), "handle_httpstatus_list must be a list"),
+        (spider("s", "handle_httpstatus_list = ['404']"), "'404' is no HTTP status"),
         (spider("s", "read_ahead = 'root'"), "read_ahead must be a list"),
         (spider("s", "read_ahead = ['tree']"), "'tree' is nothing that a response keeps"),
         (spider("s", "read_ahead = ['css']"), "'css' is nothing that a response keeps"),
@@ -297,6 +301,8 @@ ARGUED = spider("argued", "def __init__(self, city, limit='3'): self.city, self.
         (spider("argued"), {"parse": "x"}, "would replace parse of spider argued"),
         (spider("argued", "def parse_pot(self, r): ..."), {"parse_pot": "x"}, "would replace parse_pot"),
         (spider("argued"), {"start_urls": "x"}, "would replace start_urls"),
+        (spider("argued", "city = ''"), {"ctiy": "x"}, "never reads ctiy; did you mean -a city=…?"),
+        (spider("argued"), {"foo": "x"}, "-a foo=…: spider argued never reads foo, as self.foo or otherwise"),
         (spider("argued"), {"a-b": "x"}, "-a a-b=…: an argument is named like a variable"),
         (spider("argued"), {"__class__": "x"}, "named like a variable"),
     ],
@@ -309,8 +315,25 @@ def test_wrong_arguments_are_refused(folder: Path, code: str, arguments: dict[st
 
 
 def test_arguments_become_attributes(folder: Path) -> None:
-    write(folder, a=spider("plain"), b=ARGUED)
+    write(folder, a=spider("plain", "city = ''"), b=ARGUED)
     registry = found_in(folder)
     assert vars(registry.make("plain", {"city": "Oslo"})) == {"city": "Oslo"}
     assert vars(registry.make("argued", {"city": "Oslo"})) == {"city": "Oslo", "limit": 3}
     assert vars(registry.make("plain")) == {}
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "def x(self, r): return self.foo",
+        "def x(self, r): return getattr(self, 'foo', '')",
+        "def x(self, r): return vars(self)",
+        "def __init__(self, **rest): self.rest = rest",
+        "def __init__(self, **rest): super().__init__(**rest); self.x = self.foo",
+    ],
+)
+def test_an_argument_that_may_be_read_is_taken(folder: Path, reading: str) -> None:
+    write(folder, a=spider("reads", reading), b=spider("passes", "def __init__(self, **all): super().__init__(**all)"))
+    found_in(folder).make("reads", {"foo": "x"})
+    with pytest.raises(ConfigError, match="never reads foo"):
+        found_in(folder).make("passes", {"foo": "x"})

@@ -1,0 +1,36 @@
+"""Options: what can hold only one value is given once, and a file's ending tells the truth."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.cli import main
+from crawler.cli.options import spider_arguments
+from crawler.errors import Exit, UsageError
+
+URL = "http://127.0.0.1/"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["crawl", URL, "-o", "a.jsonl", "-o", "b.jsonl"], "-o is given 2 times; give it once"),
+        (["crawl", URL, "-o", "a.jsonl", "--output", "b.jsonl"], "-o is given 2 times"),
+        (["seed", URL, "--job", "a", "--job", "b", "--job", "c"], "--job is given 3 times"),
+        *(
+            (["crawl", URL, "-O", f"x.{ending}"], "ends in .jsonl, .jl, .ndjson, .jsonlines or has no ending; write x.")
+            for ending in ("db", "csv", "xml", "parquet", "json", "JSON", "jsonl.gz", "txt")
+        ),
+    ],
+)
+def test_what_would_be_ignored_or_a_lie_is_refused(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == Exit.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_an_argument_has_one_value() -> None:
+    assert spider_arguments(["a=1", "b=1"]) == {"a": "1", "b": "1"}
+    with pytest.raises(UsageError, match="-a a=… is given twice"):
+        spider_arguments(["a=1", "a=2"])
