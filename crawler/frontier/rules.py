@@ -60,6 +60,12 @@ window is full, its counts are halved."""
 RECENT_KEPT = 10_000
 """Hosts and spiders of a job that are watched at once, to bound memory. One more makes the script forget all."""
 
+ROUTE_BYTES = 32
+"""Bytes by which the routes of a host are told apart."""
+
+ROUTES_BYTES = 256
+"""Size of a host's list of routes from which on it is full. Of such a host any route may have been served."""
+
 # ---------------------------------------------------------------------------------------------------------
 # Waiting
 

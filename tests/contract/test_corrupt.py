@@ -216,6 +216,7 @@ async def test_a_ledger_that_holds_no_numbers(world: RedisWorld, client: redis.a
         await client.hset(f"{prefix}host:10.0.0.1", mapping=odd)
         await client.hset(f"{job}recent", f"host {host}", value)
         await client.hset(f"{job}recent", "spider ", value)
+        await client.hset(f"{job}served", host, value)
         await client.hset(f"{job}levels", host, b"0 " + value)
         await client.hset(f"{prefix}turns", "job news", value)
         await client.hset(f"{job}paused", b"spider \xff" + value, value)

@@ -29,7 +29,7 @@ OUTCOMES: dict[str, Outcome] = {
     "spent": Dead(WHY, spent=True),
     "dead": Dead(WHY),
 }
-STATUSES = {"callback": 200, "http_403": 403, "http_404": 404, "http_503": 503}
+STATUSES = {"callback": 200, "http_401": 401, "http_403": 403, "http_407": 407, "http_404": 404, "http_503": 503}
 
 
 def rows(table: str) -> pytest.MarkDecorator:
@@ -161,13 +161,14 @@ async def test_when_pages_that_fail_alike_pause_their_host_or_spider(world: Serv
     letters = _hosts(world)
     leases = []
     for number, page in enumerate(row["pages"].split()):  # all handed out before the first pause
-        await crawl.add(Request(f"http://{letters[page[0]]}/{number}", spider="shop"))
+        host, _, route = page.partition(":")[0].partition("/")
+        await crawl.add(Request(f"http://{letters[host]}/{route and f'{route}/'}{number}", spider="shop"))
         leases.append(await crawl.lease())
         if page.endswith("+"):
             await crawl.end(leases.pop(), Retry(WHY, 0.0))
             leases.append(await crawl.lease())
     for page, lease in zip(row["pages"].split(), leases, strict=True):
-        kind = page[2:].rstrip("+")
+        kind = page.partition(":")[2].rstrip("+")
         outcome = Done() if kind == "done" else Dead(Failure(kind, "it fails", STATUSES.get(kind)))
         assert await crawl.end(lease, outcome, pace=AT_ONCE, status=STATUSES.get(kind, 200))
     stats = await crawl.frontier.reading.stats(crawl.job)
@@ -192,3 +193,26 @@ async def test_how_many_that_fail_are_remembered(world: ServerWorld) -> None:
         await client.hset(f"{prefix}recent", "host another", "1 1 callback")
         await crawl.end(await crawl.lease(), Dead(Failure("crash", "it fails")), status=200)
         assert await client.hlen(f"{prefix}recent") == 2
+
+
+async def test_how_many_routes_and_hosts_that_are_served_are_remembered(world: ServerWorld) -> None:
+    """Of a host whose list is full, any route may have been served; with more than ten thousand hosts, the script
+    forgets all; the key expires."""
+    crawl = await Crawl.create(world, exploding_share=0.5, exploding_min=3)
+    prefix = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)
+
+    async def visit(*paths: str, outcome: Outcome) -> None:
+        await crawl.add(*(f"http://{HOST}{path}" for path in paths))
+        for _ in paths:
+            await crawl.end(await crawl.lease(), outcome, pace=AT_ONCE, status=403 if outcome != Done() else 200)
+
+    async with world.raw() as client:
+        await client.hset(f"{prefix}served", mapping={f"host{number}": " / " for number in range(10_000)})
+        await visit("/", outcome=Done())
+        assert await client.hgetall(f"{prefix}served") == {HOST.encode(): b" / "}
+        assert 0 < await client.pttl(f"{prefix}served") <= 24 * HOUR
+        await visit(*(f"/{number:02}{'x' * 40}/x" for number in range(20)), outcome=Done())
+        full = await client.hget(f"{prefix}served", HOST)
+        assert 256 < len(full) < 256 + 40
+        await visit(*(f"/user/{number}" for number in range(3)), outcome=Dead(Failure("http_403", "no", 403)))
+    assert [pause.name for pause in (await crawl.frontier.reading.stats(crawl.job)).paused] == [HOST]

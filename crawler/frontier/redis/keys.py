@@ -39,8 +39,10 @@
     J groups                zset    group with such a line → earliest time (ms) to check it again, as in `hosts`
     J held                  zset    host with pending requests that is paused → time (ms) to check it again
     J paused                hash    `host H`, `spider S` or `job J` → since when (ms), and why
-    J recent                hash    `host H` or `spider S` whose pages failed lately → pages, failed alike, kind; small,
-                                    expires a day after its last use
+    J recent                hash    `host H` or `spider S` whose pages failed lately → pages, failed alike, kind, and
+                                    their route or `*`; small, expires a day after its last use
+    J served                hash    host → the routes of which it served a page, with spaces between; small, expires a
+                                    day after its last change
     J pending:PRIORITY:H    list    messages, next one at the right end
     J levels                hash    host → its priorities, highest first; only hosts with priorities other than 0
     J processing:W          list    messages a worker holds, newest at the left end
