@@ -71,6 +71,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     CONNECT_TIMEOUT: Annotated[float, Meta(gt=0)] = 10.0  # seconds to connect, TLS included
     READ_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds without a byte
     DOWNLOAD_MAXSIZE: Positive = 16 * 1024 * 1024  # bytes of a decoded body
+    DOWNLOAD_FAIL_ON_DATALOSS: bool = True  # whether a body that breaks off is an error; else its part is the page
     # bytes of all bodies over 512 KiB that a worker process reads and parses at once; others wait
     SCRAPER_SLOT_MAX_ACTIVE_SIZE: Positive = 64 * 1024 * 1024
     ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that the crawler may connect to, e.g. 127.0.0.0/8

@@ -77,6 +77,7 @@ async def start_worker(
             connect_seconds=settings.CONNECT_TIMEOUT,
             silent_seconds=settings.READ_TIMEOUT,
             body_bytes=settings.DOWNLOAD_MAXSIZE,
+            fail_on_dataloss=settings.DOWNLOAD_FAIL_ON_DATALOSS,
             active_bytes=settings.SCRAPER_SLOT_MAX_ACTIVE_SIZE,
         ),
         parse_limits=ParseLimits(

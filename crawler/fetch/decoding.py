@@ -26,10 +26,12 @@ _ZSTD_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): 23}  # 8 MiB, 
 
 
 class BodyError(Exception):
-    """A body that cannot be used. `kind` and `transient` as in `FetchError`; the text is the reason without the URL."""
+    """A body that cannot be used. `kind` and `transient` as in `FetchError`; the text is the reason without the URL.
+    `part`: of a truncated body, what could be decoded."""
 
     def __init__(self, kind: str, why: str, *, transient: bool = False) -> None:
         super().__init__(why)
+        self.part = b""
         self.kind = kind
         self.transient = transient
 
@@ -68,7 +70,11 @@ def decoded(body: bytes, content_encoding: str, limit: int) -> bytes:
     """Undo the content encodings of a whole body. Raises `BodyError`."""
     decoder = Decoder(content_encoding, limit)
     body = decoder.feed(body)
-    decoder.close()
+    try:
+        decoder.close()
+    except BodyError as error:
+        error.part = body
+        raise
     return body
 
 

@@ -46,6 +46,9 @@ _NO_SERVER = {
 }
 
 
+_KEEP_PART = "to read what came: -s DOWNLOAD_FAIL_ON_DATALOSS=False"
+
+
 def as_fetch_error(error: Exception, url: str) -> FetchError:
     """The `FetchError` for one of `NETWORK_ERRORS`. Its message begins with the URL."""
     kind, why, transient = _judge(error)
@@ -74,7 +77,7 @@ def _judge(error: Exception) -> tuple[str, str, bool]:
         case aiohttp.ClientConnectorError():
             return "connect", f"cannot connect: {words(error)}", True
         case aiohttp.ClientPayloadError():
-            return "truncated", f"the answer is cut off: {words(error.__cause__ or error)}", True
+            return "truncated", f"the answer is cut off: {words(error.__cause__ or error)} ({_KEEP_PART})", True
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return "malformed", f"the answer is not usable HTTP: {words(error)}", False
         case aiohttp.InvalidURL() | ValueError():

@@ -40,6 +40,9 @@ _ASCII = bytes(range(128))
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110 §9.2.2
 
+_SURPLUS = "more bytes came than its Content-Length says"
+_DATALOSS = "its answer broke off (DOWNLOAD_FAIL_ON_DATALOSS is off)"
+
 _NO_GUESS = ("content-type",)  # the spider states a body's type
 
 
@@ -51,6 +54,7 @@ class Limits(Struct, frozen=True):
     silent_seconds: float = 30.0  # without a byte received
     body_bytes: int = 16 * 1024 * 1024  # of the decoded body
     active_bytes: int = 64 * 1024 * 1024  # of all large bodies being read or parsed at once
+    fail_on_dataloss: bool = True  # whether a body that breaks off is an error; otherwise its part is the body
 
 
 class _Answer(NamedTuple):
@@ -59,6 +63,7 @@ class _Answer(NamedTuple):
     body: bytes  # decoded
     conversation: Conversation
     answered_at: float
+    cut: Mapping[str, str]  # as in `Response`
 
 
 class _Usual(NamedTuple):
@@ -125,7 +130,7 @@ class HttpFetcher:
             raise FetchError(error.kind, f"{url}: the body {error}", transient=error.transient) from error
         except NETWORK_ERRORS as error:
             raise own_limit(error) or as_fetch_error(error, url) from error
-        return Response(
+        response = Response(
             url,
             status=answer.status,
             headers=answer.headers,
@@ -136,6 +141,8 @@ class HttpFetcher:
             answered_at=answer.answered_at,
             parse_limits=self._parse_limits,
         )
+        response.cut.update(answer.cut)
+        return response
 
     async def addresses(self, url: str) -> list[str]:
         """The addresses of a URL's host. Empty if none is known or one is forbidden; a fetch reports the reason. Raises
@@ -180,8 +187,8 @@ class HttpFetcher:
             answered_at = monotonic()
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
             headers = _headers(answer.headers)
-            body = await self._body(answer.conversation, answer.content, headers, deadline)
-        return _Answer(answer.status, headers, body, answer.conversation, answered_at)
+            body, cut = await self._body(answer.conversation, answer.content, headers, deadline)
+        return _Answer(answer.status, headers, body, answer.conversation, answered_at, cut)
 
     def _headers_of(self, request: Request) -> Mapping[str, str]:
         """The request's own headers and, unless they have one, the login for its origin."""
@@ -206,21 +213,22 @@ class HttpFetcher:
         until = asyncio.get_running_loop().time() + self._limits.seconds
         try:
             plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, usual), until)
+            cut: dict[str, str] = {}
             if plain is not None:
                 status, fields, body, answered_at = plain
                 headers = Headers.in_lower_case(fields)
                 if encoding := fields.get("content-encoding"):
-                    body = await self._decoded(body, encoding)
+                    body = await self._decoded(body, encoding, cut)
             else:
                 async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
-                    body = await self._body(conversation, content, headers, deadline)
+                    body, cut = await self._body(conversation, content, headers, deadline)
         except BaseException:
             connection.close()
             raise
         connection.release()
-        return _Answer(status, headers, body, conversation, answered_at)
+        return _Answer(status, headers, body, conversation, answered_at, cut)
 
     def _usual_of(self, origin: str) -> _Usual:
         url = URL(f"{origin}/", encoded=True)
@@ -231,8 +239,9 @@ class HttpFetcher:
 
     async def _body(
         self, conversation: Conversation, content: StreamReader, headers: Headers, deadline: asyncio.Timeout
-    ) -> bytes:
-        """Read the whole body and decode it. Raises `BodyError`, and aiohttp's errors for a truncated body."""
+    ) -> tuple[bytes, dict[str, str]]:
+        """Read the whole body and decode it. Also return what is cut off it, as `Response.cut`. Raises `BodyError`, and
+        aiohttp's errors for a truncated body."""
         limit = self._limits.body_bytes
         length = int(headers.get("content-length", 0))
         if length > limit and not content.at_eof():
@@ -247,23 +256,33 @@ class HttpFetcher:
                 room = limit
                 await self._wait_for_memory(length or limit, deadline)
         encoding = headers.get("content-encoding", "")
+        cut = {"surplus": _SURPLUS} if conversation.is_cut_short else {}
         if conversation.cut is not None and not is_whole(bytes(body), encoding, limit):
-            raise conversation.cut
+            if self._limits.fail_on_dataloss:
+                raise conversation.cut
+            cut["dataloss"] = _DATALOSS
         if encoding:
             deadline.reschedule(None)  # the whole body has arrived
-            return await self._decoded(bytes(body), encoding)
-        return bytes(body)
+            return await self._decoded(bytes(body), encoding, cut), cut
+        return bytes(body), cut
 
-    async def _decoded(self, body: bytes, encoding: str) -> bytes:
-        """Undo the content encodings of a body. Wait for memory if a small body decodes to a large one."""
+    async def _decoded(self, body: bytes, encoding: str, cut: dict[str, str]) -> bytes:
+        """Undo the content encodings of a body; add to `cut` if it breaks off. Wait for memory if a small body decodes
+        to a large one."""
         limit = self._limits.body_bytes
         try:
-            return decoded(body, encoding, min(FREE, limit))
+            try:
+                return decoded(body, encoding, min(FREE, limit))
+            except BodyError as error:
+                if error.kind != "too_large" or limit <= FREE:
+                    raise
+            await self._bodies.take(limit)
+            return decoded(body, encoding, limit)
         except BodyError as error:
-            if error.kind != "too_large" or limit <= FREE:
+            if error.kind != "truncated" or self._limits.fail_on_dataloss:
                 raise
-        await self._bodies.take(limit)
-        return decoded(body, encoding, limit)
+            cut["dataloss"] = _DATALOSS
+            return error.part
 
     async def _wait_for_memory(self, amount: int, deadline: asyncio.Timeout) -> None:
         """Wait for room for `amount` bytes. Suspend the deadline, because the shortage is not the host's fault."""

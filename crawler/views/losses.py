@@ -65,6 +65,8 @@ _ROWS: Mapping[str, _Row] = {
     "cut/text": _Row("page", "had a longer text than is kept: raise PARSE_MAXTEXT"),
     "cut/meta": _Row("page", "had a longer title, description or the like than is kept: raise PARSE_MAXMETA"),
     "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),
+    "cut/surplus": _Row("page", "sent more bytes than their Content-Length says; the rest was not read"),
+    "cut/dataloss": _Row("page", "broke off and were read in part (DOWNLOAD_FAIL_ON_DATALOSS)"),
     "cut/nesting": _Row("page", "nested too deep to be read to their end"),
 }
 _OTHERS: Mapping[str, _Row] = {

@@ -141,6 +141,7 @@ async def fetch_once(answer: bytes | Talk, *, method: str = "GET", limits: Limit
         again = await fetcher.fetch(Request(f"{server.origin}/page", method=method))
     assert server.connections == 1
     assert (again.status, again.headers, again.body) == (response.status, response.headers, response.body)
+    assert again.cut == response.cut
     assert again.address == response.address == "127.0.0.1"
     return response
 

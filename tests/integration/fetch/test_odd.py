@@ -13,7 +13,7 @@ import pytest
 
 from crawler.fetch.http import Limits
 from crawler.model import Request
-from tests.integration.fetch.server import Server, fetch_once, fetching, ok, says, serving
+from tests.integration.fetch.server import Server, failure, fetch_once, fetching, ok, says, serving
 
 PAGE = b"<title>goal</title>"
 PACKED = gzip.compress(PAGE)
@@ -121,3 +121,41 @@ async def test_a_head_in_pieces_is_the_same_head() -> None:
             await asyncio.sleep(0)
 
     assert (await fetch_once(talk)).body == PAGE
+
+
+@pytest.mark.parametrize(
+    ("odd", "cut"),
+    [
+        (answer(body=PAGE + b" and more"), {"surplus"}),
+        (answer(body=PAGE + b"\r\n"), set()),
+        (answer(), set()),
+        (answer("X=1"), set()),
+    ],
+)
+async def test_what_lies_behind_the_end_of_a_body_is_told(odd: bytes, cut: set[str]) -> None:
+    assert set((await fetch_once(odd)).cut) == cut
+
+
+PART = PAGE[:-5]
+BROKEN_OFF = {
+    "by length": (answer("Connection: close", body=PART), PART),
+    "without its last chunk": (answer("Transfer-Encoding: chunked", body=CHUNKS[:-5], length=None), PAGE),
+    "in a chunk": (answer("Transfer-Encoding: chunked", body=CHUNKS[:18], length=None), PAGE[:14]),
+    "chunks that are none": (answer("Transfer-Encoding: chunked", body=CHUNKS[:-5] + b"<p>", length=None), PAGE),
+    "gzip of the right length": (answer("Content-Encoding: gzip", body=PACKED[:-9], length=len(PACKED) - 9), None),
+    "gzip": (answer("Content-Encoding: gzip", body=PACKED[:-12], length=len(PACKED)), None),
+}
+
+
+@pytest.mark.parametrize(("odd", "part"), BROKEN_OFF.values(), ids=BROKEN_OFF.keys())
+async def test_a_body_that_breaks_off_is_an_error_or_its_part_is_the_body(odd: bytes, part: bytes | None) -> None:
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.hear(reader)
+        writer.write(odd)
+
+    error = await failure(talk)
+    assert (error.kind, error.transient) == ("truncated", True)
+    response = await fetch_once(talk, limits=Limits(fail_on_dataloss=False))
+    assert PAGE.startswith(response.body)
+    assert part in (None, response.body)
+    assert set(response.cut) == {"dataloss"}
