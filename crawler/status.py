@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -78,6 +79,38 @@ class Sighting(Struct, frozen=True):
     later: int = 0  # version of its message if unknown here; `request` then has only url and priority
 
 
+def clock(now: float, seconds: float) -> str:
+    """The local time in so many seconds from `now` (Unix seconds): `15:12:03`, `15:12` from a minute on, or with its
+    date if that is another day's."""
+    then = time.localtime(now + seconds)
+    if time.localtime(now)[:3] != then[:3]:
+        return time.strftime("%Y-%m-%d %H:%M", then)
+    return time.strftime("%H:%M:%S" if seconds < 60 else "%H:%M", then)
+
+
+_UNREACHABLE = {
+    "dns": "its name has no address",
+    "connect": "it accepts no connection",
+    "timeout": "it does not answer in time",
+    "reset": "it breaks connections off",
+}
+
+
+def why_resting(cause: str, times: int, *, asked: bool) -> str:
+    """Why a host rests, in words: `answered 503 (3rd time)`."""
+    if cause.startswith("http_"):
+        said = f"answered {cause.removeprefix('http_')}" + (" and said when to come back" if asked else "")
+    else:
+        said = f"cannot be reached: {_UNREACHABLE.get(cause, cause or 'why is not known')}"
+    return f"{said} ({ordinal(times)} time)" if times else said
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `4th`, `11th` …"""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 class HostTurn(Struct, frozen=True):
     """The host ledger's entry of a host, or of a group of hosts that share an address."""
 
@@ -88,6 +121,9 @@ class HostTurn(Struct, frozen=True):
     rest: float = 0.0  # seconds for which it still rests, because it asked for that or failed; part of `wait`
     backoff: int = 0  # doublings of its back-off; each good answer takes one away
     failures: int = 0  # attempts in a row that did not reach it; five open the breaker
+    cause: str = ""  # why it rests or rested last: `http_503`, `dns`, `timeout` …; empty once it is well again
+    rests: int = 0  # how often in a row it has been put to rest
+    asked_for_rest: bool = False  # it said itself for how long (Retry-After)
     latency: float = 0.0  # seconds that its answers take, if the pace follows that
     asking: str = ""  # the worker that asks it for robots.txt now, while all its pages wait
 
@@ -136,6 +172,9 @@ class JobStats(Struct, frozen=True):
     next_due: float | None = None  # seconds until the next cooling host or delayed request is due
     failing: int = 0  # requests that wait for another try; some more if there are thousands
     delayed: int = 0  # requests with a not-before time
+    at: float = 0.0  # when this was read: server's clock, Unix seconds
+    resting: tuple[HostView, ...] = ()  # hosts that rest, the longest first; only some of them if there are many
+    is_pacing: bool = False  # whether some host merely waits for its turn at its pace
     finished: bool = False  # proven: every admitted request has ended, and nobody is seeding
     paused: tuple[Pause, ...] = ()  # only some of them if there are hundreds
     held: int = 0  # hosts with pending requests that claims leave alone because of a pause
@@ -146,6 +185,11 @@ class JobStats(Struct, frozen=True):
     counters: Mapping[
         str, int
     ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …
+
+    @property
+    def is_flowing(self) -> bool:
+        """Whether pages are fetched now, or as soon as a host's pace permits."""
+        return bool(self.processing or self.ready or self.is_pacing)
 
     @property
     def is_all_paused(self) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -16,7 +17,7 @@ from crawler.runtime.safe_text import json_line
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.interfaces import Backend
-    from crawler.status import HostView
+    from crawler.status import HostView, Pause
 
 Rows = Sequence[Sequence[object]]
 
@@ -90,6 +91,7 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
     async with connect(config) as connected:
         jobs = await connected.jobs.all()
         found = [(job.name, one) for job in jobs for one in await connected.hosts.hosts(job, limit)]
+        paused = {job.name: (await connected.reading.stats(job)).paused for job in jobs}
     if as_json:
         print(json_line([{"job": job, **msgspec.to_builtins(one)} for job, one in found]))
     elif found:
@@ -99,29 +101,25 @@ async def _hosts(config: Config, limit: int, *, as_json: bool) -> int:
                 "host",
                 "pending",
                 "in flight",
-                "due in",
+                "state",
                 "wants",
                 "takes turns with",
-                "left alone for",
-                "asked by",
             ),
-            [(job, *_host_row(one)) for job, one in found],
+            [(job, *_host_row(one, paused[job])) for job, one in found],
         )
     else:
         print("no host has pending requests")
     return 0
 
 
-def _host_row(one: HostView) -> tuple[object, ...]:
-    from crawler.views.figures import duration
+def _host_row(one: HostView, paused: Collection[Pause]) -> tuple[object, ...]:
+    from crawler.views.figures import host_state
 
     turn = one.turn
-    failures = f", {turn.failures} failures" if turn.failures else ""
+    state = next((f"paused: {pause.why}" for pause in paused if pause.name == one.host and pause.what == "host"), "")
     return (
-        *(one.host, one.pending, turn.inflight, duration(turn.wait) if turn.wait else "now"),
+        *(one.host, one.pending, turn.inflight, state or host_state(turn, time.time())),
         *(f"{turn.delay:g} s" if turn.delay else "-", turn.group or "-"),
-        f"{duration(turn.rest)}{failures}" if turn.rest else "-",
-        f"{turn.asking} for robots.txt" if turn.asking else "-",
     )
 
 

@@ -27,6 +27,7 @@ from crawler.views.figures import (
     pauses,
     put_back,
     rate,
+    resting,
     several,
     size,
     slowed_down,
@@ -114,6 +115,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         idle = why_idle(stats, workers)
         yield "idle", Text(idle, "yellow")
         yield "hosts", hosts_in_words(stats) if not idle or stats.ready or stats.held else ""
+        yield "resting", Text("\n".join(resting(stats) if not idle else ()), "yellow")
         yield "seeding", f"under way ({several(stats.seeding, 'seeder')})" if stats.seeding else ""
         yield "spiders", Text("\n".join(spiders_missing(stats, workers)), "red")
         yield "too new", Text("\n".join(wait_for_newer(stats)), "red")
@@ -154,7 +156,7 @@ def job_state(stats: JobStats) -> str:
         return "seeding"
     if stats.is_all_paused:
         return "paused"
-    return "running" if stats.processing else "waiting"
+    return "running" if stats.is_flowing else "waiting"
 
 
 def workers_table(workers: Iterable[WorkerInfo]) -> Table:

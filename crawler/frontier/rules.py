@@ -117,6 +117,9 @@ TRACE_CHUNK = 1_000
 PAUSES_SHOWN = 50
 """Pauses of one shard that a reader lists, because every host of a job may be paused."""
 
+RESTS_SHOWN = 5
+"""Hosts of one shard that a reader looks at to tell which rest: those whose next turns are farthest away."""
+
 ORDERS_AT_ONCE = 100
 """Rules that a script reads in one step. If there are more, it reads only those that it needs."""
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from crawler.control.pauses import resuming
 from crawler.runtime.safe_text import shown
-from crawler.status import JobStats, WorkerInfo
+from crawler.status import HostTurn, JobStats, WorkerInfo, clock, why_resting
 
 if TYPE_CHECKING:
     from crawler.views.reports import CrawlReport
@@ -176,9 +176,7 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
         return "only paused requests are left"
     if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
         return outbox_words(stats)
-    if stats.ready or stats.processing:
-        return ""
-    return _waiting(stats)
+    return "" if stats.is_flowing else _waiting(stats)
 
 
 def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
@@ -243,15 +241,38 @@ def put_back(stats: JobStats) -> str:
 
 
 def hosts_in_words(stats: JobStats) -> str:
-    """Return the states of the hosts with pending requests: `2 may be asked now, 10 must wait (the next is due …)`."""
+    """Return the states of the hosts with pending requests: `2 may be asked now, 10 wait for their turn …`."""
     due = "" if stats.next_due is None else f" (the next is due in {duration(stats.next_due)})"
     figures = (
         (stats.ready, "may be asked now", ""),
-        (stats.cooling, "must wait", due),
+        (max(0, stats.cooling - len(stats.resting)), "wait for their turn", due),
+        (len(stats.resting), "rest", ""),
         (stats.held, "left alone, paused", ""),
         (stats.asking, "asked for their robots.txt now", ""),
     )
     return ", ".join(f"{counted(number)} {what}{more}" for number, what, more in figures if number)
+
+
+def resting(stats: JobStats, limit: int = 3) -> list[str]:
+    """Return one line for each host that rests: why, and the local time of its next try; at most `limit`."""
+    return [f"{shown(one.host)} {rest_words(one.turn, stats.at)}" for one in stats.resting[:limit]]
+
+
+def rest_words(turn: HostTurn, now: float) -> str:
+    """Return `answered 503 (3rd time); next try 15:12`. `now`: Unix seconds."""
+    why = why_resting(turn.cause, turn.rests, asked=turn.asked_for_rest)
+    return f"{shown(why)}; next try {clock(now, turn.rest)}"
+
+
+def host_state(turn: HostTurn, now: float) -> str:
+    """Return what a host does: rests, is asked for robots.txt, answers, waits for its turn, may be asked now."""
+    if turn.rest:
+        return rest_words(turn, now)
+    if turn.asking:
+        return f"waits for its robots.txt, which {shown(turn.asking)} asks for"
+    if turn.wait:
+        return f"at its pace; next request {clock(now, turn.wait)}"
+    return f"{several(turn.inflight, 'request')} in flight" if turn.inflight else "may be asked now"
 
 
 def pauses(stats: JobStats, limit: int = 5) -> list[str]:
@@ -274,9 +295,8 @@ def _waiting(stats: JobStats) -> str:
         return "only requests for newer workers are left: " + ", ".join(wait_for_newer(stats))
     if stats.delayed and stats.delayed >= stats.pending:
         return f"{several(stats.pending, 'request')} left, none due yet (retries, delays){due}"
-    if stats.cooling:
-        waiting = several(stats.cooling, "host")
-        return f"polite: {waiting} may not be asked again yet (DOWNLOAD_DELAY, Crawl-delay, pauses){due}"
+    if stats.resting:
+        return "; ".join(resting(stats))
     return f"{several(stats.pending, 'request')} pending{due}"
 
 

@@ -7,8 +7,18 @@ from collections.abc import Iterator
 
 from crawler.control.dead_letters import error_of
 from crawler.control.pauses import resuming
-from crawler.status import SKIPS_KEPT, TRACED, DeadLetter, HostTurn, Pause, Sighting, Skipped
-from crawler.views.figures import FIRST_WINS, at_work, counted, duration, group, no_worker, outbox_words, several
+from crawler.status import SKIPS_KEPT, TRACED, DeadLetter, HostTurn, Pause, Sighting, Skipped, clock
+from crawler.views.figures import (
+    FIRST_WINS,
+    at_work,
+    counted,
+    duration,
+    group,
+    no_worker,
+    outbox_words,
+    rest_words,
+    several,
+)
 from crawler.views.inquiry import Inquiry
 
 _SKIPS = {
@@ -202,8 +212,10 @@ def _turn(inquiry: Inquiry, turn: HostTurn, name: str) -> Iterator[str]:
     asked = f"; it asked for {duration(turn.delay)} between requests" if turn.delay else ""
     if turn.inflight >= inquiry.cap:
         yield f"{name} has {several(turn.inflight, 'request')} in flight, its limit"
-    if turn.wait > 0:
-        yield f"{name} is not to be asked again for {duration(turn.wait)}{asked}"
+    if turn.rest > 0:
+        yield f"{name} {rest_words(turn, inquiry.stats.at)}"
+    elif turn.wait > 0:
+        yield f"{name} is at its pace{asked}; next request {clock(inquiry.stats.at, turn.wait)}"
 
 
 def _moment(seconds: float) -> str:

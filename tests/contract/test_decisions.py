@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
@@ -216,3 +217,19 @@ async def test_how_many_routes_and_hosts_that_are_served_are_remembered(world: S
         assert 256 < len(full) < 256 + 40
         await visit(*(f"/user/{number}" for number in range(3)), outcome=Dead(Failure("http_403", "no", 403)))
     assert [pause.name for pause in (await crawl.frontier.reading.stats(crawl.job)).paused] == [HOST]
+
+
+async def test_a_rest_and_its_end_are_one_log_line_each(world: ServerWorld) -> None:
+    crawl = await Crawl.create(world)
+    await crawl.add(*pages(4, HOST))
+    leases = (await crawl.claim(3)).leases
+    busy = Retry(Failure("http_503", "busy", 503), 0.0)
+    with capture_logs() as logs:
+        for lease in leases[:2]:
+            await crawl.end(lease, busy, status=503, health="busy")
+        await crawl.end(leases[2], health="ok")  # asked before the rest began
+        await world.end_rest(crawl.job.name, HOST, 75.0)
+        for _ in range(2):
+            await crawl.end(await crawl.lease(), health="ok")
+    told = [(one["event"], one["host"], one.get("why")) for one in logs]
+    assert told == [("host_rests", HOST, "answered 503 (1st time)"), ("host_is_back", HOST, None)]

@@ -12,7 +12,7 @@ from crawler.frontier.redis.server import Server, errors
 from crawler.model import Job
 from crawler.status import HostTurn, HostView
 
-FIELDS = ("next", "inflight", "delay", "group", "rest", "busy", "failures", "latency")
+FIELDS = ("next", "inflight", "delay", "group", "rest", "busy", "failures", "latency", "cause")
 
 
 def read_turn(
@@ -20,7 +20,8 @@ def read_turn(
 ) -> HostTurn:
     """Convert the `FIELDS` of a host's ledger, `next` of its group's ledger, and the host's entry in `asking`. `now` is
     the server's time in ms."""
-    due, inflight, delay, group, rest, busy, failures, latency = values
+    due, inflight, delay, group, rest, busy, failures, latency, cause = values
+    times, asked, kind = read_cause(text(cause))
     return HostTurn(
         wait=max(_left(due, now), _left(group_next, now)),
         inflight=int(number(inflight)),
@@ -30,8 +31,18 @@ def read_turn(
         backoff=int(number(busy)),
         failures=int(number(failures)),
         latency=number(latency) / 1000,
+        cause=kind,
+        rests=times,
+        asked_for_rest=asked,
         asking=text(b"".join((asker or b"").split(b"\n")[1:2])),
     )
+
+
+def read_cause(value: str) -> tuple[int, bool, str]:
+    """Read the field `cause`: how often in a row the host has been put to rest, whether it said for how long, why."""
+    times, _, rest = value.partition(" ")
+    asked, _, kind = rest.partition(" ")
+    return int(number(times.encode())), asked == "1", kind
 
 
 def _left(time: bytes | None, now: float) -> float:

@@ -14,7 +14,9 @@
                                     claim; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
                                     commit; the `group` whose turns it shares, and `placed` (ms), when it joined;
                                     `busy`, the doublings of its back-off; `failures` in a row; `since` (ms), the first
-                                    bad answer after the last good one; `rest` (ms), until when it rests; `usual` (ms),
+                                    bad answer after the last good one; `rest` (ms), until when it rests; `cause`, how
+                                    often in a row it has been put to rest, 1 if it said for how long, and the word for
+                                    why, until it is well again; `usual` (ms),
                                     its pace without the rule in force; `latency` (ms) that its pace follows; expires a
                                     day after its last use or rest
     P host:G                hash    the same of a group: `127.0.0.1`, which is also the ledger of the host of that

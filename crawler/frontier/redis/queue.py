@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+
+import structlog
 
 from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
@@ -18,6 +21,9 @@ from crawler.frontier.redis.records import Ending, dead_record, ending, packed, 
 from crawler.frontier.redis.server import JobGone, Server
 from crawler.interfaces import Pace
 from crawler.model import Claim, Failure, Job, Lease, Request, Visit
+from crawler.status import clock, why_resting
+
+log = structlog.get_logger()
 
 _Bytes = tuple[bytes, bytes, bytes]  # message, items, and what the kind of ending needs besides
 
@@ -197,7 +203,9 @@ class RedisQueue:
         except FrontierUnavailable:
             self._tokens[key] = (leases, token)
             raise
-        return [byte == 0x31 for byte in reply]
+        answers, *rests = reply.split(b" ")
+        _say_rests([visit for visit, _ in endings], answers.decode(), rests)
+        return [answer != "0" for answer in answers.decode()]
 
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
         """Move the bytes as they are to the dead letters."""
@@ -219,6 +227,18 @@ class RedisQueue:
                 break
         self._handed_out.end(worker, [(job.name, message)])
         return accepted
+
+
+def _say_rests(visits: Sequence[Ending], answers: str, rests: Sequence[bytes]) -> None:
+    """Log each host that the commit put to rest, and each that is back after a rest."""
+    told = iter(rests)
+    for visit, answer in zip(visits, answers, strict=True):
+        if answer == "r":
+            ms, _, times = next(told).partition(b":")
+            why = why_resting(visit.cause, int(times), asked=visit.pause > 0)
+            log.warning("host_rests", host=visit.host, why=why, next_try=clock(time.time(), int(ms) / 1000))
+        elif answer == "b":
+            log.info("host_is_back", host=visit.host)
 
 
 def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:

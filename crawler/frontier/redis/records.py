@@ -142,6 +142,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     counters: Mapping[str, int] = {}
     items: int = 0
     failure: str = ""
+    cause: str = ""
 
 
 def failure_words(outcome: Outcome) -> str:
@@ -175,6 +176,7 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
         counters=counts(visit),
         items=len(items),
         failure=failure_words(visit.outcome),
+        cause=visit.outcome.failure.kind if isinstance(visit.outcome, (Retry, Dead)) else "",
     )
     return named, (lease.message, b"\n".join(items), payload)
 

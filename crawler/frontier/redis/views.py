@@ -10,12 +10,13 @@ import msgspec
 
 from crawler.control.rules import pauses_in
 from crawler.frontier.redis.control import RedisControl
+from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server, errors
-from crawler.frontier.rules import PAUSES_SHOWN
+from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
 from crawler.model import Job
-from crawler.status import JobStats, Pause, WorkerInfo
+from crawler.status import HostView, JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are not counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks")
@@ -55,6 +56,9 @@ class RedisViews:
             paused=ordered + read_pauses(job.name, (line for shard in shards for line in shard["paused"].items())),
             held=sum(shard["held"] for shard in shards),
             other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
+            at=now / 1000,
+            resting=_resting(one for shard in shards for one in shard["waiting"]),
+            is_pacing=any(shard["lined"] or not all(one.turn.rest for one in shard["waiting"]) for shard in shards),
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
             finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
             later=_later(counters),
@@ -98,6 +102,7 @@ class RedisViews:
         pipeline.zrange(f"{prefix}hosts", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}groups", 0, 0, withscores=True)
         pipeline.zrange(f"{prefix}delayed", 0, 0, withscores=True)
+        pipeline.zrevrange(f"{prefix}hosts", 0, RESTS_SHOWN - 1)
         with errors(self._server.shown):
             (
                 stats,
@@ -112,7 +117,9 @@ class RedisViews:
                 whole,
                 some,
                 *firsts,
+                last,
             ) = await pipeline.execute()
+        waiting = dict.fromkeys([*(host for host, _ in firsts[0]), *last])
         dues = [max(0.0, (float(first[0][1]) - now) / 1000) for first in firsts if first]
         return {
             "stats": {text(key): value for key, value in stats.items()},
@@ -126,7 +133,19 @@ class RedisViews:
             "asking": asking,
             "paused": {**_pairs(some), **({f"job {job.name}".encode(): whole} if whole else {})},
             "due": min(dues, default=None),
+            "waiting": await self._turns(shard, waiting, now),
+            "lined": bool(firsts[1]),
         }
+
+    async def _turns(self, shard: str, hosts: Iterable[bytes], now: int) -> list[HostView]:
+        """The turns of these hosts; their pending requests are not counted."""
+        names = [text(host) for host in hosts]
+        pipeline = self._server.client.pipeline(transaction=False)
+        for name in names:
+            pipeline.hmget(f"{shard}host:{name}", FIELDS)
+        with errors(self._server.shown):
+            ledgers = await pipeline.execute() if names else []
+        return [HostView(name, 0, read_turn(ledger, now)) for name, ledger in zip(names, ledgers, strict=True)]
 
     async def workers(self) -> list[WorkerInfo]:
         """Read the workers of the first shard: every worker sends its heartbeat to all shards."""
@@ -143,6 +162,11 @@ class RedisViews:
             WorkerInfo(text(worker), float(until) / 1000 - now, _info(info))
             for (worker, until), info in zip(known, infos, strict=True)
         ]
+
+
+def _resting(hosts: Iterable[HostView]) -> tuple[HostView, ...]:
+    """Those that rest, the longest first."""
+    return tuple(sorted((one for one in hosts if one.turn.rest), key=lambda one: (-one.turn.rest, one.host)))
 
 
 def _later(counters: Mapping[str, int]) -> dict[int, int]:

@@ -242,3 +242,34 @@ async def test_it_is_never_shorter_than_the_delay_and_off_by_default(world: Worl
         await crawl.end(leases[host], pace=pace, asked_at=asked, status=200, health="ok", seconds=seconds)
     waits = [view.turn.wait for view in await crawl.frontier.hosts.hosts(crawl.job)]
     assert all(4 < wait <= 5.01 for wait in waits), waits
+
+
+async def test_a_host_that_rests_tells_why_until_it_is_well_again(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(4))
+    leases = (await crawl.claim(3)).leases
+    for lease in leases[:2]:
+        await crawl.end(lease, BUSY, status=503, health="busy")
+    await crawl.end(leases[2], health="ok")  # asked before the rest began
+    assert await crawl.urls() == []
+    (resting,) = (await crawl.frontier.reading.stats(crawl.job)).resting
+    turn = resting.turn
+    assert (resting.host, turn.cause, turn.rests, turn.asked_for_rest) == ("a.example", "http_503", 1, False)
+    assert not (await crawl.frontier.reading.stats(crawl.job)).is_flowing
+    await world.end_rest(crawl.job.name, "a.example", turn.rest)
+    await crawl.end(await crawl.lease(), health="ok")
+    stats = await crawl.frontier.reading.stats(crawl.job)
+    assert (stats.resting, stats.is_flowing) == ((), True)
+
+
+async def test_a_host_that_says_for_how_long_tells_that_too(crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(), BUSY, status=503, health="busy", pause=100.0)
+    (resting,) = (await crawl.frontier.reading.stats(crawl.job)).resting
+    assert resting.turn.asked_for_rest
+
+
+async def test_a_host_at_its_pace_flows(crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    slow = Pace(delay=100.0)
+    await crawl.end(await crawl.lease(pace=slow), pace=slow, asked_at=crawl.world.now())
+    assert (await crawl.frontier.reading.stats(crawl.job)).is_flowing

@@ -13,10 +13,12 @@ from crawler.cli import display, tables
 from crawler.cli.terminal import style_of
 from crawler.control.dead_letters import Group
 from crawler.model import Failure
-from crawler.status import DeadLetter, JobStats, WorkerInfo
+from crawler.status import DeadLetter, HostTurn, HostView, JobStats, WorkerInfo, clock
 from crawler.views import figures
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 
+NOON = 1_760_000_000.0
+BUSY = HostView("a.example", 0, HostTurn(90.0, rest=90.0, cause="http_503", rests=3))
 COUNTERS = {
     "pages": 500,
     "items": 498,
@@ -141,8 +143,12 @@ def test_hosts_of_all_workers_are_joined() -> None:
         ),
         ({"outbox": 10_000, "exporter": "e1"}, [worker(idle="outbox")], "e1 writes them more slowly than pages come"),
         ({"ready": 0, "processing": 3}, [worker()], ""),
-        ({"ready": 0, "processing": 0, "cooling": 1, "next_due": 0.8}, [worker()], "1 host may not be asked again yet"),
-        ({"ready": 0, "processing": 0, "cooling": 3, "next_due": 0.8}, [worker()], "the next is due in 0.8 s"),
+        ({"ready": 0, "processing": 0, "cooling": 1, "is_pacing": True}, [worker()], ""),
+        (
+            {"ready": 0, "processing": 0, "cooling": 1, "resting": (BUSY,), "at": NOON},
+            [worker()],
+            f"a.example answered 503 (3rd time); next try {clock(NOON, 90)}",
+        ),
         (
             {"ready": 0, "processing": 0, "pending": 2, "delayed": 2, "next_due": 60},
             [worker()],
@@ -205,10 +211,11 @@ def test_the_picture_of_a_running_crawl() -> None:
 
 def test_the_picture_names_busiest_and_slowest_of_many_hosts_and_why_it_is_idle() -> None:
     one = worker(hosts={f"h{n}": [n, 100.0 - n] for n in range(1, 6)})
-    picture = rendered(display.picture(progress(one, ready=0, processing=0, cooling=5), "job shop", "-"))
+    idle = progress(one, ready=0, processing=0, cooling=1, resting=(BUSY,))
+    picture = rendered(display.picture(idle, "job shop", "-"))
     assert "busiest  h5 5 × 95 ms, h4 4 × 96 ms, h3 3 × 97 ms" in picture
     assert "slowest  h1 1 × 99 ms, h2 2 × 98 ms, h3 3 × 97 ms" in picture
-    assert "idle     polite: 5 hosts" in picture
+    assert "idle     a.example answered 503 (3rd time); next try" in picture
     assert "490 → stdout" in picture
 
 
@@ -225,7 +232,7 @@ def test_the_picture_fits_any_terminal(width: int) -> None:
 
 
 def test_the_log_line_has_the_same_figures() -> None:
-    fields = display.log_fields(progress(worker(), ready=0, processing=0, cooling=1))
+    fields = display.log_fields(progress(worker(), ready=0, processing=0, resting=(BUSY,)))
     assert fields["job"] == "shop"
     assert (fields["pages"], fields["items"], fields["pending"], fields["5xx"], fields["no_answer"]) == (
         500,
@@ -234,7 +241,7 @@ def test_the_log_line_has_the_same_figures() -> None:
         1,
         4,
     )
-    assert fields["idle"].startswith("polite")
+    assert fields["idle"].startswith("a.example answered 503")
 
 
 def test_status_shows_jobs_workers_and_why_one_does_not_move() -> None:

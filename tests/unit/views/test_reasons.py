@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from crawler.model import Request
-from crawler.status import HostTurn, JobStats, Sighting, Skipped, Trace, WorkerInfo
+from crawler.status import HostTurn, JobStats, Sighting, Skipped, Trace, WorkerInfo, clock
 from crawler.views import reasons
 from crawler.views.inquiry import Inquiry, Outlook
 
 URL = "http://a.example/"
+NOW = 1_760_000_000.0
 
 
 def inquiry(*sightings: Sighting, workers: tuple[WorkerInfo, ...] = (WorkerInfo("w1", 9.0),), **trace: Any) -> Inquiry:
@@ -21,7 +22,7 @@ def inquiry(*sightings: Sighting, workers: tuple[WorkerInfo, ...] = (WorkerInfo(
         job="news",
         url=URL,
         trace=Trace(**{"known": True, "host": "a.example", "sightings": sightings, **trace}),
-        stats=JobStats("news", outbox=trace.pop("outbox", 0), counters=counters),
+        stats=JobStats("news", at=NOW, outbox=trace.pop("outbox", 0), counters=counters),
         workers=workers,
         outlook=outlook,
         cap=2,
@@ -68,12 +69,16 @@ def test_what_its_message_tells_of_its_past() -> None:
 def test_what_it_waits_for_at_its_host() -> None:
     assert reasons.waits(inquiry(waiting(ahead=1), turn=HostTurn(90.0, inflight=2, delay=5.0))) == [
         "a.example has 2 requests in flight, its limit",
-        "a.example is not to be asked again for 1 min 30 s; it asked for 5.0 s between requests",
+        f"a.example is at its pace; it asked for 5.0 s between requests; next request {clock(NOW, 90.0)}",
         "the 1 request before it",
     ]
     shared = inquiry(waiting(), turn=HostTurn(group="192.0.2.1"), group_turn=HostTurn(2.0))
     assert reasons.waits(shared) == [
-        "192.0.2.1, with which it shares its turns, is not to be asked again for 2.0 s",
+        f"192.0.2.1, with which it shares its turns, is at its pace; next request {clock(NOW, 2.0)}",
+    ]
+    busy = HostTurn(90.0, rest=90.0, cause="http_503", rests=3)
+    assert reasons.waits(inquiry(waiting(), turn=busy)) == [
+        f"a.example answered 503 (3rd time); next try {clock(NOW, 90.0)}"
     ]
     assert reasons.waits(inquiry(waiting())) == ["nothing: a worker takes it with one of its next claims"]
     assert reasons.waits(inquiry()) == []

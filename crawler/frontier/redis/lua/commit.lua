@@ -18,11 +18,14 @@
 --           delay   ms before the request may be handed out again
 --           counters  name → how much to add
 --           items   number of items
+--           cause   a word for a failure of the host (see `health.lua`)
 --           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
 --         skip: the reason, a line break, the detail | retry, release, aside: the new message | dead, spent, junk: the
 --         record
--- Returns a string with 1 for each committed lease and 0 for each that the worker no longer had; or the error GONE.
+-- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says that
+-- its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the rest, a
+-- colon, and how often in a row the host rests. Or the error GONE.
 -- Stays true: the items of each committed lease are in the outbox; a lease that got 0 changed nothing; the same token
 -- returns the same string and does nothing.
 
@@ -86,7 +89,7 @@ local function end_lease(visit, message, items, payload)
   tally(counters, 'bytes', visit.size)
   for name, by in pairs(visit.counters) do tally(counters, name, by) end
   local kind, tries = visit.kind, visit.kind == 'spent' and select(3, read(message)) + 1 or nil
-  local rest, is_hosts = note_health(commit, visit, tries)
+  local rest, is_hosts, news = note_health(commit, visit, tries)
   local is_spared = is_hosts and (kind == 'retry' or kind == 'spent')
   if kind ~= 'aside' then waits_no_more(J, message, counters) end
   if is_spared or kind == 'retry' then note_failing(J, message, visit.failure, now)
@@ -101,20 +104,23 @@ local function end_lease(visit, message, items, payload)
     asked = visit.age and now - visit.age, pace = math.max(commit.delay, note_latency(commit, visit)),
     delay = visit.host_delay, rest = rest, unused = visit.is_unused and J or nil,
   })
+  return news, rest
 end
 
-local replies = {}
+local replies, rests = {}, {}
 for i, visit in ipairs(commit.visits) do
   local message, items, payload = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
   local is_ours = redis.call('LREM', KEYS[1], 1, message) == 1
   if is_ours then
-    end_lease(visit, message, items, payload)
+    local news, rest = end_lease(visit, message, items, payload)
+    replies[i] = news == nil and '1' or news == BACK and 'b' or 'r'
+    if replies[i] == 'r' then rests[#rests + 1] = string.format(' %d:%d', rest - now, news) end
   elseif visit.kind ~= 'junk' and visit.kind ~= 'aside' then -- the client sends those to each shard
     tally(counters, 'fenced')
   end
-  replies[i] = is_ours and '1' or '0'
+  replies[i] = replies[i] or '0'
 end
 count(J .. 'stats', counters)
-local reply = table.concat(replies)
+local reply = table.concat(replies) .. table.concat(rests)
 redis.call('HSET', W, 'commit', commit.token, 'reply', reply)
 return reply

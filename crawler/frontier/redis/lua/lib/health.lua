@@ -1,13 +1,16 @@
 -- needs: number, counters, ledger
 -- Judges a host by its last answers: how long it rests, and whether a failure is the host's or the page's.
 --
--- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: no new rest), and whether a
---        failure is the host's and not the page's
+-- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: no new rest); whether a failure is
+--        the host's and not the page's; and the news for people: nil, BACK after a rest, or how often in a row it rests
+--        now, if this visit put it to rest
 --        note_latency(commit, visit) → the ms between requests that the time of the host's answers requires
 -- Of `commit`: P, J, now, counters, backoff, patience, target, longest. Of `visit`: host, pause (ms that it asked
--- for), took (ms; nil: unknown), status, and health: `ok`; `busy`, it answered 429 or 503; `down`, no name, connection
+-- for), took (ms; nil: unknown), status, cause (the word for a failure), and health: `ok`; `busy`, it answered 429 or 503; `down`, no name, connection
 -- or answer in time; or '' if unknown.
 -- Stays true: while a host rests, answers to requests from before do not make its rest longer.
+
+local BACK = 'back'
 
 -- `first` ms after `times` steps of growth and a random addition, at most `cap`.
 local function growing(first, times, cap)
@@ -21,15 +24,18 @@ local function note_health(commit, visit, tries)
   local now, rest = commit.now, visit.pause > 0 and commit.now + visit.pause or 0
   if visit.health == '' then return rest, false end
   local H = commit.P .. 'host:' .. visit.host
-  local known = redis.call('HMGET', H, 'busy', 'failures', 'since', 'rest')
+  local known = redis.call('HMGET', H, 'busy', 'failures', 'since', 'rest', 'cause')
   local busy, failures, since = as_number(known[1]), as_number(known[2]), as_number(known[3])
+  local rests, cause = as_number(known[4]) > now, known[5] or ''
   if visit.health == 'ok' then
     if since > 0 or busy > 0 then redis.call('HSET', H, 'busy', math.max(0, busy - 1), 'failures', 0, 'since', 0) end
-    return rest, false
+    if rests or cause == '' then return rest, false end
+    redis.call('HSET', H, 'cause', '')
+    return rest, false, BACK
   end
   local again, long = since > 0, since > 0 and now - since or 0
   local wait = 0
-  if as_number(known[4]) > now then wait = 0
+  if rests then wait = 0
   elseif visit.health == 'busy' then
     tally(commit.counters, 'backoff')
     if visit.pause == 0 then
@@ -46,14 +52,19 @@ local function note_health(commit, visit, tries)
   if wait > 0 then rest = now + wait end
   redis.call('HSET', H, 'busy', busy, 'failures', failures, 'since', again and since or now)
   if rest > now then redis.call('PEXPIRE', H, rest - now + LEDGER_TTL) end
+  local times
+  if rest > now and not rests then
+    times = as_number(string.match(cause, '^(%d+)')) + 1
+    redis.call('HSET', H, 'cause', string.format('%d %d %s', times, visit.pause > 0 and 1 or 0, visit.cause))
+  end
   if visit.health == 'down' then
-    return rest, long <= commit.patience and (failures >= BREAKER or failures > (tries or BREAKER))
+    return rest, long <= commit.patience and (failures >= BREAKER or failures > (tries or BREAKER)), times
   end
   if long > BUSY_TOO_LONG then
     local why = string.format('%d busy for %d days', now, BUSY_TOO_LONG / DAY)
     redis.call('HSETNX', commit.J .. 'paused', 'host ' .. visit.host, why)
   end
-  return rest, again
+  return rest, again, times
 end
 
 -- The latency rises at once and falls by half the difference. Errors never lower it, because servers often answer
