@@ -13,12 +13,10 @@ import signal
 import sys
 from pathlib import Path
 
-import msgspec
-
 from crawler.errors import CrawlerError
 from crawler.runtime.own_limits import raise_file_limit
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, lasting_imports, survive_the_terminal
-from crawler.worker.orders import Orders
+from crawler.worker.orders import read_orders
 
 
 def main() -> int:
@@ -32,7 +30,7 @@ def main() -> int:
         line = unbuffered.readline()
     if not line.endswith(b"\n"):
         return 0  # the supervisor died before it had sent all orders
-    orders = msgspec.json.decode(line, type=Orders)
+    orders = read_orders(line)
     _end_with(orders.parent)
     raise_file_limit()
     os.chdir(Path(orders.folder))

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.embedded import server as embedded
+from crawler.errors import ConfigError
 from crawler.settings import Settings, override
 
 log = structlog.get_logger()
@@ -32,7 +33,10 @@ class Config(Struct, frozen=True):
 def data_dir(config: Config) -> Path:
     """Return the folder where the embedded server of this project keeps its data."""
     chosen = config.settings.DATA_DIR
-    return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
+    try:
+        return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
+    except RuntimeError:
+        raise ConfigError(f"DATA_DIR={chosen}: this user has no home folder for ~; write the whole path") from None
 
 
 def at_pace_of(config: Config, custom_settings: Mapping[str, Any], spider: str) -> Config:

@@ -12,10 +12,12 @@ import structlog
 
 from crawler.app.config import Config, data_dir
 from crawler.embedded import server as embedded
-from crawler.errors import ConfigError, UsageError
+from crawler.errors import ConfigError, FrontierFull, UsageError
+from crawler.frontier.redis.address import FORM, mask
 from crawler.frontier.redis.backend import open_redis
-from crawler.frontier.redis.server import Server, mask
+from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Capabilities
+from crawler.runtime.patience import Patience
 from crawler.settings import Settings
 
 log = structlog.get_logger()
@@ -25,28 +27,29 @@ Opener = Callable[[str, Settings, Capabilities], AbstractAsyncContextManager[Bac
 
 
 @asynccontextmanager
-async def connect(config: Config, *, warn: bool = True) -> AsyncIterator[Backend]:
-    """Open the backend of `REDIS_URL`, or the embedded server if it is empty. `warn`: log unsafe server settings."""
+async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> AsyncIterator[Backend]:
+    """Open the backend of `REDIS_URL`, or the embedded server if it is empty. `warn`: log unsafe server settings.
+
+    Waits while a new server has no memory left. Raises `UsageError` for a backend that no other process can reach,
+    unless the command is `alone`: it shares its state with no other.
+    """
     settings = config.settings
     async with AsyncExitStack() as stack:
         url = settings.REDIS_URL
         if not url:
             url = await asyncio.to_thread(_attach_embedded, config, stack)
         opener, capabilities = _kind_of(url)
-        connected = await stack.enter_async_context(opener(url, settings, capabilities))
+        if not (capabilities.shared or alone):
+            raise UsageError(
+                f"REDIS_URL={url} lives in one process, so this command would find nothing in it and leave nothing "
+                f"in it; use `crawler crawl`, or a Redis or Valkey server: REDIS_URL={FORM}"
+            )
+        connected = await Patience("queue_server_full", (FrontierFull,)).until_done(
+            lambda: stack.enter_async_context(opener(url, settings, capabilities))
+        )
         if warn:
             await _warn(connected, config)
         yield connected
-
-
-def needs_server(config: Config, command: str) -> None:
-    """Raise `UsageError` if `REDIS_URL` names state inside one process, which this command cannot reach."""
-    url = config.settings.REDIS_URL
-    if url and not _kind_of(url)[1].shared:
-        raise UsageError(
-            f"REDIS_URL={url} lives in one process, so `{command}` would find nothing in it; "
-            "use `crawler crawl`, or a Redis or Valkey server"
-        )
 
 
 def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
@@ -74,15 +77,15 @@ def _memory(url: str, settings: Settings, capabilities: Capabilities) -> Abstrac
 def order_of(config: Config) -> str:
     """Return the order of a job for which none is given: that of `memory://?order=…`, else `fifo`."""
     url = config.settings.REDIS_URL
-    return _memory_options(url)["order"] if urlsplit(url).scheme == "memory" else "fifo"
+    return _memory_options(url)["order"] if url.startswith("memory:") else "fifo"
 
 
 def _memory_options(url: str) -> dict[str, str]:
-    parts = urlsplit(url)
-    given = parse_qsl(parts.query, keep_blank_values=True)
+    before, _, query = url.partition("?")
+    given = parse_qsl(query, keep_blank_values=True)
     options = {"maxsize": "0", "order": "fifo", **dict(given)}
     example = "for example memory://?maxsize=10000&order=lifo"
-    if parts.netloc or parts.path or parts.fragment or len(options) > 2 or len(given) > len(dict(given)):
+    if before != "memory://" or len(options) > 2 or len(given) > len(dict(given)):
         raise ConfigError(f"REDIS_URL {url}: memory:// takes maxsize and order, each once, and nothing else; {example}")
     if not options["maxsize"].isdecimal() or not options["maxsize"].isascii():
         raise ConfigError(f"REDIS_URL {url}: maxsize must be a number of requests; {example}")
@@ -112,11 +115,10 @@ _KINDS: dict[str, tuple[Opener, Capabilities]] = {
 
 
 def _kind_of(url: str) -> tuple[Opener, Capabilities]:
-    kind = _KINDS.get(urlsplit(url).scheme)
+    kind = _KINDS.get(url.partition(":")[0])
     if kind is None:
         raise ConfigError(
-            f"REDIS_URL {mask(url)}: expected redis://, rediss://, unix:// or memory://, "
-            "for example redis://127.0.0.1:6379/0"
+            f"REDIS_URL {mask(url)}: expected redis://, rediss://, unix:// or memory://, for example {FORM}"
         )
     return kind
 

@@ -51,7 +51,7 @@ async def crawl(
 
     `fresh` deletes the job first, `force` even with items that no export has written.
     """
-    async with connect(config) as connected:
+    async with connect(config, alone=True) as connected:
         if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))

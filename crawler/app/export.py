@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from crawler.app.config import Config
-from crawler.app.connect import connect, needs_server
+from crawler.app.connect import connect
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import exporter
 from crawler.errors import UsageError
@@ -35,7 +35,6 @@ async def export(
 
     `target` is a path, or `-` for stdout.
     """
-    needs_server(config, "export")
     patient = follow or until_finished
     stop = asyncio.Event()
     async with connect(config) as connected:

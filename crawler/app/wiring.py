@@ -30,7 +30,7 @@ def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concur
     settings = msgspec.structs.replace(settings, **changes)
 
     def orders(name: str, slot: int) -> bytes:
-        return msgspec.json.encode(Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs))
+        return Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs).line()
 
     return Supervisor(
         connected.leases,

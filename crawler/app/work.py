@@ -10,7 +10,7 @@ from collections import defaultdict
 import structlog
 
 from crawler.app.config import Config
-from crawler.app.connect import connect, needs_server
+from crawler.app.connect import connect
 from crawler.app.watching import PAUSED_SECONDS, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
@@ -41,7 +41,6 @@ async def work(
     With `until_finished`, also end when the jobs (all, if none is named) are proven finished and a running exporter has
     drained their outboxes, or when only paused requests are left.
     """
-    needs_server(config, "worker")
     async with connect(config) as connected:
         crew = supervisor(config, connected, jobs, concurrency)
         with draining(crew):

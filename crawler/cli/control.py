@@ -59,7 +59,6 @@ def control(
     control block a.example, control priority a.example 10, control log-level DEBUG; the value `off` lifts a rule.
     control list shows the rules in force, control log the changes; control revert [NUMBER] undoes one.
     """
-    from crawler.app.connect import needs_server
     from crawler.control.rules import parse
 
     words = words or []
@@ -73,7 +72,6 @@ def control(
     if action == "revert" and len(words) > 1:
         raise UsageError("one change at a time: crawler control revert NUMBER; see: crawler control log")
     config = config_of(invocation)
-    needs_server(config, "control")
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))
     if action == "log":

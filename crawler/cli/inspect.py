@@ -37,9 +37,7 @@ def inspect(
 ) -> int:
     """Ask the workers for their requests in flight, state, counters and settings; or show the hosts."""
     config = config_of(invocation)
-    from crawler.app.connect import needs_server
 
-    needs_server(config, "inspect")
     if what == "hosts":
         return asyncio.run(_hosts(config, limit, as_json=json_))
     return asyncio.run(_inspect(config, what, as_json=json_))

@@ -160,7 +160,10 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
         defaults["LOG_LEVEL"] = "DEBUG" if invocation.verbose else "WARNING"
     if strict:
         defaults["STRICT"] = "true"
-    folder = Path.cwd()
+    try:
+        folder = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the working directory was removed; change into the project's folder") from None
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_FORMAT)
     return Config(settings, origins, folder)

@@ -52,27 +52,38 @@ def info(address: str) -> dict[str, str]:
 
 
 def holder(path: str) -> list[str]:
-    """The words that the running holder of this file's lock wrote, its process id first; empty if nobody holds it.
-
-    Unlike a process id alone, this is never wrong for a zombie, nor when the system reuses the number.
-    """
+    """The words that the running holder of this file's lock wrote, its process id first; empty if nobody holds it."""
     try:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return []
     try:
-        while not try_lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB):
-            if words := os.pread(file, 300, 0).decode().split():
-                return words
-            time.sleep(0.005)  # it has the lock and is about to write
-        return []
+        return _holder_of(file)
     finally:
         os.close(file)
+
+
+def _holder_of(file: int) -> list[str]:
+    """Do the same for an open file, which may have been removed.
+
+    Unlike a process id alone, this is never wrong for a zombie, nor when the system reuses the number.
+    """
+    while not try_lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB):
+        if words := os.pread(file, 300, 0).decode().split():
+            return words
+        time.sleep(0.005)  # it has the lock and is about to write
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return []
 
 
 def server_pid(folder: str) -> int:
     """The process id of the server that works on this folder's data; 0 if none does."""
     words = holder(os.path.join(folder, "server"))
+    return int(words[0]) if words else 0
+
+
+def _pid_in(server: int) -> int:
+    words = _holder_of(server)
     return int(words[0]) if words else 0
 
 
@@ -94,11 +105,11 @@ def try_lock(file: int, operation: int) -> bool:
     return True
 
 
-def terminate(folder: str) -> None:
-    """End the folder's server. SIGTERM makes it write its log to the disk first."""
+def terminate(server: int) -> None:
+    """End the server that holds the lock on this open file. SIGTERM makes it write its log to the disk first."""
     deadline = time.monotonic() + STOP_SECONDS
     sent = None
-    while pid := server_pid(folder):
+    while pid := _pid_in(server):
         wanted = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
         if sent != wanted:
             os.kill(pid, wanted)
@@ -123,15 +134,16 @@ class Guardian:
         signal.signal(STOP, self._stop)
         signal.signal(signal.SIGTERM, self._end_soon)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies; the server's lock says whether it lives
-        users = os.open(os.path.join(self._folder, "users"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        proven = bool(server_pid(self._folder))  # a guardian that was killed left it running
+        users = self._opened("users")
+        self._server = self._opened("server")  # kept open: the folder may be removed
+        proven = bool(_pid_in(self._server))  # a guardian that was killed left it running
         if not proven:
             self._forget_keep()  # it belonged to a server that has ended, perhaps with the machine
             self._start()
         ready = False
         pause = TICK_SECONDS
-        while not (self._told_to_stop or self._unused(users)):
-            if not server_pid(self._folder):
+        while not (self._told_to_stop or self._removed() or self._unused(users)):
+            if not _pid_in(self._server):
                 if not proven:
                     return 1
                 print("guardian: the server died, starting it again", flush=True)
@@ -144,8 +156,15 @@ class Guardian:
                 pause = TICK_SECONDS
             time.sleep(TICK_SECONDS if ready else STARTING_TICK_SECONDS)
         # If nobody used it, this process holds the lock on `users` until it ends: a new user waits, then starts anew.
-        terminate(self._folder)
+        terminate(self._server)
         return 0
+
+    def _opened(self, name: str) -> int:
+        return os.open(os.path.join(self._folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _removed(self) -> bool:
+        """Whether somebody removed the data's folder: nobody can reach the server any more."""
+        return os.fstat(self._server).st_nlink == 0
 
     def _start(self) -> None:
         """Start the server with the lock on `server`, which it alone inherits."""

@@ -25,7 +25,7 @@ from typing import Literal, NamedTuple, TypedDict
 
 from crawler.embedded import guardian
 from crawler.embedded.guardian import ask, open_locked
-from crawler.errors import CrawlerError, Exit
+from crawler.errors import ConfigError, CrawlerError, Exit
 
 Fsync = Literal["everysec", "always"]
 
@@ -110,8 +110,17 @@ def data_dir_for(project: Path, base: Path | None = None) -> Path:
     """The data folder for the project in this folder. It lies in `base`, or in the user's data folder (XDG)."""
     project = project.absolute()
     if base is None:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "crawler"
+        base = _user_data() / "crawler"
     return base / f"{project.name or 'root'}-{_short_hash(project)}"
+
+
+def _user_data() -> Path:
+    if chosen := os.environ.get("XDG_DATA_HOME"):
+        return Path(chosen)
+    try:
+        return Path.home() / ".local/share"
+    except RuntimeError:
+        raise ConfigError("this user has no home folder: name a folder for the crawl's state with DATA_DIR") from None
 
 
 def attach(data_dir: Path, *, binary: Path, fsync: Fsync = "everysec", keep: bool = False) -> Server:
@@ -178,7 +187,9 @@ def stop(data_dir: Path, *, force: bool = False) -> Stopped:
             os.kill(watched.pid, guardian.STOP)
             stack.enter_context(_locked(folder / "guardian"))  # waits until the guardian has ended
         else:
-            guardian.terminate(str(folder))
+            server = os.open(folder / "server", os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, server)
+            guardian.terminate(server)
         return Stopped.STOPPED
 
 
@@ -252,11 +263,11 @@ def _write_config(folder: Path, address: str, fsync: Fsync) -> None:
         'save ""',  # the append-only log is enough
         "maxmemory-policy noeviction",  # a queue must not evict its requests
     ]
-    (folder / "valkey.conf").write_text("\n".join(lines) + "\n")
+    (folder / "valkey.conf").write_bytes(os.fsencode("\n".join(lines) + "\n"))  # a path may be no UTF-8
 
 
 def _configured_fsync(folder: Path) -> str:
-    lines = (folder / "valkey.conf").read_text().splitlines()
+    lines = os.fsdecode((folder / "valkey.conf").read_bytes()).splitlines()
     settings = dict(line.split(" ", 1) for line in lines)
     return settings["appendfsync"]
 

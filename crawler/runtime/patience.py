@@ -29,9 +29,11 @@ class Stop(Protocol):
 class Patience:
     """Lets one task wait out outages of the queue server. Every other error passes through."""
 
-    def __init__(self, event: str = "") -> None:
-        """`event` names the outage in the log; empty if another task of this process logs it."""
+    def __init__(self, event: str = "", outage: tuple[type[Exception], ...] = OUTAGE) -> None:
+        """`event` names the outage in the log; empty if another task of this process logs it. `outage` holds the errors
+        to wait out."""
         self._incident = Incident(event) if event else None
+        self._outage = outage
 
     async def until_done(
         self,
@@ -44,7 +46,7 @@ class Patience:
 
         Once `stop` is set, raises the next error.
         """
-        errors: tuple[type[Exception], ...] = (*OUTAGE, *also)
+        errors: tuple[type[Exception], ...] = (*self._outage, *also)
         while True:
             try:
                 result = await call()
@@ -63,7 +65,7 @@ class Patience:
         """Make one call and return its result; None during an outage."""
         try:
             result = await call()
-        except OUTAGE as error:
+        except self._outage as error:
             self.met(error)
             return None
         self._over()

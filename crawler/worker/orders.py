@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
 from msgspec import Struct
 
 from crawler.runtime.startup import STOP
@@ -23,6 +25,16 @@ class Orders(Struct, frozen=True):
     explicit: tuple[str, ...]  # settings a spider must not override
     folder: str
     jobs: tuple[str, ...]  # empty: all jobs
+
+    def line(self) -> bytes:
+        """The orders as one line of ASCII. The standard library's JSON also carries the names of files and folders
+        that are no UTF-8."""
+        return json.dumps(msgspec.to_builtins(self)).encode() + b"\n"
+
+
+def read_orders(line: bytes) -> Orders:
+    """The orders of such a line."""
+    return msgspec.convert(json.loads(line), Orders)
 
 
 @contextmanager

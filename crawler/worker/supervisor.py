@@ -127,7 +127,7 @@ class Supervisor:
         process = await _process(slot.descriptor)
         child = Child(name, process, slot, LeaseClock(self._lease_seconds, slot.lease))
         self._children.append(child)
-        _send(child, self._orders(name, slot.descriptor) + b"\n" + self._stops * STOP)
+        _send(child, self._orders(name, slot.descriptor) + self._stops * STOP)
         return child
 
     async def _wait_for(self, child: Child) -> int:

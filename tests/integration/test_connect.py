@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 
 import pytest
+from redis import Redis
 from structlog.testing import capture_logs
 
 from crawler.app.config import Config
-from crawler.app.connect import connect, needs_server, order_of
+from crawler.app.connect import connect, order_of
 from crawler.errors import ConfigError, UsageError
 from crawler.interfaces import Capabilities
 from crawler.settings import Settings
@@ -20,17 +23,17 @@ def config(url: str) -> Config:
 
 
 async def test_memory_is_one_processs_own_and_nobody_warns_that_it_forgets() -> None:
-    with pytest.raises(UsageError, match="`worker` would find nothing"):
-        needs_server(config("memory://"), "worker")
+    with pytest.raises(UsageError, match=r"lives in one process.*use `crawler crawl`"):
+        async with connect(config("memory://")):
+            pass
     with capture_logs() as logs:
-        async with connect(config("memory://")) as connected:
+        async with connect(config("memory://"), alone=True) as connected:
             assert connected.capabilities == Capabilities(shared=False, durable=False)
     assert logs == []
 
 
 async def test_a_server_is_shared_and_should_keep_its_data() -> None:
     with Valkey() as server, capture_logs() as logs:
-        needs_server(config(server.url), "worker")
         async with connect(config(server.url)) as connected:
             assert connected.capabilities == Capabilities(shared=True, durable=True)
     assert [line["event"] for line in logs] == ["no_append_only_file"]
@@ -38,8 +41,6 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
 
 @pytest.mark.parametrize("url", ["amqp://a.example/", "a.example:6379", "memory2://"])
 async def test_other_schemes_are_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="expected redis://"):
-        needs_server(config(url), "worker")
     with pytest.raises(ConfigError, match="expected redis://"):
         async with connect(config(url)):
             pass
@@ -64,3 +65,50 @@ async def test_an_option_of_memory_is_known_or_refused(url: str, told: str) -> N
     with pytest.raises(ConfigError, match=told):
         async with connect(config(url)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("number", "is_node", "why"),
+    [
+        (99, False, "no database of this number"),
+        (0, True, "one node of a cluster"),
+        (1, True, "no database of this number"),
+    ],
+)
+async def test_a_server_that_cannot_hold_a_crawl_is_a_bad_configuration(number: int, is_node: bool, why: str) -> None:
+    options = {"cluster-enabled": "yes", "cluster-port": str(_free_port())} if is_node else {}
+    with Valkey(tcp=True, options=options) as server, pytest.raises(ConfigError, match=why):
+        await _opened(f"redis://127.0.0.1:{server.port}/{number}")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+async def test_a_command_waits_for_a_server_that_is_full_from_the_start() -> None:
+    with Valkey(options={"maxmemory": "1"}) as server, capture_logs() as logs:
+        opened = asyncio.create_task(_opened(server.url))
+        await asyncio.wait({opened}, timeout=0.3)
+        assert [line["event"] for line in logs] == ["queue_server_full"]
+        set_maxmemory(server, 0)
+        await opened
+    assert logs[1]["event"] == "queue_server_full_over"
+
+
+async def test_a_full_server_with_a_frontier_is_looked_at_without_waiting() -> None:
+    with Valkey() as server:
+        await _opened(server.url)
+        set_maxmemory(server, 1)
+        async with connect(config(server.url)) as connected:
+            assert await connected.jobs.all() == []
+
+
+def set_maxmemory(server: Valkey, limit: int) -> None:
+    with Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", limit)
+
+
+async def _opened(url: str) -> None:
+    async with connect(config(url)):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from redis import Redis
 from crawler.embedded import guardian
 from crawler.embedded import server as embedded
 from crawler.embedded.server import EmbeddedError, Stopped, attach, data_dir_for, find_binary, status, stop
+from crawler.errors import ConfigError
 
 BINARY = find_binary()
 
@@ -165,6 +167,21 @@ def test_kept_it_ends_when_the_machine_does(folder: Path) -> None:
     wait_until(lambda: not processes_of(folder))
 
 
+def test_it_ends_when_its_folder_is_removed_whoever_uses_it(folder: Path) -> None:
+    attach(folder, binary=BINARY, keep=True)
+    pid = status(folder)["pid"]
+    shutil.rmtree(folder)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_folder_whose_name_is_no_utf_8_works(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with attach(folder, binary=BINARY, fsync="always"):
+        assert redis(folder).ping()
+        assert status(folder)["fsync"] == "always"
+    stop(folder, force=True)
+
+
 def test_a_server_in_use_is_stopped_only_by_force(folder: Path) -> None:
     with another_command(folder):
         assert status(folder)["in_use"]
@@ -301,6 +318,13 @@ def test_the_packaged_server_works(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_program_that_was_set_but_is_missing_is_named() -> None:
     with pytest.raises(EmbeddedError, match="EMBEDDED_BINARY: /no/such/server"):
         find_binary("/no/such/server")
+
+
+def test_a_user_without_home_is_told_which_setting_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does for a user without an entry
+    with pytest.raises(ConfigError, match="DATA_DIR"):
+        data_dir_for(tmp_path)
 
 
 def test_every_project_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

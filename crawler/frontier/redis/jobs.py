@@ -23,9 +23,11 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
     Raises `FrontierError` if the stored number of shards is not a valid number."""
     first, client = shard_prefix(prefix, 0), server.client
     with errors(server.shown):
-        await client.set(f"{first}shards", shards, nx=True)
-        await client.set(f"{first}id", secrets.token_hex(8), nx=True)
         number, identity = await client.mget(f"{first}shards", f"{first}id")
+        if number is None or identity is None:
+            await client.set(f"{first}shards", shards, nx=True)
+            await client.set(f"{first}id", secrets.token_hex(8), nx=True)
+            number, identity = await client.mget(f"{first}shards", f"{first}id")
     if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
         raise FrontierError(f"{server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
     return tuple(shard_prefix(prefix, shard) for shard in range(int(number))), identity

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha1
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
+    ClusterCrossSlotError,
     ClusterDownError,
     ConnectionError,
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -29,6 +31,7 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
 from crawler.frontier.redis import scripts
+from crawler.frontier.redis.address import check, mask
 
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
 # a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
@@ -69,6 +72,9 @@ class Server:
             await self.client.ping()
             info = await self.client.info("server")
             policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
+            is_node = (await self.client.info("cluster")).get("cluster_enabled")
+            if is_node and int((await self.client.cluster("info"))["cluster_size"]) != 1:
+                raise _cluster_error(self.shown)
             with suppress(ResponseError):  # the account may lack the permission
                 self._fsync = (await self.client.config_get("appendfsync")).get("appendfsync", "")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
@@ -147,6 +153,7 @@ class Server:
 
     def _connect(self) -> redis.asyncio.Redis:
         # Few retries here: every caller retries in its own loop and reports the outage.
+        check(self.url)
         try:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
                 self.url,
@@ -172,16 +179,22 @@ def errors(shown: str) -> Iterator[None]:
     """Convert the library's errors to `FrontierError`s and `ConfigError`s; no other code does."""
     try:
         yield
+    except (MovedError, AskError, ClusterCrossSlotError):
+        raise _cluster_error(shown) from None
     except AuthenticationError as error:
         raise _password_error(shown, str(error)) from None
     except (ConnectionError, TimeoutError, OSError) as error:
         text = str(error) or type(error).__name__
+        if "Invalid Database" in text:  # the library's text for a server that refuses SELECT
+            raise _database_error(shown) from None
         if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
             raise _password_error(shown, text) from None
         hint = " (rediss:// uses TLS: does that port?)" if shown.startswith("rediss:") else ""
         raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
     except ResponseError as error:
         text = str(error)
+        if text.startswith("DB index is out of range"):
+            raise _database_error(shown) from None
         if text.startswith("GONE"):
             raise JobGone(f"{shown}: the server does not know this job") from None
         if isinstance(error, OutOfMemoryError) or "OOM command" in text:
@@ -195,16 +208,18 @@ def errors(shown: str) -> Iterator[None]:
         raise FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {error}") from None
 
 
+def _database_error(shown: str) -> ConfigError:
+    return ConfigError(f"{shown}: the server has no database of this number; end REDIS_URL with /0")
+
+
+def _cluster_error(shown: str) -> ConfigError:
+    return ConfigError(
+        f"{shown}: this server is one node of a cluster, and no crawl can be spread over several; "
+        "give the crawler a server of its own (cluster-enabled no)"
+    )
+
+
 def _password_error(shown: str, text: str) -> ConfigError:
     if "NOAUTH" in text:
         return ConfigError(f"{shown}: the server requires a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
     return ConfigError(f"{shown}: the server rejected the user name or password; check REDIS_URL")
-
-
-def mask(url: str) -> str:
-    """The URL without its password, for people."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
