@@ -63,7 +63,7 @@ def test_memory_can_be_depth_first() -> None:
 )
 async def test_an_option_of_memory_is_known_or_refused(url: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        async with connect(config(url)):
+        async with connect(config(url), alone=True):
             pass
 
 
