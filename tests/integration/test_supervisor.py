@@ -304,7 +304,7 @@ async def test_a_worker_whose_supervisor_is_gone_hands_back_at_once(valkey_serve
             sys.executable, "-m", "crawler.app.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot.descriptor,)
         )
         assert process.stdin is not None
-        process.stdin.write(orders + b"\n")
+        process.stdin.write(orders)
         await asked.wait()
         process.stdin.close()
         assert await process.wait() == 0
