@@ -39,6 +39,10 @@ class Request(Struct, frozen=True, kw_only=False):
     # A new field goes here: one line with a default (see `frontier/message.py`).
 
 
+SITEMAP_CALLBACK = "parse_sitemap"
+"""The callback of a request for a sitemap, which may be larger than a page (SITEMAP_MAXSIZE)."""
+
+
 class Follow(Struct, frozen=True):
     """Canonical URLs, such as `response.links`, that the crawler turns into requests with the callback `parse`.
 

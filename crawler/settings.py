@@ -99,6 +99,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     PARSE_MAXLINKS: Positive = 100_000  # different URLs in `response.links`
     PARSE_MAXTEXT: Positive = 1_000_000  # characters of `response.visible_text`
     PARSE_MAXATTRIBUTES: Positive = 500  # of one element of a page longer than 64 KiB
+    SITEMAP_MAXSIZE: Positive = 50 * 1024 * 1024  # bytes of a sitemap, downloaded and without gzip (sitemaps.org)
+    SITEMAP_MAXURLS: Positive = 50_000  # URLs of a sitemap (sitemaps.org)
     PARSE_MAXMETA: Positive = 10_000  # characters of a title, description, or other text of `response.page`
 
     # --- failures

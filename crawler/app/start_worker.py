@@ -87,6 +87,8 @@ async def start_worker(
             text=settings.PARSE_MAXTEXT,
             attributes=settings.PARSE_MAXATTRIBUTES,
             meta=settings.PARSE_MAXMETA,
+            sitemap_size=settings.SITEMAP_MAXSIZE,
+            sitemap_urls=settings.SITEMAP_MAXURLS,
         ),
         tls_ca_file=settings.TLS_CA_FILE,
         connections=connections,

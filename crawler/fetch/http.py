@@ -26,7 +26,7 @@ from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, decoded, is_whole
 from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.plain import Bounds, Conversation, Unanswered
-from crawler.model import Request
+from crawler.model import SITEMAP_CALLBACK, Request
 from crawler.parsing.headers import Headers
 from crawler.parsing.limits import ParseLimits
 from crawler.parsing.url import origin_of
@@ -187,7 +187,7 @@ class HttpFetcher:
             answered_at = monotonic()
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
             headers = _headers(answer.headers)
-            body, cut = await self._body(answer.conversation, answer.content, headers, deadline)
+            body, cut = await self._body(answer.conversation, answer.content, headers, deadline, self._most(request))
         return _Answer(answer.status, headers, body, answer.conversation, answered_at, cut)
 
     def _headers_of(self, request: Request) -> Mapping[str, str]:
@@ -218,12 +218,12 @@ class HttpFetcher:
                 status, fields, body, answered_at = plain
                 headers = Headers.in_lower_case(fields)
                 if encoding := fields.get("content-encoding"):
-                    body = await self._decoded(body, encoding, cut)
+                    body = await self._decoded(body, encoding, self._most(request), cut)
             else:
                 async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
-                    body, cut = await self._body(conversation, content, headers, deadline)
+                    body, cut = await self._body(conversation, content, headers, deadline, self._most(request))
         except BaseException:
             connection.close()
             raise
@@ -238,11 +238,15 @@ class HttpFetcher:
         return _Usual(request.connection_key, fields.encode())
 
     async def _body(
-        self, conversation: Conversation, content: StreamReader, headers: Headers, deadline: asyncio.Timeout
+        self,
+        conversation: Conversation,
+        content: StreamReader,
+        headers: Headers,
+        deadline: asyncio.Timeout,
+        limit: int,
     ) -> tuple[bytes, dict[str, str]]:
-        """Read the whole body and decode it. Also return what is cut off it, as `Response.cut`. Raises `BodyError`, and
-        aiohttp's errors for a truncated body."""
-        limit = self._limits.body_bytes
+        """Read the whole body and decode it, at most `limit` bytes. Also return what is cut off it, as `Response.cut`.
+        Raises `BodyError`, and aiohttp's errors for a truncated body."""
         length = int(headers.get("content-length", 0))
         if length > limit and not content.at_eof():
             raise _too_large(limit)
@@ -263,13 +267,17 @@ class HttpFetcher:
             cut["dataloss"] = _DATALOSS
         if encoding:
             deadline.reschedule(None)  # the whole body has arrived
-            return await self._decoded(bytes(body), encoding, cut), cut
+            return await self._decoded(bytes(body), encoding, limit, cut), cut
         return bytes(body), cut
 
-    async def _decoded(self, body: bytes, encoding: str, cut: dict[str, str]) -> bytes:
+    def _most(self, request: Request) -> int:
+        """Bytes of the decoded body: a sitemap may have more than a page."""
+        is_sitemap = request.callback == SITEMAP_CALLBACK
+        return max(self._limits.body_bytes, self._parse_limits.sitemap_size if is_sitemap else 0)
+
+    async def _decoded(self, body: bytes, encoding: str, limit: int, cut: dict[str, str]) -> bytes:
         """Undo the content encodings of a body; add to `cut` if it breaks off. Wait for memory if a small body decodes
         to a large one."""
-        limit = self._limits.body_bytes
         try:
             try:
                 return decoded(body, encoding, min(FREE, limit))
@@ -294,7 +302,7 @@ class HttpFetcher:
 
 
 def _too_large(limit: int) -> BodyError:
-    return BodyError("too_large", f"is larger than {limit:,} bytes (DOWNLOAD_MAXSIZE)")
+    return BodyError("too_large", f"is larger than {limit:,} bytes (DOWNLOAD_MAXSIZE; for a sitemap, SITEMAP_MAXSIZE)")
 
 
 # ---------------------------------------------------------------------------------------------------------

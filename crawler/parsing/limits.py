@@ -14,7 +14,10 @@ def untold(what: str, why: str) -> None:
 
 
 class ParseLimits(msgspec.Struct, frozen=True):
-    """The PARSE_MAX… settings. A page beyond `size` or `nodes` is not parsed; what is beyond the others is cut off."""
+    """The settings PARSE_MAX… and SITEMAP_MAX…
+
+    A page beyond `size` or `nodes` is not parsed. What is beyond the others is cut off.
+    """
 
     size: int = 8 * 1024 * 1024  # bytes of the body
     nodes: int = 400_000  # elements and attributes; each takes up to 300 bytes and 4 µs
@@ -22,6 +25,8 @@ class ParseLimits(msgspec.Struct, frozen=True):
     text: int = 1_000_000  # characters of the visible text
     attributes: int = 500  # of one element of a page longer than 64 KiB
     meta: int = 10_000  # characters of the title, the description, or another value of `PageMeta`
+    sitemap_size: int = 50 * 1024 * 1024  # bytes of a sitemap without gzip (sitemaps.org)
+    sitemap_urls: int = 50_000  # URLs of a sitemap (sitemaps.org)
 
 
 class Reading(NamedTuple):

@@ -6,9 +6,11 @@ import re
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from crawler.model import Failure, Request, Unfollowed
+from crawler.model import SITEMAP_CALLBACK, Failure, Request, Unfollowed
 from crawler.parsing import sitemap
+from crawler.parsing.limits import Reading
 from crawler.parsing.robots_lines import sitemaps_in
+from crawler.parsing.sitemap_entries import Entry
 from crawler.parsing.url import join_links
 from crawler.response import Response
 
@@ -75,7 +77,7 @@ class Spider:
         for url in self.start_urls:
             yield Request(url)
         for url in self.sitemap_urls:
-            yield Request(url, callback="parse_sitemap")
+            yield Request(url, callback=SITEMAP_CALLBACK)
 
     def parse(self, response: Response) -> Results:
         """Read the response to a request that names no callback."""
@@ -84,11 +86,16 @@ class Spider:
     def parse_sitemap(self, response: Response) -> Results:
         """Read a sitemap, or a robots.txt that names some. `sitemap_rules` name the callbacks of their pages.
 
-        A body without entries counts as `no_sitemap`; each entry left out is counted under the rule that decided it.
+        A page where a sitemap should be goes to the callback that the rules name for it. Any other body without entries
+        counts as `no_sitemap`; each entry left out is counted under the rule that decided it.
         """
-        return _listed(self, response)
+        found = _read(self, response)
+        if any(found) or not response.is_html:
+            return _listed(self, response, found)
+        callback = _callbacks(self)(response.url)
+        return getattr(self, callback)(response) if callback else [Unfollowed("sitemap_rules", 1)]
 
-    def sitemap_filter(self, entries: Iterable[sitemap.Entry]) -> Iterable[sitemap.Entry]:
+    def sitemap_filter(self, entries: Iterable[Entry]) -> Iterable[Entry]:
         """Choose among the entries of one sitemap: dicts of `loc` and, where given, `lastmod`, `priority` …"""
         return entries
 
@@ -109,13 +116,11 @@ def reads_robots_sitemaps(spider: Spider) -> bool:
     return not spider.sitemap_urls and bool(spider.sitemap_rules or spider.sitemap_follow)
 
 
-def _listed(spider: Spider, response: Response) -> Iterator[Request | Unfollowed]:
+def _listed(spider: Spider, response: Response, found: sitemap.Sitemap) -> Iterator[Request | Unfollowed]:
     """Yield requests for what a sitemap lists. Raise `DropItem` if it lists nothing."""
-    found = _read(spider, response)
     if not any(found):
         raise DropItem("no_sitemap")
     yield Unfollowed("sitemap_entries", found.left_out)
-    yield Unfollowed("sitemap_cut", int(found.is_cut))
     yield Unfollowed("sitemap_filter", found.unchosen)
     yield from _pages(spider, response, found.pages)
     yield from _sitemaps(spider, response, found.sitemaps)
@@ -125,16 +130,22 @@ def _read(spider: Spider, response: Response) -> sitemap.Sitemap:
     if _is_robots_txt(response):
         return sitemap.Sitemap([], join_links(response.url, sitemaps_in(response.body)), 0)
     choose = None if type(spider).sitemap_filter is Spider.sitemap_filter else spider.sitemap_filter
-    return sitemap.parse(response.body, response.url, choose, alternates=spider.sitemap_alternate_links)
+    how = Reading(limits=response.parse_limits, cut=response.cut.__setitem__)
+    return sitemap.parse(response.body, response.url, choose, alternates=spider.sitemap_alternate_links, how=how)
+
+
+def _callbacks(spider: Spider) -> Callable[[str], str]:
+    """Return a function that returns the callback of a URL by `sitemap_rules`; empty if none matches."""
+    rules = (("", "parse"),) if spider.sitemap_rules is None else spider.sitemap_rules
+    compiled = [(re.compile(regex).search, callback_name(callback)) for regex, callback in rules]
+    return lambda url: next((callback for found, callback in compiled if found(url)), "")
 
 
 def _pages(spider: Spider, response: Response, urls: Iterable[str]) -> Iterator[Request | Unfollowed]:
-    rules = (("", "parse"),) if spider.sitemap_rules is None else spider.sitemap_rules
-    compiled = [(re.compile(regex).search, callback_name(callback)) for regex, callback in rules]
+    callback_of = _callbacks(spider)
     unmatched = 0
     for url in urls:
-        callback = next((callback for found, callback in compiled if found(url)), "")
-        if callback:
+        if callback := callback_of(url):
             # The URLs are already canonical; naming the spider keeps the request from being canonicalized again.
             yield Request(url, callback=callback, spider=response.request.spider)
         else:
@@ -152,7 +163,7 @@ def _sitemaps(spider: Spider, response: Response, urls: Sequence[str]) -> Iterat
         return
     for url in followed:
         meta = {"sitemap_level": level}
-        yield Request(url, callback="parse_sitemap", meta=meta, spider=response.request.spider)
+        yield Request(url, callback=SITEMAP_CALLBACK, meta=meta, spider=response.request.spider)
 
 
 def _is_robots_txt(response: Response) -> bool:

@@ -58,10 +58,10 @@ _ROWS: Mapping[str, _Row] = {
     "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),
     "links/sitemap_level": _Row("sitemap", "not followed: nested too deep in indexes"),
     "links/sitemap_entries": _Row("sitemap entry", "not followed: without a URL that can be fetched"),
-    "links/sitemap_cut": _Row("sitemap", "read in part: too large, or broken off"),
     # --- parts of pages; the log names the pages (`page_cut`)
     "cut/links": _Row("page", "had more links than are taken from one: raise PARSE_MAXLINKS"),
     "cut/long_urls": _Row("page", "had links with URLs too long to be followed"),
+    "cut/sitemap": _Row("sitemap", "read in part: raise SITEMAP_MAXURLS or SITEMAP_MAXSIZE"),
     "cut/text": _Row("page", "had a longer text than is kept: raise PARSE_MAXTEXT"),
     "cut/meta": _Row("page", "had a longer title, description or the like than is kept: raise PARSE_MAXMETA"),
     "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from crawler import policy
 from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
 from crawler.interfaces import Fetcher
-from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
+from crawler.model import SITEMAP_CALLBACK, Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
 from crawler.response import Response
 from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
@@ -145,7 +145,7 @@ class Visitor:
 
     async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> list[Request]:
         """Requests for the sitemaps of an origin, treated like links of the page that led there."""
-        requests, _ = self._admission.admit(lease, ready, [Request(url, callback="parse_sitemap") for url in urls])
+        requests, _ = self._admission.admit(lease, ready, [Request(url, callback=SITEMAP_CALLBACK) for url in urls])
         return await self._admission.on_seeded_hosts(lease, ready, requests)
 
     async def _fetch(self, lease: Lease, ready: ReadySpider) -> Visit:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from crawler import DropItem, Follow, Response, Spider
 from crawler.parsing.scope import looks_like_page
+from crawler.parsing.sitemap import is_sitemap
+from crawler.spiders.base import Results
 
 
 class Site(Spider):
@@ -18,13 +19,16 @@ class Site(Spider):
     sitemap_rules = (("", "parse"),)
     read_ahead = ("root", "visible_text", "links")
 
-    def parse(self, response: Response) -> Iterator[dict[str, Any] | Follow]:
-        """Yield an item for an HTML page and its links to follow; anything else counts as `no_page`."""
+    def parse(self, response: Response) -> Results:
+        """Return an item for an HTML page, and its links to follow; for a sitemap or a feed, the links that it lists.
+
+        Anything else counts as `no_page`.
+        """
         if response.is_html:
-            yield html_item(response)
-            yield Follow(response.links, looks_like_page)
-        else:
-            raise DropItem("no_page")
+            return (html_item(response), Follow(response.links, looks_like_page))
+        if is_sitemap(response.body):
+            return self.parse_sitemap(response)
+        raise DropItem("no_page")
 
 
 def html_item(response: Response) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from crawler.errors import FetchError
 from crawler.fetch.head import MAX_FIELDS, MAX_HEAD_BYTES
 from crawler.fetch.http import HttpFetcher, Limits
 from crawler.fetch.plain import MAX_INTERIM
-from crawler.model import Request
+from crawler.model import SITEMAP_CALLBACK, Request
 from tests.integration.fetch.server import (
     Server,
     Talk,
@@ -63,6 +63,17 @@ async def test_a_body_without_end_is_cut_off() -> None:
 
 async def test_the_largest_body_allowed_passes() -> None:
     assert len((await fetch_once(ok(b"x" * 100_000))).body) == 100_000
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+async def test_a_sitemap_may_be_larger_than_a_page(encoding: str) -> None:
+    body = b"x" * 700_000
+    talk = says(ok(gzip.compress(body), "Content-Encoding: gzip") if encoding else ok(body))
+    async with serving(after_another(talk)) as server, fetching() as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/first"))
+        sitemap = await fetcher.fetch(Request(f"{server.origin}/s.xml", callback=SITEMAP_CALLBACK))
+    assert sitemap.body == body
+    assert (await failure(talk)).kind == "too_large"
 
 
 async def test_plain_text_called_gzip_is_taken_as_it_is_with_one_request() -> None:
@@ -245,7 +256,7 @@ from crawler.errors import FetchError
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.head import MAX_FIELDS, MAX_HEAD_BYTES
 from crawler.fetch.http import HttpFetcher
-from crawler.model import Request
+from crawler.model import SITEMAP_CALLBACK, Request
 
 async def main():
     fetcher = HttpFetcher("example/1.0", AddressGuard(["127.0.0.0/8"]))

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.parsing.sitemap import MAX_BYTES, MAX_URLS, Choose, Entry, Sitemap, parse
+from crawler.parsing.limits import ParseLimits, Reading
+from crawler.parsing.sitemap import Choose, Sitemap, is_sitemap, parse
+from crawler.parsing.sitemap_entries import Entry
 
 URL = "http://a.example/maps/sitemap.xml"
 HEAD = (
@@ -68,7 +70,39 @@ TWO = "http://a.example/2?x=1&y=2"
         # what came before a fault is taken
         (urlset(f"<loc>{ONE}</loc>", f"<loc>{ONE}2</loc>")[:-30], [ONE]),
         (urlset(f"<loc>{ONE}</loc></wrong>"), [ONE]),
+        # what stands before the root element is passed over
+        (b"<br />\n<b>Warning</b>: x in y.php\n" + urlset(f"<loc>{ONE}</loc>"), [ONE]),
+        (b"Deprecated: <i>x</i> &amp; &nbsp; in y.php on line 3\n" + urlset(f"<loc>{ONE}</loc>"), [ONE]),
+        (b"junk\n" * 9_000 + urlset(f"<loc>{ONE}</loc>"), [ONE]),
+        (b"<!-- <urlset> --><!DOCTYPE urlset>" + urlset(f"<loc>{ONE}</loc>"), [ONE]),
+        (f"<sm:urlset><sm:url><sm:loc>{ONE}</sm:loc></sm:url></sm:urlset>".encode(), [ONE]),  # no such prefix
+        (f"Warning: x\n<urlset><url><loc>{ONE}</loc></url></urlset>".encode("utf-16"), [ONE]),
         # feeds
+        (
+            b'<!DOCTYPE rss PUBLIC "-//Netscape Communications//DTD RSS 0.91//EN" "http://127.0.0.1:9/rss-0.91.dtd">'
+            b'<rss version="0.91"><channel><item><link>/1</link></item></channel></rss>',
+            [ONE],
+        ),
+        (f"<rss><item><guid>{ONE}</guid></item><item><guid>tag:3</guid></item></rss>".encode(), [ONE]),
+        (b'<rss><item><guid isPermaLink="true">/1</guid><title>x</title></item></rss>', [ONE]),
+        (f'<rss><item><guid isPermaLink="false">3</guid><link>{ONE}</link></item></rss>'.encode(), [ONE]),
+        (f"<rss><item><guid>http://a.example/g</guid><link>{ONE}</link></item></rss>".encode(), [ONE]),
+        (f'<rss><item><a:link xmlns:a="x" rel="self" href="/self"/><guid>{ONE}</guid></item></rss>'.encode(), [ONE]),
+        (b'<rss><item><a:link xmlns:a="x" href="/1"/><description>x</description></item></rss>', [ONE]),
+        (f"<feed><entry><id>{ONE}</id></entry><entry><id>urn:uuid:1</id></entry></feed>".encode(), [ONE]),
+        (
+            b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/">'
+            b'<item rdf:about="http://a.example/1"><title>x</title></item></rdf:RDF>',
+            [ONE],
+        ),
+        (b'<feed xml:base="http://a.example/x/"><entry><link href="../1"/></entry></feed>', [ONE]),
+        (
+            b'<feed xml:base="/x/"><entry xml:base="y/"><link href="1"/></entry>'
+            b'<entry><link href="../1"/></entry></feed>',
+            ["http://a.example/x/y/1", ONE],
+        ),
+        (b'<rss xml:base="http://["><item><link>/1</link></item></rss>', [ONE]),
+        (b'{"version": "https://jsonfeed.org/version/1.1", "items": [{"id": "3", "url": "/1"}, {"id": 4}]}', [ONE]),
         (f"<rss><channel><link>{TWO}</link><item><link>{ONE}</link></item></channel></rss>".encode(), [ONE]),
         (b'<feed><link href="/0"/><entry><link href="/1"/><link rel="edit" href="/3"/></entry></feed>', [ONE]),
         # plain text
@@ -189,8 +223,40 @@ def laughs(end: str) -> bytes:
         b"<!DOCTYPE urlset><urlset><url><loc>/1</loc></url></urlset>",
     ],
 )
-def test_a_document_type_is_not_read(body: bytes) -> None:
-    assert parse(body, URL) == Sitemap([], [], 0)
+def test_a_document_type_never_reaches_the_parser(body: bytes) -> None:
+    """What it declares stays as it is written."""
+    assert parse(body, URL).pages in ([ONE], ["http://a.example/"], ["http://a.example/&k;"], ["http://a.example/&f;"])
+
+
+def test_a_document_type_behind_the_root_is_refused() -> None:
+    body = b"<urlset><!DOCTYPE u [<!ENTITY f 'x'>]><url><loc>/&f;</loc></url></urlset>"
+    assert parse(body, URL).pages in ([], ["http://a.example/&f;"])
+    assert parse(b"<!DOCTYPE u [<!ENTITY f 'x'>]><other><url><loc>/&f;</loc></url></other>", URL) == Sitemap([], [], 0)
+
+
+def test_a_json_feed_leads_to_its_next_page() -> None:
+    body = b'\n{"items": [{"external_url": "http://b.example/"}], "next_url": "/feed?2"}'
+    assert parse(body, URL)[:2] == (["http://b.example/"], ["http://a.example/feed?2"])
+    assert parse(b'{"items": [', URL) == parse(b'{"items": 3}', URL) == parse(b'{"x": 1}', URL) == Sitemap([], [], 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_one"),
+    [
+        (urlset(), True),
+        (gzip.compress(urlset()), True),
+        (b"<br>Warning\n<rss>", True),
+        (b'<feed xmlns="http://www.w3.org/2005/Atom"/>', True),
+        (urlset().decode().encode("utf-16"), True),
+        (b"<html><p>&lt;urlset>", False),
+        (b"<urlsets>", False),
+        (b"%PDF", False),
+        (b"\x1f\x8bnonsense", False),
+        (b"", False),
+    ],
+)
+def test_a_sitemap_is_known_by_its_root_element(body: bytes, is_one: bool) -> None:
+    assert is_sitemap(body) is is_one
 
 
 def test_no_entity_and_no_inclusion_is_resolved() -> None:
@@ -201,8 +267,8 @@ def test_no_entity_and_no_inclusion_is_resolved() -> None:
 
 
 LARGE: dict[str, tuple[Callable[[], bytes], int]] = {
-    "60,000 pages": (lambda: numbered(60_000), MAX_URLS),
-    "60,000 lines": (lambda: b"".join(b"http://a.example/%d\n" % n for n in range(60_000)), MAX_URLS),
+    "60,000 pages": (lambda: numbered(60_000), ParseLimits().sitemap_urls),
+    "60,000 lines": (lambda: b"".join(b"http://a.example/%d\n" % n for n in range(60_000)), ParseLimits().sitemap_urls),
     "the same page for ever": (lambda: b"http://a.example/1\n" * 2_500_000, 1),
     "nothing but elements": (lambda: b"<urlset>" + b"<a/>" * 5_000_000, 0),
     "elements in elements": (lambda: b"<a>" * 1_000_000, 0),
@@ -230,7 +296,7 @@ LARGE: dict[str, tuple[Callable[[], bytes], int]] = {
 @pytest.fixture(scope="module")
 def honest() -> float:
     """CPU seconds for as many pages as a sitemap may have."""
-    body = numbered(MAX_URLS)
+    body = numbered(ParseLimits().sitemap_urls)
     began = time.process_time()
     parse(body, URL)
     return time.process_time() - began
@@ -250,14 +316,31 @@ def test_large_ones_are_bounded(name: str, honest: float) -> None:
 
 
 @pytest.mark.parametrize("choose", [None, list], ids=["urls", "entries"])
-def test_one_that_is_not_read_to_its_end_says_so(choose: Choose | None) -> None:
+@pytest.mark.parametrize(
+    ("body", "pages", "why"),
+    [
+        (b"<urlset>%s" + b" " * 200_000 + b"%s</urlset>", 2, ""),
+        (b"<urlset>%s" + b"<a></a>" * 100_000 + b"%s</urlset>", 1, "SITEMAP_MAXURLS"),
+        (b"<urlset>%s" + b" " * 800_000 + b"%s</urlset>", 1, "SITEMAP_MAXSIZE"),
+        (b"http://a.example/0\n" + b" " * 800_000 + b"\nhttp://a.example/1%.0s%.0s", 1, "SITEMAP_MAXSIZE"),
+        (b"http://a.example/0\n" * 3 + b"http://a.example/1\nhttp://a.example/2%.0s%.0s", 2, "SITEMAP_MAXURLS"),
+    ],
+)
+def test_one_that_is_not_read_to_its_end_says_so(choose: Choose | None, body: bytes, pages: int, why: str) -> None:
+    told: dict[str, str] = {}
+    limits = ParseLimits(sitemap_size=800_000, sitemap_urls=2 if b"%.0s" in body else 50_000)
+    how = Reading(limits=limits, cut=told.__setitem__)
     first, last = (b"<url><loc>http://a.example/%d</loc></url>" % n for n in range(2))
-    whole = parse(b"<urlset>" + first + b" " * 200_000 + last, URL, choose)
-    assert (len(whole.pages), whole.is_cut) == (2, False)
-    cut = parse(b"<urlset>" + first + b"<a></a>" * 100_000 + last, URL, choose)
-    assert (len(cut.pages), cut.is_cut) == (1, True)
-    long = parse(b"http://a.example/0\n" + b" " * MAX_BYTES + b"\nhttp://a.example/1", URL, choose)
-    assert (len(long.pages), long.is_cut) == (1, True)
+    for written in (body % (first, last), gzip.compress(body % (first, last))):
+        told.clear()
+        assert len(parse(written, URL, choose, how=how).pages) == pages
+        assert [*told] == ["sitemap"] * bool(why)
+        assert why in told.get("sitemap", "")
+
+
+def test_an_entry_that_comes_twice_is_no_loss() -> None:
+    body = urlset(*[f"<loc>{ONE}</loc>"] * 3, f"<loc>{ONE}#part</loc>", "<loc>mailto:me</loc>", "<loc>http://[</loc>")
+    assert parse(body, URL) == Sitemap([ONE], [], 2)
 
 
 def test_no_tree_is_built() -> None:

@@ -14,11 +14,12 @@ from crawler.frontier import message
 from crawler.interfaces import Pace
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
-from crawler.parsing.sitemap import Entry
+from crawler.parsing.sitemap_entries import Entry
 from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
 from crawler.spiders.base import MAX_SITEMAP_LEVEL, Spider, reads_robots_sitemaps
+from crawler.spiders.builtin.site import Site
 from crawler.status import JobStats
 from crawler.testing import FakeFetcher, run_spider
 from crawler.visit.admission import Admission
@@ -64,6 +65,15 @@ class Ruled(Pages):
     def parse_new(self, response: Response) -> Any: ...
 
     def parse_pot(self, response: Response) -> Any: ...
+
+
+class OnlyPots(Pages):
+    """A rule for one kind of pages."""
+
+    sitemap_rules = (("/pot/", "parse_pot"),)
+
+    def parse_pot(self, response: Response) -> Any:
+        return {"pot": response.url}
 
 
 class Filtered(Pages):
@@ -179,9 +189,10 @@ async def test_indexes_without_end_are_followed_a_few_levels() -> None:
     assert stats.counters["links/sitemap_level"] == 1
 
 
-@pytest.mark.parametrize("body", ["", "Not found", "<html><body>Not found", b"\x1f\x8b", b"\xff\xd8\xff"])
+@pytest.mark.parametrize("body", ["", "Not found", b"\x1f\x8b", b"\xff\xd8\xff", "<urlset></urlset>"])
 def test_garbage_is_counted(body: str | bytes) -> None:
-    result = run_spider(Pages, body, f"{A}/s.xml", callback="parse_sitemap")
+    headers = {"content-type": "text/xml"}
+    result = run_spider(Pages, body, f"{A}/s.xml", callback="parse_sitemap", headers=headers)
     assert (result.items, result.requests, result.dropped) == ([], [], {"no_sitemap": 1})
 
 
@@ -190,6 +201,43 @@ def test_a_spider_may_ask_for_a_sitemap_itself() -> None:
     assert result.urls == [f"{A}/1"]
     result = run_spider(Pages, index("/s"), f"{A}/s.xml", callback="parse_sitemap")
     assert [(request.url, request.callback) for request in result.requests] == [(f"{A}/s", "parse_sitemap")]
+
+
+async def test_a_page_where_a_sitemap_should_be_is_read_as_a_page() -> None:
+    site = {
+        f"{A}/": "<p>home",
+        f"{A}/robots.txt": b"Sitemap: /map.html\nSitemap: /i.xml",
+        f"{A}/map.html": "<a href=/only>o</a>",
+        f"{A}/i.xml": index(f"{A}/list.html"),
+        f"{A}/list.html": "<a href=/last>o</a>",
+        f"{A}/only": "<p>1",
+        f"{A}/last": "<p>2",
+    }
+    fetcher, stats = await crawl(site, f"{A}/", spider=Site())
+    assert sorted(fetcher.urls) == sorted(site)
+    assert stats.counters["items"] == 5
+    assert not any(name.startswith("dropped/") for name in stats.counters)
+
+
+def test_such_a_page_goes_to_the_callback_that_the_rules_name() -> None:
+    def read(spider: type[Spider], path: str) -> list[dict[str, Any]]:
+        return run_spider(spider, "<p>a pot", A + path, callback="parse_sitemap").items
+
+    assert read(Pages, "/1") == [{"url": f"{A}/1", "depth": 0}]
+    assert read(OnlyPots, "/pot/1") == [{"pot": f"{A}/pot/1"}]
+    assert read(OnlyPots, "/news") == []
+
+
+async def test_the_site_spider_reads_a_sitemap_or_a_feed_wherever_it_meets_one() -> None:
+    site = {
+        f"{A}/sitemap.xml": Response(A, headers={"content-type": "text/xml"}, body=urlset(f"{A}/")),
+        f"{A}/": "<a href=/feed>news</a>",
+        f"{A}/feed": Response(A, headers={"content-type": "application/rss+xml"}, body=b"<rss><item><link>/1</link>"),
+        f"{A}/1": "<p>news",
+    }
+    fetcher, stats = await crawl(site, f"{A}/sitemap.xml", spider=Site())
+    assert {*site} <= {*fetcher.urls}
+    assert stats.counters["items"] == 2
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -234,7 +282,8 @@ async def test_what_the_rules_leave_out_is_counted() -> None:
     }
     _, stats = await crawl(site, f"{A}/", spider=Ruled())
     left_out = {name: count for name, count in stats.counters.items() if name.startswith("links/")}
-    counts = {"follow": 1, "rules": 2, "entries": 1, "cut": 1}
+    counts = {"follow": 1, "rules": 2, "entries": 1}
+    assert stats.counters["cut/sitemap"] == 1
     assert left_out == {f"links/sitemap_{why}": count for why, count in counts.items()}
 
 
