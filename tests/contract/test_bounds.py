@@ -9,7 +9,7 @@ import pytest
 
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Rule, Skip
+from crawler.model import Job, Request, Rule, Skip
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, hosts, pages
 from tests.contract.world import KINDS, RedisWorld, ServerWorld
 from tests.valkey import Valkey
@@ -122,3 +122,23 @@ async def test_a_bucket_of_the_seen_set_holds_200_on_average(world: ServerWorld,
     assert await client.hget(f"{prefix}stats", "buckets") == b"5"
     if isinstance(world, RedisWorld):
         assert {await client.object("ENCODING", f"{prefix}seen:{bucket}") for bucket in range(5)} == {b"intset"}
+
+
+async def test_a_split_bucket_loses_nobody_even_if_it_moves_only_one_url(world: World) -> None:
+    """Half of the single URLs move when the second bucket comes."""
+    for number in range(10):
+        crawl = await Crawl.create(world, Job(f"job{number}"))
+        await crawl.add(*pages(1, f"h{number}.example"))
+        await crawl.add(*pages(250))
+        await crawl.add(*pages(1, f"h{number}.example"))
+        assert (await crawl.counts())[0] == 251
+
+
+async def test_marks_count_as_members_of_the_seen_set(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    """A URL that two callbacks asked for takes two places."""
+    buckets = f"{_prefix(world, crawl)}stats", "buckets"
+    await crawl.add(*pages(200))
+    assert await client.hget(*buckets) == b"1"
+    await crawl.add(*(Request(url, callback="detail") for url in pages(190)))
+    await crawl.add(*pages(11, "b.example"))
+    assert await client.hget(*buckets) == b"3"

@@ -47,7 +47,7 @@ local function split()
   local from = J .. 'seen:' .. string.format('%d', buckets - low)
   local moved = {}
   for _, member in ipairs(redis.call('SMEMBERS', from)) do
-    if hash(tonumber(member) or 0, low * 2) == buckets then moved[#moved + 1] = member end
+    if hash(tonumber(member), low * 2) == buckets then moved[#moved + 1] = member end
   end
   if #moved > 0 then
     redis.call('SADD', J .. 'seen:' .. string.format('%d', buckets), unpack(moved))
