@@ -302,11 +302,12 @@ def _state_rules(job: JobPart) -> Iterator[str]:
 
 def _seen_rules(job: JobPart) -> Iterator[str]:
     """What is known has its fingerprint in the bucket where the next `add` will look for it; junk has none. Beside
-    fingerprints there are marks of callbacks."""
-    buckets, marks = job.count("buckets"), sum(map(len, job.seen.values()))
-    if marks - job.count("marks") != job.count("known") - job.count("dead/junk"):
+    fingerprints there are marks of callbacks and of redirected requests."""
+    buckets, total = job.count("buckets"), sum(map(len, job.seen.values()))
+    marks = job.count("marks") + job.count("redirected")
+    if total - marks != job.count("known") - job.count("dead/junk"):
         yield (
-            f"{marks} fingerprints, of them {job.count('marks')} marks, "
+            f"{total} fingerprints, of them {marks} marks, "
             f"but known is {job.count('known')}, of that junk {job.count('dead/junk')}"
         )
     low = 1 << (buckets.bit_length() - 1)

@@ -80,3 +80,27 @@ async def test_what_was_asked_for_is_told_and_is_no_loss(tmp_path: Path) -> None
     }
     assert all(one.is_asked_for for one in told(crawled.report.stats))
     assert crawled.report.code == Exit.DONE
+
+
+MOVED = Answer(status=301, headers={"Location": "/new"})
+BOTH = spider("""
+        yield {'by': 'parse', 'url': response.url}
+        yield from response.follow_all(css='a')
+        yield Request(response.urljoin('/old'), callback=self.detail)
+    def detail(self, response):
+        yield {'by': 'detail', 'url': response.url}
+""")
+
+
+async def test_a_page_is_read_by_the_callback_whose_request_redirects_to_it(tmp_path: Path) -> None:
+    crawled = await crawl_pages(tmp_path, {"/": "<a href=/new>n</a>", "/old": MOVED, "/new": "n"}, BOTH, STRICT=True)
+    read = sorted((item["by"], item["url"].rpartition("/")[2]) for item in crawled.items)
+    assert read == [("detail", "new"), ("parse", ""), ("parse", "new")]
+    assert crawled.report.code == Exit.DONE
+
+
+async def test_an_endless_redirect_is_given_up_at_the_bound(tmp_path: Path) -> None:
+    loop = Answer(status=302, headers={"Location": "/loop"})
+    crawled = await crawl_pages(tmp_path, {"/": "<a href=/loop>l</a>", "/loop": loop}, REDIRECT_MAX_TIMES=5)
+    assert crawled.asked.count("/loop") == 6
+    assert crawled.counters["dead/redirects"] == 1

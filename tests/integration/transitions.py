@@ -151,6 +151,17 @@ async def add_for_other_callbacks(scene: Scene) -> Call:
     return lambda: scene.frontier.adding.add(scene.job, requests)
 
 
+async def add_redirected(scene: Scene) -> Call:
+    """Targets of redirects: known ones that were redirected, once and again, or not, or for another callback; a new
+    one."""
+    a, b, c, d = pages(4)
+    leases = await scene.held(a, b, Request(c, callback="detail"))
+    await scene.commit(leases[:2], Skip("redirect", a), Skip("redirect", b), links=(Request(a, redirects=1),))
+    await scene.commit(list((await scene.claim()).leases), Skip("redirect", a))
+    requests = [Request(url, redirects=2) for url in (a, b, c, d)]
+    return lambda: scene.frontier.adding.add(scene.job, requests)
+
+
 # --- claim
 
 
@@ -504,6 +515,7 @@ TRANSITIONS = {
     "add-and-split": Transition("add", add_and_split, refused=True),
     "add-known": Transition("add", add_known, refused=True),
     "add-for-other-callbacks": Transition("add", add_for_other_callbacks, refused=True),
+    "add-redirected": Transition("add", add_redirected, refused=True),
     "claim": Transition("claim", claim, refused=True),
     "claim-junk": Transition("claim", claim_junk, refused=True, is_for_one_shard=True),
     "claim-nothing": Transition("claim", claim_nothing, refused=True),

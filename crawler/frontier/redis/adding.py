@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -12,12 +12,12 @@ from msgspec import Struct
 from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.jobs import RedisJobs
-from crawler.frontier.redis.keys import job_prefix, shard_of
+from crawler.frontier.redis.keys import job_prefix, shard_for, shard_of
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.seen_cache import SeenCache, is_simple, known_as
 from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_KEPT
-from crawler.model import Added, Job, Request
+from crawler.model import Added, Job, Lease, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
 
@@ -30,6 +30,7 @@ class _Group(Struct):
     fingerprints: list[str]
     messages: list[str]
     marks: list[str]
+    targets: list[tuple[str, str] | str]
 
 
 class RedisAdding:
@@ -65,14 +66,35 @@ class RedisAdding:
         new = 0
         for shard, groups in self._batches(job, fresh):
             prefix = job_prefix(shard, job.name)
-            named = {"J": prefix, "epoch": job.epoch, "order": job.order, "seed": seed, "groups": groups}
-            try:
-                new += await self._server.run("add", f"{prefix}stats", packed(named))
-            except JobGone:
-                raise await self._jobs.forgotten(job) from None
+            new += await self._run_add(job, prefix, seed=seed, groups=groups)
         if not seed:
             self._remember(job, [known_as(request) for request, _ in fresh if is_simple(request)])
         return Added(new, len(requests) - new)
+
+    async def redirected(self, job: Job, leases: Iterable[Lease]) -> None:
+        """Record that these requests were redirected. Call it before their targets are added."""
+        by_shard: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for lease in leases:
+            pair = _target(lease.request, lease.message, job.epoch.encode())
+            by_shard[shard_for(lease.host, self._shards)].append(pair)
+        for shard, pairs in by_shard.items():
+            await self._run_add(job, job_prefix(shard, job.name), redirected=pairs)
+
+    async def _run_add(
+        self,
+        job: Job,
+        prefix: str,
+        *,
+        seed: bool = False,
+        groups: Sequence[_Group] = (),
+        redirected: Sequence[tuple[str, str]] = (),
+    ) -> int:
+        named = {"J": prefix, "epoch": job.epoch, "order": job.order, "seed": seed, "groups": groups}
+        try:
+            new: int = await self._server.run("add", f"{prefix}stats", packed({**named, "redirected": redirected}))
+        except JobGone:
+            raise await self._jobs.forgotten(job) from None
+        return new
 
     def _remember(self, job: Job, urls: Sequence[str]) -> None:
         known = self._known.pop(job.epoch, None) or SeenCache()
@@ -91,16 +113,20 @@ class RedisAdding:
                 group = groups.get(subject)
                 if group is None:
                     group = groups[subject] = _Group(
-                        subject[0], str(request.priority), int(request.delay * 1000), [], [], []
+                        subject[0], str(request.priority), int(request.delay * 1000), [], [], [], []
                     )
                 number = fingerprint(_identity(request, word), secret)
                 group.fingerprints.append(str(number))
-                group.messages.append(wire.encode(request, word if request.dont_filter else "").decode())
+                message = wire.encode(request, word if request.dont_filter or request.redirects else "")
+                group.messages.append(message.decode())
                 group.marks.append(_mark(number, request, secret))
+                group.targets.append(_target(request, message, secret) if request.redirects else "")
             by_shard: dict[int, list[_Group]] = defaultdict(list)
             for group in groups.values():
                 if not any(group.marks):
                     group.marks = []
+                if not any(group.targets):
+                    group.targets = []
                 by_shard[shard_of(group.host, len(self._shards))].append(group)
             for shard, its_groups in by_shard.items():
                 yield self._shards[shard], its_groups
@@ -141,6 +167,12 @@ def _mark(number: int, request: Request, secret: bytes) -> str:
     if request.callback == "parse":
         return ""
     return f"{number ^ fingerprint(f'callback {request.callback}', secret)} {request.callback}"
+
+
+def _target(request: Request, message: bytes, secret: bytes) -> tuple[str, str]:
+    """The mark of a redirected request's URL and callback, and the name of this one request (see `add.lua`)."""
+    mark = fingerprint(f"redirected {request.callback} {_identity(request, '')}", secret)
+    return str(mark), blake2b(wire.identity(message), digest_size=8).hexdigest()
 
 
 def _identity(request: Request, word: str) -> str:

@@ -52,9 +52,12 @@
     J later                 set     version and hash of each message that a worker set aside because it does not know
                                     that version, until a worker that knows it has moved it
     J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing), and marks of
-                                    the callbacks other than parse that they named (`add.lua`)
+                                    the callbacks other than parse that they named, and of those that were redirected
+                                    (`add.lua`)
     J others                hash    callback named by a request whose URL was already known with another callback → the
                                     first such URL
+    J again                 hash    mark of a redirected URL and callback → the open request for it that was
+                                    admitted again; empty: redirected as well
     J scope                 set     hosts that were seeded
     J seeders               zset    seeder → time (ms) until which it is presumed to be at work
     J outbox                stream  `i`: the items of one page, JSON lines

@@ -20,7 +20,7 @@ from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim
 from crawler.frontier.redis.server import JobGone, Server
 from crawler.interfaces import Pace
-from crawler.model import Claim, Failure, Job, Lease, Request, Visit
+from crawler.model import Claim, Failure, Job, Lease, Request, Skip, Visit
 from crawler.status import clock, why_resting
 
 log = structlog.get_logger()
@@ -129,6 +129,7 @@ class RedisQueue:
             if job is None or job.epoch != epoch:
                 continue  # deleted meanwhile
             try:
+                await self._adding.redirected(job, _redirected(visits[number] for number in numbers))
                 links = [link for number in numbers for link in _links(*visits[number])]
                 await self._adding.add_with_words(job, [link for link in links if link[0].depth > 0])
                 await self._adding.add_with_words(
@@ -239,6 +240,12 @@ def _say_rests(visits: Sequence[Ending], answers: str, rests: Sequence[bytes]) -
             log.warning("host_rests", host=visit.host, why=why, next_try=clock(time.time(), int(ms) / 1000))
         elif answer == "b":
             log.info("host_is_back", host=visit.host)
+
+
+def _redirected(visits: Iterable[tuple[Lease, Visit]]) -> Iterable[Lease]:
+    for lease, visit in visits:
+        if isinstance(visit.outcome, Skip) and visit.outcome.reason == "redirect" and not lease.request.dont_filter:
+            yield lease
 
 
 def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:

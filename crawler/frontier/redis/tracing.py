@@ -47,7 +47,8 @@ class RedisTraces:
         prefix = job_prefix(shard, job.name)
         mark = fingerprint(dedup_key(url), job.epoch.encode())
         known = bool(await self._server.run("known", f"{prefix}stats", prefix, job.epoch, mark))
-        look = _Look(self._server, self._dead, shard, job, url)
+        everywhere = [job_prefix(one, job.name) for one in self._shards]
+        look = _Look(self._server, self._dead, shard, everywhere, job, url)
         trace = await look.at_all()
         if known and not trace.sightings and trace.skipped is None:
             trace = await look.at_all()
@@ -55,12 +56,15 @@ class RedisTraces:
 
 
 class _Look:
-    """The search for one URL in one shard."""
+    """The search for one URL in one shard; for the redirects that led to it, in all of them (`everywhere`)."""
 
-    def __init__(self, server: Server, dead: RedisDead, shard: str, job: Job, url: str) -> None:
+    def __init__(
+        self, server: Server, dead: RedisDead, shard: str, everywhere: Sequence[str], job: Job, url: str
+    ) -> None:
         self._server = server
         self._dead = dead
         self._shard = shard
+        self._everywhere = everywhere
         self._job = job
         self._url = url
         self._host = host_of(url)
@@ -161,21 +165,33 @@ class _Look:
 
     async def _skips(self) -> tuple[Skipped | None, str, tuple[str, ...]]:
         """The URL's last skip, the URL that was redirected to it, and the other callbacks that requests named for it,
-        as far back as the stream of skips goes."""
-        skipped, source, end = None, "", "+"
+        as far back as the streams of skips go."""
+        skipped, source = None, ""
         others: list[str] = []
+        key = dedup_key(self._url)
+        noted = [one for prefix in self._everywhere async for one in self._noted(prefix, key)]
+        for one in sorted(noted, key=lambda one: -one.when):
+            is_redirect = one.reason == "redirect"
+            if is_redirect and dedup_key(one.detail) == key:
+                source = source or one.url
+            if dedup_key(one.url) != key:
+                continue
+            if one.reason == "other_callback":
+                others.append(one.detail)
+            elif not (is_redirect and source):  # what led back to it later had it visited again
+                skipped = skipped or one
+        return skipped, source, tuple(others)
+
+    async def _noted(self, prefix: str, key: str) -> AsyncIterator[Skipped]:
+        """The skips of a shard that concern the URL with this key, the last ones first."""
+        end = "+"
         while True:
-            chunk = await self._ask("xrevrange", f"{self._prefix}skips", max=end, count=TRACE_CHUNK)
-            for name, fields in chunk:
-                one = _skipped(name, fields)
-                if dedup_key(one.url) == dedup_key(self._url):
-                    if one.reason == "other_callback":
-                        others.append(one.detail)
-                    else:
-                        skipped = skipped or one
-                source = source or (one.url if (one.reason, one.detail) == ("redirect", self._url) else "")
+            chunk = await self._ask("xrevrange", f"{prefix}skips", max=end, count=TRACE_CHUNK)
+            for one in (_skipped(name, fields) for name, fields in chunk):
+                if key in (dedup_key(one.url), dedup_key(one.detail) if one.reason == "redirect" else ""):
+                    yield one
             if len(chunk) < TRACE_CHUNK:
-                return skipped, source, tuple(others)
+                return
             end = f"({chunk[-1][0].decode()}"
 
     async def _failing(self) -> Failing | None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from crawler.model import Done, Request, Skip
+from crawler.model import Done, Request
 from crawler.testing.contract.world import Crawl, World, hosts, pages
 
 URL = "http://a.example/pot"
@@ -71,15 +71,6 @@ async def test_what_is_left_out_before_it_is_sent_was_told(crawl: Crawl) -> None
     await crawl.add(*crawl.frontier.links.maybe_new(crawl.job, [DETAIL]), seed=False)
     await crawl.add(*crawl.frontier.links.maybe_new(crawl.job, [DETAIL]), seed=False)
     assert await told(crawl) == 1
-
-
-async def test_a_redirect_to_what_is_known_for_another_callback_is_told(crawl: Crawl) -> None:
-    await crawl.add(URL, Request("http://a.example/old", callback="detail"))
-    by_url = {lease.request.url: lease for lease in (await crawl.claim()).leases}
-    target = Request(URL, callback="detail", redirects=1, depth=1)
-    old = by_url["http://a.example/old"]
-    await crawl.end(old, Skip("redirect", URL), links=(target,), status=301)
-    assert (await told(crawl), await examples(crawl)) == (1, {"detail": URL})
 
 
 async def test_requests_that_are_fetched_though_known_are_none(crawl: Crawl) -> None:

@@ -7,9 +7,11 @@
 --         order   fifo|lifo
 --         seed    true: the hosts come into scope
 --         groups  requests of one host, priority and delay: host, priority (text), delay ms, fingerprints (text),
---                 messages, marks; at most some thousand requests, the limit of Lua's unpack. A mark is the
+--                 messages, marks, targets; at most some thousand requests, the limit of Lua's unpack. A mark is the
 --                 fingerprint combined with the callback, a space, and the callback; '' for parse; no marks: all name
---                 parse
+--                 parse. A target is [mark, name] of a request that a redirect leads to, '' of others; no targets: none
+--         redirected  [mark, name] of each visited request that was redirected. The mark stands for its URL and
+--                     callback, the name for this one request
 -- Returns the number of new requests, or the error GONE.
 -- Stays true: a request was admitted if and only if the seen-set has its fingerprint, or the fingerprint's twin if it
 -- names a callback other than parse; known = pending + processing + done + dead + dropped; adding again changes
@@ -20,6 +22,12 @@
 -- later; beside a twin, the fingerprint itself is such a mark, that of parse. `marks` of stats is the number of members
 -- beyond those by which requests were admitted. A job whose requests all name parse has none, and pays nothing.
 --
+-- Redirects: the target of a redirect is also admitted for another callback, because nobody else reads it for that one.
+-- A target that is known and has itself only been redirected was read by nobody, so it is admitted again, unless such a
+-- request for it is open: `again` names that one until it is redirected in its turn. The worker marks redirected
+-- requests before it adds their targets, so of two that redirect to each other one at least sees the other's mark.
+-- `redirected` of stats is the number of those marks without the requests that were admitted again.
+--
 -- The script makes room first: it splits buckets of the seen-set until SEEN_LOAD holds even if all requests are new. A
 -- bucket that grew beyond what Redis keeps as an array of integers would stay a hash table; see `seen.lua`.
 
@@ -28,8 +36,9 @@ local J, stats = add.J, KEYS[1]
 if gone(stats, add.epoch) then return redis.error_reply('GONE') end
 
 local now = now_ms()
-local state = redis.call('HMGET', stats, 'buckets', 'known', 'marks')
+local state = redis.call('HMGET', stats, 'buckets', 'known', 'marks', 'redirected')
 local buckets, known, marks = tonumber(state[1]), tonumber(state[2] or 0), tonumber(state[3] or 0)
+local redirected = tonumber(state[4] or 0)
 local low = power_below(buckets)
 
 local names = {} -- key names by bucket, because the links of a page or batch share few buckets
@@ -57,10 +66,10 @@ local function split()
   if buckets == low * 2 then low = low * 2 end
 end
 
-local asked = 0
+local asked = #add.redirected
 for _, group in ipairs(add.groups) do asked = asked + #group.fingerprints end
 local before = buckets
-while known + marks + asked > SEEN_LOAD * buckets do split() end
+while known + marks + redirected + asked > SEEN_LOAD * buckets do split() end
 if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
 
 local fresh_marks, others = 0, 0
@@ -71,17 +80,35 @@ local function note_other(message, callback)
   note_skip(J, url, 'other_callback', callback)
 end
 
+local fresh_redirected = 0
+for _, pair in ipairs(add.redirected) do
+  local mark, name = pair[1], pair[2]
+  fresh_redirected = fresh_redirected + redis.call('SADD', bucket_of(tonumber(mark)), mark)
+  if redis.call('HGET', J .. 'again', mark) == name then redis.call('HSET', J .. 'again', mark, '') end
+end
+
+-- Returns whether a known request was redirected whenever it was visited, and opens it again.
+local function is_unread(target)
+  if target == '' then return false end
+  local mark, name = target[1], target[2]
+  if redis.call('SISMEMBER', bucket_of(tonumber(mark)), mark) == 0 then return false end
+  if (redis.call('HGET', J .. 'again', mark) or '') ~= '' then return false end
+  redis.call('HSET', J .. 'again', mark, name)
+  fresh_redirected = fresh_redirected - 1
+  return true
+end
+
 -- Marks a request as seen. Returns whether it is new.
-local function is_new(fingerprint, mark, message)
+local function is_new(fingerprint, mark, message, target)
   local callback = 'parse'
   if mark == '' then
-    if redis.call('SADD', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then return false end
+    if redis.call('SADD', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then return is_unread(target) end
     if marks + fresh_marks == 0 then return true end
     local twin = twin_of(fingerprint)
     if redis.call('SISMEMBER', bucket_of(tonumber(twin)), twin) == 0 then return true end
   else
     mark, callback = string.match(mark, '^(%S+) (.*)$')
-    if redis.call('SADD', bucket_of(tonumber(mark)), mark) == 0 then return false end
+    if redis.call('SADD', bucket_of(tonumber(mark)), mark) == 0 then return is_unread(target) end
     if redis.call('SISMEMBER', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then
       local twin = twin_of(fingerprint)
       if redis.call('SADD', bucket_of(tonumber(twin)), twin) == 1 then
@@ -90,6 +117,7 @@ local function is_new(fingerprint, mark, message)
       end
     end
   end
+  if target ~= '' then return true end
   fresh_marks = fresh_marks + 1
   note_other(message, callback)
   return false
@@ -102,7 +130,7 @@ local hosts, turns = {}, {} -- hosts of all groups; time and host of those with 
 for _, group in ipairs(add.groups) do
   local host, priority, messages, fresh = group.host, group.priority, group.messages, {}
   for i, fingerprint in ipairs(group.fingerprints) do
-    if is_new(fingerprint, group.marks[i] or '', messages[i]) then fresh[#fresh + 1] = messages[i] end
+    if is_new(fingerprint, group.marks[i] or '', messages[i], group.targets[i] or '') then fresh[#fresh + 1] = messages[i] end
   end
   fresh_total = fresh_total + #fresh
   if group.delay > 0 then
@@ -118,10 +146,8 @@ end
 if #turns > 0 then redis.call('ZADD', J .. 'hosts', 'NX', unpack(turns)) end
 if add.seed then redis.call('SADD', J .. 'scope', unpack(hosts)) end
 
-if fresh_total + fresh_marks > 0 then
-  count(stats, {
-    known = fresh_total, admitted = fresh_total, pending = fresh_total,
-    marks = fresh_marks, ['links/other_callback'] = others,
-  })
-end
+count(stats, {
+  known = fresh_total, admitted = fresh_total, pending = fresh_total,
+  marks = fresh_marks, redirected = fresh_redirected, ['links/other_callback'] = others,
+})
 return fresh_total
