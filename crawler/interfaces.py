@@ -31,6 +31,7 @@ from crawler.model import (
     Broadcast,
     Claim,
     Dead,
+    Exported,
     Failure,
     Job,
     Lease,
@@ -302,8 +303,11 @@ class Outbox(Protocol):
         that takes longer.
         """
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
-        """Remove all entries up to these positions, because the sink has them. Idempotent."""
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
+        """Remove all entries up to these positions, because the sink at `place` has them. Idempotent."""
+
+    async def exported(self, job: Job) -> Exported:
+        """Return what the last `acknowledge` said, or was about to say; nothing if there was none."""
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Become or stay the job's only exporter for `seconds` (0: stop). Returns the job's exporter now."""
@@ -357,10 +361,15 @@ class Fetcher(Protocol):
 class Sink(Protocol):
     """Where items end. Position and items become durable together, or not at all."""
 
-    def open(self) -> Mapping[int, str]:
+    @property
+    def place(self) -> str:
+        """Where the items go now: an absolute path, or `-`."""
+
+    def open(self, exported: Exported) -> Mapping[int, str]:
         """Repair what a crash left half-written, and return the last stored position per shard (empty: none).
 
-        Raises `OutputError` if the sink cannot be written, or another exporter holds it.
+        Raises `OutputError` if the sink cannot be written, another exporter holds it, or it lacks items that were
+        `exported`.
         """
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
@@ -368,6 +377,9 @@ class Sink(Protocol):
 
         Raises `OutputError`; the caller may then write the same entries again.
         """
+
+    def finish(self) -> None:
+        """Put the items in their final place: no more will come. Raises `OutputError`."""
 
     def close(self) -> None:
         """Release the sink for other exporters."""

@@ -241,3 +241,10 @@ class OutboxEntry(Struct, frozen=True):
     shard: int
     position: str
     items: tuple[bytes, ...]
+
+
+class Exported(Struct, frozen=True):
+    """What has left a job's outbox: the last position in each shard, and the sink's place where the items went."""
+
+    positions: Mapping[int, str] = {}
+    place: str = ""

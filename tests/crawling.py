@@ -10,6 +10,7 @@ from typing import Any
 
 from crawler.app.config import Config
 from crawler.app.crawl import crawl
+from crawler.app.wiring import Target
 from crawler.model import Job
 from crawler.settings import load
 from crawler.views.reports import CrawlReport
@@ -77,7 +78,7 @@ async def crawl_pages(
             Config(given, origins, folder),
             job,
             web.seeds,
-            str(target),
+            Target(str(target)),
             refused=lambda url, why: None,
             observe=lambda progress: None,
         )

@@ -27,6 +27,7 @@ class MemoryFrontier:
         self.beat, self.reap = one.leases.beat, one.leases.reap
         self.stats, self.workers = one.reading.stats, one.reading.workers
         self.read, self.hold, self.holder = one.outbox.read, one.outbox.hold, one.outbox.holder
+        self.exported = one.outbox.exported
         self.control = RedisControl(server, (prefix,))
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
@@ -44,8 +45,8 @@ class MemoryFrontier:
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
         return await self.backend.queue.bury(worker, job, message, failure)
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
-        await self.backend.outbox.acknowledge(job, positions)
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
+        await self.backend.outbox.acknowledge(job, positions, place)
 
     async def take_host(self, worker: str, lease: Lease) -> bool:
         return await self.backend.asking.take_host(worker, lease)

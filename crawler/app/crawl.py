@@ -13,7 +13,7 @@ from crawler.app.connect import connect, order_of
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import PAUSED_SECONDS, Watch
-from crawler.app.wiring import exporter, seeder, supervisor
+from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.dead_letters import Group, Groups
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
@@ -37,9 +37,8 @@ async def crawl(
     config: Config,
     job: Job,
     urls: Iterable[str | Request],
-    target: str,
+    target: Target,
     *,
-    overwrite: bool = False,
     fresh: bool = False,
     force: bool = False,
     processes: int = 0,
@@ -53,17 +52,18 @@ async def crawl(
     """
     async with connect(config, alone=True) as connected:
         if fresh:
+            check_target(target)
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
         run = _Crawl(config, connected, job, target, observe)
-        return await run.run(urls, overwrite=overwrite, processes=processes, concurrency=concurrency, refused=refused)
+        return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
 
 
 class _Crawl:
     """One run of the `crawl` command."""
 
     def __init__(
-        self, config: Config, connected: Backend, job: Job, target: str, observe: Callable[[Progress], None]
+        self, config: Config, connected: Backend, job: Job, target: Target, observe: Callable[[Progress], None]
     ) -> None:
         self._config = config
         self._connected = connected
@@ -72,39 +72,44 @@ class _Crawl:
         self._observe = observe
         self._started = time.monotonic()
         self._stop = asyncio.Event()
+        self._is_finished = False
         self._rate = _Rate()
 
     async def run(
         self,
         urls: Iterable[str | Request],
         *,
-        overwrite: bool,
         processes: int,
         concurrency: int,
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
-        out = exporter(self._config, self._connected, self._job, self._target, overwrite=overwrite, patient=True)
+        out = exporter(self._config, self._connected, self._job, self._target, patient=True)
         seeding = seeder(self._config, self._connected, self._job, refused)
-        exporting = asyncio.create_task(out.run(self._stop, until=self._stop.is_set, follow=True), name="export")
-        seeds = asyncio.create_task(seeding.run(urls), name="seed")
+        exporting = asyncio.create_task(
+            out.run(self._stop, until=lambda: self._is_finished, follow=True), name="export"
+        )
+        tasks = [exporting]
         try:
-            await self._begun(out, exporting, seeding, seeds)
+            await self._opened(out, exporting)
+            seeds = asyncio.create_task(seeding.run(urls), name="seed")
+            tasks.append(seeds)
+            await self._seeded(exporting, seeding, seeds)
             crew = _crew(self._config, self._connected, self._job, concurrency)
             number = processes or self._config.settings.PROCESSES or os.cpu_count() or 1
             return await self._work(crew, number, out, exporting, seeding, seeds)
         finally:
-            await end(exporting, seeds)
+            await end(*tasks)
 
-    async def _begun(
-        self, out: Exporter, exporting: asyncio.Task[None], seeding: Seeder, seeds: asyncio.Task[None]
-    ) -> None:
-        """Wait until the sink is open and, in most crawls, the seeds are added. Raise the sink's error, or
-        `CancelledError`."""
+    async def _opened(self, out: Exporter, exporting: asyncio.Task[None]) -> None:
+        """Wait until the sink is open. Raise its error before anything is seeded."""
         begun = asyncio.create_task(out.begun.wait())
         await asyncio.wait({begun, exporting}, timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
         begun.cancel()
         if exporting.done():
-            exporting.result()  # raise the sink's error before anything is fetched
+            exporting.result()
+
+    async def _seeded(self, exporting: asyncio.Task[None], seeding: Seeder, seeds: asyncio.Task[None]) -> None:
+        """Wait until, in most crawls, the seeds are added. Raise `CancelledError`."""
         # Most seed lists are short; after this wait we know whether there is anything to do.
         added = asyncio.create_task(seeding.added.wait())
         await asyncio.wait({added, seeds, exporting}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
@@ -127,6 +132,7 @@ class _Crawl:
             if not reason:
                 running = asyncio.create_task(crew.run(processes), name="workers")
                 reason, code = await self._until_end(crew, running, seeds, exporting, out)
+            self._is_finished = reason in ("finished", "already finished")
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
@@ -140,7 +146,8 @@ class _Crawl:
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         causes = await self._causes() if stats.dead else ()
-        return CrawlReport(reason, stats, report, self._target, out.items, seconds, code, causes)
+        aside = beside(self._target, out)
+        return CrawlReport(reason, stats, report, self._target.name, out.items, seconds, code, causes, aside)
 
     async def _causes(self) -> tuple[Group, ...]:
         groups = Groups(("error", "line"))

@@ -9,7 +9,7 @@ import structlog
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.watching import LOOK_SECONDS, Watch
-from crawler.app.wiring import exporter
+from crawler.app.wiring import Target, beside, exporter
 from crawler.errors import UsageError
 from crawler.interfaces import Backend
 from crawler.model import Job
@@ -24,16 +24,15 @@ log = structlog.get_logger()
 async def export(
     config: Config,
     job: str,
-    target: str,
+    target: Target,
     *,
-    overwrite: bool = False,
     follow: bool = False,
     until_finished: bool = False,
 ) -> ExportReport:
     """Move items from the outbox to the sink: those present now, with `follow` until stopped, with `until_finished`
     until the job is proven finished.
 
-    `target` is a path, or `-` for stdout.
+    With `follow` alone, the file of the job may have been rotated while no export ran.
     """
     patient = follow or until_finished
     stop = asyncio.Event()
@@ -41,8 +40,8 @@ async def export(
         with calling(stop.set):
             record = await _find_job(connected, job, stop if patient else None)
             if record is None:
-                return ExportReport(job, target, 0, 0)
-            out = exporter(config, connected, record, target, overwrite=overwrite, patient=patient)
+                return ExportReport(job, target.name, 0, 0)
+            out = exporter(config, connected, record, target, patient=patient, rotated=follow and not until_finished)
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
             try:
@@ -51,7 +50,7 @@ async def export(
                 if watching is not None:
                     await end(watching)
         left = (await connected.reading.stats(record)).outbox
-        return ExportReport(job, target, out.items, left)
+        return ExportReport(job, target.name, out.items, left, beside(target, out))
 
 
 async def _finished(connected: Backend, job: Job) -> bool:

@@ -7,18 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from crawler.app.config import Config
 from crawler.export.exporter import Exporter
-from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
+from crawler.export.sinks.jsonl import JsonlSink
+from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
 from crawler.interfaces import Backend, Sink
-from crawler.model import Job
+from crawler.model import Exported, Job
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.seeder import Seeder
 from crawler.worker.orders import Orders
 from crawler.worker.supervisor import Supervisor, worker_name
+
+_STDOUT = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
@@ -41,19 +45,46 @@ def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concur
     )
 
 
-def sink(target: str, job: Job, *, overwrite: bool) -> Sink:
-    """Build the sink for a target: a path, or `-`."""
-    if target == "-":
-        return StdoutSink(job.epoch)
-    return JsonlSink(Path(target), job.epoch, overwrite=overwrite)
+class Target(Struct, frozen=True):
+    """Where a command was told to write the items, and what it may do with what is there."""
+
+    name: str  # a path, or `-`
+    overwrite: bool = False  # replace what is there, at the end
+    append: bool = False  # add to a file of another job, or to one without this job's earlier items
 
 
-def exporter(config: Config, connected: Backend, job: Job, target: str, *, overwrite: bool, patient: bool) -> Exporter:
-    """Build an exporter of one job to one target."""
+def beside(target: Target, out: Exporter) -> str:
+    """Return the new file beside the target that still has the items; empty if they are in the target."""
+    return "" if out.place in (STDOUT, str(Path(target.name).absolute())) else out.place
+
+
+def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:
+    """Build the sink for a target."""
+    path = Path(target.name)
+    if target.name in _STDOUT:
+        return StreamSink(STDOUT, job.epoch, append=target.append)
+    if is_stream(path):
+        return StreamSink(str(path.absolute()), job.epoch, append=target.append)
+    return JsonlSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite)
+
+
+def check_target(target: Target) -> None:
+    """Raise `OutputError` if a new job could not write to the target. Change nothing."""
+    probe = sink(target, Job("", epoch="new"))
+    try:
+        probe.open(Exported())
+    finally:
+        probe.close()
+
+
+def exporter(
+    config: Config, connected: Backend, job: Job, target: Target, *, patient: bool, rotated: bool = False
+) -> Exporter:
+    """Build an exporter of one job to one target, whose file may have been `rotated` away meanwhile."""
     return Exporter(
         connected.jobs.all,
         connected.outbox,
-        sink(target, job, overwrite=overwrite),
+        sink(target, job, rotated=rotated),
         job,
         name=worker_name(),
         batch=config.settings.EXPORT_BATCH,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec.structs import replace
 
 from crawler.cli.options import (
+    Append,
     AppendTo,
     ArgumentOptions,
     Concurrency,
@@ -48,6 +50,7 @@ def crawl(
     arguments: ArgumentOptions = None,
     output: AppendTo = "",
     overwrite: Overwrite = "",
+    append: Append = False,
     job: Annotated[
         str, option("--job", metavar="NAME", help="Job name; default: made from spider, seeds and arguments.")
     ] = "",
@@ -66,6 +69,9 @@ def crawl(
     After an interruption, the same command resumes the crawl. More machines can help with: crawler worker
     """
     config = config_of(invocation, strict=strict)
+
+    from crawler.app.wiring import Target
+
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)
     config = _paced_by(made, config)
@@ -73,6 +79,7 @@ def crawl(
     name = job or _name(made.name, seeds, given)
     target = output or overwrite or f"{name}.jsonl"
     _check_output(output, overwrite, target, json_)
+    _check_seed_files(file or (), target)
     refusals = Refusals()
     with _display(invocation, config, f"job {name}", target) as (config, observe):
         report = run(
@@ -80,8 +87,7 @@ def crawl(
                 config,
                 Job(name, order=order or "", spider=spider, arguments=given),
                 seeds,
-                target,
-                overwrite=bool(overwrite) or (fresh and not output),
+                Target(target, overwrite=bool(overwrite) or (fresh and not output), append=append),
                 fresh=fresh,
                 force=force,
                 processes=processes,
@@ -123,6 +129,12 @@ def _check_output(output: str, overwrite: str, target: str, as_json: bool) -> No
         raise UsageError("-o appends and -O overwrites: give one of them")
     if as_json and target == "-":
         raise UsageError("--json and items cannot share stdout: write the items to a file with -o FILE")
+
+
+def _check_seed_files(files: Sequence[str], target: str) -> None:
+    for file in files:
+        if os.path.exists(file) and os.path.exists(target) and os.path.samefile(file, target):
+            raise UsageError(f"{target} is the file of the seeds: write the items to another one")
 
 
 @contextmanager

@@ -281,7 +281,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
 
 
 def _items(report: CrawlReport) -> str:
-    where = "stdout" if report.target == "-" else report.target
+    where = "stdout" if report.target == "-" else report.aside or report.target
     total = report.stats.counters.get("items", 0)
     before = f" ({counted(total)} with earlier runs)" if total > report.items else ""
     return f"{counted(report.items)} → {where}{before}"
@@ -313,7 +313,8 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
     job = shown(report.stats.job)
     if report.reason == "interrupted":
         same = "the same command without --fresh" if fresh else "the same command"
-        return f"Nothing is lost: {same} resumes where this one stopped."
+        kept = f"\n{shown(report.target)} stays as it was until then." if report.aside else ""
+        return f"Nothing is lost: {same} resumes where this one stopped.{kept}"
     if report.reason == "paused":
         return "\n".join((*pauses(report.stats), "Fix the cause and resume, then run the same command again."))
     if report.reason == "already finished":

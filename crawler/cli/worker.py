@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from crawler.cli.options import (
+    Append,
     AppendTo,
     Concurrency,
     Invocation,
@@ -64,6 +65,7 @@ def export(
     job: Annotated[str, typer.Option("--job", metavar="NAME")] = "default",
     output: AppendTo = "",
     overwrite: Overwrite = "",
+    append: Append = False,
     follow: Annotated[bool, flag("--follow", help="Keep exporting until stopped.")] = False,
     until_finished: Annotated[
         bool, flag("--until-finished", help="Keep exporting until the job is finished and its items are written.")
@@ -75,19 +77,19 @@ def export(
     config = config_of(invocation)
 
     from crawler.app.export import export as export_job
+    from crawler.app.wiring import Target
 
     report = run(
         export_job(
             config,
             job,
-            output or overwrite,
-            overwrite=bool(overwrite),
+            Target(output or overwrite, overwrite=bool(overwrite), append=append),
             follow=follow,
             until_finished=until_finished,
         )
     )
     if not invocation.quiet:
         left = f", {counted(report.left)} pages still wait" if report.left else ""
-        where = "stdout" if report.target == "-" else shown(report.target)
+        where = "stdout" if report.target == "-" else shown(report.aside or report.target)
         print(f"{counted(report.items)} items → {where}{left} (job {shown(report.job)})", file=sys.stderr)
     return 0

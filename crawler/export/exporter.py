@@ -48,25 +48,34 @@ class Exporter:
         self._lease = lease_seconds
         self._renewed_at = -lease_seconds
         self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
-        self._acknowledged: dict[int, str] = {}  # the positions that the outbox has confirmed
+        self._acknowledged: tuple[dict[int, str], str] = {}, ""  # the positions and place that the outbox has confirmed
         self._is_open = False
         self._patience = Patience("export_waits")
         self.begun = asyncio.Event()  # set once the sink is open
         self.items = 0  # written by this exporter
 
+    @property
+    def place(self) -> str:
+        """Where the items are."""
+        return self._sink.place
+
     async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
         """Drain the outbox and end; with `follow`, wait for more items until `stop` is set or `until()` is true.
 
+        An end without the `until` that was asked for is an interruption: it does not finish the sink.
         Waits out obstacles until `stop` is set, then raises them; items that are left wait in the outbox.
         """
         try:
             if not await self._begin(stop):
                 return
             while True:
-                last = not follow or stop.is_set() or (until is not None and until())
+                at_end = until is None or until()
+                last = not follow or stop.is_set() or (until is not None and at_end)
                 if await self._patience.until_done(self._move, stop, also=(OutputError,) if self._patient else ()):
                     continue
                 if last:
+                    if at_end:
+                        await self._finish()
                     return
                 await pause(LOOK, stop)
         finally:
@@ -87,7 +96,8 @@ class Exporter:
     async def _open(self) -> None:
         await self._hold()
         if not self._is_open:  # the lock on the sink would also keep ourselves out
-            self._positions = dict(await asyncio.to_thread(self._sink.open))
+            exported = await self._outbox.exported(self._job)
+            self._positions = dict(await asyncio.to_thread(self._sink.open, exported))
             self._is_open = True
         await self._acknowledge()
 
@@ -103,10 +113,16 @@ class Exporter:
         return bool(entries)
 
     async def _acknowledge(self) -> None:
-        """Remove durable items from the outbox, unless they have already been removed."""
-        if self._positions != self._acknowledged:
-            await self._outbox.acknowledge(self._job, self._positions)
-            self._acknowledged = dict(self._positions)
+        """Remove durable items from the outbox and note where they are, unless that is done already."""
+        durable = dict(self._positions), self._sink.place
+        if durable != self._acknowledged:
+            await self._outbox.acknowledge(self._job, *durable)
+            self._acknowledged = durable
+
+    async def _finish(self) -> None:
+        await asyncio.to_thread(self._sink.finish)
+        with suppress(*OUTAGE):  # it only notes where the items are now
+            await self._acknowledge()
 
     async def _hold(self) -> None:
         """Renew the right to export the job. Raise `OtherExporter` if another exporter has it.

@@ -26,6 +26,7 @@ class ExportReport(Struct, frozen=True):
     target: str
     items: int
     left: int
+    aside: str = ""  # the new file beside the target that has the items until the export ends in order
 
 
 class Progress(Struct, frozen=True):
@@ -49,3 +50,4 @@ class CrawlReport(Struct, frozen=True):
     seconds: float
     code: int = 0  # exit code
     causes: tuple[Group, ...] = ()  # the most frequent (error, line) among the last dead letters
+    aside: str = ""  # the new file beside the target that has the items until the crawl is finished

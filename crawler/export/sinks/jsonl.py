@@ -1,7 +1,7 @@
 """Items as JSON lines in a file. Position and items are the same bytes, so neither can exist without the other.
 
-Opening the file repairs what a crash left: it cuts a torn last line, and the first items of a page whose last item
-is missing. The exporter then continues after the last whole page.
+Opening the file cuts a torn last line. The exporter then continues after the last item in it. Other programs may
+rotate, truncate and append to the file meanwhile: each write looks at what they did, and touches none of their bytes.
 """
 
 from __future__ import annotations
@@ -11,158 +11,320 @@ import fcntl
 import mmap
 import os
 import stat
-import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
+import structlog
 
-from crawler.errors import OutputClosed, OutputError
+from crawler.errors import OutputError
 from crawler.export.sinks import position
-from crawler.model import OutboxEntry
+from crawler.export.sinks.elsewhere import gone_to
+from crawler.model import Exported, OutboxEntry
+
+log = structlog.get_logger()
+
+_Bytes = mmap.mmap | bytes
 
 
 class JsonlSink:
-    """Implements `Sink` on a file. `overwrite` empties the file first, unless it holds items of this job."""
+    """Implements `Sink` on a file.
 
-    def __init__(self, path: Path, epoch: str, *, overwrite: bool = False) -> None:
-        self._path = path
+    `append`: also add to a file with items of another job, or without the earlier items of this one. `rotated`: the
+    second is no error for the file that had them, because it may have been rotated. `overwrite`: leave a file with
+    other content as it is, write to a new one beside it, and replace the old one at the end (`finish`).
+    """
+
+    def __init__(
+        self, path: Path, epoch: str, *, append: bool = False, rotated: bool = False, overwrite: bool = False
+    ) -> None:
+        self._target = path.absolute()
         self._epoch = epoch
+        self._append = append
+        self._rotated = rotated
         self._overwrite = overwrite
+        self._path = self._target  # the file that is written: the target, or a new one beside it
         self._file = -1
-        self._size = 0  # bytes known to be whole and durable
+        self._old = -1  # the target, locked, while a new file is written beside it
+        self._is_made = False  # by this sink
+        self._is_whole = True  # nobody has taken items away
+        self._is_told = False  # that a new file is written beside the target
+        self._is_torn = False  # a failed write may have left a part of its lines
+        self._size = 0  # of the file after the last write
         self._positions: dict[int, str] = {}
 
-    def open(self) -> Mapping[int, str]:
-        """Lock and repair the file; return the positions found in it. Raise `OutputError`."""
+    @property
+    def place(self) -> str:
+        """The file that is written."""
+        return str(self._path)
+
+    def open(self, exported: Exported) -> Mapping[int, str]:
+        """Lock and repair the file; return the positions of the last whole pages in it. Raise `OutputError`."""
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise OutputError(f"cannot write items to {self._path}: {error.strerror}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            self._file = -1
-            raise OutputError(f"another exporter is writing to {self._path}; stop it, or name another file") from None
-        if stat.S_ISREG(os.fstat(self._file).st_mode):
-            self._repair()
-        return dict(self._positions)
+            self._open_target(exported.place)
+            self._check_gap(exported)
+        except OutputError:
+            self._discard()
+            raise
+        self._positions = position.merged(self._positions, exported.positions)
+        return position.whole(self._positions)
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
         """Append the items, wait for the disk, return their number. On failure, restore the file and raise."""
-        positions = dict(self._positions)
-        block = list(position.lines(entries, self._epoch, positions))
         try:
-            self._append(b"".join(block))
+            while True:
+                self._heed_changes()
+                positions = dict(self._positions)
+                block = list(position.lines(entries, self._epoch, positions))
+                self._write(b"".join(block))
+                if os.fstat(self._file).st_nlink:  # otherwise the file was deleted, with these items
+                    break
         except OSError as error:
-            with suppress(OSError):  # otherwise the next attempt cuts it
-                self._cut(self._size)
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
         self._positions = positions
+        if self._old >= 0 and not self._is_told:
+            self._is_told = True
+            log.info("output_aside", file=self.place, why=f"it replaces {self._target} at the end")
         return len(block)
 
+    def finish(self) -> None:
+        """Put a new file in the place of the old one. Raise `OutputError` if its items are no longer there."""
+        if not os.fstat(self._file).st_nlink:
+            raise OutputError(f"{self._path} was deleted with the items in it; --fresh crawls them again")
+        if self._old >= 0:
+            self._replace()
+
     def close(self) -> None:
-        """Close the file, which unlocks it."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Close the file, which unlocks it. Leave no empty file behind that was not there before."""
+        self._discard()
+        for file in (self._file, self._old):
+            if file >= 0:
+                os.close(file)
+        self._file = self._old = -1
 
-    def _append(self, block: bytes) -> None:
-        self._cut(self._size)
-        written = 0
-        while written < len(block):
-            written += os.write(self._file, memoryview(block)[written:])
+    # -----------------------------------------------------------------------------------------------------
+    # opening
+
+    def _open_target(self, before: str) -> None:
+        """Open the target, or a new file beside it; `before` is where earlier items of the job went."""
+        self._open(self._target)
+        found, other = self._survey()
+        target = self._target.resolve()
+        beside = target.with_name(f"{target.name}.{self._epoch}.part")
+        if not found and os.fstat(self._file).st_size and (self._overwrite or before == str(beside)):
+            self._old, self._file = self._file, -1
+            self._open(beside)
+            found, other = self._survey()
+            if self._is_made:
+                os.fchmod(self._file, stat.S_IMODE(os.fstat(self._old).st_mode))
+        self._start(found, other)
+
+    def _open(self, path: Path) -> None:
+        """Open and lock the file, and make it if need be."""
+        is_new = not path.exists()
+        file = -1
         try:
-            os.fdatasync(self._file)
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, "it is not a file")
+            if is_new:
+                _sync_folder(path)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a device or a pipe has nothing to sync
-                raise
-        self._size += len(block)
+            if file >= 0:
+                os.close(file)
+            raise OutputError(_why(path, error)) from None
+        self._path, self._file, self._is_made = path, file, is_new
 
-    def _repair(self) -> None:
-        size = os.fstat(self._file).st_size
-        if size:
-            with mmap.mmap(self._file, size, access=mmap.ACCESS_READ) as data:
-                self._positions, keep, newline = _survey(data, self._epoch, self._path)
-            if self._overwrite and not self._positions:
-                keep, newline = 0, False
-            self._cut(keep)
-            if newline:
-                os.pwrite(self._file, b"\n", keep)
-                keep += 1
-            size = keep
+    def _survey(self) -> tuple[dict[int, str], str]:
+        """Return the positions of this job's last item in the file, and the epoch of another job with items in it."""
+        with _mapped(self._file) as data:
+            return _survey(data, self._epoch)
+
+    def _start(self, found: Mapping[int, str], other: str) -> None:
+        """Take over the file that was opened: repair its end."""
+        if other and not found and not self._append:
+            raise OutputError(
+                f"{self._path} holds items of another crawl (epoch {other}): -O FILE replaces it at the end, "
+                "another -o FILE keeps it, --append adds to it"
+            )
+        with _mapped(self._file) as data:
+            keep = _ending(data, is_ours=bool(found), path=self._path)
+        os.ftruncate(self._file, keep)
+        self._size = keep
+        self._end_line()
+        self._positions = position.merged(self._positions, found)
+
+    def _check_gap(self, exported: Exported) -> None:
+        """Raise `OutputError` if the file lacks items that have left the outbox."""
+        if self._append or position.reaches(self._positions, exported.positions):
+            return
+        if not (self._rotated and exported.place == self.place):
+            raise OutputError(gone_to(exported.place, self.place))
+        log.warning("output_begins_anew", file=self.place, why="earlier items of this job are no longer in it")
+
+    def _discard(self) -> None:
+        """Delete the file if this sink made it and it is still empty."""
+        with suppress(OSError):
+            if self._file >= 0 and self._is_made and not os.fstat(self._file).st_size and self._is_in_place():
+                self._path.unlink()
+
+    # -----------------------------------------------------------------------------------------------------
+    # writing
+
+    def _heed_changes(self) -> None:
+        """Notice what others did to the file since the last write."""
+        if not self._is_in_place():
+            self._reopen()
+        if self._is_torn:
+            self._start(*self._survey())
+            self._is_torn = False
+        size, before = os.fstat(self._file).st_size, self._size
         self._size = size
-        os.lseek(self._file, size, os.SEEK_SET)
+        if size < before:
+            self._is_whole = False
+            log.warning("output_truncated", file=self.place, why="items written before are gone; going on at its end")
+        elif size > before:
+            self._end_line()
 
-    def _cut(self, size: int) -> None:
-        if stat.S_ISREG(os.fstat(self._file).st_mode):
-            os.ftruncate(self._file, size)
-            os.lseek(self._file, size, os.SEEK_SET)
-
-
-class StdoutSink:
-    """Implements `Sink` on standard output. A pipe keeps no position: after a crash a batch may be printed twice."""
-
-    def __init__(self, epoch: str) -> None:
-        self._epoch = epoch
-        self._positions: dict[int, str] = {}
-        self._unprinted = b""  # lines of entries whose positions are already recorded
-        self._items = 0  # items in `_unprinted`, or partly printed
-
-    def open(self) -> Mapping[int, str]:
-        """Return no positions: a pipe keeps none."""
-        return {}
-
-    def write(self, entries: Sequence[OutboxEntry]) -> int:
-        """Print the items. Keep the bytes that a full disk refuses, and print them first at the next call."""
-        block = list(position.lines(entries, self._epoch, self._positions))
-        self._unprinted += b"".join(block)
-        self._items += len(block)
+    def _is_in_place(self) -> bool:
         try:
-            while self._unprinted:
-                written = os.write(sys.stdout.fileno(), self._unprinted)
-                self._unprinted = self._unprinted[written:]
-        except BrokenPipeError:
-            raise OutputClosed("standard output was closed; what was not printed stays in the outbox") from None
+            return os.path.samestat(os.stat(self._path), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
+
+    def _reopen(self) -> None:
+        """Go on in the file that has the name now. What was written stays in the old one, if it was not deleted."""
+        old, was_made, before = self._file, self._is_made, self._positions
+        self._open(self._path)
+        try:
+            found, other = self._survey()
+            self._start(found, other)
+        except OutputError:
+            self._discard()
+            os.close(self._file)
+            self._file, self._is_made = old, was_made
+            raise
+        is_deleted = not os.fstat(old).st_nlink
+        os.close(old)
+        if not position.reaches(found, before):  # otherwise an editor saved it
+            self._is_whole = False
+            word, where = ("deleted", "are gone") if is_deleted else ("moved", "stay in the moved file")
+            why = f"the items written before {where}; later ones go to a new file of that name"
+            log.warning(f"output_{word}", file=self.place, why=why)
+
+    def _write(self, block: bytes) -> None:
+        """Append the block and wait for the disk; on failure leave nothing of it."""
+        written = 0
+        try:
+            while written < len(block):
+                written += os.write(self._file, memoryview(block)[written:])
+            os.fdatasync(self._file)
+        except OSError:
+            self._is_torn = not self._take_back(written)
+            raise
+        self._size = os.fstat(self._file).st_size
+
+    def _take_back(self, written: int) -> bool:
+        """Cut what was written. Return False if that failed or something stands behind it."""
+        with suppress(OSError):
+            if os.fstat(self._file).st_size == self._size + written:
+                os.ftruncate(self._file, self._size)
+                return True
+        return False
+
+    def _end_line(self) -> None:
+        """Add the line break that somebody's last line lacks."""
+        if self._size and os.pread(self._file, 1, self._size - 1) != b"\n":
+            self._size += os.write(self._file, b"\n")
+
+    def _replace(self) -> None:
+        """Put the new file in the place of the old one; leave the old one if there is no item."""
+        target, new = self._target.resolve(), self._path
+        if not self._is_whole:
+            raise OutputError(f"{new} lost items while it was written; {target} is left as it was")
+        try:
+            if not self._size:
+                self._discard()
+                log.warning("output_kept", file=str(target), why="no item was found, so it is left as it was")
+            elif os.path.samestat(os.stat(target), os.fstat(self._old)):
+                os.replace(new, target)
+                _sync_folder(target)
+            else:
+                raise OutputError(f"{target} was replaced by another program; the new items are in {new}")
         except OSError as error:
-            raise OutputError(f"cannot write items to standard output: {error.strerror}") from None
-        printed, self._items = self._items, 0
-        return printed
-
-    def close(self) -> None:
-        """Do nothing: standard output stays open."""
+            raise OutputError(f"cannot replace {target} by {new}: {error.strerror}") from None
+        self._path = self._target
 
 
-def _survey(data: mmap.mmap, epoch: str, path: Path) -> tuple[dict[int, str], int, bool]:
-    """Return (positions of the last whole page of this job, bytes to keep, whether to add a line break)."""
-    whole = data.rfind(b"\n") + 1
+# ---------------------------------------------------------------------------------------------------------
+
+
+def _survey(data: _Bytes, epoch: str) -> tuple[dict[int, str], str]:
+    """Return the positions of this job's last item, and the epoch of another job with items (empty: none)."""
     mark = position.KEY + epoch.encode() + b" "
-    end, torn_page = whole, whole
-    positions_found = None
-    while positions_found is None and (at := data.rfind(mark, 0, end)) >= 0:
-        start = data.rfind(b"\n", 0, at) + 1
-        stop = data.find(b"\n", at) + 1
-        positions_found = position.read(data[start:stop], epoch)
-        if positions_found is None:
-            # first items of a page whose last item is missing: cut them, unless something was appended after them
-            end, torn_page = start, start if stop == torn_page else torn_page
-    if torn_page < whole:
-        return dict(positions_found or {}), torn_page, False
-    return dict(positions_found or {}), *_ending(data[whole:], whole, mark, path)
+    end = len(data)
+    while (at := data.rfind(mark, 0, end)) >= 0:
+        start, line = _line(data, at)
+        if found := position.read(line):
+            return found[1], ""
+        end = start
+    last = data.rfind(position.KEY)
+    other = position.read(_line(data, last)[1]) if last >= 0 else None
+    return {}, other[0] if other else ""
 
 
-def _ending(tail: bytes, whole: int, mark: bytes, path: Path) -> tuple[int, bool]:
-    """Decide about the bytes after the last line break. Return (bytes of the file to keep, whether to add one)."""
-    if not tail or mark in tail:
-        return whole, False
+def _line(data: _Bytes, at: int) -> tuple[int, bytes]:
+    """Return the line around a place, and where it starts."""
+    start, stop = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+    return start, data[start : stop if stop >= 0 else len(data)]
+
+
+def _ending(data: _Bytes, *, is_ours: bool, path: Path) -> int:
+    """Return how many bytes of the file to keep: all but a torn last line. Raise `OutputError` for other files."""
+    end = len(data) - 1 if data[-1:] == b"\n" else len(data)
+    start, last = _line(data, end - 1) if end > 0 else (0, b"")
+    if not last.strip() or _is_json(last):
+        return len(data)
+    if end == len(data) and last[:1] == b"{":
+        return start  # torn by a crash
+    if not is_ours:
+        raise OutputError(f"{path} ends with a line that is no JSON, so no export wrote it; name another file")
+    return len(data)
+
+
+def _is_json(line: bytes) -> bool:
     try:
-        msgspec.json.decode(tail)
+        msgspec.json.decode(line)
     except ValueError:  # bad JSON (msgspec), or bad UTF-8
-        if position.KEY in tail or tail[:1] == b"{":
-            return whole, False
-        raise OutputError(
-            f"{path} does not end with a line break and was not written by an export; name another file"
-        ) from None
-    return whole + len(tail), True  # another program's last line, complete except for its line break
+        return False
+    return True
+
+
+def _why(path: Path, error: OSError) -> str:
+    if isinstance(error, BlockingIOError):
+        return f"another exporter is writing to {path}; stop it, or name another file"
+    if error.errno == errno.ENOENT:
+        return f"cannot write items to {path}: its folder does not exist; make it: mkdir -p {path.parent}"
+    return f"cannot write items to {path}: {error.strerror}"
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the file's name durable."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _mapped(file: int) -> Iterator[_Bytes]:
+    """Map the file for reading."""
+    size = os.fstat(file).st_size
+    if not size:
+        yield b""
+        return
+    with mmap.mmap(file, size, access=mmap.ACCESS_READ) as data:
+        yield data

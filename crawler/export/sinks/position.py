@@ -4,7 +4,7 @@
 
 `EPOCH` names the job. Then, for each shard, comes the position of the last page in the file up to this line. `/2`
 says that the line is item 2 (from 0) of a page and that more of its items follow; the last item of a page has no
-such suffix. A file is therefore whole up to the last line without one.
+such suffix. Whatever a crash left of a page, and whatever was written behind it, the last mark says where to go on.
 """
 
 from __future__ import annotations
@@ -15,30 +15,50 @@ from collections.abc import Iterator, Mapping, Sequence
 from crawler.model import OutboxEntry
 
 KEY = b'"_position":"'
-_MARK = re.compile(rb'"_position":"(\S+)((?: \d+:\d+-\d+)*?)( \d+:\d+-\d+/\d+)?"\}\s*$')
+_MARK = re.compile(rb'"_position":"(\S+)((?: \d+:\d+-\d+(?:/\d+)?)+)"\}\s*$')
 
 
 def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str]) -> Iterator[bytes]:
-    """Yield one marked line per item and update `positions`. Skip entries that were written before."""
+    """Yield one marked line per item and update `positions`. Skip items that were written before."""
     for entry in entries:
-        if entry.shard in positions and not _after(entry.position, positions[entry.shard]):
-            continue
         for number, item in enumerate(entry.items):
             part = "" if number == len(entry.items) - 1 else f"/{number}"
+            if entry.shard in positions and _order(entry.position + part) <= _order(positions[entry.shard]):
+                continue
             marked = positions | {entry.shard: entry.position + part}
             vector = " ".join(f"{shard}:{entry_id}" for shard, entry_id in sorted(marked.items(), key=_parts_last))
             comma = b"" if item == b"{}" else b","
             yield b'%b%b%b%b %b"}\n' % (item[:-1], comma, KEY, epoch.encode(), vector.encode())
-        positions[entry.shard] = entry.position
+        positions[entry.shard] = later(entry.position, positions.get(entry.shard))
 
 
-def read(line: bytes, epoch: str) -> Mapping[int, str] | None:
-    """Return the positions that a line marks; None if it is not of this job, or not the last of its page."""
+def read(line: bytes) -> tuple[str, dict[int, str]] | None:
+    """Return the epoch and the positions that a line marks; None if it has no mark."""
     mark = _MARK.search(line)
-    if mark is None or mark.group(1).decode() != epoch or mark.group(3):
+    if mark is None:
         return None
     pairs = (pair.partition(":") for pair in mark.group(2).decode().split())
-    return {int(shard): entry_id for shard, _, entry_id in pairs}
+    return mark.group(1).decode(errors="replace"), {int(shard): entry_id for shard, _, entry_id in pairs}
+
+
+def whole(positions: Mapping[int, str]) -> dict[int, str]:
+    """Return the positions without the one of a page that was cut off, if any: its entry is still needed."""
+    return {shard: entry_id for shard, entry_id in positions.items() if "/" not in entry_id}
+
+
+def merged(some: Mapping[int, str], others: Mapping[int, str]) -> dict[int, str]:
+    """Return the later position of each shard."""
+    return {shard: later(entry_id, some.get(shard)) for shard, entry_id in {**some, **others}.items()}
+
+
+def later(entry_id: str, other: str | None) -> str:
+    """Return the later of two positions of a shard."""
+    return entry_id if other is None or _order(entry_id) > _order(other) else other
+
+
+def reaches(positions: Mapping[int, str], wanted: Mapping[int, str]) -> bool:
+    """Return whether `positions` are as far as those wanted, in each shard."""
+    return all(shard in positions and _order(positions[shard]) >= _order(wanted[shard]) for shard in wanted)
 
 
 def _parts_last(pair: tuple[int, str]) -> tuple[bool, int]:
@@ -46,9 +66,7 @@ def _parts_last(pair: tuple[int, str]) -> tuple[bool, int]:
     return "/" in entry_id, shard
 
 
-def _after(entry_id: str, other: str) -> bool:
-    return _order(entry_id) > _order(other)
-
-
-def _order(entry_id: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in entry_id.split("-"))
+def _order(entry_id: str) -> tuple[int, int, float]:
+    page, _, item = entry_id.partition("/")
+    milliseconds, _, number = page.partition("-")
+    return int(milliseconds), int(number), int(item) if item else float("inf")

@@ -9,7 +9,7 @@ import msgspec
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server, errors
-from crawler.model import Job, OutboxEntry
+from crawler.model import Exported, Job, OutboxEntry
 
 
 class RedisOutbox:
@@ -63,15 +63,26 @@ class RedisOutbox:
             return ()
         return tuple(lines)
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
-        """XTRIM the entries up to and including the given positions."""
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
+        """Note the positions, then XTRIM the entries up to and including them."""
         pipeline = self._server.client.pipeline(transaction=False)
+        pipeline.hset(self._exported(job), mapping={"place": place, **{str(n): at for n, at in positions.items()}})
         for number, position in positions.items():
             milliseconds, sequence = _entry_id(position)
             beyond = f"{milliseconds}-{sequence + 1}"
             pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
         with errors(self._server.shown):
             await pipeline.execute()
+
+    async def exported(self, job: Job) -> Exported:
+        """Read the hash that `acknowledge` wrote."""
+        with errors(self._server.shown):
+            found: dict[bytes, bytes] = await self._server.client.hgetall(self._exported(job))
+        place = text(found.pop(b"place", b""))
+        return Exported({int(shard): text(at) for shard, at in found.items()}, place)
+
+    def _exported(self, job: Job) -> str:
+        return f"{job_prefix(self._shards[0], job.name)}exported"
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Write the exporter's name into a key with a time limit."""

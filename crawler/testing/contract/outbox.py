@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.model import OutboxEntry, Outcome, Release, Retry, Skip
+from crawler.model import Exported, Job, OutboxEntry, Outcome, Release, Retry, Skip
 from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
 
 
@@ -87,6 +87,18 @@ async def test_acknowledging_again_or_older_changes_nothing(crawl: Crawl) -> Non
     for at in (1, 1, 0):
         await crawl.outbox.acknowledge(crawl.job, {entries[at].shard: entries[at].position})
     assert await crawl.outbox.read(crawl.job, {}, 100) == entries[2:]
+
+
+async def test_what_was_acknowledged_last_is_known_to_the_next_exporter(world: World, crawl: Crawl) -> None:
+    assert await crawl.outbox.exported(crawl.job) == Exported()
+    await _commit(crawl, hosts(40), b"{}")
+    positions = {entry.shard: entry.position for entry in await crawl.outbox.read(crawl.job, {}, 2)}
+    await crawl.outbox.acknowledge(crawl.job, positions, "/data/items.jsonl")
+    other = await world.client()
+    assert await other.outbox.exported(crawl.job) == Exported(positions, "/data/items.jsonl")
+    await crawl.frontier.jobs.delete(crawl.job.name)
+    again = await crawl.frontier.jobs.create(Job(crawl.job.name))
+    assert await crawl.outbox.exported(again) == Exported()
 
 
 async def test_positions_grow_also_after_everything_was_acknowledged(crawl: Crawl) -> None:

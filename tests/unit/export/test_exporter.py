@@ -10,7 +10,8 @@ import pytest
 
 from crawler.errors import FrontierUnavailable, OutputClosed
 from crawler.export.exporter import Exporter
-from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
+from crawler.export.sinks.jsonl import JsonlSink
+from crawler.export.sinks.stream import STDOUT, StreamSink
 from crawler.interfaces import Pace, Sink
 from crawler.model import Done, Job, Request, Visit
 from tests.memory import MemoryFrontier
@@ -24,13 +25,13 @@ class Flaky(MemoryFrontier):
     silent = 0
     deaf = False
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str]) -> None:
-        if self.silent:
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
+        if self.silent and positions:
             self.silent -= 1
             if not self.deaf:
-                await super().acknowledge(job, positions)
+                await super().acknowledge(job, positions, place)
             raise FrontierUnavailable("no answer")
-        await super().acknowledge(job, positions)
+        await super().acknowledge(job, positions, place)
 
 
 async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:
@@ -72,12 +73,12 @@ async def test_a_hiccup_while_it_resumes_does_not_lock_it_out_of_its_own_file(tm
 
 
 async def test_patience_ends_where_nobody_will_ever_read() -> None:
-    class Closed(StdoutSink):
+    class Closed(StreamSink):
         def write(self, entries: object) -> int:
             raise OutputClosed("standard output was closed")
 
     frontier = MemoryFrontier()
     job = await with_items(frontier, 0, 1)
     with pytest.raises(OutputClosed):
-        await asyncio.wait_for(exporter(frontier, job, Closed(job.epoch)).run(asyncio.Event(), follow=True), 5)
+        await asyncio.wait_for(exporter(frontier, job, Closed(STDOUT, job.epoch)).run(asyncio.Event(), follow=True), 5)
     assert (await frontier.stats(job)).outbox == 1

@@ -14,25 +14,31 @@ import msgspec
 import pytest
 
 from crawler.errors import OutputClosed, OutputError
-from crawler.export.sinks.jsonl import JsonlSink, StdoutSink
-from crawler.model import OutboxEntry
+from crawler.export.sinks.jsonl import JsonlSink
+from crawler.export.sinks.stream import STDOUT, StreamSink
+from crawler.model import Exported, OutboxEntry
 
 FIRST = OutboxEntry(0, "1-0", (b'{"n":1}', b'{"n":2}'))
 SECOND = OutboxEntry(1, "1-1", (b'{"n":3}',))
 THIRD = OutboxEntry(0, "2-0", (b'{"n":4}',))
+
+NONE = Exported()
 
 
 def numbers(text: bytes) -> list[int]:
     return [msgspec.json.decode(line)["n"] for line in text.splitlines()]
 
 
-def write(path: Path, *entries: OutboxEntry, epoch: str = "e1", overwrite: bool = False) -> dict[int, str]:
+def write(
+    path: Path, *entries: OutboxEntry, epoch: str = "e1", exported: Exported = NONE, **how: bool
+) -> dict[int, str]:
     """What an exporter does that comes, writes and goes; the positions it found."""
-    sink = JsonlSink(path, epoch, overwrite=overwrite)
+    sink = JsonlSink(path, epoch, **how)
     try:
-        found = dict(sink.open())
+        found = dict(sink.open(exported))
         if entries:
             sink.write(entries)
+        sink.finish()
     finally:
         sink.close()
     return found
@@ -69,12 +75,17 @@ def test_a_last_line_without_its_end_is_kept_when_it_is_whole(tmp_path: Path, th
 def test_a_file_that_is_no_json_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_bytes(b"Dear reader")
-    with pytest.raises(OutputError, match="was not written by an export"):
+    with pytest.raises(OutputError, match="so no export wrote it"):
         write(path, SECOND)
     assert path.read_bytes() == b"Dear reader"
 
 
-def test_overwriting_empties_the_file_of_another_job_and_goes_on_in_its_own(tmp_path: Path) -> None:
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "items.jsonl"
+
+
+def test_overwriting_replaces_the_file_of_another_job_and_goes_on_in_its_own(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     write(path, FIRST, epoch="before")
     write(path, SECOND, overwrite=True)
@@ -97,7 +108,7 @@ def small_disk() -> Iterator[None]:
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     sink = JsonlSink(path, "e1")
-    sink.open()
+    sink.open(Exported())
     sink.write([SECOND])
     for _ in range(2):
         with pytest.raises(OutputError, match="nothing is lost"):
@@ -117,8 +128,8 @@ def test_standard_output_on_a_full_disk_goes_on_at_the_very_byte(
     path = tmp_path / "items.jsonl"
     with path.open("wb", buffering=0) as file:
         monkeypatch.setattr(sys, "stdout", file)
-        sink = StdoutSink("e1")
-        sink.open()
+        sink = StreamSink(STDOUT, "e1")
+        sink.open(Exported())
         with pytest.raises(OutputError, match="cannot write items to standard output"):
             sink.write([FIRST, SECOND])
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -132,8 +143,10 @@ def test_a_closed_standard_output_is_closed_for_ever(monkeypatch: pytest.MonkeyP
     os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as file:
         monkeypatch.setattr(sys, "stdout", file)
+        sink = StreamSink(STDOUT, "e1")
+        sink.open(NONE)
         with pytest.raises(OutputClosed):
-            StdoutSink("e1").write([FIRST])
+            sink.write([FIRST])
 
 
 def test_two_exporters_on_one_file(tmp_path: Path) -> None:
@@ -148,3 +161,233 @@ def test_two_exporters_on_one_file(tmp_path: Path) -> None:
             write(path, FIRST)
         other.communicate(b"")
     write(path, FIRST)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# what is there already
+
+
+def test_a_file_of_another_job_is_refused_unless_append_is_wanted(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    there = path.read_bytes()
+    with pytest.raises(OutputError, match=r"another crawl .*-O FILE.*another -o FILE.*--append"):
+        write(path, SECOND)
+    assert path.read_bytes() == there
+    write(path, SECOND, append=True)
+    write(path, THIRD)
+    assert numbers(path.read_bytes()) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("there", [b"http://a.example/\nhttp://b.example/\n", b"a,b\n1,2\n", b"[\n{}\n]"])
+def test_a_file_of_another_kind_is_refused(path: Path, there: bytes) -> None:
+    path.write_bytes(there)
+    with pytest.raises(OutputError, match="name another file"):
+        write(path, FIRST)
+    assert path.read_bytes() == there
+
+
+def test_a_field_named_position_is_no_mark(path: Path) -> None:
+    path.write_bytes(b'{"name":"Ann","_position":"striker"}\n')
+    write(path, SECOND)
+    assert b"striker" in path.read_bytes()
+
+
+def test_a_file_without_the_earlier_items_is_refused_and_none_is_left_behind(path: Path) -> None:
+    gone = Exported({0: "1-0"}, "/data/first.jsonl")
+    with pytest.raises(OutputError, match=r"went to /data/first.jsonl: go on there.*--fresh"):
+        write(path, THIRD, exported=gone)
+    assert not path.exists()
+    write(path, THIRD, exported=gone, append=True)
+    assert numbers(path.read_bytes()) == [4]
+
+
+def test_a_file_that_was_rotated_while_nobody_exported_goes_on_for_those_who_follow(path: Path) -> None:
+    with pytest.raises(OutputError, match="went to /data/other.jsonl"):
+        write(path, THIRD, exported=Exported({0: "1-0"}, "/data/other.jsonl"), rotated=True)
+    with pytest.raises(OutputError, match=r"no longer in .*items.jsonl: put the file back"):
+        write(path, THIRD, exported=Exported({0: "1-0"}, str(path)))
+    write(path, FIRST, THIRD, exported=Exported({0: "1-0"}, str(path)), rotated=True)
+    assert numbers(path.read_bytes()) == [4]
+
+
+def test_an_empty_file_stays_only_where_it_was(path: Path) -> None:
+    write(path)
+    assert not path.exists()
+    path.touch()
+    write(path)
+    assert path.read_bytes() == b""
+
+
+def test_the_folder_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"its folder does not exist; make it: mkdir -p .*/deep/er"):
+        write(tmp_path / "deep" / "er" / "items.jsonl")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# -O
+
+
+def aside(path: Path, *entries: OutboxEntry, exported: Exported = NONE) -> JsonlSink:
+    """An interrupted export with -O of job e1."""
+    sink = JsonlSink(path, "e1", overwrite=True)
+    sink.open(exported)
+    sink.write(entries)
+    sink.close()
+    return sink
+
+
+def test_the_old_file_stays_until_the_new_one_is_whole(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    path.chmod(0o640)
+    old = path.read_bytes()
+    place = Path(aside(path, FIRST).place)
+    assert (path.read_bytes(), numbers(place.read_bytes()), place.parent) == (old, [1, 2], path.parent)
+    found = write(path, THIRD, exported=Exported({0: "1-0"}, str(place)))  # without -O as well
+    assert (found, numbers(path.read_bytes()), path.stat().st_mode & 0o777) == ({0: "1-0"}, [1, 2, 4], 0o640)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_run_without_items_keeps_the_old_file(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    old = path.read_bytes()
+    write(path, overwrite=True)
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_link_goes_on_naming_the_file_that_is_replaced(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    link = path.with_name("current")
+    link.symlink_to(path)
+    write(link, SECOND, overwrite=True)
+    assert (link.is_symlink(), numbers(path.read_bytes())) == (True, [3])
+
+
+def test_a_file_that_another_program_replaced_meanwhile_is_not_overwritten(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    sink = JsonlSink(path, "e1", overwrite=True)
+    sink.open(NONE)
+    sink.write([SECOND])
+    other = path.with_name("other")
+    other.write_bytes(b"precious")
+    other.rename(path)
+    with pytest.raises(OutputError, match="replaced by another program; the new items are in"):
+        sink.finish()
+    sink.close()
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_new_file_that_lost_items_replaces_nothing(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    old = path.read_bytes()
+    sink = JsonlSink(path, "e1", overwrite=True)
+    sink.open(NONE)
+    sink.write([FIRST])
+    os.truncate(sink.place, 0)
+    sink.write([SECOND])
+    with pytest.raises(OutputError, match="lost items while it was written"):
+        sink.finish()
+    sink.close()
+    assert path.read_bytes() == old
+
+
+def test_two_jobs_cannot_replace_one_file_at_once(path: Path) -> None:
+    write(path, FIRST, epoch="before")
+    sink = JsonlSink(path, "e1", overwrite=True)
+    sink.open(NONE)
+    with pytest.raises(OutputError, match="another exporter is writing to"):
+        write(path, SECOND, epoch="e2", overwrite=True)
+    sink.close()
+
+
+# ---------------------------------------------------------------------------------------------------------
+# what others do to the file meanwhile
+
+
+@pytest.fixture
+def sink(path: Path) -> Iterator[JsonlSink]:
+    """An export that has written its first page."""
+    sink = JsonlSink(path, "e1")
+    sink.open(NONE)
+    sink.write([FIRST])
+    yield sink
+    sink.close()
+
+
+@pytest.mark.parametrize("line", [b'{"n":7}\n', b'{"n":7}'])
+def test_a_line_added_by_hand_stays(path: Path, sink: JsonlSink, line: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(line)
+    sink.write([SECOND])
+    sink.close()
+    assert numbers(path.read_bytes()) == [1, 2, 7, 3]
+    with path.open("ab") as file:
+        file.write(line)
+    assert write(path, FIRST, SECOND, THIRD) == {0: "1-0", 1: "1-1"}
+    assert numbers(path.read_bytes()) == [1, 2, 7, 3, 7, 4]
+
+
+def test_a_truncated_file_goes_on_at_its_end(path: Path, sink: JsonlSink) -> None:
+    os.truncate(path, 0)
+    sink.write([SECOND])
+    assert numbers(path.read_bytes()) == [3]
+
+
+def test_a_moved_file_keeps_what_was_written_and_a_new_one_goes_on(path: Path, sink: JsonlSink) -> None:
+    moved = path.rename(path.with_name("items.1"))
+    sink.write([SECOND])
+    assert (numbers(moved.read_bytes()), numbers(path.read_bytes())) == ([1, 2], [3])
+    sink.close()
+    assert write(path, FIRST, SECOND, THIRD) == {0: "1-0", 1: "1-1"}, "the new file knows the position of the old one"
+    assert numbers(path.read_bytes()) == [3, 4]
+
+
+def test_a_deleted_file_is_made_anew(path: Path, sink: JsonlSink) -> None:
+    path.unlink()
+    sink.write([SECOND])
+    assert numbers(path.read_bytes()) == [3]
+
+
+def test_a_file_deleted_after_the_last_item_is_an_error(path: Path, sink: JsonlSink) -> None:
+    path.unlink()
+    with pytest.raises(OutputError, match=r"was deleted with the items in it; --fresh"):
+        sink.finish()
+
+
+def test_a_file_that_an_editor_saved_goes_on(path: Path, sink: JsonlSink) -> None:
+    saved = path.with_name("saved")
+    saved.write_bytes(path.read_bytes() + b'{"n":7}\n')
+    saved.rename(path)
+    sink.write([SECOND])
+    assert numbers(path.read_bytes()) == [1, 2, 7, 3]
+
+
+@pytest.mark.parametrize("instead", ["folder", "pipe", "no folder"])
+def test_what_cannot_be_written_waits_and_goes_on_afterwards(path: Path, sink: JsonlSink, instead: str) -> None:
+    folder = path.parent
+    old = path.rename(folder / "old")
+    if instead == "folder":
+        path.mkdir()
+    elif instead == "pipe":
+        os.mkfifo(path)
+    else:
+        folder = folder.rename(f"{folder}.away")
+    for _ in range(2):
+        with pytest.raises(OutputError, match="cannot write items to"):
+            sink.write([SECOND])
+    if instead == "folder":
+        path.rmdir()
+    elif instead == "pipe":
+        path.unlink()
+    else:
+        folder.rename(path.parent)
+    sink.write([SECOND])
+    assert (numbers(old.read_bytes()), numbers(path.read_bytes())) == ([1, 2], [3])
+
+
+def test_a_page_cut_off_before_a_line_of_somebody_else_is_completed(path: Path) -> None:
+    write(path, FIRST)
+    first, _ = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b'{"n":7}\n')
+    assert write(path, FIRST, SECOND) == {}, "its entry is needed"
+    assert numbers(path.read_bytes()) == [1, 7, 2, 3]
