@@ -303,8 +303,8 @@ class Outbox(Protocol):
         that takes longer.
         """
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
-        """Remove all entries up to these positions, because the sink at `place` has them. Idempotent."""
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
+        """Remove all entries up to these positions, because the sink at `location` has them. Idempotent."""
 
     async def exported(self, job: Job) -> Exported:
         """Return what the last `acknowledge` said, or was about to say; nothing if there was none."""
@@ -362,7 +362,7 @@ class Sink(Protocol):
     """Where items end. Position and items become durable together, or not at all."""
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the items go now: an absolute path, or `-`."""
 
     def open(self, exported: Exported) -> Mapping[int, str]:

@@ -244,7 +244,7 @@ class OutboxEntry(Struct, frozen=True):
 
 
 class Exported(Struct, frozen=True):
-    """What has left a job's outbox: the last position in each shard, and the sink's place where the items went."""
+    """What has left a job's outbox: the last position in each shard, and the location of the sink that has it."""
 
     positions: Mapping[int, str] = {}
-    place: str = ""
+    location: str = ""

@@ -45,8 +45,8 @@ class MemoryFrontier:
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
         return await self.backend.queue.bury(worker, job, message, failure)
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
-        await self.backend.outbox.acknowledge(job, positions, place)
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
+        await self.backend.outbox.acknowledge(job, positions, location)
 
     async def take_host(self, worker: str, lease: Lease) -> bool:
         return await self.backend.asking.take_host(worker, lease)

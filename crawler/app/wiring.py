@@ -55,7 +55,7 @@ class Target(Struct, frozen=True):
 
 def beside(target: Target, out: Exporter) -> str:
     """Return the new file beside the target that still has the items; empty if they are in the target."""
-    return "" if out.place in (STDOUT, str(Path(target.name).absolute())) else out.place
+    return "" if out.location in (STDOUT, str(Path(target.name).absolute())) else out.location
 
 
 def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:

@@ -80,7 +80,9 @@ def _of_json_lines(name: str) -> str:
 _ENDINGS = (".jsonl", ".jl", ".ndjson", ".jsonlines", "")
 _Items = functools.partial(option, metavar="FILE", callback=_of_json_lines)
 AppendTo = Annotated[str, _Items("-o", "--output", help="Append items to FILE; - is stdout.")]
-Overwrite = Annotated[str, _Items("-O", "--overwrite", help="Write items to a new FILE, which replaces FILE at the end.")]
+Overwrite = Annotated[
+    str, _Items("-O", "--overwrite", help="Write items to a new FILE, which replaces FILE at the end.")
+]
 Append = Annotated[
     bool, flag("--append", help="With -o: add to FILE although it holds another crawl's items or lacks earlier ones.")
 ]

@@ -48,16 +48,19 @@ class Exporter:
         self._lease = lease_seconds
         self._renewed_at = -lease_seconds
         self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
-        self._acknowledged: tuple[dict[int, str], str] = {}, ""  # the positions and place that the outbox has confirmed
+        self._acknowledged: tuple[dict[int, str], str] = (
+            {},
+            "",
+        )  # the positions and location that the outbox has confirmed
         self._is_open = False
         self._patience = Patience("export_waits")
         self.begun = asyncio.Event()  # set once the sink is open
         self.items = 0  # written by this exporter
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Where the items are."""
-        return self._sink.place
+        return self._sink.location
 
     async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
         """Drain the outbox and end; with `follow`, wait for more items until `stop` is set or `until()` is true.
@@ -114,7 +117,7 @@ class Exporter:
 
     async def _acknowledge(self) -> None:
         """Remove durable items from the outbox and note where they are, unless that is done already."""
-        durable = dict(self._positions), self._sink.place
+        durable = dict(self._positions), self._sink.location
         if durable != self._acknowledged:
             await self._outbox.acknowledge(self._job, *durable)
             self._acknowledged = durable

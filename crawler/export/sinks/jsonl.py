@@ -55,14 +55,14 @@ class JsonlSink:
         self._positions: dict[int, str] = {}
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """The file that is written."""
         return str(self._path)
 
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Lock and repair the file; return the positions of the last whole pages in it. Raise `OutputError`."""
         try:
-            self._open_target(exported.place)
+            self._open_target(exported.location)
             self._check_gap(exported)
         except OutputError:
             self._discard()
@@ -85,7 +85,7 @@ class JsonlSink:
         self._positions = positions
         if self._old >= 0 and not self._is_told:
             self._is_told = True
-            log.info("output_aside", file=self.place, why=f"it replaces {self._target} at the end")
+            log.info("output_aside", file=self.location, why=f"it replaces {self._target} at the end")
         return len(block)
 
     def finish(self) -> None:
@@ -160,14 +160,14 @@ class JsonlSink:
         """Raise `OutputError` if the file lacks items that have left the outbox."""
         if self._append or position.reaches(self._positions, exported.positions):
             return
-        if not (self._rotated and exported.place == self.place):
-            raise OutputError(gone_to(exported.place, self.place))
-        log.warning("output_begins_anew", file=self.place, why="earlier items of this job are no longer in it")
+        if not (self._rotated and exported.location == self.location):
+            raise OutputError(gone_to(exported.location, self.location))
+        log.warning("output_begins_anew", file=self.location, why="earlier items of this job are no longer in it")
 
     def _discard(self) -> None:
         """Delete the file if this sink made it and it is still empty."""
         with suppress(OSError):
-            if self._file >= 0 and self._is_made and not os.fstat(self._file).st_size and self._is_in_place():
+            if self._file >= 0 and self._is_made and not os.fstat(self._file).st_size and self._has_name():
                 self._path.unlink()
 
     # -----------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class JsonlSink:
 
     def _heed_changes(self) -> None:
         """Notice what others did to the file since the last write."""
-        if not self._is_in_place():
+        if not self._has_name():
             self._reopen()
         if self._is_torn:
             self._start(*self._survey())
@@ -184,11 +184,13 @@ class JsonlSink:
         self._size = size
         if size < before:
             self._is_whole = False
-            log.warning("output_truncated", file=self.place, why="items written before are gone; going on at its end")
+            log.warning(
+                "output_truncated", file=self.location, why="items written before are gone; going on at its end"
+            )
         elif size > before:
             self._end_line()
 
-    def _is_in_place(self) -> bool:
+    def _has_name(self) -> bool:
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._file))
         except FileNotFoundError:
@@ -212,7 +214,7 @@ class JsonlSink:
             self._is_whole = False
             word, where = ("deleted", "are gone") if is_deleted else ("moved", "stay in the moved file")
             why = f"the items written before {where}; later ones go to a new file of that name"
-            log.warning(f"output_{word}", file=self.place, why=why)
+            log.warning(f"output_{word}", file=self.location, why=why)
 
     def _write(self, block: bytes) -> None:
         """Append the block and wait for the disk; on failure leave nothing of it."""

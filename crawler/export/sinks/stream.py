@@ -29,8 +29,8 @@ def is_stream(path: Path) -> bool:
 class StreamSink:
     """Implements `Sink`. After a crash a batch may be printed twice."""
 
-    def __init__(self, place: str, epoch: str, *, append: bool = False) -> None:
-        self.place = place
+    def __init__(self, location: str, epoch: str, *, append: bool = False) -> None:
+        self.location = location
         self._epoch = epoch
         self._append = append
         self._stream = -1
@@ -40,9 +40,9 @@ class StreamSink:
 
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Open the stream. Return no positions: it keeps none. Raise `OutputError` if earlier items are in a file."""
-        if exported.positions and exported.place != self.place and not self._append:
-            raise OutputError(gone_to(exported.place, self._name))
-        self._stream = sys.stdout.fileno() if self.place == STDOUT else self._opened()
+        if exported.positions and exported.location != self.location and not self._append:
+            raise OutputError(gone_to(exported.location, self._name))
+        self._stream = sys.stdout.fileno() if self.location == STDOUT else self._opened()
         return {}
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
@@ -66,20 +66,20 @@ class StreamSink:
 
     def close(self) -> None:
         """Close a pipe or device; standard output stays open."""
-        if self._stream >= 0 and self.place != STDOUT:
+        if self._stream >= 0 and self.location != STDOUT:
             os.close(self._stream)
         self._stream = -1
 
     @property
     def _name(self) -> str:
-        return "standard output" if self.place == STDOUT else self.place
+        return "standard output" if self.location == STDOUT else self.location
 
     def _opened(self) -> int:
         try:
-            stream = os.open(self.place, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            stream = os.open(self.location, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         except OSError as error:
             if error.errno == errno.ENXIO:
-                raise OutputError(f"nobody reads the pipe {self.place}; start its reader first") from None
-            raise OutputError(f"cannot write items to {self.place}: {error.strerror}") from None
+                raise OutputError(f"nobody reads the pipe {self.location}; start its reader first") from None
+            raise OutputError(f"cannot write items to {self.location}: {error.strerror}") from None
         os.set_blocking(stream, True)
         return stream

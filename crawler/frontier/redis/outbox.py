@@ -63,10 +63,12 @@ class RedisOutbox:
             return ()
         return tuple(lines)
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
         """Note the positions, then XTRIM the entries up to and including them."""
         pipeline = self._server.client.pipeline(transaction=False)
-        pipeline.hset(self._exported(job), mapping={"place": place, **{str(n): at for n, at in positions.items()}})
+        pipeline.hset(
+            self._exported(job), mapping={"location": location, **{str(n): at for n, at in positions.items()}}
+        )
         for number, position in positions.items():
             milliseconds, sequence = _entry_id(position)
             beyond = f"{milliseconds}-{sequence + 1}"
@@ -78,8 +80,8 @@ class RedisOutbox:
         """Read the hash that `acknowledge` wrote."""
         with errors(self._server.shown):
             found: dict[bytes, bytes] = await self._server.client.hgetall(self._exported(job))
-        place = text(found.pop(b"place", b""))
-        return Exported({int(shard): text(at) for shard, at in found.items()}, place)
+        location = text(found.pop(b"location", b""))
+        return Exported({int(shard): text(at) for shard, at in found.items()}, location)
 
     def _exported(self, job: Job) -> str:
         return f"{job_prefix(self._shards[0], job.name)}exported"

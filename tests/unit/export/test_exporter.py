@@ -25,13 +25,13 @@ class Flaky(MemoryFrontier):
     silent = 0
     deaf = False
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], place: str = "") -> None:
+    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
         if self.silent and positions:
             self.silent -= 1
             if not self.deaf:
-                await super().acknowledge(job, positions, place)
+                await super().acknowledge(job, positions, location)
             raise FrontierUnavailable("no answer")
-        await super().acknowledge(job, positions, place)
+        await super().acknowledge(job, positions, location)
 
 
 async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:

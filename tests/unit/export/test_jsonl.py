@@ -202,7 +202,7 @@ def test_a_file_without_the_earlier_items_is_refused_and_none_is_left_behind(pat
 
 
 def test_a_file_that_was_rotated_while_nobody_exported_goes_on_for_those_who_follow(path: Path) -> None:
-    with pytest.raises(OutputError, match="went to /data/other.jsonl"):
+    with pytest.raises(OutputError, match=r"went to /data/other.jsonl"):
         write(path, THIRD, exported=Exported({0: "1-0"}, "/data/other.jsonl"), rotated=True)
     with pytest.raises(OutputError, match=r"no longer in .*items.jsonl: put the file back"):
         write(path, THIRD, exported=Exported({0: "1-0"}, str(path)))
@@ -240,9 +240,9 @@ def test_the_old_file_stays_until_the_new_one_is_whole(path: Path) -> None:
     write(path, FIRST, epoch="before")
     path.chmod(0o640)
     old = path.read_bytes()
-    place = Path(aside(path, FIRST).place)
-    assert (path.read_bytes(), numbers(place.read_bytes()), place.parent) == (old, [1, 2], path.parent)
-    found = write(path, THIRD, exported=Exported({0: "1-0"}, str(place)))  # without -O as well
+    location = Path(aside(path, FIRST).location)
+    assert (path.read_bytes(), numbers(location.read_bytes()), location.parent) == (old, [1, 2], path.parent)
+    found = write(path, THIRD, exported=Exported({0: "1-0"}, str(location)))  # without -O as well
     assert (found, numbers(path.read_bytes()), path.stat().st_mode & 0o777) == ({0: "1-0"}, [1, 2, 4], 0o640)
     assert list(path.parent.iterdir()) == [path]
 
@@ -283,7 +283,7 @@ def test_a_new_file_that_lost_items_replaces_nothing(path: Path) -> None:
     sink = JsonlSink(path, "e1", overwrite=True)
     sink.open(NONE)
     sink.write([FIRST])
-    os.truncate(sink.place, 0)
+    os.truncate(sink.location, 0)
     sink.write([SECOND])
     with pytest.raises(OutputError, match="lost items while it was written"):
         sink.finish()
