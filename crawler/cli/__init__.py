@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import getdoc
+from typing import Annotated
 
 import typer
 
 from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, seed, status, why, worker
 from crawler.cli.exits import ended_by
-from crawler.cli.options import Command, Quiet, SettingOptions, Verbose, join, with_shared_options
+from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, join, with_shared_options
 from crawler.errors import Exit
+from crawler.runtime.program import PROGRAM, as_run
+from crawler.settings import VERSION
 
 __all__ = ["main"]
 
@@ -23,17 +27,34 @@ _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
 }
 
 _app = typer.Typer(
-    help="A distributed web crawler built on reliable queues.\n\nStart here: crawler crawl https://example.com",
+    cls=Group,
+    help=f"A distributed web crawler built on reliable queues.\n\nStart here: {PROGRAM} crawl https://example.com",
     epilog=f"Exit codes: {'; '.join(f'{code} {code.meaning}' for code in Exit)}.",
     invoke_without_command=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"crawler {VERSION}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool, typer.Option("--version", metavar="", help="Print the version.", callback=_print_version, is_eager=True)
+]
+
+
 @_app.callback()
-def _root(ctx: typer.Context, settings: SettingOptions = None, verbose: Verbose = False, quiet: Quiet = False) -> None:
+def _root(
+    ctx: typer.Context,
+    settings: SettingOptions = None,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+    version: _Version = False,
+) -> None:
     ctx.obj = join(None, settings=settings, verbose=verbose, quiet=quiet)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
@@ -41,7 +62,16 @@ def _root(ctx: typer.Context, settings: SettingOptions = None, verbose: Verbose 
 
 for _panel, _functions in _COMMANDS.items():
     for _function in _functions:
-        _app.command(_function.__name__, cls=Command, rich_help_panel=_panel)(with_shared_options(_function))
+        _help = as_run(getdoc(_function) or "")
+        _app.command(_function.__name__, cls=Command, help=_help, rich_help_panel=_panel)(
+            with_shared_options(_function)
+        )
+
+
+@_app.command("help", cls=Command, rich_help_panel="This project")
+def _show_help(command: Annotated[str, typer.Argument(metavar="COMMAND", show_default=False)] = "") -> int:
+    """Show the help of a command."""
+    return main([command, "--help"] if command else ["--help"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -41,11 +41,13 @@ Action = Literal[
 
 def control(
     invocation: Invocation,
-    action: Annotated[Action, typer.Argument(help="What to change or show.", show_default=False)],
+    action: Annotated[
+        Action, typer.Argument(help=f"What to change or show: {', '.join(get_args(Action))}.", show_default=False)
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[HOST|spider:NAME|job:NAME] [VALUE]", help="The subject and its new value.", show_default=False
+            metavar="SUBJECT", help="A HOST, spider:NAME or job:NAME, and its new value.", show_default=False
         ),
     ] = None,
     why: Annotated[str, option("--why", metavar="TEXT", help="The reason; shown by list, log and status.")] = "",
@@ -55,9 +57,15 @@ def control(
 ) -> int:
     """Change a running crawl: pace, pauses, blocks, priorities, log level. Applies to the whole fleet until lifted.
 
-    control rate a.example 10/m, control concurrency a.example 4, control pause spider:shop, control resume job:news,
-    control block a.example, control priority a.example 10, control log-level DEBUG; the value `off` lifts a rule.
-    control list shows the rules in force, control log the changes; control revert [NUMBER] undoes one.
+    The value `off` lifts a rule, `resume` a pause, `unblock` a block; `list` shows the rules in force, `log` all.
+
+    crawler control rate a.example 10/m
+    crawler control concurrency a.example 4
+    crawler control pause spider:shop
+    crawler control block a.example
+    crawler control priority a.example 10
+    crawler control log-level DEBUG
+    crawler control revert NUMBER
     """
     from crawler.control.rules import parse
 

@@ -66,7 +66,11 @@ def crawl(
 ) -> int:
     """Crawl to the end and write the items to a file, one JSON object per line (default: JOB.jsonl in this folder).
 
-    After an interruption, the same command resumes the crawl. More machines can help with: crawler worker
+    After an interruption, the same command resumes the crawl. More machines can help with `worker`.
+
+    crawler crawl https://a.example/
+    crawler crawl --spider quotes -O quotes.jsonl
+    crawler worker
     """
     config = config_of(invocation, strict=strict)
 

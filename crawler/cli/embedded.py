@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def up(invocation: Invocation) -> int:
-    """Start the embedded queue server of this folder and keep it running until `crawler down`."""
+    """Start the embedded queue server of this folder and keep it running until the command `down`."""
     config = config_of(invocation)
     _refuse_other_server(config)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
+import re
 import sys
 import traceback
 
 from typer import TyperException
 
 from crawler.errors import CrawlerError, Exit, FrontierUnavailable
+from crawler.runtime.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, without_password
 from crawler.runtime.signals import Interrupted
+
+_QUOTED = re.compile(r"'([^']*)'")
+_NO_CHOICE = re.compile(rf"{_QUOTED.pattern} is not one of (.*)", re.DOTALL)  # the library's text
 
 
 def ended_by(error: BaseException, *, verbose: bool = False) -> int:
@@ -46,7 +52,11 @@ def code_of(interrupt: KeyboardInterrupt) -> int:
 
 
 def _with_hint(message: str) -> str:
-    return f"{message.rstrip('.')}{'' if message.endswith('?') else ';'} see crawler --help"
+    message = message.replace("Value error, ", "").rstrip(".")
+    if choice := _NO_CHOICE.search(message):
+        near = difflib.get_close_matches(choice[1], _QUOTED.findall(choice[2]), n=1, cutoff=0.5)
+        message += f"; did you mean {near[0]}?" if near else ""
+    return f"{message}{'' if message.endswith('?') else ';'} see {PROGRAM} --help"
 
 
 def say_error(text: str) -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
+from crawler.runtime.program import as_run
 from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import load, parse_override
 
@@ -97,7 +98,31 @@ _SHARED = {"settings": SettingOptions, "verbose": Verbose, "quiet": Quiet}
 _DEFAULTS: Mapping[str, Any] = {"settings": None, "verbose": False, "quiet": False}
 
 
-class Command(typer.core.TyperCommand):
+class _Readable:
+    """Help without the types of Python, such as `<list[str]>`."""
+
+    params: list[Any]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters, those without a metavar of their own as the library shows them."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for one in params:
+            if isinstance(one, typer.core.TyperArgument):
+                one.display_type_rich = lambda ctx: ""  # type: ignore[method-assign]
+            elif one.name in ("help", "install_completion", "show_completion"):
+                one.metavar = ""
+        return list(params)
+
+    def get_usage(self, ctx: Any) -> str:
+        """Return the line that begins with "Usage:"."""
+        return as_run(super().get_usage(ctx))  # type: ignore[misc]
+
+
+class Group(_Readable, typer.core.TyperGroup):
+    """The whole program."""
+
+
+class Command(_Readable, typer.core.TyperCommand):
     """A command that refuses an option given twice when it can use only one of the values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

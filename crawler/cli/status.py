@@ -133,7 +133,11 @@ def jobs(
     force: Annotated[bool, flag("--force", help="Delete a job even with items that no export has written.")] = False,
     json_: Json = False,
 ) -> int:
-    """List the jobs, or delete jobs with all their state: crawler jobs delete NAME"""
+    """List the jobs, or delete jobs with all their state.
+
+    crawler jobs
+    crawler jobs delete NAME
+    """
     if (action == "delete") != bool(names):
         raise UsageError("name the jobs to delete: crawler jobs delete NAME; plain `crawler jobs` lists them")
     config = config_of(invocation)

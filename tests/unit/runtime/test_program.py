@@ -1,0 +1,43 @@
+"""Hints name the program as the user ran it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def hint(*command: str, **environment: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if name != "_CRAWLER_PROGRAM"}
+    ran = subprocess.run(
+        [*command, "controll"], env={**clean, **environment}, capture_output=True, text=True, check=False, timeout=60
+    )
+    return ran.stderr.strip().partition("see ")[2]
+
+
+def test_the_module_is_named_with_its_python() -> None:
+    assert hint(sys.executable, "-m", "crawler") == f"{sys.executable} -m crawler --help"
+
+
+@pytest.mark.parametrize(("folder", "said"), [("bin", "{}/bin/crawler"), ("my bin", "'{}/my bin/crawler'")])
+def test_a_command_that_is_not_on_the_path_is_named_with_its_folder(folder: str, said: str, tmp_path: Path) -> None:
+    command = tmp_path / folder / "crawler"
+    command.parent.mkdir()
+    command.write_text("import sys\nfrom crawler.__main__ import main\nsys.exit(main())\n")
+    assert hint(sys.executable, str(command)) == f"{said.format(tmp_path)} --help"
+
+
+def test_the_script_of_a_checkout_names_itself(tmp_path: Path) -> None:
+    """With an installation that is complete, as far as the script can see."""
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "requirements.lock").write_bytes((ROOT / "requirements.lock").read_bytes())
+    (venv / "bin/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (venv / "bin/python").chmod(0o755)
+    script = str(ROOT / "scripts/crawler")
+    assert hint(script, CRAWLER_VENV=str(venv)) == f"{script} --help"
