@@ -89,6 +89,13 @@ class FrontierUnavailable(FrontierError):
     """The queue server does not answer. Nothing is lost; the same call may be made again."""
 
     exit_code = Exit.UNREACHABLE
+    advice = "start the server, or correct REDIS_URL (see: crawler settings --show-origin)"
+
+
+class FrontierDiskFull(FrontierUnavailable):
+    """The queue server cannot write to its disk. The same call may be made again."""
+
+    advice = "free space on that disk; what waits then goes on by itself"
 
 
 class FrontierFull(FrontierError):

@@ -7,6 +7,7 @@ Later layers win: default < settings.py of the working directory < spider's cust
 from __future__ import annotations
 
 import difflib
+import inspect
 import ipaddress
 import os
 import re
@@ -44,8 +45,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # --- who we are
     USER_AGENT: str = f"crawler/{VERSION}"  # name/version (+https://contact); the name is our robots.txt token
-    ROBOTSTXT_OBEY: bool = True
-    ROBOTSTXT_CACHE_SECONDS: Annotated[float, Meta(ge=1, le=86400)] = 86400.0  # RFC 9309: at most a day
+    ROBOTSTXT_OBEY: bool = True  # fetch nothing that a host's robots.txt forbids (RFC 9309)
+    # seconds that an answer for robots.txt holds; RFC 9309: at most a day
+    ROBOTSTXT_CACHE_SECONDS: Annotated[float, Meta(ge=1, le=86400)] = 86400.0
     ROBOTSTXT_MAX_DELAY: Seconds = 60.0  # seconds; a longer Crawl-delay or Request-rate is cut to this and logged
     ROBOTSTXT_SITEMAPS: bool = True  # a spider with sitemap_rules gets the sitemaps that robots.txt names
     NOINDEX_OBEY: bool = True  # keep no items of pages marked noindex, none or unavailable_after (meta, X-Robots-Tag)
@@ -90,7 +92,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
-    REDIRECT_MAX_TIMES: Count = 20
+    REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up
     METAREFRESH_ENABLED: bool = True  # follow a meta refresh or Refresh header like a redirect; the page is read, too
     METAREFRESH_MAXDELAY: Seconds = 100.0  # seconds; a refresh after more than these is not followed
     PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger HTML page is skipped if its tree is needed
@@ -105,9 +107,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one
+    # statuses after which a page is tried again
     RETRY_HTTP_CODES: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 522, 524)
     RETRY_DELAY: Seconds = 1.0  # seconds before the first retry; doubles each time, with jitter
-    RETRY_MAX_DELAY: Seconds = 3600.0
+    RETRY_MAX_DELAY: Seconds = 3600.0  # seconds; the longest such delay
     EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages; if more fail alike, pause; 1: never
     EXPLODING_MIN: Positive = 20  # pages that must fail alike before such a pause
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a worker process busy for longer is killed
@@ -128,7 +131,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     SPIDER_MODULES: tuple[str, ...] = ("spiders",)  # packages or folders that hold spiders
 
     # --- logs
+    # DEBUG: also one line for each visit
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    ACCESS_LOG: str = ""  # file to which the workers append one JSON line for each visit; empty: none
     LOG_FORMAT: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, JSON elsewhere
 
 
@@ -154,6 +159,8 @@ PER_SPIDER = frozenset(
     }
 )
 """The settings that a spider may set for itself; the others apply to a whole process, or to the whole fleet."""
+
+_FIELD_LINE = re.compile(r"    (?P<name>[A-Z_]+): [^#]*(?:# (?P<comment>.*))?").fullmatch
 
 # the type of each field, for values that arrive as text
 _FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
@@ -209,6 +216,18 @@ def shown_settings(settings: Settings) -> dict[str, Any]:
     """Return name → value in JSON types, without passwords, cookies and logins."""
     shown: dict[str, Any] = masked(msgspec.to_builtins(settings))
     return shown
+
+
+def meanings() -> dict[str, str]:
+    """Return name → the unit and meaning of each setting: the comment behind its line in `Settings`, or above it."""
+    found: dict[str, str] = {}
+    above: list[str] = []
+    for line in inspect.getsource(Settings).splitlines():
+        if field := _FIELD_LINE(line):
+            found[field["name"]] = field["comment"] or " ".join(above)
+        is_comment = line.startswith("    # ") and not line.startswith("    # ---")
+        above = [*above, line.strip("# ")] if is_comment else []
+    return found
 
 
 def check_networks(networks: Iterable[str]) -> None:

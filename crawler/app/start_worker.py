@@ -30,6 +30,7 @@ from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by
 from crawler.visit.ready_spiders import ReadySpiders
 from crawler.visit.seeded_hosts import SeededHosts
 from crawler.visit.visit import Visitor
+from crawler.worker.access_log import AccessLog
 from crawler.worker.blame_slot import NoSlot, Slot
 from crawler.worker.heartbeat import Heartbeat
 from crawler.worker.job_list import JobList
@@ -65,6 +66,8 @@ async def start_worker(
 
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
+    access = AccessLog(settings.ACCESS_LOG, name)
+    stack.callback(access.close)
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
     http = HttpFetcher(
@@ -123,7 +126,7 @@ async def start_worker(
     visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
-    worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease)
+    worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease, access.note)
     heartbeat = Heartbeat(leases.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}

@@ -20,12 +20,14 @@ from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
 from crawler.status import JobStats
+from crawler.views.figures import nobody_exports
 from crawler.views.losses import lost
 from crawler.worker.supervisor import sibling_names
 
 log = structlog.get_logger()
 
 REPORT = 10.0  # seconds between log lines
+UNEXPORTED = 100  # pages in the outbox without an exporter that are worth a log line
 
 
 async def work(
@@ -79,6 +81,7 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
         return stats, [await connected.outbox.holder(job) for job in jobs]
 
     watch, pauses = Watch(look), defaultdict[str, Pauses](Pauses)
+    unexported = _Unexported()
     reported = time.monotonic()
     waiting_for_export = False
     while True:
@@ -86,6 +89,7 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
             _report(stats)
+        unexported.seen(stats)
         paused = [one.job for one in stats if pauses[one.job].seen(one) > PAUSED_SECONDS]
         if not until_finished or not stats or len(stats) < len(names):
             continue
@@ -102,6 +106,21 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
             log.info("finished_waiting_for_exporter", jobs=[one.job for one in undrained])
 
 
+class _Unexported:
+    """Logs once for each job that its items wait and nobody writes them, long before the outbox is full."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def seen(self, stats: list[JobStats]) -> None:
+        for one in stats:
+            if one.exporter:
+                self._said.discard(one.job)
+            elif one.outbox >= UNEXPORTED and one.job not in self._said and (why := nobody_exports(one)):
+                self._said.add(one.job)
+                log.warning("nobody_exports", job=one.job, pages=one.outbox, why=why)
+
+
 async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
     """Pass the hosts that this command's worker processes have asked to the check, until it is settled."""
     ours = sibling_names()
@@ -109,7 +128,7 @@ async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
     while not contact.settled:
         for worker in await watch.next():
             if worker.worker.startswith(ours):
-                for host in worker.info.get("hosts", {}):
+                for host in (host for hosts in worker.info.get("job_hosts", {}).values() for host in hosts):
                     contact.met(host)
 
 

@@ -16,8 +16,8 @@ from crawler.runtime.safe_text import shown
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.figures import (
     HostFigures,
-    alive,
     answers,
+    at_work,
     busiest,
     counted,
     duration,
@@ -78,13 +78,13 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
         yield "left out", Text(unkept)
     if trouble := _trouble(stats):
         yield "trouble", Text(in_words(trouble), style="red" if stats.dead else "yellow")
-    known = hosts(progress.workers)
+    known = hosts(stats.job, progress.workers)
     if known:
         few = len(known) <= _HOSTS_SHOWN
         yield "hosts" if few else "busiest", Text(_hosts(busiest(known, _HOSTS_SHOWN)))
         if not few:
             yield "slowest", Text(_hosts(slowest(known, _HOSTS_SHOWN)))
-    yield "workers", Text(_workers(progress.workers))
+    yield "workers", Text(_workers(at_work(stats.job, progress.workers)))
     if lines := pauses(stats, _PAUSES_SHOWN):
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in lines), style="yellow")
     if why := why_idle(stats, progress.workers):
@@ -141,9 +141,8 @@ def _hosts(figures: Sequence[HostFigures]) -> str:
 
 
 def _workers(workers: Sequence[WorkerInfo]) -> str:
-    living = alive(workers)
-    memory = sum(int(one.info.get("rss", 0)) for one in living)
-    return f"{len(living)}{f', {size(memory)}' if memory else ''}"
+    memory = sum(int(one.info.get("rss", 0)) for one in workers)
+    return f"{len(workers)}{f', {size(memory)}' if memory else ''}"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ def log_fields(progress: Progress) -> dict[str, Any]:
         "dead": stats.dead,
         "retried": stats.counters.get("retried", 0),
         "outbox": stats.outbox,
-        "workers": len(alive(progress.workers)),
+        "workers": len(at_work(stats.job, progress.workers)),
         "no_answer": 0,
         **{name.replace(" ", "_"): count for name, count in answers(stats.counters).items()},
     }

@@ -24,7 +24,7 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
     """Print the error to stderr and return the exit code."""
     match error:
         case FrontierUnavailable():
-            say_error(f"{error}; start the server, or correct REDIS_URL (see: crawler settings --show-origin)")
+            say_error(f"{error}; {error.advice}")
             return error.exit_code
         case CrawlerError():
             say_error(str(error))

@@ -11,6 +11,7 @@ from crawler.cli.exits import say_error
 from crawler.cli.options import Invocation, Json, config_of, flag
 from crawler.errors import Exit
 from crawler.runtime.safe_text import json_line, masked
+from crawler.settings import Settings, meanings
 
 
 def spiders(invocation: Invocation, json_: Json = False) -> int:
@@ -38,9 +39,9 @@ def settings(
     show_origin: Annotated[bool, flag("--show-origin", help="Also show where each value comes from.")] = False,
     json_: Json = False,
 ) -> int:
-    """Show the settings in force in this folder."""
+    """Show the settings in force in this folder, each with its default, unit and meaning."""
     config = config_of(invocation)
-    values = masked({name: getattr(config.settings, name) for name in config.settings.__struct_fields__})
+    values = _values(config.settings)
     origins = {name: config.origins.get(name, "default") for name in values}
     if json_:
         print(json_line(_as_data(values, origins if show_origin else None)))
@@ -48,10 +49,23 @@ def settings(
 
     from crawler.cli import tables
 
-    width = 3 if show_origin else 2
-    rows = [(name, written(value), origins[name])[:width] for name, value in values.items()]
-    tables.console().print(tables.table(("setting", "value", "origin")[:width], rows))
+    defaults, means = _values(Settings()), meanings()
+    rows = [
+        (
+            *(name, written(value)),
+            *((origins[name],) if show_origin else ()),
+            *("" if value == defaults[name] else written(defaults[name]), means[name]),
+        )
+        for name, value in values.items()
+    ]
+    columns = ("setting", "value", *(("origin",) if show_origin else ()), "default, if another", "unit and meaning")
+    tables.console().print(tables.table(columns, rows))
     return 0
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    values: dict[str, Any] = masked({name: getattr(settings, name) for name in settings.__struct_fields__})
+    return values
 
 
 def _as_data(values: dict[str, Any], origins: dict[str, str] | None) -> dict[str, Any]:

@@ -151,9 +151,9 @@ async def _list(config: Config, *, as_json: bool) -> int:
     from crawler.cli import tables
 
     async with connect(config) as connected:
-        stats, _ = await _look(connected)
+        stats, workers = await _look(connected)
         if as_json:
-            print(json_line(as_data(stats, [], connected.url)["jobs"]))
+            print(json_line(as_data(stats, workers, connected.url)["jobs"]))
         else:
             tables.console().print(tables.jobs_table(stats) if stats else "no jobs")
     return 0

@@ -23,6 +23,7 @@ from crawler.views.figures import (
     hosts_in_words,
     in_words,
     left_out,
+    nobody_exports,
     pages,
     pauses,
     put_back,
@@ -116,6 +117,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "idle", Text(idle, "yellow")
         yield "hosts", hosts_in_words(stats) if not idle or stats.ready or stats.held else ""
         yield "resting", Text("\n".join(resting(stats) if not idle else ()), "yellow")
+        yield "export", Text(nobody_exports(stats) if "exporter" not in idle else "", "yellow")
         yield "seeding", f"under way ({several(stats.seeding, 'seeder')})" if stats.seeding else ""
         yield "spiders", Text("\n".join(spiders_missing(stats, workers)), "red")
         yield "too new", Text("\n".join(wait_for_newer(stats)), "red")

@@ -135,11 +135,11 @@ class HostFigures(Struct, frozen=True):
     seconds: float  # mean time to answer
 
 
-def hosts(workers: Iterable[WorkerInfo]) -> list[HostFigures]:
-    """Merge what the workers' heartbeats report about hosts; unordered."""
+def hosts(job: str, workers: Iterable[WorkerInfo]) -> list[HostFigures]:
+    """Merge what the workers' heartbeats report about the hosts of a job; unordered."""
     joined: dict[str, tuple[int, float]] = {}
     for worker in alive(workers):
-        for host, (count, mean_ms) in worker.info.get("hosts", {}).items():
+        for host, (count, mean_ms) in worker.info.get("job_hosts", {}).get(job, {}).items():
             before, total = joined.get(host, (0, 0.0))
             joined[host] = before + count, total + count * mean_ms
     return [HostFigures(host, count, ms / count / 1000) for host, (count, ms) in joined.items() if count]
@@ -193,6 +193,16 @@ def outbox_words(stats: JobStats) -> str:
     if stats.exporter:
         return f"{waiting}; {shown(stats.exporter)} writes them more slowly than pages come in"
     return f"{waiting} and no exporter is running; start: crawler export --job {stats.job} -o FILE --follow"
+
+
+def nobody_exports(stats: JobStats) -> str:
+    """Return that the items of a job wait and nobody writes them; empty if somebody does, or none wait."""
+    if not stats.outbox or stats.exporter or stats.finished:
+        return ""
+    return (
+        f"no exporter is running: items of {several(stats.outbox, 'page')} wait, and when the outbox is full the crawl "
+        f"stops; start: crawler export --job {stats.job} -o FILE --follow"
+    )
 
 
 def unexported(stats: JobStats) -> str:

@@ -29,7 +29,7 @@ class Tally:
         self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that this process cannot use → why
         self._pages = 0
         self._status: Counter[str] = Counter()
-        self._hosts: dict[str, tuple[int, float]] = {}  # requests, mean seconds (moving)
+        self._hosts: dict[tuple[str, str], tuple[int, float]] = {}  # (job, host) → requests, mean seconds (moving)
 
     def visited(self, lease: Lease, visit: Visit) -> None:
         """Count one visit."""
@@ -38,8 +38,9 @@ class Tally:
         if visit.asked_at is None or isinstance(visit.outcome, Release):
             return
         self._status[f"{visit.status // 100}xx" if visit.status else "error"] += 1
-        requests, mean = self._hosts.get(lease.host, (0, visit.seconds))
-        self._hosts[lease.host] = (requests + 1, mean + (visit.seconds - mean) * 0.1)
+        key = (lease.job, lease.host)
+        requests, mean = self._hosts.get(key, (0, visit.seconds))
+        self._hosts[key] = (requests + 1, mean + (visit.seconds - mean) * 0.1)
         if len(self._hosts) > MAX_HOSTS:  # keep the busiest
             keep = sorted(self._hosts, key=lambda host: -self._hosts[host][0])[: MAX_HOSTS // 2]
             self._hosts = {host: self._hosts[host] for host in keep}
@@ -54,9 +55,6 @@ class Tally:
 
     def info(self) -> dict[str, Any]:
         """The info that the heartbeat carries: small, however large the crawl is."""
-        hosts = list(self._hosts.items())
-        busiest = sorted(hosts, key=lambda pair: -pair[1][0])[:SHOWN_HOSTS]
-        slowest = sorted(hosts, key=lambda pair: -pair[1][1])[:SHOWN_HOSTS]
         return {
             "pid": os.getpid(),
             "version": self._version,
@@ -69,8 +67,18 @@ class Tally:
             **({"own_limit": self.own_limit} if self.own_limit else {}),
             **({"no_spider": self._no_spider} if self._no_spider else {}),
             "status": dict(self._status),
-            "hosts": {host: [requests, round(mean * 1000, 1)] for host, (requests, mean) in busiest + slowest},
+            "job_hosts": self._chosen_hosts(),
         }
+
+    def _chosen_hosts(self) -> dict[str, dict[str, list[float]]]:
+        """Job → the busiest and slowest of its hosts → requests, mean ms."""
+        chosen: dict[str, dict[str, list[float]]] = {}
+        for job in list(dict.fromkeys(job for job, _ in list(self._hosts)))[:MAX_SHOWN]:
+            hosts = [(host, figures) for (its_job, host), figures in list(self._hosts.items()) if its_job == job]
+            busiest = sorted(hosts, key=lambda pair: -pair[1][0])[:SHOWN_HOSTS]
+            slowest = sorted(hosts, key=lambda pair: -pair[1][1])[:SHOWN_HOSTS]
+            chosen[job] = {host: [requests, round(mean * 1000, 1)] for host, (requests, mean) in busiest + slowest}
+        return chosen
 
 
 def resident_bytes() -> int:

@@ -61,14 +61,16 @@ class Worker:
         options: WorkerOptions,
         tally: Tally,
         lease: LeaseClock,
+        note: Callable[[Lease, Visit], None] = lambda lease, visit: None,
     ) -> None:
-        """`jobs()` returns the jobs to work for now."""
+        """`jobs()` returns the jobs to work for now; `note` hears of each visit that has ended."""
         self._queue = queue
         self._visit = visit
         self._jobs = jobs
         self._options = options
         self._tally = tally
         self._lease = lease
+        self._note = note
         self._visits: dict[asyncio.Task[Visit], Lease] = {}
         self._finished: list[tuple[Lease, Visit]] = []
         self._uncommitted = 0
@@ -242,6 +244,7 @@ class Worker:
         lease = self._visits.pop(task)
         visit = Visit(Release("cancelled")) if task.cancelled() else task.result()
         self._tally.visited(lease, visit)
+        self._note(lease, visit)
         self._note_limits(lease, visit)
         self._tally.in_flight = len(self._visits)
         self._finished.append((lease, visit))

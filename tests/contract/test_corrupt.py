@@ -165,7 +165,9 @@ async def test_a_log_of_changes_and_calls_that_cannot_be_read(
 # --- workers
 
 
-@pytest.mark.parametrize("info", [*ODD, b'{"hosts":7}', b'{"rss":"much"}', b'{"status":[1]}', b'{"no_spider":{"a":1}}'])
+@pytest.mark.parametrize(
+    "info", [*ODD, b'{"job_hosts":7}', b'{"rss":"much"}', b'{"status":[1]}', b'{"no_spider":{"a":1}}']
+)
 async def test_what_a_worker_says_cannot_be_read(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, info: bytes
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import crawler
 from crawler.errors import ConfigError
-from crawler.settings import Settings, load, override, parse_override, shown_settings
+from crawler.settings import Settings, load, meanings, override, parse_override, shown_settings
 
 # ---------------------------------------------------------------------------------------------------------
 # Layers
@@ -173,6 +173,15 @@ def test_an_override_without_a_value_says_how_to_write_one() -> None:
 
 # ---------------------------------------------------------------------------------------------------------
 # Use
+
+
+def test_every_setting_has_its_meaning_and_times_have_their_unit() -> None:
+    means = meanings()
+    assert list(means) == list(Settings.__struct_fields__)
+    assert [name for name, meaning in means.items() if not meaning] == []
+    assert means["DOWNLOAD_DELAY"] == "seconds between the starts of two requests to one host"
+    assert means["PACE_PER"].startswith("which hosts share their turns: those at one address"), "a comment above"
+    assert means["PACE_PER"].endswith("or none")
 
 
 def test_every_setting_is_read_somewhere() -> None:

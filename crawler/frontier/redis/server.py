@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -29,14 +31,14 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from crawler.errors import ConfigError, FrontierError, FrontierFull, FrontierUnavailable
+from crawler.errors import ConfigError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
 from crawler.frontier.redis import scripts
 from crawler.frontier.redis.address import check, mask
 
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
 # a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
 # those errors lack the code.
-_PASSING = ("BUSY", "MISCONF", "NOREPLICAS")
+_PASSING = ("BUSY", "NOREPLICAS")
 _PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
 
 SYNC_MS = 2000  # longest wait for the server's disk, which syncs once a second (`appendfsync everysec`)
@@ -201,6 +203,10 @@ def errors(shown: str) -> Iterator[None]:
             raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
         if text.startswith(("NOAUTH", "WRONGPASS")):
             raise _password_error(shown, text) from None
+        if text.startswith("MISCONF"):
+            raise FrontierDiskFull(
+                f"the queue server {shown} cannot write to its disk{_disk_of(shown)}: {text}"
+            ) from None
         if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
             raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
         raise FrontierError(f"the queue server {shown} refused: {text}") from None
@@ -217,6 +223,15 @@ def _cluster_error(shown: str) -> ConfigError:
         f"{shown}: this server is one node of a cluster, and no crawl can be spread over several; "
         "give the crawler a server of its own (cluster-enabled no)"
     )
+
+
+def _disk_of(shown: str) -> str:
+    """Name the folder of a server on this machine and the space on its disk; empty for a server elsewhere."""
+    folder = Path(shown.removeprefix("unix://")).parent
+    if not shown.startswith("unix:") or not folder.is_dir():
+        return ""
+    disk = next(path for path in (folder, *folder.parents) if path.is_mount())
+    return f" ({folder} on the disk {disk}, {shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
 
 
 def _password_error(shown: str, text: str) -> ConfigError:

@@ -199,7 +199,7 @@ class _Info(TypedDict, total=False):
     jobs: list[str]
     no_spider: dict[str, dict[str, str]]
     status: dict[str, int]
-    hosts: dict[str, tuple[int, float]]
+    job_hosts: dict[str, dict[str, tuple[int, float]]]
 
 
 def _info(value: bytes | None) -> Mapping[str, Any]:

@@ -118,8 +118,12 @@ def test_groups_are_sorted_by_size_and_long_ones_are_cut() -> None:
 
 
 def test_hosts_of_all_workers_are_joined() -> None:
-    workers = [worker(hosts={"a": [10, 100.0], "b": [1, 900.0]}), worker("w2", hosts={"a": [30, 200.0]}), worker("w3")]
-    known = figures.hosts(workers)
+    workers = [
+        worker(job_hosts={"shop": {"a": [10, 100.0], "b": [1, 900.0]}, "news": {"a": [99, 1.0]}}),
+        worker("w2", job_hosts={"shop": {"a": [30, 200.0]}}),
+        worker("w3"),
+    ]
+    known = figures.hosts("shop", workers)
     assert [(one.host, one.pages, one.seconds) for one in figures.busiest(known, 5)] == [
         ("a", 40, 0.175),
         ("b", 1, 0.9),
@@ -193,7 +197,7 @@ def test_what_was_left_out_is_told_everywhere_by_reason() -> None:
 
 
 def test_the_picture_of_a_running_crawl() -> None:
-    one = worker(hosts={"a.example": [400, 20.4], "b.example": [3, 900.0]}, rss=90_500_000)
+    one = worker(job_hosts={"shop": {"a.example": [400, 20.4], "b.example": [3, 900.0]}}, rss=90_500_000)
     picture = rendered(display.picture(progress(one, outbox=1), "job shop", "shop.jsonl"))
     lines = dict(line.split(maxsplit=1) for line in picture.splitlines() if line)
     assert lines["job"].split() == ["shop", "1", "min", "23", "s"]
@@ -210,7 +214,7 @@ def test_the_picture_of_a_running_crawl() -> None:
 
 
 def test_the_picture_names_busiest_and_slowest_of_many_hosts_and_why_it_is_idle() -> None:
-    one = worker(hosts={f"h{n}": [n, 100.0 - n] for n in range(1, 6)})
+    one = worker(job_hosts={"shop": {f"h{n}": [n, 100.0 - n] for n in range(1, 6)}})
     idle = progress(one, ready=0, processing=0, cooling=1, resting=(BUSY,))
     picture = rendered(display.picture(idle, "job shop", "-"))
     assert "busiest  h5 5 × 95 ms, h4 4 × 96 ms, h3 3 × 97 ms" in picture
@@ -226,7 +230,7 @@ def test_a_picture_of_nothing_yet() -> None:
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_the_picture_fits_any_terminal(width: int) -> None:
-    one = worker(hosts={"a" * 60: [400, 20.0]})
+    one = worker(job_hosts={"shop": {"a" * 60: [400, 20.0]}})
     picture = rendered(display.picture(progress(one), "job " + "x" * 90, "y" * 90), width)
     assert max(map(len, picture.splitlines())) <= width
 
