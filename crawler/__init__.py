@@ -24,5 +24,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """Import a name on first use (PEP 562): the parsing libraries take 0.1 s, which `crawler --help` does not need."""
     if name not in _HOMES:
+        if advice := import_module("crawler.parsing.scrapy_words").NAMES.get(name):
+            raise ImportError(f"the crawler has no {name}: {advice}")
         raise AttributeError(f"module 'crawler' has no attribute {name!r}")
     return getattr(import_module(f"crawler.{_HOMES[name]}"), name)

@@ -10,16 +10,55 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from crawler.parsing import request_fields, scrapy_words
+
+_make: Any = type(Struct).__call__
+_BY_PLACE = 5  # arguments without a name: as many as mean the same in Scrapy
 
 
-class Request(Struct, frozen=True, kw_only=False):
+class _Checked(type(Struct)):  # type: ignore[misc]
+    """Makes a request that would not travel fail on the spider's own line. Copies are not checked again."""
+
+    def __call__(cls, *given: Any, **fields: Any) -> Any:
+        """Make the request. Raise `TypeError` for an unknown argument, `ValueError` for a value that cannot travel."""
+        if len(given) > _BY_PLACE:
+            raise TypeError("a request takes url, callback, method, headers and body by place; name what follows")
+        try:
+            made = _make(cls, *given, **fields)
+        except TypeError as error:
+            raise TypeError(_advice(fields) or str(error)) from None
+        request_fields.check_url(made.url)
+        if made.callback and request_fields.is_bare(made):
+            request_fields.check_times(made)
+            request_fields.check_callbacks(made)
+            return made
+        try:
+            return replace(made, **request_fields.settled(made))
+        except ValueError as error:
+            raise ValueError(f"request for {made.url}: {error}") from None
+
+
+def _advice(fields: Mapping[str, Any]) -> str:
+    """Return what to write instead of the first argument that is a word of Scrapy; empty if there is none."""
+    words = [word for word in fields if word in scrapy_words.REQUEST]
+    return f"Request({words[0]}=…): {scrapy_words.REQUEST[words[0]]}" if words else ""
+
+
+class Request(Struct, frozen=True, metaclass=_Checked):
     """A page to fetch, and the name of the spider method that will read it.
 
-    It travels through the queue as JSON. A value that would arrive changed fails the page that yielded it, except:
+    It travels through the queue as JSON. A value that would arrive changed raises `ValueError` where the request is
+    made, except:
 
-    - text as `body` becomes UTF-8; tuples in `meta` become lists;
+    - text as `body` becomes UTF-8; `method` becomes upper case; tuples in `meta` become lists;
     - subclasses of str, int, float, list and dict become those types; None means the default;
     - lone surrogates become U+FFFD.
+
+    These words of Scrapy in `meta` are obeyed: `download_timeout` (seconds), `dont_redirect`, `dont_retry`,
+    `max_retry_times`, `handle_httpstatus_list` and `handle_httpstatus_all`. Others that Scrapy obeys, such as `proxy`,
+    raise `ValueError`.
     """
 
     url: str

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.errors import FetchError
 from crawler.model import Dead, Done, Failure, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.parsing.request_fields import META_WORDS
 from crawler.parsing.url import BadUrl, canonical, dedup_key, origin_of
 from crawler.response import Response
 from crawler.runtime.credentials import is_secret
@@ -62,6 +64,35 @@ class RetryPolicy(Struct, frozen=True):
     retry_max_delay: float = 3600.0  # seconds; a Retry-After may exceed it
     redirect_max_times: int = 20
     metarefresh_maxdelay: float = 100.0  # seconds; negative: a refresh leads nowhere
+    dont_redirect: bool = False  # a redirect is judged like any other status
+    handle_httpstatus_list: frozenset[int] = frozenset()  # the spider reads these too, once no tries are left
+    handle_httpstatus_all: bool = False  # the spider reads all
+
+    def handles(self, status: int) -> bool:
+        """Whether the spider reads answers of this status outside 2xx."""
+        return self.handle_httpstatus_all or status in self.handle_httpstatus_list
+
+    def follows(self, status: int) -> bool:
+        """Whether this status is a redirect to follow."""
+        return status in REDIRECTS and not self.dont_redirect and not self.handles(status)
+
+
+def for_request(retry: RetryPolicy, meta: Mapping[str, Any]) -> RetryPolicy:
+    """The policy for one request, whose `meta` may hold Scrapy's words (see `request_fields`)."""
+    if META_WORDS.isdisjoint(meta):
+        return retry
+    changes: dict[str, Any] = {}
+    if meta.get("max_retry_times") is not None:
+        changes["retry_times"] = meta["max_retry_times"]
+    if meta.get("dont_retry"):
+        changes["retry_times"] = 0
+    if meta.get("dont_redirect"):
+        changes |= {"dont_redirect": True, "metarefresh_maxdelay": -1.0}
+    if meta.get("handle_httpstatus_list") is not None:
+        changes["handle_httpstatus_list"] = frozenset(meta["handle_httpstatus_list"])
+    if meta.get("handle_httpstatus_all"):
+        changes["handle_httpstatus_all"] = True
+    return replace(retry, **changes)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -77,9 +108,10 @@ def judge(response: Response, attempt: int, retry: RetryPolicy, *, chance: float
     if 200 <= status < 300:
         return None
     failure = Failure(f"http_{status}", f"{response.url}: {_phrase(status)}", status)
-    if status not in retry.retry_http_codes:
-        return Dead(failure)
-    return after(failure, attempt, retry, chance=chance, at_least=pause(response, now))
+    outcome: Outcome = Dead(failure)
+    if status in retry.retry_http_codes:
+        outcome = after(failure, attempt, retry, chance=chance, at_least=pause(response, now))
+    return None if isinstance(outcome, Dead) and retry.handles(status) else outcome
 
 
 def judge_error(error: FetchError, attempt: int, retry: RetryPolicy, *, chance: float) -> Outcome:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from crawler.errors import PageTooLarge
 from crawler.model import Request
@@ -221,7 +222,7 @@ class Response:
     def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
         """A request for a link on this page. `url`: a URL, or a selector of an element or attribute that has one."""
         fields.setdefault("spider", self.request.spider)
-        return Request(self.urljoin(_href(url)), callback=callback_name(callback), **fields)
+        return Request(self.urljoin(_href(url)), callback=callback, **fields)
 
     def follow_all(
         self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any
@@ -229,24 +230,19 @@ class Response:
         """Yield requests for the given links, those that a CSS query selects, or all. Skips invalid links."""
         if css:
             urls = self.css(css)
-        name = callback_name(callback)
         if urls is None:
             found = self.links
         else:
             base, encoding = self._base
             found = join_links(base, map(_href, urls), encoding=encoding, cut=self.cut.__setitem__)
         fields.setdefault("spider", self.request.spider)
+        made = Request(self.url, callback=callback, **fields)  # checked once for all of them
         for url in found:
-            yield Request(url, callback=name, **fields)
+            yield replace(made, url=url)
 
 
 # An `html` element behind nothing but what may stand before the root of an XML document.
 _begins_xhtml = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<\?[^>]*>|<![^>]*>){0,100}<html[\s>]", re.IGNORECASE).match
-
-
-def callback_name(callback: Any) -> str:
-    """The name under which the queue stores a callback: "parse_item" for `self.parse_item`."""
-    return callback if isinstance(callback, str) else str(callback.__name__)
 
 
 def _href(url: str | Selector) -> str:

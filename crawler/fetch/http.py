@@ -29,6 +29,7 @@ from crawler.fetch.plain import Bounds, Conversation, Unanswered
 from crawler.model import SITEMAP_CALLBACK, Request
 from crawler.parsing.headers import Headers
 from crawler.parsing.limits import ParseLimits
+from crawler.parsing.request_fields import FRAMING, is_field_value, is_token
 from crawler.parsing.url import origin_of
 from crawler.response import Response
 from crawler.runtime.own_limits import own_limit
@@ -89,8 +90,8 @@ class HttpFetcher:
         resolver: AbstractResolver | None = None,
         connections: int = sys.maxsize,
     ) -> None:
-        """Every request, for robots.txt or a page, sends `user_agent`, whatever `headers` says. A request's own headers
-        override `headers`. `authorizations`: origin → value of Authorization, for requests that have none of their own.
+        """Every request sends `user_agent`, whatever `headers` says. A request's own headers override both.
+        `authorizations`: origin → value of Authorization, for requests that have none of their own.
         `resolver`: None means the system's. At more than `connections` open ones, the fetcher closes idle ones.
 
         Raises `ConfigError` if `tls_ca_file` cannot be used.
@@ -174,7 +175,7 @@ class HttpFetcher:
     async def _ask(self, request: Request) -> _Answer:
         """Make the exchange through aiohttp, on a new connection or an open one."""
         async with (
-            asyncio.timeout(self._limits.seconds) as deadline,
+            asyncio.timeout(self._seconds(request)) as deadline,
             self._session.request(
                 request.method,
                 URL(request.url, encoded=True),
@@ -189,6 +190,11 @@ class HttpFetcher:
             headers = _headers(answer.headers)
             body, cut = await self._body(answer.conversation, answer.content, headers, deadline, self._most(request))
         return _Answer(answer.status, headers, body, answer.conversation, answered_at, cut)
+
+    def _seconds(self, request: Request) -> float:
+        """Seconds for the whole exchange: `download_timeout` of the request's meta, else the limit for all."""
+        seconds: float = request.meta.get("download_timeout") or self._limits.seconds
+        return seconds
 
     def _headers_of(self, request: Request) -> Mapping[str, str]:
         """The request's own headers and, unless they have one, the login for its origin."""
@@ -210,7 +216,7 @@ class HttpFetcher:
         conversation = connection.protocol
         assert isinstance(conversation, Conversation)  # noqa: S101 - for the type checker
         target = request.url[len(origin) :].encode()
-        until = asyncio.get_running_loop().time() + self._limits.seconds
+        until = asyncio.get_running_loop().time() + self._seconds(request)
         try:
             plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, usual), until)
             cut: dict[str, str] = {}
@@ -309,9 +315,6 @@ def _too_large(limit: int) -> BodyError:
 # What may be sent. Requests come through a queue, so none may contain what begins a second line or request.
 
 _REQUEST_URL = re.compile(r"https?://[!-~]+/[!-~]*").fullmatch
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
-_FIELD_VALUE = re.compile(r"[^\0\r\n\ud800-\udfff]*").fullmatch
-_FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
 
 
 def _check(request: Request) -> None:
@@ -321,16 +324,12 @@ def _check(request: Request) -> None:
         raise Refused(f"{_shown(url)}: only http and https are fetched")
     if not _REQUEST_URL(url) or "@" in url.split("/", 3)[2]:
         raise _malformed(f"{_shown(url)}: not a canonical URL")
-    if not _TOKEN(request.method) or request.method.upper() == "CONNECT":
+    if not is_token(request.method) or request.method.upper() == "CONNECT":
         raise _malformed(f"{url}: the method {request.method!r} cannot be fetched with")
     for name, value in request.headers.items():
-        if not _TOKEN(name) or not _FIELD_VALUE(value):
+        if not is_token(name) or not is_field_value(value):
             raise _malformed(f"{url}: header {name!r} holds characters that HTTP does not permit")
-        if name.lower() == "user-agent":
-            raise _malformed(
-                f"{url}: header {name!r} cannot differ by request: USER_AGENT says who asks, in all of them"
-            )
-        if name.lower() in _FRAMING:
+        if name.lower() in FRAMING:
             raise _malformed(f"{url}: header {name!r} is set by the crawler itself")
 
 

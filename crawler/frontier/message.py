@@ -37,37 +37,38 @@ version. A message of a known version is junk unless the rest is correct as well
 
 from __future__ import annotations
 
-import datetime
-import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from decimal import Decimal
-from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any
-from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct, convert
 from msgspec.structs import asdict, replace
 
-from crawler.frontier.rules import MAX_COUNT, MAX_PRIORITY
+from crawler.frontier.rules import MAX_COUNT
 from crawler.model import Request
 from crawler.parsing.charset import clean
+from crawler.parsing.request_fields import (
+    META_WORDS,
+    check_times,
+    check_url,
+    is_bare,
+    json_value,
+    settled,
+    unfit,
+)
 from crawler.parsing.url import BadUrl
 
 _MUST_KNOW: Mapping[str, int] = {}  # added field that no worker may ignore → the first version whose workers know it
 VERSION = max(_MUST_KNOW.values(), default=1)
 MAX_BYTES = 1_000_000
-MAX_NESTING = 100  # levels of lists and dicts in meta: far below the limit of any JSON parser
 
 _ROOM = 1_000  # bytes reserved for a message's counts and its nonce
 _NAMES = ("url", "callback", "method", "errback", "spider")  # the text fields
 _TEXT = frozenset({str})
 _ATOMS = frozenset({str, int, bool, type(None)})  # no float: JSON has no NaN or infinity
-_MAX_SHOWN = 80  # characters of a value in an error
-_YEARS = 10 * 366 * 86_400  # seconds: a request that must wait longer is a mistake
 # a host without user and password; in lower case, so that every part of the program spells it alike
 _HOST = r"(\[[0-9a-f:.]{1,8192}\]|[!$-.0-9;=_`a-~]{1,8192})"
 _CANONICAL = re.compile(rf"https?://{_HOST}(?::[0-9]{{1,5}})?/[!#-~]{{0,8192}}")
@@ -104,6 +105,7 @@ class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
 
 
 _PLAIN = Extras()
+_BLANK = Request("")
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -124,12 +126,13 @@ class Message(Struct, frozen=True, array_like=True):
     def request(self) -> Request:
         """The request it carries."""
         if self.extras is _PLAIN:
-            return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider)
+            return replace(_BLANK, url=self.url, priority=self.priority, depth=self.depth, spider=self.spider)
         fields = {name: getattr(self.extras, name) for name in _EXTRAS}
         if self.added:
             unknown = {name: value for name, value in self.added.items() if name not in _ADDED}
             fields |= asdict(convert(self.added, Added)) | {"unknown": unknown}
-        return Request(self.url, priority=self.priority, depth=self.depth, spider=self.spider, **fields)
+        fields |= {"url": self.url, "priority": self.priority, "depth": self.depth, "spider": self.spider}
+        return replace(_BLANK, **fields)
 
     @property
     def is_later(self) -> bool:
@@ -197,15 +200,11 @@ def check(request: Request) -> Request:
     It shares no list and no dict with the spider, which may change them later. Raises `ValueError`, in words for the
     author of the spider, for a request that would arrive changed or not at all.
     """
-    url, priority, delay = request.url, request.priority, request.delay
-    if not isinstance(url, str):
-        raise ValueError(f"url of a request is {type(url).__name__}; write text, such as str(url)")
+    url = request.url
+    check_url(url)
     if not _CANONICAL.fullmatch(url):
         raise BadUrl(url, "not a canonical URL; response.follow and response.urljoin make one")
-    if type(priority) is not int or abs(priority) > MAX_PRIORITY:
-        raise ValueError(f"priority {priority!r} for {url}: use a whole number, -{MAX_PRIORITY} to {MAX_PRIORITY}")
-    if type(delay) not in (int, float) or not 0 <= delay <= _YEARS:
-        raise ValueError(f"delay {delay!r} for {url}: use seconds from now, at most ten years")
+    check_times(request)
     if _is_plain(request) and _is_short(request.spider):
         return request
     try:
@@ -233,6 +232,7 @@ def _copy(request: Request) -> Request | None:
         type(headers) is type(meta) is dict
         and _TEXT.issuperset(map(type, meta))
         and _ATOMS.issuperset(map(type, meta.values()))
+        and META_WORDS.isdisjoint(meta)
         and not headers
         and type(request.body) is bytes
         and type(request.dont_filter) is bool
@@ -248,91 +248,11 @@ def _copy(request: Request) -> Request | None:
 
 def _as_json_has_it(request: Request) -> Request:
     """A copy in the types that JSON returns. Raises `ValueError` for a value that JSON would change on the way."""
-    body = request.body or b""
-    if isinstance(body, str):
-        body = clean(body).encode()
-    elif not isinstance(body, bytes):
-        raise _unfit("body", body, "bytes or text")
-    depth, redirects = request.depth or 0, request.redirects or 0
-    if not all(type(count) is int and 0 <= count < MAX_COUNT for count in (depth, redirects)):
-        raise ValueError(f"depth {depth!r}, redirects {redirects!r}: the crawler sets them itself")
-    if not isinstance(request.dont_filter or False, bool):
-        raise _unfit("dont_filter", request.dont_filter, "True or False")
-    if not isinstance(request.meta or {}, Mapping):
-        raise _unfit("meta", request.meta, "a dict")
-    if not isinstance(request.unknown or {}, Mapping):
-        raise _unfit("unknown", request.unknown, "a dict")
-    names = {name: _text(name, getattr(request, name)) for name in _NAMES}
-    added = {name: _json(name, value) for name in _ADDED if (value := getattr(request, name)) is not None}
-    return replace(
-        request,
-        **names,
-        **asdict(convert(added, Added)),
-        unknown=_json("unknown", request.unknown or {}),
-        headers=_headers(request.headers or {}),
-        body=body,
-        meta=_json("meta", request.meta or {}),
-        dont_filter=request.dont_filter or False,
-        depth=depth,
-        redirects=redirects,
-    )
-
-
-def _headers(headers: Any) -> dict[str, str]:
-    if not isinstance(headers, Mapping):
-        raise _unfit("headers", headers, "a dict of text")
-    return {_text("headers: the name", name): _text(f"headers[{name!r}]", headers[name]) for name in headers}
-
-
-def _json(field: str, value: Any, level: int = 0) -> Any:
-    """A copy in JSON's own types. `field` is the path to it, for errors."""
-    kind = type(value)
-    if value is None or kind is bool or kind is int:
-        return value
-    if isinstance(value, str):
-        return _text(field, value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return float.__float__(value)
-    if level >= MAX_NESTING:
-        raise ValueError(f"{field[:200]} is nested deeper than {MAX_NESTING} levels, or contains itself")
-    if isinstance(value, (list, tuple)):
-        return [_json(f"{field}[{place}]", part, level + 1) for place, part in enumerate(value)]
-    if isinstance(value, Mapping):
-        copy = {_text(f"{field}: the key", key): _json(f"{field}[{key!r}]", value[key], level + 1) for key in value}
-        if len(copy) == len(value):
-            return copy
-    raise _unfit(field, value, "text, a number, True, False, None, a list or a dict")
-
-
-def _text(field: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _unfit(field, value, "text")
-    return clean(str.__str__(value))  # a subclass may override __str__
-
-
-def _unfit(field: str, value: Any, wanted: str) -> ValueError:
-    for kinds, way in _WAYS_OUT:
-        if isinstance(value, kinds):
-            wanted = f"{wanted}, such as {way}"
-            break
-    return ValueError(f"{field} is {_shown(value)}, which would not arrive unchanged; write {wanted}")
-
-
-_WAYS_OUT: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    ((bytes, bytearray), "value.decode()"),
-    ((datetime.date, datetime.time), "value.isoformat()"),
-    ((set, frozenset), "sorted(value)"),
-    ((int, float, Decimal, UUID), "str(value)"),
-    (Enum, "value.value"),
-    (Struct, "msgspec.to_builtins(value)"),
-)
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return f"{type(value).__name__} {shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + '…'}"
+    for name in ("callback", "errback"):
+        if not isinstance(callback := getattr(request, name) or "", str):
+            raise unfit(name, callback, "text")
+    added = {name: json_value(name, value) for name in _ADDED if (value := getattr(request, name)) is not None}
+    return replace(request, **settled(request), **asdict(convert(added, Added)))
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -416,18 +336,4 @@ def peek(message: bytes) -> Message:
 
 def _is_plain(request: Request) -> bool:
     """Whether the request has nothing but a URL, a priority, a depth and a spider, as nearly all have."""
-    return (
-        request.callback == "parse"
-        and not request.meta
-        and request.method == "GET"
-        and not request.headers
-        and not request.redirects
-        and not request.dont_filter
-        and not request.errback
-        and not request.body
-        and not _has_grown(request)
-        and type(request.url) is str
-        and type(request.spider) is str
-        and type(request.depth) is int
-        and 0 <= request.depth < MAX_COUNT
-    )
+    return request.callback == "parse" and not request.errback and is_bare(request) and not _has_grown(request)

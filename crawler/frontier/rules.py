@@ -9,6 +9,8 @@ A value that a deployment may choose is a setting, not a rule; the scripts recei
 from __future__ import annotations
 
 from crawler.control.rules import LOG_KEPT as LOG_KEPT
+from crawler.parsing.request_fields import MAX_COUNT as MAX_COUNT
+from crawler.parsing.request_fields import MAX_PRIORITY as MAX_PRIORITY
 from crawler.status import SKIPS_KEPT as SKIPS_KEPT
 
 HOUR = 3_600_000
@@ -16,15 +18,6 @@ DAY = 24 * HOUR
 
 MAX_NUMBER = 10**15
 """The bound, either way, for the numbers in a hash: doubles are exact below it, and the crawler writes none beyond."""
-
-# ---------------------------------------------------------------------------------------------------------
-# Messages
-
-MAX_COUNT = 10**14
-"""Each count of a message is below this: the scripts write such numbers as JSON does, and doubles are exact."""
-
-MAX_PRIORITY = 1_000
-"""The bound, either way. The scripts keep priorities as text, and would spell large numbers differently."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Hosts that refuse or cannot be reached

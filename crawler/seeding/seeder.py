@@ -24,6 +24,7 @@ BATCH = 500  # seeds per call: the queue server needs a few milliseconds for the
 AT_ONCE = 4  # batches in flight
 TOGETHER = 4000  # seeds sorted by host before they are sent, so that the queue server touches each host less often
 AHEAD = 8000  # lines read ahead
+_SEED = Request("")
 
 
 class HostCheck(Protocol):
@@ -187,7 +188,7 @@ class Seeder:
             self._tell_refused(text, str(error))
             return None
         if isinstance(line, str):
-            return Request(url, spider=self._job.spider)
+            return replace(_SEED, url=url, spider=self._job.spider)
         try:
             return self._check(replace(line, url=url, depth=0, spider=line.spider or self._job.spider))
         except ValueError as error:

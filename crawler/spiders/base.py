@@ -6,6 +6,8 @@ import re
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
+
 from crawler.model import SITEMAP_CALLBACK, Failure, Request, Unfollowed
 from crawler.parsing import sitemap
 from crawler.parsing.limits import Reading
@@ -143,11 +145,11 @@ def _callbacks(spider: Spider) -> Callable[[str], str]:
 
 def _pages(spider: Spider, response: Response, urls: Iterable[str]) -> Iterator[Request | Unfollowed]:
     callback_of = _callbacks(spider)
-    unmatched = 0
+    unmatched, page = 0, Request("")
     for url in urls:
         if callback := callback_of(url):
             # The URLs are already canonical; naming the spider keeps the request from being canonicalized again.
-            yield Request(url, callback=callback, spider=response.request.spider)
+            yield replace(page, url=url, callback=callback, spider=response.request.spider)
         else:
             unmatched += 1
     yield Unfollowed("sitemap_rules", unmatched)

@@ -30,6 +30,7 @@ MAX_RESULTS = 100_000
 MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
 
+_LINK = Request("")
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
 _MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
 _MAX_TRACEBACK = 8_000  # characters of its last lines
@@ -88,7 +89,7 @@ async def run_callback(
             found.requests.append(result)
         elif isinstance(result, Follow):
             found.requests.extend(
-                Request(url, spider=spider.name) for url in filter(result.keep, maybe_new(result.urls))
+                replace(_LINK, url=url, spider=spider.name) for url in filter(result.keep, maybe_new(result.urls))
             )
         elif isinstance(result, Unfollowed):
             left_out[result.reason] += result.links
@@ -177,9 +178,13 @@ def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> 
 def _name(spider: Spider, callback: Any) -> str:
     if callback is None or isinstance(callback, str):
         return str(callback or "")
-    if getattr(callback, "__self__", spider) is not spider or not callback_name(callback):
-        raise CallbackError(f"callback {callback!r} is not a method of spider {spider.name}")
-    return callback_name(callback)
+    name = callback_name(callback)
+    if callback not in (getattr(spider, name, None), getattr(type(spider), name, None)):
+        raise CallbackError(
+            f"callback {callback!r} is not the method {name} of spider {spider.name}, by whose name it would travel; "
+            "write a method of this spider, such as callback=self.parse_item"
+        )
+    return name
 
 
 async def _gather(given: Any, results: list[Any], who: str) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crawler.errors import CrawlerError
-from crawler.model import Job
+from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
-from crawler.policy import RetryPolicy
+from crawler.policy import RetryPolicy, for_request
 from crawler.robots.answer import agent_token
 from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
@@ -32,6 +33,11 @@ class ReadySpider(Struct, frozen=True):
     delay: float | None = None  # seconds between requests to a host, if the spider sets its own
     directives: DirectivePolicy = DirectivePolicy()
     sitemaps: bool = True  # follow the sitemaps that robots.txt names
+
+    def for_request(self, request: Request) -> ReadySpider:
+        """The same with the retry policy that the request asks for."""
+        retry = for_request(self.retry, request.meta)
+        return self if retry is self.retry else replace(self, retry=retry)
 
 
 class ReadySpiders:
@@ -100,6 +106,7 @@ class ReadySpiders:
                 retry_delay=settings.RETRY_DELAY,
                 retry_max_delay=settings.RETRY_MAX_DELAY,
                 redirect_max_times=settings.REDIRECT_MAX_TIMES,
+                handle_httpstatus_list=frozenset(spider.handle_httpstatus_list),
                 metarefresh_maxdelay=settings.METAREFRESH_MAXDELAY if settings.METAREFRESH_ENABLED else -1.0,
             ),
             gate=self._gate if settings.ROBOTSTXT_OBEY else None,

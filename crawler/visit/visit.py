@@ -100,7 +100,7 @@ class Visitor:
             # Another worker, or this one after a restart, may have the spider.
             return Visit(_again(Failure("spider", str(error)), lease, policy.RetryPolicy(), at_least=30.0))
         try:
-            return await self._visit(lease, ready)
+            return await self._visit(lease, ready.for_request(lease.request))
         except FrontierError:
             raise
         except Exception as error:
@@ -183,7 +183,7 @@ class Visitor:
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then run the spider's callback on the page."""
         nothing = Found([], [], Counter())
-        if response.status in policy.REDIRECTS:
+        if ready.retry.follows(response.status):
             target = policy.redirect(response, ready.retry)
             if isinstance(target, Request):
                 return Skip("redirect", target.url), nothing.admitting(*self._admission.admit(lease, ready, [target]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,47 @@ def test_a_transient_status_is_tried_again_until_the_tries_are_used_up(status: i
     dead = outcome(status, 2)
     assert isinstance(dead, Dead)
     assert dead.failure.kind == f"http_{status}"
+
+
+@pytest.mark.parametrize(
+    ("meta", "status", "attempt", "becomes"),
+    [
+        ({"handle_httpstatus_list": [404]}, 404, 0, None),
+        ({"handle_httpstatus_list": [404]}, 403, 0, Dead),
+        ({"handle_httpstatus_all": True}, 403, 0, None),
+        ({"handle_httpstatus_list": [503]}, 503, 1, Retry),
+        ({"handle_httpstatus_list": [503]}, 503, 2, None),
+        ({"handle_httpstatus_list": [503], "dont_retry": True}, 503, 0, None),
+        ({"dont_retry": True}, 503, 0, Dead),
+        ({"dont_retry": False, "max_retry_times": 0}, 503, 0, Dead),
+        ({"max_retry_times": 5}, 503, 4, Retry),
+        ({"dont_redirect": True}, 302, 0, Dead),
+        ({"dont_redirect": True, "handle_httpstatus_list": [302]}, 302, 0, None),
+        ({"max_retry_times": None, "handle_httpstatus_list": None, "own": 1}, 503, 1, Retry),
+    ],
+)
+def test_a_request_says_in_its_meta_what_is_tried_again_and_what_is_read(
+    meta: dict[str, Any], status: int, attempt: int, becomes: type[Outcome] | None
+) -> None:
+    retry = policy.for_request(RETRY, meta)
+    assert type(outcome(status, attempt, retry)) is (becomes or type(None))
+
+
+@pytest.mark.parametrize(
+    ("meta", "followed"),
+    [
+        ({}, True),
+        ({"dont_redirect": True}, False),
+        ({"handle_httpstatus_list": [302]}, False),
+        ({"handle_httpstatus_list": [404]}, True),
+        ({"handle_httpstatus_all": True}, False),
+    ],
+)
+def test_a_request_says_whether_its_redirects_are_followed(meta: dict[str, Any], followed: bool) -> None:
+    retry = policy.for_request(RETRY, meta)
+    assert retry.follows(302) is followed
+    assert not retry.follows(200)
+    assert (retry.metarefresh_maxdelay < 0) is bool(meta.get("dont_redirect"))
 
 
 def test_the_codes_to_retry_and_the_tries_are_settings() -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from crawler.errors import FrontierFull, FrontierReplaced
 from crawler.fetch.guard import AddressGuard
@@ -129,7 +130,7 @@ async def test_a_seed_that_cannot_travel_is_refused_in_words() -> None:
     seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse, check=check)
     form: Any = {"method": "POST", "body": "loginann"}
     bad: Any = {"meta": {"when": object()}}
-    await seeding.run([Request("http://a.example/", **form), Request("http://b.example/", **bad)])
+    await seeding.run([Request("http://a.example/", **form), replace(Request("http://b.example/"), **bad)])
     assert (seeding.new, dict(seeding.refused)) == (1, {"cannot travel": 1})
     assert "meta['when'] is object" in told[0]
     (lease,) = (await frontier.claim("w1", 9, [job], Pace())).leases

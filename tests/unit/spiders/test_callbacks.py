@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from msgspec.structs import replace
 
 import crawler.spiders.callbacks
 from crawler import DropItem, Follow, Request, Response, Spider
@@ -234,7 +235,7 @@ async def test_methods_become_names() -> None:
 @pytest.mark.parametrize("callback", ["parse_itm", "_hidden", "<lambda>", "", lambda response: None, Forms().text, 3])
 def test_a_request_for_a_callback_the_spider_does_not_have_is_refused(callback: Any) -> None:
     with pytest.raises(CallbackError, match="named"):
-        by_name(Named(), Request("http://a.example/", callback=callback))
+        by_name(Named(), replace(Request("http://a.example/"), callback=callback))
 
 
 def test_an_unknown_errback_is_refused() -> None:
