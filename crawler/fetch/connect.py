@@ -23,9 +23,9 @@ from aiohttp.connector import Connection
 from aiohttp.resolver import DefaultResolver
 
 from crawler.errors import ConfigError, OwnLimit
+from crawler.fetch.conversation import Bounds, Conversation
 from crawler.fetch.failures import dns_verdict, words
 from crawler.fetch.guard import AddressGuard
-from crawler.fetch.plain import Bounds, Conversation
 from crawler.runtime.own_limits import connect_limit, own_limit
 
 _IDLE_SECONDS = 15.0  # many servers close after 60 or 75, some after 20

@@ -44,7 +44,8 @@ class Decoder:
 
         Ignores unknown names, as browsers do (`Content-Encoding: utf-8` is a known mistake).
         """
-        names = [name for part in content_encoding.split(",") if (name := part.strip().lower()) in _CODECS]
+        said = [part.partition(";")[0].strip().lower() for part in content_encoding.split(",")]
+        names = [name for name in said if name in _CODECS]
         if len(names) > _MAX_LAYERS:
             raise BodyError("decode", f"has {len(names)} content encodings; at most {_MAX_LAYERS} are decoded")
         self._layers = [_Layer(name, limit) for name in reversed(names)]

@@ -22,11 +22,11 @@ _NO_BODY = frozenset({204, 304})
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"})
 _MOST = 10**15  # a length that stands for all longer ones, which the parser refuses
 
-_END = re.compile(rb"\r?\n\r?\n")
-_END_BYTES = 4
-_STATUS = re.compile(rb"HTTP/([0-3])(?:\.([0-9]))?[ \t]+([1-9][0-9]{2})(?![0-9])")
-_LINE_END = re.compile(rb"\r?\n")
-_FOLD = re.compile(rb"\r?\n[ \t]+")
+_END = re.compile(rb"\r{0,2}\n\r{0,2}\n")  # some servers end lines with CR CR LF
+_END_BYTES = 6
+_STATUS = re.compile(rb"HTTP/([0-3])(?:\.([0-9]))?[ \t]+([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
+_LINE_END = re.compile(rb"\r{0,2}\n")
+_FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _CONTROLS = bytes.maketrans(bytes([*range(9), *range(10, 32), 127]), b" " * 32)
 _LENGTH = re.compile(rb"[0-9]{1,100}").fullmatch
@@ -53,7 +53,7 @@ def find_head(data: bytes | bytearray, searched: int) -> int:
     `searched`: bytes in which a call for the shorter `data` found no end. Raises `HttpProcessingError` for what is no
     head of HTTP/1, or is longer than `MAX_HEAD_BYTES`.
     """
-    if not b"HTTP/".startswith(data[:5]):
+    if not b"HTTP/".startswith(bytes(data[:5]).upper()):
         raise HttpProcessingError(message=f"it begins with {bytes(data[:40])!r} and not with HTTP/1.1")
     found = _END.search(data, max(0, searched - _END_BYTES))
     if (found.end() if found else len(data)) > MAX_HEAD_BYTES:

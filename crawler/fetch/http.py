@@ -22,10 +22,10 @@ from yarl import URL
 from crawler.errors import FetchError, Refused
 from crawler.fetch.budget import FREE, BodyBudget
 from crawler.fetch.connect import AskedOnce, Pool, tls_context
+from crawler.fetch.conversation import Bounds, Conversation, Unanswered
 from crawler.fetch.decoding import ACCEPT_ENCODING, BodyError, decoded, is_whole
 from crawler.fetch.failures import NETWORK_ERRORS, as_fetch_error
 from crawler.fetch.guard import AddressGuard
-from crawler.fetch.plain import Bounds, Conversation, Unanswered
 from crawler.model import SITEMAP_CALLBACK, Request
 from crawler.parsing.headers import Headers
 from crawler.parsing.limits import ParseLimits
@@ -266,7 +266,7 @@ class HttpFetcher:
                 room = limit
                 await self._wait_for_memory(length or limit, deadline)
         encoding = headers.get("content-encoding", "")
-        cut = {"surplus": _SURPLUS} if conversation.is_cut_short else {}
+        cut = {"surplus": _SURPLUS} if conversation.has_surplus else {}
         if conversation.cut is not None and not is_whole(bytes(body), encoding, limit):
             if self._limits.fail_on_dataloss:
                 raise conversation.cut

@@ -17,9 +17,9 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 
 from crawler.errors import FetchError
+from crawler.fetch.answer import MAX_INTERIM
 from crawler.fetch.head import MAX_FIELDS, MAX_HEAD_BYTES
 from crawler.fetch.http import HttpFetcher, Limits
-from crawler.fetch.plain import MAX_INTERIM
 from crawler.model import SITEMAP_CALLBACK, Request
 from tests.integration.fetch.server import (
     Server,

@@ -24,6 +24,7 @@ def answer(*lines: str, body: bytes = PAGE, length: int | None = len(PAGE), stat
     return "\r\n".join([status, *lines, *lengths]).encode("latin-1") + b"\r\n\r\n" + body
 
 
+CHUNKED = "Transfer-Encoding: chunked"
 CHUNKS = b"13\r\n" + PAGE + b"\r\n0\r\n\r\n"
 ODD = {
     "no colon": answer("X-XSS-Protection=1; mode=block"),
@@ -37,6 +38,8 @@ ODD = {
     "NUL in a value": answer("X: a\0b"),
     "a carriage return in a value": answer("X: a\rb"),
     "a page in the head": answer("<html>"),
+    "two carriage returns a line": answer().replace(b"\r\n", b"\r\r\n"),
+    "small letters": answer(status="http/1.1 200 ok"),
     "no carriage returns": answer().replace(b"\r\n", b"\n"),
     "an empty line first": b"\r\n" + answer(),
     "no reason": answer(status="HTTP/1.1 200"),
@@ -46,13 +49,20 @@ ODD = {
     "HTTP/2": answer(status="HTTP/2 200"),
     "the length twice": answer(f"Content-Length: {len(PAGE)}"),
     "the length as a list": answer(f"Content-Length: {len(PAGE)}, {len(PAGE)}", length=None),
-    "a length beside chunks": answer("Transfer-Encoding: chunked", body=CHUNKS, length=7),
-    "two lengths beside chunks": answer("Transfer-Encoding: chunked", "Content-Length: 5", body=CHUNKS, length=7),
-    "chunks twice": answer("Transfer-Encoding: chunked", "Transfer-Encoding: Chunked", body=CHUNKS, length=None),
+    "a length beside chunks": answer(CHUNKED, body=CHUNKS, length=7),
+    "two lengths beside chunks": answer(CHUNKED, "Content-Length: 5", body=CHUNKS, length=7),
+    "chunks twice": answer(CHUNKED, "Transfer-Encoding: Chunked", body=CHUNKS, length=None),
     "identity": answer("Transfer-Encoding: identity"),
     "bytes behind the body": answer(body=PAGE + b"</html> etc."),
     "an answer behind the body": answer(body=PAGE + ok(b"evil")),
-    "bytes behind the last chunk": answer("Transfer-Encoding: chunked", body=CHUNKS + b"etc.", length=None),
+    "bytes behind the last chunk": answer(CHUNKED, body=CHUNKS + b"etc.", length=None),
+    "chunks with line feeds alone": answer(CHUNKED, body=CHUNKS.replace(b"\r", b""), length=None),
+    "chunks with spaces and extensions": answer(
+        CHUNKED,
+        body=CHUNKS.replace(b"13\r", b' 0013 ; a = <b> ; c="d;e"\r').replace(b"0\r\n\r", b"000;x\r\n\r"),
+        length=None,
+    ),
+    "trailers that are none": answer(CHUNKED, body=CHUNKS[:-2] + b"X y\r\nContent-Length: 3\r\n\r\n", length=None),
     "transfer of gzip": answer("Transfer-Encoding: gzip", body=PACKED, length=len(PACKED)),
     "chunks of gzip": answer(
         "Transfer-Encoding: gzip, chunked", body=b"%x\r\n" % len(PACKED) + PACKED + b"\r\n0\r\n\r\n", length=None
@@ -73,6 +83,7 @@ async def test_an_odd_answer_is_read_and_its_connection_is_closed(odd: bytes) ->
 UNTIL_THE_END = {
     "a length that is no number": answer("Content-Length: five", length=None),
     "a negative length": answer("Content-Length: -1", length=None),
+    "no line behind the last chunk": answer(CHUNKED, body=CHUNKS[:-2], length=None),
     "gzip until the end": answer("Transfer-Encoding: gzip", body=PACKED, length=None),
     "the length of the text": answer("Content-Encoding: gzip", body=PACKED, length=len(PAGE) * 9),
     "the length of the text, deflate": answer("Content-Encoding: deflate", body=zlib.compress(PAGE), length=999),
@@ -84,9 +95,17 @@ async def test_the_end_of_the_connection_ends_a_body_of_no_or_a_wrong_length(odd
     assert (await fetch_once(odd.replace(b"\r\n", b"\r\nConnection: close\r\n", 1))).body == PAGE
 
 
-async def test_a_body_whose_gzip_has_ended_does_not_fail_for_the_silence_behind_it() -> None:
-    odd = answer("Content-Encoding: gzip", body=PACKED, length=999)
-    assert (await fetch_once(odd, limits=Limits(silent_seconds=0.2))).body == PAGE
+async def test_a_body_that_has_ended_does_not_fail_for_the_silence_behind_it() -> None:
+    for odd in (
+        answer("Content-Encoding: gzip", body=PACKED, length=999),
+        answer(CHUNKED, body=CHUNKS[:-2], length=None),
+    ):
+        assert (await fetch_once(odd, limits=Limits(silent_seconds=0.2))).body == PAGE
+
+
+async def test_a_head_without_end_is_given_up_in_time() -> None:
+    error = await failure(answer()[:30], limits=Limits(silent_seconds=0.2))
+    assert (error.kind, error.transient) == ("timeout", True)
 
 
 async def test_the_odd_lines_are_left_out_of_the_headers() -> None:
@@ -139,9 +158,10 @@ async def test_what_lies_behind_the_end_of_a_body_is_told(odd: bytes, cut: set[s
 PART = PAGE[:-5]
 BROKEN_OFF = {
     "by length": (answer("Connection: close", body=PART), PART),
-    "without its last chunk": (answer("Transfer-Encoding: chunked", body=CHUNKS[:-5], length=None), PAGE),
-    "in a chunk": (answer("Transfer-Encoding: chunked", body=CHUNKS[:18], length=None), PAGE[:14]),
-    "chunks that are none": (answer("Transfer-Encoding: chunked", body=CHUNKS[:-5] + b"<p>", length=None), PAGE),
+    "without its last chunk": (answer(CHUNKED, body=CHUNKS[:-5], length=None), PAGE),
+    "in a chunk": (answer(CHUNKED, body=CHUNKS[:18], length=None), PAGE[:14]),
+    "no chunks at all": (answer(CHUNKED, length=None), b""),
+    "chunks that are none": (answer(CHUNKED, body=CHUNKS[:-5] + b"<p>", length=None), PAGE),
     "gzip of the right length": (answer("Content-Encoding: gzip", body=PACKED[:-9], length=len(PACKED) - 9), None),
     "gzip": (answer("Content-Encoding: gzip", body=PACKED[:-12], length=len(PACKED)), None),
 }

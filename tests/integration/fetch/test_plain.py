@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.errors import FetchError
-from crawler.fetch.plain import MAX_FIELDS, MAX_HEAD, Bounds, Conversation, Plain, PlainHead, read_head
+from crawler.fetch.conversation import Bounds, Conversation
+from crawler.fetch.plain import MAX_FIELDS, MAX_HEAD, Plain, PlainHead, read_head
 from crawler.model import Request
 from crawler.response import Response
 from tests.integration.fetch.server import Server, fetching, ok, says, serving
