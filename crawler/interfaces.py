@@ -303,8 +303,8 @@ class Outbox(Protocol):
         that takes longer.
         """
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
-        """Remove all entries up to these positions, because the sink at `location` has them. Idempotent."""
+    async def acknowledge(self, job: Job, exported: Exported) -> None:
+        """Remove all entries up to these positions, because a sink has them, and note which. Idempotent."""
 
     async def exported(self, job: Job) -> Exported:
         """Return what the last `acknowledge` said, or was about to say; nothing if there was none."""
@@ -364,6 +364,10 @@ class Sink(Protocol):
     @property
     def location(self) -> str:
         """Where the items go now: an absolute path, or `-`."""
+
+    @property
+    def inode(self) -> int:
+        """The file's inode; 0 if the sink is no file."""
 
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Repair what a crash left half-written, and return the last stored position per shard (empty: none).

@@ -287,3 +287,4 @@ class Exported(Struct, frozen=True):
 
     positions: Mapping[int, str] = {}
     location: str = ""
+    inode: int = 0  # of the file, to know it when it was moved; 0 if it is no file

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.redis.backend import parts
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.keys import shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Added, Claim, Failure, Job, Lease, Request, Visit
+from crawler.model import Added, Claim, Exported, Failure, Job, Lease, Request, Visit
 
 
 class MemoryFrontier:
@@ -45,8 +45,8 @@ class MemoryFrontier:
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
         return await self.backend.queue.bury(worker, job, message, failure)
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
-        await self.backend.outbox.acknowledge(job, positions, location)
+    async def acknowledge(self, job: Job, exported: Exported) -> None:
+        await self.backend.outbox.acknowledge(job, exported)
 
     async def take_host(self, worker: str, lease: Lease) -> bool:
         return await self.backend.asking.take_host(worker, lease)

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from crawler.errors import FrontierUnavailable, OutputError, UsageError
 from crawler.interfaces import Outbox, Sink
-from crawler.model import Job
+from crawler.model import Exported, Job
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
 LOOK = 0.1  # seconds between two polls of an empty outbox
@@ -48,10 +48,7 @@ class Exporter:
         self._lease = lease_seconds
         self._renewed_at = -lease_seconds
         self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
-        self._acknowledged: tuple[dict[int, str], str] = (
-            {},
-            "",
-        )  # the positions and location that the outbox has confirmed
+        self._acknowledged = Exported()  # what the outbox has confirmed
         self._is_open = False
         self._patience = Patience("export_waits")
         self.begun = asyncio.Event()  # set once the sink is open
@@ -117,9 +114,9 @@ class Exporter:
 
     async def _acknowledge(self) -> None:
         """Remove durable items from the outbox and note where they are, unless that is done already."""
-        durable = dict(self._positions), self._sink.location
+        durable = Exported(dict(self._positions), self._sink.location, self._sink.inode)
         if durable != self._acknowledged:
-            await self._outbox.acknowledge(self._job, *durable)
+            await self._outbox.acknowledge(self._job, durable)
             self._acknowledged = durable
 
     async def _finish(self) -> None:

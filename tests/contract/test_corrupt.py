@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from crawler.errors import FrontierError
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Dead, Done, Failure, Job, Retry, Rule, Visit
+from crawler.model import Dead, Done, Exported, Failure, Job, Retry, Rule, Visit
 from crawler.testing.contract.world import Crawl, failed, pages
 from tests.contract.world import RedisWorld
 from tests.valkey import Valkey
@@ -282,7 +282,7 @@ async def test_outbox_entries_that_are_no_items(world: RedisWorld, crawl: Crawl,
         await crawl.outbox.read(crawl.job, {}, 100)
     assert len(said(logs)) == len(ENTRIES)
     assert [entry.items for entry in entries] == [(b'{"a":1}', b'{"b":2}')] + [()] * len(ENTRIES)
-    await crawl.outbox.acknowledge(crawl.job, {entry.shard: entry.position for entry in entries})
+    await crawl.outbox.acknowledge(crawl.job, Exported({entry.shard: entry.position for entry in entries}))
     assert await crawl.outbox.read(crawl.job, {}, 100) == []
 
 

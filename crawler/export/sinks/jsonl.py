@@ -59,15 +59,22 @@ class JsonlSink:
         """The file that is written."""
         return str(self._path)
 
+    @property
+    def inode(self) -> int:
+        """The inode of the file."""
+        return os.fstat(self._file).st_ino
+
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Lock and repair the file; return the positions of the last whole pages in it. Raise `OutputError`."""
         try:
             self._open_target(exported.location)
             self._check_gap(exported)
+        except OSError as error:
+            self._discard()
+            raise OutputError(_why(self._path, error)) from None
         except OutputError:
             self._discard()
             raise
-        self._positions = position.merged(self._positions, exported.positions)
         return position.whole(self._positions)
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
@@ -139,8 +146,7 @@ class JsonlSink:
 
     def _survey(self) -> tuple[dict[int, str], str]:
         """Return the positions of this job's last item in the file, and the epoch of another job with items in it."""
-        with _mapped(self._file) as data:
-            return _survey(data, self._epoch)
+        return _survey(self._file, self._epoch)
 
     def _start(self, found: Mapping[int, str], other: str) -> None:
         """Take over the file that was opened: repair its end."""
@@ -157,12 +163,27 @@ class JsonlSink:
         self._positions = position.merged(self._positions, found)
 
     def _check_gap(self, exported: Exported) -> None:
-        """Raise `OutputError` if the file lacks items that have left the outbox."""
-        if self._append or position.reaches(self._positions, exported.positions):
-            return
-        if not (self._rotated and exported.location == self.location):
-            raise OutputError(gone_to(exported.location, self.location))
-        log.warning("output_begins_anew", file=self.location, why="earlier items of this job are no longer in it")
+        """Take over the positions of the job's earlier items. Raise `OutputError` if the file lacks some of them."""
+        earlier = position.merged(exported.positions, self._in_moved_file(exported))
+        if not self._append and not position.reaches(self._positions, earlier):
+            if not (self._rotated and exported.location == self.location):
+                raise OutputError(gone_to(exported.location, self.location))
+            log.warning("output_begins_anew", file=self.location, why="earlier items of this job are no longer in it")
+        self._positions = position.merged(self._positions, earlier)
+
+    def _in_moved_file(self, exported: Exported) -> Mapping[int, str]:
+        """Return the positions in the file that had the items before, if it has another name in this folder now.
+
+        It may hold a batch that did not leave the outbox, because the exporter was killed before.
+        """
+        if exported.location != self.location or exported.inode in (0, self.inode):
+            return {}
+        with os.scandir(self._path.parent) as entries:
+            moved = [entry.path for entry in entries if entry.inode() == exported.inode and entry.is_file()]
+        for path in moved:
+            with open(path, "rb") as file:
+                return _survey(file.fileno(), self._epoch)[0]
+        return {}
 
     def _discard(self) -> None:
         """Delete the file if this sink made it and it is still empty."""
@@ -263,8 +284,13 @@ class JsonlSink:
 # ---------------------------------------------------------------------------------------------------------
 
 
-def _survey(data: _Bytes, epoch: str) -> tuple[dict[int, str], str]:
+def _survey(file: int, epoch: str) -> tuple[dict[int, str], str]:
     """Return the positions of this job's last item, and the epoch of another job with items (empty: none)."""
+    with _mapped(file) as data:
+        return _last_marks(data, epoch)
+
+
+def _last_marks(data: _Bytes, epoch: str) -> tuple[dict[int, str], str]:
     mark = position.KEY + epoch.encode() + b" "
     end = len(data)
     while (at := data.rfind(mark, 0, end)) >= 0:

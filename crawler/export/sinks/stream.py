@@ -29,6 +29,8 @@ def is_stream(path: Path) -> bool:
 class StreamSink:
     """Implements `Sink`. After a crash a batch may be printed twice."""
 
+    inode = 0
+
     def __init__(self, location: str, epoch: str, *, append: bool = False) -> None:
         self.location = location
         self._epoch = epoch

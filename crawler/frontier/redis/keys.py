@@ -63,8 +63,8 @@
     J outbox                stream  `i`: the items of one page, JSON lines
     J skips                 stream  `url`, `reason`, `detail` of the last skips, some 10,000; with reason
                                     `other_callback`, requests that were not admitted, and the callback they named
-    J exported              hash    shard → position of the last entry that was removed from its outbox; `location`,
-                                    the sink that has the items (shard 0 only)
+    J exported              hash    shard → position of the last entry that was removed from its outbox; `location`
+                                    and `inode` of the sink that has the items (shard 0 only)
     J exporter              string  the name of the exporter, expiring
     J failing               hash    URL of a request that waits for another try → when it failed (ms), a space, its last
                                     error; at most 10,000

@@ -63,13 +63,12 @@ class RedisOutbox:
             return ()
         return tuple(lines)
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
+    async def acknowledge(self, job: Job, exported: Exported) -> None:
         """Note the positions, then XTRIM the entries up to and including them."""
         pipeline = self._server.client.pipeline(transaction=False)
-        pipeline.hset(
-            self._exported(job), mapping={"location": location, **{str(n): at for n, at in positions.items()}}
-        )
-        for number, position in positions.items():
+        where = {"location": exported.location, "inode": exported.inode}
+        pipeline.hset(self._exported(job), mapping={**where, **{str(n): at for n, at in exported.positions.items()}})
+        for number, position in exported.positions.items():
             milliseconds, sequence = _entry_id(position)
             beyond = f"{milliseconds}-{sequence + 1}"
             pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
@@ -80,8 +79,8 @@ class RedisOutbox:
         """Read the hash that `acknowledge` wrote."""
         with errors(self._server.shown):
             found: dict[bytes, bytes] = await self._server.client.hgetall(self._exported(job))
-        location = text(found.pop(b"location", b""))
-        return Exported({int(shard): text(at) for shard, at in found.items()}, location)
+        location, inode = text(found.pop(b"location", b"")), int(found.pop(b"inode", b"0"))
+        return Exported({int(shard): text(at) for shard, at in found.items()}, location, inode)
 
     def _exported(self, job: Job) -> str:
         return f"{job_prefix(self._shards[0], job.name)}exported"

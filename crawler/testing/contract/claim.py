@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Job, Release, Request, Retry, Skip
+from crawler.model import Exported, Job, Release, Request, Retry, Skip
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 SLOW = Pace(delay=60.0)
@@ -448,7 +448,7 @@ async def test_claims_go_on_when_the_outbox_has_room_again(world: World) -> None
     await crawl.end(await crawl.lease(), items=(b"{}",))
     assert await crawl.urls() == []
     entries = await crawl.outbox.read(crawl.job, {}, 10)
-    await crawl.outbox.acknowledge(crawl.job, {entry.shard: entry.position for entry in entries})
+    await crawl.outbox.acknowledge(crawl.job, Exported({entry.shard: entry.position for entry in entries}))
     assert len(await crawl.urls()) == 2
 
 

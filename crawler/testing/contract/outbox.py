@@ -73,7 +73,7 @@ async def test_acknowledged_entries_are_gone_and_no_others(crawl: Crawl) -> None
     await _commit(crawl, hosts(40), b"{}")
     first = await crawl.outbox.read(crawl.job, {}, 2)
     positions = {entry.shard: entry.position for entry in first}
-    await crawl.outbox.acknowledge(crawl.job, positions)
+    await crawl.outbox.acknowledge(crawl.job, Exported(positions))
     rest = await crawl.outbox.read(crawl.job, {}, 100)
     assert len(rest) == 40 - len(first)
     assert not {(entry.shard, entry.position) for entry in first} & {(e.shard, e.position) for e in rest}
@@ -85,7 +85,7 @@ async def test_acknowledging_again_or_older_changes_nothing(crawl: Crawl) -> Non
     await _commit(crawl, pages(4), b"{}")
     entries = await crawl.outbox.read(crawl.job, {}, 100)
     for at in (1, 1, 0):
-        await crawl.outbox.acknowledge(crawl.job, {entries[at].shard: entries[at].position})
+        await crawl.outbox.acknowledge(crawl.job, Exported({entries[at].shard: entries[at].position}))
     assert await crawl.outbox.read(crawl.job, {}, 100) == entries[2:]
 
 
@@ -93,9 +93,9 @@ async def test_what_was_acknowledged_last_is_known_to_the_next_exporter(world: W
     assert await crawl.outbox.exported(crawl.job) == Exported()
     await _commit(crawl, hosts(40), b"{}")
     positions = {entry.shard: entry.position for entry in await crawl.outbox.read(crawl.job, {}, 2)}
-    await crawl.outbox.acknowledge(crawl.job, positions, "/data/items.jsonl")
+    await crawl.outbox.acknowledge(crawl.job, Exported(positions, "/data/items.jsonl", 7))
     other = await world.client()
-    assert await other.outbox.exported(crawl.job) == Exported(positions, "/data/items.jsonl")
+    assert await other.outbox.exported(crawl.job) == Exported(positions, "/data/items.jsonl", 7)
     await crawl.frontier.jobs.delete(crawl.job.name)
     again = await crawl.frontier.jobs.create(Job(crawl.job.name))
     assert await crawl.outbox.exported(again) == Exported()
@@ -104,7 +104,7 @@ async def test_what_was_acknowledged_last_is_known_to_the_next_exporter(world: W
 async def test_positions_grow_also_after_everything_was_acknowledged(crawl: Crawl) -> None:
     await _commit(crawl, pages(2), b"{}")
     last = (await crawl.outbox.read(crawl.job, {}, 100))[-1]
-    await crawl.outbox.acknowledge(crawl.job, {last.shard: last.position})
+    await crawl.outbox.acknowledge(crawl.job, Exported({last.shard: last.position}))
     assert await crawl.outbox.read(crawl.job, {}, 100) == []
     await _commit(crawl, ["http://a.example/more"], b"{}")
     assert len(await crawl.outbox.read(crawl.job, {last.shard: last.position}, 100)) == 1
@@ -115,7 +115,7 @@ async def test_a_position_that_is_gone_can_still_be_read_behind(crawl: Crawl) ->
     await _commit(crawl, pages(3), b"{}")
     entries = await crawl.outbox.read(crawl.job, {}, 100)
     shard = entries[0].shard
-    await crawl.outbox.acknowledge(crawl.job, {shard: entries[1].position})
+    await crawl.outbox.acknowledge(crawl.job, Exported({shard: entries[1].position}))
     assert await crawl.outbox.read(crawl.job, {shard: entries[0].position}, 100) == entries[2:]
 
 

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 )
 
 from crawler.interfaces import Pace
-from crawler.model import Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Exported, Failure, Job, Lease, Outcome, Release, Request, Retry, Skip, Visit
 from crawler.testing.contract.world import Crawl, World, dead, failed
 
 T = TypeVar("T")
@@ -321,7 +321,7 @@ class Machine(RuleBasedStateMachine):
         self.exported.update(item for entry in entries for item in entry.items)
         self.waiting -= len(entries)
         positions = {entry.shard: entry.position for entry in entries}
-        self.run(self.crawl.outbox.acknowledge(self.crawl.job, positions))
+        self.run(self.crawl.outbox.acknowledge(self.crawl.job, Exported(positions)))
 
     @rule()
     def drain(self) -> None:

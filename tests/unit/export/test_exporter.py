@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from crawler.export.exporter import Exporter
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink
 from crawler.interfaces import Pace, Sink
-from crawler.model import Done, Job, Request, Visit
+from crawler.model import Done, Exported, Job, Request, Visit
 from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0, concurrency=10)
@@ -25,13 +24,13 @@ class Flaky(MemoryFrontier):
     silent = 0
     deaf = False
 
-    async def acknowledge(self, job: Job, positions: Mapping[int, str], location: str = "") -> None:
-        if self.silent and positions:
+    async def acknowledge(self, job: Job, exported: Exported) -> None:
+        if self.silent and exported.positions:
             self.silent -= 1
             if not self.deaf:
-                await super().acknowledge(job, positions, location)
+                await super().acknowledge(job, exported)
             raise FrontierUnavailable("no answer")
-        await super().acknowledge(job, positions, location)
+        await super().acknowledge(job, exported)
 
 
 async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:
