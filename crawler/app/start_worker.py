@@ -49,7 +49,9 @@ async def run_child(orders: Orders, pipe: int) -> None:
     """Work by the supervisor's orders until it sends "stop" through the pipe."""
     config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
     async with connect(config, warn=False) as connected:
-        running = await start_worker(config, connected, orders.worker, orders.jobs, Slot(orders.slot))
+        slot = Slot(orders.slot)
+        slot.write_stacks()
+        running = await start_worker(config, connected, orders.worker, orders.jobs, slot)
         with listening(pipe, running.worker.stop):
             await running.until_stopped()
 

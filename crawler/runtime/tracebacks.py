@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 import traceback
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+_DUMPED = re.compile(r'\s*File "(?P<file>[^"]*)", line (?P<line>[0-9]{1,9}) in (?P<name>.*)').fullmatch
 _CRAWLER = tuple({str(path.parent.parent) for path in (Path(__file__), Path(__file__).resolve())})  # it may be a link
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -28,6 +30,15 @@ def told(error: BaseException, own: Collection[str] = ()) -> tuple[str, str]:
     line = user_line(((frame.filename, frame.lineno or 0) for frame in whole.stack), own)
     _trim(whole, own)
     return line, "".join(whole.format())
+
+
+def told_stack(dump: str) -> tuple[str, str]:
+    """Do the same for a stack that `faulthandler` has written: where a process was when it was asked, or crashed."""
+    frames = [(found["file"], int(found["line"]), found["name"]) for found in map(_DUMPED, dump.splitlines()) if found]
+    frames.reverse()  # the deepest comes first in a dump
+    kept = [frame for frame in frames if not frame[0].startswith(_CRAWLER)]
+    summary = traceback.StackSummary.from_list([(*frame, None) for frame in kept])
+    return user_line((file, line) for file, line, _ in frames), "".join(summary.format())
 
 
 def _trim(whole: traceback.TracebackException, own: Collection[str]) -> None:

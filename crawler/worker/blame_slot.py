@@ -4,12 +4,16 @@ When a page kills its process (out of memory, a crash in a library) or never ret
 supervisor reads here which page to blame, and by which retry rules of its spider. The other requests of the process are
 innocent. While such a page blocks the heartbeat, the supervisor renews the lease (`LeaseClock`) and records that here
 for the worker.
+
+Behind the page, the worker writes its stack when the supervisor asks for it, and when a library crashes.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import os
+import signal
 import struct
 import tempfile
 import time
@@ -24,6 +28,8 @@ from crawler.worker.lease import CELL_BYTES
 _AT = CELL_BYTES  # where the page begins; the lease comes first
 _HEAD = struct.Struct("=dI")  # since (monotonic seconds, the same clock in both processes), length
 _TEXT_AT = _AT + _HEAD.size
+STACK_SIGNAL = signal.SIGUSR1  # asks the worker for its stack
+MAX_STACK = 64 * 1024  # bytes that are read of it
 SIZE = 2 * 1024 * 1024  # room for the longest message; unwritten pages take no memory
 
 
@@ -76,8 +82,19 @@ class Slot:
             return None  # read while the worker writes
         return Parsing(page, time.monotonic() - since)
 
+    def write_stacks(self) -> None:
+        """Let this process write its stack into the slot at `STACK_SIGNAL` or a crash, whatever it is doing."""
+        os.lseek(self.descriptor, SIZE, os.SEEK_SET)
+        faulthandler.register(STACK_SIGNAL, file=self.descriptor, all_threads=False)
+        faulthandler.enable(file=self.descriptor, all_threads=False)
+
+    def read_stack(self) -> str:
+        """Return what the process wrote; empty if nothing."""
+        return os.pread(self.descriptor, MAX_STACK, SIZE).decode("utf-8", "replace")
+
     def clear(self) -> None:
         """Empty the slot for the next process that gets it."""
+        os.ftruncate(self.descriptor, SIZE)
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
     def _note(self, page: Page) -> None:

@@ -27,12 +27,15 @@ from crawler.model import Dead, Failure, Lease, Retry
 from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, STOP
 from crawler.runtime.tasks import end
-from crawler.worker.blame_slot import Page, Parsing, Slot
+from crawler.runtime.tracebacks import told_stack
+from crawler.worker.blame_slot import STACK_SIGNAL, Page, Parsing, Slot
 from crawler.worker.lease import LeaseClock, now
 
 log = structlog.get_logger()
 
 LOOK = 0.25  # seconds between checks of the slots
+STACK_SECONDS = 0.5  # longest wait for the stack of a child that will be killed
+STACK_LOOKS = 10
 LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
 FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a new child would also end
 
@@ -156,13 +159,20 @@ class Supervisor:
                 if parsing is None or child.killed_for:
                     continue
                 if parsing.seconds >= self._callback_seconds:
-                    self._kill_for(child, parsing)
+                    await self._kill_for(child, parsing)
                 elif parsing.seconds >= self._beat_every:
                     self._keep_lease(child)
 
-    def _kill_for(self, child: Child, parsing: Parsing) -> None:
+    async def _kill_for(self, child: Child, parsing: Parsing) -> None:
         child.killed_for = parsing
-        log.error("callback_never_returned", url=parsing.page.lease.request.url, seconds=round(parsing.seconds, 1))
+        _signal(child, STACK_SIGNAL)
+        for _ in range(STACK_LOOKS):
+            await asyncio.sleep(STACK_SECONDS / STACK_LOOKS)
+            if child.slot.read_stack():
+                break
+        line, stack = told_stack(child.slot.read_stack())
+        url, seconds = parsing.page.lease.request.url, round(parsing.seconds, 1)
+        log.error("callback_never_returned", url=url, seconds=seconds, line=line, stack=stack)
         _signal(child, signal.SIGKILL)
 
     def _keep_lease(self, child: Child) -> None:
@@ -188,7 +198,8 @@ class Supervisor:
         how = _how(code) if child.killed_for is None else f"its callback ran for {self._callback_seconds:g} s"
         url = parsing.page.lease.request.url if parsing else None
         log.error("worker_died", worker=child.name, how=how, while_parsing=url)
-        failure = Failure("crash", f"killed its worker process {child.name}: {how}")
+        line, stack = told_stack(child.slot.read_stack())
+        failure = Failure("crash", f"killed its worker process {child.name}: {how}", traceback=stack, line=line)
         blame = _judged(parsing.page, failure) if parsing else None
         with suppress(*OUTAGE):  # stopped during an outage: the child's lease expires by itself
             await Patience().until_done(lambda: self._leases.reap(child.name, blame=blame), self._stopped)

@@ -162,6 +162,10 @@ async def test_a_page_that_silences_the_heartbeat_is_blamed_and_nobody_else_reap
     assert sum(one.requeued + one.dead for one in reaped) == 0
     assert letter.failure.kind == "crash"
     assert "its callback ran for 4 s" in letter.failure.message
+    file, _, line = letter.failure.line.partition(":")
+    assert (file, SPIDER.splitlines()[int(line) - 1].strip()[:8]) == ("spiders/harm.py", "re.match")
+    assert "in hold_the_interpreter" in letter.failure.traceback
+    assert "crawler/visit" not in letter.failure.traceback
     assert letter.attempts == 1
     assert stats.dead == 1
 

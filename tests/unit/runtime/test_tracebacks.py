@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crawler.parsing.url import canonical
-from crawler.runtime.tracebacks import told, user_line
+from crawler.runtime.tracebacks import told, told_stack, user_line
 
 HERE = Path(__file__)
 
@@ -53,6 +53,22 @@ def test_the_cause_stays() -> None:
     line, whole = told(caught(lambda: price("£1.37")))
     assert code_at(line).startswith("raise LookupError")
     assert "could not convert string to float" in whole
+
+
+def test_a_stack_that_faulthandler_wrote_is_told_the_deepest_last() -> None:
+    dump = (
+        "Current thread 0x00007f (most recent call first):\n"
+        f'  File "{json.__file__}", line 5 in loads\n'
+        '  File "/elsewhere/prices.py", line 4 in price\n'
+        '  File "/elsewhere/shop.py", line 3 in parse\n'
+        '  File "<frozen runpy>", line 1 in _run\n'
+    )
+    line, stack = told_stack(dump)
+    assert line == "/elsewhere/prices.py:4"
+    assert [row.split()[-1] for row in stack.splitlines() if row.startswith("  File")] == [
+        *("_run", "parse", "price", "loads"),
+    ]
+    assert told_stack("") == ("", "")
 
 
 @pytest.mark.parametrize(
