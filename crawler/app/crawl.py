@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from crawler.app.config import Config
@@ -24,6 +23,7 @@ from crawler.runtime.signals import CODES, draining
 from crawler.runtime.tasks import end, was_cancelled
 from crawler.seeding.seeder import Seeder
 from crawler.status import JobStats
+from crawler.views.history import History
 from crawler.views.losses import lost
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 from crawler.worker.blame_slot import NoSlot
@@ -73,7 +73,7 @@ class _Crawl:
         self._started = time.monotonic()
         self._stop = asyncio.Event()
         self._is_finished = False
-        self._rate = _Rate()
+        self._history = History()
 
     async def run(
         self,
@@ -212,8 +212,9 @@ class _Crawl:
     async def _look(self, out: Exporter) -> JobStats:
         stats = await self._connected.reading.stats(self._job)
         workers = tuple(await self._connected.reading.workers())
-        rate = self._rate.of(stats.counters.get("pages", 0))
-        self._observe(Progress(stats, workers, time.monotonic() - self._started, rate, out.items))
+        now = time.monotonic()
+        momentum = self._history.add(now, stats)
+        self._observe(Progress(stats, workers, now - self._started, momentum, out.items))
         return stats
 
 
@@ -249,19 +250,3 @@ def _crew(config: Config, connected: Backend, job: Job, concurrency: int) -> Sup
     if not connected.capabilities.shared:
         return InProcess(config, connected, job)
     return supervisor(config, connected, (job.name,), concurrency)
-
-
-class _Rate:
-    """Computes pages per second over the last few seconds."""
-
-    def __init__(self, seconds: float = 5.0) -> None:
-        self._seconds = seconds
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def of(self, pages: int) -> float:
-        now = time.monotonic()
-        self._seen.append((now, pages))
-        while now - self._seen[0][0] > self._seconds:
-            self._seen.popleft()
-        since, before = self._seen[0]
-        return (pages - before) / (now - since) if now > since else 0.0

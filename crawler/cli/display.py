@@ -13,13 +13,14 @@ from rich.text import Text
 
 from crawler.cli.terminal import live_picture
 from crawler.runtime.safe_text import shown
-from crawler.status import JobStats, WorkerInfo
+from crawler.status import JobStats, WorkerInfo, clock
 from crawler.views.figures import (
     HostFigures,
     answers,
     at_work,
     busiest,
     counted,
+    dead_words,
     duration,
     group,
     hosts,
@@ -28,11 +29,13 @@ from crawler.views.figures import (
     pages,
     pauses,
     rate,
+    resting,
     several,
     size,
     slowest,
     why_idle,
 )
+from crawler.views.history import SETTLED
 
 if TYPE_CHECKING:
     from crawler.views.reports import Progress
@@ -43,6 +46,7 @@ _LOG_EVERY = 10.0  # seconds
 _HOSTS_SHOWN = 3
 _SKIPS_SHOWN = 6
 _PAUSES_SHOWN = 3
+_BARS = "▁▂▃▄▅▆▇█"
 
 # ---------------------------------------------------------------------------------------------------------
 # On a terminal
@@ -62,13 +66,19 @@ def picture(progress: Progress, title: str, target: str) -> RenderableType:
     lines.add_column(overflow="fold")
     for name, text in _lines(progress, target):
         lines.add_row(name, text)
-    return Group(Text(), _headline(progress, title), _bar(progress.stats), lines)
+    return Group(Text(), _headline(progress, title), _bar(progress), lines)
 
 
 def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
-    stats, counters = progress.stats, progress.stats.counters
+    stats, counters, momentum = progress.stats, progress.stats.counters, progress.momentum
     yield "queue", Text(f"{counted(stats.pending)} pending, {counted(stats.processing)} in flight")
-    yield "pages", Text(f"{counted(pages(stats))}, {rate(progress.pages_per_second)} pages/s")
+    yield (
+        "pages",
+        Text(f"{counted(pages(stats))}, {rate(momentum.pages_per_second)} pages/s {sparkline(momentum.trend)}"),
+    )
+    yield "bytes", Text(f"{size(counters.get('bytes', 0))}, {size(momentum.bytes_per_second)}/s")
+    if end := _end(progress):
+        yield "end", Text(end)
     yield "items", Text(_items(progress, target))
     if said := answers(counters):
         yield "answers", _coloured(said)
@@ -77,7 +87,9 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
     if unkept := left_out(counters):
         yield "left out", Text(unkept)
     if trouble := _trouble(stats):
-        yield "trouble", Text(in_words(trouble), style="red" if stats.dead else "yellow")
+        yield "trouble", Text(in_words(trouble), style="yellow")
+    if stats.dead:
+        yield "dead", Text(dead_words(stats), style="red")
     known = hosts(stats.job, progress.workers)
     if known:
         few = len(known) <= _HOSTS_SHOWN
@@ -89,6 +101,8 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in lines), style="yellow")
     if why := why_idle(stats, progress.workers):
         yield "idle", Text(why, style="green" if stats.finished else "yellow")
+    elif stats.resting:
+        yield "resting", Text("\n".join(resting(stats)), style="yellow")
 
 
 def _headline(progress: Progress, title: str) -> RenderableType:
@@ -99,15 +113,35 @@ def _headline(progress: Progress, title: str) -> RenderableType:
     return line
 
 
-def _bar(stats: JobStats) -> RenderableType:
-    """Return the bar: the share of known URLs that have ended. The number of known URLs grows during the crawl."""
+def _bar(progress: Progress) -> RenderableType:
+    """Return the share of known URLs that have ended: as a bar only if the end can be estimated, because the number of
+    known URLs grows during the crawl."""
+    stats = progress.stats
     ended = stats.done + stats.dead + stats.dropped
     line = Table.grid(expand=True, padding=(0, 2, 0, 0))
     line.add_column(ratio=1)
     line.add_column(no_wrap=True, justify="right")
-    share = f"{counted(ended)} of {counted(stats.known)} known URLs"
+    if progress.momentum.seconds_left is None:
+        return Text(f"{counted(ended)} of {counted(stats.known)} URLs found so far")
+    share = f"{counted(ended)} of {counted(stats.known)} URLs found so far"
     line.add_row(ProgressBar(total=max(stats.known, 1), completed=min(ended, stats.known)), Text(share))
     return line
+
+
+def _end(progress: Progress) -> str:
+    """Return when the crawl ends at the rates of the last minute; empty if nothing flows or it has just begun."""
+    stats, left = progress.stats, progress.momentum.seconds_left
+    if left is not None:
+        return f"in about {duration(left)}, at {clock(stats.at, left)}, if it goes on finding as little as now"
+    if progress.seconds < SETTLED or not stats.is_flowing or not stats.pending:
+        return ""
+    return "nobody can tell yet: nearly as many URLs are found as are fetched, or more"
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return one character a value, `▁` for none and `█` for the most."""
+    most = max(values, default=0.0)
+    return "".join(_BARS[round(value / most * (len(_BARS) - 1))] if most else _BARS[0] for value in values)
 
 
 def _items(progress: Progress, target: str) -> str:
@@ -130,7 +164,6 @@ def _trouble(stats: JobStats) -> dict[str, int]:
     found = {
         "retries": stats.counters.get("retried", 0),
         "put back by limits of our own": stats.counters.get("own_limit", 0),
-        "dead": stats.dead,
         "taken back from lost workers": stats.counters.get("reaped", 0),
     }
     return {name: count for name, count in found.items() if count}
@@ -172,7 +205,7 @@ def log_fields(progress: Progress) -> dict[str, Any]:
         "job": stats.job,
         "pages": pages(stats),
         "items": progress.exported,
-        "pages_per_second": round(progress.pages_per_second, 2),
+        "pages_per_second": round(progress.momentum.pages_per_second, 2),
         "pending": stats.pending,
         "in_flight": stats.processing,
         "dead": stats.dead,
@@ -182,6 +215,8 @@ def log_fields(progress: Progress) -> dict[str, Any]:
         "no_answer": 0,
         **{name.replace(" ", "_"): count for name, count in answers(stats.counters).items()},
     }
+    if progress.momentum.seconds_left is not None:
+        fields["seconds_left"] = round(progress.momentum.seconds_left)
     if why := why_idle(stats, progress.workers):
         fields["idle"] = why
     return fields

@@ -18,6 +18,7 @@ from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
 from crawler.views.figures import (
     answers_in_words,
     counted,
+    dead_words,
     duration,
     group,
     hosts_in_words,
@@ -300,15 +301,13 @@ def _dead(report: CrawlReport) -> Text | str:
     stats = report.stats
     if not stats.dead:
         return ""
-    kinds = group(stats.counters, "dead")  # counted at death: some may have been redriven since
-    why = f" ({in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
     causes = [
         f"{counted(group.count)} × {error} at {line}: {group.message[:200]}"
         for group in report.causes
         for error, line in [group.values]
         if line
     ]
-    return Text("\n".join(map(shown, [f"{counted(stats.dead)}{why}", *causes])), style="red")
+    return Text("\n".join(map(shown, [dead_words(stats), *causes])), style="red")
 
 
 def _what_now(report: CrawlReport, fresh: bool) -> str:

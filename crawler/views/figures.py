@@ -88,6 +88,13 @@ def left_out(counters: Mapping[str, int]) -> str:
 FIRST_WINS = "the first request for a URL wins; Request(…, dont_filter=True) asks for both"
 
 
+def dead_words(stats: JobStats) -> str:
+    """Return `7 (http_404 6, dns 1)`: the dead letters by kind, if none has been redriven since."""
+    kinds = group(stats.counters, "dead")  # counted at death: some may have been redriven since
+    why = f" ({in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
+    return f"{counted(stats.dead)}{why}"
+
+
 def other_callbacks(stats: JobStats) -> str:
     """Report requests that were not admitted because another callback had their URLs; empty if none."""
     count = stats.counters.get("links/other_callback", 0)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from crawler.control.dead_letters import Group
 from crawler.status import JobStats, WorkerInfo
+from crawler.views.history import Momentum
 
 
 class SeedReport(Struct, frozen=True):
@@ -35,7 +36,7 @@ class Progress(Struct, frozen=True):
     stats: JobStats
     workers: tuple[WorkerInfo, ...]
     seconds: float  # since this command started
-    pages_per_second: float  # over the last few seconds
+    momentum: Momentum
     exported: int  # items in the sink so far, by this command
 
 

@@ -15,10 +15,12 @@ from crawler.control.dead_letters import Group
 from crawler.model import Failure
 from crawler.status import DeadLetter, HostTurn, HostView, JobStats, WorkerInfo, clock
 from crawler.views import figures
+from crawler.views.history import Momentum
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 
 NOON = 1_760_000_000.0
 BUSY = HostView("a.example", 0, HostTurn(90.0, rest=90.0, cause="http_503", rests=3))
+MOMENTUM = Momentum(12.34, 25_600.0, (0.0, 6.0, 12.0), seconds_left=125.0)
 COUNTERS = {
     "pages": 500,
     "items": 498,
@@ -47,7 +49,7 @@ def worker(name: str = "w1", lease_left: float = 10.0, **info: Any) -> WorkerInf
 
 
 def progress(*workers: WorkerInfo, **changes: Any) -> Progress:
-    return Progress(stats(**changes), workers, seconds=83.4, pages_per_second=12.34, exported=490)
+    return Progress(stats(**changes), workers, seconds=83.4, momentum=MOMENTUM, exported=490)
 
 
 def report(reason: str = "finished", *, counters: Mapping[str, int] = COUNTERS, **changes: Any) -> CrawlReport:
@@ -183,7 +185,7 @@ def test_what_was_left_out_is_told_everywhere_by_reason() -> None:
     told = "items: noindex 3; links: rel_nofollow 40, nofollow 12"
     one = stats(counters=counters)
     assert told in rendered(tables.status_view([one], [worker()], "redis://host"), 160)
-    assert told in rendered(display.picture(Progress(one, (), 1.0, 1.0, 0), "job shop", "-"))
+    assert told in rendered(display.picture(Progress(one, (), 1.0, Momentum(), 0), "job shop", "-"))
     ended = report(counters=counters)
     assert told in rendered(tables.summary(ended))
     for_scripts = figures.scrapy_stats(ended)
@@ -201,13 +203,17 @@ def test_the_picture_of_a_running_crawl() -> None:
     picture = rendered(display.picture(progress(one, outbox=1), "job shop", "shop.jsonl"))
     lines = dict(line.split(maxsplit=1) for line in picture.splitlines() if line)
     assert lines["job"].split() == ["shop", "1", "min", "23", "s"]
-    assert "582 of 1,024 known URLs" in picture
+    assert "582 of 1,024 URLs found so far" in picture
+    assert "━" in picture
     assert lines["queue"] == "400 pending, 12 in flight"
-    assert lines["pages"] == "500, 12.3 pages/s"
+    assert lines["pages"] == "500, 12.3 pages/s ▁▅█"
+    assert lines["bytes"] == "9.0 kB, 25.6 kB/s"
+    assert lines["end"].startswith("in about 2 min 05 s, at ")
     assert lines["items"] == "490 → shop.jsonl, 1 page to be written"
     assert lines["answers"] == "2xx 500, 3xx 2, 4xx 6, 5xx 1, no answer 4"
     assert lines["skipped"] == "offsite 70, robots 5"
-    assert lines["trouble"] == "retries 3, dead 7"
+    assert lines["trouble"] == "retries 3"
+    assert lines["dead"] == "7 (http_404 6, dns 1)"
     assert lines["hosts"] == "a.example 400 × 20 ms, b.example 3 × 900 ms"
     assert lines["workers"] == "1, 90.5 MB"
     assert "idle" not in lines
@@ -224,8 +230,16 @@ def test_the_picture_names_busiest_and_slowest_of_many_hosts_and_why_it_is_idle(
 
 
 def test_a_picture_of_nothing_yet() -> None:
-    empty = Progress(JobStats("shop"), (), seconds=0.1, pages_per_second=0.0, exported=0)
-    assert "0 of 0 known URLs" in rendered(display.picture(empty, "job shop", "shop.jsonl"))
+    empty = Progress(JobStats("shop"), (), seconds=0.1, momentum=Momentum(), exported=0)
+    assert "0 of 0 URLs found so far" in rendered(display.picture(empty, "job shop", "shop.jsonl"))
+
+
+def test_without_an_estimate_there_is_no_bar() -> None:
+    unsure = Progress(stats(), (worker(),), seconds=83.4, momentum=Momentum(1.0), exported=0)
+    picture = rendered(display.picture(unsure, "job shop", "-"))
+    assert "━" not in picture
+    assert "582 of 1,024 URLs found so far" in picture
+    assert "end      nobody can tell yet" in picture
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
