@@ -109,7 +109,7 @@ class Response:
 
     @cached_property
     def _reading(self) -> Reading:
-        return Reading(self.encoding, self.parse_limits, self.cut.__setitem__)
+        return Reading(self.encoding, self.parse_limits, self.cut.setdefault)
 
     @cached_property
     def root(self) -> Any:
@@ -234,7 +234,7 @@ class Response:
             found = self.links
         else:
             base, encoding = self._base
-            found = join_links(base, map(_href, urls), encoding=encoding, cut=self.cut.__setitem__)
+            found = join_links(base, map(_href, urls), encoding=encoding, cut=self.cut.setdefault)
         fields.setdefault("spider", self.request.spider)
         made = Request(self.url, callback=callback, **fields)  # checked once for all of them
         for url in found:

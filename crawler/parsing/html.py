@@ -102,17 +102,19 @@ def scanned_links_not_to_follow(
 
 
 def _hrefs(root: etree._Element, follow_nofollow: bool) -> Iterator[str]:
-    if next(root.iter("frame", "iframe"), None) is None:
+    if next(root.iter("frame", "iframe", "svg"), None) is None:
         links, href_of = root.iter("a", "area"), _HREF
     else:
-        links, href_of = root.iter("a", "area", "frame", "iframe"), _href_or_src
+        links, href_of = root.iter("a", "area", "frame", "iframe"), _any_href
     if not follow_nofollow:
         links = (link for link in links if _is_followed(link.get("rel", "")))
     return (href for href in map(href_of, links) if href is not None)
 
 
-def _href_or_src(link: etree._Element) -> str | None:
-    found: str | None = link.get("href" if link.tag in ("a", "area") else "src")
+def _any_href(link: etree._Element) -> str | None:
+    found: str | None = link.get("src" if link.tag in ("frame", "iframe") else "href")
+    if found is None and next(link.iterancestors("svg"), None) is not None:
+        found = link.get("xlink:href")  # SVG 1.1
     return found
 
 

@@ -14,7 +14,7 @@ from lxml import etree
 
 from crawler.parsing.charset import decode
 from crawler.parsing.limits import ParseLimits, Reading
-from crawler.parsing.sitemap_entries import MAX_LENGTH, Entry, EntryReader, Reader
+from crawler.parsing.sitemap_entries import END, MAX_LENGTH, Entry, EntryReader, Reader
 from crawler.parsing.url import join_links
 
 # How many "<" and "&" are read: they determine what parsing costs. A real sitemap has far fewer.
@@ -113,23 +113,37 @@ _ROOT: Final = re.compile(
 def _inflated(body: bytes, how: Reading) -> bytes:
     """`body` without gzip, cut at the limit. The first bytes decide, because servers name gzip files in many ways."""
     most = how.limits.sitemap_size
-    if body.startswith(b"\x1f\x8b"):
-        pieces: list[bytes] = []
-        room = most + 1
-        for _ in range(_MAX_MEMBERS):
-            if room <= 0 or not body.startswith(b"\x1f\x8b"):
-                break
-            member = zlib.decompressobj(31)
-            try:
-                pieces.append(member.decompress(body, room))
-            except zlib.error:
-                break
-            room -= len(pieces[-1])
-            body = member.unused_data
-        body = b"".join(pieces)
+    if body.startswith(_GZIP):
+        body, is_whole = _gunzipped(body, most + 1)
+        if not is_whole and body:
+            how.cut("sitemap", "its gzip breaks off; what comes before was read")
     if len(body) > most:
         how.cut("sitemap", f"larger than {most:,} bytes; the rest was not read (SITEMAP_MAXSIZE)")
     return body[:most]
+
+
+_GZIP: Final = b"\x1f\x8b"
+
+
+def _gunzipped(body: bytes, room: int) -> tuple[bytes, bool]:
+    """What several gzip streams in a row hold, at most `room` bytes; and whether they end as they should."""
+    found: list[bytes] = []
+    for _ in range(_MAX_MEMBERS):
+        member = zlib.decompressobj(31)
+        end = 0
+        while not member.eof and room > 0:
+            if end >= len(body):
+                return b"".join(found), False
+            try:
+                found.append(member.decompress(body[end : end + _PIECE], room))
+            except zlib.error:
+                return b"".join(found), False
+            end += _PIECE
+            room -= len(found[-1])
+        body = member.unused_data + body[end:]
+        if room <= 0 or not body.startswith(_GZIP):
+            return b"".join(found), True
+    return b"".join(found), False
 
 
 def _in_utf8(body: bytes) -> bytes:
@@ -184,6 +198,8 @@ def _read_json(body: bytes, reader: Reader) -> None:
 
 
 def _read_xml(body: bytes, start: int, reader: Reader, how: Reading) -> None:
+    """Read a document as the content of other elements: so it may have several roots, end tags without a start, and no
+    DTD that counts."""
     parser = etree.XMLParser(
         target=reader,
         encoding="utf-8",
@@ -196,24 +212,25 @@ def _read_xml(body: bytes, start: int, reader: Reader, how: Reading) -> None:
     )
     most, marks = how.limits.sitemap_urls, 0
     try:
+        parser.feed(b"<x>" * _AROUND)
         for piece in _pieces(body, start):
             marks += piece.count(b"<") + piece.count(b"&")
             enough = min(_MARKS_PER_POSSIBLE_URL * most, _MARKS_BEFORE_URLS + _MARKS_PER_URL * reader.count)
-            if reader.has_doctype or reader.depth > _MAX_DEPTH or reader.count >= 2 * most or marks > enough:
-                break  # of 2 * most URLs some may be repeated
+            if reader.depth > _MAX_DEPTH or reader.count >= 2 * most or marks > enough:
+                how.cut("sitemap", _TOO_MUCH)  # of 2 * most URLs some may be repeated
+                return
             parser.feed(_mended(piece))
-        else:
-            parser.close()
-            return
+        is_open = reader.depth > _AROUND
+        parser.feed(b"<%b/>" % END.encode())
+        parser.close()
     except etree.LxmlError:
-        return  # keep what was read before the fault
-    if reader.has_doctype:
-        reader.clear()  # a document with a DTD behind its first tag is refused, not cut
-    else:
-        how.cut("sitemap", _TOO_MUCH)
+        is_open = True
+    if reader.count and (is_open or not reader.has_ended):
+        how.cut("sitemap", "its XML breaks off; what comes before was read")
 
 
-_TOO_MUCH = "more than a sitemap may hold; the rest was not read (SITEMAP_MAXURLS)"
+_AROUND: Final = 20  # elements around the document
+_TOO_MUCH: Final = "more than a sitemap may hold; the rest was not read (SITEMAP_MAXURLS)"
 
 
 def _pieces(body: bytes, at: int) -> Iterator[bytes]:
@@ -237,11 +254,14 @@ _UNESCAPED: Final = re.compile(
     rb"(?:#(?:(?P<decimal>[0-9]{1,9})|x(?P<hex>[0-9a-fA-F]{1,9}));)?" % _STRAY,
     re.DOTALL,
 )
+_DECLARATION: Final = re.compile(rb"<\?xml\s[^<>]*>")
 _has_stray: Final = re.compile(_STRAY).search
 
 
 def _mended(piece: bytes) -> bytes:
     piece = piece.translate(None, _CONTROLS)
+    if b"<?xml" in piece:
+        piece = _DECLARATION.sub(b"", piece)  # may stand at the beginning of a document alone
     return _UNESCAPED.sub(_escaped, piece) if b"&" in piece or _has_stray(piece) else piece
 
 

@@ -7,6 +7,9 @@ from crawler.parsing.url import BadUrl, canonical
 MAX_LENGTH = 10_000
 """Characters; a longer text is not a URL."""
 
+END = "end-of-document"
+"""The element that tells the reader that the parser has not stopped before."""
+
 _MAX_FIELDS = 20  # kept beside one URL
 
 Entry = dict[str, Any]
@@ -34,7 +37,7 @@ class Reader:
     def __init__(self, url: str) -> None:
         self.pages: list[Any] = []
         self.sitemaps: list[Any] = []
-        self.has_doctype = False
+        self.has_ended = False
         self._path: list[str] = []  # names from the root to the open element
         self._bases = [(0, url)]  # each with the depth of the element that sets it (XML Base)
         self._text: list[str] | None = None  # of the element that is being read
@@ -53,15 +56,9 @@ class Reader:
         """How many elements are open."""
         return len(self._path)
 
-    def clear(self) -> None:
-        """Forget what was found."""
-        self.pages, self.sitemaps = [], []
-
-    def doctype(self, name: str, public: str | None, system: str | None) -> None:
-        self.has_doctype = True
-
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = _local(tag)
+        self.has_ended = name == END
         parent = self._path[-1] if self._path else ""
         self._path.append(name)
         if attributes and _XML_BASE in attributes:

@@ -132,7 +132,7 @@ def _read(spider: Spider, response: Response) -> sitemap.Sitemap:
     if _is_robots_txt(response):
         return sitemap.Sitemap([], join_links(response.url, sitemaps_in(response.body)), 0)
     choose = None if type(spider).sitemap_filter is Spider.sitemap_filter else spider.sitemap_filter
-    how = Reading(limits=response.parse_limits, cut=response.cut.__setitem__)
+    how = Reading(limits=response.parse_limits, cut=response.cut.setdefault)
     return sitemap.parse(response.body, response.url, choose, alternates=spider.sitemap_alternate_links, how=how)
 
 

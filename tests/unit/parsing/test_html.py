@@ -121,6 +121,7 @@ def test_what_stands_behind_the_end_of_html_is_a_part_of_the_page() -> None:
         ("<frameset><frame src=/m></frameset><noframes><body><a href=/x>x</a></body></noframes>", ["/m", "/x"]),
         ("<noframes><a href=/x>x</a></noframes><noframes><a href=/y>y</a></noframes>", ["/x", "/y"]),
         ("<noframes>" * 2_000, []),
+        ("<svg><a xlink:href=/x>x</a><a href=/y xlink:href=/z>y</a></svg><a xlink:href=/no>z</a>", ["/x", "/y"]),
         ("<noscript><a href=/x>x</a></noscript>", ["/x"]),
         ("<template><a href=/x>x</a></template>", ["/x"]),
         ("<!-- <iframe src=/x> --><script>'<frame src=/y>'</script>", []),

@@ -67,9 +67,19 @@ TWO = "http://a.example/2?x=1&y=2"
             urlset("<loc>/caf\u00e9</loc>").decode().replace("UTF-8", "ISO-8859-1").encode("latin-1"),
             ["http://a.example/caf%C3%A9"],
         ),
-        # what came before a fault is taken
+        # what comes before a fault is taken, and mostly what comes after it
         (urlset(f"<loc>{ONE}</loc>", f"<loc>{ONE}2</loc>")[:-30], [ONE]),
         (urlset(f"<loc>{ONE}</loc></wrong>"), [ONE]),
+        (
+            urlset(f"<loc>{ONE}</loc>").replace(b"</url>", b"</url></wrong></urlset>" + b"<url><loc>/2</loc></url>"),
+            [ONE, "http://a.example/2"],
+        ),
+        (urlset("<loc>/0</url>", f"<loc>{ONE}</loc>"), ["http://a.example/0", ONE]),
+        (urlset(f"<loc>{ONE}</loc>") + urlset("<loc>/2</loc>"), [ONE, "http://a.example/2"]),
+        (
+            gzip.compress(urlset(f"<loc>{ONE}</loc>")) + gzip.compress(urlset("<loc>/2</loc>")),
+            [ONE, "http://a.example/2"],
+        ),
         # what stands before the root element is passed over
         (b"<br />\n<b>Warning</b>: x in y.php\n" + urlset(f"<loc>{ONE}</loc>"), [ONE]),
         (b"Deprecated: <i>x</i> &amp; &nbsp; in y.php on line 3\n" + urlset(f"<loc>{ONE}</loc>"), [ONE]),
@@ -329,13 +339,41 @@ def test_large_ones_are_bounded(name: str, honest: float) -> None:
 def test_one_that_is_not_read_to_its_end_says_so(choose: Choose | None, body: bytes, pages: int, why: str) -> None:
     told: dict[str, str] = {}
     limits = ParseLimits(sitemap_size=800_000, sitemap_urls=2 if b"%.0s" in body else 50_000)
-    how = Reading(limits=limits, cut=told.__setitem__)
+    how = Reading(limits=limits, cut=told.setdefault)
     first, last = (b"<url><loc>http://a.example/%d</loc></url>" % n for n in range(2))
     for written in (body % (first, last), gzip.compress(body % (first, last))):
         told.clear()
         assert len(parse(written, URL, choose, how=how).pages) == pages
         assert [*told] == ["sitemap"] * bool(why)
         assert why in told.get("sitemap", "")
+
+
+WHOLE = urlset(*(f"<loc>{ONE}?{number}</loc>" for number in range(5_000)))
+PACKED = gzip.compress(WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (WHOLE, ""),
+        (PACKED, ""),
+        (PACKED + b"garbage", ""),
+        (WHOLE + b"\n<!-- made by x -->\n", ""),
+        (WHOLE[:100_000], "XML"),
+        (WHOLE[:-9], "XML"),  # its last tag
+        (WHOLE[: WHOLE.rindex(b"<url>") + 2], "XML"),
+        (WHOLE + b"<!-- made by x", "XML"),
+        (PACKED[:9_000], "gzip"),
+        (PACKED[:9_000] + b"x" * 90_000, "gzip"),
+        (PACKED[:-4], "gzip"),
+        (b"".join(gzip.compress(line + b"\n") for line in [ONE.encode()] * 21), "gzip"),
+    ],
+)
+def test_one_that_breaks_off_says_so(body: bytes, why: str) -> None:
+    told: dict[str, str] = {}
+    assert parse(body, URL, how=Reading(cut=told.setdefault)).pages
+    assert list(told) == ["sitemap"] * bool(why)
+    assert why in told.get("sitemap", "")
 
 
 def test_an_entry_that_comes_twice_is_no_loss() -> None:

@@ -198,7 +198,7 @@ def test_garbage_is_counted(body: str | bytes) -> None:
 
 def test_a_spider_may_ask_for_a_sitemap_itself() -> None:
     result = run_spider(Pages, urlset("/1", "mailto:me") + index("/s"), f"{A}/s.xml", callback="parse_sitemap")
-    assert result.urls == [f"{A}/1"]
+    assert result.urls == [f"{A}/1", f"{A}/s"]
     result = run_spider(Pages, index("/s"), f"{A}/s.xml", callback="parse_sitemap")
     assert [(request.url, request.callback) for request in result.requests] == [(f"{A}/s", "parse_sitemap")]
 
