@@ -305,10 +305,11 @@ def _seen_rules(job: JobPart) -> Iterator[str]:
     fingerprints there are marks of callbacks and of redirected requests."""
     buckets, total = job.count("buckets"), sum(map(len, job.seen.values()))
     marks = job.count("marks") + job.count("redirected")
-    if total - marks != job.count("known") - job.count("dead/junk"):
+    if total - marks != job.count("known") - job.count("again") - job.count("dead/junk"):
         yield (
             f"{total} fingerprints, of them {marks} marks, "
-            f"but known is {job.count('known')}, of that junk {job.count('dead/junk')}"
+            f"but known is {job.count('known')}, of that {job.count('again')} admitted again, "
+            f"junk {job.count('dead/junk')}"
         )
     low = 1 << (buckets.bit_length() - 1)
     for number, members in job.seen.items():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from crawler.parsing.charset import clean
 from crawler.runtime.safe_text import without_password
 from crawler.runtime.tracebacks import told, user_line
 from crawler.spiders.base import DropItem, Spider, callback_name
-from crawler.spiders.items import ItemError, encode_item, is_item
+from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
 
 MAX_RESULTS = 100_000
 """Most requests that one page may yield, and most results in all."""
@@ -34,6 +35,12 @@ _LINK = Request("")
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
 _MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
 _MAX_TRACEBACK = 8_000  # characters of its last lines
+
+
+CALLBACK = ("response",)  # the arguments of a callback
+ERRBACK = ("request", "failure")  # and of an errback
+
+Frames = Sequence[tuple[str, int]]  # file and line of each, the outermost first
 
 
 class CallbackError(CrawlerError):
@@ -48,6 +55,9 @@ class Found(NamedTuple):
     dropped: Counter[str]  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
     noted: Mapping[str, int] = {}  # what else the job counts, by its counters
+    strays: Sequence[
+        Failure
+    ] = ()  # what the callback yielded though it is neither item nor request; counted as dropped
 
     def noting(self, counters: Mapping[str, int]) -> Found:
         """Return a copy with `counters` added to what else the job counts."""
@@ -70,14 +80,16 @@ async def run_callback(
     request and the failure.
 
     The method may be a plain or an async generator or function; it may return an iterable, one item or request,
-    or None. `DropItem` drops one item when `process_item` raises it, the rest of the page when the callback does.
-    `maybe_new` filters out the URLs of a `Follow` that are certainly known.
+    or None. Anything else that it yields is left out and told as a stray; the rest of the page stays. `DropItem` drops
+    one item when `process_item` raises it, the rest of the page when the callback does. `maybe_new` filters out the
+    URLs of a `Follow` that are certainly known.
     Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
     """
     found = Found([], [], Counter())
     results: list[Any] = []
+    strays: list[tuple[Any, Frames]] = []
     try:
-        await _gather(callback_of(spider, name)(*arguments), results, f"{spider.name}.{name}")
+        await _gather(callback_of(spider, name)(*arguments), results, strays, f"{spider.name}.{name}")
     except DropItem as why:
         found.dropped[_reason(why)] += 1
     known: set[str] = set()  # callback names already checked
@@ -97,8 +109,11 @@ async def run_callback(
             await _add_item(spider, result, found)
     if len(found.requests) > MAX_RESULTS:
         raise _too_many(f"{spider.name}.{name}")
-    if not results:
+    if not results and not strays:
         found = found.noting({"empty/pages": 1})
+    if strays:
+        found.dropped["not_an_item"] += len(strays)
+        found = found._replace(strays=[_stray(spider, name, *stray) for stray in strays])
     if sum(map(len, found.items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     return found.admitting(found.requests, left_out) if left_out else found
@@ -168,11 +183,39 @@ def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> 
     if type(callback) is not str or type(errback) is not str:
         callback, errback = _name(spider, callback) or "parse", _name(spider, errback)
         request = replace(request, callback=callback, errback=errback)
-    for name in (callback, errback) if errback else (callback,):
-        if name not in known:
-            callback_of(spider, name)
-            known.add(name)
+    if callback not in known:
+        _check(spider, callback, CALLBACK)
+        known.add(callback)
+    if errback:
+        _check(spider, errback, ERRBACK)
     return request
+
+
+def _check(spider: Spider, name: str, arguments: tuple[str, ...]) -> None:
+    callback_of(spider, name)
+    if wrong := wrong_arguments(type(spider), name, arguments):
+        raise CallbackError(f"spider {spider.name}: {wrong}")
+
+
+def wrong_arguments(cls: type[Spider], name: str, arguments: tuple[str, ...]) -> str:
+    """Return why a method cannot be called with these arguments; empty if it can, or if there is no such method."""
+    method = getattr(cls, name, None)
+    if not inspect.isfunction(method) and not inspect.ismethod(method):
+        return ""
+    is_bound = isinstance(inspect.getattr_static(cls, name), (staticmethod, classmethod))
+    return _refusal(method, name, arguments if is_bound else ("self", *arguments))
+
+
+@lru_cache
+def _refusal(method: Callable[..., Any], name: str, arguments: tuple[str, ...]) -> str:
+    signature = inspect.signature(method)
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        takes = ", ".join(signature.parameters)
+        given = ", ".join(one for one in arguments if one != "self")
+        return f"{name}({takes}) is called with {given}; write def {name}({', '.join(arguments)})"
+    return ""
 
 
 def _name(spider: Spider, callback: Any) -> str:
@@ -187,33 +230,64 @@ def _name(spider: Spider, callback: Any) -> str:
     return name
 
 
-async def _gather(given: Any, results: list[Any], who: str) -> None:
-    """Append what a callback gave, in any form, to `results`, including what came before an exception."""
+async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames]], who: str) -> None:
+    """Append what a callback gave, in any form, to `results`, including what came before an exception; what is neither
+    item nor request to `strays`, with the generators' frames."""
+
+    def take(result: Any) -> None:
+        if type(result) in _USUAL or is_item(result):  # a Request is a struct, as items may be
+            results.append(result)
+        elif result is not None:
+            strays.append((result, _frames(given)))
+
     if inspect.isawaitable(given):
         given = await given
     if hasattr(given, "__aiter__"):
         async for result in given:
-            results.append(result)
-            if len(results) > MAX_RESULTS:
+            take(result)
+            if len(results) + len(strays) > MAX_RESULTS:
                 break
     else:
-        results.extend(islice(_iterable(given, who), MAX_RESULTS + 1))
-    if len(results) > MAX_RESULTS:
+        for result in islice(_iterable(given), MAX_RESULTS + 1):
+            take(result)
+    if len(results) + len(strays) > MAX_RESULTS:
         raise _too_many(who)
+
+
+def _frames(generator: Any) -> Frames:
+    """Return file and line of a generator, and of those that it yields from."""
+    found = []
+    while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
+        found.append((frame.f_code.co_filename, frame.f_lineno))
+        generator = getattr(generator, "gi_yieldfrom", None)
+    return found
+
+
+def _stray(spider: Spider, name: str, value: Any, frames: Frames) -> Failure:
+    if inspect.iscoroutine(value):
+        value.close()  # otherwise Python warns that nobody awaited it
+    way = next((way for kinds, way in _WAYS if isinstance(value, kinds)), "yield a dict, or a Request")
+    message = f"{spider.name}.{name} yielded {shown_value(value)}, which is neither an item nor a request; {way}"
+    line = user_line(frames, _files_of(spider)) or _definition(spider, name)
+    return Failure("callback", without_password(message)[:_MAX_MESSAGE], error="ItemError", line=line)
+
+
+_USUAL = frozenset({dict, Request, Follow, Unfollowed})
+_WAYS: tuple[tuple[Any, str], ...] = (
+    (Generator, "write `yield from` before it"),
+    (AsyncIterable, "write `async for one in it: yield one`"),
+    (Awaitable, "write `await` before it"),
+    ((list, tuple, set, frozenset), "yield its parts one by one, with `yield from`"),
+)
 
 
 def _too_many(who: str) -> CallbackError:
     return CallbackError(f"{who} gave more than {MAX_RESULTS:,} items and requests for one page")
 
 
-def _iterable(given: Any, who: str) -> Iterable[Any]:
-    if given is None:
-        return ()
-    if is_item(given):  # also true of a Request, which is a struct
-        return (given,)
-    if isinstance(given, Iterable) and not isinstance(given, (str, bytes)):
-        return given
-    raise CallbackError(f"{who} returned a {type(given).__name__}; yield items and requests, or return a list of them")
+def _iterable(given: Any) -> Iterable[Any]:
+    is_many = isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_item(given)
+    return given if is_many else (given,)
 
 
 async def _add_item(spider: Spider, item: Any, found: Found) -> None:

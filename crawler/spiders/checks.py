@@ -18,7 +18,7 @@ from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
 from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spiders.base import Spider, callback_name
-from crawler.spiders.callbacks import nearest
+from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
 
 _METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
@@ -34,6 +34,8 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
+    for method, arguments in (("parse", CALLBACK), ("parse_sitemap", CALLBACK), ("errback", ERRBACK)):
+        yield from filter(None, [wrong_arguments(cls, method, arguments)])
     yield from sitemap_problems(cls)
     yield from _texts("handle_httpstatus_list", cls.handle_httpstatus_list, _status)
     for name, advice in scrapy_words.ATTRIBUTES.items():
@@ -62,16 +64,22 @@ def sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
 
 
 def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
-    """Yield one sentence for each callback that the class names in its source but does not have."""
+    """Yield one sentence for each callback that the class names in its source and that is missing, or takes other
+    arguments."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
             assigned = _assigned(node)
             calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
             for call in filter(_makes_request, calls):
-                for name in map(_callback, _callback_arguments(call)):
-                    if name and name not in assigned and not hasattr(cls, name):
+                for given, arguments in _callback_arguments(call):
+                    name = _callback(given)
+                    if not name or name in assigned:
+                        continue
+                    if not hasattr(cls, name):
                         hint = nearest(cls, name)
                         yield f"line {call.lineno} names the callback {name}, which is no method of the class{hint}"
+                    elif wrong := wrong_arguments(cls, name, arguments):
+                        yield f"line {call.lineno}: {wrong}"
 
 
 def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
@@ -200,11 +208,13 @@ def _makes_request(call: ast.Call) -> bool:
     return getattr(call.func, "attr", getattr(call.func, "id", "")) in _MAKERS
 
 
-def _callback_arguments(call: ast.Call) -> Iterator[ast.expr]:
-    yield from call.args[1:2]
+def _callback_arguments(call: ast.Call) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
+    """Yield each callback or errback that the call names, and what it will be called with."""
+    for given in call.args[1:2]:
+        yield given, CALLBACK
     for keyword in call.keywords:
         if keyword.arg in ("callback", "errback"):
-            yield keyword.value
+            yield keyword.value, ERRBACK if keyword.arg == "errback" else CALLBACK
 
 
 def _callback(given: ast.expr) -> str:

@@ -37,7 +37,9 @@ class ItemError(CrawlerError):
 def encode_item(item: Any) -> bytes:
     """Return the item as one line of JSON. Raise `ItemError` if it is not an item or does not fit into JSON."""
     if not is_item(item):
-        raise ItemError(f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {_shown(item)}")
+        raise ItemError(
+            f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {shown_value(item)}"
+        )
     try:
         if type(item) is dict and _is_plain(item):
             return _encode(item)
@@ -101,7 +103,7 @@ def _converted(value: Any, field: str) -> Any:
         return [_converted(part, f"{field}[{place}]") for place, part in enumerate(value)]
     if isinstance(value, (set, frozenset)):
         return sorted((_converted(part, f"{field}{{}}") for part in value), key=_order)
-    raise ItemError(f"{_name(field)}: {_shown(value)} cannot be stored{_way_out(value)}")
+    raise ItemError(f"{_name(field)}: {shown_value(value)} cannot be stored{_way_out(value)}")
 
 
 def _fields(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -135,7 +137,8 @@ def _name(field: str) -> str:
     return f"item field {field.removeprefix('.')}" if field else "item"
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return the value's type and the beginning of its `repr`, for errors."""
     shown = repr(value)
     shown = shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}…"
     return f"{type(value).__name__} ({shown})"

@@ -42,6 +42,9 @@ _ROWS: Mapping[str, _Row] = {
     "dropped/noindex": _Row("item", "their pages are marked noindex (NOINDEX_OBEY)", is_asked_for=True),
     "dropped/unavailable_after": _Row("item", "their pages have expired (NOINDEX_OBEY)", is_asked_for=True),
     "dropped/no_sitemap": _Row("sitemap", "nothing listed, or not readable as a sitemap"),
+    "dropped/not_an_item": _Row(
+        "value", "yielded by callbacks, but neither items nor requests; the log names the lines"
+    ),
     "dropped/errback": _Row("errback", "failed; what they would have yielded is lost, and the log says why"),
     # --- links and requests
     "links/offsite": _Row("link", "outside allowed_domains or the seeded hosts", is_asked_for=True),

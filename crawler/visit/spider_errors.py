@@ -19,7 +19,7 @@ class SpiderErrors:
     def __init__(self) -> None:
         self._times: Counter[tuple[str, ...]] = Counter()
 
-    def say(self, lease: Lease, spider: str, callback: str, failure: Failure) -> None:
+    def say(self, lease: Lease, spider: str, callback: str, failure: Failure, event: str = "callback_failed") -> None:
         """Log the first error of its kind in full; of the later ones, the 10th, the 100th, and so on."""
         kind: tuple[str, ...] = (lease.job, spider, callback, failure.error, failure.line)
         if kind not in self._times and len(self._times) >= MAX_KINDS:
@@ -28,6 +28,7 @@ class SpiderErrors:
         times = self._times[kind]
         where = {"spider": spider, "callback": callback, "line": failure.line, "error": failure.message}
         if times == 1:
-            log.error("callback_failed", url=lease.request.url, **where, exception=failure.traceback.rstrip())
+            stack = {"exception": failure.traceback.rstrip()} if failure.traceback else {}
+            log.error(event, url=lease.request.url, **where, **stack)
         elif str(times).strip("0") == "1":  # a power of ten
-            log.error("callback_failed_again", times=times, url=lease.request.url, **where)
+            log.error(f"{event}_again", times=times, url=lease.request.url, **where)

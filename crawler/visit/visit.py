@@ -223,6 +223,8 @@ class Visitor:
             found = await run_callback(
                 ready.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
             )
+            for stray in found.strays:
+                self._spider_errors.say(lease, ready.spider.name, callback, stray, "not_an_item")
             found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
             if isinstance(page, Response):
                 # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.

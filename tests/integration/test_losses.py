@@ -46,6 +46,12 @@ def lines(crawled: Crawled) -> list[str]:
         ({"/": LINKS}, "yield {}", {}, "1 item, all empty"),
         ({"/": LINKS}, "yield {'title': None, 'tags': []}", {}, "1 item, all empty"),
         ({"/": LINKS}, "yield Request(response.url)", {}, "no item: 1 page read, and no callback yielded one"),
+        (
+            {"/": LINKS, "/a": "a", "/b": "b"},
+            "yield {'url': response.url}; yield None; yield from response.follow_all(css='a'); yield 'x'",
+            {},
+            "3 values: yielded by callbacks, but neither items nor requests",
+        ),
         ({"/": LINKS}, "raise DropItem('no_price')", {}, "no item was kept: all were dropped (no_price 1)"),
     ],
 )
@@ -80,6 +86,21 @@ async def test_what_was_asked_for_is_told_and_is_no_loss(tmp_path: Path) -> None
     }
     assert all(one.is_asked_for for one in told(crawled.report.stats))
     assert crawled.report.code == Exit.DONE
+
+
+ERRBACK = spider("""
+        yield {'url': response.url}
+        yield Request(response.urljoin('/missing'), errback=self.failed)
+    def failed(self, request, failure):
+        yield {'failed': request.url}
+        raise ValueError('in the errback')
+""")
+
+
+async def test_an_errback_that_fails_is_counted_beside_its_dead_letter(tmp_path: Path) -> None:
+    crawled = await crawl_pages(tmp_path, {"/": LINKS}, ERRBACK, STRICT=True)
+    assert {one.counter: one.count for one in lost(crawled.report.stats)} == {"dead": 1, "dropped/errback": 1}
+    assert len(crawled.items) == 1
 
 
 MOVED = Answer(status=301, headers={"Location": "/new"})

@@ -19,7 +19,7 @@ from crawler.model import Job
 from crawler.status import HostView, JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are not counters for people
-_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks", "redirected")
+_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks", "redirected", "again")
 _LATER = "later/"  # followed by a version: the number of messages of that version that wait
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 

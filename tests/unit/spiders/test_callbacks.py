@@ -79,8 +79,49 @@ class Forms(Spider):
     def a_number(self, response: Response) -> int:
         return 3
 
-    def yields_text(self, response: Response) -> Iterator[str]:
-        yield "text"
+    def yields_text(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        yield "text"  # here
+
+    async def yields_text_later(self, response: Response) -> AsyncIterator[Any]:
+        yield "text"  # here
+        yield ITEM
+
+    def yields_from_one_that_yields_text(self, response: Response) -> Iterator[Any]:
+        yield from self.yields_text(response)
+
+    def yields_a_generator(self, response: Response) -> Iterator[Any]:
+        yield self.yields_text(response)  # here
+        yield ITEM
+
+    def yields_a_coroutine(self, response: Response) -> Iterator[Any]:
+        yield self.coroutine(response)  # here
+        yield ITEM
+
+    def yields_an_async_generator(self, response: Response) -> Iterator[Any]:
+        yield self.async_generator(response)  # here
+        yield ITEM
+
+    def yields_a_list(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        yield [ITEM, NEXT]  # here
+
+    def yields_none(self, response: Response) -> Iterator[Any]:
+        yield None
+        yield ITEM
+        yield NEXT
+
+    def yields_only_none(self, response: Response) -> Iterator[None]:
+        yield None
+
+    def no_response(self) -> None:
+        return None
+
+    def names_a_callback_without_a_response(self, response: Response) -> Iterator[Any]:
+        yield Request("http://a.example/next", callback=self.no_response)  # type: ignore[arg-type]
+
+    def names_a_callback_as_errback(self, response: Response) -> Iterator[Any]:
+        yield Request("http://a.example/next", errback=self.one_item)  # type: ignore[arg-type]
 
     def _private(self, response: Response) -> None:
         return None
@@ -142,9 +183,6 @@ async def test_single_results_and_none(name: str, items: list[bytes], requests: 
         ("_private", CallbackError, "forms._private is private"),
         ("__init__", CallbackError, "private"),
         ("number", CallbackError, "forms.number is a int, not a method"),
-        ("text", CallbackError, "forms.text returned a str"),
-        ("a_number", CallbackError, "forms.a_number returned a int"),
-        ("yields_text", ItemError, "not str"),
         ("breaks", ZeroDivisionError, "mine"),
         ("for_ever", CallbackError, "more than 50 items"),
         ("for_ever_async", CallbackError, "more than 50 items"),
@@ -157,6 +195,48 @@ async def test_what_goes_wrong_is_said(
     with pytest.raises(error) as caught:
         await run_callback(Forms(), name, PAGE)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "items"),
+    [
+        ("text", "yielded str ('text')", 0),
+        ("a_number", "yielded int (3)", 0),
+        ("yields_text", "yielded str ('text')", 1),
+        ("yields_text_later", "yielded str ('text')", 1),
+        ("yields_from_one_that_yields_text", "yielded str ('text')", 1),
+        ("yields_a_generator", "write `yield from` before it", 1),
+        ("yields_a_coroutine", "write `await` before it", 1),
+        ("yields_an_async_generator", "async for", 1),
+        ("yields_a_list", "yield its parts one by one", 1),
+    ],
+)
+async def test_what_is_neither_item_nor_request_is_told_with_its_line_and_the_rest_of_the_page_stays(
+    name: str, told: str, items: int
+) -> None:
+    found = await run_callback(Forms(), name, PAGE)
+    (stray,) = found.strays
+    assert f"forms.{name} {told}" in stray.message or told in stray.message
+    file, _, line = stray.line.rpartition(":")
+    assert file.endswith("test_callbacks.py")
+    if items:
+        assert "# here" in Path(__file__).read_text().splitlines()[int(line) - 1]
+    assert (len(found.items), found.dropped) == (items, {"not_an_item": 1})
+
+
+async def test_none_is_nothing_wherever_it_is_yielded() -> None:
+    found = await run_callback(Forms(), "yields_none", PAGE)
+    assert (len(found.items), len(found.requests), found.dropped, found.strays) == (1, 1, {}, ())
+    assert (await run_callback(Forms(), "yields_only_none", PAGE)).noted == {"empty/pages": 1}
+
+
+async def test_a_request_names_only_callbacks_and_errbacks_that_take_what_they_get() -> None:
+    with pytest.raises(
+        CallbackError, match=r"no_response\(self\) is called with response; write def no_response\(self, re"
+    ):
+        await run_callback(Forms(), "names_a_callback_without_a_response", PAGE)
+    with pytest.raises(CallbackError, match=r"one_item\(self, response\) is called with request, failure"):
+        await run_callback(Forms(), "names_a_callback_as_errback", PAGE)
 
 
 @pytest.mark.parametrize("name", ["follows", "follows_one_by_one"])
@@ -330,9 +410,6 @@ class Faulty(Spider):
     def through_a_library(self, response: Response) -> Any:
         return json.loads("{")
 
-    def gives_no_item(self, response: Response) -> Any:
-        return object()
-
 
 class Heir(Faulty):
     """Has no line of its own."""
@@ -346,7 +423,6 @@ class Heir(Faulty):
         (Faulty(), "own", "KeyError", 'ITEM["b"]'),
         (Faulty(), "through_a_library", "JSONDecodeError", "json.loads("),
         (Heir(), "own", "KeyError", 'ITEM["b"]'),
-        (Faulty(), "gives_no_item", "CallbackError", "def gives_no_item("),
         (Faulty(), "missing", "CallbackError", ""),
     ],
 )

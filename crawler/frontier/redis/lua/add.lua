@@ -26,7 +26,7 @@
 -- A target that is known and has itself only been redirected was read by nobody, so it is admitted again, unless such a
 -- request for it is open: `again` names that one until it is redirected in its turn. The worker marks redirected
 -- requests before it adds their targets, so of two that redirect to each other one at least sees the other's mark.
--- `redirected` of stats is the number of those marks without the requests that were admitted again.
+-- `redirected` of stats is the number of those marks, `again` that of the requests that were admitted again.
 --
 -- The script makes room first: it splits buckets of the seen-set until SEEN_LOAD holds even if all requests are new. A
 -- bucket that grew beyond what Redis keeps as an array of integers would stay a hash table; see `seen.lua`.
@@ -80,7 +80,7 @@ local function note_other(message, callback)
   note_skip(J, url, 'other_callback', callback)
 end
 
-local fresh_redirected = 0
+local fresh_redirected, again = 0, 0
 for _, pair in ipairs(add.redirected) do
   local mark, name = pair[1], pair[2]
   fresh_redirected = fresh_redirected + redis.call('SADD', bucket_of(tonumber(mark)), mark)
@@ -94,7 +94,7 @@ local function is_unread(target)
   if redis.call('SISMEMBER', bucket_of(tonumber(mark)), mark) == 0 then return false end
   if (redis.call('HGET', J .. 'again', mark) or '') ~= '' then return false end
   redis.call('HSET', J .. 'again', mark, name)
-  fresh_redirected = fresh_redirected - 1
+  again = again + 1
   return true
 end
 
@@ -148,6 +148,6 @@ if add.seed then redis.call('SADD', J .. 'scope', unpack(hosts)) end
 
 count(stats, {
   known = fresh_total, admitted = fresh_total, pending = fresh_total,
-  marks = fresh_marks, redirected = fresh_redirected, ['links/other_callback'] = others,
+  marks = fresh_marks, redirected = fresh_redirected, again = again, ['links/other_callback'] = others,
 })
 return fresh_total
