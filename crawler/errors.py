@@ -34,7 +34,7 @@ class Exit(IntEnum):
     UNREACHABLE = 69, "queue server unreachable"  # EX_UNAVAILABLE
     BROKEN = 70, "queue server replaced, or a bug"  # EX_SOFTWARE
     OUTPUT = 73, "output cannot be written"  # EX_CANTCREAT
-    TRY_LATER = 75, "try again later (what is left is paused)"  # EX_TEMPFAIL
+    TRY_LATER = 75, "try again later (what is left is paused, or no worker can read it)"  # EX_TEMPFAIL
     CONFIG = 78, "bad configuration"  # EX_CONFIG
     HUNG_UP = 129, "SIGHUP"
     INTERRUPTED = 130, "Ctrl-C"

@@ -167,12 +167,18 @@ class Dead(Struct, frozen=True):
     spent: bool = False  # dead only because its tries are used up
 
 
+LACKING = "no spider"  # a worker's idleness: all its jobs need a spider or a callback that its program lacks
+
+
 class Release(Struct, frozen=True):
     """Handed back unharmed: to pending after `delay` seconds, without an attempt."""
 
     reason: str
     delay: float = 0.0
     own_limit: str = ""  # the limit of this machine that the visit met; empty if none
+    lacks: str = (
+        ""  # why this worker's program cannot read the page: it lacks the spider or the callback; empty if it can
+    )
 
 
 Outcome = Done | Skip | Retry | Dead | Release

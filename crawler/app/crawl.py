@@ -11,7 +11,7 @@ from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.start_worker import start_worker
-from crawler.app.watching import PAUSED_SECONDS, Watch
+from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.dead_letters import Group, Groups
 from crawler.control.pauses import Pauses
@@ -22,7 +22,7 @@ from crawler.model import Job, Request
 from crawler.runtime.signals import CODES, draining
 from crawler.runtime.tasks import end, was_cancelled
 from crawler.seeding.seeder import Seeder
-from crawler.status import JobStats
+from crawler.status import JobStats, WorkerInfo
 from crawler.views.history import History
 from crawler.views.losses import lost
 from crawler.views.reports import CrawlReport, Progress, SeedReport
@@ -201,21 +201,25 @@ class _Crawl:
             await end(watching)
 
     async def _watch(self, out: Exporter, seeds: asyncio.Task[None]) -> tuple[str, int]:
-        """Wait until the job is finished or only paused requests are left. Return (reason, exit code)."""
-        watch, pauses = Watch(lambda: self._look(out)), Pauses()
-        while True:
-            stats = await watch.next()
-            paused = pauses.seen(stats) > PAUSED_SECONDS
-            if seeds.done() and (stats.finished or paused):
-                return ("finished", Exit.DONE) if stats.finished else ("paused", Exit.TRY_LATER)
+        """Wait until the job is finished, or only requests are left that are paused or that no worker can read.
 
-    async def _look(self, out: Exporter) -> JobStats:
+        Return (reason, exit code)."""
+        watch, pauses, lacking = Watch(lambda: self._look(out)), Pauses(), Lacking()
+        while True:
+            stats, workers = await watch.next()
+            paused = pauses.seen(stats) > PAUSED_SECONDS
+            lacks = lacking.seen(stats, workers) > LACKING_SECONDS
+            if seeds.done() and (stats.finished or paused or lacks):
+                reason = "finished" if stats.finished else "paused" if paused else "lacking"
+                return reason, Exit.DONE if stats.finished else Exit.TRY_LATER
+
+    async def _look(self, out: Exporter) -> tuple[JobStats, tuple[WorkerInfo, ...]]:
         stats = await self._connected.reading.stats(self._job)
         workers = tuple(await self._connected.reading.workers())
         now = time.monotonic()
         momentum = self._history.add(now, stats)
         self._observe(Progress(stats, workers, now - self._started, momentum, out.items))
-        return stats
+        return stats, workers
 
 
 class InProcess:

@@ -11,7 +11,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
-from crawler.app.watching import PAUSED_SECONDS, Watch
+from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
@@ -19,7 +19,7 @@ from crawler.interfaces import Backend
 from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
-from crawler.status import JobStats
+from crawler.status import JobStats, WorkerInfo
 from crawler.views.figures import nobody_exports
 from crawler.views.losses import lost
 from crawler.worker.supervisor import sibling_names
@@ -72,25 +72,26 @@ def _code(ended: list[JobStats], *, strict: bool) -> int:
 
 async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> list[JobStats]:
     """Log the progress of the jobs every 10 s; with `until_finished`, return their figures when all have ended: those
-    that are not finished have only paused requests left.
+    that are not finished have only requests left that are paused or that no worker can read.
     """
 
-    async def look() -> tuple[list[JobStats], list[str]]:
+    async def look() -> tuple[list[JobStats], list[str], list[WorkerInfo]]:
         jobs = [job for job in await connected.jobs.all() if not names or job.name in names]
         stats = [await connected.reading.stats(job) for job in jobs]
-        return stats, [await connected.outbox.holder(job) for job in jobs]
+        return stats, [await connected.outbox.holder(job) for job in jobs], await connected.reading.workers()
 
-    watch, pauses = Watch(look), defaultdict[str, Pauses](Pauses)
+    watch, pauses, lacking = Watch(look), defaultdict[str, Pauses](Pauses), defaultdict[str, Lacking](Lacking)
     unexported = _Unexported()
     reported = time.monotonic()
     waiting_for_export = False
     while True:
-        stats, exporters = await watch.next()
+        stats, exporters, workers = await watch.next()
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
             _report(stats)
         unexported.seen(stats)
         paused = [one.job for one in stats if pauses[one.job].seen(one) > PAUSED_SECONDS]
+        paused += [one.job for one in stats if lacking[one.job].seen(one, workers) > LACKING_SECONDS]
         if not until_finished or not stats or len(stats) < len(names):
             continue
         if not all(one.finished or one.job in paused for one in stats):

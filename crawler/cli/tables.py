@@ -318,6 +318,8 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
         return f"Nothing is lost: {same} resumes where this one stopped.{kept}"
     if report.reason == "paused":
         return "\n".join((*pauses(report.stats), "Fix the cause and resume, then run the same command again."))
+    if report.reason == "lacking":
+        return "The log names what the spiders here lack. Add it, or start a worker that has it; then run this again."
     if report.reason == "already finished":
         return "This crawl is already finished. To start it again: run the same command with --fresh"
     if report.stats.dead:

@@ -169,6 +169,17 @@ def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
     return method  # type: ignore[no-any-return]
 
 
+def lacking(spider: Spider, request: Request) -> str:
+    """Why the spider of this program cannot read the request's page: it lacks a method. Empty if it has all."""
+    try:
+        callback_of(spider, request.callback)
+        if request.errback:
+            callback_of(spider, request.errback)
+    except CallbackError as error:
+        return str(error)
+    return ""
+
+
 def nearest(cls: type[Spider], name: str) -> str:
     """Return `; did you mean parse_item?` if the class has a method of a similar name; else nothing."""
     own = [word for word in dir(cls) if not word.startswith("_") and callable(getattr(cls, word))]

@@ -230,7 +230,7 @@ def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]
             found[spider] = found.get(spider, (0, ""))[0] + 1, str(why)
     return [
         f"{several(count, 'worker')} cannot use spider {shown(spider)}: {shown(why)}; "
-        f"fix it, restart them, then: crawler redrive --where error=spider --job {stats.job}"
+        "its pages wait for a worker that can, without an attempt; mend it here and restart them"
         for spider, (count, why) in sorted(found.items())
     ]
 

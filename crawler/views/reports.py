@@ -41,7 +41,7 @@ class Progress(Struct, frozen=True):
 
 
 class CrawlReport(Struct, frozen=True):
-    """How a crawl ended. `reason`: finished, already finished, paused, interrupted, failed."""
+    """How a crawl ended. `reason`: finished, already finished, paused, lacking, interrupted, failed."""
 
     reason: str
     stats: JobStats

@@ -8,7 +8,6 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.errors import CrawlerError
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy, for_request
@@ -58,30 +57,19 @@ class ReadySpiders:
         self._gate = gate
         self._job_of = job_of
         self._ready: dict[tuple[str, str], ReadySpider] = {}
-        self._said: set[tuple[str, str]] = set()  # pairs that were logged as unusable
 
     def __call__(self, job: str, spider: str) -> ReadySpider:
         """Return it. Raises `UsageError` or `ConfigError` if there is no such spider, or it cannot be made."""
         record = self._job_of(job)
         key = (record.epoch, spider)
         if key not in self._ready:
-            self._ready[key] = self._make_or_say(record, spider)
+            self._ready[key] = self._make(record, spider)
         return self._ready[key]
 
     def close(self, reason: str) -> None:
         """Call `closed` of each spider."""
         for ready in self._ready.values():
             ready.spider.closed(reason)
-
-    def _make_or_say(self, job: Job, name: str) -> ReadySpider:
-        """Make the spider ready, or log once for each job and spider why not: all requests of the pair fail alike."""
-        try:
-            return self._make(job, name)
-        except CrawlerError as error:
-            if (job.epoch, name) not in self._said:
-                self._said.add((job.epoch, name))
-                log.warning("spider_unusable", job=job.name, spider=name, why=str(error))
-            raise
 
     def _make(self, job: Job, name: str) -> ReadySpider:
         spider = self._registry.make(name, job.arguments)

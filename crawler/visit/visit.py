@@ -30,7 +30,7 @@ from crawler.response import Response
 from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
-from crawler.spiders.callbacks import Found, failure_of, run_callback
+from crawler.spiders.callbacks import Found, failure_of, lacking, run_callback
 from crawler.spiders.items import is_empty
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
@@ -97,8 +97,9 @@ class Visitor:
         try:
             ready = self._ready_for(lease.job, lease.request.spider)
         except CrawlerError as error:
-            # Another worker, or this one after a restart, may have the spider.
-            return Visit(_again(Failure("spider", str(error)), lease, policy.RetryPolicy(), at_least=30.0))
+            return _left_to_others(str(error))
+        if why := lacking(ready.spider, lease.request):
+            return _left_to_others(why)
         try:
             return await self._visit(lease, ready.for_request(lease.request))
         except FrontierError:
@@ -309,6 +310,12 @@ def _told_cuts(page: Response) -> dict[str, int]:
     for what, why in page.cut.items():
         log.warning("page_cut", url=page.url, cut=what, why=why)
     return {f"cut/{what}": 1 for what in page.cut}
+
+
+def _left_to_others(why: str) -> Visit:
+    """Release the page without an attempt: another worker, or this one after an update, has the spider and the method.
+    A program never sends a callback that it does not have itself, so the page comes from another version."""
+    return Visit(Release("lacks", lacks=why), unasked=True)
 
 
 def _handed_back(limit: OwnLimit) -> Visit:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from crawler.model import Dead, Done, Lease, Release, Retry, Visit
+from crawler.model import Done, Lease, Release, Visit
 
 MAX_HOSTS = 2_000
 SHOWN_HOSTS = 5
@@ -47,11 +47,10 @@ class Tally:
 
     def _note_spider(self, lease: Lease, visit: Visit) -> None:
         match visit.outcome:
-            case Retry(failure=failure) | Dead(failure=failure):
-                if failure.kind == "spider" and len(self._no_spider) < MAX_SHOWN:
-                    spiders = self._no_spider.setdefault(lease.job, {})
-                    if len(spiders) < MAX_SHOWN:
-                        spiders[lease.request.spider] = failure.message[:MAX_WORDS]
+            case Release(lacks=why) if why and len(self._no_spider) < MAX_SHOWN:
+                spiders = self._no_spider.setdefault(lease.job, {})
+                if len(spiders) < MAX_SHOWN:
+                    spiders[lease.request.spider] = why[:MAX_WORDS]
 
     def info(self) -> dict[str, Any]:
         """The info that the heartbeat carries: small, however large the crawl is."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from crawler.errors import FrontierError, FrontierReplaced
 from crawler.interfaces import Pace, Queue
-from crawler.model import Claim, Failure, Job, Junk, Lease, Release, Visit
+from crawler.model import LACKING, Claim, Failure, Job, Junk, Lease, Release, Visit
 from crawler.runtime.incident import Incident
 from crawler.runtime.patience import Patience
 from crawler.runtime.tasks import end
@@ -27,6 +27,7 @@ log = structlog.get_logger()
 LOOK = 0.1  # seconds between checks of a lease that is over
 OFTEN = 1.0  # seconds at most between checks of a valid lease, because timers do not run while the machine sleeps
 IDLE_POLL = 0.5  # seconds at most between claims when there is nothing to do
+LEFT_SECONDS = 10.0  # for which a worker leaves a job alone after a page whose spider or callback it lacks
 SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
 COMMIT_COMPANY = 16  # fewer finished visits than these wait COMMIT_WAIT for others, because round trips cost CPU
@@ -82,6 +83,8 @@ class Worker:
         self._patience = Patience("queue_server_away")
         self._lease_over = Incident("lease_not_renewed")
         self._concurrency = Concurrency(options.concurrency)
+        self._left: dict[str, float] = {}  # job → until when it is left to workers whose program has what ours lacks
+        self._lacks: set[tuple[str, str]] = set()  # (job, spider) that were logged as lacking something
         self._too_new: set[tuple[str, int]] = set()  # (job, message version) that were logged as unknown
 
     def stop(self) -> None:
@@ -156,9 +159,11 @@ class Worker:
                 await self._wait_for_room(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
 
     async def _claim(self, limit: int) -> Claim:
-        jobs = await self._jobs()
+        now = time.monotonic()
+        all_jobs = await self._jobs()
+        jobs = [job for job in all_jobs if self._left.get(job.name, now) <= now]
         if not jobs:
-            return Claim(idle="no job")
+            return Claim(idle=LACKING if all_jobs else "no job")
         return await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
 
     async def _wait_for_room(self, seconds: float | None) -> None:
@@ -254,11 +259,21 @@ class Worker:
 
     def _note_limits(self, lease: Lease, visit: Visit) -> None:
         match visit.outcome:
+            case Release(lacks=why) if why:
+                self._leave(lease, why)
             case Release(own_limit=limit) if limit:
                 self._concurrency.met(limit, lease.claimed_at, time.monotonic())
             case _ if visit.asked_at is not None:
                 self._concurrency.went_well(lease.claimed_at)
         self._tally.own_limit = self._concurrency.why
+
+    def _leave(self, lease: Lease, why: str) -> None:
+        """Claim none of the job for a while, so that its requests do not come back at once; say so the first time."""
+        pair = (lease.job, lease.request.spider)
+        if pair not in self._lacks:
+            self._lacks.add(pair)
+            log.warning("spider_unusable", job=lease.job, spider=lease.request.spider, why=why)
+        self._left[lease.job] = time.monotonic() + LEFT_SECONDS
 
     # --- committing
 

@@ -159,9 +159,10 @@ async def test_a_spider_that_no_worker_has_is_told_once_and_shown(shell: Shell) 
     await shell.run("seed", URL, f"{URL}2", "http://127.0.0.2/", "--spider", "shop", *LOCAL)
     file.unlink()
     async with worker(shell) as process:
-        told = await until(shell, lambda job: bool(job["no_spider"]) and job["delayed"] == 3)
+        told = await until(shell, lambda job: bool(job["no_spider"]) and job["processing"] == 0)
         assert "1 worker cannot use spider shop: no spider is named 'shop'" in told["no_spider"][0]
-        assert "crawler redrive --where error=spider --job default" in told["no_spider"][0]
+        assert "its pages wait for a worker that can" in told["no_spider"][0]
+        assert told["dead"] == 0
         waits = (await why(shell, URL))["waits_for"]
         assert any("a worker cannot use spider shop" in one for one in waits)
         process.terminate()

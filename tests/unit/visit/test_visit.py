@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from crawler.errors import FetchError, OwnLimit
+from crawler.errors import ConfigError, FetchError, OwnLimit
 from crawler.frontier.message import MAX_BYTES, check, decode, encode
 from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Follow, Lease, Release, Request, Retry, Skip, Visit
@@ -420,3 +420,32 @@ def test_a_request_that_passes_the_check_can_be_read_after_many_deliveries() -> 
     message = encode(request, "0123456789abcdef:100000")
     for account in (b"[1,0,0,0,", b"[1,999999,999999,999999,"):
         assert decode(message.replace(b"[1,0,0,0,", account, 1)).request == request
+
+
+@pytest.mark.parametrize(
+    ("callback", "errback", "why"),
+    [
+        ("parse_offer", "", "spider mischief has no method 'parse_offer'"),
+        ("parse", "gone", "spider mischief has no method 'gone'"),
+    ],
+)
+async def test_a_callback_of_another_version_of_the_spider_costs_no_attempt_and_no_fetch(
+    callback: str, errback: str, why: str
+) -> None:
+    fetcher = FakeFetcher({URL: ""})
+    request = Request(URL, callback=callback, errback=errback, spider="mischief")
+    found = await visitor(fetcher).visit(Lease("news", request, encode(request), "a.example"))
+    assert isinstance(found.outcome, Release)
+    assert why in found.outcome.lacks
+    assert found.unasked
+    assert fetcher.requests == []
+
+
+async def test_a_spider_that_this_worker_lacks_costs_no_attempt() -> None:
+    def ready(job: str, spider: str) -> ReadySpider:
+        raise ConfigError("spiders/shop.py: SyntaxError: invalid syntax (line 3)")
+
+    visits = Visitor(FakeFetcher({}), ready, Admission(Nobody(), check), NoSlot())
+    request = Request(URL, spider="shop")
+    found = await visits.visit(Lease("news", request, encode(request), "a.example"))
+    assert found.outcome == Release("lacks", lacks="spiders/shop.py: SyntaxError: invalid syntax (line 3)")

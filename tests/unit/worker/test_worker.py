@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from crawler.errors import FrontierError, FrontierUnavailable
 from crawler.interfaces import Pace
-from crawler.model import Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
+from crawler.model import LACKING, Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
 from crawler.worker import concurrency
 from crawler.worker import worker as module
 from crawler.worker.job_list import JobList
@@ -176,3 +176,37 @@ async def test_a_limit_of_our_own_slows_the_worker_down_and_ends(monkeypatch: py
     assert met[-1] <= 16
     assert [line["event"] for line in logs if line["event"].startswith("own")] == ["own_limit", "own_limit_over"]
     assert (await frontier.stats(job)).counters["own_limit"] == len(met)
+
+
+async def test_a_page_that_this_worker_cannot_read_waits_for_another_without_an_attempt() -> None:
+    """Once said; and the job is not claimed again at once."""
+    frontier = MemoryFrontier()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://a.example/{number}") for number in range(5)], seed=True)
+    visited: list[int] = []
+
+    async def visit(lease: Lease) -> Visit:
+        visited.append(lease.attempt)
+        return Visit(Release("lacks", lacks="no spider is named 'shop'"), unasked=True)
+
+    class Told(Tally):
+        lacking = asyncio.Event()
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if (name, value) == ("idle", LACKING):
+                self.lacking.set()
+
+    tally = Told("1")
+    worker = Worker(frontier, visit, JobList(frontier.jobs), WorkerOptions("w1", PACE), tally, LeaseClock(60.0))
+    with capture_logs() as logs:
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(10):
+            await tally.lacking.wait()
+        worker.stop()
+        await running
+    stats = await frontier.stats(job)
+    assert (stats.pending, stats.dead, stats.counters["released"]) == (5, 0, len(visited))
+    assert len(visited) <= 5
+    assert [line["why"] for line in logs if line["event"] == "spider_unusable"] == ["no spider is named 'shop'"]
+    assert tally.info()["no_spider"] == {"news": {"": "no spider is named 'shop'"}}
