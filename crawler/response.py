@@ -79,7 +79,7 @@ class Response:
             case "text/html" | "application/xhtml+xml":
                 return True
             case "application/xml" | "text/xml":
-                return _begins_xhtml(self.body) is not None
+                return _begins_xhtml(self.body[:_SNIFFED]) is not None
             case "":
                 return self.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<"
         return False
@@ -242,7 +242,10 @@ class Response:
 
 
 # An `html` element behind nothing but what may stand before the root of an XML document.
-_begins_xhtml = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|<\?[^>]*>|<![^>]*>){0,100}<html[\s>]", re.IGNORECASE).match
+_begins_xhtml = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>]*>)*+<html[\s>]", re.IGNORECASE | re.DOTALL
+).match
+_SNIFFED = 4_096  # bytes in which it is looked for
 
 
 def _href(url: str | Selector) -> str:

@@ -65,16 +65,18 @@ class Answer:
         """Read heads until the final one has come, and drop interim ones, for which nobody waits. Returns the bytes
         behind it."""
         searched = len(begun)
-        if not begun and piece[:1] in (b"\r", b"\n"):
-            piece = piece.lstrip(b"\r\n")
-            self.is_odd = True
         begun += piece
-        while end := find_head(begun, searched):
+        while True:
+            if begun.startswith((b"\r", b"\n")):
+                begun[:] = begun.lstrip(b"\r\n")
+                self.is_odd = True
+            if not (end := find_head(begun, searched)):
+                return b""
             head, rest, searched = read_any_head(bytes(begun[:end]), has_body=self._has_body), begun[end:], 0
+            self.is_odd |= head.is_odd
             if not 100 <= head.status <= 199 or head.status == _SWITCHING:
                 self._begun, self._left = None, head.length
                 self._chunks = Chunks() if head.is_chunked else None
-                self.is_odd |= head.is_odd
                 data += head.data
                 return bytes(rest)
             self._interim += 1
@@ -82,8 +84,7 @@ class Answer:
                 raise HttpProcessingError(
                     message=f"interim answers (1xx): more than {MAX_INTERIM}, or than {_INTERIM_BYTES:,} bytes"
                 )
-            begun[:] = rest.lstrip(b"\r\n")
-        return b""
+            begun[:] = rest
 
     def _feed_body(self, piece: bytes, data: bytearray) -> None:
         surplus = b""

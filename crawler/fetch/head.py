@@ -15,7 +15,7 @@ MAX_HEAD_BYTES: Final = 256 * 1024
 """Longest head, in bytes; the same as Chromium's."""
 
 MAX_FIELDS: Final = 1_000
-"""Most fields of a head."""
+"""Most lines of a head."""
 
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _NO_BODY = frozenset({204, 304})
@@ -65,15 +65,15 @@ def read_any_head(data: bytes, *, has_body: bool = True) -> Head:
     """Read a complete head. `has_body` is false for the answer to HEAD.
 
     Lines that are no fields are ignored. Raises `HttpProcessingError` without a status, and with two lengths or too
-    many fields.
+    many lines.
     """
     found = _STATUS.match(data)
     if found is None:
         raise HttpProcessingError(message=f"its status line is {data.splitlines()[0][:40]!r}")
     status, is_old = int(found[3]), found[1] == b"0" or (found[1], found[2]) == (b"1", b"0")
+    if data.count(b"\n") > MAX_FIELDS + 2:
+        raise HttpProcessingError(message=f"its head has more than {MAX_FIELDS:,} lines")
     fields = _fields(data)
-    if len(fields) > MAX_FIELDS:
-        raise HttpProcessingError(message=f"its head has more than {MAX_FIELDS:,} fields")
     lengths = _listed(fields, b"content-length")
     codings = [coding.partition(b";")[0].strip() for coding in _listed(fields, b"transfer-encoding")]
     is_chunked = b"chunked" in codings
@@ -98,7 +98,7 @@ def _length(values: list[bytes]) -> int | None:
     """The one length that these say; None without a valid one (browsers then read until the end of the connection)."""
     lengths = {int(value) for value in values if _LENGTH(value)}
     if len(lengths) > 1:
-        raise HttpProcessingError(message=f"it says several lengths: {sorted(lengths)}")
+        raise HttpProcessingError(message=f"it says several lengths: {sorted(lengths)[:2]}")
     return min(lengths.pop(), _MOST) if lengths else None
 
 

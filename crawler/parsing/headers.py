@@ -70,6 +70,7 @@ def _one(name: str, value: str | Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------
 # Media types
 
+_READ = 1_024  # a longer value is an attack, on the cache
 _UNKNOWN = frozenset({"*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing §7
 _QUOTED = r'"(?:[^"\\]|\\.)*+"?'
 _VALUE = re.compile(rf'(?:{_QUOTED}|[^",])++')
@@ -77,14 +78,18 @@ _TYPE = re.compile(r"[ \t\r\n]*([!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-
 _CHARSET = re.compile(rf';[ \t\r\n]*charset=(?:"([^"\\]*)"?|([^";\s]*))|{_QUOTED}', re.IGNORECASE)
 
 
-@lru_cache(1_024)
 def media_type(content_type: str) -> str:
     """The media type in lower case that a Content-Type names, with its `charset` and no other parameter.
 
     Several fields, or values with commas between, are read as the Fetch standard does (§3.5, extract a MIME type):
     the last valid type counts, and keeps the charset of those of the same type before it. Empty if there is none, or
-    if it says that the type is unknown (`*/*`).
+    if it says that the type is unknown (`*/*`). Reads the first `_READ` characters.
     """
+    return _media_type(content_type[:_READ])
+
+
+@lru_cache(1_024)
+def _media_type(content_type: str) -> str:
     essence = charset = ""
     for value in _VALUE.findall(content_type):
         if (found := _TYPE.match(value)) is None or found[1].lower() in _UNKNOWN:

@@ -59,13 +59,16 @@ def test_they_travel_and_can_be_part_of_an_item() -> None:
         ("text/html charset=utf-8", ""),
         (",", ""),
         ('text/html; x="', "text/html"),
+        ("text/html" + " " * 2_000 + "; charset=utf-8", "text/html"),
     ],
 )
 def test_the_media_type_is_that_of_the_fetch_standard(value: str, read: str) -> None:
     assert media_type(value) == read
 
 
-XHTML = b'<?xml version="1.0"?>\n<!-- x --><!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml"><body/></html>'
+XHTML = (
+    b'<?xml version="1.0"?>\n<!-- x > y --><!DOCTYPE html>\n<html xmlns="http://www.w3.org/1999/xhtml"><body/></html>'
+)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,7 @@ XHTML = b'<?xml version="1.0"?>\n<!-- x --><!DOCTYPE html>\n<html xmlns="http://
         ("text/xml", b"\xef\xbb\xbf" + XHTML, True),
         ("application/xml", b"<rss><html>", False),
         ("application/xml", b"<htmlx>", False),
+        ("application/xml", b"<!--" + b"<!-- -->" * 100_000, False),
         ("*/*", b"\xef\xbb\xbf <!DOCTYPE html>", True),
         ("*/*", b"GIF89a", False),
         ("", b"<p>", True),
