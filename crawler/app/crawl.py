@@ -136,8 +136,8 @@ class _Crawl:
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
-        if not stats.known and seeding.refused:
-            reason, code = "failed", Exit.FAILED
+        if not stats.known and not code and (seeding.refused or self._is_finished):
+            reason, code = "no seeds", Exit.USAGE
             await self._connected.jobs.delete(self._job.name)
         elif stats.finished and stats.dead > stats.counters.get("pages", 0):
             code = code or Exit.FAILED  # finished, but more pages given up than fetched

@@ -101,7 +101,9 @@ def crawl(
             )
         )
     refusals.close(report.seeds.refused)
-    if refusals.total and not report.stats.known:
+    if report.reason == "no seeds":
+        if isinstance(seeds, Seeds):
+            seeds.check_some(refusals.total > 0)
         return Exit.USAGE  # every seed was refused, and `refusals` has printed the reasons
     _print(report, fresh=fresh, as_json=json_, quiet=invocation.quiet)
     return report.code

@@ -65,7 +65,8 @@ def seed(
     added.clear()
     refusals.close(report.refused)
     _print(report, refusals.total, as_json=json_)
-    if refusals.total and not report.new and not report.known:
+    if not report.new and not report.known:
+        seeds.check_some(refusals.total > 0)
         return Exit.USAGE
     return Exit.LOST if refusals.total and config.settings.STRICT else Exit.DONE
 

@@ -21,7 +21,8 @@ _SHOWN_REFUSALS = 20
 class Seeds:
     """The URLs that a command names. Each iteration reads them again; they are never all in memory.
 
-    The constructor raises `UsageError` for a file that cannot be read.
+    The constructor raises `UsageError` for a file that cannot be read, and if files alone are named and hold no URL.
+    What a pipe holds is known only after it has been read: see `check_some`.
     """
 
     def __init__(self, urls: Iterable[str], files: Iterable[str]) -> None:
@@ -29,6 +30,14 @@ class Seeds:
         self._files = [*files, *(STDIN for url in urls if url == STDIN)]
         for name in self._files:
             _check_readable(name)
+        if self._files and self.repeatable:
+            self.check_some(next(iter(self), None) is not None)
+
+    def check_some(self, is_some: bool) -> None:
+        """Raise `UsageError` unless some seed was found where the user said."""
+        if not is_some:
+            names = ", ".join("stdin" if name == STDIN else name for name in self._files)
+            raise UsageError(f"no seeds: {names}: no URL, only blank lines or comments; give one URL per line")
 
     def __bool__(self) -> bool:
         return bool(self._urls or self._files)

@@ -41,7 +41,8 @@ class Progress(Struct, frozen=True):
 
 
 class CrawlReport(Struct, frozen=True):
-    """How a crawl ended. `reason`: finished, already finished, paused, lacking, interrupted, failed."""
+    """How a crawl ended. `reason`: finished, already finished, no seeds, paused, lacking, interrupted,
+    failed."""
 
     reason: str
     stats: JobStats

@@ -209,6 +209,17 @@ async def test_refused_seeds_are_told_with_the_reason(shell: Shell) -> None:
     assert (await shell.run("seed", "ftp://127.0.0.1/x")).code == 2, "nothing was taken"
 
 
+@pytest.mark.parametrize("command", [["seed", "-"], ["crawl", "-", "--job", "empty", "-O", "items.jsonl"]])
+async def test_a_pipe_without_a_url_is_an_error_and_leaves_nothing(shell: Shell, command: list[str]) -> None:
+    ended = await shell.run(*command, *LOCAL, "-q", stdin="# nothing today\n")
+    assert (ended.code, ended.error) == (
+        2,
+        "error: no seeds: stdin: no URL, only blank lines or comments; give one URL per line",
+    )
+    assert not list(shell.folder.glob("*.jsonl"))
+    assert '"empty"' not in (await shell.run("jobs", "--json")).out
+
+
 async def test_many_refused_seeds_are_counted(shell: Shell) -> None:
     ended = await shell.run("seed", "-", *LOCAL, stdin="".join(f"ftp://127.0.0.1/{n}\n" for n in range(500)))
     assert ended.out == "new 0, known 0, refused 500 (job default)\n"

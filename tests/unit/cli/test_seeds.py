@@ -51,6 +51,16 @@ def test_a_file_that_cannot_be_read_is_refused_before_anything_starts(tmp_path: 
         Seeds([], [str(tmp_path)])
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "# none today\n\n"])
+def test_files_without_a_url_are_refused_by_name_unless_there_are_other_seeds(tmp_path: Path, text: str) -> None:
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    empty.write_text(text)
+    full.write_text("http://a/\n")
+    with pytest.raises(UsageError, match=f"no seeds: {empty}: no URL, only blank lines or comments"):
+        Seeds([], [str(empty)])
+    assert list(Seeds([], [str(empty), str(full)])) == list(Seeds(["http://a/"], [str(empty)])) == ["http://a/"]
+
+
 # ---------------------------------------------------------------------------------------------------------
 # The name of a crawl
 
