@@ -16,6 +16,7 @@ from crawler.model import Job
 from crawler.runtime.patience import Patience, pause
 from crawler.runtime.signals import calling
 from crawler.runtime.tasks import end
+from crawler.views.job_names import no_job
 from crawler.views.reports import ExportReport
 
 log = structlog.get_logger()
@@ -70,10 +71,9 @@ async def _find_job(connected: Backend, name: str, stop: asyncio.Event | None) -
             if job.name == name:
                 return job
         if stop is None:
-            known = ", ".join(sorted(job.name for job in jobs or ())) or "none yet; `crawler seed URL` makes one"
-            raise UsageError(f"no job {name!r}; jobs: {known}")
+            raise UsageError(no_job(name, (job.name for job in jobs or ())))
         if jobs is not None and not said:
-            log.info("waiting", why=f"job {name!r} has not been seeded yet")
+            log.warning("waits_for_job", job=name, why=no_job(name, (job.name for job in jobs)))
             said = True
         await pause(LOOK_SECONDS, stop)
     return None

@@ -18,13 +18,15 @@ from crawler.spiders.base import Spider
 from crawler.spiders.registry import Registry, find_spiders
 from crawler.status import Trace, WorkerInfo
 from crawler.views.inquiry import Inquiry, Outlook
+from crawler.views.job_names import no_job
 
 
 async def inquire(config: Config, connected: Backend, url: str, job_name: str = "") -> list[Inquiry]:
     """Return the facts about a canonical URL in one job, or in all. Raise `UsageError` for an unknown job."""
-    jobs = [job for job in await connected.jobs.all() if job_name in ("", job.name)]
+    everything = await connected.jobs.all()
+    jobs = [job for job in everything if job_name in ("", job.name)]
     if job_name and not jobs:
-        raise UsageError(f"no job is named {job_name!r}; `crawler jobs` lists them")
+        raise UsageError(no_job(job_name, (job.name for job in everything)))
     # importing the user's spider files may take a while
     registry = await asyncio.to_thread(find_spiders, config.folder, config.settings.SPIDER_MODULES)
     workers = tuple(await connected.reading.workers())

@@ -21,6 +21,7 @@ from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.figures import nobody_exports
+from crawler.views.job_names import no_job
 from crawler.views.losses import lost
 from crawler.worker.supervisor import sibling_names
 
@@ -75,8 +76,14 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
     that are not finished have only requests left that are paused or that no worker can read.
     """
 
+    unsaid = set(names)
+
     async def look() -> tuple[list[JobStats], list[str], list[WorkerInfo]]:
-        jobs = [job for job in await connected.jobs.all() if not names or job.name in names]
+        everything = await connected.jobs.all()
+        jobs = [job for job in everything if not names or job.name in names]
+        for name in sorted(unsaid - {job.name for job in everything}):
+            log.warning("waits_for_job", job=name, why=no_job(name, (job.name for job in everything)))
+        unsaid.clear()
         stats = [await connected.reading.stats(job) for job in jobs]
         return stats, [await connected.outbox.holder(job) for job in jobs], await connected.reading.workers()
 

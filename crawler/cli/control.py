@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
 import socket
 import sys
 import time
@@ -15,6 +16,7 @@ import typer
 from crawler.cli.options import Invocation, Json, config_of, option
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import json_line, shown
+from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -100,7 +102,7 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
         else:
             rule = replace(rule, job=job)
         await _check_names(connected.jobs, rule)
-        rule = replace(rule, why=why or rule.why, by=f"{getpass.getuser()}@{socket.gethostname()}")
+        rule = replace(rule, why=why or rule.why, by=f"{_user()}@{socket.gethostname()}")
         change = await connected.control.set_rule(rule, undoes=undoes)
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
         answers, silent = await answers_to(connected, change.call)
@@ -111,13 +113,19 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
     return 0
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without an entry
+        return f"uid {os.getuid()}"
+
+
 async def _check_names(jobs: Jobs, rule: Rule) -> None:
     """Warn about a job that does not exist: it may be created later, but the name may also be misspelt."""
     names = [job.name for job in await jobs.all()]
     for name in (rule.job, rule.name if rule.what == "job" else ""):
         if name and name not in names and rule.value:
-            known = ", ".join(names) or "none yet"
-            print(f"note: there is no job {shown(name)} (there are: {known}); the rule waits for it", file=sys.stderr)
+            print(f"note: {no_job(name, names)}; the rule waits for it", file=sys.stderr)
 
 
 async def _resume(connected: Backend, rule: Rule) -> list[str]:

@@ -12,6 +12,7 @@ import typer
 from crawler.cli.options import Invocation, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import json_line
+from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -181,7 +182,7 @@ async def job_named(jobs: Jobs, name: str) -> Job:
         return found[name]
     known = ", ".join(found) or "none"
     if name:
-        raise UsageError(f"no job is named {name!r}; there are: {known}")
+        raise UsageError(no_job(name, found))
     if len(found) == 1:
         return next(iter(found.values()))
     raise UsageError(f"say which job with --job NAME; there are: {known}")

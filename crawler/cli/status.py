@@ -13,6 +13,7 @@ import typer
 from crawler.cli.options import Invocation, Json, config_of, flag
 from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
 from crawler.runtime.safe_text import json_line
+from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -169,6 +170,6 @@ async def _delete(config: Config, names: list[str], *, force: bool) -> int:
         # at all, the command ends before it has deleted another.
         for name in sorted(names, key=known.__contains__):
             if not await delete_job(connected, name, force=force):
-                raise UsageError(f"no job is named {name!r}; there are: {', '.join(known) or 'none'}")
+                raise UsageError(no_job(name, known))
             print(f"deleted job {name}")
     return 0

@@ -127,7 +127,7 @@ class Pool(TCPConnector):
 
 
 class _CheckedResolver(AbstractResolver):
-    """Refuses a name if any of its addresses is forbidden: a mixed answer is an attack (DNS rebinding).
+    """Leaves out the addresses of a name that the guard forbids, or refuses the name.
 
     The connection goes to one of the checked addresses, without a second look-up in between. Raises `OwnLimit` if the
     resolver fails and not the name.
@@ -161,9 +161,8 @@ class _CheckedResolver(AbstractResolver):
                 raise limit from error
             raise
         self._unanswered.clear()
-        for record in records:
-            self._guard.check(record["host"], host)
-        return records
+        permitted = set(self._guard.permitted([record["host"] for record in records], host))
+        return [record for record in records if record["host"] in permitted]
 
     def _limit(self, host: str, error: Exception) -> OwnLimit | None:
         """Return the limit if the resolver failed; None if the name did. “No such name” is an answer."""

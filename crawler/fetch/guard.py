@@ -7,7 +7,7 @@ bypass it. The tables follow IANA's special-purpose address registries (RFC 6890
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from crawler.errors import Refused
@@ -74,17 +74,26 @@ class AddressGuard:
 
     def check(self, address: str, host: str = "") -> None:
         """Raise `Refused` unless the crawler may connect to `address`, to which `host` resolves."""
-        if address in self._good:
+        if self._is_good(address):
             return
-        found = _special(ip_address(address))
-        if found and not self._permits(address):
-            raise Refused(self._explain(address, host or address, *found))
-        if len(self._good) >= _REMEMBERED:
-            self._good.clear()
-        self._good.add(address)
+        raise Refused(self._explain([address], host or address))
+
+    def permitted(self, addresses: Sequence[str], host: str) -> list[str]:
+        """Return those of a name's addresses that the crawler may connect to. Raise `Refused` if there are none.
+
+        Also raise it for public addresses beside a forbidden one, because such an answer is an attack (DNS rebinding),
+        unless one of the addresses is in the allowed networks: `localhost` leads to 127.0.0.1 and ::1.
+        """
+        good = [address for address in addresses if self._is_good(address)]
+        if len(good) < len(addresses) and not any(map(self._permits, good)):
+            raise Refused(self._explain([address for address in addresses if address not in good], host))
+        return good
 
     def check_host(self, host: str) -> None:
-        """Raise `Refused` if a URL's host is itself a forbidden address. Names pass without being resolved."""
+        """Raise `Refused` if a URL's host is itself a forbidden address, or `localhost` (RFC 6761). Other names pass
+        without being resolved."""
+        if host == "localhost" or host.endswith(".localhost"):
+            self.permitted(("127.0.0.1", "::1"), host)
         if not host.startswith("[") and not host[-1:].isdigit():
             return  # a canonical host that is an IPv4 address ends in a digit; most are names
         literal = host[1:-1] if host.startswith("[") else host
@@ -94,14 +103,29 @@ class AddressGuard:
             return
         self.check(literal)
 
+    def _is_good(self, address: str) -> bool:
+        if address in self._good:
+            return True
+        if _special(ip_address(address)) and not self._permits(address):
+            return False
+        if len(self._good) >= _REMEMBERED:
+            self._good.clear()
+        self._good.add(address)
+        return True
+
     def _permits(self, address: str) -> bool:
         parsed = ip_address(address)
         return any(parsed in network for network in self._allowed)
 
-    def _explain(self, address: str, host: str, network: _Network, kind: str) -> str:
-        what = f"{host} is" if host == address else f"{host} leads to {address},"
-        setting = ",".join(map(str, (*self._allowed, network)))
-        return f"{what} a forbidden address ({kind}); to permit it: -s ALLOWED_NETWORKS={setting}"
+    def _explain(self, addresses: Sequence[str], host: str) -> str:
+        """Say why none of these forbidden addresses of a host may be asked, and which setting permits all of them."""
+        found = dict.fromkeys(filter(None, (_special(ip_address(address)) for address in addresses)))
+        setting = ",".join(map(str, (*self._allowed, *(network for network, _ in found))))
+        kinds = ", ".join(dict.fromkeys(kind for _, kind in found))
+        what = f"{host} is" if [host] == list(addresses) else f"{host} leads to {' and '.join(addresses)},"
+        some = "a forbidden address" if len(addresses) == 1 else "forbidden addresses"
+        to_permit = "it" if len(addresses) == 1 else "them"
+        return f"{what} {some} ({kinds}); to permit {to_permit}: -s ALLOWED_NETWORKS={setting}"
 
 
 def _special(address: _Address) -> tuple[_Network, str] | None:

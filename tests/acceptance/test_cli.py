@@ -363,7 +363,7 @@ async def test_the_single_steps(shell: Shell, site: Running) -> None:
     assert "nothing to take back" in (await shell.run("reap")).out
     assert (
         await shell.run("jobs", "delete", "defualt")
-    ).error == "error: no job is named 'defualt'; there are: default"
+    ).error == "error: no job is named 'defualt'; did you mean default? there are: default"
     assert (await shell.run("jobs", "delete", "default")).out == "deleted job default\n"
     assert (await shell.run("jobs")).out.strip() == "no jobs"
 

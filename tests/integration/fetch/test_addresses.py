@@ -57,7 +57,7 @@ async def test_no_spelling_of_this_machine_is_connected_to(host: str) -> None:
     assert server.connections == 0
 
 
-@pytest.mark.parametrize("answer", [["127.0.0.1"], ["127.0.1.1", "127.0.0.1"], ["127.0.0.1", "127.0.1.1"]])
+@pytest.mark.parametrize("answer", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["127.0.0.1", "8.8.8.8"]])
 async def test_one_forbidden_address_in_a_dns_answer_refuses_the_name(answer: list[str]) -> None:
     async with (
         serving(says(ok()), "127.0.0.1") as server,
@@ -66,6 +66,17 @@ async def test_one_forbidden_address_in_a_dns_answer_refuses_the_name(answer: li
         with pytest.raises(Refused, match=r"evil.example leads to 127.0.0.1"):
             await fetcher.fetch(Request(f"http://evil.example:{server.port}/"))
     assert server.connections == 0
+
+
+@pytest.mark.parametrize("answer", [["127.0.1.1", "127.0.0.1"], ["::1", "127.0.1.1"]])
+async def test_the_forbidden_addresses_beside_those_of_an_allowed_network_are_left_out(answer: list[str]) -> None:
+    async with (
+        serving(says(ok()), "127.0.0.1") as forbidden,
+        serving(says(ok()), "127.0.1.1", port=forbidden.port) as server,
+        fetching(("127.0.1.0/24",), resolver=Names(local=[answer])) as fetcher,
+    ):
+        await fetcher.fetch(Request(f"http://local.example:{server.port}/"))
+    assert (forbidden.connections, server.connections) == (0, 1)
 
 
 async def test_a_name_that_changes_its_address_is_checked_again_and_connected_where_checked() -> None:

@@ -153,7 +153,7 @@ def test_every_spelling_of_a_literal_is_refused_before_connecting(url: str) -> N
         AddressGuard(["127.0.1.0/24"]).check_host(host_of(canonical(url)))
 
 
-@pytest.mark.parametrize("host", ["example.com", "localhost", "127.example", "8.8.8.8", "[2606:4700::1]", "127.0.1.9"])
+@pytest.mark.parametrize("host", ["example.com", "127.example", "8.8.8.8", "[2606:4700::1]", "127.0.1.9"])
 def test_names_and_permitted_literals_pass_the_early_check(host: str) -> None:
     AddressGuard(["127.0.1.0/24"]).check_host(host)
 
@@ -164,3 +164,34 @@ def test_the_answer_agrees_with_the_standard_librarys_own_table(address: object)
     if not address.is_global:  # type: ignore[attr-defined]
         with pytest.raises(Refused):
             AddressGuard().check(str(address))
+
+
+BOTH = ["127.0.0.1", "::1"]
+
+
+def test_of_a_names_addresses_those_in_the_allowed_networks_are_used() -> None:
+    assert AddressGuard(["127.0.0.0/8"]).permitted(BOTH, "localhost") == ["127.0.0.1"]
+    assert AddressGuard(["::1/128"]).permitted(BOTH, "localhost") == ["::1"]
+    assert AddressGuard(["127.0.0.0/8", "::1/128"]).permitted(BOTH, "localhost") == BOTH
+
+
+def test_a_name_without_a_permitted_address_is_told_all_networks_at_once() -> None:
+    with pytest.raises(Refused) as error:
+        AddressGuard(["10.0.0.0/8"]).permitted(BOTH, "localhost")
+    assert str(error.value) == (
+        "localhost leads to 127.0.0.1 and ::1, forbidden addresses (loopback); "
+        "to permit them: -s ALLOWED_NETWORKS=10.0.0.0/8,127.0.0.0/8,::1/128"
+    )
+
+
+def test_a_public_address_beside_a_forbidden_one_is_an_attack() -> None:
+    with pytest.raises(Refused, match=r"leads to 127\.0\.0\.1"):
+        AddressGuard().permitted(["93.184.216.34", "127.0.0.1"], "evil.example")
+
+
+def test_localhost_is_judged_at_the_seed() -> None:
+    for host in ("localhost", "shop.localhost"):
+        with pytest.raises(Refused, match=r"ALLOWED_NETWORKS=127.0.0.0/8,::1/128"):
+            AddressGuard().check_host(host)
+        AddressGuard(["127.0.0.0/8"]).check_host(host)
+    AddressGuard().check_host("localhost.example")
