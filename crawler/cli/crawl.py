@@ -28,10 +28,10 @@ from crawler.cli.options import (
     option,
     spider_arguments,
 )
-from crawler.cli.seed import make_spider, start_requests
+from crawler.cli.seed import make_spider, own_seeds
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import Exit, UsageError
-from crawler.model import DEFAULT_SPIDER, Job, Request
+from crawler.model import DEFAULT_SPIDER, Job
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.cli.display import Observer
     from crawler.spiders.base import Spider
+    from crawler.spiders.own_seeds import OwnSeeds
     from crawler.views.reports import CrawlReport
 
 
@@ -79,7 +80,7 @@ def crawl(
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)
     config = _paced_by(made, config)
-    seeds: Seeds | list[Request] = Seeds(urls or (), file or ()) or start_requests(made)
+    seeds = Seeds(urls or (), file or ()) or own_seeds(made)
     name = job or _name(made.name, seeds, given)
     target = output or overwrite or f"{name}.jsonl"
     _check_output(output, overwrite, target, json_)
@@ -122,9 +123,9 @@ async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:
     return await crawl_here(*arguments, **options)
 
 
-def _name(spider: str, seeds: Seeds | list[Request], arguments: dict[str, str]) -> str:
+def _name(spider: str, seeds: Seeds | OwnSeeds, arguments: dict[str, str]) -> str:
     if not isinstance(seeds, Seeds):
-        return job_name(spider, (request.url for request in seeds), arguments)
+        return job_name(spider, seeds.urls, arguments)
     if not seeds.repeatable:
         raise UsageError("seeds from a pipe can be read only once, so this crawl needs a name: --job NAME")
     return job_name(spider, seeds, arguments)

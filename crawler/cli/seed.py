@@ -23,7 +23,7 @@ from crawler.cli.options import (
     spider_arguments,
 )
 from crawler.cli.seeds import Refusals, Seeds
-from crawler.errors import ConfigError, Exit, UsageError
+from crawler.errors import Exit
 from crawler.model import DEFAULT_SPIDER, Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
@@ -32,6 +32,7 @@ from crawler.views.figures import counted
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.spiders.base import Spider
+    from crawler.spiders.own_seeds import OwnSeeds
     from crawler.views.reports import SeedReport
 
 
@@ -57,7 +58,7 @@ def seed(
     added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
     refusals = Refusals()
     try:
-        report = run(_seed(config, wanted, seeds or start_requests(made), refusals, added))
+        report = run(_seed(config, wanted, seeds or own_seeds(made), refusals, added))
     except KeyboardInterrupt as interrupt:
         added.clear()
         print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)
@@ -86,19 +87,11 @@ def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
     return find_spiders(config.folder, config.settings.SPIDER_MODULES).make(name, arguments)
 
 
-def start_requests(spider: Spider) -> list[Request]:
-    """Return the spider's own seeds. Raise `UsageError` when it has none."""
-    from crawler.spiders.callbacks import by_name
+def own_seeds(spider: Spider) -> OwnSeeds:
+    """Return the spider's own seeds. Raise `UsageError` when it has none, `ConfigError` when its code fails."""
+    from crawler.spiders.own_seeds import OwnSeeds
 
-    try:
-        requests = [by_name(spider, request) for request in spider.start_requests()]
-    except Exception as error:  # the spider author's code: only the error's text helps
-        raise ConfigError(f"start_requests of spider {spider.name}: {type(error).__name__}: {error}") from error
-    if not requests:
-        raise UsageError(
-            f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls or sitemap_urls"
-        )
-    return requests
+    return OwnSeeds(spider)
 
 
 def _print(report: SeedReport, refused: int, *, as_json: bool) -> None:

@@ -45,14 +45,15 @@ class Feed:
         self._thread.start()
 
     def take(self) -> list[str | Request] | None:
-        """Return the lines read so far, at most a batch; None at the end of the stream. Raise the stream's error."""
+        """Return the lines read so far, at most a batch; None at the end of the stream, also if that is an error."""
         ended = not self._thread.is_alive()
         batch = [self._read.popleft() for _ in range(min(BATCH, len(self._read)))]
-        if batch or not ended:
-            return batch
+        return batch if batch or not ended else None
+
+    def raise_error(self) -> None:
+        """Raise the error that ended the stream, if one did."""
         if self._error is not None:
             raise self._error
-        return None
 
     def stop(self) -> None:
         """Read no more."""
@@ -66,7 +67,7 @@ class Feed:
                     time.sleep(0.005)
                 if self._stopped:
                     return
-        except BaseException as error:  # `take` raises it
+        except BaseException as error:  # `raise_error` raises it
             self._error = error
 
 
@@ -131,6 +132,7 @@ class Seeder:
                     _heed_cancellation()
             while adding:
                 await adding.popleft()
+            feed.raise_error()  # what came before the error is seeded
         finally:
             await end(*adding)
 

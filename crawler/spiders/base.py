@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -80,6 +80,11 @@ class Spider:
             yield Request(url)
         for url in self.sitemap_urls:
             yield Request(url, callback=SITEMAP_CALLBACK)
+
+    async def start(self) -> AsyncIterator[Request]:
+        """Yield the seeds, as in Scrapy 2.13: a spider may have this async generator instead of `start_requests`."""
+        for request in self.start_requests():
+            yield request
 
     def parse(self, response: Response) -> Results:
         """Read the response to a request that names no callback."""

@@ -20,7 +20,7 @@ from crawler.settings import NAMES, PER_SPIDER, Settings, override
 from crawler.spiders.base import Spider, callback_name
 from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
 
-_METHODS = ("start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
+_METHODS = ("start", "start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
@@ -41,8 +41,8 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     for name, advice in scrapy_words.ATTRIBUTES.items():
         if hasattr(cls, name):
             yield f"{name}: {advice}"
-    seeds_pages = cls.start_requests is Spider.start_requests and not (cls.sitemap_urls and not cls.start_urls)
-    if cls.parse is Spider.parse and seeds_pages:
+    has_own_seeds = cls.start_requests is not Spider.start_requests or cls.start is not Spider.start
+    if cls.parse is Spider.parse and not has_own_seeds and not (cls.sitemap_urls and not cls.start_urls):
         yield "has no parse(self, response), which reads the seeded pages"
 
 

@@ -190,3 +190,19 @@ async def test_a_slow_stream_is_added_as_it_comes() -> None:
 
     await seeder(frontier, job).run(lines(), lambda new, known: added.set())
     assert frontier.batches == [["http://a.example/1"], ["http://a.example/2"]]
+
+
+async def test_what_came_before_the_streams_error_is_seeded() -> None:
+    frontier = MemoryFrontier()
+    job = await frontier.create_job(Job("news"))
+    seeding = Seeder(
+        frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=lambda url, why: None, check=check
+    )
+
+    def lines() -> Iterator[str]:
+        yield from (f"http://a.example/{n}" for n in range(700))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await seeding.run(lines())
+    assert seeding.new == (await frontier.stats(job)).pending == 700

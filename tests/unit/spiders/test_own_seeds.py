@@ -1,0 +1,122 @@
+"""A spider's own seeds: a stream with callbacks by name, whose errors name the spider's line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import count, islice
+from typing import Any
+
+import pytest
+
+from crawler import Request, Response, Spider
+from crawler.errors import ConfigError, UsageError
+from crawler.spiders.own_seeds import OwnSeeds
+
+URL = "http://a.example/"
+
+
+class Shop(Spider):
+    name = "shop"
+
+    def parse_item(self, response: Response) -> None: ...
+
+    def failed(self, request: Request, failure: Any) -> None: ...
+
+
+class Stranger:
+    def parse_item(self, response: Response) -> None: ...
+
+
+def spider(start_requests: Callable[[Any], Any], start: Callable[[Any], Any] = Spider.start) -> Spider:
+    return type("Made", (Shop,), {"start_requests": start_requests, "start": start})()  # type: ignore[no-any-return]
+
+
+def test_methods_become_names() -> None:
+    def start_requests(self: Shop) -> Iterator[Any]:
+        yield Request(URL, self.parse_item, errback=self.failed)  # type: ignore[arg-type]
+        yield Request(URL, Shop.parse_item)  # type: ignore[arg-type]
+        yield Request(URL, "parse_item")
+
+    assert [one.callback for one in OwnSeeds(spider(start_requests))] == ["parse_item"] * 3
+    assert next(iter(OwnSeeds(spider(start_requests)))).errback == "failed"
+
+
+def test_no_more_is_made_than_is_taken() -> None:
+    made = count()
+    seeds = OwnSeeds(spider(lambda self: (Request(f"{URL}{n}") for n in made)))
+    assert [one.url for one in islice(seeds, 3)] == [f"{URL}{n}" for n in range(3)]
+    assert next(made) == 3
+
+
+def test_an_async_generator_is_a_stream_as_well() -> None:
+    async def start(self: Shop) -> AsyncIterator[Request]:
+        async for request in Spider.start(self):
+            yield request
+        yield Request(f"{URL}last")
+
+    seeds = OwnSeeds(spider(lambda self: [Request(URL)], start))
+    assert [one.url for one in seeds] == [URL, f"{URL}last"]
+
+
+def test_without_seeds_the_user_must_name_some() -> None:
+    with pytest.raises(UsageError, match="no seeds: give URLs, -f FILE or - for stdin; spider shop has no start_urls"):
+        OwnSeeds(Shop())
+
+
+def test_only_urls_that_are_no_stream_are_known_before() -> None:
+    listed = type("Listed", (Shop,), {"start_urls": [URL], "sitemap_urls": (f"{URL}s.xml",)})()
+    assert list(OwnSeeds(listed).urls) == [URL, f"{URL}s.xml"]
+    streamed = type("Streamed", (Shop,), {"start_urls": iter([URL])})()
+    seeds = OwnSeeds(streamed)
+    assert list(seeds.urls) == []
+    assert [one.url for one in seeds] == [URL]
+
+
+def raises(self: Shop) -> Iterator[Any]:
+    yield Request(URL)
+    raise ZeroDivisionError("no!")
+
+
+def gives_text(self: Shop) -> Iterator[Any]:
+    yield Request(URL)
+    yield URL
+
+
+def calls_a_stranger(self: Shop) -> Iterator[Any]:
+    yield Request(URL)
+    yield Request(URL, callback=Stranger().parse_item)  # type: ignore[arg-type]
+
+
+def calls_a_lambda(self: Shop) -> Iterator[Any]:
+    yield Request(URL)
+    yield Request(URL, callback=lambda response: None)  # type: ignore[arg-type]
+
+
+async def starts_badly(self: Shop) -> AsyncIterator[Any]:
+    yield Request(URL)
+    yield Request(URL, callback="parse_itme")
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        (raises, "ZeroDivisionError: no!"),
+        (gives_text, "TypeError: start_requests gave a str; write yield Request(url)"),
+        (calls_a_stranger, "is not the method parse_item of spider shop, by whose name it would travel"),
+        (calls_a_lambda, "write a method of the spider, such as def parse_item"),
+        (starts_badly, "spider shop has no method 'parse_itme' to call back; did you mean parse_item?"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_after_what_came_before(bad: Callable[..., Any], told: str) -> None:
+    is_async = bad is starts_badly
+    seeds = iter(OwnSeeds(spider(Spider.start_requests, bad) if is_async else spider(bad)))
+    assert next(seeds).url == URL
+    with pytest.raises(ConfigError) as caught:
+        next(seeds)
+    text = str(caught.value)
+    method = "start" if is_async else "start_requests"
+    assert text.startswith(f"{method} of spider shop after request 1 (all before the error are seeded): ")
+    assert told in text
+    line = bad.__code__.co_firstlineno + 2
+    assert f"test_own_seeds.py:{line})" in text
+    assert f'test_own_seeds.py", line {line}, in {bad.__name__}' in text
