@@ -23,6 +23,7 @@ from crawler.errors import ConfigError
 from crawler.parsing import scrapy_words
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
+from crawler.runtime.standard_output import kept_from_users
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -245,7 +246,8 @@ def _from_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        names = runpy.run_path(str(path))
+        with kept_from_users():
+            names = runpy.run_path(str(path))
     except Exception as error:
         # the user's file may fail in any way; the user needs its name, not our traceback
         raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error

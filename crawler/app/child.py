@@ -25,6 +25,8 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)  # blocked since the start
     survive_the_terminal()
+    os.dup2(2, 1)  # what a spider prints is no item
+    sys.stdout = sys.stderr
     pipe = _take_stdin()
     with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what follows the line stays in the pipe
         line = unbuffered.readline()

@@ -34,6 +34,7 @@ from crawler.errors import Exit, UsageError
 from crawler.model import DEFAULT_SPIDER, Job
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
+from crawler.runtime.standard_output import kept_from_users
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -86,7 +87,7 @@ def crawl(
     _check_output(output, overwrite, target, json_)
     _check_seed_files(file or (), target)
     refusals = Refusals()
-    with _display(invocation, config, f"job {name}", target) as (config, observe):
+    with _display(invocation, config, f"job {name}", target) as (config, observe), kept_from_users():
         report = run(
             _crawl(
                 config,

@@ -27,6 +27,7 @@ from crawler.errors import Exit
 from crawler.model import DEFAULT_SPIDER, Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
+from crawler.runtime.standard_output import kept_from_users
 from crawler.views.figures import counted
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def seed(
     added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
     refusals = Refusals()
     try:
-        report = run(_seed(config, wanted, seeds or own_seeds(made), refusals, added))
+        with kept_from_users():
+            report = run(_seed(config, wanted, seeds or own_seeds(made), refusals, added))
     except KeyboardInterrupt as interrupt:
         added.clear()
         print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from crawler.errors import ConfigError, UsageError
 from crawler.model import Request
+from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import by_name, failure_of
 
@@ -20,6 +21,7 @@ class OwnSeeds:
     `ConfigError` with the traceback for what the spider's code raises or gives in place of a request.
     """
 
+    @kept_from_users()
     def __init__(self, spider: Spider) -> None:
         self._spider = spider
         self._given = 0

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from crawler.errors import ConfigError, UsageError
 from crawler.runtime.credentials import hidden, is_secret
+from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import Spider
 from crawler.spiders.checks import check_arguments, problems, sitemap_problems, unknown_callbacks
 from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of
@@ -59,6 +60,7 @@ class Registry:
             raise UsageError(self._unknown(name))
         return self._spiders[name]
 
+    @kept_from_users()
     def make(self, name: str, arguments: Mapping[str, str] | None = None) -> Spider:
         """Return a spider with its `-a` arguments. Raise like `get`, and `ConfigError` for wrong arguments."""
         cls = self.get(name)
@@ -102,6 +104,7 @@ class Registry:
         return f"no spider is named {name!r}; {hint}{broken}"
 
 
+@kept_from_users()
 def find_spiders(folder: Path, modules: Sequence[str] = ("spiders",)) -> Registry:
     """Return all spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it.
 

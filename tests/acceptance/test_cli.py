@@ -276,10 +276,28 @@ async def test_a_crawl_to_the_end_then_once_more_then_afresh(shell: Shell, site:
 
 
 async def test_items_on_stdout_are_alone_there(shell: Shell, site: Running) -> None:
-    ended = await shell.run("crawl", *site.seeds, *LOCAL, "-o", "-", "-q", "--processes", "1")
+    (shell.folder / "spiders").mkdir()
+    (shell.folder / "spiders" / "loud.py").write_text(LOUD)
+    ended = await shell.run("crawl", *site.seeds, *LOCAL, "-o", "-", "-q", "--processes", "1", "--spider", "loud")
     assert len(ended.out.splitlines()) == len(site.site.truth())  # type: ignore[attr-defined]
     assert all(json.loads(line)["status"] == 200 for line in ended.out.splitlines())
-    assert ended.err == ""
+    assert set(ended.err.splitlines()) == {"imported", "printed", "by a program"}
+
+
+LOUD = """
+import os
+from crawler.spiders.builtin.site import Site
+
+print("imported")
+
+class Loud(Site):
+    name = "loud"
+
+    def parse(self, response):
+        print("printed")
+        os.system("echo by a program")
+        yield from super().parse(response)
+"""
 
 
 async def test_interrupted_it_says_how_to_go_on_and_does(shell: Shell, site: Running) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from crawler.errors import OutputClosed, OutputError
 from crawler.export.sinks import position
 from crawler.export.sinks.elsewhere import gone_to
 from crawler.model import Exported, OutboxEntry
+from crawler.runtime.standard_output import descriptor
 
 STDOUT = "-"
 
@@ -44,7 +44,7 @@ class StreamSink:
         """Open the stream. Return no positions: it keeps none. Raise `OutputError` if earlier items are in a file."""
         if exported.positions and exported.location != self.location and not self._append:
             raise OutputError(gone_to(exported.location, self._name))
-        self._stream = sys.stdout.fileno() if self.location == STDOUT else self._opened()
+        self._stream = descriptor() if self.location == STDOUT else self._opened()
         return {}
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
