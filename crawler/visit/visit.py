@@ -30,7 +30,9 @@ from crawler.response import Response
 from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
+from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, failure_of, lacking, run_callback
+from crawler.spiders.empty_fields import EmptyFields
 from crawler.spiders.items import is_empty
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
@@ -89,6 +91,7 @@ class Visitor:
         self._slot = slot
         self._booked = booked
         self._spider_errors = SpiderErrors()
+        self._empty_fields: dict[tuple[str, str], EmptyFields] = {}
         self._large = asyncio.Lock()  # one large page at a time, because their trees take much memory
         self._rested_at = 0.0  # CPU seconds of this thread at the last rest, which gave the small pages their time
 
@@ -233,6 +236,7 @@ class Visitor:
                 found = self._with_refresh(lease, ready, page, found).noting(_told_cuts(page))
             if empty := sum(map(is_empty, found.items)):
                 found = found.noting({"empty/items": empty})
+            self._note_fields(lease.job, ready.spider, callback, found.items)
             return Done(), found
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
@@ -249,6 +253,14 @@ class Visitor:
             return outcome, Found([], [], Counter())
         finally:
             self._slot.leave(lease)
+
+    def _note_fields(self, job: str, spider: Spider, callback: str, items: Sequence[bytes]) -> None:
+        """Look for fields that are always empty, but not in the items of spiders whose code is not the user's."""
+        if items and not type(spider).__module__.startswith("crawler."):
+            key = (job, spider.name)
+            if key not in self._empty_fields:
+                self._empty_fields[key] = EmptyFields(spider.name)
+            self._empty_fields[key].note(callback, items)
 
     def _with_refresh(self, lease: Lease, ready: ReadySpider, page: Response, found: Found) -> Found:
         """Add the request for the page to which this one sends its reader: its links and items count all the same."""
