@@ -116,7 +116,7 @@ def _inflated(body: bytes, how: Reading) -> bytes:
     if body.startswith(_GZIP):
         body, is_whole = _gunzipped(body, most + 1)
         if not is_whole and body:
-            how.cut("sitemap", "its gzip breaks off; what comes before was read")
+            how.cut("sitemap_end", "its gzip breaks off; what comes before was read")
     if len(body) > most:
         how.cut("sitemap", f"larger than {most:,} bytes; the rest was not read (SITEMAP_MAXSIZE)")
     return body[:most]
@@ -226,7 +226,7 @@ def _read_xml(body: bytes, start: int, reader: Reader, how: Reading) -> None:
     except etree.LxmlError:
         is_open = True
     if reader.count and (is_open or not reader.has_ended):
-        how.cut("sitemap", "its XML breaks off; what comes before was read")
+        how.cut("sitemap_end", "its XML breaks off; what comes before was read")
 
 
 _AROUND: Final = 20  # elements around the document

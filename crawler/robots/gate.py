@@ -45,6 +45,7 @@ class Verdict(Struct, frozen=True):
     error: FetchError | None = None  # why this request for robots.txt failed
     asked_at: float | None = None
     sitemaps: tuple[str, ...] = ()  # canonical URLs, when the job of the request first meets this origin
+    listed: frozenset[str] = frozenset()  # the same URLs, whenever the job reads them
 
 
 class Cached(Struct, frozen=True):
@@ -57,6 +58,7 @@ class Cached(Struct, frozen=True):
     until: float  # Unix seconds
     crawl_delay: float | None  # seconds, cut to ROBOTSTXT_MAX_DELAY
     sitemaps: tuple[str, ...]
+    listed: frozenset[str]  # the same
     offered: set[str]  # jobs that were offered the sitemaps
 
 
@@ -113,7 +115,8 @@ class RobotsGate:
         rule = known.rules.rule(url, self._agent)
         if rule is not None and not rule.allow:
             return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
-        return Verdict("allow", crawl_delay=known.crawl_delay, sitemaps=sitemaps)
+        listed = known.listed if job else frozenset[str]()
+        return Verdict("allow", crawl_delay=known.crawl_delay, sitemaps=sitemaps, listed=listed)
 
     def _unreachable(self, known: Cached, origin: str) -> Verdict:
         status = known.answer.status
@@ -207,6 +210,7 @@ class RobotsGate:
         left = max(answer.left(self._clock()), 1.0)  # the shared copy exists, so keep it 1 s even if the clocks differ
         if answer.kind != "disallow":
             left = min(left, REFRESH_SECONDS)
+        sitemaps = tuple(join_links(f"{origin}/robots.txt", rules.sitemaps, limit=MAX_SITEMAPS))
         return Cached(
             answer=replace(answer, body=b""),
             rules=rules,
@@ -214,7 +218,8 @@ class RobotsGate:
             mark=mark,
             until=self._clock() + left,
             crawl_delay=None if asked is None else min(asked, self._max_delay),
-            sitemaps=tuple(join_links(f"{origin}/robots.txt", rules.sitemaps, limit=MAX_SITEMAPS)),
+            sitemaps=sitemaps,
+            listed=frozenset(sitemaps),
             offered=set(),
         )
 

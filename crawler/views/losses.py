@@ -64,6 +64,7 @@ _ROWS: Mapping[str, _Row] = {
     # --- parts of pages; the log names the pages (`page_cut`)
     "cut/links": _Row("page", "had more links than are taken from one: raise PARSE_MAXLINKS"),
     "cut/long_urls": _Row("page", "had links with URLs too long to be followed"),
+    "cut/sitemap_end": _Row("sitemap", "broken off; what comes before was read"),
     "cut/sitemap": _Row("sitemap", "read in part: raise SITEMAP_MAXURLS or SITEMAP_MAXSIZE"),
     "cut/text": _Row("page", "had a longer text than is kept: raise PARSE_MAXTEXT"),
     "cut/meta": _Row("page", "had a longer title, description or the like than is kept: raise PARSE_MAXMETA"),

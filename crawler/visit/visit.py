@@ -128,6 +128,10 @@ class Visitor:
             return replace(await self._fetch(lease, ready), host_delay=ready.delay)
         verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None)
         visit = await self._obey(verdict, lease, ready)
+        if verdict.listed:
+            # Not also asked for as pages: what is no sitemap, `parse_sitemap` reads as a page.
+            pages = (link for link in visit.links if link.callback != "parse" or link.url not in verdict.listed)
+            visit = replace(visit, links=tuple(pages))
         if verdict.sitemaps:
             visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, ready, verdict.sitemaps)))
         return visit

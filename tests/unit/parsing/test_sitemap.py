@@ -344,7 +344,7 @@ def test_one_that_is_not_read_to_its_end_says_so(choose: Choose | None, body: by
     for written in (body % (first, last), gzip.compress(body % (first, last))):
         told.clear()
         assert len(parse(written, URL, choose, how=how).pages) == pages
-        assert [*told] == ["sitemap"] * bool(why)
+        assert [*told][:1] == ["sitemap"] * bool(why)
         assert why in told.get("sitemap", "")
 
 
@@ -372,8 +372,8 @@ PACKED = gzip.compress(WHOLE)
 def test_one_that_breaks_off_says_so(body: bytes, why: str) -> None:
     told: dict[str, str] = {}
     assert parse(body, URL, how=Reading(cut=told.setdefault)).pages
-    assert list(told) == ["sitemap"] * bool(why)
-    assert why in told.get("sitemap", "")
+    assert [*told][:1] == ["sitemap_end"] * bool(why)
+    assert why in told.get("sitemap_end", "")
 
 
 def test_an_entry_that_comes_twice_is_no_loss() -> None:

@@ -219,6 +219,18 @@ async def test_a_page_where_a_sitemap_should_be_is_read_as_a_page() -> None:
     assert not any(name.startswith("dropped/") for name in stats.counters)
 
 
+async def test_a_link_to_a_sitemap_asks_for_no_second_reading() -> None:
+    site = {
+        f"{A}/": "<a href=/s.xml>map</a><a href=/1>1</a>",
+        f"{A}/robots.txt": b"Sitemap: /s.xml",
+        f"{A}/s.xml": urlset(f"{A}/1"),
+        f"{A}/1": "<a href=/s.xml>map</a>",
+    }
+    fetcher, stats = await crawl(site, f"{A}/", spider=Site())
+    assert sorted(fetcher.urls) == sorted(site)
+    assert "links/other_callback" not in stats.counters
+
+
 def test_such_a_page_goes_to_the_callback_that_the_rules_name() -> None:
     def read(spider: type[Spider], path: str) -> list[dict[str, Any]]:
         return run_spider(spider, "<p>a pot", A + path, callback="parse_sitemap").items
