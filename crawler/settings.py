@@ -92,7 +92,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     DOWNLOADER_MIDDLEWARES: tuple[str, ...] = ()
 
     # --- what is followed
-    DEPTH_LIMIT: Count = 0  # links from a seed; 0: any
+    DEPTH_LIMIT: Count = 0  # links from a seed, by the way on which a page was found first; 0: any
     REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up
     METAREFRESH_ENABLED: bool = True  # follow a meta refresh or Refresh header like a redirect; the page is read, too
     METAREFRESH_MAXDELAY: Seconds = 100.0  # seconds; a refresh after more than these is not followed

@@ -46,9 +46,16 @@ _ROWS: Mapping[str, _Row] = {
         "value", "yielded by callbacks, but neither items nor requests; the log names the lines"
     ),
     "dropped/errback": _Row("errback", "failed; what they would have yielded is lost, and the log says why"),
+    "empty/items": _Row("item", "no field has a value; check the selectors"),
+    "empty/pages": _Row("page", "neither an item nor a request was yielded", is_asked_for=True),
     # --- links and requests
     "links/offsite": _Row("link", "outside allowed_domains or the seeded hosts", is_asked_for=True),
-    "links/depth": _Row("link", "further from a seed than DEPTH_LIMIT", is_asked_for=True),
+    "links/depth": _Row(
+        "link",
+        "further from a seed than DEPTH_LIMIT, by the way on which their page was found first; a shorter way that was "
+        "found later does not count",
+        is_asked_for=True,
+    ),
     "links/scheme": _Row("link", "neither http nor https", is_asked_for=True),
     "links/nofollow": _Row("link", "their pages are marked nofollow (NOFOLLOW_OBEY)", is_asked_for=True),
     "links/rel_nofollow": _Row("link", "marked nofollow, ugc or sponsored (NOFOLLOW_LINKS_OBEY)", is_asked_for=True),
@@ -78,6 +85,7 @@ _OTHERS: Mapping[str, _Row] = {
     "dropped": _Row("item", "dropped by the spider", is_asked_for=True),
     "links": _Row("link", "left out by the spider", is_asked_for=True),
     "cut": _Row("page", "cut off at a bound"),
+    "empty": _Row("page", "yielded nothing", is_asked_for=True),
 }
 """The rows of counters without a row of their own, by prefix."""
 
@@ -128,8 +136,7 @@ def _why_nothing(stats: JobStats, read: int, items: int) -> str:
             return "no page was read: robots.txt forbids all of them; crawler why URL names the line"
         return f"no page was read: all were skipped ({in_words(skips)})" if skips else ""
     if items:
-        is_empty = counters.get("empty/items", 0) >= items
-        return f"{several(items, 'item')}, all empty: no field has a value; check the selectors" if is_empty else ""
+        return ""
     if dropped := group(counters, "dropped"):
         return f"no item was kept: all were dropped ({in_words(dropped)})"
     if counters.get("empty/pages", 0) >= read:

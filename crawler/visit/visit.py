@@ -133,7 +133,7 @@ class Visitor:
             pages = (link for link in visit.links if link.callback != "parse" or link.url not in verdict.listed)
             visit = replace(visit, links=tuple(pages))
         if verdict.sitemaps:
-            visit = replace(visit, links=(*visit.links, *await self._sitemaps(lease, ready, verdict.sitemaps)))
+            visit = _with_links(visit, await self._sitemaps(lease, ready, verdict.sitemaps))
         return visit
 
     async def _obey(self, verdict: Verdict, lease: Lease, ready: ReadySpider) -> Visit:
@@ -151,10 +151,17 @@ class Visitor:
             crawl_delay = max(verdict.crawl_delay, ready.delay or 0.0)
         return replace(await self._fetch(lease, ready), host_delay=crawl_delay)
 
-    async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> list[Request]:
+    async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> Found:
         """Requests for the sitemaps of an origin, treated like links of the page that led there."""
-        requests, _ = self._admission.admit(lease, ready, [Request(url, callback=SITEMAP_CALLBACK) for url in urls])
-        return await self._admission.on_seeded_hosts(lease, ready, requests)
+        wanted = [Request(url, callback=SITEMAP_CALLBACK) for url in urls]
+        found = Found([], [], Counter()).admitting(*self._admission.admit(lease, ready, wanted))
+        return await self._on_seeded_hosts(lease, ready, found)
+
+    async def _on_seeded_hosts(self, lease: Lease, ready: ReadySpider, found: Found) -> Found:
+        """`found` without the requests that the spider may not follow; counts them as `offsite`."""
+        links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
+        offsite = len(found.requests) - len(links)
+        return found.admitting(links, {"offsite": offsite} if offsite else {})
 
     async def _fetch(self, lease: Lease, ready: ReadySpider) -> Visit:
         began = time.monotonic()
@@ -184,9 +191,7 @@ class Visitor:
             health=policy.health(response),
         )
         del response  # its tree may be large, and a call to the frontier may take long
-        links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
-        found = found.admitting(links, {"offsite": offsite} if (offsite := len(found.requests) - len(links)) else {})
-        return replace(visit, links=tuple(links), unfollowed=found.unfollowed)
+        return _with_links(visit, await self._on_seeded_hosts(lease, ready, found))
 
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then run the spider's callback on the page."""
@@ -292,18 +297,10 @@ class Visitor:
 
     async def _call_errback(self, lease: Lease, ready: ReadySpider, visit: Visit, failure: Failure) -> Visit:
         outcome, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
-        links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
-        offsite = len(found.requests) - len(links)
-        found = found.admitting(links, {"offsite": offsite} if offsite else {})
+        found = await self._on_seeded_hosts(lease, ready, found)
         if not isinstance(outcome, Done):
             found.dropped["errback"] += 1
-        return replace(
-            visit,
-            items=tuple(found.items),
-            links=(*visit.links, *links),
-            dropped=found.dropped,
-            unfollowed=Counter(visit.unfollowed) + Counter(found.unfollowed),
-        )
+        return _with_links(replace(visit, items=tuple(found.items), dropped=found.dropped), found)
 
     async def _admit_in_turns(
         self, lease: Lease, ready: ReadySpider, requests: list[Request]
@@ -332,6 +329,12 @@ def _left_to_others(why: str) -> Visit:
     """Release the page without an attempt: another worker, or this one after an update, has the spider and the method.
     A program never sends a callback that it does not have itself, so the page comes from another version."""
     return Visit(Release("lacks", lacks=why), unasked=True)
+
+
+def _with_links(visit: Visit, found: Found) -> Visit:
+    """The visit with the requests of `found` besides its own, and with what was left out of them."""
+    unfollowed = Counter(visit.unfollowed) + Counter(found.unfollowed) if visit.unfollowed else found.unfollowed
+    return replace(visit, links=(*visit.links, *found.requests), unfollowed=unfollowed)
 
 
 def _handed_back(limit: OwnLimit) -> Visit:

@@ -404,6 +404,19 @@ async def test_dead_letters_are_listed_and_redriven(shell: Shell) -> None:
     assert (await shell.run("redrive", "--all")).out.startswith("0 back to pending")
 
 
+async def test_workers_and_seeds_may_be_strict_about_losses(shell: Shell) -> None:
+    with silent_port() as port:
+        seeds = (f"http://127.0.0.1:{port}/", "mailto:me@a.example")
+        assert (await shell.run("seed", *seeds, "--strict", *LOCAL)).code == 3
+        options = ("--processes", "1", *LOCAL, "-s", "RETRY_TIMES=0", "-s", "ROBOTSTXT_OBEY=false")
+        ended = await shell.run("worker", "--until-finished", "--strict", *options)
+    assert ended.code == 3, ended.err
+    assert "1 page: given up" in ended.err
+    (job,) = json.loads((await shell.run("jobs", "--json")).out)
+    assert [one["counter"] for one in job["losses"]] == ["dead"]
+    assert (await shell.run("worker", "--strict")).code == 2, "it judges finished jobs"
+
+
 FAULTY = """
 from crawler import Spider
 

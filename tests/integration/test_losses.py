@@ -43,8 +43,8 @@ def lines(crawled: Crawled) -> list[str]:
         ),
         ({"/": LINKS, "/robots.txt": ROBOTS}, "", {}, "no page was read: robots.txt forbids all of them"),
         ({"/": LINKS}, "response.follow_all(css='a')", {}, "neither an item nor a request on any page"),
-        ({"/": LINKS}, "yield {}", {}, "1 item, all empty"),
-        ({"/": LINKS}, "yield {'title': None, 'tags': []}", {}, "1 item, all empty"),
+        ({"/": LINKS}, "yield {}", {}, "1 item: no field has a value"),
+        ({"/": LINKS}, "yield {'title': None, 'tags': []}", {}, "1 item: no field has a value"),
         ({"/": LINKS}, "yield Request(response.url)", {}, "no item: 1 page read, and no callback yielded one"),
         (
             {"/": LINKS, "/a": "a", "/b": "b"},
