@@ -104,6 +104,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     PARSE_MAXATTRIBUTES: Positive = 500  # of one element of a page longer than 64 KiB
     SITEMAP_MAXSIZE: Positive = 50 * 1024 * 1024  # bytes of a sitemap, downloaded and without gzip (sitemaps.org)
     SITEMAP_MAXURLS: Positive = 50_000  # URLs of a sitemap (sitemaps.org)
+    SITEMAP_MAXLEVEL: Positive = 3  # levels of indexes in indexes; sitemaps.org defines one
     PARSE_MAXMETA: Positive = 10_000  # characters of a title, description, or other text of `response.page`
 
     # --- failures

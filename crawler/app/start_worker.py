@@ -94,6 +94,7 @@ async def start_worker(
             meta=settings.PARSE_MAXMETA,
             sitemap_size=settings.SITEMAP_MAXSIZE,
             sitemap_urls=settings.SITEMAP_MAXURLS,
+            sitemap_levels=settings.SITEMAP_MAXLEVEL,
         ),
         tls_ca_file=settings.TLS_CA_FILE,
         connections=connections,

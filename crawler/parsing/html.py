@@ -15,8 +15,6 @@ from crawler.parsing.url import BadUrl, canonical, join_links
 
 _PLAIN: Final = Reading()
 
-_MAX_METAS = 1_000  # elements read in one page
-
 _LINK_CHARACTERS = 80_000_000
 """Most characters that the base alone may contribute to a page's links: a long one repeats in each."""
 

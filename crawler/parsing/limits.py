@@ -27,6 +27,7 @@ class ParseLimits(msgspec.Struct, frozen=True):
     meta: int = 10_000  # characters of the title, the description, or another value of `PageMeta`
     sitemap_size: int = 50 * 1024 * 1024  # bytes of a sitemap without gzip (sitemaps.org)
     sitemap_urls: int = 50_000  # URLs of a sitemap (sitemaps.org)
+    sitemap_levels: int = 3  # of indexes in indexes; sitemaps.org defines one
 
 
 class Reading(NamedTuple):

@@ -167,8 +167,8 @@ def _read_text(body: bytes, reader: Reader, how: Reading) -> None:
             return
         end = lowered.find(b"\n", at) % (len(body) + 1)  # -1 becomes the end of the last line
         line = body[body.rfind(b"\n", 0, at) + 1 : end].strip(b" \t")
-        if len(line) <= MAX_LENGTH and line[:8].lower().startswith((b"http://", b"https://")):
-            reader.take("page", line.decode("utf-8", "replace"))
+        if line[:8].lower().startswith((b"http://", b"https://")):
+            reader.take("page", line[:MAX_LENGTH].decode("utf-8", "replace"))
     how.cut("sitemap", _TOO_MUCH)
 
 

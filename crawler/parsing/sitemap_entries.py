@@ -99,7 +99,7 @@ class Reader:
     def take(self, kind: str, url: str) -> None:
         """Collect a URL of a page or of a sitemap (`kind`)."""
         url = url.strip()
-        if 0 < len(url) <= MAX_LENGTH:
+        if url:
             # Without an `xml:base` the URL stays as it is written: it is joined later, with all others.
             url = self._joined(url) if len(self._bases) > 1 else url
             self._keep(self.pages if kind == "page" else self.sitemaps, url)

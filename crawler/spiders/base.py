@@ -18,9 +18,6 @@ from crawler.response import Response
 
 Results = Iterable[Any] | AsyncIterable[Any] | None
 
-MAX_SITEMAP_LEVEL = 3
-"""How deep sitemap indexes may be nested; sitemaps.org defines one level."""
-
 
 class DropItem(Exception):
     """Raised by `process_item` to drop an item, or by a callback to drop the rest of its page.
@@ -165,7 +162,7 @@ def _sitemaps(spider: Spider, response: Response, urls: Sequence[str]) -> Iterat
     followed = [url for url in urls if any(re.search(regex, url) for regex in follow)]
     yield Unfollowed("sitemap_follow", len(urls) - len(followed))
     level = response.meta.get("sitemap_level", 0) + 1
-    if level > MAX_SITEMAP_LEVEL:
+    if level > response.parse_limits.sitemap_levels:
         yield Unfollowed("sitemap_level", len(followed))
         return
     for url in followed:

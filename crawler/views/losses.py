@@ -66,7 +66,7 @@ _ROWS: Mapping[str, _Row] = {
     "links/sitemap_rules": _Row("sitemap entry", "matched by none of sitemap_rules", is_asked_for=True),
     "links/sitemap_filter": _Row("sitemap entry", "left out by sitemap_filter", is_asked_for=True),
     "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),
-    "links/sitemap_level": _Row("sitemap", "not followed: nested too deep in indexes"),
+    "links/sitemap_level": _Row("sitemap", "not followed: too deep in indexes; raise SITEMAP_MAXLEVEL"),
     "links/sitemap_entries": _Row("sitemap entry", "not followed: without a URL that can be fetched"),
     # --- parts of pages; the log names the pages (`page_cut`)
     "cut/links": _Row("page", "had more links than are taken from one: raise PARSE_MAXLINKS"),

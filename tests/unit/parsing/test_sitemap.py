@@ -381,6 +381,11 @@ def test_an_entry_that_comes_twice_is_no_loss() -> None:
     assert parse(body, URL) == Sitemap([ONE], [], 2)
 
 
+@pytest.mark.parametrize("body", [urlset(f"<loc>/{'x' * 90_000}</loc>"), f"http://h/{'x' * 90_000}\n{ONE}".encode()])
+def test_a_url_that_is_too_long_is_counted(body: bytes) -> None:
+    assert parse(body, URL).left_out == 1
+
+
 def test_no_tree_is_built() -> None:
     body = numbered(5_000)
     tracemalloc.start()

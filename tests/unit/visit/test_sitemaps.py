@@ -13,12 +13,13 @@ import pytest
 from crawler.frontier import message
 from crawler.interfaces import Pace
 from crawler.model import Job, Request
+from crawler.parsing.limits import ParseLimits
 from crawler.parsing.scope import Scope
 from crawler.parsing.sitemap_entries import Entry
 from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
-from crawler.spiders.base import MAX_SITEMAP_LEVEL, Spider, reads_robots_sitemaps
+from crawler.spiders.base import Spider, reads_robots_sitemaps
 from crawler.spiders.builtin.site import Site
 from crawler.status import JobStats
 from crawler.testing import FakeFetcher, run_spider
@@ -185,7 +186,7 @@ async def test_indexes_without_end_are_followed_a_few_levels() -> None:
     site = {f"{A}/robots.txt": b"Sitemap: /0", f"{A}/": "<p>home"}
     site |= {f"{A}/{level}": index(f"{A}/{level + 1}") for level in range(20)}
     fetcher, stats = await crawl(site, f"{A}/")
-    assert len(fetcher.urls) == 2 + 1 + MAX_SITEMAP_LEVEL
+    assert len(fetcher.urls) == 2 + 1 + ParseLimits().sitemap_levels
     assert stats.counters["links/sitemap_level"] == 1
 
 
