@@ -189,6 +189,8 @@ class Visit(Struct, frozen=True):
 
     outcome: Outcome
     items: tuple[bytes, ...] = ()  # of Done and Dead; one JSON object each, valid UTF-8, without line breaks
+    # one for each item, by which the commit leaves out those that the job has; "": kept in any case; none: keep all
+    item_keys: tuple[str, ...] = ()
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # links left out, by reason (`offsite`, `depth`, `nofollow` …)

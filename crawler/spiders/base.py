@@ -64,6 +64,10 @@ class Spider:
     # parts of a response that the callbacks use (`root`, `visible_text`, `links` …): the worker computes those of a
     # large page before a callback gets it, in this order, and lets other pages run in between
     read_ahead: ClassVar[Iterable[str]] = ()
+    # the fields that make two items one, such as ("url",): the job keeps the first. Do not collect what was seen in the
+    # spider instead: each worker process has a spider of its own, and a page may be read twice. Exact with one shard;
+    # with SHARDS > 1 an item may come once from the pages of each shard's hosts
+    ITEM_KEY: ClassVar[Sequence[str]] = ()
     custom_settings: ClassVar[Mapping[str, Any]] = {}  # only the names in `settings.PER_SPIDER`
 
     def __init__(self, **arguments: str) -> None:

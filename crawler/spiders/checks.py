@@ -31,6 +31,7 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     yield from _texts("allowed_domains", cls.allowed_domains, _domain)
     yield from _texts("start_urls", cls.start_urls, partial(_url, "start_urls"))
     yield from _texts("read_ahead", cls.read_ahead, _part)
+    yield from _texts("ITEM_KEY", cls.ITEM_KEY, lambda field: ())
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"

@@ -7,12 +7,14 @@ msgspec writes; keys text. Lone surrogates, which real pages contain, become U+F
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
+from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
@@ -135,6 +137,21 @@ def _order(value: Any) -> tuple[str, Any]:
 
 def _name(field: str) -> str:
     return f"item field {field.removeprefix('.')}" if field else "item"
+
+
+def item_keys(fields: Sequence[str], lines: Sequence[bytes]) -> tuple[str, ...]:
+    """Return the key of each encoded item, a hash of these fields' values; empty for an item without all of them.
+
+    Without fields, returns no keys.
+    """
+    return tuple(_key_of(fields, msgspec.json.decode(line)) for line in lines) if fields else ()
+
+
+def _key_of(fields: Sequence[str], item: Mapping[str, Any]) -> str:
+    if any(field not in item for field in fields):
+        return ""
+    values = msgspec.json.encode([item[field] for field in fields], order="deterministic")
+    return base64.b64encode(blake2b(values, digest_size=12).digest()).decode()  # two alike in 10⁹ items: 1 in 10¹¹
 
 
 def shown_value(value: Any) -> str:

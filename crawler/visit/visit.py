@@ -33,7 +33,7 @@ from crawler.runtime.tasks import was_cancelled
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, failure_of, lacking, run_callback
 from crawler.spiders.empty_fields import EmptyFields
-from crawler.spiders.items import is_empty
+from crawler.spiders.items import is_empty, item_keys
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
@@ -181,6 +181,7 @@ class Visitor:
         visit = Visit(
             outcome,
             items=tuple(found.items),
+            item_keys=item_keys(ready.spider.ITEM_KEY, found.items),
             dropped=found.dropped,
             noted=found.noted,
             status=response.status,
@@ -300,7 +301,8 @@ class Visitor:
         found = await self._on_seeded_hosts(lease, ready, found)
         if not isinstance(outcome, Done):
             found.dropped["errback"] += 1
-        return _with_links(replace(visit, items=tuple(found.items), dropped=found.dropped), found)
+        keys = item_keys(ready.spider.ITEM_KEY, found.items)
+        return _with_links(replace(visit, items=tuple(found.items), item_keys=keys, dropped=found.dropped), found)
 
     async def _admit_in_turns(
         self, lease: Lease, ready: ReadySpider, requests: list[Request]

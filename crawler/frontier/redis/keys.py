@@ -54,6 +54,7 @@
     J seen:B                set     64-bit fingerprints of known requests, as integers (linear hashing), and marks of
                                     the callbacks other than parse that they named, and of those that were redirected
                                     (`add.lua`)
+    J item_keys             set     keys of the items in the outbox and before, if the spider names fields for them
     J others                hash    callback named by a request whose URL was already known with another callback → the
                                     first such URL
     J again                 hash    mark of a redirected URL and callback → the open request for it that was

@@ -141,6 +141,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     delay: int = 0
     counters: Mapping[str, int] = {}
     items: int = 0
+    keys: tuple[str, ...] = ()
     failure: str = ""
     cause: str = ""
 
@@ -175,6 +176,7 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
         delay=int(delay * 1000),
         counters=counts(visit),
         items=len(items),
+        keys=visit.item_keys if items else (),
         failure=failure_words(visit.outcome),
         cause=visit.outcome.failure.kind if isinstance(visit.outcome, (Retry, Dead)) else "",
     )

@@ -21,6 +21,41 @@ async def test_a_page_without_items_leaves_no_entry(crawl: Crawl) -> None:
     assert (await crawl.frontier.reading.stats(crawl.job)).outbox == 0
 
 
+async def test_of_items_with_one_key_the_first_is_kept_and_the_others_are_counted(crawl: Crawl) -> None:
+    """Exact for the pages of one host, which lie in one shard."""
+    await crawl.add(*pages(3))
+    first, second, third = (await crawl.claim(3)).leases
+    assert await crawl.end(first, items=(b'{"a":1}', b'{"a":2}', b'{"a":1}'), item_keys=("k1", "k2", "k1"))
+    assert await crawl.end(second, items=(b'{"a":2}', b'{"b":2}', b'{"b":2}'), item_keys=("k2", "", ""))
+    assert await crawl.end(third, items=(b'{"a":1}',), item_keys=("k1",))
+    entries = await crawl.outbox.read(crawl.job, {}, 10)
+    assert [entry.items for entry in entries] == [(b'{"a":1}', b'{"a":2}'), (b'{"b":2}', b'{"b":2}')]
+    stats = await crawl.frontier.reading.stats(crawl.job)
+    assert (stats.counters["items"], stats.counters["dropped/duplicate_item"]) == (4, 3)
+
+
+async def test_a_page_that_is_not_committed_leaves_no_key_behind(crawl: Crawl) -> None:
+    """A refused commit, and one of a page that will be visited again: its items come later."""
+    await crawl.add(*pages(1))
+    lease = await crawl.lease()
+    await crawl.end(lease, Retry(failed(), 0.0), items=(b'{"a":1}',), item_keys=("k1",))
+    assert not await crawl.end(lease, items=(b'{"a":1}',), item_keys=("k1",))
+    assert await crawl.end(await crawl.lease(), items=(b'{"a":1}',), item_keys=("k1",))
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert entry.items == (b'{"a":1}',)
+
+
+async def test_keys_belong_to_one_job_and_go_with_it(world: World, crawl: Crawl) -> None:
+    async def has(its: Crawl) -> int:
+        await its.add("http://a.example/")
+        await its.end(await its.lease(), items=(b"{}",), item_keys=("k1",))
+        return len(await its.outbox.read(its.job, {}, 10))
+
+    assert await has(crawl) == await has(await Crawl.create(world, Job("other"))) == 1
+    await crawl.frontier.jobs.delete(crawl.job.name)
+    assert await has(await Crawl.create(world, Job(crawl.job.name))) == 1
+
+
 @pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown"), Skip("robots")])
 async def test_a_page_that_was_not_read_to_its_end_leaves_no_entry(crawl: Crawl, outcome: Outcome) -> None:
     await crawl.add("http://a.example/")

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.spiders.items import ItemError, encode_item
+from crawler.spiders.items import ItemError, encode_item, item_keys
 
 
 @dataclasses.dataclass
@@ -155,3 +155,24 @@ def test_any_item_becomes_one_line_of_valid_json(item: dict[str, Any]) -> None:
 @given(st.dictionaries(st.text(), plain, max_size=5))
 def test_plain_items_come_back_as_they_were(item: dict[str, Any]) -> None:
     assert json.loads(encode_item(item)) == item
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_one"),
+    [
+        (b'{"url":"a","price":1}', b'{"price":2,"url":"a"}', True),
+        (b'{"url":"a","price":1}', b'{"url":"b","price":1}', False),
+        (b'{"url":{"x":1,"y":2}}', b'{"url":{"y":2,"x":1}}', True),
+        (b'{"url":1}', b'{"url":"1"}', False),
+        (b'{"url":null}', b'{"url":null}', True),
+    ],
+)
+def test_items_with_equal_fields_have_one_key(one: bytes, other: bytes, are_one: bool) -> None:
+    first, second = item_keys(("url",), [one, other])
+    assert first
+    assert (first == second) is are_one
+
+
+def test_an_item_without_all_of_the_fields_has_no_key() -> None:
+    assert item_keys(("url", "sku"), [b'{"url":"a"}', b'{"sku":null,"url":"a"}'])[0] == ""
+    assert item_keys((), [b'{"url":"a"}']) == ()

@@ -18,6 +18,7 @@
 --           delay   ms before the request may be handed out again
 --           counters  name → how much to add
 --           items   number of items
+--           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
 --           cause   a word for a failure of the host (see `health.lua`)
 --           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
@@ -26,7 +27,7 @@
 -- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says that
 -- its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the rest, a
 -- colon, and how often in a row the host rests. Or the error GONE.
--- Stays true: the items of each committed lease are in the outbox; a lease that got 0 changed nothing; the same token
+-- Stays true: the items of each committed lease are in the outbox, each key once; a lease that got 0 changed nothing; the same token
 -- returns the same string and does nothing.
 
 local commit = cmsgpack.unpack(ARGV[1])
@@ -83,6 +84,18 @@ local apply = {
 }
 apply.spent = apply.dead
 
+-- Returns the items of a visit whose keys this shard of the job does not have yet, and their number.
+local function new_items(visit, items)
+  if #visit.keys == 0 then return items, visit.items end
+  local new, i = {}, 0
+  for line in string.gmatch(items, '[^\n]+') do
+    i = i + 1
+    local key = visit.keys[i]
+    if key == '' or redis.call('SADD', J .. 'item_keys', key) == 1 then new[#new + 1] = line end
+  end
+  return table.concat(new, '\n'), #new
+end
+
 local function end_lease(visit, message, items, payload)
   tally(counters, 'processing', -1)
   if visit.status ~= '' then tally(counters, 'status/' .. visit.status) end
@@ -96,8 +109,10 @@ local function end_lease(visit, message, items, payload)
   elseif kind ~= 'release' and kind ~= 'aside' and kind ~= 'junk' then fails_no_more(J, message) end
   apply[is_spared and 'spared' or kind](visit, message, payload)
   if visit.items > 0 and not is_spared then
-    redis.call('XADD', J .. 'outbox', '*', 'i', items)
-    tally(counters, 'items', visit.items)
+    local kept, number = new_items(visit, items)
+    if number > 0 then redis.call('XADD', J .. 'outbox', '*', 'i', kept) end
+    tally(counters, 'items', number)
+    tally(counters, 'dropped/duplicate_item', visit.items - number)
   end
   watch(J, visit.host, message, visit.verdict, visit.failure, commit, now)
   settle(P, visit.host, now, {
