@@ -40,7 +40,7 @@ _ROWS: Mapping[str, _Row] = {
     "skip/parse_maxnodes": _Row("page", "not parsed: more elements and attributes than PARSE_MAXNODES"),
     # --- items
     "dropped/noindex": _Row("item", "their pages are marked noindex (NOINDEX_OBEY)", is_asked_for=True),
-    "dropped/duplicate_item": _Row("item", "the job has an item with the same key, which the spider names", is_asked_for=True),
+    "dropped/duplicate_item": _Row("item", "the job has an item with the same key already", is_asked_for=True),
     "dropped/unavailable_after": _Row("item", "their pages have expired (NOINDEX_OBEY)", is_asked_for=True),
     "dropped/no_sitemap": _Row("sitemap", "nothing listed, or not readable as a sitemap"),
     "dropped/not_an_item": _Row(
