@@ -39,7 +39,7 @@ FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", 
 """Header fields that the crawler sets itself."""
 
 is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
-is_field_value = re.compile(r"[^\0\r\n\ud800-\udfff]*").fullmatch
+is_field_value = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*").fullmatch  # RFC 9110 §5.5
 
 
 def is_bare(request: Any) -> bool:
@@ -72,7 +72,7 @@ def settled(request: Any) -> dict[str, Any]:
     return {
         "url": text("url", request.url),
         "callback": _callback("callback", request.callback) or "parse",
-        "method": _method(request.method or "GET"),
+        "method": _method("GET" if request.method is None else request.method),
         "headers": _headers(request.headers or {}),
         "body": _body(request.body or b""),
         "meta": _meta(request.meta or {}),
@@ -144,7 +144,9 @@ def _headers(headers: Any) -> dict[str, str]:
 def _field_value(name: str, value: Any) -> str:
     given = text(f"headers[{name!r}]", value)
     if not is_field_value(given):
-        raise ValueError(f"headers[{name!r}] holds a line break or a NUL, which HTTP does not permit; remove it")
+        raise ValueError(
+            f"headers[{name!r}] holds a line break or another control character, which HTTP does not permit; remove it"
+        )
     if given != given.strip(" \t"):
         raise ValueError(f"headers[{name!r}] has blanks around its value, which HTTP removes; write value.strip()")
     return given

@@ -1,0 +1,16 @@
+"""The configuration of a command that runs one spider alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crawler.app.config import Config, at_pace_of
+from crawler.settings import Settings
+
+
+def test_the_only_spider_sets_the_pace_unless_the_user_does() -> None:
+    own = {"DOWNLOAD_DELAY": 0, "RETRY_TIMES": 9}
+    config = Config(Settings(), {}, Path())
+    assert at_pace_of(config, own, "shop").settings == Settings(DOWNLOAD_DELAY=0.0)
+    given = Config(Settings(DOWNLOAD_DELAY=2.0), {"DOWNLOAD_DELAY": "-s"}, Path())
+    assert at_pace_of(given, own, "shop") == given
