@@ -99,11 +99,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger HTML page is skipped if its tree is needed
     PARSE_MAXNODES: Positive = 400_000  # elements and attributes (up to 300 bytes each); more: the same
     # What a page has beyond these is cut off, logged (`page_cut`) and counted (`cut/…`):
-    PARSE_MAXLINKS: Positive = 100_000  # different URLs in `response.links`
+    PARSE_MAXLINKS: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000  # different URLs in `response.links`
     PARSE_MAXTEXT: Positive = 1_000_000  # characters of `response.visible_text`
     PARSE_MAXATTRIBUTES: Positive = 500  # of one element of a page longer than 64 KiB
     SITEMAP_MAXSIZE: Positive = 50 * 1024 * 1024  # bytes of a sitemap, downloaded and without gzip (sitemaps.org)
-    SITEMAP_MAXURLS: Positive = 50_000  # URLs of a sitemap (sitemaps.org)
+    SITEMAP_MAXURLS: Annotated[int, Meta(ge=1, le=90_000)] = 50_000  # URLs of a sitemap (sitemaps.org)
     SITEMAP_MAXLEVEL: Positive = 3  # levels of indexes in indexes; sitemaps.org defines one
     PARSE_MAXMETA: Positive = 10_000  # characters of a title, description, or other text of `response.page`
 

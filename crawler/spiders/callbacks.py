@@ -26,7 +26,10 @@ from crawler.spiders.base import DropItem, Spider, callback_name
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
 
 MAX_RESULTS = 100_000
-"""Most requests that one page may yield, and most results in all."""
+"""Most items and requests that one page may yield, a `Follow` counting as one."""
+
+MAX_FOLLOWED = 1_000_000
+"""Most requests of one page, with those that are made of its `Follow`s. PARSE_MAXLINKS may not be higher."""
 
 MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
@@ -107,8 +110,8 @@ async def run_callback(
             left_out[result.reason] += result.links
         else:
             await _add_item(spider, result, found)
-    if len(found.requests) > MAX_RESULTS:
-        raise _too_many(f"{spider.name}.{name}")
+    if len(found.requests) > MAX_FOLLOWED:
+        raise _too_many(f"{spider.name}.{name}", MAX_FOLLOWED)
     if not results and not strays:
         found = found.noting({"empty/pages": 1})
     if strays:
@@ -262,7 +265,7 @@ async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames
         for result in islice(_iterable(given), MAX_RESULTS + 1):
             take(result)
     if len(results) + len(strays) > MAX_RESULTS:
-        raise _too_many(who)
+        raise _too_many(who, MAX_RESULTS)
 
 
 def _frames(generator: Any) -> Frames:
@@ -292,8 +295,8 @@ _WAYS: tuple[tuple[Any, str], ...] = (
 )
 
 
-def _too_many(who: str) -> CallbackError:
-    return CallbackError(f"{who} gave more than {MAX_RESULTS:,} items and requests for one page")
+def _too_many(who: str, most: int) -> CallbackError:
+    return CallbackError(f"{who} gave more than {most:,} items and requests for one page")
 
 
 def _iterable(given: Any) -> Iterable[Any]:

@@ -17,6 +17,7 @@ from crawler.parsing import tree as page_tree
 from crawler.parsing.html import PageMeta, Refresh, links, page_meta, visible_text
 from crawler.parsing.limits import ParseLimits, Reading
 from crawler.parsing.tree import parse
+from crawler.response import Response
 
 URL = "https://example.com/docs/handbook/frontier.html"
 PAGE = Path(__file__).with_name("page.html").read_text()
@@ -352,6 +353,13 @@ class TestHostile:
         told: dict[str, str] = {}
         read(tree(page), Reading("utf-8", ParseLimits(links=2, text=100, meta=10), told.__setitem__))
         assert list(told) == [word]
+
+    @pytest.mark.parametrize("begin", ["<p>", "<P>"], ids=["scanned", "parsed"])
+    def test_all_links_of_a_long_list_are_taken(self, begin: str) -> None:
+        body = begin + "".join(f"<a href=/{number}>x</a>" for number in range(12_000))
+        page = Response("http://h/", headers={"content-type": "text/html"}, body=body.encode())
+        assert len(page.links) == 12_000
+        assert not page.cut
 
     def test_a_page_within_the_bounds_tells_nothing(self) -> None:
         told: dict[str, str] = {}

@@ -258,9 +258,15 @@ async def test_links_to_follow_are_all_new_to_a_test() -> None:
 
 
 async def test_links_to_follow_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_RESULTS", 1)
+    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_FOLLOWED", 1)
     with pytest.raises(CallbackError, match="more than 1 items"):
         await run_callback(Forms(), "follows", PAGE)
+
+
+async def test_a_follow_counts_as_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else PARSE_MAXLINKS could not be raised."""
+    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_RESULTS", 1)
+    assert len((await run_callback(Forms(), "follows", PAGE)).requests) == 2
 
 
 async def test_a_callback_may_give_up_on_the_rest_of_its_page() -> None:
