@@ -86,8 +86,8 @@ class Follow(Struct, frozen=True):
     """Canonical URLs, such as `response.links`, that the crawler turns into requests with the callback `parse`.
 
     It makes no requests for links that the crawl certainly knows, as it does most links of most pages. `keep` chooses
-    among the rest. For another callback yield requests: here a URL that is known with `parse` is left out, and not
-    counted as wanted by another callback.
+    among the rest; what it refuses is counted as `links/filtered`. For another callback yield requests: here a URL that
+    is known with `parse` is left out, and not counted as wanted by another callback.
     """
 
     urls: Sequence[str]

@@ -103,9 +103,11 @@ async def run_callback(
                 result = by_name(spider, result, known)
             found.requests.append(result)
         elif isinstance(result, Follow):
-            found.requests.extend(
-                replace(_LINK, url=url, spider=spider.name) for url in filter(result.keep, maybe_new(result.urls))
-            )
+            urls = maybe_new(result.urls)
+            kept = list(filter(result.keep, urls))
+            if len(kept) < len(urls):
+                left_out["filtered"] += len(urls) - len(kept)
+            found.requests.extend(replace(_LINK, url=url, spider=spider.name) for url in kept)
         elif isinstance(result, Unfollowed):
             left_out[result.reason] += result.links
         else:

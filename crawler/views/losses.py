@@ -57,6 +57,9 @@ _ROWS: Mapping[str, _Row] = {
         "found later does not count",
         is_asked_for=True,
     ),
+    "links/filtered": _Row(
+        "link", "left out by the spider, as `site` does with images and archives", is_asked_for=True
+    ),
     "links/scheme": _Row("link", "neither http nor https", is_asked_for=True),
     "links/nofollow": _Row("link", "their pages are marked nofollow (NOFOLLOW_OBEY)", is_asked_for=True),
     "links/rel_nofollow": _Row("link", "marked nofollow, ugc or sponsored (NOFOLLOW_LINKS_OBEY)", is_asked_for=True),

@@ -249,6 +249,7 @@ async def test_links_to_follow_become_requests_unless_they_are_known_or_unwanted
 
     found = await run_callback(Forms(), name, PAGE, maybe_new=maybe_new)
     assert [(one.url, one.callback, one.spider) for one in found.requests] == [("http://a.example/", "parse", "forms")]
+    assert found.unfollowed == {"filtered": 1}
     assert len(asked) == 3, "a function that chooses sees only what may be new"
     assert Forms.seen == ["http://a.example/", "http://a.example/no"]
 
