@@ -173,25 +173,39 @@ def load(
 ) -> tuple[Settings, dict[str, str]]:
     """Return the settings in force in `folder`, and the origin of each that some layer sets.
 
-    Raise `ConfigError` with the setting, its origin and the nearest known name.
+    Raise `ConfigError` with every setting that is wrong, its origin and the nearest known name.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    file = folder / "settings.py"
     layers: list[tuple[str, Mapping[str, Any]]] = [
-        (f"{folder / 'settings.py'}", _from_file(folder / "settings.py")),
+        (str(file), _from_file(file)),
         ("environment", _from_environment(environ)),
         ("-s", dict(overrides or {})),
     ]
+    wrong: list[str] = []
     for origin, layer in layers:
         for name, value in layer.items():
-            _check_name(name, origin)
-            values[name] = _convert(name, value, origin)
-            origins[name] = origin
+            try:
+                _check_name(name, origin)
+                values[name] = _convert(name, value, origin)
+                origins[name] = origin
+            except ConfigError as error:
+                wrong.append(str(error))
     settings = Settings(**values)
-    check_networks(settings.ALLOWED_NETWORKS)
-    check_for_all_hosts(settings.DEFAULT_REQUEST_HEADERS)
-    authorizations(settings.HTTP_AUTH)
+    for check in (
+        lambda: check_networks(settings.ALLOWED_NETWORKS),
+        lambda: check_for_all_hosts(settings.DEFAULT_REQUEST_HEADERS),
+        lambda: authorizations(settings.HTTP_AUTH),
+    ):
+        try:
+            check()
+        except ConfigError as error:
+            wrong.append(str(error))
+    if wrong:
+        belongs = _belongs_to(file) if any(str(file) in one for one in wrong) else ""
+        raise ConfigError("\n  ".join([*filter(None, [belongs]), *wrong]))
     return settings, origins
 
 
@@ -206,11 +220,10 @@ def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: It
 
 
 def parse_override(text: str) -> tuple[str, str]:
-    """Split the `NAME=VALUE` of a `-s` option. Raise `ConfigError` if it is malformed or the name unknown."""
+    """Split the `NAME=VALUE` of a `-s` option. Raise `ConfigError` if it is malformed; `load` checks the name."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"-s {text}: expected NAME=VALUE, for example -s DOWNLOAD_DELAY=0.5")
-    _check_name(name.strip(), "-s")
     return name.strip(), value
 
 
@@ -251,8 +264,22 @@ def _from_file(path: Path) -> dict[str, Any]:
             names = runpy.run_path(str(path))
     except Exception as error:
         # the user's file may fail in any way; the user needs its name, not our traceback
-        raise ConfigError(f"{path}: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            "\n  ".join(filter(None, [_belongs_to(path), f"{path}: {type(error).__name__}: {error}"]))
+        ) from error
     return {name: value for name, value in names.items() if name.isupper() and name[0] != "_"}
+
+
+def _belongs_to(path: Path) -> str:
+    """Say whose settings these are, if they are another program's; empty if not."""
+    text = path.read_text(errors="replace")
+    for mark, program, advice in (
+        ("INSTALLED_APPS", "Django", "run the crawler in a folder of its own"),
+        ("BOT_NAME", "Scrapy", "change these lines, or run the crawler in a folder of its own"),
+    ):
+        if mark in text:
+            return f"{path} is a settings file of {program} ({mark}); the crawler reads settings.py too: {advice}"
+    return ""
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -190,3 +190,27 @@ def test_every_setting_is_read_somewhere() -> None:
     sources = (path.read_text() for path in root.rglob("*.py") if path != root / "settings.py")
     read = {name for source in sources for name in re.findall(r"\bsettings\.([A-Z][A-Z0-9_]+)\b", source)}
     assert set(Settings.__struct_fields__) - read == set()
+
+
+def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("DOWNLOAD_DELAY = 'slow'\nDOWNLOAD_DELY = 1\nALLOWED_NETWORKS = ['home']\n")
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, overrides={"RETRY_TIME": "1"}, environ={"CRAWLER_SHARDS": "0"})
+    told = str(error.value).splitlines()
+    assert len(told) == 5
+    for name in ("DOWNLOAD_DELAY=", "DOWNLOAD_DELY", "ALLOWED_NETWORKS", "RETRY_TIME", "SHARDS"):
+        assert any(name in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("text", "program"),
+    [
+        ("INSTALLED_APPS = ['a']\nDEBUG = True\n", "Django"),
+        ("INSTALLED_APPS = []\nimport os\nSECRET_KEY = os.environ['NO_SUCH_VARIABLE']\n", "Django"),
+        ("BOT_NAME = 'shop'\nNEWSPIDER_MODULE = 'shop.spiders'\n", "Scrapy"),
+    ],
+)
+def test_a_settings_file_of_another_program_is_recognized(text: str, program: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(text)
+    with pytest.raises(ConfigError, match=rf"settings.py is a settings file of {program}.*folder of its own"):
+        load(tmp_path, environ={})
