@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from enum import Enum, auto
 
 from aiohttp import ClientPayloadError
 
@@ -13,19 +12,16 @@ _KEPT = 64  # bytes of a line: an extension, which may follow the size, means no
 LAST = b"0\r\n\r\n"
 
 
-class _Next(Enum):
-    SIZE = auto()
-    DATA = auto()
-    END = auto()  # of a chunk: an empty line
-    TRAILER = auto()
-    NOTHING = auto()
+# What comes next: the line with a chunk's size, its data, the end of its last line, a trailer or the empty line behind
+# them all, nothing.
+_SIZE_LINE, _DATA, _END, _TRAILER, _NOTHING = range(5)
 
 
 class Chunks:
     """Lines may end with a line feed alone, and trailers are dropped, whatever they are."""
 
     def __init__(self) -> None:
-        self._next = _Next.SIZE
+        self._next = _SIZE_LINE
         self._left = 0  # bytes of the chunk
         self._line = b""  # the beginning of a line, as far as it has come
         self.is_odd = False
@@ -34,12 +30,12 @@ class Chunks:
     @property
     def has_ended(self) -> bool:
         """Whether the body and its trailers have ended."""
-        return self._next is _Next.NOTHING
+        return self._next == _NOTHING
 
     @property
     def is_complete(self) -> bool:
         """Whether the last chunk has come, behind which there is no more body."""
-        return self._next in (_Next.TRAILER, _Next.NOTHING)
+        return self._next in (_TRAILER, _NOTHING)
 
     def feed(self, piece: bytes, out: bytearray) -> bytes:
         """Write the chunks in `piece` to `out`. Returns what lies behind the body's end.
@@ -47,14 +43,14 @@ class Chunks:
         Raises `ClientPayloadError` for what is no chunk; the chunks before it are in `out`.
         """
         at = 0
-        while at < len(piece) and not self.has_ended:
-            if self._next is _Next.DATA:
+        while at < len(piece) and self._next != _NOTHING:
+            if self._next == _DATA:
                 data = piece[at : at + self._left]
                 at += len(data)
                 self._left -= len(data)
                 out += b"%x\r\n%b\r\n" % (len(data), data)
                 if not self._left:
-                    self._next = _Next.END
+                    self._next = _END
                 continue
             end = piece.find(b"\n", at)
             line = (self._line + piece[at : end if end >= 0 else len(piece)])[:_KEPT]
@@ -67,18 +63,18 @@ class Chunks:
             self._next = self._after(mended, out)
         return piece[at:]
 
-    def _after(self, line: bytes, out: bytearray) -> _Next:
+    def _after(self, line: bytes, out: bytearray) -> int:
         """What follows a line."""
-        if self._next is _Next.TRAILER:
+        if self._next == _TRAILER:
             if line:
                 self.is_odd = True
-                return _Next.TRAILER
+                return _TRAILER
             out += LAST
-            return _Next.NOTHING
-        if self._next is _Next.END and not line:
-            return _Next.SIZE
-        found = _SIZE(line) if self._next is _Next.SIZE else None
+            return _NOTHING
+        if self._next == _END and not line:
+            return _SIZE_LINE
+        found = _SIZE(line) if self._next == _SIZE_LINE else None
         if found is None:
             raise ClientPayloadError(f"{line!r} came instead of a chunk")
         self._left = int(found[1], 16)
-        return _Next.DATA if self._left else _Next.TRAILER
+        return _DATA if self._left else _TRAILER

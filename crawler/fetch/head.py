@@ -22,8 +22,8 @@ _NO_BODY = frozenset({204, 304})
 _CODINGS = frozenset({b"gzip", b"x-gzip", b"deflate", b"br", b"zstd"})
 _MOST = 10**15  # a length that stands for all longer ones, which the parser refuses
 
-_END = re.compile(rb"\r{0,2}\n\r{0,2}\n")  # some servers end lines with CR CR LF
-_END_BYTES = 6
+_END = re.compile(rb"\n\r{0,2}\n")  # some servers end lines with CR CR LF
+_END_BYTES = 4
 _STATUS = re.compile(rb"HTTP/([0-3])(?:\.([0-9]))?[ \t]+([1-9][0-9]{2})(?![0-9])", re.IGNORECASE)
 _LINE_END = re.compile(rb"\r{0,2}\n")
 _FOLD = re.compile(rb"\r{0,2}\n[ \t]+")
@@ -34,6 +34,10 @@ _STRICT = re.compile(
     rb"HTTP/1\.[01] [1-9][0-9][0-9](?: [\t -~\x80-\xff]*+)?\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+\r\n)*+\r\n"
 ).fullmatch
+_FRAMED = re.compile(rb"\r\n(?:Content-Length|Transfer-Encoding):", re.IGNORECASE).findall
+_USUAL = re.compile(
+    rb"\r\n(?:Content-Length:[ \t]*([0-9]{1,15})|Transfer-Encoding:[ \t]*chunked)[ \t]*\r\n", re.IGNORECASE
+).search
 
 
 class Head(NamedTuple):
@@ -70,7 +74,12 @@ def read_any_head(data: bytes, *, has_body: bool = True) -> Head:
     found = _STATUS.match(data)
     if found is None:
         raise HttpProcessingError(message=f"its status line is {data.splitlines()[0][:40]!r}")
-    status, is_old = int(found[3]), found[1] == b"0" or (found[1], found[2]) == (b"1", b"0")
+    status, is_empty = int(found[3]), not has_body or int(found[3]) in _NO_BODY
+    is_strict = _STRICT(data) is not None
+    if is_strict and len(_FRAMED(data)) == 1 and (usual := _USUAL(data)):  # nothing to mend
+        is_chunked, length = usual[1] is None, None if usual[1] is None else int(usual[1])
+        return Head(status, data, 0 if is_empty else length, is_chunked and not is_empty, is_odd=False)
+    is_old = found[1] == b"0" or (found[1], found[2]) == (b"1", b"0")
     if data.count(b"\n") > MAX_FIELDS + 2:
         raise HttpProcessingError(message=f"its head has more than {MAX_FIELDS:,} lines")
     fields = _fields(data)
@@ -88,10 +97,8 @@ def read_any_head(data: bytes, *, has_body: bool = True) -> Head:
         kept.append((b"Content-Length", b"%d" % length))
     lines = [b"HTTP/1.%d %d" % (0 if is_old else 1, status), *(b"%b: %b" % field for field in kept), b"\r\n"]
     is_framed = is_chunked or length is not None
-    is_odd = len(lengths) + len(codings) != is_framed or not _STRICT(data)
-    if not has_body or status in _NO_BODY:
-        is_chunked, length = False, 0
-    return Head(status, b"\r\n".join(lines), length, is_chunked, is_odd)
+    is_odd = len(lengths) + len(codings) != is_framed or not is_strict
+    return Head(status, b"\r\n".join(lines), 0 if is_empty else length, is_chunked and not is_empty, is_odd)
 
 
 def _length(values: list[bytes]) -> int | None:
