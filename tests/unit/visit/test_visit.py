@@ -159,7 +159,9 @@ async def test_a_robots_txt_that_cannot_be_read_is_asked_for_again(kind: str) ->
     (first,) = await held(frontier.backend, URL, "w1")
     for attempt in range(3):
         found = Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
-        outcome = (await found.visit(replace(first, attempt=attempt))).outcome
+        visit = await found.visit(replace(first, attempt=attempt))
+        outcome = visit.outcome
+        assert visit.health == "down"
         await frontier.put_shared("robots:http://a.example", b"", 0.001)
         gate._known.clear()
         if attempt < 2:
