@@ -1,1 +1,2 @@
-"""From request to response: `http` makes the exchange, `guard` checks addresses, `decoding` bounds the body."""
+"""From request to response: `http` makes the exchange, `guard` checks addresses, `answer` reads what is odd, `decoding`
+bounds the body."""
