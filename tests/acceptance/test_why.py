@@ -110,7 +110,9 @@ async def test_a_host_that_is_asked_for_its_robots_txt(shell: Shell, site: Runni
         assert "1 asked for their robots.txt now" in (await shell.run("status")).out
         (host,) = json.loads((await shell.run("inspect", "hosts", "--json")).out)
         name = host["turn"]["asking"]
-        assert f"{name} for robots.txt" in " ".join((await shell.run("inspect", "hosts", COLUMNS="200")).out.split())
+        assert f"robots.txt, which {name} asks for" in " ".join(
+            (await shell.run("inspect", "hosts", COLUMNS="200")).out.split()
+        )
         waits = [line for url in (seed, other) for line in (await why(shell, url))["waits_for"]]
     assert f"127.0.1.1 is being asked for its robots.txt by {name} (its lease: " in waits[0]
 
