@@ -21,6 +21,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from crawler.program import PROGRAM
+
 
 class Exit(IntEnum):
     """Exit codes of commands: those of sysexits.h where one fits, 128 + the signal's number for a signal."""
@@ -89,7 +91,7 @@ class FrontierUnavailable(FrontierError):
     """The queue server does not answer. Nothing is lost; the same call may be made again."""
 
     exit_code = Exit.UNREACHABLE
-    advice = "start the server, or correct REDIS_URL (see: crawler settings --show-origin)"
+    advice = f"start the server, or correct REDIS_URL (see: {PROGRAM} settings --show-origin)"
 
 
 class FrontierDiskFull(FrontierUnavailable):

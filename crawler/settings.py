@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from crawler.errors import ConfigError
 from crawler.parsing import scrapy_words
+from crawler.program import PROGRAM
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
 from crawler.runtime.standard_output import kept_from_users
@@ -305,7 +306,7 @@ def _check_name(name: str, origin: str) -> None:
         raise ConfigError(f"{name} is a setting of Scrapy (from {origin}): {advice}")
     near = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.6)
     prefix = "CRAWLER_" if origin == "environment" else ""
-    hint = f"; did you mean {prefix}{near[0]}?" if near else "; `crawler settings` lists them all"
+    hint = f"; did you mean {prefix}{near[0]}?" if near else f"; `{PROGRAM} settings` lists them all"
     raise ConfigError(f"unknown setting {prefix}{name} (from {origin}){hint}")
 
 

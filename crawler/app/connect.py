@@ -17,6 +17,7 @@ from crawler.frontier.redis.address import FORM, mask
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Capabilities
+from crawler.program import PROGRAM
 from crawler.runtime.patience import Patience
 from crawler.settings import Settings
 
@@ -42,7 +43,7 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
         if not (capabilities.shared or alone):
             raise UsageError(
                 f"REDIS_URL={url} lives in one process, so this command would find nothing in it and leave nothing "
-                f"in it; use `crawler crawl`, or a Redis or Valkey server: REDIS_URL={FORM}"
+                f"in it; use `{PROGRAM} crawl`, or a Redis or Valkey server: REDIS_URL={FORM}"
             )
         connected = await Patience("queue_server_full", (FrontierFull,)).until_done(
             lambda: stack.enter_async_context(opener(url, settings, capabilities))

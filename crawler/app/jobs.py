@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from crawler.errors import UsageError
 from crawler.interfaces import Backend, Jobs
 from crawler.model import DEFAULT_SPIDER, Job
+from crawler.program import PROGRAM
 from crawler.views.figures import several
 
 
@@ -26,7 +27,7 @@ async def _refuse_unexported(connected: Backend, name: str) -> None:
         if waiting:
             raise UsageError(
                 f"job {name} has items of {several(waiting, 'page')} that no file holds yet; "
-                f"write them: crawler export --job {name} -o FILE; or delete them with the job: --force"
+                f"write them: {PROGRAM} export --job {name} -o FILE; or delete them with the job: --force"
             )
 
 

@@ -12,7 +12,7 @@ from crawler.cli import control, crawl, dead, embedded, inspect, project, repair
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, join, with_shared_options
 from crawler.errors import Exit
-from crawler.runtime.program import PROGRAM, as_run
+from crawler.program import PROGRAM, as_run
 from crawler.settings import VERSION
 
 __all__ = ["main"]

@@ -15,6 +15,7 @@ import typer
 
 from crawler.cli.options import Invocation, Json, config_of, option
 from crawler.errors import UsageError
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
 from crawler.views.job_names import no_job
 
@@ -73,14 +74,14 @@ def control(
 
     words = words or []
     if action in ("list", "log") and words:
-        raise UsageError(f"crawler control {action} takes no further words")
+        raise UsageError(f"control {action} takes no further words")
     if job and action not in ("pause", "resume"):
         raise UsageError(
-            f"--job restricts pause and resume; `{action}` of a job is: crawler control {action} job:{job}"
+            f"--job restricts pause and resume; `{action}` of a job is: {PROGRAM} control {action} job:{job}"
         )
     rule = None if action in ("list", "log", "revert") else parse(action, words)
     if action == "revert" and len(words) > 1:
-        raise UsageError("one change at a time: crawler control revert NUMBER; see: crawler control log")
+        raise UsageError(f"one change at a time: {PROGRAM} control revert NUMBER; see: {PROGRAM} control log")
     config = config_of(invocation)
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))

@@ -11,6 +11,7 @@ import typer
 
 from crawler.cli.options import Invocation, config_of, flag, option
 from crawler.errors import UsageError
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line
 from crawler.views.job_names import no_job
 
@@ -56,9 +57,9 @@ def dead(
     from crawler.control.dead_letters import known_field, parse_condition
 
     if (action == "show") != bool(ids):
-        raise UsageError("name the letters to show: crawler dead show ID...; `crawler dead --list` lists them")
+        raise UsageError(f"name the letters to show: {PROGRAM} dead show ID...; `{PROGRAM} dead --list` lists them")
     if action == "show" and (group or list_ or where):
-        raise UsageError("crawler dead show ID... takes no --group, --list or --where, only ids")
+        raise UsageError(f"{PROGRAM} dead show ID... takes no --group, --list or --where, only ids")
     by = [known_field(name, "--group") for name in group or BY]
     conditions = [parse_condition(text) for text in where or ()]
     config = config_of(invocation)
@@ -138,7 +139,7 @@ async def _show(config: Config, name: str, ids: Collection[str], *, as_json: boo
         tables.console().print(tables.letter_view(its_job, letter))
     missing = sorted(set(ids) - {letter.id for _, letter in found})
     if missing:
-        raise UsageError(f"no dead letter has the id {', '.join(missing)}; see: crawler dead --list")
+        raise UsageError(f"no dead letter has the id {', '.join(missing)}; see: {PROGRAM} dead --list")
     return 0
 
 
@@ -151,8 +152,8 @@ def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
 
 def _say_what_now() -> None:
     text = (
-        "One in full: crawler dead show ID (ids: --list)   filter: --where 'error=http_5*'\n"
-        "Try again: crawler redrive ID... | --where FIELD=PATTERN | --all   delete: crawler drop, same arguments"
+        f"One in full: {PROGRAM} dead show ID (ids: --list)   filter: --where 'error=http_5*'\n"
+        f"Try again: {PROGRAM} redrive ID... | --where FIELD=PATTERN | --all   delete: {PROGRAM} drop, same arguments"
     )
     print(f"\n{text}", file=sys.stderr)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from crawler.cli.options import Invocation, config_of, flag
 from crawler.errors import UsageError
+from crawler.program import PROGRAM
 from crawler.views.figures import size
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def up(invocation: Invocation) -> int:
     server.detach()
     known = embedded.status(data_dir(config))
     print(f"running at {known['url']} (pid {known['pid']}, {size(known['memory_bytes'])})")
-    print(f"data in {known['data_dir']}; stop it with: crawler down")
+    print(f"data in {known['data_dir']}; stop it with: {PROGRAM} down")
     return 0
 
 

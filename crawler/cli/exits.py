@@ -12,7 +12,7 @@ import traceback
 from typer import TyperException
 
 from crawler.errors import CrawlerError, Exit, FrontierUnavailable
-from crawler.runtime.program import PROGRAM
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, without_password
 from crawler.runtime.signals import Interrupted
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
-from crawler.runtime.program import as_run
+from crawler.program import as_run
 from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import load, parse_override
 

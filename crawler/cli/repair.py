@@ -11,6 +11,7 @@ import typer
 from crawler.cli.dead import Where, chosen, job_named
 from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.errors import UsageError
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
 from crawler.views.figures import counted
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 JobName = Annotated[str, option("--job", metavar="NAME", help="The job; required when there are several.")]
 Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="ID", help="Ids from: crawler dead --list", show_default=False)
+    list[str] | None, typer.Argument(metavar="ID", help=f"Ids from: {PROGRAM} dead --list", show_default=False)
 ]
 All = Annotated[bool, flag("--all", help="All dead letters of the job.")]
 
@@ -44,7 +45,7 @@ def _move(
 
     if [bool(ids), bool(where), everything].count(True) != 1:
         raise UsageError(
-            f"say which: crawler {verb} ID..., --where FIELD=PATTERN, or --all; `crawler dead --list` lists them"
+            f"say which: {PROGRAM} {verb} ID..., --where FIELD=PATTERN, or --all; `{PROGRAM} dead --list` lists them"
         )
     conditions = [parse_condition(text) for text in where or ()]
     return asyncio.run(_move_some(config_of(invocation), verb, job, ids, conditions))
@@ -66,7 +67,7 @@ async def _move_some(
     if missing:
         raise UsageError(
             f"{counted(missing)} of these ids are not dead letters of job {job.name}, or are junk without a request; "
-            f"see: crawler dead --list --job {job.name}"
+            f"see: {PROGRAM} dead --list --job {job.name}"
         )
     return 0
 

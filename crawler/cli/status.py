@@ -12,6 +12,7 @@ import typer
 
 from crawler.cli.options import Invocation, Json, config_of, flag
 from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line
 from crawler.views.job_names import no_job
 
@@ -45,7 +46,7 @@ def nothing_yet(config: Config) -> str:
         return ""
     return (
         f"no jobs yet: no embedded queue server has run for {config.folder} (data in {data_dir(config)}).\n"
-        "Start a crawl with: crawler crawl URL; or set REDIS_URL to look at another server."
+        f"Start a crawl with: {PROGRAM} crawl URL; or set REDIS_URL to look at another server."
     )
 
 
@@ -140,7 +141,7 @@ def jobs(
     crawler jobs delete NAME
     """
     if (action == "delete") != bool(names):
-        raise UsageError("name the jobs to delete: crawler jobs delete NAME; plain `crawler jobs` lists them")
+        raise UsageError(f"name the jobs to delete: {PROGRAM} jobs delete NAME; plain `{PROGRAM} jobs` lists them")
     config = config_of(invocation)
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crawler.control.dead_letters import Group, error_of, said_by
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, shown, without_password
 from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
 from crawler.views.figures import (
@@ -95,7 +96,7 @@ def fields(pairs: Mapping[str, object]) -> Table:
 def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: str) -> RenderableType:
     """Return what `status` prints: jobs, workers, and each job in words."""
     if not stats:
-        return Text(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL", overflow="fold")
+        return Text(f"{shown(url)}: no jobs yet; start one with: {PROGRAM} crawl URL", overflow="fold")
     parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
     parts += [jobs_table(stats), Text(), workers_table(workers) if workers else Text("no workers")]
     for one in stats:
@@ -324,7 +325,7 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
         return "This crawl is already finished. To start it again: run the same command with --fresh"
     if report.stats.dead:
         return (
-            f"See why they were given up: crawler dead --job {job}\n"
-            f"Try them again: crawler redrive --all --job {job}, then run the same command again"
+            f"See why they were given up: {PROGRAM} dead --job {job}\n"
+            f"Try them again: {PROGRAM} redrive --all --job {job}, then run the same command again"
         )
     return ""

@@ -10,6 +10,7 @@ import typer
 
 from crawler.cli.options import Invocation, Json, config_of, option
 from crawler.errors import Exit
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _print(url: str, found: Sequence[Inquiry]) -> None:
 
     console = tables.console()
     if not found:
-        print(f"{shown(url)}: no jobs yet; start one with: crawler crawl URL")
+        print(f"{shown(url)}: no jobs yet; start one with: {PROGRAM} crawl URL")
     known = [one for one in found if one.trace.known]
     for one in known or found:
         console.print(tables.fields({name: value for name, value in _lines(one).items() if value}))

@@ -8,6 +8,7 @@ import structlog
 
 from crawler.control.rules import subject_of
 from crawler.model import Rule
+from crawler.program import PROGRAM
 from crawler.status import JobStats, Pause
 
 log = structlog.get_logger()
@@ -26,7 +27,7 @@ class Pauses:
             if (stats.job, pause) not in self._said:
                 self._said.add((stats.job, pause))
                 what = {pause.what: pause.name, "job": stats.job}
-                log.warning("paused", **what, why=pause.why, then=f"crawler {resuming(pause)}")
+                log.warning("paused", **what, why=pause.why, then=f"{PROGRAM} {resuming(pause)}")
         now = time.monotonic()
         self._paused_since = (self._paused_since or now) if stats.is_all_paused else None
         return now - self._paused_since if self._paused_since is not None else 0.0

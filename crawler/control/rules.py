@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from crawler.errors import UsageError
 from crawler.model import Rule, RuleChange
 from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.program import PROGRAM
 from crawler.runtime.logs import Level
 from crawler.status import Pause, Trace
 
@@ -116,7 +117,9 @@ def undone(log: Iterable[RuleChange], number: str = "") -> tuple[Rule, str]:
         if change.rule.id == number or (not number and not change.undoes and change.rule.id not in taken_back):
             return replace(change.rule, value=change.before, why=f"takes back {change.rule.id}"), change.rule.id
     raise UsageError(
-        f"no change has the number {number}; see: crawler control log" if number else "there is no change to take back"
+        f"no change has the number {number}; see: {PROGRAM} control log"
+        if number
+        else "there is no change to take back"
     )
 
 
@@ -198,4 +201,4 @@ def _misplaced(action: str, what: str) -> str:
 def _example(action: str) -> str:
     values = {"rate": "10/m", "concurrency": "4", "priority": "10", "log-level": "DEBUG"}
     subject = "" if action == "log-level" else "a.example "
-    return f"crawler control {action} {subject}{values.get(action, '')}".rstrip()
+    return f"{PROGRAM} control {action} {subject}{values.get(action, '')}".rstrip()

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crawler.program import PROGRAM
+
 _NOTHING = "has no counterpart; delete it"
 _CACHE = "there is no HTTP cache; DOWNLOADER_MIDDLEWARES can name one of yours"
 _PROXY = "the crawler uses no proxies, and must not ask the host directly instead"
 _COOKIES = 'the crawler keeps no cookies; give a request its own: headers={"cookie": "name=value"}'
 _FILES = "items go to -o FILE.jsonl; process files and images in a step of your own"
 _STORE = "write -o FILE.jsonl on the command line"
-_END = "there is no such limit; stop with Ctrl-C, or control the job with `crawler control pause job NAME`"
+_END = f"there is no such limit; stop with Ctrl-C, or control the job with `{PROGRAM} control pause job NAME`"
 _TLS = "TLS is always verified; TLS_CA_FILE adds a certificate authority"
 
 SETTINGS: Mapping[str, str] = {
     "ADDONS": "write the settings themselves; DOWNLOADER_MIDDLEWARES names middlewares",
     "ASYNCIO_EVENT_LOOP": _NOTHING,
-    "AUTOTHROTTLE_DEBUG": "`crawler inspect hosts` shows the paces",
+    "AUTOTHROTTLE_DEBUG": f"`{PROGRAM} inspect hosts` shows the paces",
     "AUTOTHROTTLE_START_DELAY": "write DOWNLOAD_DELAY",
     "AWS_*": _STORE,
     "BOT_NAME": 'write USER_AGENT = "name/1.0 (+https://you.example/bot)"',
@@ -41,11 +43,11 @@ SETTINGS: Mapping[str, str] = {
     "DOWNLOADER": "write DOWNLOADER_MIDDLEWARES",
     "DOWNLOADER_CLIENT*": _TLS,
     "DOWNLOADER_HTTPCLIENTFACTORY": _NOTHING,
-    "DOWNLOADER_STATS": "the figures are always kept; see `crawler status`",
+    "DOWNLOADER_STATS": f"the figures are always kept; see `{PROGRAM} status`",
     "DOWNLOAD_BIND_ADDRESS": "the system chooses the address to ask from",
     "DOWNLOAD_FAIL_ON_DATALOSS": "a body that ends too early is tried again",
     "DOWNLOAD_HANDLERS*": "only http and https are fetched",
-    "DOWNLOAD_SLOTS": "write `crawler control rate host NAME …` for the pace of one host",
+    "DOWNLOAD_SLOTS": f"write `{PROGRAM} control rate host NAME …` for the pace of one host",
     "DOWNLOAD_WARNSIZE": "write DOWNLOAD_MAXSIZE",
     "DUPEFILTER_*": "each URL is fetched once; Request(dont_filter=True) asks again",
     "EDITOR": _NOTHING,
@@ -72,11 +74,11 @@ SETTINGS: Mapping[str, str] = {
     "LOG_*": 'logs go to stderr; LOG_LEVEL and LOG_FORMAT ("console" or "json") shape them',
     "MAIL_*": "the crawler sends no mail",
     "MEDIA_ALLOW_REDIRECTS": _FILES,
-    "MEMDEBUG_*": "`crawler inspect stats` shows each process's memory",
+    "MEMDEBUG_*": f"`{PROGRAM} inspect stats` shows each process's memory",
     "MEMUSAGE_*": "limit the memory from outside: ulimit, systemd's MemoryMax= or the container",
     "METAREFRESH_*": "METAREFRESH_ENABLED and METAREFRESH_MAXDELAY say which refreshes are followed",
     "NEWSPIDER_MODULE": "spiders live in the folder spiders/, and SPIDER_MODULES names others",
-    "PERIODIC_LOG_*": "progress is logged every 10 seconds; `crawler status --watch` shows it live",
+    "PERIODIC_LOG_*": f"progress is logged every 10 seconds; `{PROGRAM} status --watch` shows it live",
     "RANDOMIZE_DOWNLOAD_DELAY": "write DOWNLOAD_DELAY_JITTER = 0.5, the largest share of the delay to add; 0: none",
     "REACTOR_THREADPOOL_MAXSIZE": _NOTHING,
     "REDIRECT_ENABLED": "write REDIRECT_MAX_TIMES = 0",
@@ -96,8 +98,8 @@ SETTINGS: Mapping[str, str] = {
     "SPIDER_MIDDLEWARES*": "write the step into the spider's callbacks, or into process_item",
     "START_URLS_*": "write start_urls or start_requests in the spider",
     "STATSMAILER_RCPTS": "the crawler sends no mail",
-    "STATS_*": "the figures are always kept; see `crawler status`",
-    "TELNETCONSOLE_*": "look into a running crawl with `crawler status`, `crawler inspect` and `crawler control`",
+    "STATS_*": f"the figures are always kept; see `{PROGRAM} status`",
+    "TELNETCONSOLE_*": f"look into a running crawl with `{PROGRAM} status`, `inspect` and `control`",
     "TEMPLATES_DIR": _NOTHING,
     "TWISTED_REACTOR": "the crawler runs on asyncio; delete it",
     "URLLENGTH_LIMIT": "URLs of more than 8,192 characters are left out",
@@ -114,11 +116,11 @@ META: Mapping[str, str] = {
     "dont_obey_robotstxt": 'write custom_settings = {"ROBOTSTXT_OBEY": False} in a spider of its own',
     "download_fail_on_dataloss": "a body that ends too early is tried again",
     "download_maxsize": "write DOWNLOAD_MAXSIZE in settings.py; it holds for all requests",
-    "download_slot": "hosts share their turns by PACE_PER; `crawler control rate host NAME …` sets the pace of one",
+    "download_slot": f"hosts share their turns by PACE_PER; `{PROGRAM} control rate host NAME …` sets the pace of one",
     "download_warnsize": "write DOWNLOAD_MAXSIZE in settings.py",
     "ftp_password": "only http and https are fetched",
     "ftp_user": "only http and https are fetched",
-    "give_up_log_level": "what is given up is kept: see `crawler dead`",
+    "give_up_log_level": f"what is given up is kept: see `{PROGRAM} dead`",
     "http_auth_domain": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',
     "http_pass": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',
     "http_user": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',

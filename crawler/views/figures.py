@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from crawler.control.pauses import resuming
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import HostTurn, JobStats, WorkerInfo, clock, why_resting
 
@@ -190,8 +191,8 @@ def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
     """Return the message that no worker works for a job, with the command that starts one."""
     others = len(alive(workers))
     if others:
-        return f"no worker works for this job ({several(others, 'worker')} for others); crawler worker --job {job}"
-    return "no worker is running; start one with: crawler worker"
+        return f"no worker works for this job ({several(others, 'worker')} for others); {PROGRAM} worker --job {job}"
+    return f"no worker is running; start one with: {PROGRAM} worker"
 
 
 def outbox_words(stats: JobStats) -> str:
@@ -199,7 +200,7 @@ def outbox_words(stats: JobStats) -> str:
     waiting = f"the outbox is full: items of {several(stats.outbox, 'page')} wait"
     if stats.exporter:
         return f"{waiting}; {shown(stats.exporter)} writes them more slowly than pages come in"
-    return f"{waiting} and no exporter is running; start: crawler export --job {stats.job} -o FILE --follow"
+    return f"{waiting} and no exporter is running; start: {PROGRAM} export --job {stats.job} -o FILE --follow"
 
 
 def nobody_exports(stats: JobStats) -> str:
@@ -208,7 +209,7 @@ def nobody_exports(stats: JobStats) -> str:
         return ""
     return (
         f"no exporter is running: items of {several(stats.outbox, 'page')} wait, and when the outbox is full the crawl "
-        f"stops; start: crawler export --job {stats.job} -o FILE --follow"
+        f"stops; start: {PROGRAM} export --job {stats.job} -o FILE --follow"
     )
 
 
@@ -219,7 +220,7 @@ def unexported(stats: JobStats) -> str:
     waiting = f"items of {several(stats.outbox, 'page')} wait to be written"
     if stats.exporter:
         return f"{waiting}; {shown(stats.exporter)} is writing them"
-    return f"{waiting}: crawler export --job {stats.job} -o FILE"
+    return f"{waiting}: {PROGRAM} export --job {stats.job} -o FILE"
 
 
 def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
@@ -295,11 +296,11 @@ def host_state(turn: HostTurn, now: float) -> str:
 def pauses(stats: JobStats, limit: int = 5) -> list[str]:
     """Return one line for each pause in a job: why, and the command that lifts it; at most `limit`, then the rest."""
     lines = [
-        f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; crawler {shown(resuming(one))}"
+        f"paused: {one.what} {shown(one.name)}: {shown(one.why)}; {PROGRAM} {shown(resuming(one))}"
         for one in stats.paused[:limit]
     ]
     more = len(stats.paused) - limit
-    return lines + ([f"{counted(more)} more are paused; crawler status --json names them"] if more > 0 else [])
+    return lines + ([f"{counted(more)} more are paused; {PROGRAM} status --json names them"] if more > 0 else [])
 
 
 def _waiting(stats: JobStats) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import JobStats
 from crawler.views.figures import group, in_words, other_callbacks, pages, several
@@ -35,7 +36,7 @@ _ROWS: Mapping[str, _Row] = {
     # --- pages
     "skip/robots": _Row("page", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
     "skip/redirect": _Row("page", "redirected elsewhere; the page there is counted by itself", is_asked_for=True),
-    "skip/blocked": _Row("page", "a person blocked them (crawler control list)", is_asked_for=True),
+    "skip/blocked": _Row("page", f"a person blocked them ({PROGRAM} control list)", is_asked_for=True),
     "skip/parse_maxsize": _Row("page", "not parsed: larger than PARSE_MAXSIZE"),
     "skip/parse_maxnodes": _Row("page", "not parsed: more elements and attributes than PARSE_MAXNODES"),
     # --- items
@@ -121,7 +122,7 @@ def lost_in_words(stats: JobStats) -> str:
 def _given_up(stats: JobStats) -> Iterator[Loss]:
     if stats.dead:
         yield Loss(
-            "dead", stats.dead, f"{several(stats.dead, 'page')}: given up; crawler dead --job {shown(stats.job)}"
+            "dead", stats.dead, f"{several(stats.dead, 'page')}: given up; {PROGRAM} dead --job {shown(stats.job)}"
         )
 
 
@@ -137,7 +138,7 @@ def _why_nothing(stats: JobStats, read: int, items: int) -> str:
     if not read:
         skips = group(counters, "skip")
         if set(skips) == {"robots"}:
-            return "no page was read: robots.txt forbids all of them; crawler why URL names the line"
+            return f"no page was read: robots.txt forbids all of them; {PROGRAM} why URL names the line"
         return f"no page was read: all were skipped ({in_words(skips)})" if skips else ""
     if items:
         return ""

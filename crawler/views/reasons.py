@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from crawler.control.dead_letters import error_of
 from crawler.control.pauses import resuming
+from crawler.program import PROGRAM
 from crawler.status import SKIPS_KEPT, TRACED, DeadLetter, HostTurn, Pause, Sighting, Skipped, clock
 from crawler.views.figures import (
     FIRST_WINS,
@@ -88,7 +89,7 @@ def _unknown(inquiry: Inquiry) -> Iterator[str]:
         return
     if limit:
         yield f"links more than {limit} away from a seed are not followed (DEPTH_LIMIT)"
-    yield f"to fetch it: crawler seed {inquiry.url} --job {inquiry.job}"
+    yield f"to fetch it: {PROGRAM} seed {inquiry.url} --job {inquiry.job}"
 
 
 def _whereabouts(inquiry: Inquiry) -> list[str]:
@@ -136,7 +137,7 @@ def _given_up(inquiry: Inquiry, letter: DeadLetter | None) -> Iterator[str]:
     where = f" ({letter.failure.line})" if letter.failure.line else ""
     tries = "the first try" if letter.attempts == 1 else f"{counted(letter.attempts)} tries"
     yield f"dead: given up {_moment(letter.died)} after {tries}: {error_of(letter.failure)}: {why}{where}"
-    yield f"in full: crawler dead show {letter.id}; try again: crawler redrive {letter.id} --job {inquiry.job}"
+    yield f"in full: {PROGRAM} dead show {letter.id}; try again: {PROGRAM} redrive {letter.id} --job {inquiry.job}"
 
 
 def _skip(skipped: Skipped) -> str:
@@ -191,7 +192,7 @@ def _standstill(inquiry: Inquiry) -> Iterator[str]:
 
 def _paused(inquiry: Inquiry, pause: Pause) -> str:
     what = "its job" if pause.what == "job" else f"{pause.what} {pause.name}"
-    return f"{what} is paused since {_moment(pause.since)}: {pause.why}; crawler {resuming(pause)}"
+    return f"{what} is paused since {_moment(pause.since)}: {pause.why}; {PROGRAM} {resuming(pause)}"
 
 
 def _its_host(inquiry: Inquiry) -> Iterator[str]:

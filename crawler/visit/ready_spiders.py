@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy, for_request
+from crawler.program import PROGRAM
 from crawler.robots.answer import agent_token
 from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
@@ -83,7 +84,7 @@ class ReadySpiders:
                 wanted=settings.DOWNLOAD_DELAY,
                 seconds=self._settings.DOWNLOAD_DELAY,
                 help="a spider can only lengthen the gap that this worker keeps; start it with "
-                f"-s DOWNLOAD_DELAY={settings.DOWNLOAD_DELAY:g}, or use `crawler control rate`",
+                f"-s DOWNLOAD_DELAY={settings.DOWNLOAD_DELAY:g}, or use `{PROGRAM} control rate`",
             )
         return ReadySpider(
             spider=spider,

@@ -16,6 +16,7 @@ from crawler.frontier.redis.records import Unreadable, packed, text
 from crawler.frontier.redis.server import Server, errors
 from crawler.frontier.rules import ANSWER_SECONDS, BROADCASTS_KEPT, HEAR_SECONDS
 from crawler.model import Broadcast, Rule, RuleChange
+from crawler.program import PROGRAM
 
 
 class RedisControl:
@@ -25,7 +26,7 @@ class RedisControl:
         self._server = server
         self._shards = shards
         self._unsure: tuple[Rule, str] | None = None  # a change whose reply did not arrive, and its token
-        self._unreadable = Unreadable("rule", "set it again or lift it with `crawler control`")
+        self._unreadable = Unreadable("rule", f"set it again or lift it with `{PROGRAM} control`")
 
     async def set_rule(self, rule: Rule, *, undoes: str = "") -> RuleChange:
         """Set the rule in the first shard, together with its line in the log, then in the others."""

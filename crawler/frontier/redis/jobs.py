@@ -13,6 +13,7 @@ from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS
 from crawler.model import Job
+from crawler.program import PROGRAM
 
 _UNREADABLE = (ValueError, RecursionError, UsageError)
 
@@ -40,7 +41,7 @@ class RedisJobs:
         self._server = server
         self._shards = shards
         self._id = identity
-        self._unreadable = Unreadable("job", "delete it with `crawler jobs delete NAME`, or repair its record")
+        self._unreadable = Unreadable("job", f"delete it with `{PROGRAM} jobs delete NAME`, or repair its record")
         self.known: dict[str, Job] = {}
 
     async def forgotten(self, job: Job) -> FrontierError:
@@ -73,7 +74,7 @@ class RedisJobs:
             except _UNREADABLE as error:
                 raise FrontierError(
                     f"{self._server.shown}: the record of job {job.name!r} cannot be read: {error}; "
-                    f"`crawler jobs delete {job.name}` removes it with all its state"
+                    f"`{PROGRAM} jobs delete {job.name}` removes it with all its state"
                 ) from None
             for shard in self._shards:  # also completes an interrupted creation
                 stats = f"{job_prefix(shard, job.name)}stats"

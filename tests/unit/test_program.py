@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
-ROOT = Path(__file__).parents[3]
+from crawler.cli import _app
+
+ROOT = Path(__file__).parents[2]
 
 
 def hint(*command: str, **environment: str) -> str:
@@ -18,6 +23,23 @@ def hint(*command: str, **environment: str) -> str:
         [*command, "controll"], env={**clean, **environment}, capture_output=True, text=True, check=False, timeout=60
     )
     return ran.stderr.strip().partition("see ")[2]
+
+
+HINT = re.compile(r"\bcrawler (" + "|".join(get_command(_app).commands) + r")\b")  # type: ignore[attr-defined]
+
+
+def test_no_hint_names_another_program() -> None:
+    """Docstrings of commands pass `as_run` on their way into the help."""
+    found = []
+    for path in (ROOT / "crawler").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        statements = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or id(node) in statements or path.parent.name == "contract":
+                continue
+            if HINT.search(str(node.value)):
+                found.append(f"{path.name}:{node.lineno}: write {{PROGRAM}} for `crawler`")
+    assert found == []
 
 
 def test_the_module_is_named_with_its_python() -> None:
