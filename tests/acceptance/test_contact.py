@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.valkey import Valkey
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,12 +24,19 @@ ROOT = Path(__file__).resolve().parents[2]
         (["http://example.com/", "-s", "USER_AGENT=ourbot/1.0 (me@example.com)"], 0),
     ],
 )
-async def test_one_line_says_what_to_set(tmp_path: Path, arguments: list[str], warnings: int) -> None:
+async def test_one_line_says_what_to_set(
+    tmp_path: Path, valkey_server: Valkey, arguments: list[str], warnings: int
+) -> None:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "crawler", "seed", *arguments),
         cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "REDIS_URL": "memory://"},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "PATH": os.environ["PATH"],
+            "REDIS_URL": valkey_server.url,
+            "CRAWLER_KEY_PREFIX": tmp_path.name,
+        },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=pipe,
         stderr=pipe,
