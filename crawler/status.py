@@ -46,6 +46,17 @@ class Skipped(Struct, frozen=True):
     when: float  # server's clock, Unix seconds
 
 
+class PageRead(Struct, frozen=True):
+    """A page that was fetched and read lately."""
+
+    when: float  # server's clock, Unix seconds
+    worker: str
+    status: int
+    size: int  # bytes of the decoded body
+    items: int
+    links: int  # passed on to the frontier: those that were certainly known are left out
+
+
 class Failing(Struct, frozen=True):
     """A request that waits for another try, and its last error."""
 
@@ -148,6 +159,7 @@ class Trace(Struct, frozen=True):
     skipped: Skipped | None = None  # its skip, if among the last ones
     other_callbacks: tuple[str, ...] = ()  # callbacks that later requests for it named, as far back as the skips go
     redirected_from: str = ""  # the URL that redirected to it, as far back as the skips go
+    read: PageRead | None = None  # how it was read, if that was lately
     failing: Failing | None = None  # its last error, if it waits for another try
     pauses: tuple[Pause, ...] = ()  # of its host, its spider, or the job
     seeded: bool = False  # whether its host was seeded

@@ -107,6 +107,9 @@ LETTERS_CHUNK = 200
 TRACE_CHUNK = 1_000
 """Requests, letters or skips that a trace reads in one step."""
 
+READS_CHUNK = 100
+"""Commits of which a trace reads the pages in one step."""
+
 PAUSES_SHOWN = 50
 """Pauses of one shard that a reader lists, because every host of a job may be paused."""
 
@@ -130,6 +133,9 @@ ASKING_TTL = DAY
 
 RECENT_TTL = DAY
 """Lifetime of the counts of a job's last pages, after the last page."""
+
+READS_KEPT = 2_000
+"""Commits whose pages, a hundred at most, `why` can tell more of than that they were read; it may keep a few more."""
 
 FAILING_KEPT = 10_000
 """Requests of a job in one shard that wait for another try, whose last errors are kept."""

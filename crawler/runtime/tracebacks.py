@@ -36,7 +36,8 @@ def told_stack(dump: str) -> tuple[str, str]:
     """Do the same for a stack that `faulthandler` has written: where a process was when it was asked, or crashed."""
     frames = [(found["file"], int(found["line"]), found["name"]) for found in map(_DUMPED, dump.splitlines()) if found]
     frames.reverse()  # the deepest comes first in a dump
-    kept = [frame for frame in frames if not frame[0].startswith(_CRAWLER)]
+    first = next((place for place, frame in enumerate(frames) if _is_users(frame[0])), 0)
+    kept = [frame for frame in frames[first:] if not frame[0].startswith(_CRAWLER)]
     summary = traceback.StackSummary.from_list([(*frame, None) for frame in kept])
     return user_line((file, line) for file, line, _ in frames), "".join(summary.format())
 

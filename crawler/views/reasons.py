@@ -19,6 +19,7 @@ from crawler.views.figures import (
     outbox_words,
     rest_words,
     several,
+    size,
 )
 from crawler.views.inquiry import Inquiry
 
@@ -147,6 +148,11 @@ def _skip(skipped: Skipped) -> str:
 
 def _done(inquiry: Inquiry) -> str:
     """Return what may have happened to the URL: the frontier does not remember single pages or old skips."""
+    if read := inquiry.trace.read:
+        found = f"{several(read.items, 'item')}, {several(read.links, 'link')} passed on"
+        return (
+            f"fetched and read {_moment(read.when)} by {read.worker}: status {read.status}, {size(read.size)}, {found}"
+        )
     stats = inquiry.stats
     ways = ["fetched and read"]
     noted = sum(group(stats.counters, "skip").values()) + stats.counters.get("links/other_callback", 0)

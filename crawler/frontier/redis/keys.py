@@ -66,6 +66,8 @@
                                     `other_callback`, requests that were not admitted, and the callback they named
     J exported              hash    shard → position of the last entry that was removed from its outbox; `location`
                                     and `inode` of the sink that has the items (shard 0 only)
+    J read                  stream  `worker`, and URL → status, bytes, items, links of each page that a commit ended as
+                                    read; the last 2,000 commits
     J exporter              string  the name of the exporter, expiring
     J failing               hash    URL of a request that waits for another try → when it failed (ms), a space, its last
                                     error; at most 10,000

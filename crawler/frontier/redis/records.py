@@ -142,6 +142,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     counters: Mapping[str, int] = {}
     items: int = 0
     keys: tuple[str, ...] = ()
+    links: int = 0
     failure: str = ""
     cause: str = ""
 
@@ -177,6 +178,7 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
         counters=counts(visit),
         items=len(items),
         keys=visit.item_keys if items else (),
+        links=len(visit.links),
         failure=failure_words(visit.outcome),
         cause=visit.outcome.failure.kind if isinstance(visit.outcome, (Retry, Dead)) else "",
     )

@@ -13,13 +13,13 @@ from crawler.frontier.redis.dead import RedisDead
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_for
-from crawler.frontier.redis.records import read_failing, text
+from crawler.frontier.redis.records import number, read_failing, text
 from crawler.frontier.redis.server import JobGone, Server, errors
 from crawler.frontier.redis.views import read_pauses
-from crawler.frontier.rules import TRACE_CHUNK
+from crawler.frontier.rules import READS_CHUNK, TRACE_CHUNK
 from crawler.model import Job
 from crawler.parsing.url import dedup_key, fingerprint, host_of
-from crawler.status import TRACED, Failing, HostTurn, Pause, Sighting, Skipped, Trace
+from crawler.status import TRACED, Failing, HostTurn, PageRead, Pause, Sighting, Skipped, Trace
 
 
 class RedisTraces:
@@ -90,6 +90,7 @@ class _Look:
             other_callbacks=others,
             redirected_from=source,
             failing=await self._failing(),
+            read=await self._read(),
             pauses=await self._pauses(one.request.spider for one in sightings),
             seeded=bool(await self._ask("sismember", f"{self._prefix}scope", self._host)),
         )
@@ -192,6 +193,20 @@ class _Look:
                     yield one
             if len(chunk) < TRACE_CHUNK:
                 return
+            end = f"({chunk[-1][0].decode()}"
+
+    async def _read(self) -> PageRead | None:
+        """What a commit told of the page when it was read, as far back as the stream goes."""
+        url, end = self._url.encode(), "+"
+        while True:
+            chunk = await self._ask("xrevrange", f"{self._prefix}read", max=end, count=READS_CHUNK)
+            for name, pages in chunk:
+                if url in pages:
+                    figures = [int(number(figure)) for figure in pages[url].split(b" ")]
+                    when = int(name.partition(b"-")[0]) / 1000
+                    return PageRead(when, text(pages.get(b"worker")), *(*figures, 0, 0, 0, 0)[:4])
+            if len(chunk) < READS_CHUNK:
+                return None
             end = f"({chunk[-1][0].decode()}"
 
     async def _failing(self) -> Failing | None:

@@ -158,3 +158,16 @@ async def test_a_request_without_an_answer_is_counted_by_the_kind_of_its_error(c
     await crawl.end(await crawl.lease(), dead(kind), asked_at=now)
     assert await crawl.counter(f"error/{kind}") == 2
     assert await crawl.counter("error/http_503") == 0
+
+
+async def test_a_page_that_was_read_lately_tells_how(crawl: Crawl) -> None:
+    urls = pages(3)
+    await crawl.add(*urls)
+    links = (Request("http://a.example/x", depth=1),)
+    for lease in (await crawl.claim(3, worker="w7")).leases:
+        await crawl.end(lease, worker="w7", status=203, size=12, items=(b"{}", b"{}"), links=links)
+    read = (await crawl.frontier.traces.trace(crawl.job, urls[1])).read
+    assert read is not None
+    assert (read.worker, read.status, read.size, read.items, read.links) == ("w7", 203, 12, 2, 1)
+    assert read.when > 0
+    assert (await crawl.frontier.traces.trace(crawl.job, "http://a.example/x")).read is None

@@ -66,7 +66,7 @@ def test_a_stack_that_faulthandler_wrote_is_told_the_deepest_last() -> None:
     line, stack = told_stack(dump)
     assert line == "/elsewhere/prices.py:4"
     assert [row.split()[-1] for row in stack.splitlines() if row.startswith("  File")] == [
-        *("_run", "parse", "price", "loads"),
+        *("parse", "price", "loads"),
     ]
     assert told_stack("") == ("", "")
 

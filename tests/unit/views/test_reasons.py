@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crawler.model import Request
-from crawler.status import HostTurn, JobStats, Sighting, Skipped, Trace, WorkerInfo, clock
+from crawler.status import HostTurn, JobStats, PageRead, Sighting, Skipped, Trace, WorkerInfo, clock
 from crawler.views import reasons
 from crawler.views.inquiry import Inquiry, Outlook
 
@@ -36,6 +36,10 @@ def waiting(**sighting: Any) -> Sighting:
 
 def test_a_done_one_is_certain_only_while_all_skips_are_remembered() -> None:
     assert reasons.told(inquiry()) == ["done: fetched and read"]
+    read = PageRead(0.0, "w1", 200, 12_300, 1, 60)
+    assert reasons.told(inquiry(read=read)) == [
+        "done: fetched and read 1970-01-01 00:00:00 UTC by w1: status 200, 12.3 kB, 1 item, 60 links passed on"
+    ]
     (said,) = reasons.told(inquiry(counters={"skip/robots": 6_000, "skip/redirect": 4_001}))
     assert said == "done: fetched and read, or skipped too long ago to be remembered (which of these is not kept)"
 

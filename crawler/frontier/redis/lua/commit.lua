@@ -17,7 +17,7 @@
 --           pause   ms that the host asked for; host_delay: ms between requests that it asked for (nil: unchanged)
 --           delay   ms before the request may be handed out again
 --           counters  name → how much to add
---           items   number of items
+--           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
 --           cause   a word for a failure of the host (see `health.lua`)
 --           failure words about the error of a retry or a dead page; '' for other kinds
@@ -122,13 +122,17 @@ local function end_lease(visit, message, items, payload)
   return news, rest
 end
 
-local replies, rests = {}, {}
+local replies, rests, pages_read = {}, {}, {}
 for i, visit in ipairs(commit.visits) do
   local message, items, payload = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
   local is_ours = redis.call('LREM', KEYS[1], 1, message) == 1
   if is_ours then
     local news, rest = end_lease(visit, message, items, payload)
     replies[i] = news == nil and '1' or news == BACK and 'b' or 'r'
+    if visit.kind == 'done' then
+      pages_read[#pages_read + 1] = url_of(message)
+      pages_read[#pages_read + 1] = string.format('%s %d %d %d', visit.status, visit.size, visit.items, visit.links)
+    end
     if replies[i] == 'r' then rests[#rests + 1] = string.format(' %d:%d', rest - now, news) end
   elseif visit.kind ~= 'junk' and visit.kind ~= 'aside' then -- the client sends those to each shard
     tally(counters, 'fenced')
@@ -136,6 +140,9 @@ for i, visit in ipairs(commit.visits) do
   replies[i] = replies[i] or '0'
 end
 count(J .. 'stats', counters)
+if #pages_read > 0 then
+  redis.call('XADD', J .. 'read', 'MAXLEN', '~', READS_KEPT, '*', 'worker', commit.worker, unpack(pages_read))
+end
 local reply = table.concat(replies) .. table.concat(rests)
 redis.call('HSET', W, 'commit', commit.token, 'reply', reply)
 return reply

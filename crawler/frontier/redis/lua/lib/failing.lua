@@ -13,6 +13,5 @@ local function note_failing(J, message, failure, now)
 end
 
 local function fails_no_more(J, message)
-  local _, delivery, attempt, _, _, url = read(message)
-  if delivery ~= '0' or attempt ~= '0' then redis.call('HDEL', J .. 'failing', url) end
+  if not string.find(message, '^%[%d+,0,0,') then redis.call('HDEL', J .. 'failing', url_of(message)) end
 end
