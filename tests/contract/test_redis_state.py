@@ -65,7 +65,7 @@ async def test_pending_and_processing_are_lists(
 async def test_lists_that_are_empty_are_gone(
     world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
 ) -> None:
-    """The data of a finished crawl does not grow with its hosts. Exceptions: seen-set, ledger, and `read`, to a bound."""
+    """A finished crawl leaves no data that grows with its hosts but the seen-set and the ledger; `read` is bounded."""
     await crawl.add(*hosts(20), *[Request(f"{url}p", priority=3) for url in hosts(20)], seed=False)
     while leases := (await crawl.claim()).leases:
         await crawl.finish(leases)
