@@ -15,8 +15,9 @@ from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.dead_letters import Group, Groups
 from crawler.control.pauses import Pauses
-from crawler.errors import Exit
+from crawler.errors import Exit, OutputError
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.stream import STDOUT
 from crawler.interfaces import Backend
 from crawler.model import Job, Request
 from crawler.runtime.signals import CODES, draining
@@ -136,6 +137,8 @@ class _Crawl:
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
+        if reason == "already finished" and out.location == STDOUT and stats.counters.get("items"):
+            raise OutputError(f"an earlier run printed the items of job {self._job.name}; crawl anew with --fresh")
         if not stats.known and not code and (seeding.refused or self._is_finished):
             reason, code = "no seeds", Exit.USAGE
             await self._connected.jobs.delete(self._job.name)

@@ -107,7 +107,8 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
         if not undrained:
             for one in stats:
                 if one.outbox:
-                    log.warning("items_wait", job=one.job, pages=one.outbox, why="no exporter is running")
+                    why = f"no exporter is running; start: crawler export --job {one.job} -o FILE"
+                    log.warning("items_wait", job=one.job, pages=one.outbox, why=why)
             return stats
         if not waiting_for_export:
             waiting_for_export = True

@@ -269,6 +269,17 @@ async def test_a_crawl_to_the_end_then_once_more_then_afresh(shell: Shell, site:
     assert json.loads(again.out)["finish_reason"] == "already_finished"
     assert len(site.log) == hits
 
+    elsewhere = await shell.run(*given, "-o", "other.jsonl")
+    assert (elsewhere.code, f"earlier items of this job went to {file}: " in elsewhere.error) == (73, True)
+    kept = file.rename(shell.folder / "kept.jsonl")
+    deleted = await shell.run(*given)
+    assert (deleted.code, f"earlier items of this job are no longer in {file}: " in deleted.error) == (73, True)
+    assert list(shell.folder.glob("*.jsonl")) == [kept], "nothing empty is left behind"
+    kept.rename(file)
+    doubled = await shell.run(*given, "--job", "other", "-o", file.name)
+    assert (doubled.code, "holds items of another crawl" in doubled.error) == (73, True)
+    assert len(file.read_text().splitlines()) == len(urls)
+
     fresh = await shell.run(*given, "--fresh", "--json", "-q")
     told = json.loads(fresh.out)
     assert (told["finish_reason"], told["items_exported"], fresh.err) == ("finished", len(urls), "")
@@ -278,10 +289,13 @@ async def test_a_crawl_to_the_end_then_once_more_then_afresh(shell: Shell, site:
 async def test_items_on_stdout_are_alone_there(shell: Shell, site: Running) -> None:
     (shell.folder / "spiders").mkdir()
     (shell.folder / "spiders" / "loud.py").write_text(LOUD)
-    ended = await shell.run("crawl", *site.seeds, *LOCAL, "-o", "-", "-q", "--processes", "1", "--spider", "loud")
+    given = ["crawl", *site.seeds, *LOCAL, "-o", "-", "-q", "--processes", "1", "--spider", "loud"]
+    ended = await shell.run(*given)
     assert len(ended.out.splitlines()) == len(site.site.truth())  # type: ignore[attr-defined]
     assert all(json.loads(line)["status"] == 200 for line in ended.out.splitlines())
-    assert set(ended.err.splitlines()) == {"imported", "printed", "by a program"}
+    assert {"imported", "printed", "by a program"} <= set(ended.err.splitlines())
+    again = await shell.run(*given)
+    assert (again.code, again.out, "crawl anew with --fresh" in again.error) == (73, "", True)
 
 
 LOUD = """
@@ -302,12 +316,15 @@ class Loud(Site):
 
 async def test_interrupted_it_says_how_to_go_on_and_does(shell: Shell, site: Running) -> None:
     given = ["crawl", *site.seeds, *LOCAL, "--processes", "1", "-O", "items.jsonl"]
+    (shell.folder / "items.jsonl").write_text('{"url":"http://before.example/"}\n')
     process = await shell.start(*given, "-s", "DOWNLOAD_DELAY=0.2")
     await asyncio.wait_for(site.until(5), 20)  # robots.txt of both hosts, and pages
     process.send_signal(signal.SIGINT)
     err = (await asyncio.wait_for(process.communicate(), 30))[1].decode()
     assert process.returncode == 130
     assert "Nothing is lost: the same command resumes where this one stopped." in err
+    assert re.search(r"items +\d+ → \S+items\.jsonl\.\w+\.part", err.replace("\n", ""))
+    assert "before.example" in (shell.folder / "items.jsonl").read_text()
     assert (await shell.run(*given)).code == 0
     urls = [json.loads(line)["url"] for line in (shell.folder / "items.jsonl").read_text().splitlines()]
     assert sorted(urls) == sorted(site.site.truth())  # type: ignore[attr-defined]
