@@ -135,9 +135,13 @@ def _guessed(body: bytes, error: UnicodeDecodeError) -> str:
     if error.reason == "unexpected end of data":  # UTF-8 that ends in the middle of a character
         return "utf-8"
     sample = body[max(0, error.start - _DETECT_BYTES) : error.start + _DETECT_BYTES]
+    text = sample.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    if len(text) - len(text.encode("ascii", "ignore")) > 2 * broken:
+        return "utf-8"  # with a broken character here and there: other encodings hardly ever look like UTF-8
     label = cchardet.detect(sample)["encoding"] or ""
     name = encoding_of({"UHC": "windows-949"}.get(label, label))
-    return name if name and name not in ("replacement", "x-user-defined") else "windows-1252"
+    return name if name and name not in ("utf-8", "replacement", "x-user-defined") else "windows-1252"
 
 
 # ---------------------------------------------------------------------------------------------------------

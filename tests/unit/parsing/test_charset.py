@@ -94,6 +94,9 @@ KOI = "Привет, мир. Это обычный русский текст, д
             '<?xml encoding="utf-16"?>é',
         ),
         # nothing declared
+        ("日本語のテキスト".encode() + b"\xe9 x", HTML, "utf-8", "日本語のテキスト\ufffd x"),  # a broken character
+        (b"<p>\xe9</p>", HTML, "windows-1252", "<p>é</p>"),
+        (b"<url>\xe9</url>", "text/xml", "windows-1252", "<url>é</url>"),
         (b"", None, "utf-8", ""),
         (b"a", None, "utf-8", "a"),
         ("é日😀".encode(), HTML, "utf-8", "é日😀"),
