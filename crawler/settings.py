@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 import runpy
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -268,7 +268,12 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(
             "\n  ".join(filter(None, [_belongs_to(path), f"{path}: {type(error).__name__}: {error}"]))
         ) from error
-    return {name: value for name, value in names.items() if name.isupper() and name[0] != "_"}
+    return {name: value for name, value in names.items() if _is_setting(name, names)}
+
+
+def _is_setting(name: str, names: Collection[str]) -> bool:
+    """Whether the name in settings.py is meant as a setting: it is in capitals, or would be one in capitals."""
+    return (name.isupper() and name[0] != "_") or (name.upper() in NAMES and name.upper() not in names)
 
 
 def _belongs_to(path: Path) -> str:

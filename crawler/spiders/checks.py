@@ -21,6 +21,7 @@ from crawler.spiders.base import Spider, callback_name
 from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
 
 _METHODS = ("start", "start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
+_LIKE = 0.9  # `start_url` is that much like `start_urls`, and `parse_item` less like `parse_sitemap`
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
@@ -81,6 +82,14 @@ def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
                         yield f"line {call.lineno} names the callback {name}, which is no method of the class{hint}"
                     elif wrong := wrong_arguments(cls, name, arguments):
                         yield f"line {call.lineno}: {wrong}"
+
+
+def misspelt(cls: type[Spider], source: str) -> Iterator[str]:
+    """Yield one sentence for each attribute that nothing reads, if its name is almost that of one that is read."""
+    for name in vars(cls):
+        if not name.startswith("_") and not hasattr(Spider, name) and len(re.findall(rf"\b{name}\b", source)) == 1:
+            for near in difflib.get_close_matches(name, dir(Spider), n=1, cutoff=_LIKE):
+                yield f"{name} is never read; did you mean {near}?"
 
 
 def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from crawler.errors import ConfigError, UsageError
 from crawler.runtime.credentials import hidden, is_secret
 from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import Spider
-from crawler.spiders.checks import check_arguments, problems, sitemap_problems, unknown_callbacks
+from crawler.spiders.checks import check_arguments, misspelt, problems, sitemap_problems, unknown_callbacks
 from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of
 
 GROUP = "crawler.spiders"
@@ -78,7 +78,8 @@ class Registry:
 
     def add(self, cls: type[Spider]) -> None:
         """Check the class and take it in; when it may not be used, note why not."""
-        wrong = [*problems(cls), *unknown_callbacks(cls, _source(cls))]
+        source = _source(cls)
+        wrong = [*problems(cls), *misspelt(cls, source), *unknown_callbacks(cls, source)]
         if wrong:
             self._refuse(cls, ConfigError(f"{_file(cls)}: spider {cls.__name__}: {'; '.join(wrong)}"))
         elif cls.name in self._refused:

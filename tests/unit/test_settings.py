@@ -109,6 +109,14 @@ def test_a_variable_that_no_setting_has_is_a_mistake(tmp_path: Path) -> None:
         load(tmp_path, environ={"CRAWLER_DOWNLOAD_DELY": "1"})
 
 
+def test_a_setting_in_small_letters_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("log_level = 'DEBUG'\nLOG_LEVEL = log_level\n")
+    assert load(tmp_path, environ={})[0].LOG_LEVEL == "DEBUG"
+    (tmp_path / "settings.py").write_text("download_delay = 5\n")
+    with pytest.raises(ConfigError, match=r"unknown setting download_delay .*; did you mean DOWNLOAD_DELAY\?"):
+        load(tmp_path, environ={})
+
+
 def test_a_setting_of_scrapy_says_what_to_write(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text("CONCURRENT_REQUESTS_PER_IP = 4\n")
     told = r"CONCURRENT_REQUESTS_PER_IP is a setting of Scrapy \(from .*settings.py\): write CONCURRENT_REQUESTS_PER_"
