@@ -152,7 +152,10 @@ class Response:
 
     @cached_property
     def refresh(self) -> html.Refresh | None:
-        """Where a `Refresh` header, or else a meta refresh outside `noscript`, sends the reader."""
+        """Where a `Refresh` header, or else a meta refresh, sends the reader.
+
+        One inside `noscript` counts on a page without links alone.
+        """
         if said := html.refresh_of(self.headers.get("refresh") or "", self.url):
             return said
         if not self.is_html or not (self._has_tree or self._scanned is None or self._scanned.may_refresh()):

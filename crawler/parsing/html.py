@@ -162,8 +162,13 @@ def _title(root: etree._Element) -> str:
 
 
 def refresh(root: etree._Element, url: str, how: Reading = _PLAIN) -> Refresh | None:
-    """The `refresh` of `page_meta` alone."""
+    """The `refresh` of `page_meta` alone; of a page without links, also the one for readers without scripts.
+
+    Not of others, because there each page may lead to a second copy of itself.
+    """
     content = _refresh_content(root)
+    if not content and next(_hrefs(root, follow_nofollow=True), None) is None:
+        content = next((str(meta.get("content", "")) for meta in _refreshes(root)), "")
     return refresh_of(content, _base(root, url, how), how) if content else None
 
 
@@ -214,11 +219,15 @@ def _metas(root: etree._Element, how: Reading) -> tuple[dict[str, list[str]], di
 
 
 def _refresh_content(root: etree._Element) -> str:
-    metas = (meta for meta in root.iter("meta") if meta.get("http-equiv", "").lower() == "refresh")
-    for meta in islice(metas, _MAX_REFRESHES):
+    for meta in _refreshes(root):
         if next(meta.iterancestors("noscript"), None) is None:
             return str(meta.get("content", ""))
     return ""
+
+
+def _refreshes(root: etree._Element) -> Iterator[etree._Element]:
+    metas = (meta for meta in root.iter("meta") if meta.get("http-equiv", "").lower() == "refresh")
+    return islice(metas, _MAX_REFRESHES)
 
 
 _MAX_REFRESHES: Final = 100  # looked at in one page; each costs a walk up the tree

@@ -58,6 +58,7 @@ def meta(content: str) -> str:
         meta("5;url=/home").upper().replace("/HOME", "/home"),
         f"<base href=/>{meta('0;url=home')}",
         f"<BODY><P>{meta('99;/home')}",  # takes a parser
+        f"<script>location = '/home'</script><noscript>{meta('0;/home')}</noscript>",
         Response(URL, headers={"Refresh": "0; url=/home", "content-type": "text/html"}, body=b"<p>"),
         Response(URL, headers={"refresh": "3;/home", "content-type": "application/pdf"}, body=b"%PDF"),
     ],
@@ -77,7 +78,7 @@ async def test_the_target_of_a_refresh_is_asked_for_like_that_of_a_redirect(page
         (meta("0; url=/d/"), {}),  # itself
         (meta("0; url=/d/?#top"), {}),
         (meta("0; url=javascript:x"), {}),
-        (f"<noscript>{meta('0; url=/home')}</noscript>", {}),
+        (f"<noscript>{meta('0; url=/home')}</noscript><a name=x>x</a><a href=/x>y</a>", {}),
         (f"<!-- {meta('0; url=/home')} -->", {}),
         (f"<script>document.write('{meta('0; url=/home')}')</script>", {}),
     ],
