@@ -176,9 +176,9 @@ class Conversation(ResponseHandler):
         """Called by the loop."""
         if self._asked is not None:
             self._leave_to_aiohttp(self._asked)
+        self._parse_all()
         if exc is not None or not self._answer.is_whole:
             self._end_body(ClientPayloadError(str(exc or "the connection ended before the body did")))
-        self._parse_all()
         super().connection_lost(exc)
         self._lost(self)
 
@@ -239,7 +239,8 @@ class Conversation(ResponseHandler):
     def _end_body(self, cut: Exception) -> bool:
         """End a body whose rest will never come, so that what has come can be read. False: no body is being read."""
         self._parse_all()
-        super().data_received(self._answer.end())
+        if data := self._answer.end():
+            super().data_received(data)
         payload = self._payload
         if payload is None or payload.is_eof():
             return payload is not None

@@ -82,6 +82,7 @@ async def test_an_odd_answer_is_read_and_its_connection_is_closed(odd: bytes) ->
 
 UNTIL_THE_END = {
     "a length that is no number": answer("Content-Length: five", length=None),
+    "a length that is no number, behind a long head": answer(f"X: {'x' * 40_000}", "Content-Length: five", length=None),
     "a negative length": answer("Content-Length: -1", length=None),
     "no line behind the last chunk": answer(CHUNKED, body=CHUNKS[:-2], length=None),
     "gzip until the end": answer("Transfer-Encoding: gzip", body=PACKED, length=None),
