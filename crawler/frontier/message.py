@@ -201,7 +201,8 @@ def check(request: Request) -> Request:
     author of the spider, for a request that would arrive changed or not at all.
     """
     url = request.url
-    check_url(url)
+    if type(url) is not str:
+        check_url(url)
     if not _CANONICAL.fullmatch(url):
         raise BadUrl(url, "not a canonical URL; response.follow and response.urljoin make one")
     check_times(request)
