@@ -52,8 +52,9 @@ async def crawl(
     `fresh` deletes the job first, `force` even with items that no export has written.
     """
     async with connect(config, alone=True) as connected:
-        if fresh:
+        if fresh or job.name not in [known.name for known in await connected.jobs.all()]:
             check_target(target)
+        if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
         run = _Crawl(config, connected, job, target, observe)

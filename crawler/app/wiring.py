@@ -69,8 +69,10 @@ def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:
 
 
 def check_target(target: Target) -> None:
-    """Raise `OutputError` if a new job could not write to the target. Change nothing."""
+    """Raise `OutputError` if a new job could not write to the file. Change nothing, and open no pipe: that ends it."""
     probe = sink(target, Job("", epoch="new"))
+    if isinstance(probe, StreamSink):
+        return
     try:
         probe.open(Exported())
     finally:

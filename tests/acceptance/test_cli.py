@@ -334,6 +334,7 @@ async def test_an_output_that_cannot_be_written(shell: Shell, site: Running) -> 
     ended = await shell.run("crawl", *site.seeds, *LOCAL, "-o", "/nowhere/items.jsonl", "--processes", "1")
     assert ended.code == 73
     assert "/nowhere/items.jsonl" in ended.error
+    assert (await shell.run("jobs")).out.strip() == "no jobs", "a crawl that never began leaves none behind"
 
 
 async def test_seeds_that_are_all_refused_end_the_crawl(shell: Shell) -> None:
