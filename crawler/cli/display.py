@@ -99,10 +99,16 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
     yield "workers", Text(_workers(at_work(stats.job, progress.workers)))
     if lines := pauses(stats, _PAUSES_SHOWN):
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in lines), style="yellow")
-    if why := why_idle(stats, progress.workers):
+    if why := _why_idle(progress):
         yield "idle", Text(why, style="green" if stats.finished else "yellow")
     elif stats.resting:
         yield "resting", Text("\n".join(resting(stats)), style="yellow")
+
+
+def _why_idle(progress: Progress) -> str:
+    """Return why the job makes no progress; nothing while the workers of this very command start or end."""
+    ours = at_work(progress.stats.job, progress.workers)
+    return why_idle(progress.stats, progress.workers) if ours or progress.stats.finished else ""
 
 
 def _headline(progress: Progress, title: str) -> RenderableType:
@@ -174,6 +180,8 @@ def _hosts(figures: Sequence[HostFigures]) -> str:
 
 
 def _workers(workers: Sequence[WorkerInfo]) -> str:
+    if not workers:
+        return "none at the moment: they start or end"
     memory = sum(int(one.info.get("rss", 0)) for one in workers)
     return f"{len(workers)}{f', {size(memory)}' if memory else ''}"
 
@@ -217,6 +225,6 @@ def log_fields(progress: Progress) -> dict[str, Any]:
     }
     if progress.momentum.seconds_left is not None:
         fields["seconds_left"] = round(progress.momentum.seconds_left)
-    if why := why_idle(stats, progress.workers):
+    if why := _why_idle(progress):
         fields["idle"] = why
     return fields

@@ -234,6 +234,12 @@ def test_a_picture_of_nothing_yet() -> None:
     assert "0 of 0 URLs found so far" in rendered(display.picture(empty, "job shop", "shop.jsonl"))
 
 
+def test_a_crawl_whose_own_workers_start_is_not_idle() -> None:
+    starting = Progress(stats(), (), seconds=1.0, momentum=Momentum(), exported=0)
+    assert "idle" not in rendered(display.picture(starting, "job shop", "-"))
+    assert "idle" not in display.log_fields(starting)
+
+
 def test_without_an_estimate_there_is_no_bar() -> None:
     unsure = Progress(stats(), (worker(),), seconds=83.4, momentum=Momentum(1.0), exported=0)
     picture = rendered(display.picture(unsure, "job shop", "-"))
