@@ -84,8 +84,8 @@ async def test_the_second_request_is_the_first_one_again(monkeypatch: pytest.Mon
     assert [answer and answer.body for answer in plain] == [b"fine", b"fine"]
 
 
-@pytest.mark.parametrize("lost", [True, False])
-async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool) -> None:
+@pytest.mark.parametrize(("lost", "head"), [(True, "Content-Length: 100000"), (True, "X:"), (False, "X:")])
+async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool, head: str) -> None:
     """The parser has got no more than a part of it when the connection is lost, or the body is more than it keeps."""
     body = b"x" * (100_000 if lost else 2_000_000)
     async with serving(says(b"")) as server:
@@ -94,7 +94,8 @@ async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool) -
             lambda: Conversation(loop, Bounds(5_000_000, 5_000_000, 5.0)), "127.0.0.1", server.port
         )
         conversation.set_response_params(read_until_eof=True)
-        conversation.data_received(ok(body))  # by the loop, in one read
+        answer = f"HTTP/1.1 200 OK\r\nY: {'y' * 200_000}\r\n{head}\r\n\r\n" if lost else ""
+        conversation.data_received(answer.encode() + body if lost else ok(body))  # by the loop, in one read
         if lost:
             transport.abort()
         _, content = await conversation.final()
@@ -102,6 +103,7 @@ async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool) -
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
             assert await content.read() == body
+        assert conversation.cut is None
         transport.abort()
 
 
