@@ -318,7 +318,9 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
         kept = f"\n{shown(report.target)} stays as it was until then." if report.aside else ""
         return f"Nothing is lost: {same} resumes where this one stopped.{kept}"
     if report.reason == "paused":
-        return "\n".join((*pauses(report.stats), "Fix the cause and resume, then run the same command again."))
+        redrive = [f"Try those given up again: {PROGRAM} redrive --all --job {job}"] if report.stats.dead else []
+        then = "Fix the cause and resume, then run the same command again."
+        return "\n".join((*pauses(report.stats), *redrive, then))
     if report.reason == "lacking":
         return "The log names what the spiders here lack. Add it, or start a worker that has it; then run this again."
     if report.reason == "already finished":

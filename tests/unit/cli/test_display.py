@@ -234,6 +234,11 @@ def test_a_picture_of_nothing_yet() -> None:
     assert "0 of 0 URLs found so far" in rendered(display.picture(empty, "job shop", "shop.jsonl"))
 
 
+def test_a_paused_crawl_says_how_to_try_again_what_was_given_up() -> None:
+    assert "redrive --all --job shop" in rendered(tables.summary(report("paused")))
+    assert "redrive" not in rendered(tables.summary(report("paused", dead=0)))
+
+
 def test_a_crawl_whose_own_workers_start_is_not_idle() -> None:
     starting = Progress(stats(), (), seconds=1.0, momentum=Momentum(), exported=0)
     assert "idle" not in rendered(display.picture(starting, "job shop", "-"))
