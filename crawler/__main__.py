@@ -6,9 +6,15 @@ import sys
 def main() -> int:
     """Run the command in `sys.argv` and return its exit code."""
     try:
-        from crawler.runtime.startup import end_at_interrupts, lasting_imports, survive_the_terminal
+        from crawler.runtime.startup import (
+            end_at_interrupts,
+            lasting_imports,
+            replace_closed_streams,
+            survive_the_terminal,
+        )
 
         end_at_interrupts()
+        replace_closed_streams()
         survive_the_terminal()
         with lasting_imports():
             from crawler.cli import main

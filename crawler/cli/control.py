@@ -15,6 +15,7 @@ import typer
 
 from crawler.cli.options import Invocation, Json, config_of, option
 from crawler.errors import UsageError
+from crawler.parsing.charset import clean
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
 from crawler.views.job_names import no_job
@@ -103,7 +104,7 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
         else:
             rule = replace(rule, job=job)
         await _check_names(connected.jobs, rule)
-        rule = replace(rule, why=why or rule.why, by=f"{_user()}@{socket.gethostname()}")
+        rule = replace(rule, why=clean(why) or rule.why, by=f"{_user()}@{socket.gethostname()}")
         change = await connected.control.set_rule(rule, undoes=undoes)
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
         answers, silent = await answers_to(connected, change.call)

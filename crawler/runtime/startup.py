@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,19 @@ def heed_interrupts() -> None:
     """Let Ctrl-C raise `KeyboardInterrupt` again, as Python does by default, or do what asyncio makes of it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def replace_closed_streams() -> None:
+    """Give this process the standard streams that whoever started it has closed: input that is empty, output that
+    nobody reads, so that no file or socket gets their numbers and no output is lost in silence."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        unread, inlet = os.pipe()
+        os.dup2(unread if mode == "r" else inlet, descriptor)  # does nothing if it has this number already
+        for one in {unread, inlet} - {descriptor}:
+            os.close(one)
+        setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115 - until the process ends
 
 
 class _Unfailing(io.FileIO):

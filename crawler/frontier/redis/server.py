@@ -165,6 +165,7 @@ class Server:
                 socket_connect_timeout=self.timeout,
                 retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
                 client_name=self._name,
+                encoding_errors="backslashreplace",  # for the names of files that are no UTF-8
                 redis_connect_func=self._greet,
             )
         except ValueError as error:

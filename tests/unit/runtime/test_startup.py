@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 LASTING = "from crawler.runtime.startup import lasting_imports\nwith lasting_imports(): import crawler.runtime.logs\n"
@@ -83,3 +85,14 @@ def test_interrupts_are_heeded_as_before_once_there_is_something_to_end() -> Non
 def test_who_has_to_ignore_interrupts_goes_on_ignoring_them() -> None:
     code = "signal.signal(2, signal.SIG_IGN)\nend_at_interrupts()\nheed_interrupts()\nLost()\nprint('goes on')"
     assert ran(INTERRUPTED_BY_ITSELF + code) == "goes on\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("<&-", 0), (">&-", 141), ("2>&-", 0), ("<&- 2>&-", 0), ("<&- >&- 2>&-", 141)]
+)
+def test_standard_streams_that_are_closed_harm_nothing(closed: str, code: int) -> None:
+    """Output that nobody reads is as with `| head`: exit code 141."""
+    command = f"{sys.executable} -m crawler version {closed}"
+    ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == code
+    assert ran.stderr == ""
