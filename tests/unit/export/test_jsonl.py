@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -122,6 +123,31 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_disk")
+def test_what_a_full_disk_kept_of_a_batch_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    sink = JsonlSink(path, "e1")
+    sink.open(NONE)
+    sink.write([SECOND])
+
+    def fail_to_cut(frame: object, event: str, what: object) -> None:
+        if event == "c_call" and what is os.ftruncate:
+            raise OSError(errno.EIO, "input/output error")
+
+    sys.setprofile(fail_to_cut)
+    try:
+        with pytest.raises(OutputError, match="nothing is lost"):
+            sink.write([FIRST, THIRD])
+    finally:
+        sys.setprofile(None)
+    assert path.stat().st_size == 100, "a part of the batch is still there"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before[1], before[1]))
+    sink.write([FIRST, THIRD])
+    sink.close()
+    assert numbers(path.read_bytes()) == [3, 1, 2, 4]
+
+
+@pytest.mark.usefixtures("small_disk")
 def test_standard_output_on_a_full_disk_goes_on_at_the_very_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +233,14 @@ def test_a_file_that_was_rotated_while_nobody_exported_goes_on_for_those_who_fol
     with pytest.raises(OutputError, match=r"no longer in .*items.jsonl: put the file back"):
         write(path, THIRD, exported=Exported({0: "1-0"}, str(path)))
     write(path, FIRST, THIRD, exported=Exported({0: "1-0"}, str(path)), rotated=True)
+    assert numbers(path.read_bytes()) == [4]
+
+
+def test_a_batch_in_the_moved_file_that_never_left_the_outbox_is_not_written_again(path: Path) -> None:
+    write(path, FIRST, SECOND)
+    moved = path.rename(path.with_name("items.1"))
+    acknowledged = Exported({0: "1-0"}, str(path), moved.stat().st_ino)
+    assert write(path, SECOND, THIRD, exported=acknowledged, rotated=True) == {0: "1-0", 1: "1-1"}
     assert numbers(path.read_bytes()) == [4]
 
 
@@ -345,6 +379,21 @@ def test_a_moved_file_keeps_what_was_written_and_a_new_one_goes_on(path: Path, s
 def test_a_deleted_file_is_made_anew(path: Path, sink: JsonlSink) -> None:
     path.unlink()
     sink.write([SECOND])
+    assert numbers(path.read_bytes()) == [3]
+
+
+def test_a_batch_whose_file_is_deleted_while_it_is_written_is_written_again(path: Path, sink: JsonlSink) -> None:
+    syncs = iter([os.fdatasync])
+
+    def delete_before_first_sync(frame: object, event: str, what: object) -> None:
+        if event == "c_call" and what is os.fdatasync and next(syncs, None):
+            path.unlink()
+
+    sys.setprofile(delete_before_first_sync)
+    try:
+        sink.write([SECOND])
+    finally:
+        sys.setprofile(None)
     assert numbers(path.read_bytes()) == [3]
 
 
