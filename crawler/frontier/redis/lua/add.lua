@@ -44,12 +44,8 @@ local low = power_below(buckets)
 local names = {} -- key names by bucket, because the links of a page or batch share few buckets
 local function bucket_of(fingerprint)
   local bucket = bucket_number(fingerprint, buckets, low)
-  local name = names[bucket]
-  if not name then
-    name = J .. 'seen:' .. string.format('%d', bucket)
-    names[bucket] = name
-  end
-  return name
+  names[bucket] = names[bucket] or J .. 'seen:' .. string.format('%d', bucket)
+  return names[bucket]
 end
 
 local function split()

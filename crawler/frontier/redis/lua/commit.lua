@@ -128,7 +128,7 @@ for i, visit in ipairs(commit.visits) do
   local is_ours = redis.call('LREM', KEYS[1], 1, message) == 1
   if is_ours then
     local news, rest = end_lease(visit, message, items, payload)
-    replies[i] = news == nil and '1' or news == BACK and 'b' or 'r'
+    replies[i] = news == nil and '1' or news == came_back and 'b' or 'r'
     if visit.kind == 'done' then
       pages_read[#pages_read + 1] = url_of(message)
       pages_read[#pages_read + 1] = string.format('%s %d %d %d', visit.status, visit.size, visit.items, visit.links)

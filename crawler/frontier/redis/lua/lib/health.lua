@@ -2,7 +2,7 @@
 -- Judges a host by its last answers: how long it rests, and whether a failure is the host's or the page's.
 --
 -- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: no new rest); whether a failure is
---        the host's and not the page's; and the news for people: nil, BACK after a rest, or how often in a row it rests
+--        the host's and not the page's; and the news for people: nil, came_back after a rest, or how often in a row it rests
 --        now, if this visit put it to rest
 --        note_latency(commit, visit) → the ms between requests that the time of the host's answers requires
 -- Of `commit`: P, J, now, counters, backoff, patience, target, longest. Of `visit`: host, pause (ms that it asked
@@ -10,7 +10,7 @@
 -- or answer in time; or '' if unknown.
 -- Stays true: while a host rests, answers to requests from before do not make its rest longer.
 
-local BACK = 'back'
+local came_back = 'back'
 
 -- `first` ms after `times` steps of growth and a random addition, at most `cap`.
 local function growing(first, times, cap)
@@ -31,7 +31,7 @@ local function note_health(commit, visit, tries)
     if since > 0 or busy > 0 then redis.call('HSET', H, 'busy', math.max(0, busy - 1), 'failures', 0, 'since', 0) end
     if rests or cause == '' then return rest, false end
     redis.call('HSET', H, 'cause', '')
-    return rest, false, BACK
+    return rest, false, came_back
   end
   local again, long = since > 0, since > 0 and now - since or 0
   local wait = 0
