@@ -85,6 +85,10 @@ def crawl(
     name = job or _name(made.name, seeds, given)
     target = output or overwrite or f"{name}.jsonl"
     _check_output(output, overwrite, target, json_)
+    if append and overwrite:
+        raise UsageError("--append goes with -o: -O replaces the file")
+    if force and not fresh:
+        raise UsageError("--force goes with --fresh: it deletes items that no export has written")
     _check_seed_files(file or (), target)
     refusals = Refusals()
     with _display(invocation, config, f"job {name}", target) as (config, observe), kept_from_users():
@@ -93,7 +97,7 @@ def crawl(
                 config,
                 Job(name, order=order or "", spider=spider, arguments=given),
                 seeds,
-                Target(target, overwrite=bool(overwrite) or (fresh and not output), append=append),
+                Target(target, overwrite=bool(overwrite) or (fresh and not output and not append), append=append),
                 fresh=fresh,
                 force=force,
                 processes=processes,

@@ -74,6 +74,8 @@ def export(
     """Write the items that workers found to a file. Each item is written exactly once, even after a crash."""
     if bool(output) == bool(overwrite):
         raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
+    if append and overwrite:
+        raise UsageError("--append goes with -o: -O replaces the file")
     config = config_of(invocation)
 
     from crawler.app.export import export as export_job

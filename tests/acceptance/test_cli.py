@@ -59,6 +59,8 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["seed", "-f", "nothing"], 2, "-f nothing: no such file"),
         (["crawl", "-"], 2, "needs a name: --job NAME"),
         (["crawl", "http://127.0.0.1/", "-o", "a", "-O", "b"], 2, "-o appends and -O overwrites"),
+        (["crawl", "http://127.0.0.1/", "-O", "b", "--append"], 2, "--append goes with -o"),
+        (["crawl", "http://127.0.0.1/", "--force"], 2, "--force goes with --fresh"),
         (["crawl", "http://127.0.0.1/", "-o", "-", "--json"], 2, "cannot share stdout"),
         (["export"], 2, "-o FILE appends, -O FILE overwrites, -o - is stdout"),
         (["redrive"], 2, "crawler redrive ID..., --where FIELD=PATTERN, or --all"),
