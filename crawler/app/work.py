@@ -16,6 +16,7 @@ from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit
 from crawler.interfaces import Backend
+from crawler.program import PROGRAM
 from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
 from crawler.seeding.contact import ContactCheck
@@ -107,7 +108,7 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
         if not undrained:
             for one in stats:
                 if one.outbox:
-                    why = f"no exporter is running; start: crawler export --job {one.job} -o FILE"
+                    why = f"no exporter is running; start: {PROGRAM} export --job {one.job} -o FILE"
                     log.warning("items_wait", job=one.job, pages=one.outbox, why=why)
             return stats
         if not waiting_for_export:

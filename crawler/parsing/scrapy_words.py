@@ -45,7 +45,6 @@ SETTINGS: Mapping[str, str] = {
     "DOWNLOADER_HTTPCLIENTFACTORY": _NOTHING,
     "DOWNLOADER_STATS": f"the figures are always kept; see `{PROGRAM} status`",
     "DOWNLOAD_BIND_ADDRESS": "the system chooses the address to ask from",
-    "DOWNLOAD_FAIL_ON_DATALOSS": "a body that ends too early is tried again",
     "DOWNLOAD_HANDLERS*": "only http and https are fetched",
     "DOWNLOAD_SLOTS": f"write `{PROGRAM} control rate host NAME …` for the pace of one host",
     "DOWNLOAD_WARNSIZE": "write DOWNLOAD_MAXSIZE",

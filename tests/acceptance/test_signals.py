@@ -94,6 +94,7 @@ async def finished(shell: Shell, site: Running, *command: str) -> list[str]:
     process = await start(shell, *command)
     code, err = await ended(process)
     assert code == 0, err
+    assert (shell.folder / "items.jsonl").exists(), err
     return [json.loads(line)["url"] for line in (shell.folder / "items.jsonl").read_text().splitlines()]
 
 
