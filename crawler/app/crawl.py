@@ -11,7 +11,7 @@ from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.start_worker import start_worker
-from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Watch
+from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.dead_letters import Group, Groups
 from crawler.control.pauses import Pauses
@@ -135,6 +135,8 @@ class _Crawl:
                 running = asyncio.create_task(crew.run(processes), name="workers")
                 reason, code = await self._until_end(crew, running, seeds, exporting, out)
             self._is_finished = reason in ("finished", "already finished")
+            if self._is_finished and not await self._is_exporting(out, exporting, crew):
+                self._is_finished, reason, code = False, "interrupted", crew.code_of_signal
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
@@ -152,6 +154,17 @@ class _Crawl:
         causes = await self._causes() if stats.dead else ()
         aside = beside(self._target, out)
         return CrawlReport(reason, stats, report, self._target.name, out.items, seconds, code, causes, aside)
+
+    async def _is_exporting(self, out: Exporter, exporting: asyncio.Task[None], crew: Supervisor | InProcess) -> bool:
+        """Wait while another exporter has the right to the items: it writes them all, or it is dead and its right ends
+        after a lease. Return False if a signal ended the wait."""
+        while not (out.begun.is_set() or exporting.done()):
+            if crew.code_of_signal:
+                return False
+            if not (await self._connected.reading.stats(self._job)).outbox:
+                break
+            await asyncio.wait({exporting}, timeout=LOOK_SECONDS)
+        return True
 
     async def _causes(self) -> tuple[Group, ...]:
         groups = Groups(("error", "line"))

@@ -14,9 +14,12 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from crawler.embedded import guardian
+from crawler.frontier.redis.keys import job_prefix, shard_prefix
 from tests.acceptance.shell import LOCAL, Shell
+from tests.valkey import Valkey
 from tests.webserver import Running, Site, serve, slow
 
 HUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
@@ -201,3 +204,13 @@ async def test_a_start_is_ended_at_any_moment(bare: Shell, site: Running, comman
         assert code in (-number, 128 + number, 0), err
     if command is CRAWL:
         assert sorted(await finished(bare, site, *given)) == urls
+
+
+async def test_a_crawl_waits_for_the_right_of_an_exporter_that_was_killed(
+    shell: Shell, server: Valkey, site: Running
+) -> None:
+    """Its own workers end long before that; it must not end with its items in the outbox and exit code 0."""
+    with Redis.from_url(server.url) as client:
+        client.set(f"{job_prefix(shard_prefix(shell.folder.name, 0), 'default')}exporter", "killed", px=5_000)
+    urls = sorted(site.site.truth())  # type: ignore[attr-defined]
+    assert sorted(await finished(shell, site, *CRAWL, *urls)) == urls
