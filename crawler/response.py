@@ -67,7 +67,7 @@ class Response:
         """Media type in lower case without parameters; empty if the host sent none or did not know it."""
         return self._media_type.partition(";")[0]
 
-    @property
+    @cached_property
     def _media_type(self) -> str:
         return media_type(self.headers.get("content-type", ""))
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Itera
 from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -214,11 +215,15 @@ def _check(spider: Spider, name: str, arguments: tuple[str, ...]) -> None:
 
 
 def wrong_arguments(cls: type[Spider], name: str, arguments: tuple[str, ...]) -> str:
-    """Return why a method cannot be called with these arguments; empty if it can, or if there is no such method."""
+    """Return why a method cannot be called with these arguments; empty if it can, or if there is no such method.
+
+    Each page asks for the callbacks that it names, so this looks quickly, and `inspect` looks once.
+    """
     method = getattr(cls, name, None)
-    if not inspect.isfunction(method) and not inspect.ismethod(method):
+    if not isinstance(method, FunctionType | MethodType):
         return ""
-    is_bound = isinstance(inspect.getattr_static(cls, name), (staticmethod, classmethod))
+    defined = next((vars(one)[name] for one in cls.__mro__ if name in vars(one)), None)
+    is_bound = isinstance(defined, staticmethod | classmethod)
     return _refusal(method, name, arguments if is_bound else ("self", *arguments))
 
 
@@ -251,7 +256,7 @@ async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames
     item nor request to `strays`, with the generators' frames."""
 
     def take(result: Any) -> None:
-        if type(result) in _USUAL or is_item(result):  # a Request is a struct, as items may be
+        if is_item(result):  # a Request is a struct, as items may be
             results.append(result)
         elif result is not None:
             strays.append((result, _frames(given)))
@@ -265,7 +270,10 @@ async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames
                 break
     else:
         for result in islice(_iterable(given), MAX_RESULTS + 1):
-            take(result)
+            if type(result) in _USUAL:
+                results.append(result)
+            else:
+                take(result)
     if len(results) + len(strays) > MAX_RESULTS:
         raise _too_many(who, MAX_RESULTS)
 

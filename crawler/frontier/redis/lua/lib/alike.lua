@@ -14,9 +14,13 @@ local function route_in(message)
   return '/' .. string.sub(segment, 1, ROUTE_BYTES)
 end
 
--- Remembers that a host serves a route, in its list of routes with a space before and behind each.
+-- Remembers that a host serves a route, in its list of routes with a space before and behind each. Most pages of a
+-- commit share few routes, so one look for each is enough.
+local looked_up = {}
 local function note_served(J, host, route)
-  local served = J .. 'served'
+  local served, pair = J .. 'served', host .. route
+  if looked_up[pair] then return end
+  looked_up[pair] = true
   local routes = redis.call('HGET', served, host)
   if not routes and redis.call('HLEN', served) >= RECENT_KEPT then redis.call('DEL', served) end
   routes = routes or ' '
