@@ -16,7 +16,7 @@ from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
 from crawler.interfaces import Backend, Sink
-from crawler.model import Exported, Job
+from crawler.model import Job
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.seeder import Seeder
 from crawler.worker.orders import Orders
@@ -71,12 +71,8 @@ def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:
 def check_target(target: Target) -> None:
     """Raise `OutputError` if a new job could not write to the file. Change nothing, and open no pipe: that ends it."""
     probe = sink(target, Job("", epoch="new"))
-    if isinstance(probe, StreamSink):
-        return
-    try:
-        probe.open(Exported())
-    finally:
-        probe.close()
+    if isinstance(probe, JsonlSink):
+        probe.check()
 
 
 def exporter(

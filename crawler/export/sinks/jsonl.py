@@ -64,10 +64,17 @@ class JsonlSink:
         """The inode of the file."""
         return os.fstat(self._file).st_ino
 
+    def check(self) -> None:
+        """Raise `OutputError` if a new job could not write to the file. Change nothing."""
+        try:
+            self._checked(*self._open_target(""))
+        finally:
+            self.close()
+
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Lock and repair the file; return the positions of the last whole pages in it. Raise `OutputError`."""
         try:
-            self._open_target(exported.location)
+            self._start(*self._open_target(exported.location))
             self._check_gap(exported)
         except OSError as error:
             self._discard()
@@ -113,8 +120,9 @@ class JsonlSink:
     # -----------------------------------------------------------------------------------------------------
     # opening
 
-    def _open_target(self, before: str) -> None:
-        """Open the target, or a new file beside it; `before` is where earlier items of the job went."""
+    def _open_target(self, before: str) -> tuple[dict[int, str], str]:
+        """Open the target, or a new file beside it, and return its survey; `before` is where earlier items of the job
+        went."""
         self._open(self._target)
         found, other = self._survey()
         target = self._target.resolve()
@@ -125,7 +133,7 @@ class JsonlSink:
             found, other = self._survey()
             if self._is_made:
                 os.fchmod(self._file, stat.S_IMODE(os.fstat(self._old).st_mode))
-        self._start(found, other)
+        return found, other
 
     def _open(self, path: Path) -> None:
         """Open and lock the file, and make it if need be."""
@@ -148,15 +156,19 @@ class JsonlSink:
         """Return the positions of this job's last item in the file, and the epoch of another job with items in it."""
         return _survey(self._file, self._epoch)
 
-    def _start(self, found: Mapping[int, str], other: str) -> None:
-        """Take over the file that was opened: repair its end."""
+    def _checked(self, found: Mapping[int, str], other: str) -> int:
+        """Return how many bytes of the open file are whole. Raise `OutputError` if the job must not write to it."""
         if other and not found and not self._append:
             raise OutputError(
                 f"{self._path} holds items of another crawl (epoch {other}): -O FILE replaces it at the end, "
                 "another -o FILE keeps it, --append adds to it"
             )
         with _mapped(self._file) as data:
-            keep = _ending(data, is_ours=bool(found), path=self._path)
+            return _ending(data, is_ours=bool(found), path=self._path)
+
+    def _start(self, found: Mapping[int, str], other: str) -> None:
+        """Take over the file that was opened: repair its end."""
+        keep = self._checked(found, other)
         os.ftruncate(self._file, keep)
         self._size = keep
         self._end_line()
@@ -208,7 +220,7 @@ class JsonlSink:
             log.warning(
                 "output_truncated", file=self.location, why="items written before are gone; going on at its end"
             )
-        elif size > before:
+        if size != before:
             self._end_line()
 
     def _has_name(self) -> bool:

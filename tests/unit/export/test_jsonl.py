@@ -367,6 +367,24 @@ def test_a_truncated_file_goes_on_at_its_end(path: Path, sink: JsonlSink) -> Non
     assert numbers(path.read_bytes()) == [3]
 
 
+def test_a_file_that_is_truncated_within_a_line_keeps_later_items_whole(path: Path, sink: JsonlSink) -> None:
+    os.truncate(path, path.stat().st_size - 10)
+    sink.write([SECOND])
+    assert numbers(path.read_bytes().splitlines(keepends=True)[-1]) == [3]
+
+
+@pytest.mark.parametrize("content", [b'{"a":1}\n{"b":2', b'{"a":1}'])
+def test_a_check_changes_nothing(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    JsonlSink(path, "new").check()
+    assert path.read_bytes() == content
+
+
+def test_a_check_leaves_no_file_behind(path: Path) -> None:
+    JsonlSink(path, "new").check()
+    assert not path.exists()
+
+
 def test_a_moved_file_keeps_what_was_written_and_a_new_one_goes_on(path: Path, sink: JsonlSink) -> None:
     moved = path.rename(path.with_name("items.1"))
     sink.write([SECOND])
