@@ -140,7 +140,8 @@ class _Crawl:
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
-        if reason == "already finished" and out.location == STDOUT and stats.counters.get("items"):
+        is_repeated = reason == "already finished" and not out.items and not self._target.append
+        if is_repeated and out.location == STDOUT and stats.counters.get("items"):
             raise OutputError(f"an earlier run printed the items of job {self._job.name}; crawl anew with --fresh")
         if not stats.known and not code and (seeding.refused or self._is_finished):
             reason, code = "no seeds", Exit.USAGE
