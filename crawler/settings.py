@@ -119,7 +119,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a worker process busy for longer is killed
     MAX_CRASHES: Positive = 20  # deliveries that ended with worker and supervisor dead before a request is dead
 
-    STRICT: bool = False  # a crawl that lost, refused, skipped or cut off something ends with exit code 3 (--strict)
+    STRICT: bool = False  # a crawl that lost or cut off something though nobody asked for it ends with exit code 3
 
     # --- workers
     PROCESSES: Count = 0  # worker processes; 0: one per core
@@ -298,19 +298,19 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return layer
 
 
-# Variables of scripts/ and docker-compose.yml, and those that Kubernetes sets for a service with the name "crawler".
+# Variables of scripts/ and docker-compose.yml, and those that Kubernetes sets for services such as "crawler-redis".
 _is_for_others = re.compile(
-    r"CRAWLER_(VENV|REDIS_PASSWORD|SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+    r"CRAWLER_(VENV|REDIS_PASSWORD|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 ).fullmatch
 
 
 def _check_name(name: str, origin: str) -> None:
     if name in NAMES:
         return
-    if advice := scrapy_words.instead(scrapy_words.SETTINGS, name):
-        raise ConfigError(f"{name} is a setting of Scrapy (from {origin}): {advice}")
-    near = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.6)
     prefix = "CRAWLER_" if origin == "environment" else ""
+    if advice := scrapy_words.instead(scrapy_words.SETTINGS, name):
+        raise ConfigError(f"{prefix}{name} is a setting of Scrapy (from {origin}): {advice}")
+    near = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.6)
     hint = f"; did you mean {prefix}{near[0]}?" if near else f"; `{PROGRAM} settings` lists them all"
     raise ConfigError(f"unknown setting {prefix}{name} (from {origin}){hint}")
 

@@ -48,6 +48,7 @@ def test_a_spider_overrides_what_is_not_set_closer_to_the_user() -> None:
         ({"REDIS_URL": "redis://a", "CRAWLER_REDIS_URL": "redis://b"}, "redis://b"),
         ({"REDIS_URL": ""}, ""),
         ({"CRAWLER_SERVICE_HOST": "10.0.0.1", "CRAWLER_PORT_80_TCP_ADDR": "10.0.0.1"}, ""),  # put there by Kubernetes
+        ({"CRAWLER_REDIS_SERVICE_HOST": "10.0.0.1", "CRAWLER_REDIS_PORT": "tcp://10.0.0.1:6379"}, ""),
         ({"CRAWLER_REDIS_PASSWORD": "x", "CRAWLER_VENV": "y"}, ""),  # read by docker-compose.yml and scripts/
     ],
 )
