@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
@@ -56,7 +57,7 @@ class RedisViews:
             paused=ordered + read_pauses(job.name, (line for shard in shards for line in shard["paused"].items())),
             held=sum(shard["held"] for shard in shards),
             other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
-            at=now / 1000,
+            at=time.time(),
             resting=_resting(one for shard in shards for one in shard["waiting"]),
             is_pacing=any(shard["lined"] or not all(one.turn.rest for one in shard["waiting"]) for shard in shards),
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
