@@ -32,7 +32,7 @@ class Exit(IntEnum):
     DONE = 0, "done"
     FAILED = 1, "more given up than fetched, or not found"
     USAGE = 2, "usage"
-    LOST = 3, "something was lost, refused, skipped or cut off (--strict)"
+    LOST = 3, "something was lost that nobody asked to leave out (--strict)"
     UNREACHABLE = 69, "queue server unreachable"  # EX_UNAVAILABLE
     BROKEN = 70, "queue server replaced, or a bug"  # EX_SOFTWARE
     OUTPUT = 73, "output cannot be written"  # EX_CANTCREAT

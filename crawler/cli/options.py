@@ -91,7 +91,7 @@ Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0:
 Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once per process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
 Strict = Annotated[
-    bool, flag("--strict", help="End with exit code 3 if something was lost, refused, skipped or cut off (STRICT).")
+    bool, flag("--strict", help="End with exit code 3 if something was lost that nobody asked to leave out (STRICT).")
 ]
 
 _SHARED = {"settings": SettingOptions, "verbose": Verbose, "quiet": Quiet}

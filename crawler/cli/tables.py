@@ -21,10 +21,7 @@ from crawler.views.figures import (
     counted,
     dead_words,
     duration,
-    group,
     hosts_in_words,
-    in_words,
-    left_out,
     nobody_exports,
     pages,
     pauses,
@@ -39,7 +36,7 @@ from crawler.views.figures import (
     wait_for_newer,
     why_idle,
 )
-from crawler.views.losses import lost, lost_in_words
+from crawler.views.losses import asked_for_in_words, lost, lost_in_words
 
 if TYPE_CHECKING:
     from crawler.views.reports import CrawlReport
@@ -126,8 +123,8 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
     yield "answers", answers_in_words(stats.counters)
-    yield "skipped", in_words(group(stats.counters, "skip"))
-    yield "left out", left_out(stats.counters)
+    yield "skipped", Text(asked_for_in_words(stats, pages=True), overflow="fold")
+    yield "left out", Text(asked_for_in_words(stats, pages=False), overflow="fold")
     yield "lost", Text(lost_in_words(stats), "yellow", overflow="fold")
     yield "put back", put_back(stats)
 
@@ -271,8 +268,8 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
         "time": f"{duration(report.seconds)}{_pace(report)}",
-        "skipped": in_words(group(stats.counters, "skip")),
-        "left out": left_out(stats.counters),
+        "skipped": Text(asked_for_in_words(stats, pages=True), overflow="fold"),
+        "left out": Text(asked_for_in_words(stats, pages=False), overflow="fold"),
         "lost": Text(lost_in_words(stats), "yellow", overflow="fold"),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "put back": put_back(stats),

@@ -68,11 +68,11 @@ _ROWS: Mapping[str, _Row] = {
     "links/other_callback": _Row("request", ""),  # `other_callbacks` says it, with names
     "links/metarefresh": _Row("page", "sent their readers on later than METAREFRESH_MAXDELAY", is_asked_for=True),
     "links/redirects": _Row("page", "sent their readers on, behind REDIRECT_MAX_TIMES others"),
-    "links/sitemap_rules": _Row("sitemap entry", "matched by none of sitemap_rules", is_asked_for=True),
-    "links/sitemap_filter": _Row("sitemap entry", "left out by sitemap_filter", is_asked_for=True),
+    "links/sitemap_rules": _Row("sitemap URL", "matched by none of sitemap_rules", is_asked_for=True),
+    "links/sitemap_filter": _Row("sitemap URL", "left out by sitemap_filter", is_asked_for=True),
     "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),
     "links/sitemap_level": _Row("sitemap", "not followed: too deep in indexes; raise SITEMAP_MAXLEVEL"),
-    "links/sitemap_entries": _Row("sitemap entry", "not followed: without a URL that can be fetched"),
+    "links/sitemap_entries": _Row("sitemap URL", "not followed: without a URL that can be fetched"),
     # --- parts of pages; the log names the pages (`page_cut`)
     "cut/links": _Row("page", "had more links than are taken from one: raise PARSE_MAXLINKS"),
     "cut/long_urls": _Row("page", "had links with URLs too long to be followed"),
@@ -117,6 +117,12 @@ def lost(stats: JobStats) -> list[Loss]:
 def lost_in_words(stats: JobStats) -> str:
     """Return one line for each loss but the dead letters, which have a place of their own; empty if there is none."""
     return "\n".join(one.text for one in lost(stats) if one.counter != "dead")
+
+
+def asked_for_in_words(stats: JobStats, *, pages: bool) -> str:
+    """Return one line for each kind of skipped pages, or of everything else, that somebody asked to leave out."""
+    asked = [one for one in told(stats) if one.is_asked_for]
+    return "\n".join(one.text for one in asked if one.counter.startswith("skip/") == pages)
 
 
 def _given_up(stats: JobStats) -> Iterator[Loss]:

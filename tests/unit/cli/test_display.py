@@ -182,12 +182,16 @@ def test_scripts_get_scrapys_names() -> None:
 
 def test_what_was_left_out_is_told_everywhere_by_reason() -> None:
     counters = {"dropped/noindex": 3, "links/nofollow": 12, "links/rel_nofollow": 40}
-    told = "items: noindex 3; links: rel_nofollow 40, nofollow 12"
-    one = stats(counters=counters)
-    assert told in rendered(tables.status_view([one], [worker()], "redis://host"), 160)
-    assert told in rendered(display.picture(Progress(one, (), 1.0, Momentum(), 0), "job shop", "-"))
-    ended = report(counters=counters)
-    assert told in rendered(tables.summary(ended))
+    one, ended = stats(counters=counters), report(counters=counters)
+    picture = rendered(display.picture(Progress(one, (), 1.0, Momentum(), 0), "job shop", "-"))
+    assert "items: noindex 3; links: rel_nofollow 40, nofollow 12" in picture
+    for told in (
+        "3 items: their pages are marked noindex (NOINDEX_OBEY)",
+        "40 links: marked nofollow, ugc or sponsored (NOFOLLOW_LINKS_OBEY)",
+        "12 links: their pages are marked nofollow (NOFOLLOW_OBEY)",
+    ):
+        assert told in rendered(tables.status_view([one], [worker()], "redis://host"), 160)
+        assert told in rendered(tables.summary(ended))
     for_scripts = figures.scrapy_stats(ended)
     assert for_scripts["item_dropped_count"] == for_scripts["item_dropped_reasons_count/noindex"] == 3
     assert for_scripts["links/rel_nofollow"] == 40

@@ -8,7 +8,7 @@ from pathlib import Path
 import crawler
 from crawler.settings import NAMES
 from crawler.status import JobStats
-from crawler.views.losses import Loss, lost, lost_in_words, told
+from crawler.views.losses import _ROWS, Loss, lost, lost_in_words, told
 
 ROOT = Path(crawler.__file__).parent
 
@@ -16,6 +16,17 @@ ROOT = Path(crawler.__file__).parent
 def stats(**counters: int) -> JobStats:
     named = {name.replace("__", "/"): count for name, count in counters.items()}
     return JobStats("shop", counters={"pages": 9, "items": 9, **named}, finished=True)
+
+
+def test_these_counters_are_losses() -> None:
+    """A row that is deleted is told as left out by the spider, which is no loss."""
+    rows = (one.counter for one in lost(JobStats("shop", counters=dict.fromkeys(_ROWS, 1))))
+    assert sorted(rows) == [
+        *("cut/attributes", "cut/dataloss", "cut/links", "cut/long_urls", "cut/meta", "cut/nesting", "cut/sitemap"),
+        *("cut/sitemap_end", "cut/surplus", "cut/text", "dropped/errback", "dropped/no_sitemap"),
+        *("dropped/not_an_item", "empty/items", "links/malformed", "links/other_callback", "links/redirects"),
+        *("links/sitemap_entries", "links/sitemap_level", "skip/parse_maxnodes", "skip/parse_maxsize"),
+    ]
 
 
 def test_a_bound_that_cut_and_a_skip_for_an_unknown_reason_are_losses() -> None:
