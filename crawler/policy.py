@@ -139,7 +139,8 @@ def may_pass(error: BaseException) -> bool:
             return True
         seen.add(id(one))
         inner = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
-        rest += [cause for cause in (one.__cause__, one.__context__, *inner) if cause and id(cause) not in seen]
+        context = None if one.__suppress_context__ else one.__context__
+        rest += [cause for cause in (one.__cause__, context, *inner) if cause and id(cause) not in seen]
     return False
 
 
@@ -252,6 +253,8 @@ def refresh(response: Response, retry: RetryPolicy) -> Request | str:
 
     A text if there is none: the reason for which it is not followed, empty if the page sends its reader nowhere else.
     """
+    if retry.metarefresh_maxdelay < 0:
+        return ""
     said, request = response.refresh, response.request
     if said is None or dedup_key(said.url) in (dedup_key(response.url), dedup_key(request.url)):
         return ""

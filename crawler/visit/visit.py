@@ -15,7 +15,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from crawler import policy
 from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
 from crawler.interfaces import Fetcher
 from crawler.model import SITEMAP_CALLBACK, Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
+from crawler.parsing.request_fields import is_bare
 from crawler.response import Response
 from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
@@ -38,12 +39,14 @@ from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
 from crawler.visit.spider_errors import SpiderErrors
+from crawler.worker.worker import LEFT_SECONDS
 
 log = structlog.get_logger()
 
 LARGE = 100_000  # bytes of a page that a spider takes so long to read that other pages must wait noticeably
 SLOW = 0.1  # CPU seconds of work on a large page after which the other pages get as much time
 LONGEST_REST = 1.0  # seconds that the other pages get at most
+LACKS_DELAY = 1.5 * LEFT_SECONDS  # seconds that a page waits which this worker cannot read, so that others come first
 LINKS_AT_ONCE = 1_000  # links of one page that are checked before the other pages get a turn: 2 to 4 ms
 
 
@@ -129,9 +132,7 @@ class Visitor:
         verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None)
         visit = await self._obey(verdict, lease, ready)
         if verdict.listed:
-            # Not also asked for as pages: what is no sitemap, `parse_sitemap` reads as a page.
-            pages = (link for link in visit.links if link.callback != "parse" or link.url not in verdict.listed)
-            visit = replace(visit, links=tuple(pages))
+            visit = _without_sitemaps(visit, verdict.listed)
         if verdict.sitemaps:
             visit = _with_links(visit, await self._sitemaps(lease, ready, verdict.sitemaps))
         return visit
@@ -302,7 +303,10 @@ class Visitor:
         if not isinstance(outcome, Done):
             found.dropped["errback"] += 1
         keys = item_keys(ready.spider.ITEM_KEY, found.items)
-        return _with_links(replace(visit, items=tuple(found.items), item_keys=keys, dropped=found.dropped), found)
+        noted = Counter(visit.noted) + Counter(found.noted)
+        del noted["empty/pages"]  # an errback may well have nothing to give
+        visit = replace(visit, items=tuple(found.items), item_keys=keys, dropped=found.dropped, noted=noted)
+        return _with_links(visit, found)
 
     async def _admit_in_turns(
         self, lease: Lease, ready: ReadySpider, requests: list[Request]
@@ -327,10 +331,21 @@ def _told_cuts(page: Response) -> dict[str, int]:
     return {f"cut/{what}": 1 for what in page.cut}
 
 
+def _without_sitemaps(visit: Visit, listed: Collection[str]) -> Visit:
+    """Leave out links to the sitemaps that robots.txt lists: `parse_sitemap` reads these, also what is a page instead.
+    A request that is more than a link stays."""
+    links = (link for link in visit.links if link.url not in listed or link.callback != "parse" or not is_bare(link))
+    pages = tuple(links)
+    if len(pages) == len(visit.links):
+        return visit
+    left_out = {"listed_sitemap": len(visit.links) - len(pages)}
+    return replace(visit, links=pages, unfollowed=Counter(visit.unfollowed) + Counter(left_out))
+
+
 def _left_to_others(why: str) -> Visit:
     """Release the page without an attempt: another worker, or this one after an update, has the spider and the method.
     A program never sends a callback that it does not have itself, so the page comes from another version."""
-    return Visit(Release("lacks", lacks=why), unasked=True)
+    return Visit(Release("lacks", delay=LACKS_DELAY, lacks=why), unasked=True)
 
 
 def _with_links(visit: Visit, found: Found) -> Visit:

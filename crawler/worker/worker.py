@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crawler.errors import FrontierError, FrontierReplaced
 from crawler.interfaces import Pace, Queue
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 LOOK = 0.1  # seconds between checks of a lease that is over
 OFTEN = 1.0  # seconds at most between checks of a valid lease, because timers do not run while the machine sleeps
 IDLE_POLL = 0.5  # seconds at most between claims when there is nothing to do
-LEFT_SECONDS = 10.0  # for which a worker leaves a job alone after a page whose spider or callback it lacks
+LEFT_SECONDS = 10.0  # for which a worker leaves a job alone of which it lately read no page, for lack of its spider
 SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
 COMMIT_COMPANY = 16  # fewer finished visits than these wait COMMIT_WAIT for others, because round trips cost CPU
@@ -85,6 +86,8 @@ class Worker:
         self._concurrency = Concurrency(options.concurrency)
         self._left: dict[str, float] = {}  # job → until when it is left to workers whose program has what ours lacks
         self._lacks: set[tuple[str, str]] = set()  # (job, spider) that were logged as lacking something
+        self._read_at: dict[str, float] = {}  # job → when a page was visited last for which nothing was lacking
+        self._missed: set[str] = set()  # jobs for whose last page something was lacking
         self._too_new: set[tuple[str, int]] = set()  # (job, message version) that were logged as unknown
 
     def stop(self) -> None:
@@ -164,7 +167,10 @@ class Worker:
         jobs = [job for job in all_jobs if self._left.get(job.name, now) <= now]
         if not jobs:
             return Claim(idle=LACKING if all_jobs else "no job")
-        return await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
+        claim = await self._queue.claim(self._options.name, limit, jobs, self._options.pace)
+        if not claim.leases and self._missed.issuperset(job.name for job in all_jobs):
+            return replace(claim, idle=LACKING)
+        return claim
 
     async def _wait_for_room(self, seconds: float | None) -> None:
         """Wait until a commit has made room (and maybe freed a host), or that many seconds have passed."""
@@ -260,20 +266,27 @@ class Worker:
     def _note_limits(self, lease: Lease, visit: Visit) -> None:
         match visit.outcome:
             case Release(lacks=why) if why:
-                self._leave(lease, why)
+                self._miss(lease, why)
+                return
             case Release(own_limit=limit) if limit:
                 self._concurrency.met(limit, lease.claimed_at, time.monotonic())
             case _ if visit.asked_at is not None:
                 self._concurrency.went_well(lease.claimed_at)
         self._tally.own_limit = self._concurrency.why
+        self._read_at[lease.job] = time.monotonic()
+        self._missed.discard(lease.job)
 
-    def _leave(self, lease: Lease, why: str) -> None:
-        """Claim none of the job for a while, so that its requests do not come back at once; say so the first time."""
+    def _miss(self, lease: Lease, why: str) -> None:
+        """Say the first time what a page of the job lacks. Claim none of the job for a while, unless other pages of it
+        are read: then the page's delay is enough."""
+        now = time.monotonic()
         pair = (lease.job, lease.request.spider)
         if pair not in self._lacks:
             self._lacks.add(pair)
             log.warning("spider_unusable", job=lease.job, spider=lease.request.spider, why=why)
-        self._left[lease.job] = time.monotonic() + LEFT_SECONDS
+        self._missed.add(lease.job)
+        if now - self._read_at.get(lease.job, -LEFT_SECONDS) >= LEFT_SECONDS:
+            self._left[lease.job] = now + LEFT_SECONDS
 
     # --- committing
 

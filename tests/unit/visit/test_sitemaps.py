@@ -230,6 +230,21 @@ async def test_a_link_to_a_sitemap_asks_for_no_second_reading() -> None:
     fetcher, stats = await crawl(site, f"{A}/", spider=Site())
     assert sorted(fetcher.urls) == sorted(site)
     assert "links/other_callback" not in stats.counters
+    assert stats.counters["links/listed_sitemap"] == 2
+
+
+class AsksForMap(Pages):
+    """Asks a listed sitemap for something that a link does not ask for."""
+
+    def parse(self, response: Response) -> Any:
+        yield Request(f"{A}/s.xml", meta={"part": 1})
+
+
+async def test_a_request_for_a_sitemap_that_is_more_than_a_link_stays() -> None:
+    site = {f"{A}/": "", f"{A}/robots.txt": b"Sitemap: /s.xml", f"{A}/s.xml": urlset(f"{A}/")}
+    _, stats = await crawl(site, f"{A}/", spider=AsksForMap())
+    assert "links/listed_sitemap" not in stats.counters
+    assert stats.counters["links/other_callback"] == 1
 
 
 def test_such_a_page_goes_to_the_callback_that_the_rules_name() -> None:

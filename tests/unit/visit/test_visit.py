@@ -25,7 +25,7 @@ from crawler.testing import FakeFetcher
 from crawler.testing.contract.asking import held
 from crawler.visit.admission import Admission
 from crawler.visit.ready_spiders import ReadySpider
-from crawler.visit.visit import LARGE, LINKS_AT_ONCE, Visitor
+from crawler.visit.visit import LACKS_DELAY, LARGE, LINKS_AT_ONCE, Visitor
 from crawler.worker.blame_slot import NoSlot, Slot
 from tests.memory import MemoryFrontier
 
@@ -108,6 +108,12 @@ class Mischief(Spider):
 
     def asks_a_database(self, response: Response) -> Any:
         raise RuntimeError("no answer") from TimeoutError()
+
+    def reads_no_number(self, response: Response) -> Any:
+        try:
+            raise TimeoutError
+        except TimeoutError:
+            raise ValueError("no price") from None
 
     def speechless(self, response: Response) -> Any:
         raise Speechless
@@ -227,6 +233,7 @@ async def test_links_that_do_not_belong_are_left_out_and_counted(
         ("surrogates", "ValueError: price"),
         ("interrupts", "KeyboardInterrupt"),
         ("speechless", "Speechless: (cannot be shown"),
+        ("reads_no_number", "ValueError: no price"),
     ],
 )
 async def test_a_mistake_of_the_spider_fails_its_page_and_nothing_else(callback: str, told: str) -> None:
@@ -450,4 +457,5 @@ async def test_a_spider_that_this_worker_lacks_costs_no_attempt() -> None:
     visits = Visitor(FakeFetcher({}), ready, Admission(Nobody(), check), NoSlot())
     request = Request(URL, spider="shop")
     found = await visits.visit(Lease("news", request, encode(request), "a.example"))
-    assert found.outcome == Release("lacks", lacks="spiders/shop.py: SyntaxError: invalid syntax (line 3)")
+    why = "spiders/shop.py: SyntaxError: invalid syntax (line 3)"
+    assert found.outcome == Release("lacks", delay=LACKS_DELAY, lacks=why)

@@ -17,7 +17,7 @@ from crawler.worker import worker as module
 from crawler.worker.job_list import JobList
 from crawler.worker.lease import LeaseClock
 from crawler.worker.process_stats import Tally
-from crawler.worker.worker import Worker, WorkerOptions
+from crawler.worker.worker import LEFT_SECONDS, Worker, WorkerOptions
 from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0, concurrency=100)
@@ -176,6 +176,31 @@ async def test_a_limit_of_our_own_slows_the_worker_down_and_ends(monkeypatch: py
     assert met[-1] <= 16
     assert [line["event"] for line in logs if line["event"].startswith("own")] == ["own_limit", "own_limit_over"]
     assert (await frontier.stats(job)).counters["own_limit"] == len(met)
+
+
+async def test_a_page_that_this_worker_cannot_read_holds_up_no_other() -> None:
+    """It stands first in the line of its host, and again after each try."""
+    frontier = MemoryFrontier()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://a.example/{number}") for number in range(40)], seed=True)
+    read, all_read = set[str](), asyncio.Event()
+
+    async def visit(lease: Lease) -> Visit:
+        url = lease.request.url
+        if url in ("http://a.example/1", "http://a.example/9"):
+            return Visit(Release("lacks", delay=60.0, lacks="no method 'new'"), unasked=True)
+        read.add(url)
+        if len(read) == 38:
+            all_read.set()
+        return Visit(Done())
+
+    options = WorkerOptions("w1", Pace(delay=0.0, concurrency=1))
+    worker = Worker(frontier, visit, JobList(frontier.jobs), options, Tally("1"), LeaseClock(60.0))
+    running = asyncio.create_task(worker.run())
+    async with asyncio.timeout(LEFT_SECONDS):
+        await all_read.wait()
+    worker.stop()
+    await running
 
 
 async def test_a_page_that_this_worker_cannot_read_waits_for_another_without_an_attempt() -> None:
