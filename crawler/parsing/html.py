@@ -166,9 +166,10 @@ def refresh(root: etree._Element, url: str, how: Reading = _PLAIN) -> Refresh | 
 
     Not of others, because there each page may lead to a second copy of itself.
     """
-    content = _refresh_content(root)
-    if not content and next(_hrefs(root, follow_nofollow=True), None) is None:
-        content = next((str(meta.get("content", "")) for meta in _refreshes(root)), "")
+    metas = list(_refreshes(root))
+    content = _shown_content(metas)
+    if metas and not content and next(_hrefs(root, follow_nofollow=True), None) is None:
+        content = str(metas[0].get("content", ""))
     return refresh_of(content, _base(root, url, how), how) if content else None
 
 
@@ -207,7 +208,7 @@ def scanned_robots_metas(found: Hrefs, names: Collection[str], how: Reading = _P
 def _metas(root: etree._Element, how: Reading) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The contents of ``meta`` elements: all for each name, the first for each ``http-equiv``."""
     named: dict[str, list[str]] = {}
-    pragmas: dict[str, str] = {"refresh": _refresh_content(root)}
+    pragmas: dict[str, str] = {"refresh": _shown_content(_refreshes(root))}
     for meta in root.iter("meta"):
         name = meta.get("name", "").lower()
         if name in ("description", "robots"):
@@ -218,8 +219,9 @@ def _metas(root: etree._Element, how: Reading) -> tuple[dict[str, list[str]], di
     return named, pragmas
 
 
-def _refresh_content(root: etree._Element) -> str:
-    for meta in _refreshes(root):
+def _shown_content(metas: Iterable[etree._Element]) -> str:
+    """The content of the first that is not inside `noscript`."""
+    for meta in metas:
         if next(meta.iterancestors("noscript"), None) is None:
             return str(meta.get("content", ""))
     return ""

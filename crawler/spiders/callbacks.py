@@ -44,6 +44,7 @@ _MAX_TRACEBACK = 8_000  # characters of its last lines
 CALLBACK = ("response",)  # the arguments of a callback
 ERRBACK = ("request", "failure")  # and of an errback
 
+Known = set[tuple[str, tuple[str, ...]]]  # names already checked, each with the arguments it was checked for
 Frames = Sequence[tuple[str, int]]  # file and line of each, the outermost first
 
 
@@ -96,11 +97,11 @@ async def run_callback(
         await _gather(callback_of(spider, name)(*arguments), results, strays, f"{spider.name}.{name}")
     except DropItem as why:
         found.dropped[_reason(why)] += 1
-    known: set[str] = set()  # callback names already checked
+    known: Known = set()
     left_out: Counter[str] = Counter()
     for result in results:
         if isinstance(result, Request):
-            if result.errback or result.callback not in known:
+            if result.errback or (result.callback, CALLBACK) not in known:
                 result = by_name(spider, result, known)
             found.requests.append(result)
         elif isinstance(result, Follow):
@@ -193,18 +194,17 @@ def nearest(cls: type[Spider], name: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def by_name(spider: Spider, request: Request, known: set[str] | None = None) -> Request:
+def by_name(spider: Spider, request: Request, known: Known | None = None) -> Request:
     """Return the request with its callbacks as names; check those not in `known`. Raise `CallbackError`."""
     known = set() if known is None else known
     callback, errback = request.callback, request.errback
     if type(callback) is not str or type(errback) is not str:
         callback, errback = _name(spider, callback) or "parse", _name(spider, errback)
         request = replace(request, callback=callback, errback=errback)
-    if callback not in known:
-        _check(spider, callback, CALLBACK)
-        known.add(callback)
-    if errback:
-        _check(spider, errback, ERRBACK)
+    for name, arguments in ((callback, CALLBACK), (errback, ERRBACK))[: 2 if errback else 1]:
+        if (name, arguments) not in known:
+            _check(spider, name, arguments)
+            known.add((name, arguments))
     return request
 
 

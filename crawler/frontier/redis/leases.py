@@ -72,5 +72,5 @@ def _blamed(worker: str, lease: Lease, outcome: Retry | Dead) -> tuple[dict[str,
     """The arguments of `reap.lua` for the request that killed the worker: by name, and as byte strings."""
     _, delay, payload = outcome_arguments(worker, lease, outcome)
     kind = "retry" if isinstance(outcome, Retry) else "dead"  # `spent` counts as dead: here no host is to blame
-    named = {"job": lease.job, "kind": kind, "delay": int(delay * 1000), "failure": failure_words(outcome)}
+    named = {"job": lease.job, "kind": kind, "delay": int(delay * 1000), "failure": failure_words(outcome.failure)}
     return named, [lease.message, payload]

@@ -147,11 +147,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
 
 
-def failure_words(outcome: Outcome) -> str:
-    """What failed, and in which line of the user's code; empty for outcomes without a failure."""
-    if not isinstance(outcome, (Retry, Dead)):
-        return ""
-    failure = outcome.failure
+def failure_words(failure: Failure) -> str:
+    """What failed, and in which line of the user's code."""
     where = f" ({failure.line})" if failure.line else ""
     return clean(f"{failure.message[:MAX_DETAIL]}{where}")
 
@@ -159,6 +156,7 @@ def failure_words(outcome: Outcome) -> str:
 def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
     """The arguments of `commit.lua` for one lease: by name, and as byte strings. `now` has the clock of `asked_at`."""
     kind, delay, payload = outcome_arguments(worker, lease, visit.outcome)
+    failure = visit.outcome.failure if isinstance(visit.outcome, (Retry, Dead)) else None
     # A dead page keeps its errback's items. A page that will be visited again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
     asked_at = None if visit.unasked else visit.asked_at
@@ -179,8 +177,8 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
         items=len(items),
         keys=visit.item_keys if items else (),
         links=len(visit.links),
-        failure=failure_words(visit.outcome),
-        cause=visit.outcome.failure.kind if isinstance(visit.outcome, (Retry, Dead)) else "",
+        failure=failure_words(failure) if failure else "",
+        cause=failure.kind if failure else "",
     )
     return named, (lease.message, b"\n".join(items), payload)
 

@@ -130,7 +130,7 @@ for i, visit in ipairs(commit.visits) do
     local news, rest = end_lease(visit, message, items, payload)
     replies[i] = news == nil and '1' or news == came_back and 'b' or 'r'
     if visit.kind == 'done' then
-      pages_read[#pages_read + 1] = url_of(message)
+      pages_read[#pages_read + 1] = string.match(message, '"([^"]*)"') -- the URL, without a whole parse
       pages_read[#pages_read + 1] = string.format('%s %d %d %d', visit.status, visit.size, visit.items, visit.links)
     end
     if replies[i] == 'r' then rests[#rests + 1] = string.format(' %d:%d', rest - now, news) end

@@ -69,16 +69,20 @@ local function note_outcome(J, what, name, kind, route, failure, limits, now)
   return known, false
 end
 
+local is_quiet -- whether no subject of the job failed lately; nil: not looked up since one may have
+
 -- A failed page counts at its first try only, because the last requests of any crawl are those that fail repeatedly.
 local function watch(J, host, message, kind, failure, limits, now)
   if kind == '' or limits.share >= 1 then return end
   local route = route_in(message)
   if kind == 'ok' then
     note_served(J, host, route)
-    if redis.call('EXISTS', J .. 'recent') == 0 then return end -- the usual case
+    if is_quiet == nil then is_quiet = redis.call('EXISTS', J .. 'recent') == 0 end
+    if is_quiet then return end -- the usual case
   end
   local _, _, attempt = read(message)
   if kind ~= 'ok' and attempt ~= '0' then return end
+  is_quiet = nil
   local known, paused = 0, false
   if kind ~= 'callback' then known, paused = note_outcome(J, 'host', host, kind, route, failure, limits, now) end
   -- one bad host is not its spider's fault, so each failing host counts once for the spider
