@@ -11,7 +11,7 @@ from types import MethodType
 from typing import Any, Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr
 
 from crawler.parsing import request_fields, scrapy_words
 
@@ -26,13 +26,7 @@ class _Checked(type(Struct)):  # type: ignore[misc]
 
     def __call__(cls, *given: Any, **fields: Any) -> Any:
         """Make the request. Raise `TypeError` for an unknown argument, `ValueError` for a value that cannot travel."""
-        if (
-            len(given) == 1
-            and type(given[0]) is str
-            and _USUAL.issuperset(fields)
-            and _NAMED.issuperset(map(type, fields.values()))
-            and all(fields.values())
-        ):
+        if len(given) == 1 and type(given[0]) is str and (not fields or _are_usual(fields)):
             return _make(cls, *given, **fields)  # as most are; the rest of this costs three times as much
         if len(given) > _BY_PLACE:
             raise TypeError("a request takes url, callback, method, headers and body by place; name what follows")
@@ -46,9 +40,15 @@ class _Checked(type(Struct)):  # type: ignore[misc]
             request_fields.check_callbacks(made)
             return made
         try:
-            return replace(made, **request_fields.settled(made))
+            for field, value in request_fields.settled(made).items():
+                force_setattr(made, field, value)  # nobody else has it yet, and a copy costs more
         except ValueError as error:
             raise ValueError(f"request for {made.url}: {error}") from None
+        return made
+
+
+def _are_usual(fields: Mapping[str, Any]) -> bool:
+    return _USUAL.issuperset(fields) and _NAMED.issuperset(map(type, fields.values())) and all(fields.values())
 
 
 def _advice(fields: Mapping[str, Any]) -> str:

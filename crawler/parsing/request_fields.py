@@ -60,28 +60,28 @@ def is_bare(request: Any) -> bool:
 
 
 def settled(request: Any) -> dict[str, Any]:
-    """The fields of a request in the types that arrive. A callback may be a method, which has a name. Raises
-    `ValueError` for a value that would arrive changed."""
+    """The fields of a request that are not bare, in the types that arrive. A callback may be a method, which has a
+    name. Raises `ValueError` for a value that would arrive changed."""
     check_url(request.url)
     check_times(request)
     depth, redirects = request.depth or 0, request.redirects or 0
-    if not all(type(count) is int and 0 <= count < MAX_COUNT for count in (depth, redirects)):
+    if not (_is_count(depth) and _is_count(redirects)):
         raise ValueError(f"depth {depth!r}, redirects {redirects!r}: the crawler sets them itself")
     if not isinstance(request.dont_filter or False, bool):
         raise unfit("dont_filter", request.dont_filter, "True or False")
     return {
-        "url": text("url", request.url),
+        "url": request.url if _is_plain(request.url) else text("url", request.url),
         "callback": _callback("callback", request.callback) or "parse",
-        "method": _method("GET" if request.method is None else request.method),
-        "headers": _headers(request.headers or {}),
-        "body": _body(request.body or b""),
-        "meta": _meta(request.meta or {}),
+        "method": _method(request.method) if request.method not in (None, "GET") else "GET",
+        "headers": _headers(request.headers) if request.headers else {},
+        "body": _body(request.body) if request.body else b"",
+        "meta": _meta(request.meta) if request.meta else {},
         "dont_filter": request.dont_filter or False,
         "errback": _callback("errback", request.errback),
         "depth": depth,
-        "spider": text("spider", request.spider or ""),
+        "spider": text("spider", request.spider) if request.spider else "",
         "redirects": redirects,
-        "unknown": _mapping("unknown", request.unknown or {}),
+        "unknown": _mapping("unknown", request.unknown) if request.unknown else {},
     }
 
 
@@ -210,7 +210,7 @@ def _meta(meta: Any) -> dict[str, Any]:
 
 
 def _mapping(field: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise unfit(field, value, "a dict")
     copy: dict[str, Any] = json_value(field, value)
     return copy
@@ -218,9 +218,17 @@ def _mapping(field: str, value: Any) -> dict[str, Any]:
 
 def json_value(field: str, value: Any, level: int = 0) -> Any:
     """A copy in JSON's own types. `field` is the path to it, for errors. Raises `ValueError`."""
-    kind = type(value)
-    if value is None or kind is bool or kind is int:
+    if _is_plain(value):
         return value
+    if level < MAX_NESTING and (type(value) is dict or isinstance(value, Mapping)):
+        copy = {
+            key if type(key) is str and key.isascii() else text(f"{field}: the key", key): part
+            if _is_plain(part := value[key])
+            else json_value(f"{field}[{key!r}]", part, level + 1)
+            for key in value
+        }
+        if len(copy) == len(value):
+            return copy
     if isinstance(value, str):
         return text(field, value)
     if isinstance(value, int):
@@ -231,11 +239,13 @@ def json_value(field: str, value: Any, level: int = 0) -> Any:
         raise ValueError(f"{field[:200]} is nested deeper than {MAX_NESTING} levels, or contains itself")
     if isinstance(value, (list, tuple)):
         return [json_value(f"{field}[{place}]", part, level + 1) for place, part in enumerate(value)]
-    if isinstance(value, Mapping):
-        copy = {text(f"{field}: the key", key): json_value(f"{field}[{key!r}]", value[key], level + 1) for key in value}
-        if len(copy) == len(value):
-            return copy
     raise unfit(field, value, "text, a number, True, False, None, a list or a dict")
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it certainly arrives as it is; the path to it is then not needed."""
+    kind = type(value)
+    return kind in _PLAIN or (kind is str and value.isascii())
 
 
 def text(field: str, value: Any) -> str:
@@ -243,6 +253,9 @@ def text(field: str, value: Any) -> str:
     if not isinstance(value, str):
         raise unfit(field, value, "text")
     return clean(str.__str__(value))  # a subclass may override __str__
+
+
+_PLAIN = frozenset({int, bool, type(None)})
 
 
 def unfit(field: str, value: Any, wanted: str) -> ValueError:
