@@ -145,6 +145,7 @@ class HostView(Struct, frozen=True):
     host: str
     pending: int  # requests in its line
     turn: HostTurn = HostTurn()
+    held: bool = False  # left alone, because it, its job or the spider of its next page is paused
 
 
 class Trace(Struct, frozen=True):

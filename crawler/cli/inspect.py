@@ -115,6 +115,8 @@ def _host_row(one: HostView, paused: Collection[Pause]) -> tuple[object, ...]:
 
     turn = one.turn
     state = next((f"paused: {pause.why}" for pause in paused if pause.name == one.host and pause.what == "host"), "")
+    if one.held and not state:
+        state = "left alone, because the spider of its next page is paused"
     return (
         *(one.host, one.pending, turn.inflight, state or host_state(turn, time.time())),
         *(f"{turn.delay:g} s" if turn.delay else "-", turn.group or "-"),

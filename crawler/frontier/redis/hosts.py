@@ -69,7 +69,12 @@ class RedisHosts:
         asked = await self._asked(shard, limit)
         names = list(dict.fromkeys([*(host for _, host in asked), *await self._waiting(shard, prefix, asked, limit)]))
         turns = await self._turns(shard, names, seconds * 1000 + micros / 1000)
-        views = [HostView(*view) for view in zip(names, await self._pending(prefix, names), turns, strict=True)]
+        with errors(self._server.shown):
+            held = {text(host) for host in await client.zrange(f"{prefix}held", 0, limit - 1)}
+        pending = await self._pending(prefix, names)
+        views = [
+            HostView(name, its, turn, held=name in held) for name, its, turn in zip(names, pending, turns, strict=True)
+        ]
         return [view for view in views if view.pending or (job.name, view.host) in asked]
 
     async def _asked(self, shard: str, limit: int) -> set[tuple[str, str]]:

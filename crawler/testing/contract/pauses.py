@@ -176,7 +176,11 @@ async def test_pausing_and_resuming_a_spider(alarmed: Crawl) -> None:
     await alarmed.add(Request("http://a.example/2", spider="news"), Request("http://b.example/0", spider="news"))
     await alarmed.frontier.pauses.pause(alarmed.job, "spider", "shop", "being mended")
     assert sorted(await alarmed.urls()) == ["http://a.example/0", "http://b.example/0"]
+    assert await alarmed.urls() == []
+    views = await alarmed.frontier.hosts.hosts(alarmed.job)
+    assert [(view.host, view.pending) for view in views if view.held] == [("a.example", 2)]
     await alarmed.frontier.pauses.resume(alarmed.job, "spider", "shop")
+    assert not any(view.held for view in await alarmed.frontier.hosts.hosts(alarmed.job))
     assert await alarmed.urls() == ["http://a.example/1", "http://a.example/2"]
 
 
