@@ -116,7 +116,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     RETRY_MAX_DELAY: Seconds = 3600.0  # seconds; the longest such delay
     EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages; if more fail alike, pause; 1: never
     EXPLODING_MIN: Positive = 20  # pages that must fail alike before such a pause
-    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # a worker process busy for longer is killed
+    CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds; a callback is stopped then
     MAX_CRASHES: Positive = 20  # deliveries that ended with worker and supervisor dead before a request is dead
 
     STRICT: bool = False  # a crawl that lost or cut off something though nobody asked for it ends with exit code 3

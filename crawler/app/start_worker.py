@@ -126,7 +126,7 @@ async def start_worker(
     seeded = SeededHosts(links.in_scope, job_list.job)
     admission = Admission(seeded, message.check, maybe_new)
     groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
-    visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked)
+    visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked, settings.CALLBACK_TIMEOUT)
     tally = Tally(VERSION, jobs)
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
     worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease, access.note)

@@ -6,11 +6,21 @@ into names. A name that the spider does not have fails the page that yielded it,
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from itertools import islice
 from types import FunctionType, MethodType
@@ -79,7 +89,11 @@ def _all(urls: Sequence[str]) -> Sequence[str]:
 
 
 async def run_callback(
-    spider: Spider, name: str, *arguments: Any, maybe_new: Callable[[Sequence[str]], Sequence[str]] = _all
+    spider: Spider,
+    name: str,
+    *arguments: Any,
+    maybe_new: Callable[[Sequence[str]], Sequence[str]] = _all,
+    seconds: float | None = None,
 ) -> Found:
     """Call the spider's method `name` and collect its results. A callback gets a response; an errback gets the
     request and the failure.
@@ -88,13 +102,19 @@ async def run_callback(
     or None. Anything else that it yields is left out and told as a stray; the rest of the page stays. `DropItem` drops
     one item when `process_item` raises it, the rest of the page when the callback does. `maybe_new` filters out the
     URLs of a `Follow` that are certainly known.
-    Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged.
+    Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged; `TimeoutError` from the line
+    that awaits if an async method takes longer than `seconds`.
     """
     found = Found([], [], Counter())
     results: list[Any] = []
     strays: list[tuple[Any, Frames]] = []
     try:
-        await _gather(callback_of(spider, name)(*arguments), results, strays, f"{spider.name}.{name}")
+        given = callback_of(spider, name)(*arguments)
+        if inspect.isawaitable(given) or hasattr(given, "__aiter__"):
+            async with _within(seconds, f"{spider.name}.{name}"):
+                await _gather(given, results, strays, f"{spider.name}.{name}")
+        else:
+            await _gather(given, results, strays, f"{spider.name}.{name}")
     except DropItem as why:
         found.dropped[_reason(why)] += 1
     known: Known = set()
@@ -113,7 +133,7 @@ async def run_callback(
         elif isinstance(result, Unfollowed):
             left_out[result.reason] += result.links
         else:
-            await _add_item(spider, result, found)
+            await _add_item(spider, result, found, seconds)
     if len(found.requests) > MAX_FOLLOWED:
         raise _too_many(f"{spider.name}.{name}", MAX_FOLLOWED)
     if not results and not strays:
@@ -278,6 +298,19 @@ async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames
         raise _too_many(who, MAX_RESULTS)
 
 
+@asynccontextmanager
+async def _within(seconds: float | None, who: str) -> AsyncIterator[None]:
+    """Cancel what awaits in here after `seconds`, and raise a `TimeoutError` from the place where it did."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as late:
+        if not limit.expired() or late.__cause__ is None:
+            raise  # the spider's own
+        why = f"{who} did not return within {seconds:g} s (CALLBACK_TIMEOUT)"
+        raise TimeoutError(why).with_traceback(late.__cause__.__traceback__) from None
+
+
 def _frames(generator: Any) -> Frames:
     """Return file and line of a generator, and of those that it yields from."""
     found = []
@@ -314,12 +347,13 @@ def _iterable(given: Any) -> Iterable[Any]:
     return given if is_many else (given,)
 
 
-async def _add_item(spider: Spider, item: Any, found: Found) -> None:
+async def _add_item(spider: Spider, item: Any, found: Found, seconds: float | None) -> None:
     """Run `process_item` on the item and encode it, or count why it was dropped."""
     try:
         item = spider.process_item(item)
         if inspect.isawaitable(item):
-            item = await item
+            async with _within(seconds, f"{spider.name}.process_item"):
+                item = await item
     except DropItem as why:
         found.dropped[_reason(why)] += 1
         return

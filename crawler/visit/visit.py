@@ -86,13 +86,16 @@ class Visitor:
         slot: ParseSlot,
         maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
         booked: Callable[[Lease], Awaitable[bool]] = _booked,
+        callback_seconds: float | None = None,
     ) -> None:
+        """An async callback is cancelled after `callback_seconds`."""
         self._fetcher = fetcher
         self._ready_for = ready_for
         self._maybe_new_urls = maybe_new_urls
         self._admission = admission
         self._slot = slot
         self._booked = booked
+        self._callback_seconds = callback_seconds
         self._spider_errors = SpiderErrors()
         self._empty_fields: dict[tuple[str, str], EmptyFields] = {}
         self._large = asyncio.Lock()  # one large page at a time, because their trees take much memory
@@ -236,7 +239,11 @@ class Visitor:
             if isinstance(page, Response) and len(page.body) > LARGE:
                 await self._read_ahead(lease, ready, page)
             found = await run_callback(
-                ready.spider, callback, *arguments, maybe_new=partial(self._maybe_new_urls, lease.job)
+                ready.spider,
+                callback,
+                *arguments,
+                maybe_new=partial(self._maybe_new_urls, lease.job),
+                seconds=self._callback_seconds,
             )
             for stray in found.strays:
                 self._spider_errors.say(lease, ready.spider.name, callback, stray, "not_an_item")

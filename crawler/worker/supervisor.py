@@ -37,6 +37,7 @@ LOOK = 0.25  # seconds between checks of the slots
 STACK_SECONDS = 0.5  # longest wait for the stack of a child that will be killed
 STACK_LOOKS = 10
 LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
+AWAITING = 1.0  # seconds more, in which the worker cancels a callback that only awaits
 FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a new child would also end
 
 
@@ -67,7 +68,8 @@ class Supervisor:
         grace_seconds: float,
         lease_seconds: float,
     ) -> None:
-        """A callback that runs longer than `callback_seconds` is killed with its process."""
+        """A callback that runs longer than `callback_seconds` is killed with its process; the worker itself cancels one
+        that awaits."""
         self._leases = leases
         self._orders = orders
         self._callback_seconds = callback_seconds
@@ -158,7 +160,7 @@ class Supervisor:
                 parsing = child.slot.read()
                 if parsing is None or child.killed_for:
                     continue
-                if parsing.seconds >= self._callback_seconds:
+                if parsing.seconds >= self._callback_seconds + AWAITING:
                     await self._kill_for(child, parsing)
                 elif parsing.seconds >= self._beat_every:
                     self._keep_lease(child)

@@ -131,6 +131,14 @@ class Mischief(Spider):
     async def waits(self, response: Response) -> Any:
         await asyncio.sleep(3600)
 
+    def waits_in_process_item(self, response: Response) -> Any:
+        yield {"wait": True}
+
+    async def process_item(self, item: Any) -> Any:
+        if "wait" in item:
+            await asyncio.sleep(3600)
+        return item
+
 
 def visitor(fetcher: Fetcher | None = None, scope: Scope | None = None) -> Visitor:
     ready = ReadySpider(spider=Mischief(), scope=scope or Scope(), retry=RetryPolicy(), gate=None)
@@ -256,6 +264,22 @@ async def test_text_as_a_body_travels_as_utf_8() -> None:
     (link,) = (await visit("logs_in")).links
     assert (link.method, link.body, link.meta) == ("POST", b"loginann", {"step": 1})
     assert decode(encode(link)).request == link
+
+
+@pytest.mark.parametrize("callback", ["waits", "waits_in_process_item"])
+async def test_a_callback_that_awaits_too_long_is_cancelled_and_its_line_told(callback: str) -> None:
+    """Its process lives on, with all other pages."""
+    ready = ReadySpider(spider=Mischief(), scope=Scope(), retry=RetryPolicy(), gate=None)
+    fetcher = FakeFetcher({URL: "<p>page"})
+    visits = Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot(), callback_seconds=0.01)
+    request = Request(URL, callback=callback, spider="mischief")
+    found = await visits.visit(Lease("news", request, encode(request), "a.example"))
+    assert isinstance(found.outcome, Retry), "what it waits for may come"
+    failure = found.outcome.failure
+    assert failure.kind == "callback"
+    assert "did not return within 0.01 s (CALLBACK_TIMEOUT)" in failure.message
+    assert failure.line.partition(":")[0].endswith("test_visit.py")
+    assert "await asyncio.sleep(3600)" in failure.traceback
 
 
 async def test_a_cancelled_visit_stays_cancelled() -> None:
