@@ -315,7 +315,8 @@ def _why_invalid(url: str, base: str | None) -> str:
 
 def _why_not_http(url: str, href: str) -> str:
     scheme, _, rest = href.partition(":")
-    if "." in scheme or scheme == "localhost" or rest[:1].isdigit():
+    is_port = rest[:1].isdigit() and f"{scheme}:" not in _NEVER_FOLLOWED
+    if "." in scheme or scheme == "localhost" or is_port:
         return f"no scheme; {_proposal(url)}"
     return f"scheme {scheme[:20]!r} is not supported, only http and https are"
 

@@ -139,6 +139,8 @@ def test_canonical_is_what_a_browser_would_request(href: str, url: str) -> None:
         ("ftp://example.com/", "scheme 'ftp' is not supported"),
         ("mailto:someone", "scheme 'mailto' is not supported"),
         ("javascript:void(0)", "scheme 'javascript' is not supported"),
+        ("javascript:1", "scheme 'javascript' is not supported"),
+        ("TEL:123", "scheme 'tel' is not supported"),
         ("data:text/html,x", "scheme 'data' is not supported"),
         ("file:///etc/passwd", "scheme 'file' is not supported"),
         ("about:blank", "scheme 'about' is not supported"),
