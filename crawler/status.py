@@ -207,7 +207,12 @@ class JobStats(Struct, frozen=True):
     @property
     def is_all_paused(self) -> bool:
         """Whether only paused requests are left, so that nothing happens until a person resumes them."""
-        if not self.paused or not self.pending or self.processing or self.seeding:
+        return self.is_pending_paused and not self.seeding
+
+    @property
+    def is_pending_paused(self) -> bool:
+        """Whether all pending requests are paused and none is in flight; seeders may bring others."""
+        if not self.paused or not self.pending or self.processing:
             return False
         return any(pause.what == "job" for pause in self.paused) or not (self.ready or self.cooling or self.delayed)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 from crawler.app.config import Config
 from crawler.app.crawl import crawl
@@ -64,20 +65,25 @@ class Crawled:
 
 
 async def crawl_pages(
-    folder: Path, pages: Mapping[str, str | Answer | Handler], spider: str = "", **settings: Any
+    folder: Path,
+    pages: Mapping[str, str | Answer | Handler],
+    spider: str = "",
+    *,
+    seeds: Sequence[str] = ("/",),
+    **settings: Any,
 ) -> Crawled:
-    """Crawl `pages` from `/` with the spider whose source is given, or with `site`."""
+    """Crawl `pages` from the paths `seeds` with the spider whose source is given, or with `site`."""
     (folder / "spiders").mkdir(exist_ok=True)
     (folder / "spiders" / "mine.py").write_text(spider)
     given, origins = load(
         folder, overrides={**USUAL, **{name: str(value) for name, value in settings.items()}}, environ={}
     )
-    job, target = Job("test", spider="mine" if spider else "site"), folder / "items.jsonl"
+    job, target = Job("test", order="", spider="mine" if spider else "site"), folder / "items.jsonl"
     async with serve(Pages(pages)) as web:
         report = await crawl(
             Config(given, origins, folder),
             job,
-            web.seeds,
+            [urljoin(web.seeds[0], path) for path in seeds],
             Target(str(target)),
             refused=lambda url, why: None,
             observe=lambda progress: None,

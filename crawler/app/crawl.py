@@ -153,8 +153,8 @@ class _Crawl:
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         causes = await self._causes() if stats.dead else ()
-        aside = beside(self._target, out)
-        return CrawlReport(reason, stats, report, self._target.name, out.items, seconds, code, causes, aside)
+        aside, kept = beside(self._target, out), self._connected.capabilities.durable
+        return CrawlReport(reason, stats, report, self._target.name, out.items, seconds, code, causes, aside, kept)
 
     async def _is_exporting(self, out: Exporter, exporting: asyncio.Task[None], crew: Supervisor | InProcess) -> bool:
         """Wait while another exporter has the right to the items: it writes them all, or it is dead and its right ends
@@ -222,7 +222,8 @@ class _Crawl:
         """Wait until the job is finished, or only requests are left that are paused or that no worker can read.
 
         Return (reason, exit code)."""
-        watch, pauses, lacking = Watch(lambda: self._look(out)), Pauses(), Lacking()
+        watch, lacking = Watch(lambda: self._look(out)), Lacking()
+        pauses = Pauses(resumable=self._connected.capabilities.shared)
         while True:
             stats, workers = await watch.next()
             paused = pauses.seen(stats) > PAUSED_SECONDS

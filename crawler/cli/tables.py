@@ -308,8 +308,16 @@ def _dead(report: CrawlReport) -> Text | str:
     return Text("\n".join(map(shown, [dead_words(stats), *causes])), style="red")
 
 
+_FORGOTTEN = (
+    "memory:// keeps nothing: what was pending, paused or given up is gone with this process.\n"
+    "To keep it, and to go on where a crawl stopped, run the same command without REDIS_URL."
+)
+
+
 def _what_now(report: CrawlReport, fresh: bool) -> str:
     job = shown(report.stats.job)
+    if not report.kept:
+        return _FORGOTTEN if report.reason != "finished" or report.stats.dead else ""
     if report.reason == "interrupted":
         same = "the same command without --fresh" if fresh else "the same command"
         kept = f"\n{shown(report.target)} stays as it was until then." if report.aside else ""

@@ -17,7 +17,9 @@ log = structlog.get_logger()
 class Pauses:
     """Logs each pause once, and measures for how long only paused requests have been left."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumable: bool = True) -> None:
+        """`resumable`: whether another command can reach the job, to resume what is paused."""
+        self._resumable = resumable
         self._said: set[tuple[str, Pause]] = set()
         self._paused_since: float | None = None
 
@@ -27,7 +29,8 @@ class Pauses:
             if (stats.job, pause) not in self._said:
                 self._said.add((stats.job, pause))
                 what = {pause.what: pause.name, "job": stats.job}
-                log.warning("paused", **what, why=pause.why, then=f"{PROGRAM} {resuming(pause)}")
+                then = {"then": f"{PROGRAM} {resuming(pause)}"} if self._resumable else {}
+                log.warning("paused", **what, why=pause.why, **then)
         now = time.monotonic()
         self._paused_since = (self._paused_since or now) if stats.is_all_paused else None
         return now - self._paused_since if self._paused_since is not None else 0.0

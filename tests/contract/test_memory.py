@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler.errors import FrontierError
 from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
 from crawler.interfaces import Backend
-from crawler.model import Done, Job, Request, Visit
+from crawler.model import LACKING, Done, Job, Lease, Request, Visit
 from crawler.testing.contract.world import AT_ONCE, pages
 
 
@@ -66,6 +67,40 @@ async def test_several_seeders_share_the_room(small: tuple[Backend, Job]) -> Non
         done += len((await frontier.queue.claim("w1", 1, [job], AT_ONCE)).leases)
         await asyncio.sleep(0)
     assert done == 30
+
+
+async def test_seeds_do_not_wait_behind_requests_that_are_all_paused(small: tuple[Backend, Job]) -> None:
+    """Nobody can resume them from outside, so they would keep the seeds of other hosts out for ever."""
+    frontier, job = small
+    await frontier.pauses.pause(job, "host", "a.example", "23 of 25 failed")
+    seeder = asyncio.create_task(frontier.adding.add(job, _requests(9) + _requests(1, "b.example"), seed=True))
+    await _settle()
+    assert not seeder.done(), "no claim has met the pause yet"
+    claimed: list[Lease] = []
+    while not seeder.done() or not claimed:
+        claimed += (await frontier.queue.claim("w1", 9, [job], AT_ONCE)).leases
+        await asyncio.sleep(0)
+    assert [lease.host for lease in claimed] == ["b.example"]
+
+
+async def test_seeds_do_not_wait_behind_requests_that_no_worker_can_read(small: tuple[Backend, Job]) -> None:
+    frontier, job = small
+    frontier.leases.beat("w1", {"idle": "no request"})
+    seeder = asyncio.create_task(frontier.adding.add(job, _requests(5), seed=True))
+    await _settle()
+    assert not seeder.done()
+    frontier.leases.beat("w1", {"idle": LACKING})
+    assert (await asyncio.wait_for(seeder, 5)).new == 5
+
+
+async def test_it_is_said_once_that_seeds_wait(small: tuple[Backend, Job]) -> None:
+    frontier, job = small
+    with capture_logs() as logs:
+        seeder = asyncio.create_task(frontier.adding.add(job, _requests(9), seed=True))
+        while not seeder.done():
+            await frontier.queue.claim("w1", 1, [job], AT_ONCE)
+            await asyncio.sleep(0)
+    assert [(line["event"], line["maxsize"]) for line in logs] == [("queue_full", 3)]
 
 
 async def test_deleting_the_job_wakes_its_seeder(small: tuple[Backend, Job]) -> None:

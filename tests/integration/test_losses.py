@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def lines(crawled: Crawled) -> list[str]:
     ],
 )
 async def test_a_loss_is_said_and_is_the_exit_code_of_a_strict_crawl(
-    tmp_path: Path, pages: dict[str, str | Answer | Handler], body: str, settings: dict[str, int], said: str
+    tmp_path: Path, pages: dict[str, str | Answer | Handler], body: str, settings: dict[str, Any], said: str
 ) -> None:
     crawled = await crawl_pages(tmp_path, pages, spider(body) if body else "", STRICT=True, **settings)
     (line,) = lines(crawled)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console, RenderableType
 
 from crawler.cli import display, tables
@@ -367,6 +368,14 @@ def test_dead_letters_from_the_web_cannot_steer_the_terminal() -> None:
 )
 def test_the_summary_says_what_can_be_done_now(reason: str, changes: dict[str, Any], fresh: bool, said: str) -> None:
     assert said in rendered(tables.summary(report(reason, **changes), fresh=fresh))
+
+
+@pytest.mark.parametrize("reason", ["finished", "interrupted", "paused", "lacking"])
+def test_a_crawl_that_nothing_keeps_cannot_be_resumed(reason: str) -> None:
+    text = rendered(tables.summary(replace(report(reason), kept=False)))
+    assert "keeps nothing: what was pending, paused or given up is gone" in text
+    assert "crawler " not in text
+    assert "keeps nothing" not in rendered(tables.summary(replace(report(dead=0), kept=False)))
 
 
 def test_the_summary_of_a_good_crawl() -> None:

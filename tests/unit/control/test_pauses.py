@@ -69,6 +69,11 @@ def test_a_job_is_held_when_nothing_moves_before_somebody_resumes_it(changes: di
     assert JobStats(**given).is_all_paused is held  # type: ignore[arg-type]
 
 
+def test_what_is_pending_may_be_paused_while_a_seeder_brings_more() -> None:
+    stats = JobStats("news", pending=5, held=1, paused=(HOST,), seeding=1)
+    assert (stats.is_pending_paused, stats.is_all_paused) == (True, False)
+
+
 def test_each_pause_is_said_once() -> None:
     pauses = Pauses()
     with structlog.testing.capture_logs() as said:
@@ -79,6 +84,12 @@ def test_each_pause_is_said_once() -> None:
         {**usual, "host": "a.example", "why": HOST.why, "then": "crawler control resume a.example --job news"},
         {**usual, "why": "till Monday", "then": "crawler control resume job:news"},
     ]
+
+
+def test_no_command_is_named_that_cannot_reach_the_job() -> None:
+    with structlog.testing.capture_logs() as said:
+        Pauses(resumable=False).seen(JobStats("news", paused=(HOST,)))
+    assert [line.get("then") for line in said] == [None]
 
 
 def test_status_names_what_is_paused_and_the_command_that_resumes_it() -> None:
