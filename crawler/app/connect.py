@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -115,13 +117,30 @@ _KINDS: dict[str, tuple[Opener, Capabilities]] = {
 """URL scheme → the function that opens such a backend, and its capabilities."""
 
 
+_OTHER_NAMES = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix", "redis+ssl": "rediss"}
+"""Schemes of other programs → ours for the same server."""
+
+_RABBITMQ = re.compile(r"(py)?amqps?|librabbitmq|rabbitmqs?").fullmatch
+
+
 def _kind_of(url: str) -> tuple[Opener, Capabilities]:
-    kind = _KINDS.get(url.partition(":")[0])
+    kind = _KINDS.get(url.partition("://")[0])
     if kind is None:
-        raise ConfigError(
-            f"REDIS_URL {mask(url)}: expected redis://, rediss://, unix:// or memory://, for example {FORM}"
-        )
+        scheme = re.split("[:/]", url, maxsplit=1)[0]
+        raise ConfigError(f"REDIS_URL {mask(url)}: {_instead_of(scheme.lower())}")
     return kind
+
+
+def _instead_of(scheme: str) -> str:
+    """Return what to write instead of an unknown scheme."""
+    if _RABBITMQ(scheme):
+        return (
+            "RabbitMQ cannot keep a crawl: it knows no URL that it has seen and no host that must wait. "
+            f"Set REDIS_URL to a Redis or Valkey server, such as {FORM}"
+        )
+    near = _OTHER_NAMES.get(scheme) or next(iter(difflib.get_close_matches(scheme, _KINDS, n=1)), "")
+    meant = f"; did you mean {near}://?" if near else f", for example {FORM}"
+    return f"expected redis://, rediss://, unix:// or memory://{meant}"
 
 
 async def _warn(connected: Backend, config: Config) -> None:

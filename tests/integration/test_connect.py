@@ -39,11 +39,30 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
     assert [line["event"] for line in logs] == ["no_append_only_file"]
 
 
-@pytest.mark.parametrize("url", ["amqp://a.example/", "a.example:6379", "memory2://"])
-async def test_other_schemes_are_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="expected redis://"):
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("a.example:6379", "expected redis://, rediss://, unix:// or memory://, for example redis://127.0.0.1:6379/0"),
+        ("reddis://a.example", r"did you mean redis://\?"),
+        ("rediss//a.example", r"did you mean rediss://\?"),
+        ("redis:6379", r"did you mean redis://\?"),
+        ("unix:/run/valkey.sock", r"did you mean unix://\?"),
+        ("REDIS://a.example", r"did you mean redis://\?"),
+        ("valkeys://me:geheim@a.example", r"did you mean rediss://\?"),
+        ("redis+socket:///run/valkey.sock", r"did you mean unix://\?"),
+        ("memory2://", r"did you mean memory://\?"),
+        *(
+            (f"{scheme}://me:geheim@a.example/v?queue=urls", "RabbitMQ cannot keep a crawl")
+            for scheme in ("amqp", "amqps", "pyamqp", "librabbitmq", "AMQP", "rabbitmq")
+        ),
+    ],
+)
+async def test_another_scheme_is_refused_with_the_one_that_is_meant(url: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told) as refused:
         async with connect(config(url)):
             pass
+    assert "geheim" not in str(refused.value)
+    assert refused.value.exit_code == 78
 
 
 def test_memory_can_be_depth_first() -> None:
