@@ -86,7 +86,7 @@ def _options() -> argparse.Namespace:
     crawl.add_argument("--port", type=int, default=18_080, help="port of the generated site (%(default)s)")
     crawl.add_argument("--folder", type=Path, default=_folder(), help="folder for sites and peers (%(default)s)")
     queue = commands.add_parser("queue", help="the frontier alone")
-    queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page slow memory seed start")
+    queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page in-process slow memory seed start")
     queue.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="requests (%(default)s)")
     growth = commands.add_parser("growth", help="the frontier when it is large, against a small one")
     growth.add_argument("--only", nargs="+", choices=("pending", "hosts"))

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from statistics import median
 
+from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
@@ -22,6 +23,7 @@ from scripts.benchmark.process import cores, cpu_of
 from tests.valkey import Valkey
 
 PACE = Pace(delay=0.0, concurrency=1_000_000)
+PAGES = 6_000
 LINKS = 35
 BATCH = 16  # visits in a commit, typical of a busy worker
 
@@ -44,14 +46,19 @@ class Bench:
 
     async def fill(self, requests: int, hosts: int = 1000) -> None:
         """Add `requests` pending requests, with URLs of about 60 characters."""
-        for at in range(0, requests, 20_000):
-            await self.frontier.adding.add(self.job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
+        await fill(self.frontier, self.job, requests, hosts)
 
     async def memory(self) -> int:
         return int((await self.client.info("memory"))["used_memory"])
 
     def server_cpu(self) -> float:
         return cpu_of(self.server.pid)
+
+
+async def fill(frontier: Backend, job: Job, requests: int, hosts: int = 1000) -> None:
+    """Add `requests` pending requests, with URLs of about 60 characters."""
+    for at in range(0, requests, 20_000):
+        await frontier.adding.add(job, [request(n, hosts) for n in range(at, min(requests, at + 20_000))])
 
 
 def request(n: int, hosts: int) -> Request:
@@ -61,24 +68,39 @@ def request(n: int, hosts: int) -> Request:
 
 async def page(bench: Bench, sizes: Sequence[int]) -> None:
     """Measure claim, add of a page's links (one in 35 is new, as in real crawls) and commit: CPU of both sides."""
-    pages = 6_000
-    await bench.fill(pages)
-    started, server = time.process_time(), bench.server_cpu()
+    await bench.fill(PAGES)
+    server = bench.server_cpu()
+    client = await _visit_all(bench.frontier, bench.job)
+    server = bench.server_cpu() - server
+    tell("a page with 35 links", f"client {client / PAGES * 1e6:.0f} µs, server {server / PAGES * 1e6:.0f} µs CPU")
+
+
+async def in_process(bench: Bench, sizes: Sequence[int]) -> None:
+    """Measure the same with `memory://`, where one process does both sides' work."""
+    async with open_memory() as frontier:
+        job = await frontier.jobs.create(Job("bench"))
+        await fill(frontier, job, PAGES)
+        seconds = await _visit_all(frontier, job)
+    tell("the same with memory://", f"{seconds / PAGES * 1e6:.0f} µs CPU")
+
+
+async def _visit_all(frontier: Backend, job: Job) -> float:
+    """Claim and commit `PAGES` pages with their links. Return this process's CPU seconds."""
+    started = time.process_time()
     new = iter(range(10_000_000, 20_000_000))
-    known = [request(n, 1000) for n in range(pages)]
+    known = [request(n, 1000) for n in range(PAGES)]
     done = 0
-    while done < pages:
-        claim = await bench.frontier.queue.claim("w", BATCH, [bench.job], PACE)
+    while done < PAGES:
+        claim = await frontier.queue.claim("w", BATCH, [job], PACE)
         visits = []
         for lease in claim.leases:
-            links = [known[(done * 7 + n) % pages] for n in range(LINKS - 1)]
+            links = [known[(done * 7 + n) % PAGES] for n in range(LINKS - 1)]
             links.append(Request(f"http://new.example.com/{next(new):012d}/page.html", depth=1, spider="bench"))
-            wanted = bench.frontier.links.maybe_new(bench.job, links)
+            wanted = frontier.links.maybe_new(job, links)
             visits.append((lease, Visit(Done(), links=tuple(wanted), status=200, size=10_000, asked_at=0.0)))
             done += 1
-        await bench.frontier.queue.commit("w", visits, PACE)
-    client, server = time.process_time() - started, bench.server_cpu() - server
-    tell("a page with 35 links", f"client {client / done * 1e6:.0f} µs, server {server / done * 1e6:.0f} µs CPU")
+        await frontier.queue.commit("w", visits, PACE)
+    return time.process_time() - started
 
 
 async def slow(bench: Bench, sizes: Sequence[int]) -> None:
@@ -153,6 +175,7 @@ async def start(bench: Bench, sizes: Sequence[int]) -> None:
 
 ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
     "page": page,
+    "in-process": in_process,
     "slow": slow,
     "memory": memory,
     "seed": seed,
