@@ -9,6 +9,7 @@ CrawlerError                  the base; the text says what is wrong and what to 
 │   ├── FrontierUnavailable   the queue server does not answer: the same call may be made again
 │   ├── FrontierFull          the queue server is out of memory: the same call may be made again
 │   └── FrontierReplaced      somebody emptied or replaced the queue server while the crawl ran
+├── BrokerUnavailable         a message broker does not answer, or blocks: the same may be asked again
 ├── PageTooLarge              a page whose tree is not built, because it would take too much memory and time
 ├── OwnLimit                  this machine has run out of a resource; no host is at fault
 └── FetchError                one page could not be fetched; `kind` names the failure, `transient` allows a retry
@@ -33,7 +34,7 @@ class Exit(IntEnum):
     FAILED = 1, "more given up than fetched, or not found"
     USAGE = 2, "usage"
     LOST = 3, "something was lost that nobody asked to leave out (--strict)"
-    UNREACHABLE = 69, "queue server unreachable"  # EX_UNAVAILABLE
+    UNREACHABLE = 69, "queue server or broker unreachable"  # EX_UNAVAILABLE
     BROKEN = 70, "queue server replaced, or a bug"  # EX_SOFTWARE
     OUTPUT = 73, "output cannot be written"  # EX_CANTCREAT
     TRY_LATER = 75, "try again later (what is left is paused, or no worker can read it)"  # EX_TEMPFAIL
@@ -108,6 +109,12 @@ class FrontierFull(FrontierError):
 
 class FrontierReplaced(FrontierError):
     """The queue server no longer has the job: somebody emptied or replaced the server."""
+
+
+class BrokerUnavailable(CrawlerError):
+    """A message broker (RabbitMQ) does not answer, or blocks those who publish. The same may be asked again."""
+
+    exit_code = Exit.UNREACHABLE
 
 
 class PageTooLarge(CrawlerError):

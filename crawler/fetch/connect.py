@@ -22,11 +22,12 @@ from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.resolver import DefaultResolver
 
-from crawler.errors import ConfigError, OwnLimit
+from crawler.errors import OwnLimit
 from crawler.fetch.conversation import Bounds, Conversation
 from crawler.fetch.failures import dns_verdict, words
 from crawler.fetch.guard import AddressGuard
 from crawler.runtime.own_limits import connect_limit, own_limit
+from crawler.runtime.tls import client_context
 
 _IDLE_SECONDS = 15.0  # many servers close after 60 or 75, some after 20
 _DNS_SECONDS = 60
@@ -213,10 +214,6 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext | bool:
     """
     if not ca_file:
         return True
-    context = ssl.create_default_context()
+    context = client_context(ca_file)
     context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_verify_locations(ca_file)
-    except OSError as error:  # includes ssl.SSLError
-        raise ConfigError(f"TLS_CA_FILE: {ca_file} holds no PEM certificates: {error}") from error
     return context

@@ -1,0 +1,96 @@
+"""The URL of a broker: `amqps://user:password@host1,host2:5671/vhost?queue=urls`.
+
+As in RabbitMQ's URI specification, with several hosts, which are tried in turn. The query holds what one door needs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from crawler.errors import ConfigError
+from crawler.runtime.safe_text import shown
+
+PORTS = {"amqp": 5672, "amqps": 5671}
+"""The default port of each scheme."""
+
+Options = TypeVar("Options", bound=Struct)
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?").fullmatch
+
+
+class Address(Struct, frozen=True):
+    """Where a broker is, and who asks."""
+
+    scheme: str
+    hosts: tuple[tuple[str, int], ...]  # tried in this order
+    user: str = "guest"
+    password: str = "guest"  # noqa: S105 - RabbitMQ's own default, valid on loopback alone
+    vhost: str = "/"
+
+    @property
+    def url(self) -> str:
+        """The URL for people: without the password."""
+        hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        login = "" if self.user == "guest" else f"{shown(self.user)}@"
+        return f"{self.scheme}://{login}{shown(hosts)}/{'' if self.vhost == '/' else shown(self.vhost)}"
+
+
+def is_amqp(url: str) -> bool:
+    """Whether this is the URL of a broker."""
+    return url.partition("://")[0].lower() in PORTS
+
+
+def read(url: str, options: type[Options]) -> tuple[Address, Options]:
+    """Read the URL and its query. `options` lists the words that the query may have; fields without a default are
+    required. Raises `ConfigError`, which never shows the password."""
+    parts = urlsplit(url)
+    if parts.scheme not in PORTS:
+        raise ConfigError(f"{shown(url)}: write amqp://… or amqps://…")
+    login, at, names = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    hosts = tuple(_host(name, url, PORTS[parts.scheme]) for name in names.split(","))
+    if parts.fragment or "/" in parts.path[1:].strip("/"):
+        raise ConfigError(f"{shown(url)}: what follows the host is one vhost; write / in its name or login as %2F")
+    address = Address(parts.scheme, hosts, vhost=unquote(parts.path[1:]) or "/")
+    if at:
+        address = msgspec.structs.replace(address, user=unquote(user), password=unquote(password))
+    return address, _options(parts.query, address, options)
+
+
+def _host(name: str, url: str, port: int) -> tuple[str, int]:
+    found = _HOST(name)
+    if not found or not 0 < int(found[2] or port) < 65_536:
+        raise ConfigError(f"{shown(url)}: {shown(name)!r} is not a host; write host or host:port, several with commas")
+    return found[1].strip("[]"), int(found[2] or port)
+
+
+def _options(query: str, address: Address, options: type[Options]) -> Options:
+    where = f"{address.url}?{shown(query)}"
+    known = options.__struct_fields__
+    given = parse_qsl(query, keep_blank_values=True)
+    for name, _ in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown word {shown(name)!r}{hint}")
+    values = dict(given)
+    if len(values) < len(given):
+        raise ConfigError(f"{where}: a word is given twice")
+    try:
+        return msgspec.convert(values, options, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_in_words(str(error))}") from None
+
+
+def _in_words(error: str) -> str:
+    missing = re.search(r"missing required field `(\w+)`", error)
+    if missing:
+        return f"{missing[1]} is missing; write ?{missing[1]}=NAME"
+    what, _, path = error.partition(" - at `$.")
+    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}"

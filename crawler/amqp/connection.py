@@ -1,0 +1,113 @@
+"""Connects to a broker with aio-pika, and turns its errors into the crawler's.
+
+A connection that has ended is not repaired: its user makes another. aio-pika's RobustConnection loses consumers when it
+reconnects. Importing this module raises `ConfigError` where the extra `rabbitmq` is not installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from crawler.amqp.address import Address
+from crawler.errors import BrokerUnavailable, ConfigError
+from crawler.runtime.safe_text import shown
+from crawler.runtime.tasks import was_cancelled
+
+try:
+    import aio_pika
+    from aio_pika.abc import AbstractConnection
+    from aiormq.exceptions import (
+        AMQPError,
+        AuthenticationError,
+        ChannelAccessRefused,
+        ChannelInvalidStateError,
+        ChannelNotFoundEntity,
+        ChannelPreconditionFailed,
+        ConnectionNotAllowed,
+        InvalidFrameError,
+        ProbableAuthenticationError,
+    )
+except ImportError:
+    raise ConfigError("amqp:// needs the extra `rabbitmq`: pip install 'aio-pika>=10.2'") from None
+
+HEARTBEAT = 5  # seconds; a connection is given up after three missed ones
+
+_REFUSED = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
+_WRONG = (ChannelAccessRefused, ChannelNotFoundEntity, ChannelPreconditionFailed)
+_AWAY = (AMQPError, ChannelInvalidStateError, OSError, asyncio.CancelledError)
+
+for name in ("aio_pika", "aiormq"):  # they log what this module raises, and URLs with passwords
+    logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+async def connect(
+    address: Address, *, name: str, seconds: float, tls: ssl.SSLContext | None = None
+) -> AbstractConnection:
+    """Connect to the first host that answers within `seconds`. `name` shows in the broker's list of connections.
+
+    Raises `BrokerUnavailable` if none answers, and `ConfigError` if one refuses the login or the vhost.
+    """
+    reasons = []
+    for host, port in address.hosts:
+        try:
+            async with asyncio.timeout(seconds):
+                return await aio_pika.connect(
+                    host=host,
+                    port=port,
+                    login=address.user,
+                    password=address.password,
+                    virtualhost=address.vhost,
+                    ssl=address.scheme == "amqps",
+                    ssl_context=tls,
+                    client_properties={"connection_name": name},
+                    heartbeat=HEARTBEAT,
+                )
+        except _REFUSED:
+            raise ConfigError(f"{address.url}: {host}:{port} refuses the login of {shown(address.user)!r}") from None
+        except InvalidFrameError:  # the broker closes a connection that opens a vhost in vain
+            why = f"has no vhost {shown(address.vhost)!r}, or none for {shown(address.user)!r}"
+            raise ConfigError(f"{address.url}: {host}:{port} {why}") from None
+        except TimeoutError:
+            reasons.append(f"{host}:{port} does not answer within {seconds:g} s")
+        except (AMQPError, OSError) as error:
+            reasons.append(f"{host}:{port}: {_words(error)}")
+    raise BrokerUnavailable(f"{address.url}: {'; '.join(reasons)}")
+
+
+@asynccontextmanager
+async def within(address: Address, seconds: float, what: str) -> AsyncIterator[None]:
+    """Bound what is asked of the broker. `what` names it, such as `publish`.
+
+    Raises `BrokerUnavailable` if the connection ends or nothing comes within `seconds`; `ConfigError` if the broker
+    says that something does not exist, is declared otherwise, or is not permitted.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        alarm = "a memory or disk alarm blocks those who publish"
+        raise BrokerUnavailable(f"{address.url}: no answer to {what} within {seconds:g} s; {alarm}") from None
+    except _WRONG as error:
+        raise ConfigError(f"{address.url}: {what}: {_words(error)}") from None
+    except _AWAY as error:
+        if isinstance(error, asyncio.CancelledError) and was_cancelled():
+            raise  # otherwise aiormq cancelled what waited when the connection ended
+        raise BrokerUnavailable(f"{address.url}: {what}: {_words(error)}") from None
+
+
+def version(connection: AbstractConnection) -> tuple[int, ...]:
+    """Return the broker's version, such as (3, 10, 8)."""
+    properties = connection.transport.connection.server_properties  # type: ignore[union-attr]
+    return tuple(int(part) for part in re.findall(r"\d+", str(properties.get("version", "")))[:3])
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return shown(str(error) or type(error).__name__)
