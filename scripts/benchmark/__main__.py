@@ -3,6 +3,7 @@
 crawl   sites crawled by the crawler and its peers, interleaved
 queue   the frontier alone
 growth  the frontier when it is large, against a small one
+amqp    messages of RabbitMQ
 lag     how long one page keeps the others of a worker waiting
 plot    tables and pictures of saved results
 """
@@ -35,6 +36,10 @@ def main() -> int:
             from scripts.benchmark import growth
 
             return growth.main(options.only, options.pending, options.hosts, options.server, options.save)
+        case "amqp":
+            from scripts.benchmark import amqp
+
+            return amqp.main(options.messages, options.repeat)
         case "lag":
             from scripts.benchmark import lag
 
@@ -93,6 +98,9 @@ def _options() -> argparse.Namespace:
     growth.add_argument("--pending", type=int, nargs=2, default=[100_000, 10_000_000], metavar="N")
     growth.add_argument("--hosts", type=int, nargs=2, default=[1_000, 1_000_000], metavar="N")
     growth.add_argument("--server", default="", metavar="PROGRAM", help="queue server to use instead of the wheel's")
+    amqp = commands.add_parser("amqp", help="messages of RabbitMQ: CPU of client and broker")
+    amqp.add_argument("--messages", type=int, default=10_000, help="messages in a round (%(default)s)")
+    amqp.add_argument("--repeat", type=int, default=3, help="rounds; prints medians (%(default)s)")
     lag = commands.add_parser("lag", help="how long one page delays the others of a worker")
     lag.add_argument("--pages", type=int, default=6_000, help="pages of the generated site (%(default)s)")
     lag.add_argument("--folder", type=Path, default=_folder(), help="folder for sites (%(default)s)")

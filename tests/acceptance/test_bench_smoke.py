@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rabbitmq import needs_rabbitmq
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -30,3 +32,17 @@ def test_a_small_crawl_covers_the_site() -> None:
     )
     assert run.returncode == 0, run.stderr
     assert re.search(r"\| crawler \|.*\| exact \|", run.stdout), run.stdout
+
+
+@needs_rabbitmq
+def test_what_goes_into_a_queue_of_rabbitmq_comes_out() -> None:
+    """The measurement ends only once each message has been confirmed, consumed and acknowledged."""
+    run = subprocess.run(
+        [ROOT / "scripts" / "bench", "amqp", "--messages", "1500", "--repeat", "1"],
+        env={**os.environ, "CRAWLER_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+    assert re.findall(r"^\| (\w+) .*client \d+ µs, broker \d+ µs", run.stdout, re.MULTILINE) == ["publish", "consume"]

@@ -1,0 +1,101 @@
+"""Measure RabbitMQ: CPU of client and broker for a message, with the least that any client needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from statistics import median
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractQueue
+
+from scripts.benchmark.process import cores, cpu_of
+from scripts.benchmark.queue import request, tell
+from tests.rabbitmq import RabbitMQ
+
+WINDOW = 1_000  # messages that wait for their confirms at once; also the prefetch
+QUEUE = "bench"
+
+
+class Cost:
+    """CPU that this process and the broker used, in µs a message."""
+
+    def __init__(self) -> None:
+        self.client: list[float] = []
+        self.broker: list[float] = []
+
+    @contextmanager
+    def of(self, broker: RabbitMQ, messages: int) -> Iterator[None]:
+        """Measure what is done in the block with so many messages."""
+        client, beam = time.process_time(), _cpu(broker)
+        yield
+        self.client.append((time.process_time() - client) / messages * 1e6)
+        self.broker.append((_cpu(broker) - beam) / messages * 1e6)
+
+    def __str__(self) -> str:
+        return f"client {median(self.client):.0f} µs, broker {median(self.broker):.0f} µs CPU"
+
+
+def main(messages: int, repeat: int) -> int:
+    """Start a broker and measure on it; each figure is the median of the rounds."""
+    server_core, client_core = cores()
+    with RabbitMQ() as broker:
+        if server_core is not None and client_core is not None:
+            os.sched_setaffinity(0, {client_core})
+            for pid in broker.pids:
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    os.sched_setaffinity(int(task), {server_core})
+        asyncio.run(_measure(broker, messages, repeat))
+    return 0
+
+
+async def _measure(broker: RabbitMQ, messages: int, repeat: int) -> None:
+    bodies = [request(number, 1_000).url.encode() for number in range(messages)]
+    publishing, consuming = Cost(), Cost()
+    for _ in range(repeat):
+        async with _channel(broker) as (channel, queue):
+            with publishing.of(broker, messages):
+                await _publish(channel, bodies)
+            with consuming.of(broker, messages):
+                await _consume(queue, messages)
+    tell("publish a URL, persistent, confirmed", str(publishing))
+    tell("consume and acknowledge it", str(consuming))
+
+
+@asynccontextmanager
+async def _channel(broker: RabbitMQ) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
+    connection = await aio_pika.connect(broker.url)
+    try:
+        channel = await connection.channel(publisher_confirms=True)
+        await channel.set_qos(prefetch_count=WINDOW)
+        yield channel, await channel.declare_queue(QUEUE, durable=True)
+    finally:
+        await connection.close()
+
+
+async def _publish(channel: AbstractChannel, bodies: Sequence[bytes]) -> None:
+    exchange = channel.default_exchange
+    for at in range(0, len(bodies), WINDOW):
+        messages = [
+            aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT) for body in bodies[at : at + WINDOW]
+        ]
+        await asyncio.gather(*(exchange.publish(message, QUEUE) for message in messages))
+
+
+async def _consume(queue: AbstractQueue, messages: int) -> None:
+    """Acknowledge half a window at a time."""
+    got, step = 0, WINDOW // 2
+    async with queue.iterator() as deliveries:
+        async for delivery in deliveries:
+            got += 1
+            if got % step == 0 or got == messages:
+                await delivery.ack(multiple=True)
+            if got == messages:
+                return
+
+
+def _cpu(broker: RabbitMQ) -> float:
+    return sum(map(cpu_of, broker.pids))
