@@ -17,6 +17,7 @@ from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
 from crawler.interfaces import Backend, Sink
 from crawler.model import Job
+from crawler.seeding.admission import Admission
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.seeder import Seeder
 from crawler.worker.orders import Orders
@@ -93,14 +94,16 @@ def exporter(
 
 def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str, str], None]) -> Seeder:
     """Build a seeder for one job."""
-    guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
-    lease = config.settings.LEASE_SECONDS
     return Seeder(
         connected.adding,
         job,
-        guard,
+        _admission(config, job),
         name=worker_name(),
-        lease_seconds=lease,
+        lease_seconds=config.settings.LEASE_SECONDS,
         refused=refused,
-        check=message.check,
     )
+
+
+def _admission(config: Config, job: Job) -> Admission:
+    guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
+    return Admission(guard, message.check, job.spider)

@@ -25,3 +25,9 @@ def was_cancelled() -> bool:
     """Whether somebody has cancelled the current task, even if its `CancelledError` was lost on the way (see `end`)."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def heed_cancellation() -> None:
+    """Raise `CancelledError` if somebody has cancelled the current task and it was lost."""
+    if was_cancelled():
+        raise asyncio.CancelledError

@@ -7,30 +7,20 @@ import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import chain
-from typing import Protocol
 
-from msgspec.structs import replace
-
-from crawler.errors import FrontierError, Refused
 from crawler.interfaces import Adding
 from crawler.model import Job, Request
-from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.parsing.url import host_of
 from crawler.runtime.patience import Patience
-from crawler.runtime.tasks import end, was_cancelled
+from crawler.runtime.tasks import end, heed_cancellation
+from crawler.seeding.admission import Admission, NotAdmitted
+from crawler.seeding.presence import present
 
 BATCH = 500  # seeds per call: the queue server needs a few milliseconds for them, and workers wait meanwhile
 AT_ONCE = 4  # batches in flight
 TOGETHER = 4000  # seeds sorted by host before they are sent, so that the queue server touches each host less often
 AHEAD = 8000  # lines read ahead
-_SEED = Request("")
-
-
-class HostCheck(Protocol):
-    """Raises `Refused` for an address literal that may not be asked."""
-
-    def check_host(self, host: str) -> None: ...
 
 
 class Feed:
@@ -78,23 +68,20 @@ class Seeder:
         self,
         adding: Adding,
         job: Job,
-        guard: HostCheck,
+        admission: Admission,
         *,
         name: str,
         lease_seconds: float,
         refused: Callable[[str, str], None],
-        check: Callable[[Request], Request],
     ) -> None:
         """After `lease_seconds` without a sign of life, the seeder no longer counts as at work. It calls
-        `refused(url, why)` for each refused seed. `check(request)` returns the request as it will arrive, or raises
-        `ValueError` if it cannot travel."""
+        `refused(url, why)` for each refused seed."""
         self._adding = adding
         self._job = job
-        self._guard = guard
+        self._admission = admission
         self._name = name
         self._lease = lease_seconds
         self._tell_refused = refused
-        self._check = check
         self._patiently = Patience("seeding_waits").until_done
         self.new = 0
         self.known = 0
@@ -104,17 +91,11 @@ class Seeder:
     async def run(self, lines: Iterable[str | Request], progress: Callable[[int, int], None] | None = None) -> None:
         """Add seeds until the stream ends. The job counts as unfinished while this runs."""
         feed = Feed(lines)
-        await self._patiently(self._be_present)
-        present = asyncio.create_task(self._stay_present())  # even while a batch waits for the queue server
         try:
-            await self._stream(feed, progress)
-        except BaseException:
-            await self._end(feed, present)
-            with suppress(FrontierError):  # if this fails, the seeder counts as at work until its lease expires
-                await self._adding.seeding(self._job, self._name, 0)
-            raise
-        await self._end(feed, present)
-        await self._patiently(lambda: self._adding.seeding(self._job, self._name, 0))
+            async with present(self._adding, self._job, self._name, self._lease):
+                await self._stream(feed, progress)
+        finally:
+            feed.stop()
         self.added.set()
         await self._patiently(self._adding.durable)  # report success only after this
 
@@ -129,25 +110,12 @@ class Seeder:
                 adding.append(asyncio.create_task(self._add(batch, progress)))
                 if len(adding) >= AT_ONCE:
                     await adding.popleft()
-                    _heed_cancellation()
+                    heed_cancellation()
             while adding:
                 await adding.popleft()
             feed.raise_error()  # what came before the error is seeded
         finally:
             await end(*adding)
-
-    async def _end(self, feed: Feed, present: asyncio.Task[None]) -> None:
-        feed.stop()
-        await end(present)
-
-    async def _be_present(self) -> None:
-        await self._adding.seeding(self._job, self._name, self._lease)
-
-    async def _stay_present(self) -> None:
-        while True:
-            await asyncio.sleep(self._lease / 3)
-            await self._patiently(self._be_present)
-            _heed_cancellation()
 
     def _batches(self, feed: Feed) -> Iterator[list[Request]]:
         """Yield batches to send, with the requests of one host adjacent and in order; an empty one if none is ready."""
@@ -176,34 +144,15 @@ class Seeder:
         if progress is not None:
             progress(self.new, self.known)
 
-    def _request(self, line: str | Request) -> Request | None:
-        text = line if isinstance(line, str) else line.url
+    def _request(self, seed: str | Request) -> Request | None:
         try:
-            url = canonical(text)
-            self._guard.check_host(host_of(url))
-        except BadUrl as error:
-            self.refused["bad url"] += 1
-            self._tell_refused(text, error.why)
-            return None
-        except Refused as error:
-            self.refused["address not permitted"] += 1
-            self._tell_refused(text, str(error))
-            return None
-        if isinstance(line, str):
-            return replace(_SEED, url=url, spider=self._job.spider)
-        try:
-            return self._check(replace(line, url=url, depth=0, spider=line.spider or self._job.spider))
-        except ValueError as error:
-            self.refused["cannot travel"] += 1
-            self._tell_refused(text, str(error))
+            return self._admission.admit(seed)
+        except NotAdmitted as error:
+            self.refused[error.reason] += 1
+            self._tell_refused(error.url, error.why)
             return None
 
 
 def _first(requests: deque[Request]) -> list[Request]:
     """Remove and return one batch."""
     return [requests.popleft() for _ in range(min(BATCH, len(requests)))]
-
-
-def _heed_cancellation() -> None:
-    if was_cancelled():
-        raise asyncio.CancelledError

@@ -16,8 +16,11 @@ from crawler.fetch.guard import AddressGuard
 from crawler.frontier.message import check
 from crawler.interfaces import Pace
 from crawler.model import Added, Job, Request
+from crawler.seeding.admission import Admission
 from crawler.seeding.seeder import BATCH, TOGETHER, Seeder
 from tests.memory import MemoryFrontier
+
+ADMISSION = Admission(AddressGuard(), check, "site")
 
 
 class Full(MemoryFrontier):
@@ -75,9 +78,7 @@ class Replaced(MemoryFrontier):
 
 
 def seeder(frontier: MemoryFrontier, job: Job) -> Seeder:
-    return Seeder(
-        frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=lambda url, why: None, check=check
-    )
+    return Seeder(frontier, job, ADMISSION, name="s1", lease_seconds=0.3, refused=lambda url, why: None)
 
 
 async def test_a_job_is_not_finished_while_its_seeder_waits_for_room() -> None:
@@ -127,7 +128,7 @@ async def test_a_seed_that_cannot_travel_is_refused_in_words() -> None:
     def refuse(url: str, why: str) -> None:
         told.append(why)
 
-    seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse, check=check)
+    seeding = Seeder(frontier, job, ADMISSION, name="s1", lease_seconds=0.3, refused=refuse)
     form: Any = {"method": "POST", "body": "loginann"}
     bad: Any = {"meta": {"when": object()}}
     await seeding.run([Request("http://a.example/", **form), replace(Request("http://b.example/"), **bad)])
@@ -145,7 +146,7 @@ async def test_a_stream_of_refused_lines_leaves_the_loop_time_for_others() -> No
     def refuse(url: str, why: str) -> None:
         refused.set()
 
-    seeding = Seeder(frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=refuse, check=check)
+    seeding = Seeder(frontier, job, ADMISSION, name="s1", lease_seconds=0.3, refused=refuse)
     running = asyncio.create_task(seeding.run(itertools.repeat("ftp://a.example/")))
     await refused.wait()
     running.cancel()
@@ -195,9 +196,7 @@ async def test_a_slow_stream_is_added_as_it_comes() -> None:
 async def test_what_came_before_the_streams_error_is_seeded() -> None:
     frontier = MemoryFrontier()
     job = await frontier.create_job(Job("news"))
-    seeding = Seeder(
-        frontier, job, AddressGuard(), name="s1", lease_seconds=0.3, refused=lambda url, why: None, check=check
-    )
+    seeding = seeder(frontier, job)
 
     def lines() -> Iterator[str]:
         yield from (f"http://a.example/{n}" for n in range(700))
