@@ -1,8 +1,10 @@
 FROM python:3.13-slim
 
 WORKDIR /opt/crawler
-COPY requirements.lock ./
-RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+# or requirements-rabbitmq.lock, which has RabbitMQ's clients as well
+ARG LOCK=requirements.lock
+COPY ${LOCK} ./
+RUN pip install --no-cache-dir --disable-pip-version-check --require-hashes -r "$LOCK"
 COPY crawler ./crawler
 RUN python -m compileall -q crawler # its user may not write there: it would compile everything at each start
 ENV PYTHONPATH=/opt/crawler PYTHONUNBUFFERED=1

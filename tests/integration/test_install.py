@@ -64,7 +64,7 @@ def test_the_command_of_the_wheel_is_the_module(installed: Path) -> None:
     assert "crawler = crawler.__main__:main" in points.read_text()
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-rabbitmq.lock", "requirements-dev.lock"])
 def test_a_lock_pins_everything_by_hash_and_names_no_address(name: str) -> None:
     text = (ROOT / name).read_text()
     packages = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
@@ -77,8 +77,10 @@ def test_the_locks_hold_every_package_that_is_asked_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = project["project"]["dependencies"]
     assert _names(asked) <= _locked("requirements.lock")
+    extras = project["project"]["optional-dependencies"]
+    assert _names([*asked, *extras["rabbitmq"], *extras["rabbitmq-streams"]]) <= _locked("requirements-rabbitmq.lock")
     assert _names([*asked, *project["dependency-groups"]["dev"]]) <= _locked("requirements-dev.lock")
-    assert _locked("requirements.lock") <= _locked("requirements-dev.lock")
+    assert _locked("requirements.lock") <= _locked("requirements-rabbitmq.lock") <= _locked("requirements-dev.lock")
 
 
 def _names(requirements: list[str]) -> set[str]:
