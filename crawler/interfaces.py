@@ -369,21 +369,21 @@ class Sink(Protocol):
     def inode(self) -> int:
         """The file's inode; 0 if the sink is no file."""
 
-    def open(self, exported: Exported) -> Mapping[int, str]:
+    async def open(self, exported: Exported) -> Mapping[int, str]:
         """Repair what a crash left half-written, and return the last stored position per shard (empty: none).
 
         Raises `OutputError` if the sink cannot be written, another exporter holds it, or it lacks items that were
         `exported`.
         """
 
-    def write(self, entries: Sequence[OutboxEntry]) -> int:
+    async def write(self, entries: Sequence[OutboxEntry]) -> int:
         """Make the entries durable, without those already there. Returns the number of items written.
 
         Raises `OutputError`; the caller may then write the same entries again.
         """
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         """Put the items in their final place: no more will come. Raises `OutputError`."""
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Release the sink for other exporters."""

@@ -299,6 +299,8 @@ class OutboxEntry(Struct, frozen=True):
     shard: int
     position: str
     items: tuple[bytes, ...]
+    url: str = ""  # of the page; empty for an entry of an older version
+    spider: str = ""  # that read it
 
 
 class Exported(Struct, frozen=True):

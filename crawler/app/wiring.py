@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from crawler.app.config import Config
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.fetch.guard import AddressGuard
@@ -61,6 +62,10 @@ def beside(target: Target, out: Exporter) -> str:
 
 def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:
     """Build the sink for a target."""
+    return InThread(_file(target, job, rotated=rotated))
+
+
+def _file(target: Target, job: Job, *, rotated: bool = False) -> JsonlSink | StreamSink:
     path = Path(target.name)
     if target.name in _STDOUT:
         return StreamSink(STDOUT, job.epoch, append=target.append)
@@ -71,7 +76,7 @@ def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:
 
 def check_target(target: Target) -> None:
     """Raise `OutputError` if a new job could not write to the file. Change nothing, and open no pipe: that ends it."""
-    probe = sink(target, Job("", epoch="new"))
+    probe = _file(target, Job("", epoch="new"))
     if isinstance(probe, JsonlSink):
         probe.check()
 

@@ -79,7 +79,7 @@ class Exporter:
                     return
                 await pause(LOOK, stop)
         finally:
-            self._sink.close()
+            await self._sink.close()
             if self._renewed_at > 0:
                 await self._let_go()
 
@@ -97,7 +97,7 @@ class Exporter:
         await self._hold()
         if not self._is_open:  # the lock on the sink would also keep ourselves out
             exported = await self._outbox.exported(self._job)
-            self._positions = dict(await asyncio.to_thread(self._sink.open, exported))
+            self._positions = dict(await self._sink.open(exported))
             self._is_open = True
         await self._acknowledge()
 
@@ -106,7 +106,7 @@ class Exporter:
         await self._hold()
         entries = await self._outbox.read(self._job, self._positions, self._batch)
         if entries:
-            self.items += await asyncio.to_thread(self._sink.write, entries)
+            self.items += await self._sink.write(entries)
             for entry in entries:
                 self._positions[entry.shard] = entry.position
         await self._acknowledge()  # even without entries: the last answer may have been lost
@@ -120,7 +120,7 @@ class Exporter:
             self._acknowledged = durable
 
     async def _finish(self) -> None:
-        await asyncio.to_thread(self._sink.finish)
+        await self._sink.finish()
         with suppress(*OUTAGE):  # it only notes where the items are now
             await self._acknowledge()
 

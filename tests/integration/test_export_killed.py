@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
@@ -59,7 +60,7 @@ async def with_items(frontier: Backend, name: str) -> Job:
 
 async def export(frontier: Backend, job: Job, path: Path, **how: bool) -> None:
     """What `crawler export` does, two pages at a time."""
-    sink = JsonlSink(path, job.epoch, **how)
+    sink = InThread(JsonlSink(path, job.epoch, **how))
     await Exporter(
         frontier.jobs.all, frontier.outbox, sink, job, name="x", batch=2, lease_seconds=60, patient=False
     ).run(asyncio.Event())

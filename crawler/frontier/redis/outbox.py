@@ -47,7 +47,9 @@ class RedisOutbox:
         with errors(self._server.shown):
             replies = await pipeline.execute()
         return [
-            OutboxEntry(number, position.decode(), self._items(position, fields))
+            OutboxEntry(
+                number, position.decode(), self._items(position, fields), _text(fields, b"u"), _text(fields, b"s")
+            )
             for number, entries in enumerate(replies)
             for position, fields in entries
         ]
@@ -106,6 +108,15 @@ def _check_item(line: bytes) -> None:
         line.decode()  # the decoder above checks the UTF-8 of the keys alone
 
 
+def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
+    """A text that a script has taken out of a message, where it stood between quotation marks."""
+    try:
+        return _read_text(b'"%b"' % fields.get(name, b""))
+    except ValueError:
+        return ""
+
+
+_read_text = msgspec.json.Decoder(str).decode
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

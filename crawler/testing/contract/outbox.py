@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from crawler.model import Exported, Job, OutboxEntry, Outcome, Release, Retry, Skip
+from crawler.model import Exported, Job, OutboxEntry, Outcome, Release, Request, Retry, Skip
 from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
 
 
@@ -13,6 +15,12 @@ async def test_items_of_a_page_are_one_entry_unchanged(crawl: Crawl) -> None:
     await _commit(crawl, pages(1), *items)
     (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
     assert entry.items == items
+
+
+async def test_an_entry_names_its_page_and_the_spider_that_read_it(crawl: Crawl) -> None:
+    await _commit(crawl, [Request("http://a.example/?a\\b", spider="sh\\op")], b"{}")
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert (entry.url, entry.spider) == ("http://a.example/?a\\b", "sh\\op")
 
 
 async def test_a_page_without_items_leaves_no_entry(crawl: Crawl) -> None:
@@ -182,7 +190,7 @@ async def test_holding_again_extends_the_time(world: World, crawl: Crawl) -> Non
     assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e1"
 
 
-async def _commit(crawl: Crawl, urls: list[str], *items: bytes) -> None:
+async def _commit(crawl: Crawl, urls: Sequence[str | Request], *items: bytes) -> None:
     await crawl.add(*urls)
     for lease in (await crawl.claim()).leases:
         assert await crawl.end(lease, items=items)

@@ -9,9 +9,10 @@ import pytest
 
 from crawler.errors import FrontierUnavailable, OutputClosed
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.in_thread import BlockingSink, InThread
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink
-from crawler.interfaces import Pace, Sink
+from crawler.interfaces import Pace
 from crawler.model import Done, Exported, Job, Request, Visit
 from tests.memory import MemoryFrontier
 
@@ -43,8 +44,8 @@ async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:
     return job
 
 
-def exporter(frontier: MemoryFrontier, job: Job, sink: Sink, patient: bool = True) -> Exporter:
-    return Exporter(frontier.jobs, frontier, sink, job, name="x", batch=10, lease_seconds=15, patient=patient)
+def exporter(frontier: MemoryFrontier, job: Job, sink: BlockingSink, patient: bool = True) -> Exporter:
+    return Exporter(frontier.jobs, frontier, InThread(sink), job, name="x", batch=10, lease_seconds=15, patient=patient)
 
 
 @pytest.mark.parametrize("deaf", [True, False])

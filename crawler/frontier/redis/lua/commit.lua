@@ -110,7 +110,9 @@ local function end_lease(visit, message, items, payload)
   apply[is_spared and 'spared' or kind](visit, message, payload)
   if visit.items > 0 and not is_spared then
     local kept, number = new_items(visit, items)
-    if number > 0 then redis.call('XADD', J .. 'outbox', '*', 'i', kept) end
+    if number > 0 then
+      redis.call('XADD', J .. 'outbox', '*', 'i', kept, 'u', url_of(message), 's', spider_of(message) or '')
+    end
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end

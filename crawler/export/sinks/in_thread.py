@@ -1,0 +1,55 @@
+"""Lets a sink that blocks, such as a file, work in a thread, so that a slow disk holds up nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from crawler.model import Exported, OutboxEntry
+
+
+class BlockingSink(Protocol):
+    """A `Sink` whose methods block."""
+
+    @property
+    def location(self) -> str: ...
+    @property
+    def inode(self) -> int: ...
+    def open(self, exported: Exported) -> Mapping[int, str]: ...
+    def write(self, entries: Sequence[OutboxEntry]) -> int: ...
+    def finish(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class InThread:
+    """Implements `Sink`."""
+
+    def __init__(self, sink: BlockingSink) -> None:
+        self._sink = sink
+
+    @property
+    def location(self) -> str:
+        """Where the items go."""
+        return self._sink.location
+
+    @property
+    def inode(self) -> int:
+        """The file's inode; 0 if the sink is no file."""
+        return self._sink.inode
+
+    async def open(self, exported: Exported) -> Mapping[int, str]:
+        """Open it."""
+        return await asyncio.to_thread(self._sink.open, exported)
+
+    async def write(self, entries: Sequence[OutboxEntry]) -> int:
+        """Write the entries."""
+        return await asyncio.to_thread(self._sink.write, entries)
+
+    async def finish(self) -> None:
+        """Put the items in their final place."""
+        await asyncio.to_thread(self._sink.finish)
+
+    async def close(self) -> None:
+        """Close it, in this thread: a cancelled task cannot wait for another."""
+        self._sink.close()
