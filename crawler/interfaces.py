@@ -12,6 +12,7 @@ Backend    all shared state of the crawls, one attribute for each kind of user:
     store     facts about the server                   broadcasts  workers receive changes and questions
 
 Fetcher    a request in, a response out
+Source     where seeds come from, message by message
 Sink       where items end
 
 A user takes the one interface that it needs, never the backend. The methods of all interfaces in the backend may raise
@@ -44,7 +45,7 @@ from crawler.model import (
     Visit,
 )
 from crawler.response import Response
-from crawler.status import DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
+from crawler.status import Backlog, DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
 
 
 class Pace(Struct, frozen=True):
@@ -345,6 +346,38 @@ class Backend(Struct, frozen=True):
     address: str  # the URL with which other processes open it; may contain a password
     url: str  # the same for people, without the password
     capabilities: Capabilities = Capabilities()
+
+
+class Delivery(Struct, frozen=True):
+    """One message of a source, which keeps it until it is settled."""
+
+    body: bytes
+    receipt: Any  # what the source needs to settle it
+    priority: int = 0  # the broker's, for requests that name none
+
+
+class Source(Protocol):
+    """A queue of another system, whose messages are seeds. It delivers a message again until the message is settled.
+
+    All methods may raise `BrokerUnavailable`. The messages taken before are then void, and will be delivered again.
+    They raise `ConfigError` for a queue that does not exist or may not be used.
+    """
+
+    async def open(self) -> None:
+        """Connect, and check the queue. The other methods do it again after an error."""
+
+    async def take(self) -> Sequence[Delivery]:
+        """Return the next messages, at most as many as memory should hold. If there are none, wait a second for one;
+        an empty result means that the source is empty."""
+
+    async def settle(self, taken: Sequence[Delivery], rejected: Sequence[tuple[Delivery, str]]) -> None:
+        """End all that the last `take` returned. Those `rejected` first move, with the reason, where bad ones go."""
+
+    async def backlog(self) -> Backlog:
+        """Return what the source still has."""
+
+    async def close(self) -> None:
+        """Close the connection. What is not settled will be delivered again."""
 
 
 class Fetcher(Protocol):

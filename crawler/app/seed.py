@@ -9,7 +9,7 @@ import structlog
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.jobs import create_job
-from crawler.app.wiring import seeder
+from crawler.app.wiring import intake, seeder, source
 from crawler.model import Job, Request
 from crawler.views.reports import SeedReport
 
@@ -33,3 +33,26 @@ async def seed(
         seeding = seeder(config, connected, job, refused)
         await seeding.run(urls, progress)
         return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
+
+
+async def seed_from(
+    config: Config,
+    job: Job,
+    url: str,
+    *,
+    idle: float | None,
+    refused: Callable[[str, str], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> SeedReport:
+    """Take the messages of a queue of another system into the job, until none has come for `idle` seconds (None: for
+    ever). Otherwise like `seed`."""
+    messages = source(config, url)
+    try:
+        await messages.open()
+        async with connect(config) as connected:
+            job = await create_job(connected.jobs, job, order_of(config))
+            seeding = intake(config, connected, job, messages, refused)
+            await seeding.run(idle, progress)
+            return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
+    finally:
+        await messages.close()

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from crawler.amqp.address import read
+from crawler.app.broker import tls_for
 from crawler.app.config import Config
+from crawler.errors import ConfigError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
-from crawler.interfaces import Backend, Sink
+from crawler.interfaces import Backend, Sink, Source
 from crawler.model import Job
+from crawler.runtime.safe_text import shown
 from crawler.seeding.admission import Admission
 from crawler.seeding.contact import ContactCheck, Watched
+from crawler.seeding.intake import Intake
 from crawler.seeding.seeder import Seeder
+from crawler.seeding.sources.redis import redis_source
 from crawler.worker.orders import Orders
 from crawler.worker.supervisor import Supervisor, worker_name
 
@@ -107,6 +113,48 @@ def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str,
         lease_seconds=config.settings.LEASE_SECONDS,
         refused=refused,
     )
+
+
+def intake(config: Config, connected: Backend, job: Job, source: Source, refused: Callable[[str, str], None]) -> Intake:
+    """Build an intake from one source into one job."""
+    return Intake(
+        connected.adding,
+        connected.asking,
+        job,
+        _admission(config, job),
+        source,
+        name=worker_name(),
+        lease_seconds=config.settings.LEASE_SECONDS,
+        refused=refused,
+    )
+
+
+def source(config: Config, url: str) -> Source:
+    """Build the source that the URL names; nothing connects yet. Raise `ConfigError`."""
+    build = _SOURCES.get(url.partition("://")[0].lower())
+    if build is None:
+        raise ConfigError(f"--from {shown(url)}: expected one of {', '.join(f'{scheme}://' for scheme in _SOURCES)}")
+    return build(config, url)
+
+
+def _amqp_source(config: Config, url: str) -> Source:
+    from crawler.seeding.sources.amqp import AmqpSource, Words  # the client is an extra
+
+    address, words = read(url, Words)
+    tls = tls_for(config, address)
+    return AmqpSource(address, words, name=worker_name(), seconds=config.settings.BROKER_TIMEOUT, tls=tls)
+
+
+def _redis_source(config: Config, url: str) -> Source:
+    settings = config.settings
+    return redis_source(url, name=worker_name(), seconds=settings.REDIS_TIMEOUT, ca_file=settings.TLS_CA_FILE)
+
+
+_SOURCES: Mapping[str, Callable[[Config, str], Source]] = {
+    **dict.fromkeys(("amqp", "amqps"), _amqp_source),
+    **dict.fromkeys(("redis", "rediss", "unix"), _redis_source),
+}
+"""URL scheme → the function that builds such a source."""
 
 
 def _admission(config: Config, job: Job) -> Admission:

@@ -20,10 +20,12 @@ from crawler.cli.options import (
     SpiderName,
     Strict,
     config_of,
+    flag,
+    option,
     spider_arguments,
 )
 from crawler.cli.seeds import Refusals, Seeds
-from crawler.errors import Exit
+from crawler.errors import Exit, UsageError
 from crawler.model import DEFAULT_SPIDER, Job, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
@@ -43,6 +45,11 @@ def seed(
     file: SeedFiles = None,
     spider: SpiderName = "",
     arguments: ArgumentOptions = None,
+    from_: Annotated[str, option("--from", metavar="URL", help="Take seeds from a queue: amqp://… or redis://….")] = "",
+    follow: Annotated[bool, flag("--follow", help="With --from: wait for more when the queue is empty.")] = False,
+    idle: Annotated[
+        float | None, option("--idle", metavar="SECONDS", help="With --from: end after SECONDS without a message.")
+    ] = None,
     job: Annotated[str, typer.Option("--job", metavar="NAME", help="Job to add to; created if new.")] = "default",
     order: Order = None,
     strict: Strict = False,
@@ -51,16 +58,25 @@ def seed(
     """Add URLs to a job, for any worker to fetch. Known URLs are counted and ignored, so you may repeat it.
 
     Blank lines and lines that begin with # are skipped. Without URLs, the spider's own seeds are used.
+
+    crawler seed --from 'amqp://user:password@host/vhost?queue=urls&rejected=urls.rejected' --follow
+
+    crawler seed --from 'redis://host:6379/0?list=news:start_urls' --idle 60
     """
     config = config_of(invocation, strict=strict)
     made = make_spider(config, spider or DEFAULT_SPIDER, spider_arguments(arguments))
     seeds = Seeds(urls or (), file or ())
+    _check_source(from_, follow=follow, idle=idle, others=bool(seeds))
     wanted = Job(job, order=order or "", spider=spider, arguments=spider_arguments(arguments))
     added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
     refusals = Refusals()
     try:
         with kept_from_users():
-            report = run(_seed(config, wanted, seeds or own_seeds(made), refusals, added))
+            if from_:
+                waits = None if follow and idle is None else idle or 0
+                report = run(_seed_from(config, wanted, from_, waits, refusals, added))
+            else:
+                report = run(_seed(config, wanted, seeds or own_seeds(made), refusals, added))
     except KeyboardInterrupt as interrupt:
         added.clear()
         print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)
@@ -68,7 +84,7 @@ def seed(
     added.clear()
     refusals.close(report.refused)
     _print(report, refusals.total, as_json=json_)
-    if not report.new and not report.known:
+    if not from_ and not report.new and not report.known:
         seeds.check_some(refusals.total > 0)
         return Exit.USAGE
     return Exit.LOST if refusals.total and config.settings.STRICT else Exit.DONE
@@ -80,6 +96,23 @@ async def _seed(
     from crawler.app.seed import seed as seed_job
 
     return await seed_job(config, job, urls, refused=refusals, progress=added)
+
+
+async def _seed_from(
+    config: Config, job: Job, url: str, idle: float | None, refusals: Refusals, added: _Added
+) -> SeedReport:
+    from crawler.app.seed import seed_from
+
+    return await seed_from(config, job, url, idle=idle, refused=refusals, progress=added)
+
+
+def _check_source(url: str, *, follow: bool, idle: float | None, others: bool) -> None:
+    if not url and (follow or idle is not None):
+        raise UsageError("--follow and --idle need --from URL, the queue to take seeds from")
+    if url and others:
+        raise UsageError("give either --from or URLs and files; another call of the command can add to the same job")
+    if idle is not None and not idle >= 0:
+        raise UsageError(f"--idle {idle:g}: give seconds, 0 or more")
 
 
 def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:

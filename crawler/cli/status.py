@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+from msgspec.structs import replace
 
 from crawler.cli.options import Invocation, Json, config_of, flag
 from crawler.errors import FrontierReplaced, FrontierUnavailable, UsageError
@@ -19,6 +20,7 @@ from crawler.views.job_names import no_job
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.interfaces import Backend
+    from crawler.model import Job
     from crawler.status import JobStats, WorkerInfo
 
 T = TypeVar("T")
@@ -103,9 +105,15 @@ def _away_data(why: str, url: str) -> dict[str, Any]:
 
 
 async def _look(connected: Backend) -> tuple[list[JobStats], list[WorkerInfo]]:
-    reading = connected.reading
-    stats = [await reading.stats(job) for job in await connected.jobs.all()]
-    return stats, await reading.workers()
+    stats = [await _stats(connected, job) for job in await connected.jobs.all()]
+    return stats, await connected.reading.workers()
+
+
+async def _stats(connected: Backend, job: Job) -> JobStats:
+    from crawler.seeding.backlogs import reported
+
+    stats = await connected.reading.stats(job)
+    return replace(stats, source=await reported(connected.asking, job)) if stats.seeding else stats
 
 
 def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[str, Any]:

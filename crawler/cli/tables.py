@@ -31,6 +31,7 @@ from crawler.views.figures import (
     several,
     size,
     slowed_down,
+    source_in_words,
     spiders_missing,
     unexported,
     wait_for_newer,
@@ -118,6 +119,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "resting", Text("\n".join(resting(stats) if not idle else ()), "yellow")
         yield "export", Text(nobody_exports(stats) if "exporter" not in idle else "", "yellow")
         yield "seeding", f"under way ({several(stats.seeding, 'seeder')})" if stats.seeding else ""
+        yield "source", Text(source_in_words(stats.source) if stats.source else "", overflow="fold")
         yield "spiders", Text("\n".join(spiders_missing(stats, workers)), "red")
         yield "too new", Text("\n".join(wait_for_newer(stats)), "red")
         yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")

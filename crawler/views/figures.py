@@ -11,7 +11,7 @@ from msgspec import Struct
 from crawler.control.pauses import resuming
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
-from crawler.status import HostTurn, JobStats, WorkerInfo, clock, why_resting
+from crawler.status import Backlog, HostTurn, JobStats, WorkerInfo, clock, why_resting
 
 if TYPE_CHECKING:
     from crawler.views.reports import CrawlReport
@@ -30,6 +30,12 @@ def counted(number: int) -> str:
 def several(number: int, noun: str) -> str:
     """`1 page`, `1,234 pages`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def source_in_words(backlog: Backlog) -> str:
+    """`amqp://host:5672/?queue=urls: 1,234 messages, 2 consumers`."""
+    consumers = "" if backlog.consumers is None else f", {several(backlog.consumers, 'consumer')}"
+    return f"{shown(backlog.source)}: {several(backlog.messages, 'message')}{consumers}"
 
 
 def rate(per_second: float) -> str:

@@ -43,9 +43,10 @@ class RedisViews:
         for shard in shards:
             counters.update({name: int(number(value)) for name, value in shard["stats"].items() if name != "epoch"})
         admitted = counters["admitted"]
+        states: Mapping[str, Any] = {name: counters[name] for name in _STATES}
         return JobStats(
             job=job.name,
-            **{name: counters[name] for name in _STATES},
+            **states,
             outbox=sum(shard["outbox"] for shard in shards),
             exporter=exporter,
             seeding=seeders,

@@ -1,0 +1,44 @@
+"""The words after the `?` of a URL, such as `queue=urls&prefetch=1000`."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Struct
+
+from crawler.errors import ConfigError
+from crawler.runtime.safe_text import shown
+
+Words = TypeVar("Words", bound=Struct)
+
+
+def read(query: str, base: str, words: type[Words]) -> Words:
+    """Return the words as a struct, whose fields without a default are required. `base` is the URL before the `?`, for
+    people. Raise `ConfigError` for a word that is unknown, missing, given twice, or not of its field's type."""
+    where = f"{base}?{shown(query)}"
+    known = words.__struct_fields__
+    given = parse_qsl(query, keep_blank_values=True)
+    for name, _ in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown word {shown(name)!r}{hint}")
+    values = dict(given)
+    if len(values) < len(given):
+        raise ConfigError(f"{where}: a word is given twice")
+    try:
+        return msgspec.convert(values, words, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_in_words(str(error))}") from None
+
+
+def _in_words(error: str) -> str:
+    missing = re.search(r"missing required field `(\w+)`", error)
+    if missing:
+        return f"{missing[1]} is missing; write ?{missing[1]}=NAME"
+    what, _, path = error.partition(" - at `$.")
+    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}"
