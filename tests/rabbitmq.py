@@ -92,7 +92,7 @@ class RabbitMQ:
             self._epmd = self._run("epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1")
         self._processes.append(self._run(str(PROGRAMS / "rabbitmq-server")))
         until = time.monotonic() + START_SECONDS
-        while not all(map(_answers, self._ports)):
+        while not (all(map(_answers, self._ports)) and _greets(self.port)):
             if self._processes[-1].poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"rabbitmq-server did not start: {(self.folder / 'out').read_text()[-2000:]}")
             time.sleep(0.05)
@@ -162,6 +162,14 @@ def _free_ports(number: int) -> list[int]:
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
+    return False
+
+
+def _greets(port: int) -> bool:
+    """Whether the broker begins a conversation; while it starts, it resets connections that it has taken."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        return bool(connection.recv(1))
     return False
 
 
