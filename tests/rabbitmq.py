@@ -110,6 +110,12 @@ class RabbitMQ:
         for process in self._processes:
             os.killpg(process.pid, number)
 
+    def freeze(self, seconds: float) -> None:
+        """Stop the broker's process for that long: its connections stay, and nobody answers."""
+        self.signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.signal(signal.SIGCONT)
+
     @property
     def pids(self) -> list[int]:
         """The broker's processes, to read the CPU time that they have used."""

@@ -53,7 +53,7 @@ async def crawl(
     """
     async with connect(config, alone=True) as connected:
         if fresh or job.name not in [known.name for known in await connected.jobs.all()]:
-            check_target(target)
+            check_target(config, target)
         if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
@@ -154,7 +154,7 @@ class _Crawl:
         seconds = time.monotonic() - self._started
         causes = await self._causes() if stats.dead else ()
         aside, kept = beside(self._target, out), self._connected.capabilities.durable
-        return CrawlReport(reason, stats, report, self._target.name, out.items, seconds, code, causes, aside, kept)
+        return CrawlReport(reason, stats, report, self._target.shown, out.items, seconds, code, causes, aside, kept)
 
     async def _is_exporting(self, out: Exporter, exporting: asyncio.Task[None], crew: Supervisor | InProcess) -> bool:
         """Wait while another exporter has the right to the items: it writes them all, or it is dead and its right ends

@@ -41,7 +41,7 @@ async def export(
         with calling(stop.set):
             record = await _find_job(connected, job, stop if patient else None)
             if record is None:
-                return ExportReport(job, target.name, 0, 0)
+                return ExportReport(job, target.shown, 0, 0)
             out = exporter(config, connected, record, target, patient=patient, rotated=follow and not until_finished)
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
@@ -51,7 +51,7 @@ async def export(
                 if watching is not None:
                     await end(watching)
         left = (await connected.reading.stats(record)).outbox
-        return ExportReport(job, target.name, out.items, left, beside(target, out))
+        return ExportReport(job, target.shown, out.items, left, beside(target, out))
 
 
 async def _finished(connected: Backend, job: Job) -> bool:

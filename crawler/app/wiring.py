@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from crawler.amqp.address import read
+from crawler.amqp.address import is_amqp, read
 from crawler.app.broker import tls_for
 from crawler.app.config import Config
-from crawler.errors import ConfigError
+from crawler.errors import ConfigError, UsageError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.jsonl import JsonlSink
@@ -21,7 +21,7 @@ from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
 from crawler.interfaces import Backend, Sink, Source
 from crawler.model import Job
-from crawler.runtime.safe_text import shown
+from crawler.runtime.safe_text import shown, without_password
 from crawler.seeding.admission import Admission
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.intake import Intake
@@ -56,18 +56,27 @@ def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concur
 class Target(Struct, frozen=True):
     """Where a command was told to write the items, and what it may do with what is there."""
 
-    name: str  # a path, or `-`
+    name: str  # a path, `-`, or the URL of an exchange
     overwrite: bool = False  # replace what is there, at the end
     append: bool = False  # add to a file of another job, or to one without this job's earlier items
+
+    @property
+    def shown(self) -> str:
+        """The name for people: without a password."""
+        return without_password(self.name)
 
 
 def beside(target: Target, out: Exporter) -> str:
     """Return the new file beside the target that still has the items; empty if they are in the target."""
+    if is_amqp(target.name):
+        return ""
     return "" if out.location in (STDOUT, str(Path(target.name).absolute())) else out.location
 
 
-def sink(target: Target, job: Job, *, rotated: bool = False) -> Sink:
-    """Build the sink for a target."""
+def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> Sink:
+    """Build the sink for a target. Raise `ConfigError` for a URL that cannot be used."""
+    if is_amqp(target.name):
+        return _amqp_sink(config, target, job)
     return InThread(_file(target, job, rotated=rotated))
 
 
@@ -80,8 +89,22 @@ def _file(target: Target, job: Job, *, rotated: bool = False) -> JsonlSink | Str
     return JsonlSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite)
 
 
-def check_target(target: Target) -> None:
-    """Raise `OutputError` if a new job could not write to the file. Change nothing, and open no pipe: that ends it."""
+def _amqp_sink(config: Config, target: Target, job: Job) -> Sink:
+    from crawler.export.sinks.amqp import AmqpSink, Words  # the client is an extra
+
+    if target.overwrite:
+        raise UsageError(f"{target.shown}: what is in an exchange cannot be replaced: write -o")
+    address, words = read(target.name, Words)
+    seconds, tls = config.settings.BROKER_TIMEOUT, tls_for(config, address)
+    return AmqpSink(address, words, job, name=worker_name(), seconds=seconds, tls=tls, append=target.append)
+
+
+def check_target(config: Config, target: Target) -> None:
+    """Raise `OutputError` if a new job could not write to the file, `ConfigError` for a URL that cannot be used. Change
+    nothing, and open no pipe: that ends it."""
+    if is_amqp(target.name):
+        _amqp_sink(config, target, Job("", epoch="new"))
+        return
     probe = _file(target, Job("", epoch="new"))
     if isinstance(probe, JsonlSink):
         probe.check()
@@ -94,7 +117,7 @@ def exporter(
     return Exporter(
         connected.jobs.all,
         connected.outbox,
-        sink(target, job, rotated=rotated),
+        sink(config, target, job, rotated=rotated),
         job,
         name=worker_name(),
         batch=config.settings.EXPORT_BATCH,

@@ -14,9 +14,11 @@ import typer.core
 from msgspec import Struct
 from msgspec.structs import replace
 
+from crawler.amqp.address import is_amqp
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
 from crawler.program import as_run
+from crawler.runtime.safe_text import shown
 from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import load, parse_override
 
@@ -67,7 +69,14 @@ SeedFiles = Annotated[
 
 
 def _of_json_lines(name: str) -> str:
-    """Return the name of the file for the items. Raise `UsageError` if its ending promises another format."""
+    """Return the name of the file, or the URL, for the items. Raise `UsageError` if a file's ending promises another
+    format, or if no sink has the URL's scheme."""
+    if "://" in name:
+        if not is_amqp(name):
+            raise UsageError(
+                f"{shown(name)}: items go to a file, to stdout (-) or to RabbitMQ (amqp://…?exchange=NAME)"
+            )
+        return name
     path = Path(name)
     if path.suffix.lower() not in _ENDINGS:
         jsonl = path.with_name(path.name.split(".")[0] or "items").with_suffix(".jsonl")
@@ -80,7 +89,7 @@ def _of_json_lines(name: str) -> str:
 
 _ENDINGS = (".jsonl", ".jl", ".ndjson", ".jsonlines", "")
 _Items = functools.partial(option, metavar="FILE", callback=_of_json_lines)
-AppendTo = Annotated[str, _Items("-o", "--output", help="Append items to FILE; - is stdout.")]
+AppendTo = Annotated[str, _Items("-o", "--output", help="Append items to FILE; - is stdout; amqp://…?exchange=NAME.")]
 Overwrite = Annotated[
     str, _Items("-O", "--overwrite", help="Write items to a new FILE, which replaces FILE at the end.")
 ]

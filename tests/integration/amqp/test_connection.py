@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,12 +13,6 @@ from crawler.errors import BrokerUnavailable, ConfigError
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 
 pytestmark = needs_rabbitmq
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[RabbitMQ]:
-    with RabbitMQ() as broker:
-        yield broker
 
 
 def address(broker: RabbitMQ, **changes: str) -> Address:

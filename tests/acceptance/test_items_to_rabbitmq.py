@@ -1,0 +1,110 @@
+"""`-o amqp://…`: no item is lost, and each keeps its id, though the exporter, the broker and the server are killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Backend, Pace
+from crawler.model import Done, Job, Request, Visit
+from tests.acceptance.shell import LOCAL, Shell
+from tests.rabbitmq import RabbitMQ, needs_rabbitmq
+from tests.valkey import Valkey
+from tests.webserver import Running
+
+pytestmark = needs_rabbitmq
+
+PACE = Pace(delay=0.0, concurrency=1000)
+PAGES = 3_000
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[RabbitMQ]:
+    with RabbitMQ() as broker:
+        yield broker
+
+
+async def with_items(frontier: Backend) -> None:
+    """A job whose outbox has an item of each of many pages."""
+    job = await frontier.jobs.create(Job("news"))
+    for at in range(0, PAGES, 500):
+        await frontier.adding.add(job, [Request(f"http://a.example/{n}") for n in range(at, at + 500)], seed=True)
+        leases = (await frontier.queue.claim("w1", 500, [job], PACE)).leases
+        visits = [(lease, Visit(Done(), items=(b'{"url":"%s"}' % lease.request.url.encode(),))) for lease in leases]
+        await frontier.queue.commit("w1", visits, PACE)
+
+
+async def bound(broker: RabbitMQ, queue: str) -> None:
+    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+        exchange = await channel.declare_exchange("items", "topic", durable=True)
+        await (await channel.declare_queue(queue, durable=True)).bind(exchange, "#")
+
+
+async def contents(broker: RabbitMQ, name: str, least: int = 0) -> Counter[str | None]:
+    """How often each id is in the queue, which stays as it is; waits until there are `least` messages."""
+    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+        queue = await channel.get_queue(name)
+        found: Counter[str | None] = Counter()
+        while sum(found.values()) < least or not least:
+            message = await queue.get(fail=False, timeout=30)
+            if message is not None:
+                found[message.message_id] += 1
+            elif not least:
+                break
+        return found
+
+
+async def test_each_item_arrives_with_its_id_whatever_is_killed(folder: Path, broker: RabbitMQ) -> None:
+    await bound(broker, "all")
+    with Valkey(appendonly=True) as server:
+        async with open_redis(Server(server.url)) as frontier:
+            await with_items(frontier)
+        shell = Shell(folder, {"REDIS_URL": server.url})
+        settings = ("-s", "EXPORT_BATCH=50", "-s", "LEASE_SECONDS=2")
+        command = ("export", "--job", "news", "-o", f"{broker.url}?exchange=items", *settings)
+        for part in (1, 2, 3):
+            exporting = await shell.start(*command, "--follow")
+            await contents(broker, "all", least=part * PAGES // 8)
+            if part == 1:
+                broker.kill()
+                broker.start()
+            elif part == 2:
+                server.kill()
+                server.start()
+            exporting.kill()
+            await exporting.wait()
+        ended = await shell.run(*command, "--until-finished")
+        assert ended.code == 0, ended.err
+    ids = await contents(broker, "all")
+    assert len(ids) == PAGES
+
+
+async def test_a_crawl_sends_its_items_and_shows_no_password(shell: Shell, broker: RabbitMQ, site: Running) -> None:
+    await bound(broker, "crawled")
+    where = f"{broker.url}?exchange=items&key={{spider}}.{{host}}"
+    ended = await shell.run("crawl", *site.seeds, "-o", where, *LOCAL)
+    assert ended.code == 0, ended.err
+    ids = await contents(broker, "crawled")
+    assert ids
+    assert set(ids.values()) == {1}
+    assert f"items     {len(ids)} → amqp://guest:***@127.0.0.1:{broker.port}/?exchange=items" in ended.err
+    assert "guest:guest" not in ended.err
+
+
+async def test_a_target_that_cannot_be_meant(shell: Shell, broker: RabbitMQ) -> None:
+    for target, code, why in (
+        (f"{broker.url}?exchange=nowhere", 78, "no exchange 'nowhere'"),
+        (f"{broker.url}?exchang=items", 78, "did you mean exchange?"),
+        (f"{broker.url}?exchange=items&key={{hots}}", 78, "no place {hots}"),
+        ("kafka://h/items", 2, "items go to a file, to stdout (-) or to RabbitMQ"),
+    ):
+        ended = await shell.run("crawl", "http://127.0.0.1:1/", "-o", target, *LOCAL)
+        assert (ended.code, why in ended.error) == (code, True), ended.err
+    replaced = await shell.run("crawl", "http://127.0.0.1:1/", "-O", f"{broker.url}?exchange=items", *LOCAL)
+    assert (replaced.code, "cannot be replaced: write -o" in replaced.error) == (2, True)
