@@ -108,6 +108,8 @@ def version(connection: AbstractConnection) -> tuple[int, ...]:
 
 
 def _words(error: BaseException) -> str:
+    if "[SSL" in str(error):  # before the next line: in these the number is OpenSSL's
+        return f"{shown(str(error))}; TLS_CA_FILE adds a certificate authority"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return shown(str(error) or type(error).__name__)

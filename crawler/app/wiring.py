@@ -161,7 +161,8 @@ def source(config: Config, url: str) -> Source:
 
 
 def _amqp_source(config: Config, url: str) -> Source:
-    from crawler.seeding.sources.amqp import AmqpSource, Words  # the client is an extra
+    import crawler.amqp.connection  # noqa: F401 - the client is an extra; this says so if it is missing
+    from crawler.seeding.sources.amqp import AmqpSource, Words
 
     address, words = read(url, Words)
     tls = tls_for(config, address)

@@ -81,6 +81,13 @@ async def test_a_wrong_url_is_exit_78_and_a_broker_that_is_away_69(shell: Shell,
     assert (away.code, "connection refused" in away.error, "secret" in away.err) == (69, True, False)
 
 
+async def test_a_missing_extra_is_named(shell: Shell) -> None:
+    (shell.folder / "aio_pika.py").write_text("raise ImportError")
+    path = f"{shell.folder}:{shell.environment['PYTHONPATH']}"
+    ended = await shell.run("seed", "--from", "amqp://host/?queue=urls", PYTHONPATH=path)
+    assert (ended.code, "needs the extra `rabbitmq`" in ended.error) == (78, True)
+
+
 async def test_options_that_do_not_fit_together_are_usage_errors(shell: Shell) -> None:
     for arguments, why in (
         (("--follow",), "need --from"),
