@@ -136,7 +136,9 @@ def _instead_of(scheme: str) -> str:
     if _RABBITMQ(scheme):
         return (
             "RabbitMQ cannot keep a crawl: it knows no URL that it has seen and no host that must wait. "
-            f"Set REDIS_URL to a Redis or Valkey server, such as {FORM}"
+            f"Set REDIS_URL to a Redis or Valkey server, such as {FORM}; "
+            f"URLs come in from RabbitMQ with {PROGRAM} seed --from 'amqp://…?queue=NAME', "
+            "and items go out with -o 'amqp://…?exchange=NAME'"
         )
     near = _OTHER_NAMES.get(scheme) or next(iter(difflib.get_close_matches(scheme, _KINDS, n=1)), "")
     meant = f"; did you mean {near}://?" if near else f", for example {FORM}"

@@ -1,20 +1,26 @@
-"""Measure RabbitMQ: CPU of client and broker for a message, with the least that any client needs."""
+"""Measure RabbitMQ: CPU of client and broker for a message with the least that any client needs, and for a URL that
+comes in by `crawler seed --from`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
-from scripts.benchmark.process import cores, cpu_of
+from scripts.benchmark.contenders import ROOT
+from scripts.benchmark.process import cores, cpu_of, run
 from scripts.benchmark.queue import request, tell
 from tests.rabbitmq import RabbitMQ
+from tests.valkey import Valkey
 
 WINDOW = 1_000  # messages that wait for their confirms at once; also the prefetch
 QUEUE = "bench"
@@ -49,11 +55,12 @@ def main(messages: int, repeat: int) -> int:
                 for task in os.listdir(f"/proc/{pid}/task"):
                     os.sched_setaffinity(int(task), {server_core})
         asyncio.run(_measure(broker, messages, repeat))
+        _measure_seeding(broker, messages, repeat)
     return 0
 
 
 async def _measure(broker: RabbitMQ, messages: int, repeat: int) -> None:
-    bodies = [request(number, 1_000).url.encode() for number in range(messages)]
+    bodies = _bodies(messages)
     publishing, consuming = Cost(), Cost()
     for _ in range(repeat):
         async with _channel(broker) as (channel, queue):
@@ -63,6 +70,39 @@ async def _measure(broker: RabbitMQ, messages: int, repeat: int) -> None:
                 await _consume(queue, messages)
     tell("publish a URL, persistent, confirmed", str(publishing))
     tell("consume and acknowledge it", str(consuming))
+
+
+def _measure_seeding(broker: RabbitMQ, messages: int, repeat: int) -> None:
+    """Seed the messages of a queue into a job, each round on a queue server of its own."""
+    server_core, client_core = cores()
+    costs: list[tuple[float, float, float]] = []
+    for _ in range(repeat):
+        with Valkey(appendonly=True, fsync="everysec") as server, TemporaryDirectory() as folder:
+            if server_core is not None:
+                os.sched_setaffinity(server.pid, {server_core})
+            asyncio.run(_fill(broker, messages))
+            beam, valkey = _cpu(broker), cpu_of(server.pid)
+            used = run(
+                [sys.executable, "-P", "-m", "crawler", "seed", "--from", f"{broker.url}?queue={QUEUE}"],
+                core=client_core,
+                folder=Path(folder),
+                environment={"PYTHONPATH": str(ROOT), "REDIS_URL": server.url},
+            )
+            if used.code or f"new {messages:,}," not in (Path(folder) / "output").read_text():
+                raise RuntimeError((Path(folder) / "output").read_text())
+            costs.append((used.cpu, _cpu(broker) - beam, cpu_of(server.pid) - valkey))
+    client, beam, valkey = (median(column) / messages * 1e6 for column in zip(*costs, strict=True))
+    figures = f"client {client:.0f} µs, broker {beam:.0f} µs, queue server {valkey:.0f} µs CPU"
+    tell("seed --from: a URL, start of the command included", figures)
+
+
+async def _fill(broker: RabbitMQ, messages: int) -> None:
+    async with _channel(broker) as (channel, _):
+        await _publish(channel, _bodies(messages))
+
+
+def _bodies(messages: int) -> list[bytes]:
+    return [request(number, 1_000).url.encode() for number in range(messages)]
 
 
 @asynccontextmanager

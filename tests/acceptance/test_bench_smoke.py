@@ -45,4 +45,5 @@ def test_what_goes_into_a_queue_of_rabbitmq_comes_out() -> None:
         timeout=100,
     )
     assert run.returncode == 0, run.stderr
-    assert re.findall(r"^\| (\w+) .*client \d+ µs, broker \d+ µs", run.stdout, re.MULTILINE) == ["publish", "consume"]
+    rows = re.findall(r"^\| (\w+) .*client \d+ µs, broker \d+ µs", run.stdout, re.MULTILINE)
+    assert rows == ["publish", "consume", "seed"]

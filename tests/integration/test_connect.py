@@ -52,7 +52,10 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
         ("redis+socket:///run/valkey.sock", r"did you mean unix://\?"),
         ("memory2://", r"did you mean memory://\?"),
         *(
-            (f"{scheme}://me:geheim@a.example/v?queue=urls", "RabbitMQ cannot keep a crawl")
+            (
+                f"{scheme}://me:geheim@a.example/v?queue=urls",
+                r"RabbitMQ cannot keep a crawl: .* crawler seed --from 'amqp://…\?queue=NAME', .* -o 'amqp://…\?exchange=",
+            )
             for scheme in ("amqp", "amqps", "pyamqp", "librabbitmq", "AMQP", "rabbitmq")
         ),
     ],
