@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from crawler.status import JobStats, WorkerInfo
-from crawler.views.figures import wait_for_newer, why_idle
+import pytest
+
+from crawler.status import Backlog, JobStats, WorkerInfo
+from crawler.views.figures import source_in_words, wait_for_newer, why_idle
 
 WORKERS = [WorkerInfo("w1", 9.0)]
+
+
+@pytest.mark.parametrize(
+    ("backlog", "words"),
+    [
+        (Backlog("amqp://me@host:5672/?queue=urls", 1_234, 2), "…?queue=urls: 1,234 messages, 2 consumers"),
+        (Backlog("redis://:secret@host/0?list=urls", 1), "redis://:***@host/0?list=urls: 1 message"),
+    ],
+)
+def test_what_a_source_still_has(backlog: Backlog, words: str) -> None:
+    assert source_in_words(backlog).endswith(words.removeprefix("…"))
 
 
 def test_people_see_how_many_requests_wait_for_a_newer_worker_and_when_nothing_else_is_left() -> None:
