@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -90,13 +91,20 @@ def _file(target: Target, job: Job, *, rotated: bool = False) -> JsonlSink | Str
 
 
 def _amqp_sink(config: Config, target: Target, job: Job) -> Sink:
-    from crawler.export.sinks.amqp import AmqpSink, Words  # the client is an extra
-
     if target.overwrite:
-        raise UsageError(f"{target.shown}: what is in an exchange cannot be replaced: write -o")
+        raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
+    seconds, name = config.settings.BROKER_TIMEOUT, worker_name()
+    if "stream" in dict(parse_qsl(target.name.partition("?")[2], keep_blank_values=True)):
+        from crawler.export.sinks import rabbitmq_stream as streams  # its client is an extra
+
+        where, how = read(target.name, streams.Words)
+        tls = tls_for(config, where)
+        return streams.RabbitStreamSink(where, how, job, name=name, seconds=seconds, tls=tls, append=target.append)
+    from crawler.export.sinks.amqp import AmqpSink, Words  # so is this one's
+
     address, words = read(target.name, Words)
-    seconds, tls = config.settings.BROKER_TIMEOUT, tls_for(config, address)
-    return AmqpSink(address, words, job, name=worker_name(), seconds=seconds, tls=tls, append=target.append)
+    tls = tls_for(config, address)
+    return AmqpSink(address, words, job, name=name, seconds=seconds, tls=tls, append=target.append)
 
 
 def check_target(config: Config, target: Target) -> None:
