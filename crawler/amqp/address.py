@@ -46,20 +46,20 @@ def is_amqp(url: str) -> bool:
     return url.partition("://")[0].lower() in PORTS
 
 
-def read(url: str, options: type[Options]) -> tuple[Address, Options]:
+def read(url: str, options: type[Options], password: str = "") -> tuple[Address, Options]:
     """Read the URL and its query. `options` lists the words that the query may have; fields without a default are
-    required. Raises `ConfigError`, which never shows the password."""
+    required. `password` is that of a user for whom the URL has none. Raises `ConfigError`, which shows no password."""
     parts = urlsplit(url)
     if parts.scheme not in PORTS:
         raise ConfigError(f"{shown(url)}: write amqp://… or amqps://…")
     login, at, names = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
+    user, colon, given = login.partition(":")
     hosts = tuple(_host(name, url, PORTS[parts.scheme]) for name in names.split(","))
     if parts.fragment or "/" in parts.path[1:].strip("/"):
         raise ConfigError(f"{shown(url)}: what follows the host is one vhost; write / in its name or login as %2F")
     address = Address(parts.scheme, hosts, vhost=unquote(parts.path[1:]) or "/")
     if at:
-        address = msgspec.structs.replace(address, user=unquote(user), password=unquote(password))
+        address = msgspec.structs.replace(address, user=unquote(user), password=unquote(given) if colon else password)
     return address, url_words.read(parts.query, address.url, options)
 
 

@@ -93,16 +93,17 @@ def _file(target: Target, job: Job, *, rotated: bool = False) -> JsonlSink | Str
 def _amqp_sink(config: Config, target: Target, job: Job) -> Sink:
     if target.overwrite:
         raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
-    seconds, name = config.settings.BROKER_TIMEOUT, worker_name()
+    settings, name = config.settings, worker_name()
+    seconds, password = settings.BROKER_TIMEOUT, settings.RABBITMQ_PASSWORD
     if "stream" in dict(parse_qsl(target.name.partition("?")[2], keep_blank_values=True)):
         from crawler.export.sinks import rabbitmq_stream as streams  # its client is an extra
 
-        where, how = read(target.name, streams.Words)
+        where, how = read(target.name, streams.Words, password)
         tls = tls_for(config, where)
         return streams.RabbitStreamSink(where, how, job, name=name, seconds=seconds, tls=tls, append=target.append)
     from crawler.export.sinks.amqp import AmqpSink, Words  # so is this one's
 
-    address, words = read(target.name, Words)
+    address, words = read(target.name, Words, password)
     tls = tls_for(config, address)
     return AmqpSink(address, words, job, name=name, seconds=seconds, tls=tls, append=target.append)
 
@@ -172,7 +173,7 @@ def _amqp_source(config: Config, url: str) -> Source:
     import crawler.amqp.connection  # noqa: F401 - the client is an extra; this says so if it is missing
     from crawler.seeding.sources.amqp import AmqpSource, Words
 
-    address, words = read(url, Words)
+    address, words = read(url, Words, config.settings.RABBITMQ_PASSWORD)
     tls = tls_for(config, address)
     return AmqpSource(address, words, name=worker_name(), seconds=config.settings.BROKER_TIMEOUT, tls=tls)
 

@@ -34,6 +34,12 @@ def test_a_url(url: str, address: Address) -> None:
     assert read(url, Words) == (address, Words("q"))
 
 
+@pytest.mark.parametrize(("login", "password"), [("me@", "setting"), ("me:own@", "own"), ("me:@", ""), ("", "guest")])
+def test_a_user_without_a_password_has_that_of_the_setting(login: str, password: str) -> None:
+    address, _ = read(f"amqp://{login}h/?queue=q", Words, "setting")
+    assert address.password == password
+
+
 def test_the_words_of_a_query() -> None:
     _, words = read("amqp://h/?queue=a%20b&prefetch=5&declare=quorum", Words)
     assert words == Words("a b", 5, "quorum")
