@@ -44,7 +44,7 @@ class Decoder:
 
         Ignores unknown names, as browsers do (`Content-Encoding: utf-8` is a known mistake).
         """
-        said = [part.partition(";")[0].strip().lower() for part in content_encoding.split(",")]
+        said = [part.partition(";")[0].strip(' \t"').lower() for part in content_encoding.split(",")]
         names = [name for name in said if name in _CODECS]
         if len(names) > _MAX_LAYERS:
             raise BodyError("decode", f"has {len(names)} content encodings; at most {_MAX_LAYERS} are decoded")
@@ -262,7 +262,9 @@ def _with(magic: bytes) -> Callable[[bytes], bool]:
     return lambda piece: magic.startswith(piece[: len(magic)])
 
 
-_GZIP = _Codec(_with(b"\x1f\x8b"), _Inflating, repeats=True)
+_is_gzip = _with(b"\x1f\x8b")
+_ZLIB = (b"x\x01", b"x^", b"x\x9c", b"x\xda")  # how zlib streams begin, which some servers send as gzip
+_GZIP = _Codec(lambda piece: _is_gzip(piece) or piece[:2] in _ZLIB, _Inflating, repeats=True)
 _DEFLATE = _Codec(lambda _: True, _Inflating)
 _BROTLI = _Codec(lambda _: True, _Brotli)
 _ZSTD = _Codec(_with(b"\x28\xb5\x2f\xfd"), lambda: zstd.ZstdDecompressor(None, _ZSTD_OPTIONS), repeats=True)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from time import monotonic, perf_counter
 from typing import NamedTuple
 from urllib.parse import quote
 
-from aiohttp import ClientRequest, ClientSession, ClientTimeout, DummyCookieJar, StreamReader
+from aiohttp import (
+    ClientPayloadError,
+    ClientRequest,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    SocketTimeoutError,
+    StreamReader,
+)
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_reqrep import ConnectionKey
 from msgspec import Struct
@@ -43,6 +51,7 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  #
 
 _SURPLUS = "more bytes came than its Content-Length says"
 _DATALOSS = "its answer broke off (DOWNLOAD_FAIL_ON_DATALOSS is off)"
+_NO_BODY = "its answer has a body that cannot be read; its status and headers were"
 
 _NO_GUESS = ("content-type",)  # the spider states a body's type
 
@@ -188,7 +197,8 @@ class HttpFetcher:
             answered_at = monotonic()
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
             headers = _headers(answer.headers)
-            body, cut = await self._body(answer.conversation, answer.content, headers, deadline, self._most(request))
+            reading = self._body(answer.conversation, answer.content, headers, deadline, self._most(request))
+            body, cut = await _needed(answer.status, reading)
         return _Answer(answer.status, headers, body, answer.conversation, answered_at, cut)
 
     def _seconds(self, request: Request) -> float:
@@ -224,12 +234,13 @@ class HttpFetcher:
                 status, fields, body, answered_at = plain
                 headers = Headers.in_lower_case(fields)
                 if encoding := fields.get("content-encoding"):
-                    body = await self._decoded(body, encoding, self._most(request), cut)
+                    body, cut = await _needed(status, self._decoded(body, encoding, self._most(request)))
             else:
                 async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
-                    body, cut = await self._body(conversation, content, headers, deadline, self._most(request))
+                    reading = self._body(conversation, content, headers, deadline, self._most(request))
+                    body, cut = await _needed(status, reading)
         except BaseException:
             connection.close()
             raise
@@ -273,7 +284,8 @@ class HttpFetcher:
             cut["dataloss"] = _DATALOSS
         if encoding:
             deadline.reschedule(None)  # the whole body has arrived
-            return await self._decoded(bytes(body), encoding, limit, cut), cut
+            whole, lost = await self._decoded(bytes(body), encoding, limit)
+            return whole, cut | lost
         return bytes(body), cut
 
     def _most(self, request: Request) -> int:
@@ -281,22 +293,21 @@ class HttpFetcher:
         is_sitemap = request.callback == SITEMAP_CALLBACK
         return max(self._limits.body_bytes, self._parse_limits.sitemap_size if is_sitemap else 0)
 
-    async def _decoded(self, body: bytes, encoding: str, limit: int, cut: dict[str, str]) -> bytes:
-        """Undo the content encodings of a body; add to `cut` if it breaks off. Wait for memory if a small body decodes
+    async def _decoded(self, body: bytes, encoding: str, limit: int) -> tuple[bytes, dict[str, str]]:
+        """Undo the content encodings of a body; also return what is cut off it. Wait for memory if a small body decodes
         to a large one."""
         try:
             try:
-                return decoded(body, encoding, min(FREE, limit))
+                return decoded(body, encoding, min(FREE, limit)), {}
             except BodyError as error:
                 if error.kind != "too_large" or limit <= FREE:
                     raise
             await self._bodies.take(limit)
-            return decoded(body, encoding, limit)
+            return decoded(body, encoding, limit), {}
         except BodyError as error:
             if error.kind != "truncated" or self._limits.fail_on_dataloss:
                 raise
-            cut["dataloss"] = _DATALOSS
-            return error.part
+            return error.part, {"dataloss": _DATALOSS}
 
     async def _wait_for_memory(self, amount: int, deadline: asyncio.Timeout) -> None:
         """Wait for room for `amount` bytes. Suspend the deadline, because the shortage is not the host's fault."""
@@ -305,6 +316,17 @@ class HttpFetcher:
         deadline.reschedule(None)
         await self._bodies.take(amount)
         deadline.reschedule(loop.time() + left)
+
+
+async def _needed(status: int, reading: Awaitable[tuple[bytes, dict[str, str]]]) -> tuple[bytes, dict[str, str]]:
+    """The body that is being read. Of a redirect, a refusal or an error none is needed: browsers follow a redirect
+    whose body breaks off."""
+    try:
+        return await reading
+    except (BodyError, ClientPayloadError, SocketTimeoutError):
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            raise
+        return b"", {"dataloss": _NO_BODY}
 
 
 def _too_large(limit: int) -> BodyError:

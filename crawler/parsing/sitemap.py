@@ -22,6 +22,7 @@ _MARKS_BEFORE_URLS = 20_000
 _MARKS_PER_URL = 500
 _MARKS_PER_POSSIBLE_URL = 60
 _MAX_DEPTH = 200  # of nested elements; a real sitemap has four
+_MAX_LAYERS = 2  # of gzip; some servers compress a compressed file
 _MAX_MEMBERS = 20  # gzip streams in a row; each costs a copy of the rest
 _PIECE = 65_536  # bytes parsed between two checks of the bounds
 
@@ -113,7 +114,9 @@ _ROOT: Final = re.compile(
 def _inflated(body: bytes, how: Reading) -> bytes:
     """`body` without gzip, cut at the limit. The first bytes decide, because servers name gzip files in many ways."""
     most = how.limits.sitemap_size
-    if body.startswith(_GZIP):
+    for _ in range(_MAX_LAYERS):
+        if not body.startswith(_GZIP):
+            break
         body, is_whole = _gunzipped(body, most + 1)
         if not is_whole and body:
             how.cut("sitemap_end", "its gzip breaks off; what comes before was read")
@@ -173,24 +176,28 @@ def _read_text(body: bytes, reader: Reader, how: Reading) -> None:
 
 
 class _FeedItem(msgspec.Struct):
-    url: str = ""
-    external_url: str = ""
+    url: Any = ""  # often null
+    external_url: Any = ""
 
 
 class _JsonFeed(msgspec.Struct):
     items: list[_FeedItem] = []
-    next_url: str = ""
+    next_url: Any = ""
 
 
 def _read_json(body: bytes, reader: Reader) -> None:
     """A JSON Feed (jsonfeed.org, version 1.1); its next page is one more sitemap."""
     try:
-        feed = msgspec.json.decode(body, type=_JsonFeed)
+        feed = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"), type=_JsonFeed)
     except msgspec.DecodeError:
         return
     for item in feed.items:
-        reader.take("page", item.url or item.external_url)
-    reader.take("sitemap", feed.next_url)
+        reader.take("page", _text(item.url) or _text(item.external_url))
+    reader.take("sitemap", _text(feed.next_url))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 # ---------------------------------------------------------------------------------------------------------

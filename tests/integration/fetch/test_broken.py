@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from crawler.errors import FetchError
 from crawler.model import Request
-from tests.integration.fetch.server import Server, cut, failure, fetching, ok, says, serving
+from tests.integration.fetch.server import Server, cut, failure, fetch_once, fetching, ok, says, serving
 
 PACKED = gzip.compress(b"some text " * 50)
 TRUNCATED = {
@@ -36,6 +36,24 @@ async def test_an_answer_cut_off_is_an_error_worth_another_try(answer: bytes) ->
 
     error = await failure(talk)
     assert (error.kind, error.transient) == ("truncated", True)
+
+
+BAD_BODIES = {name: TRUNCATED[name] for name in ("in the body", "between chunks", "in gzip, by length")} | {
+    "no gzip": ok(b"\x1f\x8b\x08" + b"\xff" * 50, "Content-Encoding: gzip"),
+    "too large": ok(b"x" * 300_000),
+}
+
+
+@pytest.mark.parametrize("answer", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+@pytest.mark.parametrize("status", ["302 Found", "404 Not Found", "503 Busy"])
+async def test_a_redirect_and_an_error_need_no_body(answer: bytes, status: str) -> None:
+    answer = answer.replace(b" 200 OK\r\n", f" {status}\r\nLocation: /x\r\n".encode())
+    response = await fetch_once(answer)
+    assert (response.status, response.headers["location"], response.body) == (int(status[:3]), "/x", b"")
+    assert "dataloss" in response.cut
+    async with serving(says(answer, ok(b"right"))) as server, fetching() as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/"))
+        assert (await fetcher.fetch(Request(f"{server.origin}/"))).body == b"right"
 
 
 @pytest.mark.parametrize("answer", [b"HTTP", b"HTTP/1.1 200 OK\r\nContent-Len"], ids=["a start", "half a head"])

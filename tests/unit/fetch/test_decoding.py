@@ -108,6 +108,16 @@ def test_what_is_neither_the_named_encoding_nor_text_is_an_error(encoding: str) 
     assert (error.value.kind, error.value.transient) == ("decode", False)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "sent"), [("gzip", zlib.compress), ("deflate", gzip.compress), ('"gzip"', gzip.compress)]
+)
+def test_gzip_and_zlib_are_read_under_each_others_names_and_in_quotes(
+    encoding: str, sent: Callable[[bytes], bytes]
+) -> None:
+    assert decode(encoding, sent(b"some text")) == b"some text"
+    assert decode("gzip", b"x^2 is a power") == b"x^2 is a power"
+
+
 @pytest.mark.parametrize("encoding", TRAILERS)
 def test_no_check_sum_is_needed_and_none_is_checked(encoding: str) -> None:
     """As in browsers: servers are known that send none, a wrong one, or a part of it."""

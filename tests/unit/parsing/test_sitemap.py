@@ -113,6 +113,7 @@ TWO = "http://a.example/2?x=1&y=2"
         ),
         (b'<rss xml:base="http://["><item><link>/1</link></item></rss>', [ONE]),
         (b'{"version": "https://jsonfeed.org/version/1.1", "items": [{"id": "3", "url": "/1"}, {"id": 4}]}', [ONE]),
+        (b'\xef\xbb\xbf{"items": [{"url": null, "external_url": "/1"}, {"url": 7}], "next_url": null}', [ONE]),
         (f"<rss><channel><link>{TWO}</link><item><link>{ONE}</link></item></channel></rss>".encode(), [ONE]),
         (b'<feed><link href="/0"/><entry><link href="/1"/><link rel="edit" href="/3"/></entry></feed>', [ONE]),
         # plain text
@@ -123,6 +124,7 @@ TWO = "http://a.example/2?x=1&y=2"
         (gzip.compress(urlset(f"<loc>{ONE}</loc>")), [ONE]),
         (gzip.compress(ONE.encode()) + gzip.compress(f"\n{TWO}".encode()), [ONE, TWO]),
         (gzip.compress(ONE.encode()) + b"garbage", [ONE]),
+        (gzip.compress(gzip.compress(urlset(f"<loc>{ONE}</loc>"))), [ONE]),
         # garbage
         (b"", []),
         (b"\0" * 5_000, []),
