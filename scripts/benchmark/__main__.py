@@ -3,7 +3,7 @@
 crawl   sites crawled by the crawler and its peers, interleaved
 queue   the frontier alone
 growth  the frontier when it is large, against a small one
-amqp    a message of RabbitMQ, and a URL that comes in from it
+amqp    a message of RabbitMQ, a URL that comes in from it, an item that goes out
 lag     how long one page keeps the others of a worker waiting
 plot    tables and pictures of saved results
 """

@@ -1,5 +1,5 @@
-"""Measure RabbitMQ: CPU of client and broker for a message with the least that any client needs, and for a URL that
-comes in by `crawler seed --from`."""
+"""Measure RabbitMQ: CPU of client and broker for a message with the least that any client needs, for a URL that comes
+in by `crawler seed --from`, and for an item that goes out by `crawler export -o`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractQueue
+from msgspec.json import encode
 
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.model import Done, Job, Visit
 from scripts.benchmark.contenders import ROOT
 from scripts.benchmark.process import cores, cpu_of, run
-from scripts.benchmark.queue import request, tell
+from scripts.benchmark.queue import BATCH, PACE, fill, request, tell
 from tests.rabbitmq import RabbitMQ
 from tests.valkey import Valkey
 
 WINDOW = 1_000  # messages that wait for their confirms at once; also the prefetch
 QUEUE = "bench"
+TEXT = "x" * 300  # of an item
 
 
 class Cost:
@@ -55,7 +61,12 @@ def main(messages: int, repeat: int) -> int:
                 for task in os.listdir(f"/proc/{pid}/task"):
                     os.sched_setaffinity(int(task), {server_core})
         asyncio.run(_measure(broker, messages, repeat))
-        _measure_seeding(broker, messages, repeat)
+        told, arguments = f"new {messages:,},", ["seed", "--from", f"{broker.url}?queue={QUEUE}"]
+        cost = _measure_command(broker, messages, repeat, arguments, _fill_queue, told)
+        tell("seed --from: a URL in, start of the command included", cost)
+        told, arguments = f"{messages:,} items", ["export", "-o", f"{broker.url}?exchange=&key={QUEUE}"]
+        cost = _measure_command(broker, messages, repeat, arguments, _fill_outbox, told)
+        tell("export -o: an item out, start of the command included", cost)
     return 0
 
 
@@ -72,33 +83,57 @@ async def _measure(broker: RabbitMQ, messages: int, repeat: int) -> None:
     tell("consume and acknowledge it", str(consuming))
 
 
-def _measure_seeding(broker: RabbitMQ, messages: int, repeat: int) -> None:
-    """Seed the messages of a queue into a job, each round on a queue server of its own."""
+def _measure_command(
+    broker: RabbitMQ,
+    messages: int,
+    repeat: int,
+    arguments: Sequence[str],
+    prepare: Callable[[RabbitMQ, Valkey, int], Coroutine[Any, Any, None]],
+    told: str,
+) -> str:
+    """Run a command between a broker and a queue server, on which `prepare` has put the messages or items. `told` is
+    what the command prints in the end."""
     server_core, client_core = cores()
     costs: list[tuple[float, float, float]] = []
     for _ in range(repeat):
         with Valkey(appendonly=True, fsync="everysec") as server, TemporaryDirectory() as folder:
             if server_core is not None:
                 os.sched_setaffinity(server.pid, {server_core})
-            asyncio.run(_fill(broker, messages))
+            asyncio.run(prepare(broker, server, messages))
             beam, valkey = _cpu(broker), cpu_of(server.pid)
             used = run(
-                [sys.executable, "-P", "-m", "crawler", "seed", "--from", f"{broker.url}?queue={QUEUE}"],
+                [sys.executable, "-P", "-m", "crawler", *arguments],
                 core=client_core,
                 folder=Path(folder),
                 environment={"PYTHONPATH": str(ROOT), "REDIS_URL": server.url},
             )
-            if used.code or f"new {messages:,}," not in (Path(folder) / "output").read_text():
-                raise RuntimeError((Path(folder) / "output").read_text())
             costs.append((used.cpu, _cpu(broker) - beam, cpu_of(server.pid) - valkey))
+            said = (Path(folder) / "output").read_text()
+            if used.code or told not in said:
+                raise RuntimeError(said)
+        broker.control("purge_queue", QUEUE)
     client, beam, valkey = (median(column) / messages * 1e6 for column in zip(*costs, strict=True))
-    figures = f"client {client:.0f} µs, broker {beam:.0f} µs, queue server {valkey:.0f} µs CPU"
-    tell("seed --from: a URL, start of the command included", figures)
+    return f"client {client:.0f} µs, broker {beam:.0f} µs, queue server {valkey:.0f} µs CPU"
 
 
-async def _fill(broker: RabbitMQ, messages: int) -> None:
+async def _fill_queue(broker: RabbitMQ, server: Valkey, messages: int) -> None:
     async with _channel(broker) as (channel, _):
         await _publish(channel, _bodies(messages))
+
+
+async def _fill_outbox(broker: RabbitMQ, server: Valkey, items: int) -> None:
+    """One item a page."""
+    async with open_redis(Server(server.url), outbox_limit=items + BATCH) as frontier:
+        job = await frontier.jobs.create(Job("default"))
+        await fill(frontier, job, items)
+        done = 0
+        while done < items:
+            claim = await frontier.queue.claim("w", BATCH, [job], PACE)
+            found = [
+                (one, Visit(Done(), items=(encode({"url": one.request.url, "text": TEXT}),))) for one in claim.leases
+            ]
+            await frontier.queue.commit("w", found, PACE)
+            done += len(found)
 
 
 def _bodies(messages: int) -> list[bytes]:

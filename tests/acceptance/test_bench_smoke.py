@@ -46,4 +46,4 @@ def test_what_goes_into_a_queue_of_rabbitmq_comes_out() -> None:
     )
     assert run.returncode == 0, run.stderr
     rows = re.findall(r"^\| (\w+) .*client \d+ µs, broker \d+ µs", run.stdout, re.MULTILINE)
-    assert rows == ["publish", "consume", "seed"]
+    assert rows == ["publish", "consume", "seed", "export"]
