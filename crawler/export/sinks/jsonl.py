@@ -201,7 +201,7 @@ class JsonlSink:
         """Delete the file if this sink made it and it is still empty."""
         with suppress(OSError):
             if self._file >= 0 and self._is_made and not os.fstat(self._file).st_size and self._has_name():
-                self._path.unlink()
+                self._path.resolve().unlink()  # not a link to it
 
     # -----------------------------------------------------------------------------------------------------
     # writing

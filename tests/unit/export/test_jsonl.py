@@ -297,6 +297,15 @@ def test_a_link_goes_on_naming_the_file_that_is_replaced(path: Path) -> None:
     assert (link.is_symlink(), numbers(path.read_bytes())) == (True, [3])
 
 
+def test_a_link_to_a_file_that_does_not_exist_yet_stays(path: Path) -> None:
+    link = path.with_name("current")
+    link.symlink_to(path)
+    JsonlSink(link, "e1").check()
+    assert (link.is_symlink(), path.exists()) == (True, False)
+    write(link, SECOND)
+    assert (link.is_symlink(), numbers(path.read_bytes())) == (True, [3])
+
+
 def test_a_file_that_another_program_replaced_meanwhile_is_not_overwritten(path: Path) -> None:
     write(path, FIRST, epoch="before")
     sink = JsonlSink(path, "e1", overwrite=True)
