@@ -18,6 +18,7 @@ _UNSAFE_IN_LINES = re.compile(_UNSAFE.pattern.replace(r"\x00-\x1f", r"\x00-\x08\
 # even if the password contains a character that should have been escaped.
 _WEB_USERINFO = re.compile(r"\b(https?://)[^/?#\s@\"'<>]*(?:@[^/?#\s@\"'<>]*)*@", re.IGNORECASE)
 _SERVER_USERINFO = re.compile(r"\b((?!https?:)[a-z][a-z0-9+.-]*://[^:@/\s]*):\S+@", re.IGNORECASE)
+_REDIS_USER = re.compile(r"\b(rediss?://)[^:@/\s]+@", re.IGNORECASE)  # mostly a password that lacks its colon
 _PASSWORD_ARGUMENT = re.compile(r"([?&;](?:password|passwd|pass)=)[^&\s\"']*", re.IGNORECASE)
 
 
@@ -32,12 +33,13 @@ def printable_lines(text: str) -> str:
 
 
 def without_password(text: str) -> str:
-    """`text` with `***` for the passwords of all URLs and the credentials of all headers in it; in web URLs also for
-    the user name."""
+    """`text` with `***` for the passwords of all URLs and the credentials of all headers in it; in web URLs, and
+    where no password follows in those of Redis, also for the user name."""
     if "://" in text:
         if "@" in text:
             text = _WEB_USERINFO.sub(r"\1***@", text)
             text = _SERVER_USERINFO.sub(r"\1:***@", text)
+            text = _REDIS_USER.sub(r"\1***@", text)
         text = _PASSWORD_ARGUMENT.sub(r"\1***", text) if "pass" in text.lower() else text
     return without_credentials(text)
 

@@ -43,6 +43,7 @@ def test_a_traceback_keeps_its_lines() -> None:
     [
         ("redis://:geheim@host:6379/0", "redis://:***@host:6379/0"),
         ("rediss://user:geheim@host/0 refused", "rediss://user:***@host/0 refused"),
+        ("redis://geheim@host/0 refused", "redis://***@host/0 refused"),
         ("redis://:geh/e@im@host/0", "redis://:***@host/0"),
         ("unix://:geheim@/run/valkey.sock", "unix://:***@/run/valkey.sock"),
         ("redis://host/0?password=geheim&x=1", "redis://host/0?password=***&x=1"),
