@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from crawler.amqp.address import is_amqp
 from crawler.cli.options import Invocation, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.program import PROGRAM
-from crawler.runtime.safe_text import json_line
+from crawler.runtime.safe_text import json_line, shown
+from crawler.runtime.signals import run
+from crawler.views.figures import several
 from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ def dead(
     job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most lines per job.")] = 100,
     json_: Annotated[bool, flag("--json", help="Print one JSON object per line; letters in full.")] = False,
+    output: Annotated[
+        str, option("-o", "--output", metavar="URL", help="Send them to amqp://…?exchange=NAME, as --json prints them.")
+    ] = "",
+    follow: Annotated[bool, flag("--follow", help="With -o: go on with those that come, until stopped.")] = False,
 ) -> int:
     """Show the requests that were given up and why, in groups, the largest first.
 
@@ -63,11 +70,30 @@ def dead(
     by = [known_field(name, "--group") for name in group or BY]
     conditions = [parse_condition(text) for text in where or ()]
     config = config_of(invocation)
+    if output or follow:
+        _check_output(output, others=bool(ids or group or list_ or json_))
+        return _send(config, job, output, conditions, follow=follow)
     if ids:
         return asyncio.run(_show(config, job, set(ids), as_json=json_))
     if list_:
         return asyncio.run(_list(config, job, conditions, limit, as_json=json_))
     return asyncio.run(_groups(config, job, by, conditions, limit, as_json=json_))
+
+
+def _check_output(output: str, *, others: bool) -> None:
+    if not is_amqp(output) or "stream=" in output:
+        raise UsageError(f"-o {shown(output)}: dead letters go to an exchange: -o 'amqp://host/vhost?exchange=NAME'")
+    if others:
+        raise UsageError("-o takes --job, --where and --follow, and none of the options that print")
+
+
+def _send(config: Config, job: str, output: str, conditions: Sequence[Condition], *, follow: bool) -> int:
+    from crawler.app.dead import send_dead
+    from crawler.app.wiring import Target
+
+    sent = run(send_dead(config, job, Target(output), conditions, follow=follow))
+    print(f"{several(sent, 'dead letter')} → {shown(output)}", file=sys.stderr)
+    return 0
 
 
 async def _groups(

@@ -108,3 +108,20 @@ async def test_a_target_that_cannot_be_meant(shell: Shell, broker: RabbitMQ) -> 
         assert (ended.code, why in ended.error) == (code, True), ended.err
     replaced = await shell.run("crawl", "http://127.0.0.1:1/", "-O", f"{broker.url}?exchange=items", *LOCAL)
     assert (replaced.code, "cannot be replaced: write -o" in replaced.error) == (2, True)
+
+
+async def test_dead_letters_are_sent_as_they_come(shell: Shell, broker: RabbitMQ) -> None:
+    await bound(broker, "dead")
+    where = f"{broker.url}?exchange=items&key=dead.{{host}}"
+    following = await shell.start("dead", "--follow", "-o", where)
+    gone = ("-s", "RETRY_TIMES=0", "-s", "ROBOTSTXT_OBEY=false", "-o", "items.jsonl")
+    await shell.run("crawl", "http://127.0.0.1:1/", *LOCAL, *gone, "--job", "gone")
+    (id_,) = await contents(broker, "dead", least=1)
+    assert ".dead-" in (id_ or "")
+    following.terminate()
+    assert await following.wait() == 0
+    ended = await shell.run("dead", "-o", where, "--where", "error=connect")
+    assert (ended.code, ended.err.startswith("1 dead letter → amqp://guest:***@")) == (0, True)
+    assert await contents(broker, "dead") == {id_: 2}, "at least once, with the same id"
+    wrong = await shell.run("dead", "-o", "file.jsonl")
+    assert (wrong.code, "dead letters go to an exchange" in wrong.error) == (2, True)
