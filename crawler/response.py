@@ -231,6 +231,8 @@ class Response:
         self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any
     ) -> Iterator[Request]:
         """Yield requests for the given links, those that a CSS query selects, or all. Skips invalid links."""
+        if isinstance(urls, str):  # its letters would be the links
+            raise TypeError(f"follow_all({urls!r}): expected a list of links; for one link write follow")
         if css:
             urls = self.css(css)
         if urls is None:
@@ -254,6 +256,9 @@ _SNIFFED = 4_096  # bytes in which it is looked for
 def _href(url: str | Selector) -> str:
     if isinstance(url, str):
         return url
+    if not hasattr(url, "root"):
+        found = type(url).__name__
+        raise TypeError(f"a link is a URL or one selector, not {found}; a query that finds nothing gives None")
     if isinstance(url.root, str):
         return url.root
     return str(url.attrib.get("href") or url.attrib.get("src") or "")
