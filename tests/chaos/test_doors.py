@@ -33,10 +33,14 @@ class Door:
         self.seeder: Command | None = None
 
     async def open(self) -> None:
-        """Start the command; one that meets a broker on its way down ends at once, and is started again."""
+        """Start the command, and return when it is at work: one that meets a broker on its way down ends at once."""
         while self.seeder is None or self.seeder.code is not None:
-            self.seeder = await self.stage.fleet.run("seed", "--from", self.where, "--follow")
-            await asyncio.sleep(1.5)
+            started = self.seeder = await self.stage.fleet.run("seed", "--from", self.where, "--follow")
+            await until(lambda one=started: one.code is not None or self._is_present(one), "seeder")  # type: ignore[misc]
+
+    def _is_present(self, seeder: Command) -> bool:
+        names = self.stage.queue.zrange("{crawler:0}:job:default:seeders", 0, -1)
+        return any(f":{seeder.pid}:".encode() in name for name in names)
 
     async def kill_the_seeder(self) -> None:
         """SIGKILL to the command; another one takes its place."""
