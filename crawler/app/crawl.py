@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
+from crawler.app.events import announced
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
@@ -58,7 +59,8 @@ async def crawl(
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
         run = _Crawl(config, connected, job, target, observe)
-        return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
+        async with announced(config, connected, job):
+            return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
 
 
 class _Crawl:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 
 import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.events import announced
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import Target, beside, exporter
 from crawler.errors import UsageError
@@ -46,7 +48,8 @@ async def export(
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
             try:
-                await out.run(stop, until=until, follow=patient)
+                async with announced(config, connected, record) if patient else nullcontext():
+                    await out.run(stop, until=until, follow=patient)
             finally:
                 if watching is not None:
                     await end(watching)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,3 +126,23 @@ async def test_dead_letters_are_sent_as_they_come(shell: Shell, broker: RabbitMQ
     assert await contents(broker, "dead") == {id_: 2}, "at least once, with the same id"
     wrong = await shell.run("dead", "-o", "file.jsonl")
     assert (wrong.code, "dead letters go to an exchange" in wrong.error) == (2, True)
+
+
+async def test_events_of_a_job(shell: Shell, broker: RabbitMQ, site: Running) -> None:
+    """Started and finished, in order; a broker that is away holds nothing up."""
+    await bound(broker, "events")
+    url = f"{broker.url}?exchange=items"
+    ended = await shell.run("crawl", *site.seeds, "-o", "e.jsonl", "--job", "ev", *LOCAL, "-s", f"EVENTS_URL={url}")
+    assert ended.code == 0, ended.err
+    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+        queue = await channel.get_queue("events")
+        told = []
+        while message := await queue.get(fail=False):
+            told.append((message.routing_key, json.loads(message.body)))
+    assert [key for key, _ in told] == ["ev.started", "ev.finished"]
+    assert told[-1][1]["pages"] > 0
+    away = "EVENTS_URL=amqp://127.0.0.1:1/?exchange=items"
+    ended = await shell.run("crawl", *site.seeds, "-o", "f.jsonl", "--job", "ev2", *LOCAL, "-s", away)
+    assert (ended.code, "events_lost" in ended.err) == (0, True)
+    wrong = await shell.run("crawl", *site.seeds, "--job", "ev3", "-s", "EVENTS_URL=amqp://me:secret@h/?exchang=x")
+    assert (wrong.code, "did you mean exchange?" in wrong.error, "secret" in wrong.err) == (78, True, False)

@@ -1,0 +1,42 @@
+"""What happened to a job between two looks at it."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from crawler.app.events import events_between
+from crawler.status import HostTurn, HostView, JobStats, Pause
+
+RUNNING = JobStats("news", at=1_800_000_000.0)
+PAUSED = replace(RUNNING, paused=(Pause("host", "a.example", "20 of 20 failed", 0.0),))
+RESTING = replace(RUNNING, resting=(HostView("a.example", 3, HostTurn(rest=60.0, cause="http_503", rests=1)),))
+FINISHED = replace(RUNNING, finished=True, counters={"pages": 7, "items": 5}, dead=1)
+
+
+def names(before: JobStats | None, now: JobStats) -> list[str]:
+    return [event for event, _ in events_between(before, now)]
+
+
+def test_each_change_is_told_once() -> None:
+    assert names(None, RUNNING) == ["started"]
+    assert names(RUNNING, RUNNING) == []
+    assert names(RUNNING, PAUSED) == ["paused"]
+    assert names(PAUSED, PAUSED) == []
+    assert names(PAUSED, RUNNING) == ["resumed"]
+    assert names(RUNNING, RESTING) == ["host_rests"]
+    assert names(RESTING, RUNNING) == ["host_is_back"]
+    assert names(RUNNING, FINISHED) == ["finished"]
+    assert names(FINISHED, FINISHED) == []
+
+
+def test_a_job_that_was_finished_before_tells_nothing() -> None:
+    assert names(None, FINISHED) == []
+
+
+def test_the_facts_of_events() -> None:
+    ((_, paused),) = events_between(RUNNING, PAUSED)
+    assert paused == {"what": "host", "name": "a.example", "why": "20 of 20 failed"}
+    ((_, rests),) = events_between(RUNNING, RESTING)
+    assert (rests["host"], rests["seconds"], "answered 503" in rests["why"]) == ("a.example", 60.0, True)
+    ((_, finished),) = events_between(RUNNING, FINISHED)
+    assert finished == {"pages": 7, "items": 5, "dead": 1}
