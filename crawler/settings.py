@@ -267,7 +267,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         with kept_from_users():
             names = runpy.run_path(str(path))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # the user's file may fail in any way; the user needs its name, not our traceback
         raise ConfigError(
             "\n  ".join(filter(None, [_belongs_to(path), f"{path}: {type(error).__name__}: {error}"]))

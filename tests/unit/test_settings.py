@@ -160,7 +160,9 @@ def test_an_error_never_shows_the_password_of_the_queue_server(tmp_path: Path) -
     assert "geheim" not in str(caught.value)
 
 
-@pytest.mark.parametrize("source", ["DOWNLOAD_DELAY = ", "raise RuntimeError('x')", "import nothing_like_this"])
+@pytest.mark.parametrize(
+    "source", ["DOWNLOAD_DELAY = ", "raise RuntimeError('x')", "import nothing_like_this", "import sys; sys.exit(0)"]
+)
 def test_a_settings_file_that_fails_is_named(tmp_path: Path, source: str) -> None:
     (tmp_path / "settings.py").write_text(source)
     with pytest.raises(ConfigError, match=str(tmp_path / "settings.py")):
