@@ -1,4 +1,4 @@
-"""P34: a door keeps the promises of the frontier. Messages come in while everything is killed by turns."""
+"""P34: a door keeps the promises of the frontier. Messages come in, and items go out, while everything is killed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 import aio_pika
 import pytest
 import redis
 
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Pace
+from crawler.model import Done, Job, Lease, Request, Visit
 from tests.chaos.fleet import Command, resident_mb, until
 from tests.chaos.stage import Stage, Theatre
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
@@ -179,3 +184,127 @@ async def test_p34_list_in(theatre: Theatre) -> None:
             with redis.Redis.from_url(source.url) as client:
                 await until(lambda: not client.exists("urls", "urls:taken"), "the last acknowledgement", 60)
                 door.judge(client.llen("bad"))
+
+
+class DoorOut:
+    """A command that sends items of the stage's queue server, which nobody crawls, to a broker."""
+
+    def __init__(self, stage: Stage, broker: RabbitMQ, where: str) -> None:
+        self.stage = stage
+        self.broker = broker
+        self.where = where
+        self.exporter: Command | None = None
+
+    async def fill(self, pages: int) -> None:
+        """Put two items of each page into the outbox."""
+        async with open_redis(Server(self.stage.server.url)) as frontier:
+            job = await frontier.jobs.create(Job("default"))
+            for at in range(0, pages, 500):
+                requests = [Request(f"http://127.0.0.1:9/{n}") for n in range(at, at + 500)]
+                await frontier.adding.add(job, requests, seed=True)
+                leases = (await frontier.queue.claim("w1", 500, [job], AT_ONCE)).leases
+                visits = [(one, Visit(Done(), items=(_item(one, 0), _item(one, 1)))) for one in leases]
+                await frontier.queue.commit("w1", visits, AT_ONCE)
+
+    async def open(self) -> None:
+        """Start the command, which waits until the right of one that was killed has ended."""
+        self.exporter = await self.stage.fleet.run("export", "-o", self.where, "--follow")
+
+    def left(self) -> int:
+        """How many pages are in the outbox."""
+        with suppress(Exception):  # it may be down
+            return int(self.stage.queue.xlen("{crawler:0}:job:default:outbox"))
+        return 1
+
+    async def kill_the_exporter(self) -> None:
+        """SIGKILL to the command; another one takes its place."""
+        assert self.exporter is not None
+        self.stage.fault("kill -9 of export -o")
+        self.exporter.kill()
+        await self.exporter.ended()
+        await self.open()
+
+    async def kill_the_broker(self) -> None:
+        """SIGKILL to the broker; it starts again on its data."""
+        self.stage.fault("kill -9 of the broker")
+        await asyncio.to_thread(self.broker.kill)
+        await asyncio.to_thread(self.broker.start)
+
+    async def silence_the_broker(self) -> None:
+        """The broker keeps its connections and answers nothing for longer than anybody waits."""
+        self.stage.fault("the broker is frozen")
+        await asyncio.to_thread(self.broker.freeze, SILENCE)
+
+    async def messages(self, least: int) -> list[tuple[str, bytes]]:
+        """Id and body of all messages in the queue or stream, once `least` different ones have come."""
+        found: list[tuple[str, bytes]] = []
+        async with await aio_pika.connect(self.broker.url) as connection, connection.channel() as channel:
+            await channel.set_qos(prefetch_count=1000)
+            queue = await channel.get_queue("items")
+            done = asyncio.Event()
+
+            async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+                found.append((message.message_id or "", message.body))
+                if message.body == b"end":
+                    done.set()
+                await message.ack()
+
+            await channel.default_exchange.publish(aio_pika.Message(b"end"), "items")
+            await queue.consume(take, arguments={"x-stream-offset": "first"} if "stream=" in self.where else None)
+            async with asyncio.timeout(60):
+                await done.wait()
+        assert len({id_ for id_, _ in found}) >= least
+        return [one for one in found if one[1] != b"end"]
+
+
+def _item(lease: Lease, number: int) -> bytes:
+    return b'{"url":"%s","n":%d}' % (lease.request.url.encode(), number)
+
+
+AT_ONCE = Pace(delay=0.0, concurrency=10_000)
+
+
+@needs_rabbitmq
+@pytest.mark.parametrize("kind", ["exchange", "stream"])
+async def test_p34_door_out(theatre: Theatre, kind: str) -> None:
+    """Exporter, broker and queue server are killed by turns, and the broker is frozen: no item is lost, and each has
+    one id; in a stream, each is there once."""
+    settings = {"BROKER_TIMEOUT": TIMEOUT, "EXPORT_BATCH": 50, "LEASE_SECONDS": 2}
+    with RabbitMQ(streams=True) as broker:
+        where = {
+            "exchange": f"{broker.url}?exchange=&key=items",
+            "stream": f"{broker.url}?stream=items&stream_port={broker.stream_port}",
+        }[kind]
+        async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+            of_kind: dict[str, Any] = {"x-queue-type": "stream" if kind == "stream" else "classic"}
+            await channel.declare_queue("items", durable=True, arguments=of_kind)
+        async with theatre("P34", f"RabbitMQ out ({kind}): everything killed", settings=settings) as stage:
+            pages = 50_000 if stage.scale.is_long else 3_000
+            door = DoorOut(stage, broker, where)
+            await door.fill(pages)
+            await door.open()
+            harm: list[Callable[[], Awaitable[None]]] = [
+                door.kill_the_exporter,
+                door.kill_the_broker,
+                stage.kill_the_server,
+                door.silence_the_broker,
+            ]
+            faults = stage.scale.faults if stage.scale.is_long else 4
+            for turn, share in enumerate(stage.moments(faults)):
+                rest = (1 - share) * pages
+                await until(lambda rest=rest: door.left() <= rest, "items", 120)  # type: ignore[misc]
+                await harm[turn % len(harm)]()
+            await until(lambda: not door.left(), "all items", 120)
+            assert door.exporter is not None
+            resident = resident_mb(door.exporter.pid)
+            found = await door.messages(pages * 2)
+            ids, row = Counter(id_ for id_, _ in found), stage.row
+            row.told("items", pages * 2)
+            row.told("faults", len(row.faults))
+            row.exactly("lost", pages * 2 - len({body for _, body in found}), 0)
+            row.exactly("items with two ids", len(ids) - len({body for _, body in found}), 0)
+            if kind == "stream":
+                row.exactly("twice in the stream", len(found) - len(ids), 0)
+            else:
+                row.told("sent again", len(found) - len(ids))
+            row.at_most("exporter MB", resident, 150)
