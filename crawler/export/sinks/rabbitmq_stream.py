@@ -11,9 +11,9 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 from msgspec import Meta, Struct
@@ -30,6 +30,8 @@ try:
     from rstream.recovery import BackOffRecoveryStrategy
 except ImportError:
     raise ConfigError("?stream=… needs the extra `rabbitmq-streams`: pip install 'rstream>=1.1'") from None
+
+Result = TypeVar("Result")
 
 WINDOW = 1_000  # messages that may wait for their confirms
 
@@ -97,7 +99,7 @@ class RabbitStreamSink:
             raise OutputError(gone_to(exported.location, self.location))
         producer = await self._connected()
         try:
-            if not await producer.stream_exists(self._words.stream):
+            if not await _bounded(producer.stream_exists(self._words.stream), self._seconds):
                 raise ConfigError(f"{self.location}: there is no such stream; make it with a retention that suits you")
         finally:
             await _closed(producer)
@@ -142,8 +144,7 @@ class RabbitStreamSink:
                 recovery_strategy=strategy,
             )
             try:
-                async with asyncio.timeout(self._seconds):
-                    await producer.start()
+                await _bounded(producer.start(), self._seconds)
                 return producer
             except TimeoutError:
                 reasons.append(f"{host}:{self._words.stream_port} does not answer within {self._seconds:g} s")
@@ -182,9 +183,9 @@ class RabbitStreamSink:
                 done.set_result("" if status.is_confirmed else f"refused with code {status.response_code}")
 
         try:
-            async with asyncio.timeout(self._seconds):
-                await producer.send_batch(self._words.stream, messages, publisher, on_publish_confirm=confirmed)
-                why = await done
+            sending = producer.send_batch(self._words.stream, messages, publisher, on_publish_confirm=confirmed)
+            await _bounded(sending, self._seconds)
+            why = await asyncio.wait_for(done, self._seconds)
         except TimeoutError:
             why = f"no confirm within {self._seconds:g} s"
         except StreamDoesNotExist:
@@ -197,8 +198,21 @@ class RabbitStreamSink:
 
 async def _closed(producer: Producer) -> None:
     with suppress(Exception):  # it is given up in any case
-        async with asyncio.timeout(2):
-            await producer.close()
+        await _bounded(producer.close(), 2)
+
+
+async def _bounded(call: Coroutine[Any, Any, Result], seconds: float) -> Result:
+    """Wait that long, and no longer if the call does not heed its cancellation: rstream loses some. Raises
+    `TimeoutError`."""
+    task = asyncio.create_task(call)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+    if not task.done():
+        raise TimeoutError
+    return task.result()
 
 
 def _words(error: BaseException) -> str:
