@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from crawler.frontier.memory.server import MemoryServer
@@ -53,3 +54,19 @@ class MemoryFrontier:
 
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
         await self.backend.asking.put_shared(key, value, seconds)
+
+
+class Noticed(MemoryFrontier):
+    """Tells when some of the items have left the outbox."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.some_are_sent = asyncio.Event()
+        self._times = 0
+
+    async def acknowledge(self, job: Job, exported: Exported) -> None:
+        """Set the event at the fourth call."""
+        await super().acknowledge(job, exported)
+        self._times += 1
+        if self._times > 3:
+            self.some_are_sent.set()

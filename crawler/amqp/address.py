@@ -1,4 +1,4 @@
-"""The URL of a broker: `amqps://user:password@host1,host2:5671/vhost?queue=urls`.
+"""The URL of a broker: `amqps://user:password@host1,host2:5671/vhost?queue=urls`, and how to reach it.
 
 As in RabbitMQ's URI specification, with several hosts, which are tried in turn. The query holds what one door needs.
 """
@@ -6,6 +6,7 @@ As in RabbitMQ's URI specification, with several hosts, which are tried in turn.
 from __future__ import annotations
 
 import re
+import ssl
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -39,6 +40,20 @@ class Address(Struct, frozen=True):
         hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
         login = "" if self.user == "guest" else f"{shown(self.user)}@"
         return f"{self.scheme}://{login}{shown(hosts)}/{'' if self.vhost == '/' else shown(self.vhost)}"
+
+
+class Broker(Struct, frozen=True):
+    """How to reach a broker."""
+
+    address: Address
+    name: str  # of the connection, in the broker's own list
+    seconds: float  # within which it must answer
+    tls: ssl.SSLContext | None = None  # None for `amqp`
+
+    @property
+    def url(self) -> str:
+        """The URL for people: without the password."""
+        return self.address.url
 
 
 def is_amqp(url: str) -> bool:

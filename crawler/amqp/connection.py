@@ -10,11 +10,10 @@ import asyncio
 import logging
 import os
 import re
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from crawler.amqp.address import Address
+from crawler.amqp.address import Broker
 from crawler.errors import BrokerUnavailable, ConfigError
 from crawler.runtime.safe_text import shown
 from crawler.runtime.tasks import was_cancelled
@@ -46,14 +45,12 @@ for name in ("aio_pika", "aiormq"):  # they log what this module raises, and URL
     logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-async def connect(
-    address: Address, *, name: str, seconds: float, tls: ssl.SSLContext | None = None
-) -> AbstractConnection:
-    """Connect to the first host that answers within `seconds`. `name` shows in the broker's list of connections.
+async def connect(broker: Broker) -> AbstractConnection:
+    """Connect to the first host that answers in time.
 
     Raises `BrokerUnavailable` if none answers, and `ConfigError` if one refuses the login or the vhost.
     """
-    reasons = []
+    address, seconds, reasons = broker.address, broker.seconds, []
     for host, port in address.hosts:
         try:
             async with asyncio.timeout(seconds):
@@ -64,8 +61,8 @@ async def connect(
                     password=address.password,
                     virtualhost=address.vhost,
                     ssl=address.scheme == "amqps",
-                    ssl_context=tls,
-                    client_properties={"connection_name": name},
+                    ssl_context=broker.tls,
+                    client_properties={"connection_name": broker.name},
                     heartbeat=HEARTBEAT,
                 )
         except _REFUSED:
@@ -76,29 +73,29 @@ async def connect(
         except TimeoutError:
             reasons.append(f"{host}:{port} does not answer within {seconds:g} s")
         except (AMQPError, OSError) as error:
-            reasons.append(f"{host}:{port}: {_words(error)}")
+            reasons.append(f"{host}:{port}: {in_words(error)}")
     raise BrokerUnavailable(f"{address.url}: {'; '.join(reasons)}")
 
 
 @asynccontextmanager
-async def within(address: Address, seconds: float, what: str) -> AsyncIterator[None]:
+async def within(broker: Broker, what: str) -> AsyncIterator[None]:
     """Bound what is asked of the broker. `what` names it, such as `publish`.
 
-    Raises `BrokerUnavailable` if the connection ends or nothing comes within `seconds`; `ConfigError` if the broker
+    Raises `BrokerUnavailable` if the connection ends or no answer comes in time; `ConfigError` if the broker
     says that something does not exist, is declared otherwise, or is not permitted.
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(broker.seconds):
             yield
     except TimeoutError:
-        alarm = "a memory or disk alarm blocks those who publish"
-        raise BrokerUnavailable(f"{address.url}: no answer to {what} within {seconds:g} s; {alarm}") from None
+        alarm = "a memory or disk alarm of the broker blocks those who publish"
+        raise BrokerUnavailable(f"{broker.url}: no answer to {what} within {broker.seconds:g} s; {alarm}") from None
     except _WRONG as error:
-        raise ConfigError(f"{address.url}: {what}: {_words(error)}") from None
+        raise ConfigError(f"{broker.url}: {what}: {in_words(error)}") from None
     except _AWAY as error:
         if isinstance(error, asyncio.CancelledError) and was_cancelled():
             raise  # otherwise aiormq cancelled what waited when the connection ended
-        raise BrokerUnavailable(f"{address.url}: {what}: {_words(error)}") from None
+        raise BrokerUnavailable(f"{broker.url}: {what}: {in_words(error)}") from None
 
 
 def version(connection: AbstractConnection) -> tuple[int, ...]:
@@ -107,7 +104,8 @@ def version(connection: AbstractConnection) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(properties.get("version", "")))[:3])
 
 
-def _words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """Return what the error says, for people."""
     if "[SSL" in str(error):  # before the next line: in these the number is OpenSSL's
         return f"{shown(str(error))}; TLS_CA_FILE adds a certificate authority"
     if isinstance(error, OSError) and error.errno:

@@ -5,21 +5,20 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import aio_pika
 import msgspec
-from aio_pika.abc import AbstractConnection, AbstractExchange
 from msgspec import Struct
 
-from crawler.amqp.address import Address
-from crawler.amqp.connection import connect, within
+from crawler.amqp.address import Broker
+from crawler.amqp.exchange import Exchange, NotTaken, check_key, key_of
 from crawler.errors import BrokerUnavailable, ConfigError
 from crawler.runtime.incident import Incident
+
+REST = 5.0  # seconds without a try after the broker was away or refused something
 
 
 class Words(Struct, frozen=True):
@@ -28,54 +27,41 @@ class Words(Struct, frozen=True):
     exchange: str  # must exist; one of the type `topic` lets consumers choose
     key: str = "{job}.{event}"  # the routing key, with places for the job and the event
 
+    def __post_init__(self) -> None:
+        check_key(self.key, ("job", "event"))
+
 
 class Events:
-    """One connection, made when the first event comes and again after an error."""
+    """Tells of one job."""
 
-    def __init__(
-        self, address: Address, words: Words, *, name: str, seconds: float, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """`name` shows in the broker's list of connections; `seconds` bounds each answer of the broker."""
-        self._address = address
+    def __init__(self, broker: Broker, words: Words, job: str) -> None:
         self._words = words
-        self._name = name
-        self._seconds = seconds
-        self._tls = tls
-        self._connection: AbstractConnection | None = None
-        self._exchange: AbstractExchange | None = None
+        self._job = job
+        self._exchange = Exchange(broker, words.exchange)
         self._lost = Incident("events_lost")
+        self._rests_until = 0.0
 
-    async def publish(self, job: str, event: str, facts: Mapping[str, Any]) -> None:
-        """Publish one event, without waiting for a queue that takes it. Raises `ConfigError` if the exchange does not
-        exist or the broker refuses the login."""
-        body = msgspec.json.encode({"event": event, "job": job, "at": time.time(), **facts})
-        key = self._words.key.replace("{job}", job).replace("{event}", event)
+    async def publish(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Publish one event, whether or not a queue takes it. Count it as lost if the broker does not."""
+        if time.monotonic() < self._rests_until:
+            self.lose("the broker was away just now")
+            return
+        body = msgspec.json.encode({"event": event, "job": self._job, "at": time.time(), **facts})
+        key = key_of(self._words.key, {"job": self._job, "event": event})
         message = aio_pika.Message(body, content_type="application/json", app_id="crawler", type=event)
         try:
-            exchange = await self._open()
-            async with within(self._address, self._seconds, "publish"):
-                await exchange.publish(message, key, mandatory=False)
-        except BrokerUnavailable as error:
-            await self.close()
-            self._lost.met(error)
+            await self._exchange.open()
+            await self._exchange.publish(message, key, mandatory=False)
+        except (BrokerUnavailable, ConfigError, NotTaken) as error:
+            self._rests_until = time.monotonic() + REST
+            self.lose(error)
         else:
             self._lost.over()
 
+    def lose(self, why: object) -> None:
+        """Count an event that was not sent, and log the first one."""
+        self._lost.met(why)
+
     async def close(self) -> None:
         """Disconnect."""
-        connection, self._connection, self._exchange = self._connection, None, None
-        if connection is not None:
-            with suppress(BrokerUnavailable, ConfigError):
-                async with within(self._address, self._seconds, "close"):
-                    await connection.close()
-
-    async def _open(self) -> AbstractExchange:
-        if self._exchange is not None and self._connection is not None and not self._connection.is_closed:
-            return self._exchange
-        await self.close()
-        self._connection = await connect(self._address, name=self._name, seconds=self._seconds, tls=self._tls)
-        name = self._words.exchange
-        async with within(self._address, self._seconds, f"look for the exchange {name}"):
-            channel = await self._connection.channel()
-            self._exchange = await channel.get_exchange(name)
-        return self._exchange
+        await self._exchange.close()

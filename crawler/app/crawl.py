@@ -59,8 +59,7 @@ async def crawl(
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
         run = _Crawl(config, connected, job, target, observe)
-        async with announced(config, connected, job):
-            return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
+        return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
 
 
 class _Crawl:
@@ -88,6 +87,17 @@ class _Crawl:
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
         out = exporter(self._config, self._connected, self._job, self._target, patient=True)
+        async with announced(self._config, self._connected, self._job, out.begun):
+            return await self._run(out, urls, processes, concurrency, refused)
+
+    async def _run(
+        self,
+        out: Exporter,
+        urls: Iterable[str | Request],
+        processes: int,
+        concurrency: int,
+        refused: Callable[[str, str], None],
+    ) -> CrawlReport:
         seeding = seeder(self._config, self._connected, self._job, refused)
         exporting = asyncio.create_task(
             out.run(self._stop, until=lambda: self._is_finished, follow=True), name="export"

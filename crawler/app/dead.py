@@ -11,13 +11,14 @@ from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.wiring import Target, sink
 from crawler.control.dead_letters import Condition, meets
-from crawler.errors import OutputError
+from crawler.errors import OutputError, UsageError
 from crawler.interfaces import Backend, Sink
 from crawler.model import Exported, Job, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, pause
 from crawler.runtime.signals import calling
 from crawler.status import DeadLetter
 from crawler.views.figures import group
+from crawler.views.job_names import no_job
 
 BATCH = 100  # letters in one write
 LOOK = 2.0  # seconds between two looks at the counts of the dead
@@ -35,7 +36,10 @@ async def send_dead(config: Config, job: str, target: Target, conditions: Sequen
     async with connect(config) as connected:
 
         async def send() -> None:
-            for one in await connected.jobs.all():
+            jobs = await connected.jobs.all()
+            if job and not follow and job not in [one.name for one in jobs]:
+                raise UsageError(no_job(job, [one.name for one in jobs]))
+            for one in jobs:
                 if one.epoch not in sending and job in ("", one.name):
                     sending[one.epoch] = _Sending(connected, one, sink(config, target, one), conditions)
             for its in sending.values():

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from typing import Any
 
-from crawler.amqp.address import read
-from crawler.app.broker import tls_for
+from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.interfaces import Backend
 from crawler.model import Job
@@ -16,9 +15,9 @@ from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.tasks import end
 from crawler.status import JobStats
 from crawler.views.figures import rest_words
-from crawler.worker.supervisor import worker_name
 
 LOOK = 1.0  # seconds between two looks at the job
+LAST = 2.0  # seconds at most for the last look, after the job's work has ended
 
 Event = tuple[str, Mapping[str, Any]]
 
@@ -45,37 +44,36 @@ def events_between(before: JobStats | None, now: JobStats) -> Iterator[Event]:
         yield "finished", {"pages": pages, "items": items, "dead": now.dead}
 
 
-def announced(config: Config, connected: Backend, job: Job) -> AbstractAsyncContextManager[None]:
-    """Tell of the job while this is open, and once more at its end. Does nothing without EVENTS_URL.
-
-    Raises `ConfigError` for a URL that cannot be used; a broker that is away holds nothing up.
-    """
-    return _announced(config, connected, job) if config.settings.EVENTS_URL else nullcontext()
-
-
 @asynccontextmanager
-async def _announced(config: Config, connected: Backend, job: Job) -> AsyncIterator[None]:
+async def announced(config: Config, connected: Backend, job: Job, begun: asyncio.Event) -> AsyncIterator[None]:
+    """Tell of the job while this is open, from the time when its exporter has begun, and once more at the end.
+
+    Does nothing without EVENTS_URL. Raises `ConfigError` for a URL that cannot be used; a broker that is away, or has
+    no such exchange, holds nothing up.
+    """
+    if not config.settings.EVENTS_URL:
+        yield
+        return
     from crawler.amqp.events import Events, Words  # the client is an extra
 
-    settings = config.settings
-    address, words = read(settings.EVENTS_URL, Words, settings.RABBITMQ_PASSWORD)
-    events = Events(address, words, name=worker_name(), seconds=settings.BROKER_TIMEOUT, tls=tls_for(config, address))
-
-    async def publish(event: str, facts: Mapping[str, Any]) -> None:
-        await events.publish(job.name, event, facts)
-
-    look = _Look(lambda: connected.reading.stats(job), publish)
-    await look.once()
-    looking = asyncio.create_task(look.for_ever())
+    broker, words = broker_of(config, config.settings.EVENTS_URL, Words)
+    events = Events(broker, words, job.name)
+    look = Look(lambda: connected.reading.stats(job), events.publish)
+    looking = asyncio.create_task(look.for_ever(begun))
     try:
         yield
     finally:
         await end(looking)
-        await look.once()
-        await events.close()
+        try:
+            async with asyncio.timeout(LAST):
+                if begun.is_set():
+                    await look.once()
+                await events.close()
+        except TimeoutError:
+            events.lose(f"the broker does not answer within {LAST:g} s")
 
 
-class _Look:
+class Look:
     """Looks at one job, and tells what has changed since the last time."""
 
     def __init__(
@@ -87,13 +85,16 @@ class _Look:
         self._patience = Patience(outage=OUTAGE)  # those who work on the job log the outage
 
     async def once(self) -> None:
+        """Look, and tell."""
         now = await self._patience.attempt(self._stats)
         if now is not None:
             before, self._before = self._before, now
             for event, facts in events_between(before, now):
                 await self._publish(event, facts)
 
-    async def for_ever(self) -> None:
+    async def for_ever(self, begun: asyncio.Event) -> None:
+        """Look again and again, once the exporter has begun."""
+        await begun.wait()
         while True:
-            await asyncio.sleep(LOOK)
             await self.once()
+            await asyncio.sleep(LOOK)

@@ -48,7 +48,7 @@ async def export(
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
             try:
-                async with announced(config, connected, record) if patient else nullcontext():
+                async with announced(config, connected, record, out.begun) if patient else nullcontext():
                     await out.run(stop, until=until, follow=patient)
             finally:
                 if watching is not None:

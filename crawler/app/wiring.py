@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
 
-from crawler.amqp.address import is_amqp, read
-from crawler.app.broker import tls_for
+from crawler.amqp.address import is_amqp
+from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.errors import ConfigError, UsageError
 from crawler.export.exporter import Exporter
@@ -23,6 +22,7 @@ from crawler.frontier import message
 from crawler.interfaces import Backend, Sink, Source
 from crawler.model import Job
 from crawler.runtime.safe_text import shown, without_password
+from crawler.runtime.url_words import has_word
 from crawler.seeding.admission import Admission
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.intake import Intake
@@ -93,19 +93,15 @@ def _file(target: Target, job: Job, *, rotated: bool = False) -> JsonlSink | Str
 def _amqp_sink(config: Config, target: Target, job: Job) -> Sink:
     if target.overwrite:
         raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
-    settings, name = config.settings, worker_name()
-    seconds, password = settings.BROKER_TIMEOUT, settings.RABBITMQ_PASSWORD
-    if "stream" in dict(parse_qsl(target.name.partition("?")[2], keep_blank_values=True)):
-        from crawler.export.sinks import rabbitmq_stream as streams  # its client is an extra
+    import crawler.amqp.connection  # noqa: F401 - the clients are extras; this says so if one is missing
 
-        where, how = read(target.name, streams.Words, password)
-        tls = tls_for(config, where)
-        return streams.RabbitStreamSink(where, how, job, name=name, seconds=seconds, tls=tls, append=target.append)
-    from crawler.export.sinks.amqp import AmqpSink, Words  # so is this one's
+    if has_word(target.name, "stream"):
+        from crawler.export.sinks import rabbitmq_stream as streams
 
-    address, words = read(target.name, Words, password)
-    tls = tls_for(config, address)
-    return AmqpSink(address, words, job, name=name, seconds=seconds, tls=tls, append=target.append)
+        return streams.RabbitStreamSink(*broker_of(config, target.name, streams.Words), job, append=target.append)
+    from crawler.export.sinks.amqp import AmqpSink, Words
+
+    return AmqpSink(*broker_of(config, target.name, Words), job, append=target.append)
 
 
 def check_target(config: Config, target: Target) -> None:
@@ -173,9 +169,7 @@ def _amqp_source(config: Config, url: str) -> Source:
     import crawler.amqp.connection  # noqa: F401 - the client is an extra; this says so if it is missing
     from crawler.seeding.sources.amqp import AmqpSource, Words
 
-    address, words = read(url, Words, config.settings.RABBITMQ_PASSWORD)
-    tls = tls_for(config, address)
-    return AmqpSource(address, words, name=worker_name(), seconds=config.settings.BROKER_TIMEOUT, tls=tls)
+    return AmqpSource(*broker_of(config, url, Words))
 
 
 def _redis_source(config: Config, url: str) -> Source:

@@ -15,6 +15,7 @@ from crawler.errors import UsageError
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
 from crawler.runtime.signals import run
+from crawler.runtime.url_words import has_word
 from crawler.views.figures import several
 from crawler.views.job_names import no_job
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from crawler.status import DeadLetter
 
 BY = ("error", "line")  # the default grouping
+LIMIT = 100  # lines for each job, unless the user asks for more or fewer
 
 Where = Annotated[
     list[str] | None,
@@ -50,7 +52,7 @@ def dead(
     list_: Annotated[bool, flag("--list", help="List them one by one, the newest first.")] = False,
     where: Where = None,
     job: Annotated[str, option("--job", metavar="NAME", help="Only this job.")] = "",
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Most lines per job.")] = 100,
+    limit: Annotated[int | None, option("--limit", min=1, metavar="N", help="Most lines per job (100).")] = None,
     json_: Annotated[bool, flag("--json", help="Print one JSON object per line; letters in full.")] = False,
     output: Annotated[
         str, option("-o", "--output", metavar="URL", help="Send them to amqp://…?exchange=NAME, as --json prints them.")
@@ -71,17 +73,18 @@ def dead(
     conditions = [parse_condition(text) for text in where or ()]
     config = config_of(invocation)
     if output or follow:
-        _check_output(output, others=bool(ids or group or list_ or json_))
+        _check_output(output, others=bool(ids or group or list_ or json_ or limit))
         return _send(config, job, output, conditions, follow=follow)
     if ids:
         return asyncio.run(_show(config, job, set(ids), as_json=json_))
+    limit = limit or LIMIT
     if list_:
         return asyncio.run(_list(config, job, conditions, limit, as_json=json_))
     return asyncio.run(_groups(config, job, by, conditions, limit, as_json=json_))
 
 
 def _check_output(output: str, *, others: bool) -> None:
-    if not is_amqp(output) or "stream=" in output:
+    if not is_amqp(output) or has_word(output, "stream"):
         raise UsageError(f"-o {shown(output)}: dead letters go to an exchange: -o 'amqp://host/vhost?exchange=NAME'")
     if others:
         raise UsageError("-o takes --job, --where and --follow, and none of the options that print")

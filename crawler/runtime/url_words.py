@@ -36,9 +36,14 @@ def read(query: str, base: str, words: type[Words]) -> Words:
         raise ConfigError(f"{where}: {_in_words(str(error))}") from None
 
 
+def has_word(url: str, name: str) -> bool:
+    """Return whether the query of the URL has this word, with whatever value."""
+    return any(word == name for word, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True))
+
+
 def _in_words(error: str) -> str:
     missing = re.search(r"missing required field `(\w+)`", error)
     if missing:
         return f"{missing[1]} is missing; write ?{missing[1]}=NAME"
     what, _, path = error.partition(" - at `$.")
-    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}"
+    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}" if path else what

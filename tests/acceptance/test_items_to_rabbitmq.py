@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,8 +125,14 @@ async def test_dead_letters_are_sent_as_they_come(shell: Shell, broker: RabbitMQ
     ended = await shell.run("dead", "-o", where, "--where", "error=connect")
     assert (ended.code, ended.err.startswith("1 dead letter → amqp://guest:***@")) == (0, True)
     assert await contents(broker, "dead") == {id_: 2}, "at least once, with the same id"
-    wrong = await shell.run("dead", "-o", "file.jsonl")
-    assert (wrong.code, "dead letters go to an exchange" in wrong.error) == (2, True)
+    for arguments, why in (
+        (("-o", "file.jsonl"), "dead letters go to an exchange"),
+        (("-o", f"{broker.url}?stream=dead"), "dead letters go to an exchange"),
+        (("-o", where, "--limit", "5"), "-o takes --job, --where and --follow"),
+        (("-o", where, "--job", "gnoe"), "gone"),
+    ):
+        wrong = await shell.run("dead", *arguments)
+        assert (wrong.code, why in wrong.error) == (2, True)
 
 
 async def test_events_of_a_job(shell: Shell, broker: RabbitMQ, site: Running) -> None:
@@ -143,6 +150,10 @@ async def test_events_of_a_job(shell: Shell, broker: RabbitMQ, site: Running) ->
     assert told[-1][1]["pages"] > 0
     away = "EVENTS_URL=amqp://127.0.0.1:1/?exchange=items"
     ended = await shell.run("crawl", *site.seeds, "-o", "f.jsonl", "--job", "ev2", *LOCAL, "-s", away)
+    assert (ended.code, "events_lost" in ended.err) == (0, True)
+    broker.signal(signal.SIGSTOP)  # it takes connections, and says nothing
+    ended = await shell.run("crawl", *site.seeds, "-o", "g.jsonl", "--job", "ev4", *LOCAL, "-s", f"EVENTS_URL={url}")
+    broker.signal(signal.SIGCONT)
     assert (ended.code, "events_lost" in ended.err) == (0, True)
     wrong = await shell.run("crawl", *site.seeds, "--job", "ev3", "-s", "EVENTS_URL=amqp://me:secret@h/?exchang=x")
     assert (wrong.code, "did you mean exchange?" in wrong.error, "secret" in wrong.err) == (78, True, False)

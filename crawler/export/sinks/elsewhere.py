@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from crawler.errors import OutputError
+from crawler.model import Exported
+
 
 def gone_to(location: str, here: str) -> str:
     """Return that earlier items of the job went to `location` and are not `here`, and what can be done."""
     went = "standard output" if location == "-" else location
     gone = f"are no longer in {here}: put the file back" if location == here else f"went to {went}: go on there"
     return f"earlier items of this job {gone}, write only later ones with --append, or crawl anew with --fresh"
+
+
+def check_here(exported: Exported, location: str, here: str = "") -> None:
+    """Raise `OutputError` if earlier items of the job went elsewhere than to this location, `here` for people."""
+    if exported.positions and exported.location != location:
+        raise OutputError(gone_to(exported.location, here or location))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import ssl
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar
@@ -18,15 +16,24 @@ from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
-from crawler.amqp.address import Address
+from crawler.amqp.address import Broker
+from crawler.amqp.connection import in_words
 from crawler.errors import ConfigError, OutputError
-from crawler.export.sinks.elsewhere import gone_to
+from crawler.export.sinks.elsewhere import check_here
+from crawler.export.sinks.item_messages import JSON, about, id_of
 from crawler.model import Exported, Job, OutboxEntry
-from crawler.runtime.safe_text import shown
 
 try:
     from rstream import AMQPMessage, Producer, Properties
-    from rstream.exceptions import ClientError, ServerError, StreamDoesNotExist
+    from rstream.exceptions import (
+        AuthenticationFailure,
+        ClientError,
+        SASLAuthenticationFailureLoopback,
+        SASLError,
+        ServerError,
+        StreamDoesNotExist,
+        VirtualHostAccessFailure,
+    )
     from rstream.recovery import BackOffRecoveryStrategy
 except ImportError:
     raise ConfigError("?stream=… needs the extra `rabbitmq-streams`: pip install 'rstream>=1.1'") from None
@@ -39,6 +46,10 @@ WINDOW = 1_000  # messages that may wait for their confirms
 # fit goes into the publisher's name, under which the numbers grow as well.
 _ITEM_BITS, _PAGE_BITS, _MS_BITS = 20, 12, 32
 
+PORTS = {"amqp": 5552, "amqps": 5551}
+"""The default port of the stream plugin, by scheme."""
+
+_REFUSED = (AuthenticationFailure, SASLAuthenticationFailureLoopback, SASLError, VirtualHostAccessFailure)
 _AWAY = (ServerError, ClientError, OSError, asyncio.IncompleteReadError)
 
 logging.getLogger("rstream").setLevel(logging.CRITICAL)  # it logs what this module raises
@@ -48,7 +59,7 @@ class Words(Struct, frozen=True):
     """The words of the URL's query."""
 
     stream: str  # must exist
-    stream_port: Annotated[int, Meta(ge=1, le=65_535)] = 5552  # of RabbitMQ's stream plugin; 5551 with TLS
+    stream_port: Annotated[int, Meta(ge=1, le=65_535)] | None = None  # of RabbitMQ's stream plugin; else as in `PORTS`
 
 
 def number_of(position: str, item: int) -> tuple[str, int]:
@@ -64,45 +75,33 @@ class RabbitStreamSink:
 
     inode = 0
 
-    def __init__(
-        self,
-        address: Address,
-        words: Words,
-        job: Job,
-        *,
-        name: str,
-        seconds: float,
-        tls: ssl.SSLContext | None = None,
-        append: bool = False,
-    ) -> None:
+    def __init__(self, broker: Broker, words: Words, job: Job, *, append: bool = False) -> None:
         """As for `AmqpSink`."""
-        self._address = address
-        self._words = words
+        self._broker = broker
+        self._stream = words.stream
+        self._port = words.stream_port or PORTS[broker.address.scheme]
         self._job = job
-        self._name = name
-        self._seconds = seconds
-        self._tls = tls
         self._append = append
         self._producers: dict[str, Producer] = {}  # by the publisher's name; a producer has one for each stream
-
-    @property
-    def location(self) -> str:
-        """The stream, for people."""
-        return f"{self._address.url}?stream={quote(self._words.stream)}"
+        self.location = f"{broker.url}?stream={quote(words.stream)}"
 
     async def open(self, exported: Exported) -> Mapping[int, str]:
         """Look for the stream. Return no positions.
 
-        Raises `ConfigError` if it does not exist, `OutputError` if earlier items went elsewhere or the broker is away.
+        Raises `ConfigError` if it does not exist or the broker refuses the login, `OutputError` if earlier items went
+        elsewhere or the broker is away.
         """
-        if exported.positions and exported.location != self.location and not self._append:
-            raise OutputError(gone_to(exported.location, self.location))
+        if not self._append:
+            check_here(exported, self.location)
         producer = await self._connected()
         try:
-            if not await _bounded(producer.stream_exists(self._words.stream), self._seconds):
-                raise ConfigError(f"{self.location}: there is no such stream; make it with a retention that suits you")
+            is_there = await _bounded(producer.stream_exists(self._stream), self._broker.seconds)
+        except _AWAY as error:
+            raise OutputError(f"{self.location}: {_named(error)}") from None
         finally:
             await _closed(producer)
+        if not is_there:
+            raise ConfigError(f"{self.location}: there is no such stream; make it with a retention that suits you")
         return {}
 
     async def write(self, entries: Sequence[OutboxEntry]) -> int:
@@ -129,29 +128,32 @@ class RabbitStreamSink:
             await _closed(producer)
 
     async def _connected(self) -> Producer:
-        reasons = []
-        for host, _ in self._address.hosts:
+        address, seconds, reasons = self._broker.address, self._broker.seconds, []
+        for host, _ in address.hosts:
             strategy = BackOffRecoveryStrategy(enable=False)  # an end is seen here, and all is published again
             producer = Producer(
                 host,
-                self._words.stream_port,
-                ssl_context=self._tls,
-                vhost=self._address.vhost,
-                username=self._address.user,
-                password=self._address.password,
+                self._port,
+                ssl_context=self._broker.tls,
+                vhost=address.vhost,
+                username=address.user,
+                password=address.password,
                 max_retries=1,
-                connection_name=self._name,
+                connection_name=self._broker.name,
                 recovery_strategy=strategy,
             )
             try:
-                await _bounded(producer.start(), self._seconds)
+                await _bounded(producer.start(), seconds)
                 return producer
             except TimeoutError:
-                reasons.append(f"{host}:{self._words.stream_port} does not answer within {self._seconds:g} s")
+                reasons.append(f"{host}:{self._port} does not answer within {seconds:g} s")
+            except _REFUSED as error:
+                await _closed(producer)
+                raise ConfigError(f"{self.location}: {host}:{self._port} refuses the login: {_named(error)}") from None
             except _AWAY as error:
-                reasons.append(f"{host}:{self._words.stream_port}: {_words(error)}")
+                reasons.append(f"{host}:{self._port}: {_named(error)}")
             await _closed(producer)
-        raise OutputError(f"{self._address.url}: {'; '.join(reasons)}")
+        raise OutputError(f"{self.location}: {'; '.join(reasons)}")
 
     def _by_publisher(self, entries: Sequence[OutboxEntry]) -> dict[str, list[AMQPMessage]]:
         found: dict[str, list[AMQPMessage]] = {}
@@ -161,20 +163,17 @@ class RabbitStreamSink:
         return found
 
     def _messages(self, entry: OutboxEntry) -> Iterator[tuple[str, AMQPMessage]]:
-        epoch = self._job.epoch
-        about = {"job": self._job.name, "spider": entry.spider, "url": entry.url}
         for place, item in enumerate(entry.items):
             part, number = number_of(entry.position, place)
-            properties = Properties(
-                message_id=f"{epoch}.{entry.shard}.{entry.position}.{place}", content_type="application/json"
-            )
-            message = AMQPMessage(body=item, properties=properties, application_properties=about)
+            properties = Properties(message_id=id_of(self._job, entry, place), content_type=JSON)
+            said = about(self._job, entry)
+            message = AMQPMessage(body=item, properties=properties, application_properties=said)
             message.publishing_id = number  # as an argument it raises TypeError
-            yield f"crawler.{epoch}.{entry.shard}.{part}", message
+            yield f"crawler.{self._job.epoch}.{entry.shard}.{part}", message
 
     async def _publish(self, producer: Producer, publisher: str, messages: Sequence[AMQPMessage]) -> None:
         """Publish, and wait for the confirms."""
-        waits = {message.publishing_id for message in messages}
+        seconds, waits = self._broker.seconds, {message.publishing_id for message in messages}
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def confirmed(status: Any) -> None:
@@ -183,15 +182,15 @@ class RabbitStreamSink:
                 done.set_result("" if status.is_confirmed else f"refused with code {status.response_code}")
 
         try:
-            sending = producer.send_batch(self._words.stream, messages, publisher, on_publish_confirm=confirmed)
-            await _bounded(sending, self._seconds)
-            why = await asyncio.wait_for(done, self._seconds)
+            sending = producer.send_batch(self._stream, messages, publisher, on_publish_confirm=confirmed)
+            await _bounded(sending, seconds)
+            why = await asyncio.wait_for(done, seconds)
         except TimeoutError:
-            why = f"no confirm within {self._seconds:g} s"
+            why = f"no confirm within {seconds:g} s"
         except StreamDoesNotExist:
             why = "the stream does not exist"
         except _AWAY as error:
-            why = _words(error)
+            why = _named(error)
         if why:
             raise OutputError(f"{self.location}: {why}; what is not confirmed stays in the outbox")
 
@@ -215,7 +214,7 @@ async def _bounded(call: Coroutine[Any, Any, Result], seconds: float) -> Result:
     return task.result()
 
 
-def _words(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return shown(str(error) or type(error).__name__)
+def _named(error: BaseException) -> str:
+    """What the error says; rstream's say little besides their class."""
+    said = in_words(error)
+    return said if isinstance(error, OSError) else f"{type(error).__name__}: {said}"

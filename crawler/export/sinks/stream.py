@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crawler.errors import OutputClosed, OutputError
 from crawler.export.sinks import position
-from crawler.export.sinks.elsewhere import gone_to
+from crawler.export.sinks.elsewhere import check_here
 from crawler.model import Exported, OutboxEntry
 from crawler.runtime.standard_output import descriptor
 
@@ -42,8 +42,8 @@ class StreamSink:
 
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Open the stream. Return no positions: it keeps none. Raise `OutputError` if earlier items are in a file."""
-        if exported.positions and exported.location != self.location and not self._append:
-            raise OutputError(gone_to(exported.location, self._name))
+        if not self._append:
+            check_here(exported, self.location, self._name)
         self._stream = descriptor() if self.location == STDOUT else self._opened()
         return {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Literal
@@ -14,7 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aiormq.exceptions import ChannelNotFoundEntity
 from msgspec import Meta, Struct
 
-from crawler.amqp.address import Address
+from crawler.amqp.address import Broker
 from crawler.amqp.connection import connect, version, within
 from crawler.errors import BrokerUnavailable, ConfigError
 from crawler.interfaces import Delivery
@@ -39,16 +38,10 @@ class Words(Struct, frozen=True):
 class AmqpSource:
     """Implements `Source`. After an error it connects anew, and the broker delivers again what was not settled."""
 
-    def __init__(
-        self, address: Address, words: Words, *, name: str, seconds: float, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """`name` shows in the broker's list of connections; `seconds` bounds each answer of the broker."""
-        self._address = address
+    def __init__(self, broker: Broker, words: Words) -> None:
+        self._broker = broker
         self._words = words
-        self._name = name
-        self._seconds = seconds
-        self._tls = tls
-        self._shown = f"{address.url}?queue={shown(words.queue)}"
+        self._shown = f"{broker.url}?queue={shown(words.queue)}"
         self._warned = False
         self._connection: AbstractConnection | None = None
         self._queue: AbstractQueue | None = None
@@ -58,7 +51,7 @@ class AmqpSource:
     async def open(self) -> None:
         """Connect and consume. Warn of a broker whose quorum queues a crash may destroy."""
         await self.close()
-        self._connection = await connect(self._address, name=self._name, seconds=self._seconds, tls=self._tls)
+        self._connection = await connect(self._broker)
         self._warn(version(self._connection))
         if self._words.rejected:
             async with self._asking(f"queue {self._words.rejected}"):
@@ -117,7 +110,7 @@ class AmqpSource:
         connection, self._connection, self._queue = self._connection, None, None
         if connection is not None:
             with suppress(BrokerUnavailable):
-                async with within(self._address, self._seconds, "the end"):
+                async with within(self._broker, "the end"):
                     await connection.close()
 
     async def _is_empty(self) -> bool:
@@ -152,7 +145,7 @@ class AmqpSource:
     async def _asking(self, what: str) -> AsyncIterator[None]:
         """Give the connection up after an error, so that the broker delivers again what it has not settled."""
         try:
-            async with within(self._address, self._seconds, what):
+            async with within(self._broker, what):
                 yield
         except BrokerUnavailable:
             await self.close()
@@ -164,7 +157,7 @@ class AmqpSource:
             tell = log.warning if self._words.declare == "quorum" else log.info
             tell(
                 "broker_old",
-                broker=self._address.url,
+                broker=self._broker.url,
                 version=".".join(map(str, found)),
                 why="a crash of such a broker may leave a quorum queue down, with all its messages",
                 help="use RabbitMQ 4 for quorum queues, or a durable classic queue",

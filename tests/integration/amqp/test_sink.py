@@ -11,13 +11,13 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from msgspec.structs import replace
 
-from crawler.amqp.address import Address, read
+from crawler.amqp.address import Address, Broker, read
 from crawler.errors import ConfigError, OutputError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.amqp import AmqpSink, Words
 from crawler.interfaces import Pace
 from crawler.model import Done, Exported, Job, Request, Visit
-from tests.memory import MemoryFrontier
+from tests.memory import MemoryFrontier, Noticed
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 
 pytestmark = needs_rabbitmq
@@ -41,14 +41,14 @@ async def with_items(frontier: MemoryFrontier, pages: int, spider: str = "shop")
     return job
 
 
-def address(broker: RabbitMQ) -> Address:
-    return Address("amqp", (("127.0.0.1", broker.port),))
+def at(broker: RabbitMQ, seconds: float = 10) -> Broker:
+    return Broker(Address("amqp", (("127.0.0.1", broker.port),)), "t", seconds)
 
 
 def exporter(
     frontier: MemoryFrontier, job: Job, broker: RabbitMQ, words: Words, *, patient: bool = False, seconds: float = 10
 ) -> Exporter:
-    sink = AmqpSink(address(broker), words, job, name="t", seconds=seconds)
+    sink = AmqpSink(at(broker, seconds), words, job)
     return Exporter(frontier.jobs, frontier, sink, job, name="x", batch=10, lease_seconds=15, patient=patient)
 
 
@@ -95,7 +95,7 @@ async def test_an_item_that_no_queue_takes_waits_and_the_others_are_not_sent_aga
     await with_items(frontier, 2)
     job = await with_items(frontier, 4, "news")  # two of these are known
     out = exporter(frontier, job, broker, Words("two", "{spider}.{job}"))
-    with pytest.raises(OutputError, match=r"no queue takes messages with the key 'news\.news'; bind one"):
+    with pytest.raises(OutputError, match=r"no queue takes messages with the key 'news\.news': bind one"):
         await out.run(asyncio.Event())
     assert (await frontier.stats(job)).outbox == 4
     made = await channel.get_exchange("two")
@@ -110,16 +110,16 @@ async def test_a_broker_that_is_killed_or_silent_in_the_middle_loses_nothing(
     broker: RabbitMQ, channel: AbstractChannel, seconds: float
 ) -> None:
     queue = await bound(channel, f"three{seconds}")
-    frontier = MemoryFrontier()
+    frontier = Noticed()
     job = await with_items(frontier, 300)
     out = exporter(frontier, job, broker, Words(f"three{seconds}"), patient=True, seconds=seconds)
     running = asyncio.create_task(out.run(asyncio.Event(), until=lambda: True))
-    await out.begun.wait()
+    await frontier.some_are_sent.wait()
     if seconds < 1:
         await asyncio.to_thread(broker.freeze, 1.0)
     else:
         broker.kill()  # in this thread, so that the exporter cannot be done before
-        assert (await frontier.stats(job)).outbox
+        assert 0 < (await frontier.stats(job)).outbox < 300
         await asyncio.to_thread(broker.start)
     await running
     ids = Counter(message.message_id for message in await contents(broker, queue))
@@ -144,6 +144,17 @@ async def test_a_memory_alarm_is_waited_out(broker: RabbitMQ, channel: AbstractC
     assert len({message.message_id for message in await contents(broker, queue)}) == 20
 
 
+async def test_a_queue_that_is_full_and_refuses_is_not_taken_for_a_missing_binding(
+    broker: RabbitMQ, channel: AbstractChannel
+) -> None:
+    await channel.declare_queue("full", durable=True, arguments={"x-max-length": 2, "x-overflow": "reject-publish"})
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 5)
+    with pytest.raises(OutputError, match="a queue refuses the message"):
+        await exporter(frontier, job, broker, Words("", "full")).run(asyncio.Event())
+    assert (await frontier.stats(job)).outbox == 5
+
+
 async def test_an_exchange_that_does_not_exist(broker: RabbitMQ) -> None:
     frontier = MemoryFrontier()
     job = await with_items(frontier, 1)
@@ -153,7 +164,7 @@ async def test_an_exchange_that_does_not_exist(broker: RabbitMQ) -> None:
 
 async def test_items_that_went_elsewhere_are_not_split(broker: RabbitMQ) -> None:
     job = replace(Job("news"), epoch="e")
-    sink = AmqpSink(address(broker), Words(""), job, name="t", seconds=10)
+    sink = AmqpSink(at(broker), Words(""), job)
     with pytest.raises(OutputError, match=r"went to /data/items\.jsonl"):
         await sink.open(Exported({0: "1-0"}, "/data/items.jsonl"))
 
@@ -161,5 +172,5 @@ async def test_items_that_went_elsewhere_are_not_split(broker: RabbitMQ) -> None
 def test_the_words_of_the_url() -> None:
     _, words = read("amqp://h/?exchange=items&key={spider}.{host}", Words)
     assert words == Words("items")
-    with pytest.raises(ConfigError, match=r"no place \{hots\}; there are \{spider\}, \{host\} and \{job\}"):
+    with pytest.raises(ConfigError, match=r": key: no place \{hots\}; there are \{spider\}, \{host\}, \{job\}$"):
         read("amqp://h/?exchange=items&key={hots}", Words)

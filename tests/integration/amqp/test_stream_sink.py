@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -11,14 +13,27 @@ from hypothesis import strategies as st
 from rstream import AMQPMessage, Consumer, ConsumerOffsetSpecification, MessageContext, OffsetType, Producer
 from rstream.amqp import amqp_decoder
 
-from crawler.amqp.address import Address, read
+from crawler.amqp.address import Address, Broker, read
 from crawler.errors import ConfigError, OutputError
 from crawler.export.exporter import Exporter
-from crawler.export.sinks.rabbitmq_stream import RabbitStreamSink, Words, number_of
+from crawler.export.sinks.rabbitmq_stream import PORTS, RabbitStreamSink, Words, number_of
 from crawler.interfaces import Pace
 from crawler.model import Done, Exported, Job, Request, Visit
-from tests.memory import MemoryFrontier
+from tests.memory import MemoryFrontier, Noticed
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
+
+# rstream leaves the streams of a broken connection to the garbage collector, which complains in the test of its choice.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:Exception ignored in. <function StreamWriter\.__del__:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def garbage_is_collected_here() -> Iterator[None]:
+    """After the last loop has closed."""
+    yield
+    gc.collect()
+
 
 PACE = Pace(delay=0.0, concurrency=1000)
 
@@ -38,8 +53,8 @@ async def with_items(frontier: MemoryFrontier, count: int) -> Job:
 
 
 def sink(broker: RabbitMQ, job: Job, stream: str, seconds: float = 10) -> RabbitStreamSink:
-    address = Address("amqp", (("127.0.0.1", broker.port),))
-    return RabbitStreamSink(address, Words(stream, broker.stream_port), job, name="t", seconds=seconds)
+    at = Broker(Address("amqp", (("127.0.0.1", broker.port),)), "t", seconds)
+    return RabbitStreamSink(at, Words(stream, broker.stream_port), job)
 
 
 def exporter(frontier: MemoryFrontier, job: Job, out: RabbitStreamSink, *, patient: bool = False) -> Exporter:
@@ -102,12 +117,13 @@ async def test_items_that_are_published_again_are_there_once(broker: RabbitMQ) -
 @needs_rabbitmq
 async def test_a_broker_that_is_killed_in_the_middle_loses_and_doubles_nothing(broker: RabbitMQ) -> None:
     await made(broker, "killed")
-    frontier = MemoryFrontier()
+    frontier = Noticed()
     job = await with_items(frontier, 300)
     out = exporter(frontier, job, sink(broker, job, "killed", seconds=5), patient=True)
     running = asyncio.create_task(out.run(asyncio.Event()))
-    await out.begun.wait()
-    await asyncio.to_thread(broker.kill)
+    await frontier.some_are_sent.wait()
+    broker.kill()  # in this thread, so that the exporter cannot be done before
+    assert 0 < (await frontier.stats(job)).outbox < 300
     await asyncio.to_thread(broker.start)
     await running
     ids = Counter(message.properties.message_id for message in await contents(broker, "killed", 600))
@@ -115,11 +131,34 @@ async def test_a_broker_that_is_killed_in_the_middle_loses_and_doubles_nothing(b
 
 
 @needs_rabbitmq
+async def test_a_broker_that_is_killed_before_anything_is_published_is_waited_for(broker: RabbitMQ) -> None:
+    await made(broker, "early")
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 20)
+    out = exporter(frontier, job, sink(broker, job, "early", seconds=2), patient=True)
+    running = asyncio.create_task(out.run(asyncio.Event()))
+    await out.begun.wait()
+    broker.kill()
+    await asyncio.to_thread(broker.start)
+    await running
+    assert len(await contents(broker, "early", 40)) == 40
+
+
+@needs_rabbitmq
+async def test_a_login_that_the_broker_refuses(broker: RabbitMQ) -> None:
+    wrong = Address("amqp", (("127.0.0.1", broker.port),), password="s3cret")
+    out = RabbitStreamSink(Broker(wrong, "t", 10), Words("s", broker.stream_port), Job("news"))
+    with pytest.raises(ConfigError, match="refuses the login") as refused:
+        await out.open(Exported())
+    assert "s3cret" not in str(refused.value)
+
+
+@needs_rabbitmq
 async def test_a_stream_that_does_not_exist_and_a_broker_that_does_not_answer(broker: RabbitMQ) -> None:
     job = Job("news")
     with pytest.raises(ConfigError, match="there is no such stream"):
         await sink(broker, job, "nowhere").open(Exported())
-    away = RabbitStreamSink(Address("amqp", (("127.0.0.1", 1),)), Words("s", 1), job, name="t", seconds=10)
+    away = RabbitStreamSink(Broker(Address("amqp", (("127.0.0.1", 1),)), "t", 10), Words("s", 1), job)
     with pytest.raises(OutputError, match="connection refused"):
         await away.open(Exported())
 
@@ -140,3 +179,4 @@ def test_numbers_grow_with_the_place_in_the_outbox(one: tuple[int, int, int], ot
 
 def test_the_words_of_the_url() -> None:
     assert read("amqp://h/?stream=items&stream_port=5553", Words)[1] == Words("items", 5553)
+    assert PORTS == {"amqp": 5552, "amqps": 5551}

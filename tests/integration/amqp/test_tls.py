@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from crawler.amqp.address import Address
+from crawler.amqp.address import Address, Broker
 from crawler.amqp.connection import connect
 from crawler.errors import BrokerUnavailable
 from crawler.runtime.tls import client_context
@@ -26,10 +26,10 @@ async def test_only_a_known_authority_hears_of_amqp(tmp_path: Path) -> None:
         writer.close()
 
     async with await asyncio.start_server(hear, "127.0.0.1", 0, ssl=context) as server:
-        broker = Address("amqps", (("localhost", server.sockets[0].getsockname()[1]),))
+        address = Address("amqps", (("localhost", server.sockets[0].getsockname()[1]),))
         with pytest.raises(BrokerUnavailable, match=r"CERTIFICATE_VERIFY_FAILED.*TLS_CA_FILE"):
-            await connect(broker, name="t", seconds=10, tls=client_context())
+            await connect(Broker(address, "t", 10, client_context()))
         assert heard == []
         with pytest.raises(BrokerUnavailable, match="closed"):
-            await connect(broker, name="t", seconds=10, tls=client_context(str(tmp_path / "ca.pem")))
+            await connect(Broker(address, "t", 10, client_context(str(tmp_path / "ca.pem"))))
         assert heard == [b"AMQP"]

@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel
 from pamqp.common import FieldTable
 from structlog.testing import capture_logs
 
-from crawler.amqp.address import read
+from crawler.amqp.address import Broker, read
 from crawler.errors import BrokerUnavailable, ConfigError
 from crawler.interfaces import Delivery
 from crawler.seeding.sources.amqp import AmqpSource, Words
@@ -31,7 +31,7 @@ def broker() -> Iterator[RabbitMQ]:
 @asynccontextmanager
 async def source(broker: RabbitMQ, words: str, seconds: float = 10) -> AsyncIterator[AmqpSource]:
     address, options = read(f"{broker.url}?{words}", Words)
-    made = AmqpSource(address, options, name="test", seconds=seconds)
+    made = AmqpSource(Broker(address, "test", seconds), options)
     try:
         yield made
     finally:

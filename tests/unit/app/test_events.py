@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
 from msgspec.structs import replace
 
-from crawler.app.events import events_between
+from crawler.app.events import Look, events_between
+from crawler.runtime.tasks import end
 from crawler.status import HostTurn, HostView, JobStats, Pause
 
 RUNNING = JobStats("news", at=1_800_000_000.0)
@@ -40,3 +45,25 @@ def test_the_facts_of_events() -> None:
     assert (rests["host"], rests["seconds"], "answered 503" in rests["why"]) == ("a.example", 60.0, True)
     ((_, finished),) = events_between(RUNNING, FINISHED)
     assert finished == {"pages": 7, "items": 5, "dead": 1}
+
+
+async def test_nothing_is_told_before_the_exporter_has_begun() -> None:
+    """Another process may be the job's exporter, and would tell the same."""
+    told: list[str] = []
+
+    async def stats() -> JobStats:
+        return RUNNING
+
+    async def publish(event: str, facts: Mapping[str, Any]) -> None:
+        told.append(event)
+        heard.set()
+
+    begun, heard = asyncio.Event(), asyncio.Event()
+    looking = asyncio.create_task(Look(stats, publish).for_ever(begun))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert told == []
+    begun.set()
+    await heard.wait()
+    await end(looking)
+    assert told == ["started"]
