@@ -80,11 +80,19 @@ class Intake:
         return True
 
     async def _next(self, idle: float | None) -> Sequence[Delivery]:
-        """Return the next messages; none if the source has been idle for too long."""
-        since = time.monotonic()
-        while not (batch := await self._taking.until_done(self._source.take)):
+        """Return the next messages; none if the source has been idle for too long. An outage of it does not count."""
+        waited = 0.0
+
+        async def take() -> Sequence[Delivery]:
+            nonlocal waited
+            since = time.monotonic()
+            batch = await self._source.take()
+            waited += time.monotonic() - since
+            return batch
+
+        while not (batch := await self._taking.until_done(take)):
             await self._report()
-            if idle is not None and time.monotonic() - since >= idle:
+            if idle is not None and waited >= idle:
                 break
         return batch
 

@@ -136,6 +136,26 @@ async def test_a_bad_message_is_rejected_with_its_reason_and_its_good_lines_are_
     assert len(told) == 3
 
 
+class Away(Queue):
+    """Is away at first, and then empty."""
+
+    tries = 0
+
+    async def take(self) -> Sequence[Delivery]:
+        self.tries += 1
+        if self.tries == 1:
+            await asyncio.sleep(0.05)  # longer than the command may be idle
+            raise BrokerUnavailable("gone")
+        return await super().take()
+
+
+async def test_an_outage_of_the_source_is_not_taken_for_idleness() -> None:
+    frontier = Noted()
+    queue = Away()
+    await intake(frontier, await frontier.create_job(Job("news")), queue).run(0.04)
+    assert queue.tries > 2
+
+
 async def test_the_job_stays_open_while_it_is_followed_and_status_sees_the_backlog() -> None:
     frontier = Noted()
     job = await frontier.create_job(Job("news"))
