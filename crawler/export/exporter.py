@@ -79,9 +79,11 @@ class Exporter:
                     return
                 await pause(LOOK, stop)
         finally:
-            await self._sink.close()
-            if self._renewed_at > 0:
-                await self._let_go()
+            try:
+                await self._sink.close()
+            finally:
+                if self._renewed_at > 0:
+                    await self._let_go()
 
     async def _begin(self, stop: Stop) -> bool:
         """Become the job's exporter, open the sink, and acknowledge what it holds. Return False if stopped first."""
