@@ -111,7 +111,8 @@ local function end_lease(visit, message, items, payload)
   if visit.items > 0 and not is_spared then
     local kept, number = new_items(visit, items)
     if number > 0 then
-      redis.call('XADD', J .. 'outbox', '*', 'i', kept, 'u', url_of(message), 's', spider_of(message) or '')
+      local url, spider = page_of(message)
+      redis.call('XADD', J .. 'outbox', '*', 'i', kept, 'u', url, 's', spider or '')
     end
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
@@ -127,8 +128,7 @@ end
 local replies, rests, pages_read = {}, {}, {}
 for i, visit in ipairs(commit.visits) do
   local message, items, payload = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
-  local is_ours = redis.call('LREM', KEYS[1], 1, message) == 1
-  if is_ours then
+  if redis.call('LREM', KEYS[1], 1, message) == 1 then
     local news, rest = end_lease(visit, message, items, payload)
     replies[i] = news == nil and '1' or news == came_back and 'b' or 'r'
     if visit.kind == 'done' then

@@ -4,6 +4,7 @@
 --        read(message) → version, delivery, attempt, crashes, priority, url, rest of a message of any version; nil
 --        for bytes that are not a message
 --        url_of(message), host_in(message), spider_of(message) → nil for bytes that are not a message
+--        page_of(message) → url, spider, as they stand between quotation marks
 --        redelivered(message, crashed) → the same message after one more delivery, with `crashed` (0 or 1) more crashes
 -- Stays true: bytes are a message if `_HEAD` of message.py matches them, including the host.
 
@@ -40,9 +41,14 @@ local function host_in(message)
   return url and host_of(url)
 end
 
+local function page_of(message)
+  local _, _, _, _, _, url, rest = read(message)
+  return url, rest and string.match(rest, '^,%d+,"([^"]*)"')
+end
+
 local function spider_of(message)
-  local _, _, _, _, _, _, rest = read(message)
-  return rest and string.match(rest, '^,%d+,"([^"]*)"')
+  local _, spider = page_of(message)
+  return spider
 end
 
 local function redelivered(message, crashed)
