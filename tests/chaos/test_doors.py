@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -26,6 +25,32 @@ from tests.valkey import Valkey
 TIMEOUT = 1.0  # BROKER_TIMEOUT
 SILENCE = 3.0  # longer than that
 CHUNK = 200
+
+
+class Harm:
+    """What happens to a broker."""
+
+    def __init__(self, stage: Stage, broker: RabbitMQ) -> None:
+        self.stage = stage
+        self.broker = broker
+
+    async def kill_the_broker(self) -> None:
+        """SIGKILL to the broker; it starts again on its data."""
+        self.stage.fault("kill -9 of the broker")
+        await asyncio.to_thread(self.broker.kill)
+        await asyncio.to_thread(self.broker.start)
+
+    async def silence_the_broker(self) -> None:
+        """The broker keeps its connections and answers nothing for longer than anybody waits."""
+        self.stage.fault("the broker is frozen")
+        await asyncio.to_thread(self.broker.freeze, SILENCE)
+
+    async def alarm(self) -> None:
+        """A memory alarm blocks all who publish, and so whoever moves bad messages."""
+        self.stage.fault("memory alarm of the broker")
+        await asyncio.to_thread(self.broker.alarm, True)
+        await asyncio.sleep(SILENCE)
+        await asyncio.to_thread(self.broker.alarm, False)
 
 
 class Door:
@@ -107,26 +132,6 @@ class RabbitDoor(Door):
         await asyncio.sleep(0.2)  # until the broker is back
         return False
 
-    async def kill_the_broker(self) -> None:
-        """SIGKILL to the broker; it starts again on its data."""
-        self.stage.fault("kill -9 of the broker")
-        await asyncio.to_thread(self.broker.kill)
-        await asyncio.to_thread(self.broker.start)
-
-    async def silence_the_broker(self) -> None:
-        """The broker keeps its connections and answers nothing for longer than anybody waits."""
-        self.stage.fault("the broker is frozen")
-        self.broker.signal(signal.SIGSTOP)
-        await asyncio.sleep(SILENCE)
-        self.broker.signal(signal.SIGCONT)
-
-    async def alarm(self) -> None:
-        """A memory alarm blocks all who publish, and so whoever moves bad messages."""
-        self.stage.fault("memory alarm of the broker")
-        await asyncio.to_thread(self.broker.alarm, True)
-        await asyncio.sleep(SILENCE)
-        await asyncio.to_thread(self.broker.alarm, False)
-
     def left(self, queue: str) -> int:
         """How many messages the broker still has there."""
         told = self.broker.control("list_queues", "name", "messages")
@@ -141,12 +146,13 @@ async def test_p34_door_in(theatre: Theatre) -> None:
             number = 100_000 if stage.scale.is_long else 4_000
             door = RabbitDoor(stage, broker, [f"http://127.0.0.{n % 50 + 1}:9/{n}" for n in range(number)])
             await door.open()
+            harm_of = Harm(stage, broker)
             harm: list[Callable[[], Awaitable[None]]] = [
                 door.kill_the_seeder,
-                door.kill_the_broker,
+                harm_of.kill_the_broker,
                 stage.kill_the_server,
-                door.silence_the_broker,
-                door.alarm,
+                harm_of.silence_the_broker,
+                harm_of.alarm,
             ]
             publishing = asyncio.create_task(door.publish())
             faults = stage.scale.faults if stage.scale.is_long else 5
@@ -224,17 +230,6 @@ class DoorOut:
         await self.exporter.ended()
         await self.open()
 
-    async def kill_the_broker(self) -> None:
-        """SIGKILL to the broker; it starts again on its data."""
-        self.stage.fault("kill -9 of the broker")
-        await asyncio.to_thread(self.broker.kill)
-        await asyncio.to_thread(self.broker.start)
-
-    async def silence_the_broker(self) -> None:
-        """The broker keeps its connections and answers nothing for longer than anybody waits."""
-        self.stage.fault("the broker is frozen")
-        await asyncio.to_thread(self.broker.freeze, SILENCE)
-
     async def messages(self, least: int) -> list[tuple[str, bytes]]:
         """Id and body of all messages in the queue or stream, once `least` different ones have come."""
         found: list[tuple[str, bytes]] = []
@@ -283,11 +278,12 @@ async def test_p34_door_out(theatre: Theatre, kind: str) -> None:
             door = DoorOut(stage, broker, where)
             await door.fill(pages)
             await door.open()
+            harm_of = Harm(stage, broker)
             harm: list[Callable[[], Awaitable[None]]] = [
                 door.kill_the_exporter,
-                door.kill_the_broker,
+                harm_of.kill_the_broker,
                 stage.kill_the_server,
-                door.silence_the_broker,
+                harm_of.silence_the_broker,
             ]
             faults = stage.scale.faults if stage.scale.is_long else 4
             for turn, share in enumerate(stage.moments(faults)):
