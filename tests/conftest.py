@@ -31,6 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped for want of a server that could be installed."""
+    skips = [one for one in terminalreporter.getreports("skipped") if "scripts/test-services" in str(one.longrepr)]
+    if skips:
+        why = "for want of nginx or RabbitMQ: run scripts/test-services as root"
+        terminalreporter.write_line(f"NOT TESTED: {len(skips)} tests, {why}", yellow=True, bold=True)
+
+
 @pytest.fixture(scope="session")
 def valkey_server() -> Iterator[Valkey]:
     """One server for the whole run. Every test uses a key prefix of its own; none may empty it."""

@@ -17,7 +17,9 @@ from tests.rabbitmq import needs_rabbitmq
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.skipif(not shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin"), reason="needs nginx")
+@pytest.mark.skipif(
+    not shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin"), reason="no nginx: run scripts/test-services"
+)
 def test_a_small_crawl_covers_the_site() -> None:
     """300 pages on 4 hosts, judged by nginx's log; in the folder that the benchmark uses of its own accord."""
     with socket.socket() as probe:
