@@ -22,9 +22,11 @@ from crawler.model import Done, Exported, Job, Request, Visit
 from tests.memory import MemoryFrontier, Noticed
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 
-# rstream leaves the streams of a broken connection to the garbage collector, which complains in the test of its choice.
+# rstream leaves the streams of a broken connection to the garbage collector, which complains in the test of its choice:
+# of the stream, or of its transport, or of its socket.
 pytestmark = pytest.mark.filterwarnings(
-    r"ignore:Exception ignored in. <function StreamWriter\.__del__:pytest.PytestUnraisableExceptionWarning"
+    r"ignore:Exception ignored in. <(function (StreamWriter|_SelectorTransport)\.__del__|socket\.socket)"
+    ":pytest.PytestUnraisableExceptionWarning"
 )
 
 
