@@ -9,7 +9,8 @@ Backend    all shared state of the crawls, one attribute for each kind of user:
     asking    gates share robots.txt                   letters  the dead letters
     leases    workers stay alive, reapers take back    pauses   people pause and resume
     outbox    exporters move items to a sink           control  people change a running crawl
-    store     facts about the server                   broadcasts  workers receive changes and questions
+    tickets   tasks that wait for a job's result       broadcasts  workers receive changes and questions
+    store     facts about the server
 
 Fetcher    a request in, a response out
 Source     where seeds come from, message by message
@@ -42,6 +43,7 @@ from crawler.model import (
     Retry,
     Rule,
     RuleChange,
+    Ticket,
     Visit,
 )
 from crawler.response import Response
@@ -317,6 +319,19 @@ class Outbox(Protocol):
         """Return the job's exporter; empty if it has none."""
 
 
+class Tickets(Protocol):
+    """The tasks of other systems that wait for the result of a job."""
+
+    async def issue(self, ticket: Ticket) -> bool:
+        """Keep the ticket until `close`. Returns False if there is one of its id already, which stays as it is."""
+
+    async def open(self) -> list[Ticket]:
+        """Return all tickets, oldest first. O(tickets)."""
+
+    async def close(self, id: str) -> bool:
+        """Forget the ticket, because its result has been told. Returns whether there was one."""
+
+
 class Capabilities(Struct, frozen=True):
     """The capabilities of a kind of backend, known before it is opened."""
 
@@ -340,6 +355,7 @@ class Backend(Struct, frozen=True):
     letters: Letters
     pauses: Pauses
     outbox: Outbox
+    tickets: Tickets
     control: Control
     broadcasts: Broadcasts
     store: Store

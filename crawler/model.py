@@ -233,6 +233,18 @@ class Job(Struct, frozen=True):
     created: float = 0.0  # server's clock, Unix seconds
 
 
+class Ticket(Struct, frozen=True):
+    """A task of another system, such as Celery, that waits for the result of a job."""
+
+    id: str  # of the task
+    job: str
+    epoch: str  # of the job; a later job of the same name is not what was ordered
+    is_page: bool = False  # the result is the items of the job's only page, and the job ends with it
+    refused: int = 0  # seeds of the task that may not be asked for
+    issued: float = 0.0  # Unix seconds, the clock of the machine that issued it
+    reply: str = ""  # what the other system needs to take the result; the crawler does not read it
+
+
 class Added(Struct, frozen=True):
     """Result of an add: how many requests were new, and how many were known."""
 

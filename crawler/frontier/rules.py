@@ -167,6 +167,9 @@ ALL_KNOWN_KEPT = 200_000
 MAX_SHARDS = 1_024
 """Shards of one frontier: a claim may ask each of them."""
 
+MAX_TICKET = 1_000_000
+"""Bytes of a ticket: every exporter reads all of them once a second."""
+
 MAX_EPOCH = 64
 """Bytes of a job's epoch, which is the key of the fingerprints."""
 

@@ -19,6 +19,7 @@ from crawler.frontier.redis.outbox import RedisOutbox
 from crawler.frontier.redis.pauses import RedisPauses
 from crawler.frontier.redis.queue import RedisQueue
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.tickets import RedisTickets
 from crawler.frontier.redis.tracing import RedisTraces
 from crawler.frontier.redis.views import RedisViews
 from crawler.interfaces import Backend, Capabilities
@@ -96,6 +97,7 @@ def parts(
         letters=letters,
         pauses=RedisPauses(server, prefixes),
         outbox=RedisOutbox(server, prefixes),
+        tickets=RedisTickets(server, prefixes[0]),
         control=control,
         broadcasts=control,
         store=server,

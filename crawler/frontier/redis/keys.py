@@ -6,6 +6,7 @@
     P shards                string  number of shards (shard 0 only), fixed at creation
     P jobs                  hash    job name → its record as JSON (shard 0 only)
     P deleted               set     jobs whose deletion has begun (shard 0 only); their remaining keys count as deleted
+    P tickets               hash    id of a task that waits for the result of a job → the ticket as JSON (shard 0 only)
     P workers               zset    worker → the server's time (ms) when its lease ends
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
