@@ -128,6 +128,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- workers
     PROCESSES: Count = 0  # worker processes; 0: one per core
     LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker without a heartbeat for this long loses its requests
+    # pages after which a worker process ends in order and another takes its place, against memory that spiders leak;
+    # 0, or with memory://: never
+    RECYCLE_PAGES: Count = 0
     GRACE_SECONDS: Seconds = 20.0  # how long requests in flight may run after SIGTERM
 
     # --- items

@@ -128,7 +128,8 @@ async def start_worker(
     groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
     visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked, settings.CALLBACK_TIMEOUT)
     tally = Tally(VERSION, jobs)
-    options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS)
+    recycle_pages = settings.RECYCLE_PAGES if isinstance(slot, Slot) else 0  # nobody else starts another process
+    options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS, recycle_pages)
     worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease, access.note)
     heartbeat = Heartbeat(leases.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)

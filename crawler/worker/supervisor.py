@@ -1,8 +1,8 @@
 """Starts and watches the worker processes, names the page that killed one, and starts another.
 
 When a child ends by itself with a documented exit code (bad configuration, server replaced …), the supervisor stops
-all children, because they would fail the same way. When a child dies in any other way, the supervisor blames its page,
-hands back its other requests, and starts a new child.
+all children, because they would fail the same way. It replaces a child that ends in order, after RECYCLE_PAGES. When a
+child dies in any other way, the supervisor blames its page, hands back its other requests, and starts a new child.
 """
 
 from __future__ import annotations
@@ -121,6 +121,9 @@ class Supervisor:
             if code in FINAL_CODES:
                 self.stop(code)
                 return
+            if code == Exit.DONE and child.slot.read() is None:
+                log.info("worker_replaced", worker=child.name, why="it has visited its pages (RECYCLE_PAGES)")
+                continue
             await self._clean_up(child, code)
             # After a child that died at once, wait before the next start.
             delay = 0.0 if time.monotonic() - child.started > 5 else min(5.0, delay * 2 + 0.2)

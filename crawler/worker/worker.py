@@ -47,6 +47,7 @@ class WorkerOptions(Struct, frozen=True):
     pace: Pace
     concurrency: int = 64
     grace_seconds: float = 20.0
+    recycle_pages: int = 0  # pages after which the worker ends by itself; 0: never
 
 
 class Worker:
@@ -76,6 +77,7 @@ class Worker:
         self._visits: dict[asyncio.Task[Visit], Lease] = {}
         self._finished: list[tuple[Lease, Visit]] = []
         self._uncommitted = 0
+        self._ended = 0  # pages that have ended; those that were handed back do not count
         self._stopping = asyncio.Event()
         self._now = asyncio.Event()  # set by the second `stop`: hand back at once
         self._has_room = asyncio.Event()
@@ -98,7 +100,10 @@ class Worker:
         self._has_room.set()
 
     async def run(self) -> None:
-        """Work until stopped. Raises `FrontierReplaced` if the server has lost the jobs."""
+        """Work until stopped, or until `recycle_pages` are committed and nothing is in flight.
+
+        Raises `FrontierReplaced` if the server has lost the jobs.
+        """
         committing = asyncio.create_task(self._commit_for_ever(), name="commit")
         claiming = asyncio.create_task(self._claim_until_stopped(), name="claim")
         self._mind_the_lease()
@@ -144,7 +149,10 @@ class Worker:
     async def _claim_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._has_room.clear()  # before the check, so that room freed during the claim also wakes this task
-            free = self._concurrency.allowed - len(self._visits) - self._uncommitted
+            if self._is_spent():
+                self.stop()
+                return
+            free = self._room()
             pause = self._concurrency.pause(time.monotonic())
             if free <= 0 or pause:
                 await self._wait_for_room(pause or None)
@@ -160,6 +168,15 @@ class Worker:
             self._tally.idle = claim.idle
             if not claim.leases:
                 await self._wait_for_room(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
+
+    def _room(self) -> int:
+        """The requests to claim now: at most as many as there are free places, and pages left to `recycle_pages`."""
+        free = self._concurrency.allowed - len(self._visits) - self._uncommitted
+        most = self._options.recycle_pages
+        return min(free, most - self._ended - len(self._visits)) if most else free
+
+    def _is_spent(self) -> bool:
+        return 0 < self._options.recycle_pages <= self._ended and not self._visits and not self._uncommitted
 
     async def _claim(self, limit: int) -> Claim:
         now = time.monotonic()
@@ -254,6 +271,7 @@ class Worker:
     def _finish(self, task: asyncio.Task[Visit]) -> None:
         lease = self._visits.pop(task)
         visit = Visit(Release("cancelled")) if task.cancelled() else task.result()
+        self._ended += not isinstance(visit.outcome, Release)
         self._tally.visited(lease, visit)
         self._note(lease, visit)
         self._note_limits(lease, visit)

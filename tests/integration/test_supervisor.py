@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
@@ -52,6 +55,17 @@ class Harm(Spider):
 
     def kill_the_process(self, response):
         os._exit(9)
+
+    def end_the_process_quietly(self, response):
+        os._exit(0)
+
+class Leaky(Harm):
+    name = "leaky"
+    kept = []
+
+    def parse(self, response):
+        self.kept.append(b"x" * 1_000_000)
+        yield {"url": response.url, "process": os.getpid(), "kept": len(self.kept)}
 
 class Hasty(Harm):
     name = "hasty"
@@ -328,3 +342,47 @@ async def test_a_spider_that_reads_stdin_finds_nothing_there(valkey_server: Valk
         crew.stop()
         await running
     assert stats.counters.get("pages") == 1
+
+
+@pytest.mark.timeout(60)
+async def test_a_spider_that_leaks_has_a_new_process_after_its_pages_and_each_page_is_asked_once(
+    valkey_server: Valkey, folder: Path
+) -> None:
+    asked: list[str] = []
+
+    async def wait(path: str) -> None:
+        asked.append(path)
+
+    made = config(folder, valkey_server, "sv9", RECYCLE_PAGES=4, CONCURRENT_REQUESTS_PER_DOMAIN=8)
+    async with page(wait) as url, connect(made) as connected:
+        job = await connected.jobs.create(Job("news", spider="leaky"))
+        pages = [Request(f"{url}{number}", spider="leaky") for number in range(10)]
+        await connected.adding.add(job, pages, seed=True)
+        crew = supervisor(made, connected, ("news",), 8)
+        with capture_logs() as logs:
+            running = asyncio.create_task(crew.run(1))
+            stats, _ = await until_finished(connected, job)
+            crew.stop()
+            assert await running == 0
+        items = [json.loads(line) for entry in await connected.outbox.read(job, {}, 100) for line in entry.items]
+    assert sorted(asked) == sorted(f"/{number}" for number in range(10))
+    assert sorted(Counter(item["process"] for item in items).values()) == [2, 4, 4]
+    assert max(item["kept"] for item in items) == 4
+    assert stats.done == 10
+    assert [one["event"] for one in logs].count("worker_replaced") == 2
+    assert "worker_died" not in [one["event"] for one in logs]
+
+
+@pytest.mark.timeout(60)
+async def test_a_page_that_ends_its_process_with_code_0_is_blamed_all_the_same(
+    valkey_server: Valkey, folder: Path
+) -> None:
+    made = config(folder, valkey_server, "sv10", RECYCLE_PAGES=4)
+    async with page() as url, connect(made) as connected:
+        job = await seeded(connected, url, "end_the_process_quietly")
+        crew = supervisor(made, connected, ("news",), 4)
+        running = asyncio.create_task(crew.run(1))
+        _, (letter,) = await until_finished(connected, job)
+        crew.stop()
+        await running
+    assert "exit code 0" in letter.failure.message

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from crawler.errors import FrontierError, FrontierUnavailable
 from crawler.interfaces import Pace
 from crawler.model import LACKING, Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
+from crawler.status import JobStats
 from crawler.worker import concurrency
 from crawler.worker import worker as module
 from crawler.worker.job_list import JobList
@@ -235,3 +236,47 @@ async def test_a_page_that_this_worker_cannot_read_waits_for_another_without_an_
     assert len(visited) <= 5
     assert [line["why"] for line in logs if line["event"] == "spider_unusable"] == ["no spider is named 'shop'"]
     assert tally.info()["no_spider"] == {"news": {"": "no spider is named 'shop'"}}
+
+
+async def run_until_recycled(frontier: MemoryFrontier, visit: Callable[[Lease], Awaitable[Visit]]) -> JobStats:
+    """A job of 30 pages for a worker that ends after 10."""
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://a.example/{number}") for number in range(30)], seed=True)
+    options = WorkerOptions("w1", PACE, concurrency=16, grace_seconds=0.0, recycle_pages=10)
+    worker = Worker(frontier, visit, JobList(frontier.jobs), options, Tally("1"), LeaseClock(60.0))
+    async with asyncio.timeout(10):
+        await worker.run()
+    return await frontier.stats(job)
+
+
+async def test_a_worker_ends_by_itself_after_its_pages_not_counting_those_it_hands_back() -> None:
+    asked: list[str] = []
+
+    async def visit(lease: Lease) -> Visit:
+        asked.append(lease.request.url)
+        return Visit(Release("no reason") if len(asked) % 3 == 0 else Done())
+
+    stats = await run_until_recycled(MemoryFrontier(), visit)
+    assert (stats.done, stats.pending, stats.processing) == (10, 20, 0)
+    assert stats.counters["released"] == len(asked) - 10 > 0
+
+
+async def test_a_worker_that_ends_by_itself_waits_for_the_server_to_take_its_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever ends for a signal leaves what it cannot commit to the reaper; nobody is in a hurry here."""
+    monkeypatch.setattr("crawler.runtime.patience.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "LAST_COMMIT", 0.01)
+    monkeypatch.setattr(module, "COMMIT_BATCH", 1)
+
+    class Away(MemoryFrontier):
+        commits = 0
+
+        async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
+            self.commits += 1
+            if 3 <= self.commits < 50:
+                raise FrontierUnavailable("away")
+            return await super().commit(worker, visits, pace)
+
+    stats = await run_until_recycled(Away(), nothing)
+    assert (stats.done, stats.pending, stats.processing) == (10, 20, 0)
