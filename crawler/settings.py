@@ -1,6 +1,6 @@
 """All settings, each with its unit, type, default and meaning; and the code that merges their layers.
 
-Later layers win: default < settings.py of the working directory < spider's custom_settings < environment
+Later layers win: default < settings.py of the working directory < spider's custom_settings < SPIDERS < environment
 (`CRAWLER_NAME`, and plain `REDIS_URL`) < `-s NAME=VALUE`. Names known from Scrapy mean the same here.
 """
 
@@ -12,15 +12,16 @@ import ipaddress
 import os
 import re
 import runpy
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
 
-from crawler.errors import ConfigError
+from crawler.errors import ConfigError, UsageError
 from crawler.parsing import scrapy_words
+from crawler.parsing.rates import delay_of
 from crawler.program import PROGRAM
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
@@ -139,6 +140,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # --- spiders
     SPIDER_MODULES: tuple[str, ...] = ("spiders",)  # packages or folders that hold spiders
+    # what holds for one spider, above its custom_settings: spider → those settings, and its "rate" for each host, as in
+    # {"shop": {"rate": "10/m", "RETRY_TIMES": 5}}
+    SPIDERS: Mapping[str, Mapping[str, Any]] = {}
 
     # --- logs
     # DEBUG: also one line for each visit
@@ -169,6 +173,8 @@ PER_SPIDER = frozenset(
     }
 )
 """The settings that a spider may set for itself; the others apply to a whole process, or to the whole fleet."""
+
+RATE = "rate"  # in SPIDERS: requests to one host at most, such as 10/m
 
 _FIELD_LINE = re.compile(r"    (?P<name>[A-Z_]+): [^#]*(?:# (?P<comment>.*))?").fullmatch
 
@@ -202,6 +208,8 @@ def load(
             except ConfigError as error:
                 wrong.append(str(error))
     settings = Settings(**values)
+    for spider, own in settings.SPIDERS.items():
+        wrong += problems_for_one(own, f"SPIDERS[{spider!r}]", rated=True)
     for check in (
         lambda: check_networks(settings.ALLOWED_NETWORKS),
         lambda: check_for_all_hosts(settings.DEFAULT_REQUEST_HEADERS),
@@ -225,6 +233,35 @@ def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: It
         if name not in keep:
             changes[name] = _convert(name, value, origin)
     return msgspec.structs.replace(settings, **changes) if changes else settings
+
+
+def own_settings(settings: Settings, spider: str, custom_settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that one spider has for itself, for `override`: its `custom_settings`, and SPIDERS above it.
+
+    A `rate` is a DOWNLOAD_DELAY. If SPIDERS has both, the slower one counts.
+    """
+    given = dict(settings.SPIDERS.get(spider, {}))
+    if rate := given.pop(RATE, None):
+        given["DOWNLOAD_DELAY"] = max(delay_of(rate), float(given.get("DOWNLOAD_DELAY", 0)))
+    return {**custom_settings, **given}
+
+
+def problems_for_one(layer: Mapping[str, Any], origin: str, *, rated: bool = False) -> Iterator[str]:
+    """Yield one sentence for each mistake in the settings of one spider, which have a `rate` as well if `rated`."""
+    known = PER_SPIDER | {RATE} if rated else PER_SPIDER
+    for name, value in layer.items():
+        try:
+            if name == RATE and rated:
+                delay_of(str(value))
+                continue
+            _check_name(name, origin, known)
+            if name not in PER_SPIDER:
+                yield f"{name} in {origin}: it holds for a whole process; set it in settings.py, or with -s"
+            _convert(name, value, origin)
+        except UsageError as error:
+            yield f"{RATE} in {origin}: {error}"
+        except ConfigError as error:
+            yield str(error)
 
 
 def parse_override(text: str) -> tuple[str, str]:
@@ -311,14 +348,16 @@ _is_for_others = re.compile(
 ).fullmatch
 
 
-def _check_name(name: str, origin: str) -> None:
+def _check_name(name: str, origin: str, among: Collection[str] = NAMES) -> None:
+    """Raise `ConfigError` for a name that no setting has, with the nearest one `among` those that may be meant."""
     if name in NAMES:
         return
     prefix = "CRAWLER_" if origin == "environment" else ""
     if advice := scrapy_words.instead(scrapy_words.SETTINGS, name):
         raise ConfigError(f"{prefix}{name} is a setting of Scrapy (from {origin}): {advice}")
-    near = difflib.get_close_matches(name.upper(), NAMES, n=1, cutoff=0.6)
-    hint = f"; did you mean {prefix}{near[0]}?" if near else f"; `{PROGRAM} settings` lists them all"
+    capitals = {one.upper(): one for one in among}
+    near = difflib.get_close_matches(name.upper(), capitals, n=1, cutoff=0.6)
+    hint = f"; did you mean {prefix}{capitals[near[0]]}?" if near else f"; `{PROGRAM} settings` lists them all"
     raise ConfigError(f"unknown setting {prefix}{name} (from {origin}){hint}")
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError
-from crawler.settings import Settings, override
+from crawler.settings import Settings, override, own_settings
 
 log = structlog.get_logger()
 
@@ -44,5 +44,6 @@ def at_pace_of(config: Config, custom_settings: Mapping[str, Any], spider: str) 
 
     Otherwise a spider can only lengthen the gap that the worker has for all spiders.
     """
-    own = {name: value for name, value in custom_settings.items() if name == "DOWNLOAD_DELAY"}
-    return replace(config, settings=override(config.settings, own, f"spider {spider}", keep=config.explicit))
+    own = own_settings(config.settings, spider, custom_settings)
+    pace = {name: value for name, value in own.items() if name == "DOWNLOAD_DELAY"}
+    return replace(config, settings=override(config.settings, pace, f"spider {spider}", keep=config.explicit))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from crawler.app.config import Config
+from crawler.app.spiders import spiders_of
 from crawler.errors import ConfigError, Refused, UsageError
 from crawler.fetch.guard import AddressGuard
 from crawler.interfaces import Backend, SharedValues
@@ -13,9 +14,9 @@ from crawler.model import Job
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of, origin_of
 from crawler.robots import answer as robots
-from crawler.settings import Settings, override
+from crawler.settings import Settings, override, own_settings
 from crawler.spiders.base import Spider
-from crawler.spiders.registry import Registry, find_spiders
+from crawler.spiders.registry import Registry
 from crawler.status import Trace, WorkerInfo
 from crawler.views.inquiry import Inquiry, Outlook
 from crawler.views.job_names import no_job
@@ -28,7 +29,7 @@ async def inquire(config: Config, connected: Backend, url: str, job_name: str = 
     if job_name and not jobs:
         raise UsageError(no_job(job_name, (job.name for job in everything)))
     # importing the user's spider files may take a while
-    registry = await asyncio.to_thread(find_spiders, config.folder, config.settings.SPIDER_MODULES)
+    registry = await asyncio.to_thread(spiders_of, config)
     workers = tuple(await connected.reading.workers())
     return [await _inquire(config, connected, registry, workers, job, url) for job in jobs]
 
@@ -54,7 +55,8 @@ async def _judge(config: Config, shared: SharedValues, registry: Registry, job: 
     name = (request and request.spider) or job.spider
     try:
         spider = registry.make(name, job.arguments)
-        settings = override(config.settings, spider.custom_settings, f"spider {name}", keep=config.explicit)
+        own = own_settings(config.settings, name, spider.custom_settings)
+        settings = override(config.settings, own, f"spider {name}", keep=config.explicit)
     except (UsageError, ConfigError) as error:
         return Outlook(name, (f"{error} (looked for in {config.folder}; the workers may run elsewhere)",))
     told, forbids = await _ask_robots(shared, settings, url)

@@ -12,6 +12,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.spiders import spiders_of
 from crawler.errors import ConfigError
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.middleware import MiddlewareFetcher, load
@@ -24,7 +25,6 @@ from crawler.runtime.credentials import authorizations
 from crawler.runtime.logs import set_level
 from crawler.runtime.own_limits import sockets_left
 from crawler.settings import VERSION, Settings, shown_settings
-from crawler.spiders.registry import find_spiders
 from crawler.visit.admission import Admission
 from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
 from crawler.visit.ready_spiders import ReadySpiders
@@ -100,7 +100,7 @@ async def start_worker(
         connections=connections,
     )
     stack.push_async_callback(http.close)
-    registry = find_spiders(config.folder, settings.SPIDER_MODULES)  # makes the modules of the folder importable
+    registry = spiders_of(config)  # makes the modules of the folder importable
     fetcher: Fetcher = LeasedFetcher(http, lease)
     if settings.DOWNLOADER_MIDDLEWARES:
         fetcher = MiddlewareFetcher(load(settings.DOWNLOADER_MIDDLEWARES), fetcher)

@@ -117,9 +117,9 @@ def _check_source(url: str, *, follow: bool, idle: float | None, others: bool) -
 
 def make_spider(config: Config, name: str, arguments: dict[str, str]) -> Spider:
     """Return the spider of that name. Raise `UsageError` with similar names, `ConfigError` for wrong arguments."""
-    from crawler.spiders.registry import find_spiders
+    from crawler.app.spiders import spiders_of
 
-    return find_spiders(config.folder, config.settings.SPIDER_MODULES).make(name, arguments)
+    return spiders_of(config).make(name, arguments)
 
 
 def own_seeds(spider: Spider) -> OwnSeeds:

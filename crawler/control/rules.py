@@ -14,7 +14,6 @@ a space may replace the colon. The value `off` lifts the rule.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
@@ -22,6 +21,7 @@ from msgspec.structs import replace
 
 from crawler.errors import UsageError
 from crawler.model import Rule, RuleChange
+from crawler.parsing.rates import delay_of
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.program import PROGRAM
 from crawler.runtime.logs import Level
@@ -42,9 +42,6 @@ MAX_CONCURRENCY = 1_000
 LOG_KEPT = 10_000  # rule changes kept in the log: the last ones, and perhaps a few more
 MAX_PRIORITY = 1_000
 MAX_NAME = 300  # characters of a spider's or job's name
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_FASTEST, _SLOWEST = 0.001, 86_400.0  # seconds between two requests
-_RATE = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)/([smh])", re.ASCII).fullmatch
 
 
 def parse(action: str, words: Sequence[str]) -> Rule:
@@ -74,19 +71,6 @@ def check_rule(rule: Rule) -> None:
         raise UsageError(f"{rule.action!r} cannot be set for a {rule.what!r}")
     if rule.action not in ("pause", "block"):
         _value(rule.action, rule.value)
-
-
-def delay_of(rate: str) -> float:
-    """Return the seconds between two requests at a rate such as `10/m`. Raise `UsageError` for a bad rate."""
-    match = _RATE(rate)
-    if match is None:
-        raise UsageError(f"{rate!r} is not a rate: write 10/s, 30/m or 0.5/h (requests a second, minute or hour)")
-    if not float(match[1]):
-        raise UsageError("a rate of 0 would never finish: use `control pause`, or `control block`")
-    delay = _SECONDS[match[2]] / float(match[1])
-    if not _FASTEST <= delay <= _SLOWEST:
-        raise UsageError(f"{rate} is out of bounds: from one request a day (0.042/h) to 1000/s")
-    return delay
 
 
 def key_of(rule: Rule) -> str:

@@ -16,7 +16,7 @@ from crawler.parsing import scrapy_words
 from crawler.parsing.scope import plain_domain
 from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
-from crawler.settings import NAMES, PER_SPIDER, Settings, override
+from crawler.settings import problems_for_one
 from crawler.spiders.base import Spider, callback_name
 from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
 
@@ -156,12 +156,7 @@ def _settings(layer: Any) -> Iterator[str]:
     if not all(isinstance(name, str) for name in layer):
         yield 'custom_settings must name its settings as text, such as "DOWNLOAD_DELAY"'
         return
-    try:
-        override(Settings(), layer, "custom_settings")
-    except ConfigError as error:
-        yield str(error)
-    for name in sorted((NAMES - PER_SPIDER) & layer.keys()):
-        yield f"{name} in custom_settings: it holds for a whole process; set it in settings.py, or with -s"
+    yield from problems_for_one(layer, "custom_settings")
 
 
 def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +59,12 @@ class Registry:
         if name not in self._spiders:
             raise UsageError(self._unknown(name))
         return self._spiders[name]
+
+    def unknown(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield one sentence for each of the names that no spider has. Yield nothing while a file is broken, because
+        the spider may be in there."""
+        if not self.broken:
+            yield from (self._unknown(name) for name in names if name not in self._spiders)
 
     @kept_from_users()
     def make(self, name: str, arguments: Mapping[str, str] | None = None) -> Spider:

@@ -15,7 +15,7 @@ from crawler.program import PROGRAM
 from crawler.robots.answer import agent_token
 from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
-from crawler.settings import Settings, override
+from crawler.settings import Settings, override, own_settings
 from crawler.spiders.base import Spider, reads_robots_sitemaps
 from crawler.spiders.registry import Registry
 from crawler.visit.page_obedience import DirectivePolicy
@@ -74,7 +74,7 @@ class ReadySpiders:
 
     def _make(self, job: Job, name: str) -> ReadySpider:
         spider = self._registry.make(name, job.arguments)
-        own = spider.custom_settings
+        own = own_settings(self._settings, name, spider.custom_settings)
         settings = override(self._settings, own, f"spider {name}", keep=self._explicit)
         paced = "DOWNLOAD_DELAY" in own and "DOWNLOAD_DELAY" not in self._explicit
         if paced and settings.DOWNLOAD_DELAY < self._settings.DOWNLOAD_DELAY:

@@ -213,6 +213,36 @@ def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
         assert any(name in line for line in told)
 
 
+def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(
+        "SPIDERS = {'shop': {'rate': '10 a minute', 'DOWNLOAD_DELAI': 2, 'RETRY_TIMES': -1, 'USER_AGENT': 'x'},\n"
+        "           'news': {'ITEM_PIPELINES': {}, 'rates': '1/s'}, 'site': {'rate': '10/m', 'DEPTH_LIMIT': '3'}}\n"
+    )
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, environ={})
+    told = str(error.value).splitlines()
+    for line, words in zip(
+        told,
+        (
+            r"rate in SPIDERS['shop']: '10 a minute' is not a rate: write 10/s, 30/m or 0.5/h",
+            r"unknown setting DOWNLOAD_DELAI (from SPIDERS['shop']); did you mean DOWNLOAD_DELAY?",
+            r"setting RETRY_TIMES=-1 (from SPIDERS['shop']): Expected `int` >= 0",
+            r"USER_AGENT in SPIDERS['shop']: it holds for a whole process; set it in settings.py, or with -s",
+            r"ITEM_PIPELINES is a setting of Scrapy (from SPIDERS['news']): write def process_item(self, item)",
+            r"unknown setting rates (from SPIDERS['news']); did you mean rate?",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
+@pytest.mark.parametrize("spiders", ["shop", {"shop": 5}, {5: {"RETRY_TIMES": 1}}, {"shop": {5: 1}}])
+def test_settings_for_spiders_are_a_table_of_tables(tmp_path: Path, spiders: object) -> None:
+    (tmp_path / "settings.py").write_text(f"SPIDERS = {spiders!r}\n")
+    with pytest.raises(ConfigError, match=r"setting SPIDERS=.* \(from .*settings.py\)"):
+        load(tmp_path, environ={})
+
+
 @pytest.mark.parametrize(
     ("text", "program"),
     [

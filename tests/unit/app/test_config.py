@@ -14,3 +14,9 @@ def test_the_only_spider_sets_the_pace_unless_the_user_does() -> None:
     assert at_pace_of(config, own, "shop").settings == Settings(DOWNLOAD_DELAY=0.0)
     given = Config(Settings(DOWNLOAD_DELAY=2.0), {"DOWNLOAD_DELAY": "-s"}, Path())
     assert at_pace_of(given, own, "shop") == given
+
+
+def test_the_settings_for_the_only_spider_set_the_pace_as_its_own_do() -> None:
+    config = Config(Settings(SPIDERS={"shop": {"rate": "2/s"}}), {}, Path())
+    assert at_pace_of(config, {"DOWNLOAD_DELAY": 0}, "shop").settings.DOWNLOAD_DELAY == 0.5
+    assert at_pace_of(config, {"DOWNLOAD_DELAY": 0}, "news").settings.DOWNLOAD_DELAY == 0.0

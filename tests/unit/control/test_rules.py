@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.control.rules import delay_of, described, key_of, number_of, parse, pauses_in, undone
+from crawler.control.rules import described, key_of, number_of, parse, pauses_in, undone
 from crawler.errors import UsageError
 from crawler.model import Rule, RuleChange
 
@@ -72,13 +72,6 @@ def test_a_mistake_says_how_to_write_it(words: str, said: str) -> None:
     action, *rest = words.split(" ")
     with pytest.raises(UsageError, match=said):
         parse(action, rest)
-
-
-@pytest.mark.parametrize(
-    ("rate", "seconds"), [("10/s", 0.1), ("10/m", 6.0), ("0.5/s", 2.0), ("1000/s", 0.001), ("1/h", 3600.0)]
-)
-def test_a_rate_is_so_many_seconds_between_requests(rate: str, seconds: float) -> None:
-    assert delay_of(rate) == pytest.approx(seconds)
 
 
 def test_the_number_that_is_enforced_is_never_faster_and_shared_by_the_shards() -> None:

@@ -1,0 +1,15 @@
+"""The spiders of a project, together with what its settings say of them."""
+
+from __future__ import annotations
+
+from crawler.app.config import Config
+from crawler.errors import ConfigError
+from crawler.spiders.registry import Registry, find_spiders
+
+
+def spiders_of(config: Config) -> Registry:
+    """Find the spiders of the project. Raise `ConfigError` for the names in SPIDERS that none of them has."""
+    registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
+    if wrong := [f"SPIDERS: {text}" for text in registry.unknown(config.settings.SPIDERS)]:
+        raise ConfigError("\n  ".join(wrong))
+    return registry

@@ -1,0 +1,60 @@
+"""The settings of one spider: the project's, its own above them, SPIDERS above those, and the user's above all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import pytest
+
+from crawler.model import Job
+from crawler.response import Response
+from crawler.robots.gate import RobotsGate
+from crawler.settings import Settings
+from crawler.spiders.base import Results, Spider
+from crawler.spiders.registry import Registry
+from crawler.testing import FakeFetcher
+from crawler.visit.ready_spiders import ReadySpider, ReadySpiders
+from tests.memory import MemoryFrontier
+
+
+class Shop(Spider):
+    name = "shop"
+    custom_settings: ClassVar = {"DOWNLOAD_DELAY": 3, "RETRY_TIMES": 4, "DEPTH_LIMIT": 5}
+
+    def parse(self, response: Response) -> Results:
+        return None
+
+
+def ready(settings: Settings, *explicit: str) -> ReadySpider:
+    registry = Registry()
+    registry.add(Shop)
+    gate = RobotsGate(MemoryFrontier(), FakeFetcher({}), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    return ReadySpiders(registry, settings, explicit, gate, Job)("news", "shop")
+
+
+def test_settings_for_one_spider_stand_above_its_own_and_the_users_above_both() -> None:
+    settings = Settings(
+        DOWNLOAD_DELAY=1.0,
+        RETRY_TIMES=1,
+        SPIDERS={"shop": {"RETRY_TIMES": "6", "DEPTH_LIMIT": 7}, "other": {"rate": "1/h"}},
+    )
+    one = ready(settings, "DEPTH_LIMIT")
+    assert (one.delay, one.retry.retry_times, one.scope.reason_out("http://a.example/", 8)) == (3.0, 6, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "explicit", "delay"),
+    [
+        ({}, (), 3.0),
+        ({"rate": "10/m"}, (), 6.0),
+        ({"rate": "2/s"}, (), 0.5),
+        ({"rate": "10/m", "DOWNLOAD_DELAY": 2}, (), 6.0),
+        ({"rate": "60/m", "DOWNLOAD_DELAY": "2"}, (), 2.0),
+        ({"rate": "10/m"}, ("DOWNLOAD_DELAY",), None),
+    ],
+)
+def test_a_rate_is_the_delay_of_the_spider_for_each_host(
+    own: dict[str, Any], explicit: Sequence[str], delay: float | None
+) -> None:
+    assert ready(Settings(DOWNLOAD_DELAY=0.1, SPIDERS={"shop": own}), *explicit).delay == delay
