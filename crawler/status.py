@@ -73,6 +73,7 @@ class Pause(Struct, frozen=True):
     why: str
     since: float  # server's clock, Unix seconds
     job: str = ""  # the only job it applies to; empty: all jobs
+    by: str = ""  # who ordered it; empty: the crawl itself, because pages failed alike
 
 
 class Sighting(Struct, frozen=True):
@@ -199,6 +200,7 @@ class JobStats(Struct, frozen=True):
     is_pacing: bool = False  # whether some host merely waits for its turn at its pace
     finished: bool = False  # proven: every admitted request has ended, and nobody is seeding
     paused: tuple[Pause, ...] = ()  # only some of them if there are hundreds
+    blocked: str = ""  # why a person has blocked the whole job; empty: nobody has
     held: int = 0  # hosts with pending requests that claims leave alone because of a pause
     other_callbacks: Mapping[
         str, str
@@ -212,6 +214,13 @@ class JobStats(Struct, frozen=True):
     def is_flowing(self) -> bool:
         """Whether pages are fetched now, or as soon as a host's pace permits."""
         return bool(self.processing or self.ready or self.is_pacing)
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether nothing is under way, and all that is pending waits for another try or for hosts that rest."""
+        if self.processing or self.seeding or not self.pending:
+            return False
+        return self.failing >= self.pending or bool(self.resting and not self.is_flowing)
 
     @property
     def is_all_paused(self) -> bool:

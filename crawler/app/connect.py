@@ -26,6 +26,14 @@ from crawler.settings import Settings
 log = structlog.get_logger()
 
 
+def has_server(config: Config) -> bool:
+    """Return whether there is a server to ask: a named one, or an embedded one that runs or has ever run here."""
+    if config.settings.REDIS_URL:
+        return True
+    folder = data_dir(config)
+    return embedded.status(folder)["running"] or (folder / "appendonlydir").is_dir()
+
+
 Opener = Callable[[str, Settings, Capabilities], AbstractAsyncContextManager[Backend]]
 
 

@@ -11,10 +11,10 @@ from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.events import announced
 from crawler.app.jobs import create_job, delete_job
+from crawler.app.results import largest_groups
 from crawler.app.start_worker import start_worker
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
-from crawler.control.dead_letters import Group, Groups
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit, OutputError
 from crawler.export.exporter import Exporter
@@ -26,13 +26,12 @@ from crawler.runtime.tasks import end, was_cancelled
 from crawler.seeding.seeder import Seeder
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.history import History
-from crawler.views.losses import lost
+from crawler.views.losses import exit_code
 from crawler.views.reports import CrawlReport, Progress, SeedReport
 from crawler.worker.blame_slot import NoSlot
 from crawler.worker.supervisor import Supervisor, worker_name
 
-_LETTERS_READ = 1_000  # dead letters of which the summary names the most frequent causes
-_CAUSES_NAMED = 3
+_CAUSES_NAMED = 3  # in the summary
 
 
 async def crawl(
@@ -158,13 +157,12 @@ class _Crawl:
         if not stats.known and not code and (seeding.refused or self._is_finished):
             reason, code = "no seeds", Exit.USAGE
             await self._connected.jobs.delete(self._job.name)
-        elif stats.finished and stats.dead > stats.counters.get("pages", 0):
-            code = code or Exit.FAILED  # finished, but more pages given up than fetched
-        elif self._config.settings.STRICT and (lost(stats) or seeding.refused):
-            code = code or Exit.LOST
+        else:
+            strict = self._config.settings.STRICT
+            code = code or exit_code(stats, strict=strict) or (Exit.LOST if strict and seeding.refused else Exit.DONE)
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
-        causes = await self._causes() if stats.dead else ()
+        causes = await largest_groups(self._connected.letters, self._job, _CAUSES_NAMED) if stats.dead else ()
         aside, kept = beside(self._target, out), self._connected.capabilities.durable
         return CrawlReport(reason, stats, report, self._target.shown, out.items, seconds, code, causes, aside, kept)
 
@@ -178,12 +176,6 @@ class _Crawl:
                 break
             await asyncio.wait({exporting}, timeout=LOOK_SECONDS)
         return True
-
-    async def _causes(self) -> tuple[Group, ...]:
-        groups = Groups(("error", "line"))
-        for letter in await self._connected.letters.newest(self._job, _LETTERS_READ):
-            groups.add(letter)
-        return tuple(groups.largest(_CAUSES_NAMED))
 
     async def _nothing_to_do(self, seeding: Seeder, seeds: asyncio.Task[None]) -> bool:
         if seeds.done():

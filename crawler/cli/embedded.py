@@ -62,18 +62,3 @@ def _refuse_other_server(config: Config) -> None:
             f"REDIS_URL is set ({origin}), so commands use that server and no embedded one; "
             "start and stop that server yourself, or unset REDIS_URL"
         )
-
-
-def is_running(config: Config) -> bool:
-    """Return whether the embedded server of this folder answers."""
-    from crawler.app.config import data_dir
-    from crawler.embedded.server import status
-
-    return status(data_dir(config))["running"]
-
-
-def has_data(config: Config) -> bool:
-    """Return whether the embedded server of this folder has ever run."""
-    from crawler.app.config import data_dir
-
-    return (data_dir(config) / "appendonlydir").is_dir()

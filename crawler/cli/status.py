@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -18,6 +18,8 @@ from crawler.runtime.safe_text import json_line
 from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from crawler.app.config import Config
     from crawler.interfaces import Backend
     from crawler.model import Job
@@ -42,9 +44,9 @@ def status(
 def nothing_yet(config: Config) -> str:
     """Return what to print instead of starting an embedded server without data; empty if there is a server to ask."""
     from crawler.app.config import data_dir
-    from crawler.cli.embedded import has_data, is_running
+    from crawler.app.connect import has_server
 
-    if config.settings.REDIS_URL or is_running(config) or has_data(config):
+    if has_server(config):
         return ""
     return (
         f"no jobs yet: no embedded queue server has run for {config.folder} (data in {data_dir(config)}).\n"
@@ -59,11 +61,10 @@ async def _status(config: Config, *, watch: bool, as_json: bool) -> int:
     if watch:
         await _watch(config, as_json=as_json)
     async with connect(config) as connected:
-        stats, workers = await _look(connected)
         if as_json:
-            print(json_line(as_data(stats, workers, connected.url)))
+            print(json_line(await _data(connected, config)))
         else:
-            tables.console().print(tables.status_view(stats, workers, connected.url))
+            tables.console().print(await _view(connected))
     return 0
 
 
@@ -74,13 +75,17 @@ async def _watch(config: Config, *, as_json: bool) -> None:
     from crawler.cli import tables
 
     if as_json:
-        await _look_for_ever(config, as_data, _away_data, lambda seen: print(json_line(seen), flush=True))
+        data = partial(_data, config=config)
+        await _look_for_ever(config, data, _away_data, lambda seen: print(json_line(seen), flush=True))
     with Live(console=tables.console(), auto_refresh=False) as live:
-        await _look_for_ever(config, tables.status_view, tables.away_view, partial(live.update, refresh=True))
+        await _look_for_ever(config, _view, tables.away_view, partial(live.update, refresh=True))
 
 
 async def _look_for_ever(
-    config: Config, show: Callable[..., T], sorry: Callable[[str, str], T], tell: Callable[[T], None]
+    config: Config,
+    see: Callable[[Backend], Awaitable[T]],
+    sorry: Callable[[str, str], T],
+    tell: Callable[[T], None],
 ) -> None:
     """Show the status every second; wait out an outage, and reconnect to a server that returns empty."""
     from crawler.app.connect import connect
@@ -89,7 +94,7 @@ async def _look_for_ever(
         connected = await stack.enter_async_context(connect(config))
         while True:
             try:
-                tell(show(*await _look(connected), connected.url))
+                tell(await see(connected))
             except (FrontierUnavailable, FrontierReplaced) as error:
                 tell(sorry(str(error), connected.url))
                 if isinstance(error, FrontierReplaced):
@@ -104,9 +109,11 @@ def _away_data(why: str, url: str) -> dict[str, Any]:
     return {"server": without_password(url), "error": why, "jobs": [], "workers": []}
 
 
-async def _look(connected: Backend) -> tuple[list[JobStats], list[WorkerInfo]]:
+async def _view(connected: Backend) -> RenderableType:
+    from crawler.cli import tables
+
     stats = [await _stats(connected, job) for job in await connected.jobs.all()]
-    return stats, await connected.reading.workers()
+    return tables.status_view(stats, await connected.reading.workers(), connected.url)
 
 
 async def _stats(connected: Backend, job: Job) -> JobStats:
@@ -116,24 +123,33 @@ async def _stats(connected: Backend, job: Job) -> JobStats:
     return replace(stats, source=await reported(connected.asking, job)) if stats.seeding else stats
 
 
-def as_data(stats: list[JobStats], workers: list[WorkerInfo], url: str) -> dict[str, Any]:
-    """Return the same figures as JSON data, for scripts."""
+async def _data(connected: Backend, config: Config) -> dict[str, Any]:
+    """Return the same figures as JSON data, for scripts, with the result of each job."""
     import msgspec
 
     from crawler.runtime.safe_text import without_password
+
+    workers = await connected.reading.workers()
+    jobs = [await _job_data(connected, config, job, workers) for job in await connected.jobs.all()]
+    return {"server": without_password(connected.url), "jobs": jobs, "workers": msgspec.to_builtins(workers)}
+
+
+async def _job_data(connected: Backend, config: Config, job: Job, workers: list[WorkerInfo]) -> dict[str, Any]:
+    import msgspec
+
+    from crawler.app.results import result_from
     from crawler.views.figures import spiders_missing, why_idle
     from crawler.views.losses import told
 
-    jobs = [
-        {
-            **msgspec.to_builtins(one),
-            "idle": why_idle(one, workers),
-            "no_spider": spiders_missing(one, workers),
-            "losses": msgspec.to_builtins(told(one)),
-        }
-        for one in stats
-    ]
-    return {"server": without_password(url), "jobs": jobs, "workers": msgspec.to_builtins(workers)}
+    stats = await _stats(connected, job)
+    result = await result_from(connected.letters, job, stats, workers, strict=config.settings.STRICT)
+    return {
+        **msgspec.to_builtins(stats),
+        "result": msgspec.to_builtins(result),
+        "idle": why_idle(stats, workers),
+        "no_spider": spiders_missing(stats, workers),
+        "losses": msgspec.to_builtins(told(stats)),
+    }
 
 
 def jobs(
@@ -161,10 +177,10 @@ async def _list(config: Config, *, as_json: bool) -> int:
     from crawler.cli import tables
 
     async with connect(config) as connected:
-        stats, workers = await _look(connected)
         if as_json:
-            print(json_line(as_data(stats, workers, connected.url)["jobs"]))
+            print(json_line((await _data(connected, config))["jobs"]))
         else:
+            stats = [await _stats(connected, job) for job in await connected.jobs.all()]
             tables.console().print(tables.jobs_table(stats) if stats else "no jobs")
     return 0
 

@@ -72,7 +72,7 @@ def meets(letter: DeadLetter, conditions: Iterable[Condition]) -> bool:
 
 
 class Group(Struct):
-    """Dead letters with equal values in some fields. `newest` (Unix seconds), `id`, `url` and `message` are
+    """Dead letters with equal values in some fields. `newest` (Unix seconds), `id`, `url`, `message` and `failure` are
     of the newest one."""
 
     values: tuple[str, ...]
@@ -81,6 +81,7 @@ class Group(Struct):
     id: str = ""
     url: str = ""
     message: str = ""
+    failure: Failure = Failure("", "")
 
 
 class Groups:
@@ -97,7 +98,7 @@ class Groups:
         group.count += 1
         if letter.died >= group.newest:
             group.newest, group.id, group.url = letter.died, letter.id, letter.url
-            group.message = said_by(letter)
+            group.message, group.failure = said_by(letter), letter.failure
 
     def largest(self, limit: int) -> list[Group]:
         """Return the `limit` largest groups; among equal ones, those with the newest dead letter first."""

@@ -125,10 +125,20 @@ def subject_of(rule: Rule) -> str:
 def pauses_in(rules: Iterable[Rule], job: str) -> tuple[Pause, ...]:
     """Return the pauses among the rules that apply to a job."""
     return tuple(
-        Pause(rule.what, rule.name, f"{rule.why or 'ordered'} (by {rule.by})", rule.at, rule.job)
+        Pause(rule.what, rule.name, _ordered(rule), rule.at, rule.job, rule.by)
         for rule in rules
         if rule.action == "pause" and rule.job in ("", job) and (rule.what != "job" or rule.name == job)
     )
+
+
+def block_of(rules: Iterable[Rule], job: str) -> str:
+    """Return why the whole job is blocked, and who ordered it; empty if it is not."""
+    blocks = (rule for rule in rules if (rule.action, rule.what, rule.name) == ("block", "job", job))
+    return next(map(_ordered, blocks), "")
+
+
+def _ordered(rule: Rule) -> str:
+    return f"{rule.why or 'ordered'} (by {rule.by})"
 
 
 def trace_with(trace: Trace, rules: Iterable[Rule], job: str) -> Trace:

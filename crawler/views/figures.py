@@ -141,6 +141,12 @@ def pages(stats: JobStats) -> int:
 # Workers
 
 
+def pages_per_second(job: str, workers: Iterable[WorkerInfo]) -> float:
+    """Return how many pages of the job the living workers have read a second, between their last two heartbeats."""
+    rates: Iterable[float] = (worker.info.get("rates", {}).get(job, 0.0) for worker in alive(workers))
+    return round(sum(rates), 2)
+
+
 class HostFigures(Struct, frozen=True):
     """Recent figures of one host, over all workers."""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+from crawler.errors import Exit
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import JobStats
@@ -113,6 +114,14 @@ def told(stats: JobStats) -> list[Loss]:
 def lost(stats: JobStats) -> list[Loss]:
     """Return what nobody asked to leave out."""
     return [one for one in told(stats) if not one.is_asked_for]
+
+
+def exit_code(stats: JobStats, *, strict: bool) -> Exit:
+    """Return how a command ends that has waited for the job: FAILED if a finished job gave up more pages than it
+    read; if `strict`, LOST for any loss; otherwise DONE."""
+    if stats.finished and stats.dead > pages(stats):
+        return Exit.FAILED
+    return Exit.LOST if strict and lost(stats) else Exit.DONE
 
 
 def lost_in_words(stats: JobStats) -> str:

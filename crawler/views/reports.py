@@ -51,6 +51,6 @@ class CrawlReport(Struct, frozen=True):
     items: int
     seconds: float
     code: int = 0  # exit code
-    causes: tuple[Group, ...] = ()  # the most frequent (error, line) among the last dead letters
+    causes: tuple[Group, ...] = ()  # the most frequent (error, line) of its dead letters
     aside: str = ""  # the new file beside the target that has the items until the crawl is finished
     kept: bool = True  # whether the job outlives this command

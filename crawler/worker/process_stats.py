@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
@@ -28,12 +29,16 @@ class Tally:
         self._jobs = list(jobs)
         self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that this process cannot use → why
         self._pages = 0
+        self._lately: Counter[str] = Counter()  # job → pages since the last `info()`
+        self._told_at = time.monotonic()
         self._status: Counter[str] = Counter()
         self._hosts: dict[tuple[str, str], tuple[int, float]] = {}  # (job, host) → requests, mean seconds (moving)
 
     def visited(self, lease: Lease, visit: Visit) -> None:
         """Count one visit."""
-        self._pages += isinstance(visit.outcome, Done)
+        if isinstance(visit.outcome, Done):
+            self._pages += 1
+            self._lately[lease.job] += 1
         self._note_spider(lease, visit)
         if visit.asked_at is None or isinstance(visit.outcome, Release):
             return
@@ -65,9 +70,16 @@ class Tally:
             **({"jobs": self._jobs} if self._jobs else {}),
             **({"own_limit": self.own_limit} if self.own_limit else {}),
             **({"no_spider": self._no_spider} if self._no_spider else {}),
+            "rates": self._rates(),
             "status": dict(self._status),
             "job_hosts": self._chosen_hosts(),
         }
+
+    def _rates(self) -> dict[str, float]:
+        """Job → pages a second since the last call."""
+        now, lately = time.monotonic(), self._lately
+        seconds, self._told_at, self._lately = now - self._told_at, now, Counter()
+        return {job: round(count / seconds, 2) for job, count in lately.most_common(MAX_SHOWN)}
 
     def _chosen_hosts(self) -> dict[str, dict[str, list[float]]]:
         """Job → the busiest and slowest of its hosts → requests, mean ms."""

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from crawler.control.rules import pauses_in
+from crawler.control.rules import block_of, pauses_in
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
@@ -37,7 +37,7 @@ class RedisViews:
         """Read the job's state. The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
         seeders, finished, now = await self._read_ends(job)
         exporter = await self._read_exporter(job)
-        ordered = pauses_in(await self._control.rules(), job.name)
+        rules = await self._control.rules()
         shards = [await self._read_shard(shard, job, now) for shard in self._shards]
         counters: Counter[str] = Counter()
         for shard in shards:
@@ -55,7 +55,9 @@ class RedisViews:
             cooling=sum(shard["cooling"] for shard in shards) + counters["lined"],
             failing=sum(shard["failing"] for shard in shards),
             delayed=sum(shard["delayed"] for shard in shards),
-            paused=ordered + read_pauses(job.name, (line for shard in shards for line in shard["paused"].items())),
+            paused=pauses_in(rules, job.name)
+            + read_pauses(job.name, (line for shard in shards for line in shard["paused"].items())),
+            blocked=block_of(rules, job.name),
             held=sum(shard["held"] for shard in shards),
             other_callbacks={name: url for shard in shards for name, url in shard["others"].items()},
             at=time.time(),
@@ -202,6 +204,7 @@ class _Info(TypedDict, total=False):
     no_spider: dict[str, dict[str, str]]
     status: dict[str, int]
     job_hosts: dict[str, dict[str, tuple[int, float]]]
+    rates: dict[str, float]
 
 
 def _info(value: bytes | None) -> Mapping[str, Any]:

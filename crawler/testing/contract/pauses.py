@@ -163,7 +163,7 @@ async def test_pausing_and_resuming_a_host(alarmed: Crawl) -> None:
     assert not await alarmed.frontier.pauses.pause(alarmed.job, "host", "a.example", "again")
     assert sorted(await alarmed.urls()) == hosts(2)
     (pause,) = (await alarmed.frontier.reading.stats(alarmed.job)).paused
-    assert pause.why == "they asked us to"
+    assert (pause.why, pause.by) == ("they asked us to", "")
     assert await alarmed.frontier.pauses.resume(alarmed.job, "host", "a.example")
     assert not await alarmed.frontier.pauses.resume(alarmed.job, "host", "a.example")
     assert await alarmed.urls() == pages(2)

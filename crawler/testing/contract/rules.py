@@ -232,6 +232,7 @@ async def test_what_is_paused_waits_in_every_job_until_it_is_resumed(crawl: Craw
     rule = parse("pause", [subject])
     assert [(pause.what, pause.name) for pause in stats.paused] == [(rule.what, rule.name)]
     assert ME in stats.paused[0].why
+    assert stats.paused[0].by == ME
     trace = await crawl.frontier.traces.trace(crawl.job, "http://a.example/0")
     assert [(pause.what, pause.name) for pause in trace.pauses] == [(rule.what, rule.name)]
     await order(crawl, f"resume {subject}")
@@ -273,6 +274,8 @@ async def test_what_is_blocked_ends_as_skipped_and_is_never_handed_out(crawl: Cr
     )
     await crawl.add(Request("http://a.example/late", spider="shop", delay=0.01))
     await order(crawl, f"block {subject}")
+    blocked = (await crawl.frontier.reading.stats(crawl.job)).blocked
+    assert blocked == (f"ordered (by {ME})" if subject == "job:news" else "")
     await crawl.world.pass_time(0.02)
     assert await finish_all(crawl) == []
     assert await finish_all(crawl) == [], "in several claims: none takes long"

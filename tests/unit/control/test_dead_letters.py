@@ -98,8 +98,8 @@ def test_groups_count_and_show_their_newest() -> None:
     groups.add(letter(3, died=7.0, failure=BROKEN))
     groups.add(letter(4, died=6.0, failure=BROKEN))
     assert groups.largest(10) == [
-        Group(("callback/KeyError", "shop.py:42"), 3, 7.0, "id3", "http://a.example/page/3?x=[1]", "'price'"),
-        Group(("http_503", ""), 1, 9.0, "id2", "http://a.example/page/2?x=[1]", "no"),
+        Group(("callback/KeyError", "shop.py:42"), 3, 7.0, "id3", "http://a.example/page/3?x=[1]", "'price'", BROKEN),
+        Group(("http_503", ""), 1, 9.0, "id2", "http://a.example/page/2?x=[1]", "no", letter(2).failure),
     ]
     assert len(groups.largest(1)) == 1
 

@@ -1,0 +1,153 @@
+"""The result of a job: one of seven states, the same wherever a program asks for it (docs/results.md). Pure.
+
+`status --json`, the Python API (`crawler/results.py`) and whoever else tells the state of a job take it from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from crawler.control.dead_letters import Group, error_of
+from crawler.errors import Exit
+from crawler.model import Failure
+from crawler.status import Failing, JobStats, WorkerInfo
+from crawler.views.figures import (
+    pages,
+    pages_per_second,
+    pauses,
+    resting,
+    several,
+    spiders_missing,
+    unexported,
+    why_idle,
+)
+from crawler.views.losses import exit_code, lost
+
+VERSION = 1
+"""Of the schema: it grows when a field or a state is removed or gets another meaning, not when one is added."""
+
+
+class State(StrEnum):
+    """Where a job stands. The last three stay until somebody changes something: seeds, redrives, resumes."""
+
+    UNKNOWN = "UNKNOWN"  # nobody has made it
+    PENDING = "PENDING"  # no worker has taken a request yet
+    STARTED = "STARTED"  # at work, or its items are not all written yet
+    RETRY = "RETRY"  # all that is left waits for another try
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"  # a person paused or blocked it
+
+
+class Counts(Struct, frozen=True):
+    """How far a job is."""
+
+    known: int = 0  # requests that were ever admitted: pending + processing + done + dead + dropped
+    pending: int = 0
+    processing: int = 0
+    done: int = 0  # read or skipped
+    dead: int = 0
+    dropped: int = 0  # dead letters that a person dropped
+    pages: int = 0  # fetched and read
+    items: int = 0
+    unexported: int = 0  # pages whose items no sink has yet
+    pages_per_second: float = 0.0  # lately, over all workers
+
+
+class JobResult(Struct, frozen=True):
+    """The result of a job."""
+
+    job: str
+    state: State
+    reason: str = ""  # in words, for people: what it waits for, what was lost, who revoked it; may be empty
+    failure: Failure | None = None  # of FAILURE: what most of it failed of
+    progress: Counts = Counts()
+    version: int = VERSION
+
+
+Told = tuple[State, str, Failure | None]
+
+
+def of_job(
+    stats: JobStats,
+    workers: Sequence[WorkerInfo] = (),
+    *,
+    largest: Group | None = None,
+    last: Failing | None = None,
+    strict: bool = False,
+) -> JobResult:
+    """Return the result of a job that exists.
+
+    `largest` is the largest group of its dead letters, `last` its last error that is tried again, both None if there
+    is none or if nobody looked. `strict`: any loss is a failure, as with STRICT.
+    """
+    state, reason, failure = _told(stats, workers, largest, last, strict=strict)
+    return JobResult(stats.job, state, reason, failure, _counts(stats, workers))
+
+
+def _counts(stats: JobStats, workers: Sequence[WorkerInfo]) -> Counts:
+    return Counts(
+        known=stats.known,
+        pending=stats.pending,
+        processing=stats.processing,
+        done=stats.done,
+        dead=stats.dead,
+        dropped=stats.dropped,
+        pages=pages(stats),
+        items=stats.counters.get("items", 0),
+        unexported=stats.outbox,
+        pages_per_second=pages_per_second(stats.job, workers),
+    )
+
+
+def _told(
+    stats: JobStats, workers: Sequence[WorkerInfo], largest: Group | None, last: Failing | None, *, strict: bool
+) -> Told:
+    if stats.finished and stats.outbox:
+        return State.STARTED, unexported(stats), None
+    if who := _who_revoked(stats):
+        return State.REVOKED, who, None
+    if stats.finished:
+        return _ended(stats, largest, strict=strict)
+    if stats.is_all_paused:
+        why = "; ".join(pauses(stats))
+        return State.FAILURE, why, Failure("paused", why, traceback=largest.failure.traceback if largest else "")
+    why = "; ".join(filter(None, [why_idle(stats, workers), *spiders_missing(stats, workers)]))
+    if not _is_begun(stats):
+        return State.PENDING, why, None
+    if stats.is_retrying:
+        return State.RETRY, "; ".join([*([last.error] if last else []), *resting(stats)]) or why, None
+    return State.STARTED, why, None
+
+
+def _who_revoked(stats: JobStats) -> str:
+    """Return who stopped the job, and why: by a block, a pause of the job, or pauses of all that is left."""
+    if stats.blocked:
+        return f"blocked: {stats.blocked}"
+    ordered = [one for one in stats.paused if one.by]
+    is_revoked = not stats.finished and (
+        any(one.what == "job" for one in ordered) or (stats.is_all_paused and len(ordered) == len(stats.paused))
+    )
+    return "; ".join(pauses(stats)) if is_revoked else ""
+
+
+def _ended(stats: JobStats, largest: Group | None, *, strict: bool) -> Told:
+    losses = lost(stats)
+    why = "; ".join(one.text for one in losses)
+    if exit_code(stats, strict=strict) == Exit.DONE:
+        return State.SUCCESS, why, None
+    if largest and stats.dead:
+        return State.FAILURE, f"{why}; {several(largest.count, 'page')}: {error_of(largest.failure)}", largest.failure
+    return State.FAILURE, why, Failure(losses[0].counter, losses[0].text)
+
+
+_BACK = ("retried", "released", "spared", "set_aside", "reaped", "redriven")
+"""The counters of what returns a request to pending, that a worker or a dead letter had."""
+
+
+def _is_begun(stats: JobStats) -> bool:
+    """Whether a worker has ever taken a request of the job."""
+    return stats.known > stats.pending or any(stats.counters.get(name) for name in _BACK)
