@@ -10,7 +10,7 @@ Backend    all shared state of the crawls, one attribute for each kind of user:
     leases    workers stay alive, reapers take back    pauses   people pause and resume
     outbox    exporters move items to a sink           control  people change a running crawl
     tickets   tasks that wait for a job's result       broadcasts  workers receive changes and questions
-    store     facts about the server
+    store     facts about the server                   schedules   schedulers begin crawls by a cron line
 
 Fetcher    a request in, a response out
 Source     where seeds come from, message by message
@@ -47,6 +47,7 @@ from crawler.model import (
     Visit,
 )
 from crawler.response import Response
+from crawler.schedules.timetable import Timetable
 from crawler.status import Backlog, DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
 
 
@@ -295,6 +296,28 @@ class Broadcasts(Rules, Protocol):
         """Store this worker's answer to a broadcast, for a minute."""
 
 
+class Schedules(Protocol):
+    """The schedules, and who runs them. Any number of schedulers may work at once."""
+
+    async def now(self) -> float:
+        """Return the server's time, in seconds since 1970: the clock by which ticks are due."""
+
+    async def all(self) -> list[Timetable]:
+        """Return all timetables by name. Leaves out those that cannot be read, and logs each once."""
+
+    async def get(self, name: str) -> Timetable | None:
+        """Return the timetable of that schedule; None if there is none that can be read."""
+
+    async def replace(self, before: Timetable | None, after: Timetable) -> bool:
+        """Store `after` in place of `before`, the timetable that the caller has read (None: there was none).
+
+        False: somebody has changed it meanwhile, or the last tick decided in `after` is not due by the server's clock.
+        """
+
+    async def remove(self, name: str) -> bool:
+        """Delete the schedule, also one that cannot be read; its jobs stay. Returns whether it existed."""
+
+
 class Outbox(Protocol):
     """Where items wait until they are durable in a sink. A job has one exporter at a time."""
 
@@ -358,6 +381,7 @@ class Backend(Struct, frozen=True):
     tickets: Tickets
     control: Control
     broadcasts: Broadcasts
+    schedules: Schedules
     store: Store
     address: str  # the URL with which other processes open it; may contain a password
     url: str  # the same for people, without the password

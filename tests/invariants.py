@@ -136,6 +136,7 @@ class Shard:
     workers_jobs: dict[str, frozenset[bytes]] = field(default_factory=dict)
     rules: dict[str, bytes] = field(default_factory=dict)  # what is in force → its number
     changes: list[str] = field(default_factory=list)  # of the rules, as they are logged
+    schedules: dict[str, Any] = field(default_factory=dict)  # schedule → its timetable, without the revision
 
 
 class State:
@@ -159,6 +160,7 @@ class State:
             found[f"{number} asking"] = shard.asking
             found[f"{number} workers"] = sorted(shard.workers)
             found[f"{number} rules"] = (shard.rules, shard.changes)
+            found[f"{number} schedules"] = shard.schedules
         return found
 
     def violations(self) -> list[str]:
@@ -186,6 +188,9 @@ class State:
             shard.asking = {host.decode(): lease for host, lease in content.items()}
         elif kind == "rules":
             shard.rules = {rule.decode(): text.partition(b" ")[0] for rule, text in content.items()}
+        elif kind == "schedules":
+            tables = {name.decode(): json.loads(record.partition(b" ")[2]) for name, record in content.items()}
+            shard.schedules = {name: {**table, "revision": ""} for name, table in tables.items()}
         elif kind == "control":
             shard.changes = [change.decode() for change, _ in content]
         elif kind == "worker" and isinstance(content, frozenset):

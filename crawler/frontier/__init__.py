@@ -34,6 +34,8 @@ Rules:
   pause a host or a spider by themselves when most of its last pages failed alike.
 - The next claim of any worker obeys the rules that people set (`control`): they replace the pace and the cap of the
   settings, pause requests, or end blocked ones.
+- A tick of a schedule is decided once: a timetable is replaced (`schedule`) only by who has read the one before, and
+  only when the tick is due.
 - A script never stops half-way. Either its first write may fail for lack of memory, and then nothing has happened; or
   the first write frees memory, and then the server lets the rest of the script through.
 - Counters that only grow prove that a job is finished: a reader reads `finished` of all shards, then `admitted` of

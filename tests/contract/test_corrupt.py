@@ -7,14 +7,18 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import redis.asyncio
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierError
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Exported, Failure, Job, Retry, Rule, Visit
+from crawler.schedules.timetable import timetable
+from crawler.testing.contract.schedules import NEWS
 from crawler.testing.contract.world import Crawl, failed, pages
 from tests.contract.world import RedisWorld
 from tests.valkey import Valkey
@@ -63,6 +67,37 @@ async def _look_at_all(crawl: Crawl) -> None:
     await control.rules()
     await control.rule_log()
     await control.answers("0-1")
+    await frontier.schedules.all()
+
+
+# --- schedules
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        *ODD,
+        b"r1 {}",
+        b"r1 " + b"[" * 100_000,
+        b"r1 %b" % msgspec.json.encode(replace(timetable(NEWS, 0), revision="r2")),
+        b"r1 %b" % msgspec.json.encode(replace(timetable(NEWS, 0), revision="r1", next=-1)),
+        b"r1 %b" % msgspec.json.encode(replace(timetable(NEWS, 0), revision="r1", schedule=replace(NEWS, name="b"))),
+        b"r1 %b" % msgspec.json.encode(replace(timetable(NEWS, 0), revision="r1", schedule=replace(NEWS, cron="x"))),
+    ],
+)
+async def test_a_timetable_that_cannot_be_read_is_left_out_and_can_be_removed(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, record: bytes
+) -> None:
+    other = timetable(replace(NEWS, name="other"), 0)
+    assert await crawl.frontier.schedules.replace(None, other)
+    await client.hset(f"{first(world)}schedules", "news", record)
+    with capture_logs() as logs:
+        assert await crawl.frontier.schedules.all() == [other]
+        assert await crawl.frontier.schedules.get("news") is None
+        await _look_at_all(crawl)
+    assert said(logs) == [("schedule", "news")]
+    assert await crawl.frontier.schedules.remove("news")
+    assert await crawl.frontier.schedules.all() == [other]
 
 
 # --- jobs

@@ -17,8 +17,10 @@ from crawler.frontier.redis.keys import shard_prefix
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
+from crawler.schedules.timetable import Schedule, changed, timetable
 
 MAX_CRASHES = 2
+NEWS = Schedule("news", "*/15 * * * *", ("crawl", "http://a.example/"))
 PACE = Pace(delay=0.0, concurrency=3)
 WHY = Failure("http_503", "the server said no", 503)
 LATER = 3600.0  # seconds: not within a test
@@ -508,6 +510,18 @@ async def beat_again(scene: Scene) -> Call:
     return lambda: asyncio.to_thread(scene.frontier.leases.beat, "w1", {"pid": 1})
 
 
+async def add_schedule(scene: Scene) -> Call:
+    table = timetable(NEWS, 0)
+    return lambda: scene.frontier.schedules.replace(None, table)
+
+
+async def change_schedule(scene: Scene) -> Call:
+    before = timetable(NEWS, 0)
+    await scene.frontier.schedules.replace(None, before)
+    after = changed(before, last=before.next, paused="longer than before")
+    return lambda: scene.frontier.schedules.replace(before, after)
+
+
 _ONE_OF_EACH = (Done(), Skip("robots"), Retry(WHY, 0.0), Retry(WHY, LATER), Release("drain"), Dead(WHY))
 
 TRANSITIONS = {
@@ -564,6 +578,8 @@ TRANSITIONS = {
     "forget": Transition("forget", forget),
     "beat-first": Transition("beat", beat_first),
     "beat-again": Transition("beat", beat_again),
+    "schedule-first": Transition("schedule", add_schedule),
+    "schedule-again": Transition("schedule", change_schedule),
     "hold": Transition("hold", hold_first),
     "hold-again": Transition("hold", hold_again),
     "hold-no-more": Transition("hold", hold_no_more),

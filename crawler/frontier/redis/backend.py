@@ -18,6 +18,7 @@ from crawler.frontier.redis.ledger import RedisLedger
 from crawler.frontier.redis.outbox import RedisOutbox
 from crawler.frontier.redis.pauses import RedisPauses
 from crawler.frontier.redis.queue import RedisQueue
+from crawler.frontier.redis.schedules import RedisSchedules
 from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.tickets import RedisTickets
 from crawler.frontier.redis.tracing import RedisTraces
@@ -100,6 +101,7 @@ def parts(
         tickets=RedisTickets(server, prefixes[0]),
         control=control,
         broadcasts=control,
+        schedules=RedisSchedules(server, prefixes, identity),
         store=server,
         address=server.url,
         url=server.shown,

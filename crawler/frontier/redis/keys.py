@@ -33,6 +33,7 @@
     P control               stream  number of a change → the rule, the value before, who, when (shard 0 only); the last
                                     ten thousand
     P calls                 stream  broadcasts to all workers: `w` a word (shard 0 only); the last hundred
+    P schedules             hash    schedule → its timetable: the revision, a space, JSON (shard 0 only)
     P answers:CALL          hash    worker → its answer (shard 0 only), expiring
     P shared:K              string  small values of the fleet (robots.txt), expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters

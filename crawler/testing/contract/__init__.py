@@ -22,7 +22,8 @@ import pytest
 
 _SUBJECTS = (
     *("add", "claim", "commit", "dead_letters", "groups", "health", "jobs", "maybe_new", "other_callbacks", "outbox"),
-    *("pauses", "reap", "redirects", "robots", "rules", "shared", "state_machine", "take_host", "tickets", "trace"),
+    *("pauses", "reap", "redirects", "robots", "rules", "schedules", "shared", "state_machine", "take_host", "tickets"),
+    "trace",
 )
 _MODULES = [f"{__name__}.{name}" for name in (*_SUBJECTS, "world", "asking")]
 pytest.register_assert_rewrite(*_MODULES)  # before the first import, so that failures show the compared values
