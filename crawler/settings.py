@@ -14,7 +14,7 @@ import re
 import runpy
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from crawler.errors import ConfigError, UsageError
 from crawler.parsing import scrapy_words
 from crawler.parsing.rates import delay_of
+from crawler.parsing.setting_values import converted
 from crawler.program import PROGRAM
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
@@ -190,16 +191,30 @@ def load(
     Raise `ConfigError` with every setting that is wrong, its origin and the nearest known name.
     """
     environ = os.environ if environ is None else environ
+    file = folder / "settings.py"
+    others = {"environment": _from_environment(environ), "-s": dict(overrides or {})}
+    settings, origins, wrong = _merged({str(file): _from_file(file), **others})
+    if wrong:
+        belongs = _belongs_to(file) if any(str(file) in one for one in wrong) else ""
+        raise ConfigError("\n  ".join([*filter(None, [belongs]), *wrong]))
+    return settings, origins
+
+
+def read_file(file: Path) -> tuple[Settings, dict[str, str], list[str]]:
+    """Return the settings of one file alone, the origin of each that it sets, and a sentence for each mistake in it.
+
+    What is wrong has its default. Raise `ConfigError` if the file cannot be run.
+    """
+    settings, origins, wrong = _merged({str(file): _from_file(file)})
+    return settings, origins, [*filter(None, [_belongs_to(file) if wrong else ""]), *wrong]
+
+
+def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str, str], list[str]]:
+    """Return what the layers (origin → name → value) set, the origin of each, and one sentence for each mistake."""
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    file = folder / "settings.py"
-    layers: list[tuple[str, Mapping[str, Any]]] = [
-        (str(file), _from_file(file)),
-        ("environment", _from_environment(environ)),
-        ("-s", dict(overrides or {})),
-    ]
     wrong: list[str] = []
-    for origin, layer in layers:
+    for origin, layer in layers.items():
         for name, value in layer.items():
             try:
                 _check_name(name, origin)
@@ -219,10 +234,7 @@ def load(
             check()
         except ConfigError as error:
             wrong.append(str(error))
-    if wrong:
-        belongs = _belongs_to(file) if any(str(file) in one for one in wrong) else ""
-        raise ConfigError("\n  ".join([*filter(None, [belongs]), *wrong]))
-    return settings, origins
+    return settings, origins, wrong
 
 
 def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: Iterable[str] = ()) -> Settings:
@@ -365,43 +377,7 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     """Convert `value` to the setting's type; text follows the syntax of the command line."""
     kind = _FIELDS[name].type
     try:
-        if isinstance(value, str) and kind is not str:
-            value = _from_text(value, kind)
-        if isinstance(value, (set, frozenset)):
-            value = sorted(value)
-        if isinstance(value, Mapping) and get_origin(kind) is tuple:
-            value = _in_order(value)
-        return msgspec.convert(value, kind, strict=False)
+        return converted(value, kind)
     except (msgspec.ValidationError, ValueError) as error:
         shown = MASK if name in _MAY_HOLD_LOGINS else repr(value)
         raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None
-
-
-def _in_order(numbered: Mapping[str, Any]) -> list[str]:
-    """Return the names of `{name: number}` sorted by number, without those whose number is None. Raise `ValueError`."""
-    numbers = {name: number for name, number in numbered.items() if number is not None}
-    if not all(isinstance(number, (int, float)) for number in numbers.values()):
-        raise ValueError("expected a number for each name, or None to leave it out")
-    return sorted(numbers, key=numbers.__getitem__)
-
-
-_YES = frozenset({"1", "true", "yes", "on"})
-_NO = frozenset({"0", "false", "no", "off"})
-
-
-def _from_text(text: str, kind: Any) -> Any:
-    text = text.strip()
-    if kind is bool:
-        if text.lower() not in _YES | _NO:
-            raise ValueError("expected true or false")
-        return text.lower() in _YES
-    choices = get_args(kind) if get_origin(kind) is Literal else ()
-    if choices and text not in choices:
-        raise ValueError(f"expected one of {', '.join(choices)}")
-    if get_origin(kind) is tuple:
-        if text.startswith(("[", "{")):
-            return msgspec.json.decode(text)
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if get_origin(kind) is Mapping or text.startswith("{"):
-        return msgspec.json.decode(text)
-    return text

@@ -15,7 +15,7 @@ import structlog
 from crawler.app.config import Config, data_dir
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError, FrontierFull, UsageError
-from crawler.frontier.redis.address import FORM, mask
+from crawler.frontier.redis.address import FORM, check, mask
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Capabilities
@@ -61,6 +61,15 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
         if warn:
             await _warn(connected, config)
         yield connected
+
+
+def check_url(url: str) -> None:
+    """Raise `ConfigError` for a `REDIS_URL` that cannot be used. Connect nowhere."""
+    opener, _ = _kind_of(url)
+    if opener is _memory:
+        _memory_options(url)
+    else:
+        check(url)
 
 
 def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:

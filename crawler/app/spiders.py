@@ -10,6 +10,11 @@ from crawler.spiders.registry import Registry, find_spiders
 def spiders_of(config: Config) -> Registry:
     """Find the spiders of the project. Raise `ConfigError` for the names in SPIDERS that none of them has."""
     registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
-    if wrong := [f"SPIDERS: {text}" for text in registry.unknown(config.settings.SPIDERS)]:
+    if wrong := unknown_spiders(config, registry):
         raise ConfigError("\n  ".join(wrong))
     return registry
+
+
+def unknown_spiders(config: Config, registry: Registry) -> list[str]:
+    """Return one sentence for each spider that the settings name and the project does not have."""
+    return [f"SPIDERS: {text}" for text in registry.unknown(config.settings.SPIDERS)]

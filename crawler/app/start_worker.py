@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -160,13 +161,16 @@ def _group_of(settings: Settings, addresses_of: Callable[[str], Awaitable[Sequen
     """Return the function that groups hosts which share turns. Raise `ConfigError` if its package is missing."""
     if settings.PACE_PER == "address":
         return by_address(addresses_of)
-    if settings.PACE_PER == "host":
-        return alone
+    return alone if settings.PACE_PER == "host" else by_domain(public_suffixes().privatesuffix)
+
+
+def public_suffixes() -> Any:
+    """Return the list that PACE_PER=domain needs. Raise `ConfigError` if its package is missing."""
     try:
         from publicsuffixlist import PublicSuffixList
     except ImportError:
         raise ConfigError("PACE_PER=domain needs the list of public suffixes: pip install publicsuffixlist") from None
-    return by_domain(PublicSuffixList().privatesuffix)
+    return PublicSuffixList()
 
 
 def pace(settings: Settings) -> Pace:

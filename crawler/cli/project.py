@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
-from crawler.cli.options import Invocation, Json, config_of, flag
-from crawler.errors import Exit
+from crawler.cli.options import Invocation, Json, config_of, flag, option
+from crawler.errors import Exit, UsageError
 from crawler.runtime.safe_text import json_line, masked
 from crawler.settings import Settings, meanings
+from crawler.views.figures import several
 
 
 def spiders(invocation: Invocation, json_: Json = False) -> int:
@@ -37,19 +39,33 @@ def spiders(invocation: Invocation, json_: Json = False) -> int:
 def settings(
     invocation: Invocation,
     show_origin: Annotated[bool, flag("--show-origin", help="Also show where each value comes from.")] = False,
+    check: Annotated[
+        str, option("--check", metavar="FILE", help="Say all that is wrong with FILE, as settings.py of this folder.")
+    ] = "",
     json_: Json = False,
 ) -> int:
-    """Show the settings in force in this folder, each with its default, unit and meaning."""
+    """Show the settings in force in this folder, each with its default, unit and meaning.
+
+    crawler settings --check settings.py
+    """
+    if check:
+        return _check(invocation, Path(check), as_json=json_)
     config = config_of(invocation)
-    values = _values(config.settings)
+    values, defaults, means = _values(config.settings), _values(Settings()), meanings()
     origins = {name: config.origins.get(name, "default") for name in values}
     if json_:
-        print(json_line(_as_data(values, origins if show_origin else None)))
+        print(
+            json_line(
+                {
+                    name: {"value": value, "origin": origins[name], "default": defaults[name], "meaning": means[name]}
+                    for name, value in values.items()
+                }
+            )
+        )
         return 0
 
     from crawler.cli import tables
 
-    defaults, means = _values(Settings()), meanings()
     rows = [
         (
             *(name, written(value)),
@@ -63,15 +79,28 @@ def settings(
     return 0
 
 
+def _check(invocation: Invocation, file: Path, *, as_json: bool) -> int:
+    """Say what is wrong with the file alone: neither the environment nor `-s` counts."""
+    if invocation.overrides:
+        raise UsageError("--check reads the file alone: leave out -s")
+    if not file.is_file():
+        raise UsageError(f"--check {file}: there is no such file")
+
+    from crawler.app.settings_check import check_settings
+
+    number, wrong = check_settings(file, Path.cwd())
+    if as_json:
+        print(json_line({"file": str(file), "settings": number, "wrong": wrong}))
+    elif wrong:
+        say_error("\n  ".join(wrong))
+    else:
+        print(f"{file}: {several(number, 'setting')}, nothing wrong")
+    return Exit.CONFIG if wrong else Exit.DONE
+
+
 def _values(settings: Settings) -> dict[str, Any]:
     values: dict[str, Any] = masked({name: getattr(settings, name) for name in settings.__struct_fields__})
     return values
-
-
-def _as_data(values: dict[str, Any], origins: dict[str, str] | None) -> dict[str, Any]:
-    if origins is None:
-        return values
-    return {name: {"value": value, "origin": origins[name]} for name, value in values.items()}
 
 
 def written(value: Any) -> str:

@@ -113,16 +113,42 @@ async def test_a_spider_that_cannot_name_its_seeds_is_named(bare: Shell) -> None
 async def test_settings_tell_where_each_value_comes_from_and_no_password(bare: Shell) -> None:
     (bare.folder / "settings.py").write_text("DOWNLOAD_DELAY = 3\n")
     bare.environment |= {"REDIS_URL": "redis://me:geheim@host:6379/0", "CRAWLER_RETRY_TIMES": "7"}
-    ended = await bare.run("-s", "DEPTH_LIMIT=1", "settings", "--show-origin", "--json", "-s", "DEPTH_LIMIT=2")
+    ended = await bare.run("-s", "DEPTH_LIMIT=1", "settings", "--json", "-s", "DEPTH_LIMIT=2")
     told = json.loads(ended.out)
-    assert told["DOWNLOAD_DELAY"] == {"value": 3.0, "origin": str(bare.folder / "settings.py")}
-    assert told["RETRY_TIMES"] == {"value": 7, "origin": "environment"}
-    assert told["DEPTH_LIMIT"] == {"value": 2, "origin": "-s"}
-    assert told["REDIS_URL"] == {"value": "redis://me:***@host:6379/0", "origin": "environment"}
-    assert told["DOWNLOAD_TIMEOUT"]["origin"] == "default"
+    assert told["DOWNLOAD_DELAY"] == {
+        "value": 3.0,
+        "origin": str(bare.folder / "settings.py"),
+        "default": 1.0,
+        "meaning": "seconds between the starts of two requests to one host",
+    }
+    origins = {name: (setting["value"], setting["origin"]) for name, setting in told.items()}
+    assert origins["RETRY_TIMES"] == (7, "environment")
+    assert origins["DEPTH_LIMIT"] == (2, "-s")
+    assert origins["REDIS_URL"] == ("redis://me:***@host:6379/0", "environment")
+    assert origins["DOWNLOAD_TIMEOUT"] == (60.0, "default")
     table = await bare.run("settings", "--show-origin")
     assert re.search(r"RETRY_TIMES +7 +environment", table.out)
     assert "geheim" not in table.out
+
+
+async def test_a_settings_file_is_checked_alone(bare: Shell) -> None:
+    bare.environment |= {"CRAWLER_RETRY_TIMES": "many"}
+    (bare.folder / "production.py").write_text("DOWNLOAD_DELAY = 3\nDEPTH_LIMIT = 2\n")
+    ended = await bare.run("settings", "--check", "production.py")
+    assert (ended.code, ended.out) == (0, "production.py: 2 settings, nothing wrong\n")
+    (bare.folder / "production.py").write_text("DOWNLOAD_DELAY = 'slow'\nDEPTH_LIMT = 2\nprint('settings')")
+    ended = await bare.run("settings", "--check", "production.py", "--json")
+    assert ended.code == 78
+    assert [told.partition(" (")[0] for told in json.loads(ended.out)["wrong"]] == [
+        "setting DOWNLOAD_DELAY='slow'",
+        "unknown setting DEPTH_LIMT",
+    ]
+    ended = await bare.run("settings", "--check", "production.py")
+    assert (ended.code, ended.out) == (78, "")
+    assert "setting DOWNLOAD_DELAY='slow'" in ended.err
+    assert "DEPTH_LIMT" in ended.err
+    for arguments in (["--check", "nothing.py"], ["--check", "production.py", "-s", "DEPTH_LIMIT=1"]):
+        assert (await bare.run("settings", *arguments)).code == 2
 
 
 async def test_version(bare: Shell) -> None:

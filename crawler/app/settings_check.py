@@ -1,0 +1,70 @@
+"""Checks the settings of a file before a crawl uses them. It connects nowhere and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from crawler.app.broker import broker_of
+from crawler.app.config import Config, data_dir
+from crawler.app.connect import check_url
+from crawler.app.spiders import unknown_spiders
+from crawler.app.start_worker import public_suffixes
+from crawler.embedded.server import find_binary
+from crawler.errors import ConfigError, CrawlerError
+from crawler.fetch.middleware import load
+from crawler.runtime.standard_output import kept_from_users
+from crawler.runtime.tls import client_context
+from crawler.settings import read_file
+from crawler.spiders.registry import find_spiders
+
+
+@kept_from_users()
+def check_settings(file: Path, folder: Path) -> tuple[int, list[str]]:
+    """Return how many settings the file sets, and a sentence for each mistake in it.
+
+    Relative paths, spiders and middlewares are those of `folder`, in which the file would be settings.py.
+    """
+    try:
+        settings, origins, wrong = read_file(file)
+    except ConfigError as error:
+        return 0, [str(error)]
+    return len(origins), [*wrong, *_unusable(Config(settings, origins, folder))]
+
+
+def _unusable(config: Config) -> Iterator[str]:
+    """Yield one sentence for each setting that has the right type and cannot be used."""
+    registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)  # makes the modules of the folder importable
+    yield from map(str, registry.broken.values())
+    yield from unknown_spiders(config, registry)
+    for use in _uses(config):
+        try:
+            use()
+        except CrawlerError as error:
+            yield str(error)
+
+
+def _uses(config: Config) -> Iterator[Callable[[], object]]:
+    settings = config.settings
+    yield partial(data_dir, config)
+    yield partial(client_context, settings.TLS_CA_FILE)
+    if settings.PACE_PER == "domain":
+        yield public_suffixes
+    if settings.REDIS_URL:
+        yield partial(check_url, settings.REDIS_URL)
+    if settings.EMBEDDED_BINARY:
+        yield partial(find_binary, settings.EMBEDDED_BINARY)
+    if settings.EVENTS_URL:
+        yield partial(_events, config)
+    for path in settings.DOWNLOADER_MIDDLEWARES:
+        yield partial(load, [path])
+
+
+def _events(config: Config) -> None:
+    try:
+        from crawler.amqp.events import Words  # the client is an extra
+
+        broker_of(config, config.settings.EVENTS_URL, Words)
+    except ConfigError as error:
+        raise ConfigError(f"EVENTS_URL: {error}") from None

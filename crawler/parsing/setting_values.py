@@ -1,0 +1,48 @@
+"""Values of settings as people write them: Python's in a file, text on a command line and in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+
+
+def converted(value: Any, kind: Any) -> Any:
+    """Return the value as one of the type `kind`. Raise `ValueError` or `msgspec.ValidationError` if it is none."""
+    if isinstance(value, str) and kind is not str:
+        value = _from_text(value, kind)
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value)
+    if isinstance(value, Mapping) and get_origin(kind) is tuple:
+        value = _in_order(value)
+    return msgspec.convert(value, kind, strict=False)
+
+
+def _in_order(numbered: Mapping[str, Any]) -> list[str]:
+    """Return the names of `{name: number}` sorted by number, without those whose number is None. Raise `ValueError`."""
+    numbers = {name: number for name, number in numbered.items() if number is not None}
+    if not all(isinstance(number, (int, float)) for number in numbers.values()):
+        raise ValueError("expected a number for each name, or None to leave it out")
+    return sorted(numbers, key=numbers.__getitem__)
+
+
+def _from_text(text: str, kind: Any) -> Any:
+    text = text.strip()
+    if kind is bool:
+        if text.lower() not in _YES | _NO:
+            raise ValueError("expected true or false")
+        return text.lower() in _YES
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    if choices and text not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}")
+    if get_origin(kind) is tuple:
+        if text.startswith(("[", "{")):
+            return msgspec.json.decode(text)
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if get_origin(kind) is Mapping or text.startswith("{"):
+        return msgspec.json.decode(text)
+    return text

@@ -1,0 +1,96 @@
+"""`settings --check FILE`: all that is wrong with a settings file, before a crawl meets it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crawler.app.settings_check import check_settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A project; what is imported from it is forgotten again."""
+    before, path = dict(sys.modules), list(sys.path)
+    yield tmp_path
+    sys.path[:] = path
+    for name in sys.modules.keys() - before.keys():
+        del sys.modules[name]
+
+
+def checked(folder: Path, *lines: str) -> tuple[int, list[str]]:
+    file = folder / "production.py"
+    file.write_text("\n".join(lines))
+    return check_settings(file, folder)
+
+
+def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cannot_be_used(folder: Path) -> None:
+    number, wrong = checked(
+        folder,
+        "DOWNLOAD_DELAY = 'slow'",
+        "DOWNLOAD_DELY = 1",
+        "ALLOWED_NETWORKS = ['home']",
+        "SPIDERS = {'sight': {'rate': '10'}}",
+        "DATA_DIR = '~nobody-has-this-name/data'",
+        "TLS_CA_FILE = '/no/such.pem'",
+        "REDIS_URL = 'valkey://:geheim@host/0'",
+        "EMBEDDED_BINARY = 'no-such-server'",
+        "EVENTS_URL = 'http://host/'",
+        "DOWNLOADER_MIDDLEWARES = ['nothing.first', 'nothing.second']",
+    )
+    assert number == 8
+    for sentence, words in zip(
+        wrong,
+        (
+            "setting DOWNLOAD_DELAY='slow'",
+            "did you mean DOWNLOAD_DELAY?",
+            "rate in SPIDERS['sight']: '10' is not a rate",
+            "ALLOWED_NETWORKS: 'home' is not a network",
+            "SPIDERS: no spider is named 'sight'; did you mean site?",
+            "DATA_DIR=~nobody-has-this-name/data",
+            "TLS_CA_FILE: /no/such.pem holds no PEM certificates",
+            "REDIS_URL valkey://:***@host/0: expected redis://, rediss://, unix:// or memory://; did you mean redis://?",
+            "EMBEDDED_BINARY: no-such-server is not a program",
+            "EVENTS_URL: http://host/: write amqp://",
+            "DOWNLOADER_MIDDLEWARES: nothing.first: ModuleNotFoundError",
+            "DOWNLOADER_MIDDLEWARES: nothing.second: ModuleNotFoundError",
+        ),
+        strict=True,
+    ):
+        assert words in sentence
+
+
+def test_a_file_that_is_right_is_checked_with_the_spiders_and_middlewares_of_the_folder(folder: Path) -> None:
+    (folder / "spiders").mkdir()
+    (folder / "spiders" / "shop.py").write_text(
+        "from crawler import Spider\nclass Shop(Spider):\n    name = 'shop'\n    def parse(self, response): ..."
+    )
+    (folder / "steps.py").write_text("async def add_token(request, call_next): ...")
+    lines = "SPIDERS = {'shop': {'rate': '10/m'}}", "DOWNLOADER_MIDDLEWARES = ['steps.add_token']", "REDIS_URL = {!r}"
+    for url in ("redis://host/0", "memory://?maxsize=9"):
+        assert checked(folder, *lines[:2], lines[2].format(url)) == (3, [])
+    for url in ("redis://host/first", "memory://?maxsize=many"):
+        _, (wrong,) = checked(folder, *lines[:2], lines[2].format(url))
+        assert wrong.startswith("REDIS_URL")
+
+
+def test_a_spider_file_that_cannot_be_used_is_named(folder: Path) -> None:
+    (folder / "spiders").mkdir()
+    (folder / "spiders" / "shop.py").write_text("class Shop(")
+    _, (wrong,) = checked(folder, "SPIDERS = {'shop': {'rate': '10/m'}}")
+    assert "SyntaxError" in wrong
+
+
+@pytest.mark.parametrize("text", ["DEPTH_LIMIT = = 2", "raise RuntimeError('x')", "import sys; sys.exit(0)"])
+def test_a_file_that_cannot_be_run_is_named(folder: Path, text: str) -> None:
+    number, (wrong,) = checked(folder, text)
+    assert number == 0
+    assert wrong.startswith(str(folder / "production.py"))
+
+
+def test_a_settings_file_of_another_program_is_recognized(folder: Path) -> None:
+    _, wrong = checked(folder, "INSTALLED_APPS = ['a']")
+    assert "is a settings file of Django" in wrong[0]
