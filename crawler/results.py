@@ -1,4 +1,4 @@
-"""The result of a job, for programs:
+"""The result of a job and of a URL, for programs:
 
     from crawler.results import State, job_result
 
@@ -15,14 +15,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from crawler.app import results
+from crawler.app import inquiry, results
 from crawler.app.config import Config
 from crawler.app.connect import connect, has_server
+from crawler.errors import UsageError
+from crawler.parsing.url import BadUrl, canonical
 from crawler.settings import load
 from crawler.views.job_names import no_job
-from crawler.views.results import VERSION, Counts, JobResult, State
+from crawler.views.results import VERSION, Counts, JobResult, State, UrlResult
 
-__all__ = ["VERSION", "Counts", "JobResult", "State", "job_result"]
+__all__ = ["VERSION", "Counts", "JobResult", "State", "UrlResult", "job_result", "url_result"]
 
 
 async def job_result(
@@ -39,6 +41,25 @@ async def job_result(
         return JobResult(job, State.UNKNOWN, no_job(job, ()))
     async with connect(config, warn=False) as connected:
         return await results.job_result(connected, job, strict=config.settings.STRICT)
+
+
+async def url_result(
+    url: str, job: str, *, folder: str | os.PathLike[str] = ".", settings: Mapping[str, str] | None = None
+) -> UrlResult:
+    """Return the result of a URL, in any spelling, in a job; its state is UNKNOWN if the job does not know it.
+
+    Searches the line of the URL's host: for people, not for thousands of URLs. Everything else is as in `job_result`;
+    raise `UsageError` also for what is no URL.
+    """
+    try:
+        url = canonical(url)
+    except BadUrl as error:
+        raise UsageError(str(error)) from None
+    config = _config(folder, settings)
+    if not has_server(config):
+        return UrlResult(job, url, State.UNKNOWN, no_job(job, ()))
+    async with connect(config, warn=False) as connected:
+        return await inquiry.url_result(config, connected, job, url)
 
 
 def _config(folder: str | os.PathLike[str], settings: Mapping[str, str] | None) -> Config:

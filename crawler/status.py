@@ -55,6 +55,7 @@ class PageRead(Struct, frozen=True):
     size: int  # bytes of the decoded body
     items: int
     links: int  # passed on to the frontier: those that were certainly known are left out
+    exported: bool = True  # no item of it waits in the outbox
 
 
 class Failing(Struct, frozen=True):

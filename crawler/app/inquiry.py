@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from crawler.app.config import Config
 from crawler.app.spiders import spiders_of
 from crawler.errors import ConfigError, Refused, UsageError
@@ -17,9 +19,10 @@ from crawler.robots import answer as robots
 from crawler.settings import Settings, override, own_settings
 from crawler.spiders.base import Spider
 from crawler.spiders.registry import Registry
-from crawler.status import Trace, WorkerInfo
+from crawler.status import WorkerInfo
 from crawler.views.inquiry import Inquiry, Outlook
 from crawler.views.job_names import no_job
+from crawler.views.results import State, UrlResult, of_url
 
 
 async def inquire(config: Config, connected: Backend, url: str, job_name: str = "") -> list[Inquiry]:
@@ -31,28 +34,40 @@ async def inquire(config: Config, connected: Backend, url: str, job_name: str = 
     # importing the user's spider files may take a while
     registry = await asyncio.to_thread(spiders_of, config)
     workers = tuple(await connected.reading.workers())
-    return [await _inquire(config, connected, registry, workers, job, url) for job in jobs]
+    found = [await _look(config, connected, workers, job, url) for job in jobs]
+    return [
+        replace(one, outlook=await _judge(config, connected.asking, registry, job, one))
+        for job, one in zip(jobs, found, strict=True)
+    ]
 
 
-async def _inquire(
-    config: Config, connected: Backend, registry: Registry, workers: tuple[WorkerInfo, ...], job: Job, url: str
-) -> Inquiry:
+async def url_result(config: Config, connected: Backend, job_name: str, url: str) -> UrlResult:
+    """Return the result of a canonical URL in a job, without the spiders of this folder; UNKNOWN if there is no such
+    job."""
+    jobs = {job.name: job for job in await connected.jobs.all()}
+    if job_name not in jobs:
+        return UrlResult(job_name, url, State.UNKNOWN, no_job(job_name, jobs))
+    workers = tuple(await connected.reading.workers())
+    return of_url(await _look(config, connected, workers, jobs[job_name], url))
+
+
+async def _look(config: Config, connected: Backend, workers: tuple[WorkerInfo, ...], job: Job, url: str) -> Inquiry:
     trace = await connected.traces.trace(job, url)
+    spiders = [one.request.spider for one in trace.sightings[:1]]
     return Inquiry(
         job.name,
         url,
         trace,
         await connected.reading.stats(job),
         workers,
-        await _judge(config, connected.asking, registry, job, url, trace),
+        Outlook(next(filter(None, spiders), job.spider)),
         config.settings.CONCURRENT_REQUESTS_PER_DOMAIN,
         config.settings.OUTBOX_LIMIT,
     )
 
 
-async def _judge(config: Config, shared: SharedValues, registry: Registry, job: Job, url: str, trace: Trace) -> Outlook:
-    request = trace.sightings[0].request if trace.sightings else None
-    name = (request and request.spider) or job.spider
+async def _judge(config: Config, shared: SharedValues, registry: Registry, job: Job, inquiry: Inquiry) -> Outlook:
+    name, url, trace = inquiry.outlook.spider, inquiry.url, inquiry.trace
     try:
         spider = registry.make(name, job.arguments)
         own = own_settings(config.settings, name, spider.custom_settings)

@@ -104,10 +104,12 @@ def as_data(url: str, found: Sequence[Inquiry]) -> dict[str, Any]:
     import msgspec
 
     from crawler.views import reasons
+    from crawler.views.results import of_url
 
     jobs = [
         {
             "job": one.job,
+            "result": msgspec.to_builtins(of_url(one)),
             "state": reasons.state(one),
             "told": reasons.told(one),
             "found": reasons.origin(one),

@@ -1,6 +1,6 @@
-"""The result of a job: one of seven states, the same wherever a program asks for it (docs/results.md). Pure.
+"""The result of a job and of a URL: one of seven states, the same wherever a program asks (docs/results.md). Pure.
 
-`status --json`, the Python API (`crawler/results.py`) and whoever else tells the state of a job take it from here.
+`status --json`, `why --json`, the Python API (`crawler/results.py`) and whoever else tells a state take it from here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from crawler.control.dead_letters import Group, error_of
 from crawler.errors import Exit
 from crawler.model import Failure
 from crawler.status import Failing, JobStats, WorkerInfo
+from crawler.views import reasons
 from crawler.views.figures import (
     pages,
     pages_per_second,
@@ -24,6 +25,7 @@ from crawler.views.figures import (
     unexported,
     why_idle,
 )
+from crawler.views.inquiry import Inquiry
 from crawler.views.losses import exit_code, lost
 
 VERSION = 1
@@ -31,11 +33,11 @@ VERSION = 1
 
 
 class State(StrEnum):
-    """Where a job stands. The last three stay until somebody changes something: seeds, redrives, resumes."""
+    """Where a job or a URL stands. The last three stay until somebody changes something: seeds, redrives, resumes."""
 
-    UNKNOWN = "UNKNOWN"  # nobody has made it
-    PENDING = "PENDING"  # no worker has taken a request yet
-    STARTED = "STARTED"  # at work, or its items are not all written yet
+    UNKNOWN = "UNKNOWN"  # nobody has made the job; the job does not know the URL
+    PENDING = "PENDING"  # no worker has taken it yet
+    STARTED = "STARTED"  # at work, or not all items are exported yet
     RETRY = "RETRY"  # all that is left waits for another try
     SUCCESS = "SUCCESS"
     FAILURE = "FAILURE"
@@ -68,6 +70,17 @@ class JobResult(Struct, frozen=True):
     version: int = VERSION
 
 
+class UrlResult(Struct, frozen=True):
+    """The result of a URL in a job."""
+
+    job: str
+    url: str  # canonical
+    state: State
+    reason: str = ""  # in words, for people: where it is, what it waits for, how it ended
+    failure: Failure | None = None  # of FAILURE
+    version: int = VERSION
+
+
 Told = tuple[State, str, Failure | None]
 
 
@@ -84,7 +97,7 @@ def of_job(
     `largest` is the largest group of its dead letters, `last` its last error that is tried again, both None if there
     is none or if nobody looked. `strict`: any loss is a failure, as with STRICT.
     """
-    state, reason, failure = _told(stats, workers, largest, last, strict=strict)
+    state, reason, failure = _job_told(stats, workers, largest, last, strict=strict)
     return JobResult(stats.job, state, reason, failure, _counts(stats, workers))
 
 
@@ -103,7 +116,7 @@ def _counts(stats: JobStats, workers: Sequence[WorkerInfo]) -> Counts:
     )
 
 
-def _told(
+def _job_told(
     stats: JobStats, workers: Sequence[WorkerInfo], largest: Group | None, last: Failing | None, *, strict: bool
 ) -> Told:
     if stats.finished and stats.outbox:
@@ -151,3 +164,49 @@ _BACK = ("retried", "released", "spared", "set_aside", "reaped", "redriven")
 def _is_begun(stats: JobStats) -> bool:
     """Whether a worker has ever taken a request of the job."""
     return stats.known > stats.pending or any(stats.counters.get(name) for name in _BACK)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# URLs
+
+
+def of_url(inquiry: Inquiry) -> UrlResult:
+    """Return the result of a URL in a job that exists."""
+    state, reason, failure = _url_told(inquiry)
+    return UrlResult(inquiry.job, inquiry.url, state, reason, failure)
+
+
+def _url_told(inquiry: Inquiry) -> Told:
+    trace, told = inquiry.trace, next(iter(reasons.told(inquiry)), "")
+    match reasons.state(inquiry):
+        case "unknown":
+            return State.UNKNOWN, told, None
+        case "processing":
+            return State.STARTED, told, None
+        case "dead":
+            letter = trace.sightings[0].letter
+            return State.FAILURE, told, letter.failure if letter else None
+        case "skipped":
+            return _skipped(trace.skipped.reason if trace.skipped else "", told)
+        case "done":
+            return _read(inquiry, told)
+    waits = "; ".join(reasons.waits(inquiry))
+    if any(one.by for one in trace.pauses):
+        return State.REVOKED, waits, None
+    if trace.failing or any(one.attempt or one.crashes for one in trace.sightings[:1]):
+        return State.RETRY, "; ".join([*([trace.failing.error] if trace.failing else []), waits]), None
+    return State.PENDING, waits, None
+
+
+def _skipped(reason: str, told: str) -> Told:
+    if reason == "blocked":
+        return State.REVOKED, told, None
+    if reason == "redirect":
+        return State.SUCCESS, told, None  # the page that it leads to has a result of its own
+    return State.FAILURE, told, Failure(f"skip/{reason}", told)
+
+
+def _read(inquiry: Inquiry, told: str) -> Told:
+    if inquiry.trace.read and not inquiry.trace.read.exported:
+        return State.STARTED, f"{told}; its items wait to be written", None
+    return State.SUCCESS, told, None

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
 
-from crawler.results import VERSION, JobResult, State, job_result
+from crawler.errors import UsageError
+from crawler.model import Failure
+from crawler.results import VERSION, JobResult, State, UrlResult, job_result, url_result
 from tests.acceptance.shell import LOCAL, ROOT, Shell
 from tests.webserver import Running
 
@@ -26,34 +29,41 @@ class Shop(Spider):
 (SCHEMA,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/results.md").read_text(), re.DOTALL)
 
 
+T = TypeVar("T")
+
+
 class Seen:
-    """The results that a test reads; at its end all must keep to the schema."""
+    """The results that a test reads from Python; at its end all must keep to the schema."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._files: list[str] = []
+        server = {"REDIS_URL": shell.environment.get("REDIS_URL", ""), "DATA_DIR": str(shell.folder / "data")}
+        self._settings = {**server, "KEY_PREFIX": shell.folder.name}
 
-    async def jobs(self) -> list[JobResult]:
-        """The result of each job, from `status --json`; the same as the Python API returns."""
-        found = [job["result"] for job in json.loads((await self._shell.run("status", "--json")).out)["jobs"]]
-        for one in found:
-            self._files.append(str(self._shell.folder / f"result{len(self._files)}.json"))
-            Path(self._files[-1]).write_text(json.dumps(one))
-        read = [msgspec.convert(one, JobResult) for one in found]
-        assert [await ask(self._shell, one.job) for one in read] == read
-        return read
+    async def job(self, name: str = "default") -> JobResult:
+        """The result of a job."""
+        return self._kept(await job_result(name, folder=self._shell.folder, settings=self._settings))
 
-    async def job(self) -> JobResult:
-        """The result of the only job."""
-        (one,) = await self.jobs()
-        return one
+    async def url(self, url: str, job: str = "default") -> UrlResult:
+        """The result of a URL."""
+        return self._kept(await url_result(url, job, folder=self._shell.folder, settings=self._settings))
+
+    async def told(self, *command: str) -> object:
+        """The result that a command prints with `--json`, of the only job."""
+        (job,) = json.loads((await self._shell.run(*command, "--json", *LOCAL)).out)["jobs"]
+        return job["result"]
+
+    def _kept(self, result: T) -> T:
+        self._files.append(str(self._shell.folder / f"result{len(self._files)}.json"))
+        Path(self._files[-1]).write_bytes(msgspec.json.encode(result))
+        return result
 
     def keep_to_the_schema(self) -> None:
         schema = self._shell.folder / "schema.json"
         schema.write_text(SCHEMA)
-        subprocess.run(
-            [sys.executable, "-m", "check_jsonschema", "--schemafile", str(schema), *self._files], check=True
-        )
+        command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(schema), *self._files]
+        subprocess.run(command, check=True)
 
 
 @pytest.fixture
@@ -63,12 +73,6 @@ def seen(shell: Shell) -> Iterator[Seen]:
     reader.keep_to_the_schema()
 
 
-async def ask(shell: Shell, job: str) -> JobResult:
-    """What the Python API says of a job."""
-    settings = {"REDIS_URL": shell.environment.get("REDIS_URL", ""), "DATA_DIR": str(shell.folder / "data")}
-    return await job_result(job, folder=shell.folder, settings={**settings, "KEY_PREFIX": shell.folder.name})
-
-
 def test_the_schema_names_each_field_and_state() -> None:
     parts = json.loads(SCHEMA)["$defs"]
     sample = json.loads(msgspec.json.encode(JobResult("news", State.PENDING)))
@@ -76,45 +80,59 @@ def test_the_schema_names_each_field_and_state() -> None:
     assert list(parts["progress"]["properties"]) == parts["progress"]["required"] == list(sample["progress"])
     assert parts["state"]["enum"] == list(State)
     assert parts["job"]["properties"]["version"] == {"const": VERSION}
+    of_url = json.loads(msgspec.json.encode(UrlResult("news", "http://a.example/", State.PENDING)))
+    assert list(parts["url"]["properties"]) == parts["url"]["required"] == list(of_url)
+    assert list(parts["failure"]["properties"]) == parts["failure"]["required"] == list(Failure.__struct_fields__)
 
 
 async def test_a_job_from_its_seeds_to_its_exported_items(shell: Shell, site: Running, seen: Seen) -> None:
-    assert (await ask(shell, "default")).state == "UNKNOWN"
-    await shell.run("seed", site.seeds[0], *LOCAL)
-    assert (await seen.job()).state == "PENDING"
+    url = site.seeds[0]
+    assert (await seen.job()).state == (await seen.url(url)).state == "UNKNOWN"
+    await shell.run("seed", url, *LOCAL)
+    assert (await seen.job()).state == (await seen.url(url)).state == "PENDING"
+    assert (await seen.url(f"{url}?other")).state == "UNKNOWN"
     await shell.run("control", "pause", "job:default", "--why", "not today")
-    paused = await seen.job()
-    assert (paused.state, "not today" in paused.reason) == ("REVOKED", True)
+    for paused in (await seen.job(), await seen.url(url)):
+        assert (paused.state, "not today" in paused.reason) == ("REVOKED", True)
     await shell.run("control", "resume", "job:default")
     await shell.run("worker", "--until-finished", "--processes", "1", *LOCAL)
     unexported = await seen.job()
-    assert unexported.state == "STARTED"
+    assert unexported.state == (await seen.url(url)).state == "STARTED"
     assert unexported.progress.unexported == unexported.progress.pages > 0
     await shell.run("export", "-o", "items.jsonl")
     done = await seen.job()
     assert (done.state, done.reason, done.failure) == ("SUCCESS", "", None)
     assert done.progress.items == len((shell.folder / "items.jsonl").read_text().splitlines())
-    no_such = await ask(shell, "defautl")
+    assert (await seen.url(url)).state == "SUCCESS"
+    no_such = await seen.job("defautl")
     assert (no_such.state, "did you mean default?" in no_such.reason) == ("UNKNOWN", True)
 
 
-async def test_a_job_whose_callback_fails_tells_its_traceback(shell: Shell, site: Running, seen: Seen) -> None:
+async def test_a_callback_that_fails_tells_its_traceback(shell: Shell, site: Running, seen: Seen) -> None:
     file = shell.folder / "spiders" / "shop.py"
     file.parent.mkdir()
     file.write_text(SPIDER)
-    ended = await shell.run("crawl", site.seeds[0], "--spider", "shop", "-o", "items.jsonl", *LOCAL)
+    url = site.seeds[0]
+    ended = await shell.run("crawl", url, "--spider", "shop", "--job", "default", "-o", "items.jsonl", *LOCAL)
     assert ended.code == 1
-    failed = await seen.job()
-    assert (failed.state, failed.progress.dead) == ("FAILURE", 1)
-    assert failed.failure is not None
-    assert (failed.failure.kind, failed.failure.error, failed.failure.line) == (
-        "callback",
-        "KeyError",
-        "spiders/shop.py:6",
-    )
-    assert '{}["price"]' in failed.failure.traceback
+    job, page = await seen.job(), await seen.url(url)
+    for found in (job, page):
+        assert found.state == "FAILURE"
+        assert found.failure is not None
+        assert (found.failure.kind, found.failure.error) == ("callback", "KeyError")
+        assert found.failure.line == "spiders/shop.py:6"
+        assert '{}["price"]' in found.failure.traceback
+    assert job.progress.dead == 1
+    assert await seen.told("status") == msgspec.to_builtins(job)
+    assert await seen.told("why", url) == msgspec.to_builtins(page)
 
 
 async def test_asking_starts_no_server_where_none_has_ever_run(bare: Shell) -> None:
-    assert (await ask(bare, "default")).state == "UNKNOWN"
+    asked = Seen(bare)
+    assert (await asked.job()).state == (await asked.url("http://a.example/")).state == "UNKNOWN"
     assert not (bare.folder / "data").exists()
+
+
+async def test_what_is_no_url_is_an_error(bare: Shell) -> None:
+    with pytest.raises(UsageError, match="only http and https are"):
+        await Seen(bare).url("ftp://a.example/")

@@ -203,11 +203,19 @@ class _Look:
             for name, pages in chunk:
                 if url in pages:
                     figures = [int(number(figure)) for figure in pages[url].split(b" ")]
-                    when = int(name.partition(b"-")[0]) / 1000
-                    return PageRead(when, text(pages.get(b"worker")), *(*figures, 0, 0, 0, 0)[:4])
+                    when = name.partition(b"-")[0]
+                    status, size, items, links = (*figures, 0, 0, 0, 0)[:4]
+                    exported = not await self._is_in_outbox(url, when)
+                    worker = text(pages.get(b"worker"))
+                    return PageRead(int(when) / 1000, worker, status, size, items, links, exported)
             if len(chunk) < READS_CHUNK:
                 return None
             end = f"({chunk[-1][0].decode()}"
+
+    async def _is_in_outbox(self, url: bytes, when: bytes) -> bool:
+        """Whether items of a page that was committed in that millisecond wait for the exporter."""
+        entries = await self._ask("xrange", f"{self._prefix}outbox", min=when, max=when)
+        return any(fields.get(b"u") == url for _, fields in entries)
 
     async def _failing(self) -> Failing | None:
         record = await self._ask("hget", f"{self._prefix}failing", self._url)

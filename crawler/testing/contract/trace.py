@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Done, Release, Request, Retry, Skip
+from crawler.model import Done, Exported, Release, Request, Retry, Skip
 from crawler.status import Sighting, Trace
 from crawler.testing.contract.world import Crawl, dead, failed, hosts, pages
 
@@ -171,3 +171,19 @@ async def test_a_page_that_was_read_lately_tells_how(crawl: Crawl) -> None:
     assert (read.worker, read.status, read.size, read.items, read.links) == ("w7", 203, 12, 2, 1)
     assert read.when > 0
     assert (await crawl.frontier.traces.trace(crawl.job, "http://a.example/x")).read is None
+
+
+async def test_a_page_that_was_read_tells_whether_its_items_are_exported(crawl: Crawl) -> None:
+    async def exported(url: str) -> bool:
+        read = (await crawl.frontier.traces.trace(crawl.job, url)).read
+        assert read is not None
+        return read.exported
+
+    with_items, first, without, second = pages(4)
+    await crawl.add(with_items, first, without, second)
+    for lease in (await crawl.claim(4)).leases:
+        await crawl.end(lease, items=() if lease.request.url == without else (b"{}",))
+    assert [await exported(url) for url in (with_items, without)] == [False, True]
+    entries = await crawl.outbox.read(crawl.job, {}, 100)
+    await crawl.outbox.acknowledge(crawl.job, Exported({entries[1].shard: entries[1].position}))
+    assert [await exported(url) for url in (with_items, first, without, second)] == [True, True, True, False]

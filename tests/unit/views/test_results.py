@@ -1,4 +1,4 @@
-"""The state of a job: one row for each way to it, and the rule that decides between two that both seem to hold."""
+"""The state of a job and of a URL: one row for each way to it, and the rule that decides between two."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ import msgspec
 import pytest
 
 from crawler.control.dead_letters import Group
-from crawler.model import Failure
-from crawler.status import Failing, HostTurn, HostView, JobStats, Pause, WorkerInfo
-from crawler.views.results import VERSION, Counts, JobResult, State, of_job
+from crawler.model import Failure, Request
+from crawler.status import (
+    DeadLetter,
+    Failing,
+    HostTurn,
+    HostView,
+    JobStats,
+    PageRead,
+    Pause,
+    Sighting,
+    Skipped,
+    Trace,
+    WorkerInfo,
+)
+from crawler.views.inquiry import Inquiry, Outlook
+from crawler.views.results import VERSION, Counts, JobResult, State, UrlResult, of_job, of_url
 
 AT_WORK = (WorkerInfo("w1", 9.0, {"rates": {"news": 2.5, "other": 9.0}}), WorkerInfo("w2", 9.0, {"rates": {"news": 1}}))
 SILENT = WorkerInfo("w3", -1.0, {"rates": {"news": 50.0}})
@@ -172,3 +185,64 @@ def test_a_program_reads_it_from_json_with_all_its_fields() -> None:
     assert (read["state"], read["version"]) == ("FAILURE", VERSION)
     assert set(read["failure"]) == {"kind", "message", "status", "traceback", "error", "line"}
     assert msgspec.convert(read, JobResult).state is State.FAILURE
+
+
+# ---------------------------------------------------------------------------------------------------------
+# URLs
+
+URL = "http://a.example/1"
+PENDING = Sighting("pending", Request(URL))
+READ = PageRead(0.0, "w1", 200, 12, 1, 0)
+LETTER = DeadLetter("id1", URL, "shop", "parse", 1, "w1", 0.0, KEY_ERROR, "")
+LAST = Failing(URL, f"{URL}: 503 Service Unavailable", 0.0)
+
+
+def url(*sightings: Sighting, **trace: Any) -> UrlResult:
+    known = Trace(**{"known": True, "host": "a.example", "sightings": sightings, **trace})
+    return of_url(Inquiry("news", URL, known, JobStats("news"), AT_WORK, Outlook("shop"), 2, 10))
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "reason"),
+    [
+        (url(known=False), "UNKNOWN", "unknown: nobody seeded it"),
+        (url(PENDING), "PENDING", "nothing: a worker takes it with one of its next claims"),
+        (url(unseen=5), "PENDING", "nothing"),
+        (url(Sighting("delayed", Request(URL), due=60.0)), "PENDING", "its own time, in 1 min 00 s"),
+        (url(Sighting("pending", Request(URL), delivery=1)), "PENDING", ""),  # handed back unharmed
+        (url(PENDING, pauses=(ALARM,)), "PENDING", "host b.example is paused since"),
+        (url(PENDING, pauses=(ALARM, PERSON)), "REVOKED", "host b.example is paused since"),
+        (url(Sighting("processing", Request(URL), worker="w1")), "STARTED", "in flight: w1 has it"),
+        (url(Sighting("processing", Request(URL), worker="w1"), pauses=(PERSON,)), "STARTED", "in flight"),
+        (url(Sighting("delayed", Request(URL), attempt=1, due=9.0), failing=LAST), "RETRY", f"{LAST.error}; its own"),
+        (url(PENDING, failing=LAST), "RETRY", LAST.error),  # its host is to blame: no attempt counted
+        (url(Sighting("pending", Request(URL), crashes=1)), "RETRY", "nothing"),
+        (url(PENDING, failing=LAST, pauses=(PERSON,)), "REVOKED", "host a.example is paused since"),
+        (url(skipped=Skipped(URL, "blocked", "", 0.0)), "REVOKED", "skipped: a person has blocked it"),
+        (
+            url(skipped=Skipped(URL, "redirect", "http://a.example/2", 0.0)),
+            "SUCCESS",
+            "skipped: it redirects elsewhere",
+        ),
+        (url(read=READ), "SUCCESS", "done: fetched and read"),
+        (url(), "SUCCESS", "done: fetched and read"),
+        (url(read=msgspec.structs.replace(READ, exported=False)), "STARTED", "done: fetched and read"),
+    ],
+)
+def test_a_url(found: UrlResult, state: str, reason: str) -> None:
+    assert (found.job, found.url, found.state, found.failure) == ("news", URL, state, None)
+    assert found.reason.startswith(reason)
+
+
+def test_a_url_that_was_given_up_tells_what_of() -> None:
+    found = url(Sighting("dead", Request(URL), letter=LETTER))
+    assert (found.state, found.failure) == ("FAILURE", KEY_ERROR)
+    assert "given up 1970-01-01 00:00:00 UTC after the first try: callback/KeyError" in found.reason
+
+
+def test_a_url_that_was_not_read_is_no_success() -> None:
+    found = url(skipped=Skipped(URL, "robots", "Disallow: /", 0.0))
+    assert found.state == "FAILURE"
+    assert found.failure == Failure(
+        "skip/robots", "skipped: robots.txt forbids it: Disallow: / (1970-01-01 00:00:00 UTC)"
+    )
