@@ -10,6 +10,7 @@ import structlog
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.events import announced
+from crawler.app.losing import code_of
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import Target, beside, exporter
 from crawler.errors import UsageError
@@ -35,7 +36,8 @@ async def export(
     """Move items from the outbox to the sink: those present now, with `follow` until stopped, with `until_finished`
     until the job is proven finished.
 
-    With `follow` alone, the file of the job may have been rotated while no export ran.
+    With `follow` alone, the file of the job may have been rotated while no export ran. At the end, what the job has
+    lost so far is logged, and is the report's exit code if the command is strict.
     """
     patient = follow or until_finished
     stop = asyncio.Event()
@@ -53,8 +55,9 @@ async def export(
             finally:
                 if watching is not None:
                     await end(watching)
-        left = (await connected.reading.stats(record)).outbox
-        return ExportReport(job, target.shown, out.items, left, beside(target, out))
+        stats = await connected.reading.stats(record)
+        code = code_of([stats], strict=config.settings.STRICT)
+        return ExportReport(job, target.shown, out.items, stats.outbox, beside(target, out), code)
 
 
 async def _finished(connected: Backend, job: Job) -> bool:

@@ -11,6 +11,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.losing import code_of
 from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
@@ -23,7 +24,6 @@ from crawler.seeding.contact import ContactCheck
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.figures import nobody_exports
 from crawler.views.job_names import no_job
-from crawler.views.losses import lost
 from crawler.worker.supervisor import sibling_names
 
 log = structlog.get_logger()
@@ -64,12 +64,8 @@ async def work(
 
 def _code(ended: list[JobStats], *, strict: bool) -> int:
     """Log what the jobs have lost, and return the exit code."""
-    losses = [(one.job, loss) for one in ended for loss in lost(one)]
-    for job, loss in losses:
-        log.warning("lost", job=job, counter=loss.counter, count=loss.count, why=loss.text)
-    if not all(one.finished for one in ended):
-        return Exit.TRY_LATER
-    return Exit.LOST if losses and strict else Exit.DONE
+    code = code_of(ended, strict=strict)
+    return code if all(one.finished for one in ended) else Exit.TRY_LATER
 
 
 async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> list[JobStats]:

@@ -70,13 +70,17 @@ def export(
     until_finished: Annotated[
         bool, flag("--until-finished", help="Keep exporting until the job is finished and its items are written.")
     ] = False,
+    strict: Strict = False,
 ) -> int:
-    """Write the items that workers found to a file. Each item is written exactly once, even after a crash."""
+    """Write the items that workers found to a file. Each item is written exactly once, even after a crash.
+
+    --strict judges what the job has lost when the command ends.
+    """
     if bool(output) == bool(overwrite):
         raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
     if append and overwrite:
         raise UsageError("--append goes with -o: -O replaces the file")
-    config = config_of(invocation)
+    config = config_of(invocation, strict=strict)
 
     from crawler.app.export import export as export_job
     from crawler.app.wiring import Target
@@ -94,4 +98,4 @@ def export(
         left = f", {counted(report.left)} pages still wait" if report.left else ""
         where = "stdout" if report.target == "-" else shown(report.aside or report.target)
         print(f"{counted(report.items)} items → {where}{left} (job {shown(report.job)})", file=sys.stderr)
-    return 0
+    return report.code

@@ -28,6 +28,7 @@ class ExportReport(Struct, frozen=True):
     items: int
     left: int
     aside: str = ""  # the new file beside the target that has the items until the export ends in order
+    code: int = 0  # exit code
 
 
 class Progress(Struct, frozen=True):

@@ -450,7 +450,7 @@ async def test_dead_letters_are_listed_and_redriven(shell: Shell) -> None:
     assert (await shell.run("redrive", "--all")).out.startswith("0 back to pending")
 
 
-async def test_workers_and_seeds_may_be_strict_about_losses(shell: Shell) -> None:
+async def test_workers_exporters_and_seeds_may_be_strict_about_losses(shell: Shell) -> None:
     with silent_port() as port:
         seeds = (f"http://127.0.0.1:{port}/", "mailto:me@a.example")
         assert (await shell.run("seed", *seeds, "--strict", *LOCAL)).code == 3
@@ -461,6 +461,15 @@ async def test_workers_and_seeds_may_be_strict_about_losses(shell: Shell) -> Non
     (job,) = json.loads((await shell.run("jobs", "--json")).out)
     assert [one["counter"] for one in job["losses"]] == ["dead"]
     assert (await shell.run("worker", "--strict")).code == 2, "it judges finished jobs"
+    assert (await shell.run("export", "-o", "items.jsonl")).code == 0
+    exported = await shell.run("export", "--until-finished", "--strict", "-o", "items.jsonl")
+    assert exported.code == 3
+    assert "1 page: given up" in exported.err
+    following = await shell.start("export", "--follow", "-o", "items.jsonl", "-s", "STRICT=true")
+    while not json.loads((await shell.run("status", "--json")).out)["jobs"][0]["exporter"]:
+        pass
+    following.terminate()
+    assert await following.wait() == 3
 
 
 FAULTY = """
