@@ -26,7 +26,7 @@ class _Checked(type(Struct)):  # type: ignore[misc]
 
     def __call__(cls, *given: Any, **fields: Any) -> Any:
         """Make the request. Raise `TypeError` for an unknown argument, `ValueError` for a value that cannot travel."""
-        if len(given) == 1 and type(given[0]) is str and (not fields or _are_usual(fields)):
+        if len(given) == 1 and request_fields.is_plain_url(given[0]) and (not fields or _are_usual(fields)):
             return _make(cls, *given, **fields)  # as most are; the rest of this costs three times as much
         if len(given) > _BY_PLACE:
             raise TypeError("a request takes url, callback, method, headers and body by place; name what follows")
@@ -88,6 +88,9 @@ class Request(Struct, frozen=True, metaclass=_Checked):
     unknown: Mapping[str, Any] = {}  # fields of a later version of the crawler, passed on to it; set by the crawler
     # A new field goes here: one line with a default (see `frontier/message.py`).
 
+
+BLANK: Request = _make(Request, "")
+"""A request without a URL: `replace(BLANK, url=…)` makes one for a canonical URL faster than `Request` does."""
 
 SITEMAP_CALLBACK = "parse_sitemap"
 """The callback of a request for a sitemap, which may be larger than a page (SITEMAP_MAXSIZE)."""

@@ -16,7 +16,7 @@ from crawler.parsing import charset, html, tree
 from crawler.parsing.headers import Headers, media_type
 from crawler.parsing.limits import ParseLimits, Reading
 from crawler.parsing.link_scan import Hrefs, scan
-from crawler.parsing.url import canonical, join_links
+from crawler.parsing.url import BadUrl, canonical, join_links
 
 if TYPE_CHECKING:
     from parsel import Selector, SelectorList
@@ -223,9 +223,16 @@ class Response:
         return (self.page.base, self.encoding) if self.is_html else (self.url, "utf-8")
 
     def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
-        """A request for a link on this page. `url`: a URL, or a selector of an element or attribute that has one."""
-        fields.setdefault("spider", self.request.spider)
-        return Request(self.urljoin(_href(url)), callback=callback, **fields)
+        """A request for a link on this page. `url`: a URL, or a selector of an element or attribute that has one.
+
+        A link that nobody can fetch, such as `mailto:`, gives a request all the same: when it is yielded, the crawler
+        leaves it out, counts it (`links/malformed`), and logs the line.
+        """
+        href = _href(url)
+        try:
+            return Request(self.urljoin(href), callback=callback, **{"spider": self.request.spider, **fields})
+        except BadUrl:
+            return replace(Request(self.url, callback=callback, **fields), url=href, spider="")
 
     def follow_all(
         self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any

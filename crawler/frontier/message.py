@@ -48,7 +48,7 @@ from msgspec import Meta, Struct, convert
 from msgspec.structs import asdict, replace
 
 from crawler.frontier.rules import MAX_COUNT
-from crawler.model import Request
+from crawler.model import BLANK, Request
 from crawler.parsing.charset import clean
 from crawler.parsing.request_fields import (
     META_WORDS,
@@ -105,7 +105,6 @@ class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
 
 
 _PLAIN = Extras()
-_BLANK = Request("")
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -126,13 +125,13 @@ class Message(Struct, frozen=True, array_like=True):
     def request(self) -> Request:
         """The request it carries."""
         if self.extras is _PLAIN:
-            return replace(_BLANK, url=self.url, priority=self.priority, depth=self.depth, spider=self.spider)
+            return replace(BLANK, url=self.url, priority=self.priority, depth=self.depth, spider=self.spider)
         fields = {name: getattr(self.extras, name) for name in _EXTRAS}
         if self.added:
             unknown = {name: value for name, value in self.added.items() if name not in _ADDED}
             fields |= asdict(convert(self.added, Added)) | {"unknown": unknown}
         fields |= {"url": self.url, "priority": self.priority, "depth": self.depth, "spider": self.spider}
-        return replace(_BLANK, **fields)
+        return replace(BLANK, **fields)
 
     @property
     def is_later(self) -> bool:

@@ -38,6 +38,7 @@ _MAX_SHOWN = 80  # characters of a value in an error
 FRAMING = frozenset({"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"})
 """Header fields that the crawler sets itself."""
 
+_has_scheme = re.compile(r"[\x00-\x20]*[a-zA-Z][a-zA-Z0-9+.-]*:").match
 is_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 is_field_value = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*").fullmatch  # RFC 9110 §5.5
 
@@ -85,10 +86,20 @@ def settled(request: Any) -> dict[str, Any]:
     }
 
 
+def is_plain_url(url: Any) -> bool:
+    """Whether a quick look shows that `check_url` has nothing against it."""
+    return type(url) is str and url.startswith(("http://", "https://"))
+
+
 def check_url(url: Any) -> None:
-    """Raise `ValueError` for a URL that is no text."""
+    """Raise `ValueError` for a URL that is no text, or is relative: a mistake in the spider whatever the page holds."""
     if not isinstance(url, str):
         raise ValueError(f"url of a request is {type(url).__name__}; write text, such as str(url)")
+    if not _has_scheme(url):
+        raise ValueError(
+            f"url of a request is {url[:_MAX_SHOWN]!r}, which has no scheme; write response.follow(url), or begin it "
+            "with https://"
+        )
 
 
 def check_times(request: Any) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from crawler.errors import Refused
-from crawler.model import Request
+from crawler.model import BLANK, Request
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.seeding.contact import HostCheck
-
-_SEED = Request("")
 
 
 class NotAdmitted(ValueError):
@@ -45,7 +43,7 @@ class Admission:
         except Refused as error:
             raise NotAdmitted("address not permitted", text, str(error)) from None
         if isinstance(seed, str):
-            return replace(_SEED, url=url, spider=self._spider)
+            return replace(BLANK, url=url, spider=self._spider)
         try:
             return self._check(replace(seed, url=url, depth=0, spider=seed.spider or self._spider))
         except ValueError as error:

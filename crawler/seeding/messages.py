@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from crawler.interfaces import Delivery
-from crawler.model import Request
+from crawler.model import BLANK, Request
 
 MAX_BYTES = 1_000_000
 """The longest message that is read: as long as the longest request."""
@@ -32,7 +33,7 @@ def seeds_of(message: Delivery) -> Sequence[str | Request]:
     urls = [url for line in text.splitlines() if (url := line.strip()) and url[0] != "#"]
     if not urls:
         raise ValueError("no URL in it; send a URL, lines of URLs, or a JSON object with a url")
-    return [Request(url, priority=message.priority) for url in urls] if message.priority else urls
+    return [replace(BLANK, url=url, priority=message.priority) for url in urls] if message.priority else urls
 
 
 def _request(text: str, priority: int) -> Request:

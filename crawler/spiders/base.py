@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
-from crawler.model import SITEMAP_CALLBACK, Failure, Request, Unfollowed
+from crawler.model import BLANK, SITEMAP_CALLBACK, Failure, Request, Unfollowed
 from crawler.parsing import sitemap
 from crawler.parsing.limits import Reading
 from crawler.parsing.robots_lines import sitemaps_in
@@ -151,11 +151,11 @@ def _callbacks(spider: Spider) -> Callable[[str], str]:
 
 def _pages(spider: Spider, response: Response, urls: Iterable[str]) -> Iterator[Request | Unfollowed]:
     callback_of = _callbacks(spider)
-    unmatched, page = 0, Request("")
+    unmatched = 0
     for url in urls:
         if callback := callback_of(url):
             # The URLs are already canonical; naming the spider keeps the request from being canonicalized again.
-            yield replace(page, url=url, callback=callback, spider=response.request.spider)
+            yield replace(BLANK, url=url, callback=callback, spider=response.request.spider)
         else:
             unmatched += 1
     yield Unfollowed("sitemap_rules", unmatched)

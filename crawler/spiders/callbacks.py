@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from crawler.errors import CrawlerError
-from crawler.model import Failure, Follow, Request, Unfollowed
+from crawler.model import BLANK, Failure, Follow, Request, Unfollowed
 from crawler.parsing.charset import clean
+from crawler.parsing.url import BadUrl, canonical
 from crawler.runtime.safe_text import without_password
 from crawler.runtime.tracebacks import told, user_line
 from crawler.spiders.base import DropItem, Spider, callback_name
@@ -45,7 +46,6 @@ MAX_FOLLOWED = 1_000_000
 MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
 
-_LINK = Request("")
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
 _MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
 _MAX_TRACEBACK = 8_000  # characters of its last lines
@@ -53,6 +53,8 @@ _MAX_TRACEBACK = 8_000  # characters of its last lines
 
 CALLBACK = ("response",)  # the arguments of a callback
 ERRBACK = ("request", "failure")  # and of an errback
+
+NO_ITEM = "not_an_item"  # the kind of a stray that is no request, and what it is counted as
 
 Known = set[tuple[str, tuple[str, ...]]]  # names already checked, each with the arguments it was checked for
 Frames = Sequence[tuple[str, int]]  # file and line of each, the outermost first
@@ -70,9 +72,9 @@ class Found(NamedTuple):
     dropped: Counter[str]  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
     noted: Mapping[str, int] = {}  # what else the job counts, by its counters
-    strays: Sequence[
-        Failure
-    ] = ()  # what the callback yielded though it is neither item nor request; counted as dropped
+    # what the callback yielded that is neither an item nor a request, or a request that nobody can fetch; the kind is
+    # the event that is logged
+    strays: Sequence[Failure] = ()
 
     def noting(self, counters: Mapping[str, int]) -> Found:
         """Return a copy with `counters` added to what else the job counts."""
@@ -99,9 +101,9 @@ async def run_callback(
     request and the failure.
 
     The method may be a plain or an async generator or function; it may return an iterable, one item or request,
-    or None. Anything else that it yields is left out and told as a stray; the rest of the page stays. `DropItem` drops
-    one item when `process_item` raises it, the rest of the page when the callback does. `maybe_new` filters out the
-    URLs of a `Follow` that are certainly known.
+    or None. Anything else that it yields, and a request that nobody can fetch, is left out and told as a stray; the
+    rest of the page stays. `DropItem` drops one item when `process_item` raises it, the rest of the page when the
+    callback does. `maybe_new` filters out the URLs of a `Follow` that are certainly known.
     Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged; `TimeoutError` from the line
     that awaits if an async method takes longer than `seconds`.
     """
@@ -129,7 +131,7 @@ async def run_callback(
             kept = list(filter(result.keep, urls))
             if len(kept) < len(urls):
                 left_out["filtered"] += len(urls) - len(kept)
-            found.requests.extend(replace(_LINK, url=url, spider=spider.name) for url in kept)
+            found.requests.extend(replace(BLANK, url=url, spider=spider.name) for url in kept)
         elif isinstance(result, Unfollowed):
             left_out[result.reason] += result.links
         else:
@@ -139,8 +141,12 @@ async def run_callback(
     if not results and not strays:
         found = found.noting({"empty/pages": 1})
     if strays:
-        found.dropped["not_an_item"] += len(strays)
         found = found._replace(strays=[_stray(spider, name, *stray) for stray in strays])
+        for stray in found.strays:
+            if stray.kind == NO_ITEM:
+                found.dropped[NO_ITEM] += 1
+            else:
+                left_out["malformed"] += 1
     if sum(map(len, found.items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     return found.admitting(found.requests, left_out) if left_out else found
@@ -273,10 +279,10 @@ def _name(spider: Spider, callback: Any) -> str:
 
 async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames]], who: str) -> None:
     """Append what a callback gave, in any form, to `results`, including what came before an exception; what is neither
-    item nor request to `strays`, with the generators' frames."""
+    an item nor a request that can be fetched to `strays`, with the generators' frames."""
 
     def take(result: Any) -> None:
-        if is_item(result):  # a Request is a struct, as items may be
+        if is_item(result) and not _why_not_fetched(result):  # a Request is a struct, as items may be
             results.append(result)
         elif result is not None:
             strays.append((result, _frames(given)))
@@ -290,7 +296,7 @@ async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames
                 break
     else:
         for result in islice(_iterable(given), MAX_RESULTS + 1):
-            if type(result) in _USUAL:
+            if type(result) in _USUAL or (type(result) is Request and result.spider):
                 results.append(result)
             else:
                 take(result)
@@ -320,16 +326,31 @@ def _frames(generator: Any) -> Frames:
     return found
 
 
+def _why_not_fetched(result: Any) -> str:
+    """Return why nobody can fetch the URL of a request; empty for other results, and for a request that
+    `response.follow` has made for this spider."""
+    if not isinstance(result, Request) or result.spider:
+        return ""
+    try:
+        canonical(result.url)
+    except BadUrl as error:
+        return str(error)
+    return ""
+
+
 def _stray(spider: Spider, name: str, value: Any, frames: Frames) -> Failure:
     if inspect.iscoroutine(value):
         value.close()  # otherwise Python warns that nobody awaited it
+    line = user_line(frames, _files_of(spider)) or _definition(spider, name)
+    if why := _why_not_fetched(value):
+        message = f"{spider.name}.{name} yielded a request for {why}"
+        return Failure("request_refused", without_password(message)[:_MAX_MESSAGE], error="BadUrl", line=line)
     way = next((way for kinds, way in _WAYS if isinstance(value, kinds)), "yield a dict, or a Request")
     message = f"{spider.name}.{name} yielded {shown_value(value)}, which is neither an item nor a request; {way}"
-    line = user_line(frames, _files_of(spider)) or _definition(spider, name)
-    return Failure("callback", without_password(message)[:_MAX_MESSAGE], error="ItemError", line=line)
+    return Failure(NO_ITEM, without_password(message)[:_MAX_MESSAGE], error="ItemError", line=line)
 
 
-_USUAL = frozenset({dict, Request, Follow, Unfollowed})
+_USUAL = frozenset({dict, Follow, Unfollowed})
 _WAYS: tuple[tuple[Any, str], ...] = (
     (Generator, "write `yield from` before it"),
     (AsyncIterable, "write `async for one in it: yield one`"),

@@ -66,7 +66,7 @@ _ROWS: Mapping[str, _Row] = {
     "links/nofollow": _Row("link", "their pages are marked nofollow (NOFOLLOW_OBEY)", is_asked_for=True),
     "links/rel_nofollow": _Row("link", "marked nofollow, ugc or sponsored (NOFOLLOW_LINKS_OBEY)", is_asked_for=True),
     "links/listed_sitemap": _Row("link", "to sitemaps that robots.txt lists; read as such", is_asked_for=True),
-    "links/malformed": _Row("request", "refused: no URL that can be fetched (LOG_LEVEL=DEBUG names them)"),
+    "links/malformed": _Row("request", "refused: no URL that can be fetched; the log names the lines"),
     "links/other_callback": _Row("request", ""),  # `other_callbacks` says it, with names
     "links/metarefresh": _Row("page", "sent their readers on later than METAREFRESH_MAXDELAY", is_asked_for=True),
     "links/redirects": _Row("page", "sent their readers on, behind REDIRECT_MAX_TIMES others"),

@@ -246,7 +246,7 @@ class Visitor:
                 seconds=self._callback_seconds,
             )
             for stray in found.strays:
-                self._spider_errors.say(lease, ready.spider.name, callback, stray, "not_an_item")
+                self._spider_errors.say(lease, ready.spider.name, callback, stray, stray.kind)
             found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
             if isinstance(page, Response):
                 # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -82,6 +83,20 @@ def test_a_value_that_cannot_travel_says_what_to_write(fields: dict[str, Any], t
 def test_a_url_is_text(url: Any) -> None:
     with pytest.raises(ValueError, match="write text, such as str"):
         Request(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["/x", "", "x.html", "//b.example/", "?page=2", "b.example/x", " ", "1http://b.example/"]
+)
+def test_a_url_has_a_scheme(url: str) -> None:
+    for fields in ({}, {"callback": "parse_item"}, {"meta": {"page": 2}}):
+        with pytest.raises(ValueError, match=re.escape(f"{url!r}, which has no scheme; write response.follow(url)")):
+            Request(url, **fields)
+
+
+@pytest.mark.parametrize("url", ["HTTP://a.example", " https://a.example/", "mailto:me@a.example", "localhost:8000/x"])
+def test_a_url_that_is_absolute_may_come_from_the_page(url: str) -> None:
+    assert Request(url).url == url
 
 
 def test_what_a_request_may_say() -> None:

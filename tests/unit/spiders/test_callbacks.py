@@ -87,6 +87,18 @@ class Forms(Spider):
         yield "text"  # here
         yield ITEM
 
+    def yields_mailto(self, response: Response) -> Iterator[Any]:
+        yield Request("mailto:me@a.example", meta={"page": 2})  # here
+        yield ITEM
+
+    async def yields_mailto_later(self, response: Response) -> AsyncIterator[Any]:
+        yield Request("mailto:me@a.example")  # here
+        yield ITEM
+
+    def follows_mailto(self, response: Response) -> Iterator[Any]:
+        yield response.follow("mailto:me@a.example", self.one_item)  # here
+        yield ITEM
+
     def yields_from_one_that_yields_text(self, response: Response) -> Iterator[Any]:
         yield from self.yields_text(response)
 
@@ -222,6 +234,16 @@ async def test_what_is_neither_item_nor_request_is_told_with_its_line_and_the_re
     if items:
         assert "# here" in Path(__file__).read_text().splitlines()[int(line) - 1]
     assert (len(found.items), found.dropped) == (items, {"not_an_item": 1})
+
+
+@pytest.mark.parametrize("name", ["yields_mailto", "yields_mailto_later", "follows_mailto"])
+async def test_a_request_that_nobody_can_fetch_is_told_with_its_line_and_the_rest_of_the_page_stays(name: str) -> None:
+    found = await run_callback(Forms(), name, PAGE)
+    (stray,) = found.strays
+    assert (stray.kind, stray.error) == ("request_refused", "BadUrl")
+    assert f"forms.{name} yielded a request for '…@a.example': scheme 'mailto' is not supp" in stray.message
+    assert "# here" in Path(__file__).read_text().splitlines()[int(stray.line.rpartition(":")[2]) - 1]
+    assert (len(found.items), found.dropped, found.unfollowed) == (1, {}, {"malformed": 1})
 
 
 async def test_none_is_nothing_wherever_it_is_yielded() -> None:

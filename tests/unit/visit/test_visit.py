@@ -56,7 +56,13 @@ class Mischief(Spider):
         yield Request("http://a.example/next", meta={"page": 2})
 
     def wanders(self, response: Response) -> Any:
-        for url in ("http://a.example/next", "http://b.example/", "http://b.example/2", "no url at all", "/relative"):
+        for url in (
+            "http://a.example/next",
+            "http://b.example/",
+            "http://b.example/2",
+            "mailto:me@a.example",
+            "http://",
+        ):
             yield Request(url)
 
     def meta_no_json(self, response: Response) -> Any:
@@ -405,7 +411,7 @@ async def test_what_does_not_belong_is_counted_among_many_links_as_among_few() -
 
         def parse(self, response: Response) -> Any:
             for number in range(LINKS_AT_ONCE):
-                yield from (Request(f"http://a.example/{number}"), Request("no url"), Request("http://b.example/"))
+                yield from (Request(f"http://a.example/{number}"), Request("http://"), Request("http://b.example/"))
 
     ready = ReadySpider(spider=Wanderer(), scope=Scope(["a.example"]), retry=RetryPolicy(), gate=None)
     visits = Visitor(FakeFetcher({URL: ""}), lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
