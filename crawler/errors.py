@@ -11,6 +11,8 @@ CrawlerError                  the base; the text says what is wrong and what to 
 │   └── FrontierReplaced      somebody emptied or replaced the queue server while the crawl ran
 ├── BrokerUnavailable         a message broker does not answer, or blocks: the same may be asked again
 ├── PageTooLarge              a page whose tree is not built, because it would take too much memory and time
+├── CrawlFailed               what `get()` raises for a crawl that a task of Celery has ordered
+├── CrawlRetries              the same while all that is left of the crawl waits for another try
 ├── OwnLimit                  this machine has run out of a resource; no host is at fault
 └── FetchError                one page could not be fetched; `kind` names the failure, `transient` allows a retry
     └── Refused               the crawler does not make the request (address, scheme); never retried
@@ -126,6 +128,22 @@ class PageTooLarge(CrawlerError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class CrawlFailed(CrawlerError):
+    """An ordered crawl has failed. `traceback` is that of the largest group of its dead letters; it may be empty."""
+
+    def __init__(self, reason: str, traceback: str = "") -> None:
+        super().__init__(reason, traceback)
+        self.reason = reason
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.reason}\n{self.traceback}".rstrip()
+
+
+class CrawlRetries(CrawlerError):
+    """All that is left of an ordered crawl waits for another try; the text says why. It is no end."""
 
 
 class OwnLimit(CrawlerError):

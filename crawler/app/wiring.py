@@ -136,7 +136,7 @@ def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str,
     return Seeder(
         connected.adding,
         job,
-        _admission(config, job),
+        admission(config, job),
         name=worker_name(),
         lease_seconds=config.settings.LEASE_SECONDS,
         refused=refused,
@@ -149,7 +149,7 @@ def intake(config: Config, connected: Backend, job: Job, source: Source, refused
         connected.adding,
         connected.asking,
         job,
-        _admission(config, job),
+        admission(config, job),
         source,
         name=worker_name(),
         lease_seconds=config.settings.LEASE_SECONDS,
@@ -184,6 +184,7 @@ _SOURCES: Mapping[str, Callable[[Config, str], Source]] = {
 """URL scheme → the function that builds such a source."""
 
 
-def _admission(config: Config, job: Job) -> Admission:
+def admission(config: Config, job: Job) -> Admission:
+    """Build the checks that every seed of a job passes."""
     guard = Watched(AddressGuard(config.settings.ALLOWED_NETWORKS), ContactCheck(config.settings.USER_AGENT))
     return Admission(guard, message.check, job.spider)

@@ -71,29 +71,35 @@ def export(
         bool, flag("--until-finished", help="Keep exporting until the job is finished and its items are written.")
     ] = False,
     strict: Strict = False,
+    ordered: Annotated[
+        bool, flag("--ordered", help="Export each job that a task of Celery waits for, until stopped (docs/celery.md).")
+    ] = False,
 ) -> int:
     """Write the items that workers found to a file. Each item is written exactly once, even after a crash.
 
     --strict judges what the job has lost when the command ends.
+
+    crawler export --ordered -o 'items/{job}.jsonl'
     """
     if bool(output) == bool(overwrite):
         raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
     if append and overwrite:
         raise UsageError("--append goes with -o: -O replaces the file")
+    if ordered and (job != "default" or follow or until_finished):
+        raise UsageError("--ordered exports all jobs that tasks wait for, until stopped: leave out the other options")
     config = config_of(invocation, strict=strict)
 
     from crawler.app.export import export as export_job
+    from crawler.app.export_ordered import export_ordered
     from crawler.app.wiring import Target
 
-    report = run(
-        export_job(
-            config,
-            job,
-            Target(output or overwrite, overwrite=bool(overwrite), append=append),
-            follow=follow,
-            until_finished=until_finished,
-        )
-    )
+    target = Target(output or overwrite, overwrite=bool(overwrite), append=append)
+    if ordered:
+        items = run(export_ordered(config, target))
+        if not invocation.quiet:
+            print(f"{counted(items)} items → {shown(target.shown)}", file=sys.stderr)
+        return 0
+    report = run(export_job(config, job, target, follow=follow, until_finished=until_finished))
     if not invocation.quiet:
         left = f", {counted(report.left)} pages still wait" if report.left else ""
         where = "stdout" if report.target == "-" else shown(report.aside or report.target)

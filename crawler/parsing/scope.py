@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from crawler.parsing.url import BadUrl, canonical, host_of
@@ -40,10 +41,11 @@ def plain_domain(name: str) -> str:
 class Scope:
     """One spider's limits on domains and depth, prepared once and applied to each link."""
 
-    def __init__(self, allowed_domains: Iterable[str] = (), depth_limit: int = 0) -> None:
-        """`allowed_domains`: empty allows all. `depth_limit`: links from a seed, 0 for any. Raises `BadUrl`."""
+    def __init__(self, allowed_domains: Iterable[str] = (), depth_limit: int = 0, *, follow: bool = True) -> None:
+        """`allowed_domains`: empty allows all. `depth_limit`: links from a seed, 0 for any. `follow`: whether links are
+        followed at all. Raises `BadUrl`."""
         self._domains = frozenset(map(plain_domain, allowed_domains))
-        self._depth_limit = depth_limit
+        self._deepest = (depth_limit or math.inf) if follow else 0
 
     def reason_out(self, url: str, depth: int = 0) -> str | None:
         """Why a canonical URL is left out (`scheme`, `offsite`, `depth`); None if it belongs to the crawl."""
@@ -51,7 +53,7 @@ class Scope:
             return "scheme"
         if self._domains and not _inside(host_of(url).rstrip("."), self._domains):
             return "offsite"
-        if 0 < self._depth_limit < depth:
+        if depth > self._deepest:
             return "depth"
         return None
 

@@ -8,7 +8,8 @@ Messages come from outside, so nothing in them is trusted: their size is bounded
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -38,12 +39,19 @@ def seeds_of(message: Delivery) -> Sequence[str | Request]:
 
 def _request(text: str, priority: int) -> Request:
     try:
-        fields = msgspec.json.decode(text)
+        return request_of({"priority": priority, **msgspec.json.decode(text)})
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def request_of(fields: Mapping[str, Any]) -> Request:
+    """Return the request with these fields. Raise `ValueError` for an unknown field or a value that cannot be meant."""
+    try:
         unknown = sorted(fields.keys() - set(FIELDS))
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}; a request has {', '.join(FIELDS)}")
         if "url" not in fields:
             raise ValueError("it has no url")
-        return Request(**{"priority": priority, **fields})
+        return Request(**fields)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from None

@@ -88,7 +88,7 @@ class ReadySpiders:
             )
         return ReadySpider(
             spider=spider,
-            scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT),
+            scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT, follow=job.follow),
             retry=RetryPolicy(
                 retry_times=settings.RETRY_TIMES,
                 retry_http_codes=frozenset(settings.RETRY_HTTP_CODES),
@@ -106,5 +106,5 @@ class ReadySpiders:
                 nofollow=settings.NOFOLLOW_OBEY,
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
             ),
-            sitemaps=settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
+            sitemaps=job.follow and settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
         )

@@ -1,0 +1,127 @@
+"""The `export --ordered` command: exports each job that a task waits for, until the task has been told its result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from crawler.app.config import Config
+from crawler.app.connect import connect
+from crawler.app.tickets import LOOK, Telling, celery_results
+from crawler.app.wiring import Target, check_target, exporter
+from crawler.errors import ConfigError, UsageError
+from crawler.export.exporter import Exporter
+from crawler.interfaces import Backend
+from crawler.model import Job, Ticket
+from crawler.runtime.patience import Patience, pause
+from crawler.runtime.signals import calling
+from crawler.worker.supervisor import worker_name
+
+PLACE = "{job}"
+
+
+async def export_ordered(config: Config, target: Target) -> int:
+    """Export the jobs that tasks of CELERY_APP wait for, each to its own target, until stopped. Return how many items.
+
+    Raise `UsageError` if all would go to one file, `ConfigError` without CELERY_APP.
+    """
+    if not config.settings.CELERY_APP:
+        raise ConfigError(
+            "--ordered exports what tasks of Celery have ordered: set CELERY_APP, such as shop.celery:app"
+        )
+    if target.overwrite:
+        raise UsageError("--ordered adds to files: write -o")
+    if "://" not in target.name and PLACE not in target.name:
+        raise UsageError(
+            f"-o {target.name}: each job needs a file of its own; write for example -o 'items/{PLACE}.jsonl'"
+        )
+    check_target(config, _target_of(target, "probe"))
+    stop = asyncio.Event()
+    results = celery_results(config)
+    async with connect(config) as connected:
+        run = _Ordered(config, connected, target, Telling(config, connected, results))
+        with calling(stop.set):
+            await run.until(stop)
+        return run.items
+
+
+class _Ordered:
+    """The exports that run, by job. `items` counts those written."""
+
+    def __init__(self, config: Config, connected: Backend, target: Target, telling: Telling) -> None:
+        self._config = config
+        self._connected = connected
+        self._target = target
+        self._telling = telling
+        self._name = worker_name()
+        self._running: dict[str, _Export] = {}  # epoch of a job → its export
+        self._patience = Patience("queue_server_away")
+        self._stop = asyncio.Event()
+        self.items = 0
+
+    async def until(self, stop: asyncio.Event) -> None:
+        """Export and tell until `stop` is set."""
+        try:
+            while not stop.is_set():
+                await self._patience.attempt(self._look)
+                await pause(LOOK, stop)
+        finally:
+            self._stop.set()
+            await asyncio.gather(*(one.task for one in self._running.values()), return_exceptions=True)
+            for one in self._running.values():
+                self.items += one.exporter.items
+
+    async def _look(self) -> None:
+        tickets = await self._connected.tickets.open()
+        jobs = {job.epoch: job for job in await self._connected.jobs.all()} if tickets else {}
+        waiting: dict[str, list[Ticket]] = {}
+        for ticket in tickets:
+            if ticket.epoch in jobs:
+                waiting.setdefault(ticket.epoch, []).append(ticket)
+            elif await self._has_right(Job(ticket.job, epoch=ticket.epoch)):
+                await self._telling.tell_deleted(ticket)
+        for epoch, its in waiting.items():
+            await self._serve(jobs[epoch], its)
+        self._end(waiting)
+
+    async def _serve(self, job: Job, tickets: Sequence[Ticket]) -> None:
+        """Export one job, and tell those who wait for it, if this process has the right to."""
+        if any(ticket.is_page for ticket in tickets):
+            if await self._has_right(job):
+                await self._telling.tell(job, tickets)
+            return
+        if job.epoch not in self._running:
+            self._running[job.epoch] = _Export(self._config, self._connected, job, self._target, self._stop)
+        if self._running[job.epoch].exporter.begun.is_set():
+            await self._telling.tell(job, tickets)
+
+    async def _has_right(self, job: Job) -> bool:
+        holder = await self._connected.outbox.hold(job, self._name, self._config.settings.LEASE_SECONDS)
+        return holder == self._name
+
+    def _end(self, waiting: dict[str, list[Ticket]]) -> None:
+        """End the exports of jobs that nobody waits for any more, and forget those that have ended."""
+        for epoch, one in list(self._running.items()):
+            one.is_wanted = epoch in waiting
+            if one.task.done():
+                self.items += one.exporter.items
+                del self._running[epoch]
+                error = one.task.exception()
+                if error is not None and not isinstance(error, UsageError):  # that one: the job was deleted
+                    raise error
+
+
+class _Export:
+    """The export of one job, which ends when the job is no longer wanted and its outbox is empty."""
+
+    def __init__(self, config: Config, connected: Backend, job: Job, target: Target, stop: asyncio.Event) -> None:
+        self.is_wanted = True
+        self.exporter: Exporter = exporter(config, connected, job, _target_of(target, job.name), patient=True)
+        run = self.exporter.run(stop, until=lambda: not self.is_wanted, follow=True)
+        self.task = asyncio.create_task(run, name=f"export {job.name}")
+
+
+def _target_of(target: Target, job: str) -> Target:
+    return replace(target, name=target.name.replace(PLACE, job))

@@ -1,0 +1,108 @@
+"""What the tasks have in common: they are short, may be delivered twice, and leave before their crawl has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from celery import Task, states
+from celery.exceptions import Ignore, Reject
+from celery.utils import uuid
+
+from crawler.app.celery_results import check_app, reply_of
+from crawler.celery.client import Client, client
+from crawler.errors import CrawlerError
+from crawler.interfaces import Backend
+from crawler.model import Ticket
+from crawler.runtime.patience import OUTAGE
+
+AGAIN = 5.0  # seconds before a task is tried again that the queue server could not serve
+FOLDER = "crawler_folder"  # in the configuration of Celery: the project whose settings and spiders count
+
+
+class Ordering(Task):
+    """A task of the crawler. The message is acknowledged when the order is on the queue server's disk."""
+
+    abstract = True
+    serializer = "json"
+    acks_late = True
+    reject_on_worker_lost = True
+    track_started = False  # its own STARTED names the job
+    max_retries = None
+    throws = (CrawlerError,)  # told to whoever called it, and no bug: no traceback in the worker's log
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
+        """Send the task, and note that it is PENDING, so that `state` can tell it from one that nobody sent.
+
+        Raises `ConfigError` for an app whose results nobody could rely on.
+        """
+        app = self._get_app()
+        check_app(app)
+        task_id = task_id or uuid()
+        if not (options.get("ignore_result") or app.conf.task_ignore_result or app.conf.task_always_eager):
+            note_pending(app, task_id)
+        return super().apply_async(args, kwargs, task_id=task_id, **options)
+
+
+def note_pending(app: Any, task_id: str) -> None:
+    """Store PENDING, unless the task has a state."""
+    if app.conf.result_backend and not app.backend.task_result_exists(task_id):
+        app.backend.store_result(task_id, None, states.PENDING)
+
+
+def client_of(app: Any) -> Client:
+    """Return the client for the app's project: `crawler_folder`, or the working directory."""
+    return client(Path(app.conf.get(FOLDER) or ".").resolve())
+
+
+def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitable[None]], **others: Any) -> NoReturn:
+    """Order what `work(client, connection, ticket)` orders, and leave: the exporter tells the result.
+
+    `job` may have places for `{id}` (of the task) and `{date}` (UTC). `others` are the task's other named arguments.
+    Does nothing if it was done before.
+    """
+    check_app(task.app)
+    name = _begin(task, job)
+    ticket = Ticket(task.request.id, name, "", issued=time.time(), reply=reply_of(task.request))
+
+    async def order_once(client: Client, connected: Backend) -> None:
+        if ticket.id not in [one.id for one in await connected.tickets.open()]:
+            await work(client, connected, ticket)
+
+    run(task, order_once, kwargs={**others, "job": name})
+    raise Ignore
+
+
+def run(task: Any, work: Callable[[Client, Backend], Awaitable[Any]], **again: Any) -> Any:
+    """Return what `work(client, connection)` returns. During an outage of the queue server, try the task again later;
+    `again` are arguments of `Task.retry`."""
+    mine = client_of(task.app)
+    try:
+        return mine.run(lambda connected: work(mine, connected))
+    except (TimeoutError, *OUTAGE) as error:
+        if task.request.called_directly:
+            raise
+        raise task.retry(exc=error, countdown=AGAIN, **again) from error
+
+
+def _begin(task: Any, job: str) -> str:
+    """Store STARTED with the name of the job, and return the name, which stays when the task is delivered again. Raise
+    `Ignore` if the task has its result."""
+    request = task.request
+    try:
+        said = {} if request.ignore_result else task.backend.get_task_meta(request.id, cache=False)
+        if said.get("status") in states.READY_STATES:
+            raise Ignore
+        before = said.get("result")
+        name = before.get("job") if isinstance(before, dict) else None
+        name = name or job.replace("{id}", request.id).replace("{date}", datetime.now(UTC).date().isoformat())
+        if not request.ignore_result:
+            task.backend.store_result(request.id, {"job": name}, states.STARTED, request=request)
+    except Ignore:
+        raise
+    except Exception as error:  # whatever the database of the results raises; it has tried for a while
+        raise Reject(error, requeue=True) from error
+    return name
