@@ -165,6 +165,14 @@ ATTRIBUTES: Mapping[str, str] = {
 }
 """Attributes and methods of a spider."""
 
+READ: Mapping[str, str] = {
+    "crawler": f"`{PROGRAM} status` has the figures; give the spider values with -a NAME=VALUE",
+    "log": "write self.logger.info(text)",
+    "settings": "give the spider the value with -a NAME=VALUE, and read self.NAME",
+    "state": "each worker process has a spider of its own; what belongs to a page goes into Request(meta={…})",
+}
+"""Attributes that Scrapy gives its spiders."""
+
 NAMES: Mapping[str, str] = {
     "CrawlSpider": "write Spider, and follow links in parse: yield from response.follow_all(css=…)",
     "Field": "yield dicts, dataclasses or msgspec structs",

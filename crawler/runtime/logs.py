@@ -23,6 +23,10 @@ from crawler.runtime.safe_text import printable_lines, shown, without_password
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 Format = Literal["auto", "console", "json"]
 
+USERS = "spiders"
+"""The logger of `Spider.logger`, and of `logging.getLogger(__name__)` in a file of the folder spiders/. What is logged
+there is the user's own, not a library's."""
+
 # Fields that may span several lines; in all others a line break becomes a visible escape.
 _SEVERAL_LINES = frozenset({"exception", "traceback", "stack"})
 
@@ -30,8 +34,8 @@ _SEVERAL_LINES = frozenset({"exception", "traceback", "stack"})
 def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | None = None) -> None:
     """Send all logging of this process, from `level` up, to `stream` (None: stderr).
 
-    `auto` means `console` on a terminal and `json` elsewhere. Libraries log from WARNING up, or everything at DEBUG.
-    May be called again.
+    `auto` means `console` on a terminal and `json` elsewhere. Spiders log from `level` up; libraries from WARNING
+    up, or everything at DEBUG. May be called again.
     """
     stream = sys.stderr if stream is None else stream
     console = format == "console" or (format == "auto" and stream.isatty())
@@ -50,18 +54,21 @@ def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | N
         logger_factory=structlog.WriteLoggerFactory(_Lossy(stream)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,  # so that `set_level` also reaches loggers already in use
     )
-    _route_libraries(number, _Lossy(stream), common, renderer)
+    _route_libraries(_Lossy(stream), common, renderer)
+    _set_level(number)
 
 
 def set_level(level: str) -> None:
     """Change the level and keep the format. Raises `KeyError` if there is no level of that name."""
     number = logging.getLevelNamesMapping()[level]
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
-    logging.getLogger().setLevel(_for_libraries(number))
+    _set_level(number)
 
 
-def _for_libraries(level: int) -> int:
-    return level if level <= logging.DEBUG else max(level, logging.WARNING)
+def _set_level(level: int) -> None:
+    """Set the level of what is not logged by the crawler itself."""
+    logging.getLogger(USERS).setLevel(level)
+    logging.getLogger().setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
 
 
 class _Lossy:
@@ -80,18 +87,21 @@ class _Lossy:
             self._flush()
 
 
-def _route_libraries(level: int, stream: _Lossy, common: list[Processor], renderer: Processor) -> None:
+def _route_libraries(stream: _Lossy, common: list[Processor], renderer: Processor) -> None:
     """Give the root logger of `logging` a single handler that uses the same processors."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(allow=["spider"]),
+                *common,
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(_for_libraries(level))
     logging.captureWarnings(True)
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
 from crawler.model import BLANK, SITEMAP_CALLBACK, Failure, Request, Unfollowed
-from crawler.parsing import sitemap
+from crawler.parsing import scrapy_words, sitemap
 from crawler.parsing.limits import Reading
 from crawler.parsing.robots_lines import sitemaps_in
 from crawler.parsing.sitemap_entries import Entry
 from crawler.parsing.url import join_links
 from crawler.response import Response
+from crawler.runtime.logs import USERS
 
 Results = Iterable[Any] | AsyncIterable[Any] | None
 
@@ -24,6 +27,19 @@ class DropItem(Exception):
 
     The text is the counted reason: a word from a small set (`no_price`), not one that differs by page.
     """
+
+
+class _Missing:
+    """Stands for an attribute that Scrapy's spiders have: reading it says what to write. It may be set."""
+
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+
+    def __set_name__(self, spider: type[Spider], name: str) -> None:
+        self._name = name
+
+    def __get__(self, spider: Spider | None, cls: type[Spider]) -> Any:
+        raise AttributeError(f"spider {cls.name} has no {self._name}; {self._advice}", name=self._name, obj=spider)
 
 
 class Spider:
@@ -74,6 +90,16 @@ class Spider:
         """Set the arguments of `-a NAME=VALUE` as attributes."""
         for name, value in arguments.items():
             setattr(self, name, value)
+
+    @cached_property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """Writes to the crawler's log from LOG_LEVEL up, with the spider's name: `self.logger.info("no price")`."""
+        return logging.LoggerAdapter(logging.getLogger(f"{USERS}.{self.name}"), {"spider": self.name})
+
+    crawler = _Missing(scrapy_words.READ["crawler"])
+    log = _Missing(scrapy_words.READ["log"])
+    settings = _Missing(scrapy_words.READ["settings"])
+    state = _Missing(scrapy_words.READ["state"])
 
     def start_requests(self) -> Iterable[Request]:
         """Yield the seeds for a command line that names none."""

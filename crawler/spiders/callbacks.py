@@ -20,7 +20,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from itertools import islice
 from types import FunctionType, MethodType
@@ -33,8 +33,9 @@ from crawler.model import BLANK, Failure, Follow, Request, Unfollowed
 from crawler.parsing.charset import clean
 from crawler.parsing.url import BadUrl, canonical
 from crawler.runtime.safe_text import without_password
-from crawler.runtime.tracebacks import told, user_line
+from crawler.runtime.tracebacks import user_line
 from crawler.spiders.base import DropItem, Spider, callback_name
+from crawler.spiders.failures import MAX_MESSAGE, definition, files_of
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
 
 MAX_RESULTS = 100_000
@@ -47,8 +48,6 @@ MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
 
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
-_MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
-_MAX_TRACEBACK = 8_000  # characters of its last lines
 
 
 CALLBACK = ("response",)  # the arguments of a callback
@@ -152,44 +151,6 @@ async def run_callback(
     return found.admitting(found.requests, left_out) if left_out else found
 
 
-def failure_of(spider: Spider, callback: str, error: BaseException) -> Failure:
-    """Return the failure for an exception of `run_callback`, without credentials, which its text may quote.
-
-    Its line is that of the user's code in which the error arose. An error in what the callback gave arises nowhere in
-    that code, and gets the line of the callback.
-    """
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:
-        text = "(cannot be shown: its __str__ fails)"
-    line, whole = told(error, _files_of(spider))
-    return Failure(
-        "callback",
-        without_password(f"{name}: {text}"[: 2 * _MAX_MESSAGE])[:_MAX_MESSAGE],
-        traceback=without_password(whole[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
-        error=name,
-        line=line or _definition(spider, callback),
-    )
-
-
-def _definition(spider: Spider, callback: str) -> str:
-    """Return the line on which the callback begins; empty if there is none."""
-    method: Any = getattr(type(spider), callback, None)
-    code = getattr(inspect.unwrap(method), "__code__", None) if method else None
-    return user_line([(code.co_filename, code.co_firstlineno)], _files_of(spider)) if code else ""
-
-
-def _files_of(spider: Spider) -> set[str]:
-    """Return the source files of the spider's class and its base classes."""
-    classes = type(spider).__mro__
-    files = set()
-    for one in classes[: classes.index(Spider)]:
-        with suppress(OSError, TypeError):  # no source file, such as in a Python shell
-            files.add(inspect.getfile(one))
-    return files
-
-
 def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
     """Return the spider's method of that name. Raise `CallbackError` if it is missing or cannot be a callback."""
     if name.startswith("_"):
@@ -215,7 +176,7 @@ def lacking(spider: Spider, request: Request) -> str:
 
 def nearest(cls: type[Spider], name: str) -> str:
     """Return `; did you mean parse_item?` if the class has a method of a similar name; else nothing."""
-    own = [word for word in dir(cls) if not word.startswith("_") and callable(getattr(cls, word))]
+    own = [word for word in dir(cls) if not word.startswith("_") and callable(getattr(cls, word, None))]
     near = difflib.get_close_matches(name, own, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -341,13 +302,13 @@ def _why_not_fetched(result: Any) -> str:
 def _stray(spider: Spider, name: str, value: Any, frames: Frames) -> Failure:
     if inspect.iscoroutine(value):
         value.close()  # otherwise Python warns that nobody awaited it
-    line = user_line(frames, _files_of(spider)) or _definition(spider, name)
+    line = user_line(frames, files_of(type(spider))) or definition(type(spider), name)
     if why := _why_not_fetched(value):
         message = f"{spider.name}.{name} yielded a request for {why}"
-        return Failure("request_refused", without_password(message)[:_MAX_MESSAGE], error="BadUrl", line=line)
+        return Failure("request_refused", without_password(message)[:MAX_MESSAGE], error="BadUrl", line=line)
     way = next((way for kinds, way in _WAYS if isinstance(value, kinds)), "yield a dict, or a Request")
     message = f"{spider.name}.{name} yielded {shown_value(value)}, which is neither an item nor a request; {way}"
-    return Failure(NO_ITEM, without_password(message)[:_MAX_MESSAGE], error="ItemError", line=line)
+    return Failure(NO_ITEM, without_password(message)[:MAX_MESSAGE], error="ItemError", line=line)
 
 
 _USUAL = frozenset({dict, Follow, Unfollowed})

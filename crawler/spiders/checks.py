@@ -28,18 +28,12 @@ _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 def problems(cls: type[Spider]) -> Iterator[str]:
     """Yield one sentence for each mistake in the class; nothing if it may be used."""
     yield from _name(cls.name)
-    yield from _settings(cls.custom_settings)
-    yield from _texts("allowed_domains", cls.allowed_domains, _domain)
-    yield from _texts("start_urls", cls.start_urls, partial(_url, "start_urls"))
-    yield from _texts("read_ahead", cls.read_ahead, _part)
-    yield from _texts("ITEM_KEY", cls.ITEM_KEY, lambda field: ())
+    yield from attribute_problems(cls)
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
     for method, arguments in (("parse", CALLBACK), ("parse_sitemap", CALLBACK), ("errback", ERRBACK)):
         yield from filter(None, [wrong_arguments(cls, method, arguments)])
-    yield from sitemap_problems(cls)
-    yield from _texts("handle_httpstatus_list", cls.handle_httpstatus_list, _status)
     for name, advice in scrapy_words.ATTRIBUTES.items():
         if hasattr(cls, name):
             yield f"{name}: {advice}"
@@ -48,12 +42,24 @@ def problems(cls: type[Spider]) -> Iterator[str]:
         yield "has no parse(self, response), which reads the seeded pages"
 
 
-def sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
-    """Yield the mistakes in the sitemap attributes of a class, or of a spider that set them in its constructor."""
+def attribute_problems(of: type[Spider] | Spider) -> Iterator[str]:
+    """Yield the mistakes in the attributes of a class, or of a spider that set them in its constructor."""
+    yield from _settings(of.custom_settings)
+    yield from _texts("allowed_domains", of.allowed_domains, _domain)
+    yield from _texts("start_urls", of.start_urls, partial(_url, "start_urls"))
+    yield from _texts("handle_httpstatus_list", of.handle_httpstatus_list, _status)
+    yield from _texts("read_ahead", of.read_ahead, _part)
+    yield from _texts("ITEM_KEY", of.ITEM_KEY, lambda field: ())
+    yield from _sitemap_problems(of)
+
+
+def _sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
     yield from _texts("sitemap_urls", of.sitemap_urls, partial(_url, "sitemap_urls"))
     if of.sitemap_follow is not None:
         yield from _texts("sitemap_follow", of.sitemap_follow, partial(_regex, "sitemap_follow"))
     rules = (("", "parse"),) if of.sitemap_rules is None and of.sitemap_urls else of.sitemap_rules or ()
+    if _is_computed(rules):
+        return
     if not isinstance(rules, (list, tuple)):
         yield f"sitemap_rules must be a list of (regex, callback), not {rules!r}"
         return
@@ -149,7 +155,14 @@ def _name(name: Any) -> Iterator[str]:
         yield f"name {name!r} may hold only letters, digits and _ . -"
 
 
+def _is_computed(value: Any) -> bool:
+    """Whether a class has a property there, whose value only a spider has."""
+    return isinstance(value, property | cached_property)
+
+
 def _settings(layer: Any) -> Iterator[str]:
+    if _is_computed(layer):
+        return
     if not isinstance(layer, Mapping):
         yield "custom_settings must be a dict"
         return
@@ -160,6 +173,8 @@ def _settings(layer: Any) -> Iterator[str]:
 
 
 def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:
+    if _is_computed(values):
+        return
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         yield f"{attribute} must be a list, such as {attribute} = [{values!r}]"
     elif isinstance(values, (list, tuple, set, frozenset)):  # not an iterator, which can be read only once

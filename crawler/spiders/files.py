@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
-import traceback
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from crawler.errors import ConfigError
+from crawler.runtime.tracebacks import told
 
 Broken = dict[str, ConfigError]  # file or place → why it could not be imported
 
@@ -117,8 +117,8 @@ def _imported(name: str, file: str, broken: Broken) -> ModuleType | None:
 
 
 def _load_error(file: str, error: BaseException) -> ConfigError:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    where = f" (line {lines[-1]})" if lines else ""
+    line, _ = told(error, {file})
+    where = f" ({line})" if line else ""
     wrong = ConfigError(f"{file}: {type(error).__name__}: {error}{where}")
     wrong.__cause__ = error
     return wrong

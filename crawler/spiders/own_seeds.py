@@ -7,11 +7,12 @@ import inspect
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from typing import Any, NoReturn
 
-from crawler.errors import ConfigError, UsageError
+from crawler.errors import UsageError
 from crawler.model import Request
 from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import Spider
-from crawler.spiders.callbacks import by_name, failure_of
+from crawler.spiders.callbacks import by_name
+from crawler.spiders.failures import config_error
 
 
 class OwnSeeds:
@@ -51,13 +52,10 @@ class OwnSeeds:
             for request in _one_by_one(given) if hasattr(given, "__aiter__") else given:
                 yield self._checked(request, given, method)
                 self._given += 1
-        except Exception as error:  # the spider author's code may raise anything
-            failure = failure_of(self._spider, method, error)
+        except (Exception, SystemExit) as error:  # the spider author's code may raise anything
             after = f" after request {self._given:,} (all before the error are seeded)" if self._given else ""
-            where = f" ({failure.line})" if failure.line else ""
-            raise ConfigError(
-                f"{method} of spider {self._spider.name}{after}: {failure.message}{where}\n{failure.traceback.rstrip()}"
-            ) from error
+            what = f"{method} of spider {self._spider.name}{after}"
+            raise config_error(what, type(self._spider), method, error) from error
 
     def _checked(self, request: Any, given: Any, method: str) -> Request:
         """Return the request with its callbacks by name. Raise an error on the spider's own line."""

@@ -20,7 +20,8 @@ from crawler.errors import ConfigError, UsageError
 from crawler.runtime.credentials import hidden, is_secret
 from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import Spider
-from crawler.spiders.checks import check_arguments, misspelt, problems, sitemap_problems, unknown_callbacks
+from crawler.spiders.checks import attribute_problems, check_arguments, misspelt, problems, unknown_callbacks
+from crawler.spiders.failures import config_error
 from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of
 
 GROUP = "crawler.spiders"
@@ -74,11 +75,12 @@ class Registry:
         check_arguments(cls, arguments)
         try:
             made = cls(**arguments)
-        except Exception as error:  # the spider author's code: only the error's text helps
+            wrong = "; ".join(attribute_problems(made))
+        except (Exception, SystemExit) as error:  # the spider author's code may raise anything
             shown = {key: hidden(value) if is_secret(key) else value for key, value in arguments.items()}
             given = " ".join(f"-a {key}={value}" for key, value in shown.items()) or "any argument"
-            raise ConfigError(f"spider {name} with {given}: {type(error).__name__}: {error}") from error
-        if wrong := "; ".join(sitemap_problems(made)):
+            raise config_error(f"spider {name} with {given}", cls, "__init__", error) from error
+        if wrong:
             raise ConfigError(f"{_file(cls)}: spider {name}: {wrong}")
         return made
 

@@ -17,6 +17,7 @@ from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
 from crawler.settings import Settings, override, own_settings
 from crawler.spiders.base import Spider, reads_robots_sitemaps
+from crawler.spiders.failures import failure_of
 from crawler.spiders.registry import Registry
 from crawler.visit.page_obedience import DirectivePolicy
 
@@ -68,9 +69,14 @@ class ReadySpiders:
         return self._ready[key]
 
     def close(self, reason: str) -> None:
-        """Call `closed` of each spider."""
+        """Call `closed` of each spider. Log what it raises: no page depends on it."""
         for ready in self._ready.values():
-            ready.spider.closed(reason)
+            try:
+                ready.spider.closed(reason)
+            except Exception as error:
+                failure = failure_of(type(ready.spider), "closed", error)
+                where = {"spider": ready.spider.name, "line": failure.line, "error": failure.message}
+                log.error("closed_failed", **where, exception=failure.traceback.rstrip())
 
     def _make(self, job: Job, name: str) -> ReadySpider:
         spider = self._registry.make(name, job.arguments)

@@ -32,8 +32,9 @@ from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
 from crawler.spiders.base import Spider
-from crawler.spiders.callbacks import Found, failure_of, lacking, run_callback
+from crawler.spiders.callbacks import Found, lacking, run_callback
 from crawler.spiders.empty_fields import EmptyFields
+from crawler.spiders.failures import failure_of
 from crawler.spiders.items import is_empty, item_keys
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
@@ -105,8 +106,10 @@ class Visitor:
         """Visit one lease. Raises `FrontierError` if the queue server is away, and nothing else."""
         try:
             ready = self._ready_for(lease.job, lease.request.spider)
-        except CrawlerError as error:
-            return _left_to_others(str(error))
+        except Exception as error:  # the spider's own code has part in it, and may raise anything
+            return _left_to_others(
+                str(error) if isinstance(error, CrawlerError) else f"{type(error).__name__}: {error}"
+            )
         if why := lacking(ready.spider, lease.request):
             return _left_to_others(why)
         try:
@@ -117,7 +120,7 @@ class Visitor:
             if limit := own_limit(error):
                 return _handed_back(limit)
             # A bug in the crawler or a library. It costs this page alone, and the log shows it.
-            failure = replace(failure_of(ready.spider, lease.request.callback, error), kind="internal")
+            failure = replace(failure_of(type(ready.spider), lease.request.callback, error), kind="internal")
             log.error("visit_failed", url=lease.request.url, error=failure.message, exc_info=True)
             return Visit(_again(failure, lease, ready.retry), asked_at=time.monotonic())
 
@@ -265,7 +268,7 @@ class Visitor:
             if limit := own_limit(error):
                 raise limit from error
             # A spider may raise anything; that costs this page alone.
-            failure = failure_of(ready.spider, callback, error)
+            failure = failure_of(type(ready.spider), callback, error)
             self._spider_errors.say(lease, ready.spider.name, callback, failure)
             outcome = policy.after_exception(error, failure, lease.attempt, ready.retry, chance=random.random())
             return outcome, Found([], [], Counter())

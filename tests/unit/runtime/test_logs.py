@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
+from crawler import Spider
 from crawler.runtime import logs
 
 HOSTILE = "\x1b[31m\r\nERROR forged\x9b\u2028\u202e\ud800"
@@ -32,6 +33,7 @@ def _logging_as_before() -> Iterator[None]:
     before, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = before, level
+    logging.getLogger(logs.USERS).setLevel(logging.NOTSET)
     logging.captureWarnings(False)
     structlog.reset_defaults()
 
@@ -146,6 +148,28 @@ def test_libraries_are_heard_from_warning_up_and_python_warnings_too() -> None:
     first, second = lines(stream)
     assert (first["event"], first["level"], first["logger"]) == ("trouble with something", "warning", "library")
     assert "DeprecationWarning: old" in second["event"]
+
+
+def test_a_spider_is_heard_at_the_crawlers_own_level_with_its_name() -> None:
+    class Shop(Spider):
+        name = "shop"
+
+    stream = io.StringIO()
+    logs.configure("INFO", "json", stream)
+    logger = Shop().logger
+    logger.info("no price on %s", "http://me:geheim@a.example/")
+    logger.debug("unheard")
+    logging.getLogger("spiders.shop_de").info("from its file")
+    logs.set_level("DEBUG")
+    logger.debug("heard now")
+    logs.set_level("WARNING")
+    logger.info("unheard")
+    told = [(one["level"], one["event"], one.get("spider"), one["logger"]) for one in lines(stream)]
+    assert told == [
+        ("info", "no price on http://***@a.example/", "shop", "spiders.shop"),
+        ("info", "from its file", None, "spiders.shop_de"),
+        ("debug", "heard now", "shop", "spiders.shop"),
+    ]
 
 
 @pytest.mark.parametrize(

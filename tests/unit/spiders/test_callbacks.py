@@ -11,7 +11,8 @@ from msgspec.structs import replace
 import crawler.spiders.callbacks
 from crawler import DropItem, Follow, Request, Response, Spider
 from crawler.model import Failure
-from crawler.spiders.callbacks import CallbackError, by_name, failure_of, run_callback
+from crawler.spiders.callbacks import CallbackError, by_name, run_callback
+from crawler.spiders.failures import failure_of
 from crawler.spiders.items import ItemError
 from crawler.testing import FakeFetcher, run_spider, run_spider_async
 
@@ -462,7 +463,7 @@ async def test_a_failure_names_the_deepest_line_of_the_spiders_own_file(
         await run_callback(spider, callback, PAGE)
     assert caught.tb is not None
     error_without_this_line = caught.value.with_traceback(caught.tb.tb_next)
-    failure = failure_of(spider, callback, error_without_this_line)
+    failure = failure_of(type(spider), callback, error_without_this_line)
     assert (failure.kind, failure.error) == ("callback", error)
     assert failure.message.startswith(f"{error}: ")
     assert failure.traceback.endswith("\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count, islice
 from typing import Any
@@ -77,6 +78,16 @@ def raises(self: Shop) -> Iterator[Any]:
     raise ZeroDivisionError("no!")
 
 
+def exits(self: Shop) -> Iterator[Any]:
+    yield Request(URL)
+    sys.exit(3)
+
+
+def has_no_scheme(self: Shop) -> Iterator[Any]:
+    yield Request(URL)
+    yield Request("/x")
+
+
 def gives_text(self: Shop) -> Iterator[Any]:
     yield Request(URL)
     yield URL
@@ -101,6 +112,8 @@ async def starts_badly(self: Shop) -> AsyncIterator[Any]:
     ("bad", "told"),
     [
         (raises, "ZeroDivisionError: no!"),
+        (exits, "SystemExit: 3"),
+        (has_no_scheme, "url of a request is '/x', which has no scheme"),
         (gives_text, "TypeError: start_requests gave a str; write yield Request(url)"),
         (calls_a_stranger, "is not the method parse_item of spider shop, by whose name it would travel"),
         (calls_a_lambda, "write a method of the spider, such as def parse_item"),

@@ -109,18 +109,24 @@ def test_one_folder_does_not_see_the_spiders_of_another(tmp_path: Path, folder: 
     ("code", "told"),
     [
         ("def broken(:", "SyntaxError"),
-        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' (line 2)"),
-        ("1 / 0", "ZeroDivisionError: division by zero (line 2)"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' ({folder}/spiders/bad.py:2)"),
+        ("1 / 0", "ZeroDivisionError: division by zero ({folder}/spiders/bad.py:2)"),
+        (
+            "class Bad(Spider):\n    price = float('x')",
+            "ValueError: could not convert string to float: 'x' ({folder}/spiders/bad.py:3)",
+        ),
+        ("import prices", "KeyError: 'usd' ({folder}/prices.py:2)"),
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
 def test_a_file_that_cannot_be_imported_stops_no_other(folder: Path, code: str, told: str) -> None:
     write(folder, bad=code, good=spider("good"))
+    (folder / "prices.py").write_text("def price():\n    return {}['usd']\nPRICE = price()\n")
     registry = found_in(folder)
     assert registry.names() == ["good", "site"]
     [(file, error)] = registry.broken.items()
     assert file == str(folder / "spiders" / "bad.py")
-    assert told in str(error)
+    assert told.format(folder=folder) in str(error)
 
 
 def test_an_unknown_name_tells_near_names_and_broken_files(folder: Path) -> None:
@@ -246,6 +252,53 @@ def test_a_spider_of_sitemaps_needs_no_parse(folder: Path) -> None:
     lines += ["def go(self, r): ...", "sitemap_rules = [('', go)]"]
     write(folder, a="\n    ".join(["class S(Spider):", *lines]))
     assert found_in(folder).broken == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("self.allowed_domains = 'a.example'", "allowed_domains must be a list"),
+        ("self.start_urls = ['a.example']", "write https://a.example/"),
+        ("self.handle_httpstatus_list = 404", "handle_httpstatus_list must be a list"),
+        ("self.custom_settings = {'DOWNLOAD_DELAI': 1}", "did you mean DOWNLOAD_DELAY?"),
+        ("self.ITEM_KEY = 'url'", "ITEM_KEY must be a list"),
+        ("self.read_ahead = ['tree']", "'tree' is nothing that a response keeps"),
+        ("self.sitemap_rules = ['x']", "sitemap_rules: 'x' is not (regex, callback)"),
+    ],
+)
+def test_what_a_spider_sets_when_it_is_made_is_checked_like_its_class(folder: Path, line: str, told: str) -> None:
+    write(folder, a=spider("s", f"def __init__(self): {line}"))
+    with pytest.raises(ConfigError, match=r"a\.py: spider s: ") as caught:
+        found_in(folder).make("s")
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("attribute", ["allowed_domains", "start_urls", "sitemap_rules", "custom_settings"])
+def test_an_attribute_may_be_a_property_and_is_checked_once_there_is_a_spider(folder: Path, attribute: str) -> None:
+    for name, value in (("good", "()"), ("bad", "5"), ("fails", "self.nothing")):
+        value = "{}" if (name, attribute) == ("good", "custom_settings") else value
+        write(folder, **{name: spider(name, "@property", f"def {attribute}(self): return {value}")})
+    registry = found_in(folder)
+    registry.make("good")
+    with pytest.raises(ConfigError, match=f"{attribute} must be a "):
+        registry.make("bad")
+    with pytest.raises(ConfigError, match=r"'S' object has no attribute 'nothing' \(.*fails\.py:5\)"):
+        registry.make("fails")
+
+
+@pytest.mark.parametrize("error", ["{}['price']", "__import__('sys').exit(3)"])
+def test_what_a_constructor_raises_is_told_with_its_line(folder: Path, error: str) -> None:
+    write(
+        folder, a=spider("s", "def __init__(self, city):", "    self.price = self.find()", f"def find(self): {error}")
+    )
+    with pytest.raises(ConfigError) as caught:
+        found_in(folder).make("s", {"city": "Bonn"})
+    said, *traceback = str(caught.value).splitlines()
+    assert said.startswith(
+        ("spider s with -a city=Bonn: KeyError: 'price'", "spider s with -a city=Bonn: SystemExit: 3")
+    )
+    assert said.endswith("spiders/a.py:6)")
+    assert 'a.py", line 5, in __init__' in traceback[1]
 
 
 def test_sitemaps_that_a_spider_sets_when_it_is_made_are_checked_then(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler.model import Job
 from crawler.response import Response
@@ -25,12 +26,39 @@ class Shop(Spider):
     def parse(self, response: Response) -> Results:
         return None
 
+    def closed(self, reason: str) -> None:
+        self.is_closed = True
+
+
+class Untidy(Shop):
+    name = "untidy"
+
+    def closed(self, reason: str) -> None:
+        raise KeyError(reason)
+
 
 def ready(settings: Settings, *explicit: str) -> ReadySpider:
+    return all_ready(settings, *explicit)("news", "shop")
+
+
+def all_ready(settings: Settings, *explicit: str) -> ReadySpiders:
     registry = Registry()
+    registry.add(Untidy)
     registry.add(Shop)
     gate = RobotsGate(MemoryFrontier(), FakeFetcher({}), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
-    return ReadySpiders(registry, settings, explicit, gate, Job)("news", "shop")
+    return ReadySpiders(registry, settings, explicit, gate, Job)
+
+
+def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_from_closing() -> None:
+    spiders = all_ready(Settings())
+    made = [spiders("news", name) for name in ("untidy", "shop", "untidy")]
+    assert made[0] is made[2]
+    with capture_logs() as logs:
+        spiders.close("shutdown")
+    (line,) = logs
+    assert (line["event"], line["spider"], line["error"]) == ("closed_failed", "untidy", "KeyError: 'shutdown'")
+    assert line["line"].endswith(f"test_ready_spiders.py:{Untidy.closed.__code__.co_firstlineno + 1}")
+    assert getattr(made[1].spider, "is_closed", False)
 
 
 def test_settings_for_one_spider_stand_above_its_own_and_the_users_above_both() -> None:

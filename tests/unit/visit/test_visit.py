@@ -480,12 +480,20 @@ async def test_a_callback_of_another_version_of_the_spider_costs_no_attempt_and_
     assert fetcher.requests == []
 
 
-async def test_a_spider_that_this_worker_lacks_costs_no_attempt() -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConfigError("spiders/shop.py: SyntaxError: invalid syntax (line 3)"), "spiders/shop.py: SyntaxError: invalid"),
+        (TypeError("no list"), "TypeError: no list"),
+    ],
+)
+async def test_a_spider_that_this_worker_lacks_costs_no_attempt(error: Exception, why: str) -> None:
     def ready(job: str, spider: str) -> ReadySpider:
-        raise ConfigError("spiders/shop.py: SyntaxError: invalid syntax (line 3)")
+        raise error
 
     visits = Visitor(FakeFetcher({}), ready, Admission(Nobody(), check), NoSlot())
     request = Request(URL, spider="shop")
     found = await visits.visit(Lease("news", request, encode(request), "a.example"))
-    why = "spiders/shop.py: SyntaxError: invalid syntax (line 3)"
-    assert found.outcome == Release("lacks", delay=LACKS_DELAY, lacks=why)
+    assert isinstance(found.outcome, Release)
+    assert found.outcome == Release("lacks", delay=LACKS_DELAY, lacks=found.outcome.lacks)
+    assert found.outcome.lacks.startswith(why)
