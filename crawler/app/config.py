@@ -34,7 +34,7 @@ def data_dir(config: Config) -> Path:
     """Return the folder where the embedded server of this project keeps its data."""
     chosen = config.settings.DATA_DIR
     try:
-        return Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
+        return config.folder / Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
     except RuntimeError:
         raise ConfigError(f"DATA_DIR={chosen}: this user has no home folder for ~; write the whole path") from None
 

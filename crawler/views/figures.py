@@ -144,7 +144,7 @@ def pages(stats: JobStats) -> int:
 def pages_per_second(job: str, workers: Iterable[WorkerInfo]) -> float:
     """Return how many pages of the job the living workers have read a second, between their last two heartbeats."""
     rates: Iterable[float] = (worker.info.get("rates", {}).get(job, 0.0) for worker in alive(workers))
-    return round(sum(rates), 2)
+    return round(sum(rates, start=0.0), 2)
 
 
 class HostFigures(Struct, frozen=True):

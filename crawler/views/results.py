@@ -138,7 +138,7 @@ def _job_told(
 
 def _who_revoked(stats: JobStats) -> str:
     """Return who stopped the job, and why: by a block, a pause of the job, or pauses of all that is left."""
-    if stats.blocked:
+    if stats.blocked and (not stats.finished or stats.counters.get("skip/blocked")):
         return f"blocked: {stats.blocked}"
     ordered = [one for one in stats.paused if one.by]
     is_revoked = not stats.finished and (
@@ -152,7 +152,7 @@ def _ended(stats: JobStats, largest: Group | None, *, strict: bool) -> Told:
     why = "; ".join(one.text for one in losses)
     if exit_code(stats, strict=strict) == Exit.DONE:
         return State.SUCCESS, why, None
-    if largest and stats.dead:
+    if largest:
         return State.FAILURE, f"{why}; {several(largest.count, 'page')}: {error_of(largest.failure)}", largest.failure
     return State.FAILURE, why, Failure(losses[0].counter, losses[0].text)
 

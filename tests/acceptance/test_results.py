@@ -38,8 +38,8 @@ class Seen:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._files: list[str] = []
-        server = {"REDIS_URL": shell.environment.get("REDIS_URL", ""), "DATA_DIR": str(shell.folder / "data")}
-        self._settings = {**server, "KEY_PREFIX": shell.folder.name}
+        (shell.folder / "settings.py").write_text(f"KEY_PREFIX = {shell.folder.name!r}\nDATA_DIR = 'data'\n")
+        self._settings = {"REDIS_URL": shell.environment.get("REDIS_URL", "")}
 
     async def job(self, name: str = "default") -> JobResult:
         """The result of a job."""

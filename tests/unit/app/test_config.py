@@ -1,11 +1,16 @@
-"""The configuration of a command that runs one spider alone."""
+"""The configuration of a command: where the embedded server is, and the pace of a spider that runs alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from crawler.app.config import Config, at_pace_of
+from crawler.app.config import Config, at_pace_of, data_dir
 from crawler.settings import Settings
+
+
+def test_a_relative_folder_of_data_is_in_the_projects_folder_wherever_the_process_runs() -> None:
+    assert data_dir(Config(Settings(DATA_DIR="data"), {}, Path("/srv/news"))) == Path("/srv/news/data")
+    assert data_dir(Config(Settings(DATA_DIR="/var/data"), {}, Path("/srv/news"))) == Path("/var/data")
 
 
 def test_the_only_spider_sets_the_pace_unless_the_user_does() -> None:

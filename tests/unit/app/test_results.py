@@ -48,6 +48,16 @@ async def test_a_loss_is_a_failure_if_the_settings_are_strict() -> None:
     assert (found.state, found.failure) == ("FAILURE", MISSING.failure)
 
 
+async def test_a_pause_for_pages_that_fail_alike_tells_their_traceback() -> None:
+    frontier = await visited(Dead(BROKEN), Retry(Failure("timeout", "no answer"), 60.0))
+    (job,) = await frontier.jobs()
+    await frontier.backend.pauses.pause(job, "job", "news", "9 of 9 pages failed alike")
+    found = await results.job_result(frontier.backend, "news")
+    assert (found.state, found.failure and found.failure.kind) == ("FAILURE", "paused")
+    assert found.failure is not None
+    assert found.failure.traceback == BROKEN.traceback
+
+
 async def test_a_page_that_waits_for_another_try_tells_its_last_error() -> None:
     frontier = await visited(Done(), Retry(Failure("timeout", "no answer within 30 s"), 60.0))
     found = await results.job_result(frontier.backend, "news")

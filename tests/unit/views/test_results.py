@@ -78,11 +78,13 @@ def test_a_job_that_is_not_finished(stats: JobStats, state: str) -> None:
     [
         ((WHOLE,), {"processing": 1, "ready": 1}, "REVOKED"),  # at once: what is in flight ends by itself
         ((WHOLE,), {"pending": 0, "seeding": 1}, "REVOKED"),
+        ((WHOLE,), {"outbox": 1}, "REVOKED"),
         ((PERSON,), {}, "REVOKED"),
         ((PERSON,), {"ready": 1}, "STARTED"),  # others go on
         ((PERSON,), {"seeding": 1}, "STARTED"),
         ((ALARM,), {}, "FAILURE"),
         ((PERSON, ALARM), {}, "FAILURE"),
+        ((msgspec.structs.replace(WHOLE, by=""),), {"ready": 1}, "FAILURE"),
         ((WHOLE, ALARM), {}, "REVOKED"),
         ((ALARM,), {"processing": 1}, "STARTED"),
     ],
@@ -105,9 +107,11 @@ def test_a_pause_for_pages_that_fail_alike_is_the_failure() -> None:
 
 
 def test_a_block_of_the_job_revokes_it_before_and_after_its_pages_have_ended() -> None:
-    for stats in (job(known=9, pending=9), job(known=9, done=9, finished=True)):
+    for stats in (job(known=9, pending=9), over(counters={"skip/blocked": 1})):
         found = of_job(msgspec.structs.replace(stats, blocked="wrong site (by me@here)"))
         assert (found.state, found.reason) == ("REVOKED", "blocked: wrong site (by me@here)")
+    assert of_job(over(blocked="too late (by me@here)")).state == "SUCCESS"
+    assert of_job(over(counters={"skip/blocked": 1})).state == "SUCCESS"  # one of its hosts was blocked
 
 
 def test_a_pause_of_a_job_that_is_finished_changes_nothing() -> None:
@@ -148,7 +152,9 @@ def test_what_was_lost_is_the_reason_of_a_success() -> None:
     assert of_job(over()).reason == ""
 
 
-@pytest.mark.parametrize("stats", [over(outbox=2), over(outbox=2, dead=11), over(outbox=2, blocked="ordered (by me)")])
+@pytest.mark.parametrize(
+    "stats", [over(outbox=2), over(outbox=2, dead=11), over(outbox=2, blocked="by me", counters={"skip/blocked": 1})]
+)
 def test_nothing_is_final_before_all_items_are_exported(stats: JobStats) -> None:
     found = of_job(stats, largest=LARGEST)
     assert (found.state, found.progress.unexported) == ("STARTED", 2)
