@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -18,6 +19,7 @@ from crawler.model import Failure
 from crawler.results import VERSION, JobResult, State, UrlResult, job_result, url_result
 from tests.acceptance.shell import LOCAL, ROOT, Shell
 from tests.webserver import Running
+from tests.website import Answer
 
 SPIDER = """
 from crawler import Spider
@@ -125,6 +127,24 @@ async def test_a_callback_that_fails_tells_its_traceback(shell: Shell, site: Run
     assert job.progress.dead == 1
     assert await seen.told("status") == msgspec.to_builtins(job)
     assert await seen.told("why", url) == msgspec.to_builtins(page)
+
+
+async def test_what_its_host_refuses_for_now_is_tried_again(shell: Shell, site: Running, seen: Seen) -> None:
+    url = site.seeds[0]
+    site.site.on("/s0/p0", lambda hit, page: Answer(status=503))  # type: ignore[attr-defined]
+    await shell.run("seed", url, *LOCAL)
+    worker = await shell.start("worker", "--processes", "1", *LOCAL, "-s", "BACKOFF_SECONDS=3600")
+    async with asyncio.timeout(30):
+        while (job := await seen.job()).state != "RETRY":
+            assert job.state in ("PENDING", "STARTED")
+            await asyncio.sleep(0.1)
+    page = await seen.url(url)
+    assert page.state == "RETRY"
+    for found in (job, page):
+        assert "503 Service Unavailable" in found.reason
+        assert "answered 503 (1st time); next try" in found.reason
+    worker.terminate()
+    await worker.communicate()
 
 
 async def test_asking_starts_no_server_where_none_has_ever_run(bare: Shell) -> None:
