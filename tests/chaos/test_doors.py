@@ -202,13 +202,14 @@ class DoorOut:
         self.exporter: Command | None = None
 
     async def fill(self, pages: int) -> None:
-        """Put two items of each page into the outbox."""
-        async with open_redis(Server(self.stage.server.url)) as frontier:
+        """Put two items of each page into the outbox, which need not fit the limit at which a crawl waits."""
+        async with open_redis(Server(self.stage.server.url), outbox_limit=pages) as frontier:
             job = await frontier.jobs.create(Job("default"))
             for at in range(0, pages, 500):
                 requests = [Request(f"http://127.0.0.1:9/{n}") for n in range(at, at + 500)]
                 await frontier.adding.add(job, requests, seed=True)
                 leases = (await frontier.queue.claim("w1", 500, [job], AT_ONCE)).leases
+                assert len(leases) == 500
                 visits = [(one, Visit(Done(), items=(_item(one, 0), _item(one, 1)))) for one in leases]
                 await frontier.queue.commit("w1", visits, AT_ONCE)
 
