@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +28,9 @@ class Shop(Spider):
     def parse(self, response):
         {}["price"]
 """
-(SCHEMA,) = re.findall(r"```json\n(.*?)```", (ROOT / "docs/results.md").read_text(), re.DOTALL)
+DOCUMENT = (ROOT / "docs/results.md").read_text()
+(SCHEMA,) = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)
+(EXAMPLE,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 
 
 T = TypeVar("T")
@@ -115,9 +117,9 @@ async def test_a_callback_that_fails_tells_its_traceback(shell: Shell, site: Run
     file.parent.mkdir()
     file.write_text(SPIDER)
     url = site.seeds[0]
-    ended = await shell.run("crawl", url, "--spider", "shop", "--job", "default", "-o", "items.jsonl", *LOCAL)
+    ended = await shell.run("crawl", url, "--spider", "shop", "--job", "news", "-o", "items.jsonl", *LOCAL)
     assert ended.code == 1
-    job, page = await seen.job(), await seen.url(url)
+    job, page = await seen.job("news"), await seen.url(url, "news")
     for found in (job, page):
         assert found.state == "FAILURE"
         assert found.failure is not None
@@ -125,8 +127,22 @@ async def test_a_callback_that_fails_tells_its_traceback(shell: Shell, site: Run
         assert found.failure.line == "spiders/shop.py:6"
         assert '{}["price"]' in found.failure.traceback
     assert job.progress.dead == 1
+    said = await run_example(shell, {"/srv/news": str(shell.folder), "https://example.com/a": url})
+    assert said.index('{}["price"]') < said.index("FAILURE dead: given up")
     assert await seen.told("status") == msgspec.to_builtins(job)
     assert await seen.told("why", url) == msgspec.to_builtins(page)
+
+
+async def run_example(shell: Shell, instead: Mapping[str, str]) -> str:
+    """Run the example of the document, with other texts in it, in another folder than the project's."""
+    code = EXAMPLE
+    for text, other in instead.items():
+        assert text in code
+        code = code.replace(text, other)
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code), cwd="/", env=shell.environment, stdout=asyncio.subprocess.PIPE
+    )
+    return (await program.communicate())[0].decode()
 
 
 async def test_what_its_host_refuses_for_now_is_tried_again(shell: Shell, site: Running, seen: Seen) -> None:
