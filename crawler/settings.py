@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
 from crawler.parsing import scrapy_words
 from crawler.parsing.rates import delay_of
@@ -130,6 +131,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     STRICT: bool = False  # a crawl that lost or cut off something though nobody asked for it ends with exit code 3
 
     # --- workers
+    # the queue of a job, by its spider or name: {"spider:shop": "eu", "job:news*": "fast"}. The first that matches
+    # decides; without one it is "default". A worker takes the queues of its --queue, or else "default"
+    ROUTES: Annotated[Mapping[str, str], Meta(max_length=1000)] = {}
     PROCESSES: Count = 0  # worker processes; 0: one per core
     LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker without a heartbeat for this long loses its requests
     # pages after which a worker process ends in order and another takes its place, against memory that spiders leak;
@@ -225,6 +229,7 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
             except ConfigError as error:
                 wrong.append(str(error))
     settings = Settings(**values)
+    wrong += routes.problems(settings.ROUTES)
     for spider, own in settings.SPIDERS.items():
         wrong += problems_for_one(own, f"SPIDERS[{spider!r}]", rated=True)
     for check in (

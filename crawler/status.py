@@ -180,6 +180,7 @@ class JobStats(Struct, frozen=True):
     """One job's counters. pending + processing + done + dead + dropped = known, exactly."""
 
     job: str
+    spider: str = ""  # that the job was created with
     known: int = 0  # distinct requests ever admitted
     pending: int = 0
     processing: int = 0

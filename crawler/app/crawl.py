@@ -17,6 +17,7 @@ from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
+from crawler.control.routes import Assignment
 from crawler.errors import Exit, OutputError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
@@ -260,7 +261,8 @@ class InProcess:
 
     async def run(self, processes: int) -> int:
         """Work until `stop()`; ignores `processes`. Return the exit code."""
-        running = await start_worker(self._config, self._connected, worker_name(), (self._job.name,), NoSlot())
+        ours = Assignment((self._job.name,))
+        running = await start_worker(self._config, self._connected, worker_name(), ours, NoSlot())
         self._stop = running.worker.stop
         if self.stopping:
             self._stop()

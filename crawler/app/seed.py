@@ -10,7 +10,10 @@ from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.jobs import create_job
 from crawler.app.wiring import intake, seeder, source
+from crawler.interfaces import Backend
 from crawler.model import Job, Request
+from crawler.status import JobStats
+from crawler.views.figures import alive, at_work, no_worker
 from crawler.views.reports import SeedReport
 
 log = structlog.get_logger()
@@ -30,6 +33,7 @@ async def seed(
     """
     async with connect(config) as connected:
         job = await create_job(connected.jobs, job, order_of(config))
+        await _say_if_unserved(connected, job)
         seeding = seeder(config, connected, job, refused)
         await seeding.run(urls, progress)
         return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
@@ -51,8 +55,16 @@ async def seed_from(
         await messages.open()
         async with connect(config) as connected:
             job = await create_job(connected.jobs, job, order_of(config))
+            await _say_if_unserved(connected, job)
             seeding = intake(config, connected, job, messages, refused)
             await seeding.run(idle, progress)
             return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
     finally:
         await messages.close()
+
+
+async def _say_if_unserved(connected: Backend, job: Job) -> None:
+    """Log that workers run, but none for this job: its requests would wait, and nobody else tells the seeder."""
+    workers, stats = await connected.reading.workers(), JobStats(job.name, job.spider)
+    if alive(workers) and not at_work(stats, workers):
+        log.warning("nobody_serves", job=job.name, why=no_worker(stats, workers))

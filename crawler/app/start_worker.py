@@ -14,6 +14,7 @@ import structlog
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.spiders import spiders_of
+from crawler.control.routes import Assignment, assignment
 from crawler.errors import ConfigError
 from crawler.fetch.guard import AddressGuard
 from crawler.fetch.middleware import MiddlewareFetcher, load
@@ -52,7 +53,8 @@ async def run_child(orders: Orders, pipe: int) -> None:
     async with connect(config, warn=False) as connected:
         slot = Slot(orders.slot)
         slot.write_stacks()
-        running = await start_worker(config, connected, orders.worker, orders.jobs, slot)
+        assigned = assignment(orders.settings.ROUTES, orders.jobs, orders.queues)
+        running = await start_worker(config, connected, orders.worker, assigned, slot)
         with listening(pipe, running.worker.stop):
             await running.until_stopped()
 
@@ -61,7 +63,7 @@ async def start_worker(
     config: Config,
     connected: Backend,
     name: str,
-    jobs: tuple[str, ...],
+    assigned: Assignment,
     slot: Slot | NoSlot,
 ) -> RunningWorker:
     """Build a worker with all its parts, and start it."""
@@ -105,7 +107,7 @@ async def start_worker(
     fetcher: Fetcher = LeasedFetcher(http, lease)
     if settings.DOWNLOADER_MIDDLEWARES:
         fetcher = MiddlewareFetcher(load(settings.DOWNLOADER_MIDDLEWARES), fetcher)
-    job_list = JobList(connected.jobs.all, jobs)
+    job_list = JobList(connected.jobs.all, assigned)
     gate = RobotsGate(
         connected.asking,
         fetcher,
@@ -128,7 +130,7 @@ async def start_worker(
     admission = Admission(seeded, message.check, maybe_new)
     groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
     visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked, settings.CALLBACK_TIMEOUT)
-    tally = Tally(VERSION, jobs)
+    tally = Tally(VERSION, assigned)
     recycle_pages = settings.RECYCLE_PAGES if isinstance(slot, Slot) else 0  # nobody else starts another process
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS, recycle_pages)
     worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease, access.note)

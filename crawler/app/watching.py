@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
+import structlog
+
+from crawler.interfaces import Backend
 from crawler.model import LACKING
 from crawler.runtime.patience import Patience
 from crawler.status import JobStats, WorkerInfo
-from crawler.views.figures import at_work
+from crawler.views.figures import at_work, no_worker
+
+log = structlog.get_logger()
 
 LOOK_SECONDS = 0.5  # between two polls
 PAUSED_SECONDS = 3.0  # a command ends once only paused requests have been left for this long
@@ -28,10 +34,36 @@ class Lacking:
 
     def seen(self, stats: JobStats, workers: Sequence[WorkerInfo]) -> float:
         """Return the seconds; 0 if a worker can do something."""
-        now, ours = time.monotonic(), at_work(stats.job, workers)
+        now, ours = time.monotonic(), at_work(stats, workers)
         is_stuck = bool(ours) and not stats.processing and all(one.info.get("idle") == LACKING for one in ours)
         self._since = (self._since or now) if is_stuck and not stats.finished else None
         return now - self._since if self._since is not None else 0.0
+
+
+class Unserved:
+    """Logs each job that has requests and that none of the workers works for: once when that begins, once when it is
+    over."""
+
+    def __init__(self, connected: Backend) -> None:
+        self._connected = connected
+        self._said: set[str] = set()
+        self._patience = Patience("")
+
+    async def look(self, workers: Sequence[WorkerInfo]) -> None:
+        """Look at all jobs; do nothing during an outage."""
+        await self._patience.attempt(partial(self._look, workers))
+
+    async def _look(self, workers: Sequence[WorkerInfo]) -> None:
+        for job in await self._connected.jobs.all():
+            if at_work(JobStats(job.name, job.spider), workers):
+                if job.name in self._said:
+                    self._said.discard(job.name)
+                    log.info("nobody_serves_over", job=job.name)
+            elif job.name not in self._said:
+                stats = await self._connected.reading.stats(job)
+                if stats.pending:
+                    self._said.add(job.name)
+                    log.warning("nobody_serves", job=job.name, pending=stats.pending, why=no_worker(stats, workers))
 
 
 class Watch(Generic[Seen]):

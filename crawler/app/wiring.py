@@ -34,8 +34,10 @@ from crawler.worker.supervisor import Supervisor, worker_name
 _STDOUT = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
-def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concurrency: int) -> Supervisor:
-    """Build a supervisor whose worker processes work for these jobs (empty: all jobs)."""
+def supervisor(
+    config: Config, connected: Backend, jobs: tuple[str, ...], concurrency: int, queues: tuple[str, ...] = ()
+) -> Supervisor:
+    """Build a supervisor whose worker processes work for these jobs and queues (see `control/routes.py`)."""
     settings = config.settings
     changes: dict[str, object] = {"REDIS_URL": connected.address}
     if concurrency:
@@ -43,7 +45,7 @@ def supervisor(config: Config, connected: Backend, jobs: tuple[str, ...], concur
     settings = msgspec.structs.replace(settings, **changes)
 
     def orders(name: str, slot: int) -> bytes:
-        return Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs).line()
+        return Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs, queues).line()
 
     return Supervisor(
         connected.leases,

@@ -12,9 +12,10 @@ import structlog
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.losing import code_of
-from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Watch
+from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Unserved, Watch
 from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
+from crawler.control.routes import Assignment, assignment
 from crawler.errors import Exit
 from crawler.interfaces import Backend
 from crawler.program import PROGRAM
@@ -36,20 +37,25 @@ async def work(
     config: Config,
     *,
     jobs: tuple[str, ...] = (),
+    queues: tuple[str, ...] = (),
     processes: int = 0,
     concurrency: int = 0,
     until_finished: bool = False,
 ) -> int:
     """Run a supervisor and its worker processes until stopped. Return the exit code.
 
-    With `until_finished`, also end when the jobs (all, if none is named) are proven finished and a running exporter has
+    They take the jobs of these names and queues (see `control/routes.py`). Raise `UsageError` for an unknown queue.
+    With `until_finished`, also end when their jobs are proven finished and a running exporter has
     drained their outboxes, or when only paused requests are left.
     """
+    assigned = assignment(config.settings.ROUTES, jobs, queues)
+    if assigned.queues:
+        log.info("takes_queues", queues=assigned.queues, why="--queue chooses them, ROUTES say which jobs they have")
     async with connect(config) as connected:
-        crew = supervisor(config, connected, jobs, concurrency)
+        crew = supervisor(config, connected, jobs, concurrency, queues)
         with draining(crew):
             running = asyncio.create_task(crew.run(processes or config.settings.PROCESSES or os.cpu_count() or 1))
-            watching = asyncio.create_task(_watch_jobs(connected, jobs, until_finished))
+            watching = asyncio.create_task(_watch_jobs(connected, assigned, until_finished))
             meeting = asyncio.create_task(_watch_hosts(connected, ContactCheck(config.settings.USER_AGENT)))
             try:
                 await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,16 +74,17 @@ def _code(ended: list[JobStats], *, strict: bool) -> int:
     return code if all(one.finished for one in ended) else Exit.TRY_LATER
 
 
-async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished: bool) -> list[JobStats]:
+async def _watch_jobs(connected: Backend, assigned: Assignment, until_finished: bool) -> list[JobStats]:
     """Log the progress of the jobs every 10 s; with `until_finished`, return their figures when all have ended: those
     that are not finished have only requests left that are paused or that no worker can read.
     """
 
+    names, unserved = assigned.jobs, Unserved(connected)
     unsaid = set(names)
 
     async def look() -> tuple[list[JobStats], list[str], list[WorkerInfo]]:
         everything = await connected.jobs.all()
-        jobs = [job for job in everything if not names or job.name in names]
+        jobs = [job for job in everything if assigned.has(job.name, job.spider)]
         for name in sorted(unsaid - {job.name for job in everything}):
             log.warning("waits_for_job", job=name, why=no_job(name, (job.name for job in everything)))
         unsaid.clear()
@@ -93,6 +100,8 @@ async def _watch_jobs(connected: Backend, names: tuple[str, ...], until_finished
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
             _report(stats)
+            if assigned.queues:
+                await unserved.look(workers)
         unexported.seen(stats)
         paused = [one.job for one in stats if pauses[one.job].seen(one) > PAUSED_SECONDS]
         paused += [one.job for one in stats if lacking[one.job].seen(one, workers) > LACKING_SECONDS]

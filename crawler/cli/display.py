@@ -96,7 +96,7 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
         yield "hosts" if few else "busiest", Text(_hosts(busiest(known, _HOSTS_SHOWN)))
         if not few:
             yield "slowest", Text(_hosts(slowest(known, _HOSTS_SHOWN)))
-    yield "workers", Text(_workers(at_work(stats.job, progress.workers)))
+    yield "workers", Text(_workers(at_work(stats, progress.workers)))
     if lines := pauses(stats, _PAUSES_SHOWN):
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in lines), style="yellow")
     if why := _why_idle(progress):
@@ -107,7 +107,7 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
 
 def _why_idle(progress: Progress) -> str:
     """Return why the job makes no progress; nothing while the workers of this very command start or end."""
-    ours = at_work(progress.stats.job, progress.workers)
+    ours = at_work(progress.stats, progress.workers)
     return why_idle(progress.stats, progress.workers) if ours or progress.stats.finished else ""
 
 
@@ -219,7 +219,7 @@ def log_fields(progress: Progress) -> dict[str, Any]:
         "dead": stats.dead,
         "retried": stats.counters.get("retried", 0),
         "outbox": stats.outbox,
-        "workers": len(at_work(stats.job, progress.workers)),
+        "workers": len(at_work(stats, progress.workers)),
         "no_answer": 0,
         **{name.replace(" ", "_"): count for name, count in answers(stats.counters).items()},
     }

@@ -128,10 +128,16 @@ async def _data(connected: Backend, config: Config) -> dict[str, Any]:
     import msgspec
 
     from crawler.runtime.safe_text import without_password
+    from crawler.views.figures import routes_differ
 
     workers = await connected.reading.workers()
     jobs = [await _job_data(connected, config, job, workers) for job in await connected.jobs.all()]
-    return {"server": without_password(connected.url), "jobs": jobs, "workers": msgspec.to_builtins(workers)}
+    return {
+        "server": without_password(connected.url),
+        "jobs": jobs,
+        "workers": msgspec.to_builtins(workers),
+        "routes_differ": routes_differ(workers),
+    }
 
 
 async def _job_data(connected: Backend, config: Config, job: Job, workers: list[WorkerInfo]) -> dict[str, Any]:

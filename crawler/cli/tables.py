@@ -28,6 +28,7 @@ from crawler.views.figures import (
     put_back,
     rate,
     resting,
+    routes_differ,
     several,
     size,
     slowed_down,
@@ -97,6 +98,8 @@ def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: s
         return Text(f"{shown(url)}: no jobs yet; start one with: {PROGRAM} crawl URL", overflow="fold")
     parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
     parts += [jobs_table(stats), Text(), workers_table(workers) if workers else Text("no workers")]
+    if differ := routes_differ(workers):
+        parts.append(Text(differ, "yellow", overflow="fold"))
     for one in stats:
         if lines := [line for line in _about(one, workers) if line[1]]:
             parts += [Text(), Text(shown(one.job), style="bold"), fields(dict(lines))]

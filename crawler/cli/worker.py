@@ -31,6 +31,10 @@ def worker(
         list[str] | None,
         option("--job", metavar="NAME", help="Only this job; may be repeated."),
     ] = None,
+    queue: Annotated[
+        list[str] | None,
+        option("--queue", metavar="NAME", help="Only jobs that ROUTES lead to this queue; repeat, or use commas."),
+    ] = None,
     processes: Processes = 0,
     concurrency: Concurrency = 0,
     until_finished: Annotated[
@@ -42,6 +46,8 @@ def worker(
 
     Ctrl-C, SIGTERM or SIGHUP drains: requests in flight may finish within GRACE_SECONDS.
     A second Ctrl-C or SIGTERM stops at once.
+
+    Where ROUTES send jobs to queues, a worker without --queue and --job takes those of the queue "default".
     """
     if strict and not until_finished:
         raise UsageError("--strict judges jobs when they are finished: add --until-finished")
@@ -53,6 +59,7 @@ def worker(
         work_for(
             config,
             jobs=tuple(job or ()),
+            queues=tuple(name.strip() for names in queue or () for name in names.split(",") if name.strip()),
             processes=processes,
             concurrency=concurrency,
             until_finished=until_finished,

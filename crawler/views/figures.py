@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from crawler.control.pauses import resuming
+from crawler.control.routes import Assignment, queue_of
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import Backlog, HostTurn, JobStats, WorkerInfo, clock, why_resting
@@ -180,18 +182,27 @@ def alive(workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
     return [worker for worker in workers if worker.lease_left > 0]
 
 
-def at_work(job: str, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
-    """Return the living workers of this job; a worker that names no job works for all."""
-    return [worker for worker in alive(workers) if job in worker.info.get("jobs", [job])]
+def at_work(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
+    """Return the living workers of this job, each by the names, queues and routes that it has told."""
+    return [worker for worker in alive(workers) if assigned_to(worker).has(stats.job, stats.spider)]
+
+
+def assigned_to(worker: WorkerInfo) -> Assignment:
+    """Return the jobs that the worker works for; one that tells nothing of them works for all."""
+    told = {name: worker.info[name] for name in Assignment.__struct_fields__ if name in worker.info}
+    try:
+        return msgspec.convert(told, Assignment)
+    except msgspec.ValidationError:
+        return Assignment()  # told by a version that has other words for it
 
 
 def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     """Return why this job makes no progress now, and what would help; empty if it makes progress."""
     if stats.finished:
         return "finished: every URL found has been fetched, skipped or given up"
-    ours = at_work(stats.job, workers)
+    ours = at_work(stats, workers)
     if not ours:
-        return no_worker(stats.job, workers)
+        return no_worker(stats, workers)
     if stats.is_all_paused:
         return "only paused requests are left"
     if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
@@ -199,11 +210,33 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     return "" if stats.is_flowing else _waiting(stats)
 
 
-def no_worker(job: str, workers: Iterable[WorkerInfo]) -> str:
+def routes_differ(workers: Iterable[WorkerInfo]) -> str:
+    """Return that living workers have different ROUTES, so that two or none may take a job; empty if they agree."""
+    assigned = [one for one in map(assigned_to, alive(workers)) if not one.jobs]
+    different = {msgspec.json.encode(one.routes) for one in assigned}
+    if len(different) < 2:
+        return ""
+    return (
+        f"workers have {len(different)} different ROUTES; each obeys its own, so a job may be taken by workers of two "
+        f"queues, or by none: give all the same settings.py; {PROGRAM} inspect conf"
+    )
+
+
+def no_worker(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     """Return the message that no worker works for a job, with the command that starts one."""
-    others = len(alive(workers))
+    others = alive(workers)
+    for one in map(assigned_to, others):
+        if one.queues and not one.jobs:
+            queue = shown(queue_of(one.routes, stats.job, stats.spider))
+            return (
+                f"no worker serves the queue {queue}, to which ROUTES lead this job "
+                f"({several(len(others), 'worker')} for others); {PROGRAM} worker --queue {queue}"
+            )
     if others:
-        return f"no worker works for this job ({several(others, 'worker')} for others); {PROGRAM} worker --job {job}"
+        return (
+            f"no worker works for this job ({several(len(others), 'worker')} for others); "
+            f"{PROGRAM} worker --job {stats.job}"
+        )
     return f"no worker is running; start one with: {PROGRAM} worker"
 
 
@@ -238,7 +271,7 @@ def unexported(stats: JobStats) -> str:
 def spiders_missing(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
     """Return one line for each spider that workers cannot use, with the reason."""
     found: dict[str, tuple[int, str]] = {}
-    for worker in at_work(stats.job, workers):
+    for worker in at_work(stats, workers):
         for spider, why in worker.info.get("no_spider", {}).get(stats.job, {}).items():
             found[spider] = found.get(spider, (0, ""))[0] + 1, str(why)
     return [
@@ -258,9 +291,7 @@ def wait_for_newer(stats: JobStats) -> list[str]:
 
 def slowed_down(stats: JobStats, workers: Iterable[WorkerInfo]) -> list[str]:
     """Return one line for each limit of a machine that slows workers down."""
-    limits = Counter(
-        str(worker.info["own_limit"]) for worker in at_work(stats.job, workers) if "own_limit" in worker.info
-    )
+    limits = Counter(str(worker.info["own_limit"]) for worker in at_work(stats, workers) if "own_limit" in worker.info)
     return [f"{several(count, 'worker')}: {shown(limit)}" for limit, count in sorted(limits.items())]
 
 

@@ -180,9 +180,9 @@ def _tries(one: Sighting) -> Iterator[str]:
 
 def _standstill(inquiry: Inquiry) -> Iterator[str]:
     """Yield the reasons that do not pass by themselves."""
-    ours = at_work(inquiry.job, inquiry.workers)
+    ours = at_work(inquiry.stats, inquiry.workers)
     if not ours:
-        yield no_worker(inquiry.job, inquiry.workers)
+        yield no_worker(inquiry.stats, inquiry.workers)
     for pause in inquiry.trace.pauses:
         yield _paused(inquiry, pause)
     for one in inquiry.trace.sightings[:1]:

@@ -8,6 +8,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from crawler.control.routes import queue_of
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy, for_request
@@ -79,6 +80,15 @@ class ReadySpiders:
                 log.error("closed_failed", **where, exception=failure.traceback.rstrip())
 
     def _make(self, job: Job, name: str) -> ReadySpider:
+        routes = self._settings.ROUTES
+        goes, wanted = queue_of(routes, job.name, job.spider), queue_of(routes, job.name, name)
+        if goes != wanted:
+            log.warning(
+                "goes_with_its_job",
+                job=job.name,
+                spider=name,
+                why=f"a job goes to one queue ({goes}) as a whole; for the queue {wanted} give the spider its own job",
+            )
         spider = self._registry.make(name, job.arguments)
         own = own_settings(self._settings, name, spider.custom_settings)
         settings = override(self._settings, own, f"spider {name}", keep=self._explicit)

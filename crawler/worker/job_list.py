@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
+from crawler.control.routes import Assignment
 from crawler.errors import UsageError
 from crawler.model import Job
 
@@ -12,11 +13,11 @@ FRESH_FOR = 1.0  # seconds
 
 
 class JobList:
-    """The jobs that `all_jobs` returns, or those of them in `names`. Callable, as the worker needs it."""
+    """The jobs that `all_jobs` returns and that are assigned to the worker. Callable, as the worker needs it."""
 
-    def __init__(self, all_jobs: Callable[[], Awaitable[list[Job]]], names: tuple[str, ...] = ()) -> None:
+    def __init__(self, all_jobs: Callable[[], Awaitable[list[Job]]], assigned: Assignment | None = None) -> None:
         self._all_jobs = all_jobs
-        self._names = names
+        self._assigned = assigned or Assignment()
         self._jobs: list[Job] = []
         self._by_name: dict[str, Job] = {}
         self._read_at = -FRESH_FOR
@@ -27,7 +28,7 @@ class JobList:
         now = time.monotonic()
         if now - self._read_at >= FRESH_FOR:
             jobs = await self._all_jobs()
-            self._jobs = [job for job in jobs if not self._names or job.name in self._names]
+            self._jobs = [job for job in jobs if self._assigned.has(job.name, job.spider)]
             self._by_name.update((job.name, job) for job in jobs)
             self._read_at = now
         self._turn += 1  # not reset when the list is read again, or the same job would always be first

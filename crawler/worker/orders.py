@@ -25,6 +25,7 @@ class Orders(Struct, frozen=True):
     explicit: tuple[str, ...]  # settings a spider must not override
     folder: str
     jobs: tuple[str, ...]  # empty: all jobs
+    queues: tuple[str, ...] = ()  # empty: those that `control/routes.py` says
 
     def line(self) -> bytes:
         """The orders as one line of ASCII. The standard library's JSON also carries the names of files and folders

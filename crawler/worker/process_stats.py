@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Collection
 from typing import Any
 
+from msgspec import to_builtins
+
+from crawler.control.routes import Assignment
 from crawler.model import Done, Lease, Release, Visit
 
 MAX_HOSTS = 2_000
@@ -19,14 +21,14 @@ MAX_WORDS = 500  # characters of the reason
 class Tally:
     """One per process. `info()` may be called from another thread."""
 
-    def __init__(self, version: str, jobs: Collection[str] = ()) -> None:
-        """`jobs` are the jobs that the process works for; empty: all."""
+    def __init__(self, version: str, assigned: Assignment | None = None) -> None:
+        """`assigned` are the jobs that the process works for; None: all."""
         self.in_flight = 0
         self.fenced = 0
         self.idle = ""
         self.own_limit = ""  # the limit of this machine that slows the worker down
         self._version = version
-        self._jobs = list(jobs)
+        self._assigned = assigned or Assignment()
         self._no_spider: dict[str, dict[str, str]] = {}  # job → spider that this process cannot use → why
         self._pages = 0
         self._lately: Counter[str] = Counter()  # job → pages since the last `info()`
@@ -67,7 +69,7 @@ class Tally:
             "fenced": self.fenced,
             "idle": self.idle,
             "rss": resident_bytes(),
-            **({"jobs": self._jobs} if self._jobs else {}),
+            **{name: value for name, value in to_builtins(self._assigned).items() if value},
             **({"own_limit": self.own_limit} if self.own_limit else {}),
             **({"no_spider": self._no_spider} if self._no_spider else {}),
             "rates": self._rates(),

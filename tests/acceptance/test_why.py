@@ -188,6 +188,29 @@ async def test_workers_for_other_jobs_are_not_counted(shell: Shell) -> None:
     assert told["idle"] == "no worker works for this job (1 worker for others); crawler worker --job mine"
 
 
+async def test_a_job_waits_for_the_workers_of_its_queue_and_seed_and_status_say_so(shell: Shell, site: Running) -> None:
+    seed, other = site.seeds[:2]
+    (shell.folder / "spiders").mkdir()
+    (shell.folder / "spiders" / "shop.py").write_text(SPIDER)
+    (shell.folder / "settings.py").write_text('ROUTES = {"spider:shop": "eu", "job:other*": "slow"}')
+    async with worker(shell, "--queue", "slow", "--job", "other-1", "--job", "s1", "-s", "LEASE_SECONDS=2"):
+        async with asyncio.timeout(30):
+            while not json.loads((await shell.run("status", "--json")).out)["workers"]:
+                pass
+        seeded = await shell.run("seed", seed, "--spider", "shop", "--job", "s1", *LOCAL)
+        assert seeded.code == 0
+        assert "nobody_serves" in seeded.err
+        assert "nobody_serves" not in (await shell.run("seed", other, "--job", "other-1", *LOCAL)).err
+        async with asyncio.timeout(30):
+            while not (jobs := json.loads((await shell.run("status", "--json")).out)["jobs"])[1]["done"]:
+                pass
+    assert (jobs[0]["job"], jobs[0]["pending"], jobs[0]["processing"]) == ("s1", 1, 0)
+    ended = await shell.run("worker", "--queue", "eu,default", "--until-finished", "--processes", "1", *LOCAL)
+    assert ended.code == 0, ended.err
+    jobs = {job["job"]: job["done"] for job in json.loads((await shell.run("status", "--json")).out)["jobs"]}
+    assert jobs["s1"] == 1
+
+
 async def test_requests_without_an_answer_are_counted_by_kind(shell: Shell) -> None:
     await shell.run("crawl", "http://127.0.0.1:1/", "-o", "items.jsonl", *LOCAL)
     ended = await shell.run("status")

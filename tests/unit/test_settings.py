@@ -95,6 +95,7 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
         ("ALLOWED_NETWORKS", "localhost", "'localhost' is not a network; write it like"),
         ("DEFAULT_REQUEST_HEADERS", "{", "DEFAULT_REQUEST_HEADERS"),
         ("DOWNLOADER_MIDDLEWARES", '{"m.first": "soon"}', "expected a number for each name"),
+        ("ROUTES", '{"jobs:news": "fast"}', "ROUTES: 'jobs:news' is no subject; write job:news"),
         ("DOWNLOAD_DELY", "1", r"unknown setting DOWNLOAD_DELY \(from -s\); did you mean DOWNLOAD_DELAY\?"),
         ("XYZZY", "1", "`crawler settings` lists them all"),
     ],

@@ -46,6 +46,7 @@ class RedisViews:
         states: Mapping[str, Any] = {name: counters[name] for name in _STATES}
         return JobStats(
             job=job.name,
+            spider=job.spider,
             **states,
             outbox=sum(shard["outbox"] for shard in shards),
             exporter=exporter,

@@ -6,8 +6,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.app import watching
-from crawler.app.watching import Watch
+from crawler.app.watching import Unserved, Watch
 from crawler.errors import FrontierReplaced, FrontierUnavailable
+from crawler.model import Job, Request
+from crawler.status import WorkerInfo
+from tests.memory import MemoryFrontier
 
 
 @pytest.fixture(autouse=True)
@@ -38,3 +41,23 @@ async def test_an_outage_is_passed_over_and_logged_once() -> None:
 async def test_a_server_that_was_replaced_ends_the_watch() -> None:
     with pytest.raises(FrontierReplaced):
         await Watch(Queue(FrontierReplaced("another")).look).next()
+
+
+async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_when_it_is_over() -> None:
+    frontier = MemoryFrontier()
+    for name in ("s1", "empty"):
+        await frontier.create_job(Job(name, spider="shop"))
+    (job, _) = await frontier.jobs()
+    await frontier.add(job, [Request("http://a.example/")], seed=True)
+    ours = WorkerInfo("w1", 9.0, {"queues": ["default"], "routes": {"spider:shop": "eu"}})
+    others = WorkerInfo("w2", 9.0, {"queues": ["eu"], "routes": {"spider:shop": "eu"}})
+    unserved = Unserved(frontier.backend)
+    with capture_logs() as lines:
+        for workers in ([ours], [ours], [ours, others], [ours, others], [ours]):
+            await unserved.look(workers)
+    assert [(line["event"], line["job"]) for line in lines] == [
+        ("nobody_serves", "s1"),
+        ("nobody_serves_over", "s1"),
+        ("nobody_serves", "s1"),
+    ]
+    assert "crawler worker --queue eu" in lines[0]["why"]

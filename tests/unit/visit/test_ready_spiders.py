@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -41,12 +41,12 @@ def ready(settings: Settings, *explicit: str) -> ReadySpider:
     return all_ready(settings, *explicit)("news", "shop")
 
 
-def all_ready(settings: Settings, *explicit: str) -> ReadySpiders:
+def all_ready(settings: Settings, *explicit: str, job_of: Callable[[str], Job] = Job) -> ReadySpiders:
     registry = Registry()
     registry.add(Untidy)
     registry.add(Shop)
     gate = RobotsGate(MemoryFrontier(), FakeFetcher({}), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
-    return ReadySpiders(registry, settings, explicit, gate, Job)
+    return ReadySpiders(registry, settings, explicit, gate, job_of)
 
 
 def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_from_closing() -> None:
@@ -86,3 +86,13 @@ def test_a_rate_is_the_delay_of_the_spider_for_each_host(
     own: dict[str, Any], explicit: Sequence[str], delay: float | None
 ) -> None:
     assert ready(Settings(DOWNLOAD_DELAY=0.1, SPIDERS={"shop": own}), *explicit).delay == delay
+
+
+@pytest.mark.parametrize(("spider", "said"), [("site", ["goes_with_its_job"]), ("shop", [])])
+def test_a_spider_that_has_a_queue_of_its_own_goes_with_the_job_all_the_same_and_that_is_said(
+    spider: str, said: list[str]
+) -> None:
+    routed = Settings(ROUTES={"spider:shop": "eu"})
+    with capture_logs() as lines:
+        all_ready(routed, job_of=lambda name: Job(name, spider=spider))("news", "shop")
+    assert [line["event"] for line in lines] == said

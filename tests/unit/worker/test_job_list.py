@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from crawler.control.routes import Assignment
 from crawler.model import Job
 from crawler.worker import job_list as joblist
 from crawler.worker.job_list import JobList
@@ -26,3 +27,12 @@ async def test_no_job_is_always_first(monkeypatch: pytest.MonkeyPatch, fresh_for
 
 async def test_without_jobs_there_is_no_turn() -> None:
     assert await JobList(MemoryFrontier().jobs)() == []
+
+
+async def test_a_worker_asks_only_for_the_jobs_of_its_queues_and_still_knows_the_others() -> None:
+    frontier = MemoryFrontier()
+    await frontier.create_job(Job("s1", spider="shop"))
+    await frontier.create_job(Job("other", spider="site"))
+    jobs = JobList(frontier.jobs, Assignment(queues=("eu",), routes={"spider:shop": "eu"}))
+    assert [job.name for job in await jobs()] == ["s1"]
+    assert jobs.job("other").spider == "site", "a lease of before"
