@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from crawler.errors import PageTooLarge
-from crawler.model import Request
+from crawler.model import BLANK, Request
 from crawler.parsing import charset, html, tree
 from crawler.parsing.headers import Headers, media_type
 from crawler.parsing.limits import ParseLimits, Reading
@@ -42,7 +42,7 @@ class Response:
         self.status = status
         self.headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body = body
-        self.request = request or Request(url)
+        self.request = request or replace(BLANK, url=url)
         self.seconds = seconds  # from the request to the last byte
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds when the first bytes arrived

@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
+from crawler.parsing.sitemap import GZIP, gunzipped
+
 MAX_BYTES = 500 * 1024
 """How much of a robots.txt is read (RFC 9309 §2.5), cut at the end of a line."""
+
+KEPT_BYTES = MAX_BYTES + 4
+"""How much of it is kept: a byte order mark besides, and one byte that shows that the last line is cut."""
 
 _NAMES: Final = {
     "user-agent": "user-agent",
@@ -28,11 +33,33 @@ _NAMES: Final = {
 _SPACE: Final = " \t\v\f"  # not bare `strip`: it would remove the last octet of "à", a no-break space in Latin-1
 
 
-def lines(body: bytes) -> Iterator[tuple[str, str]]:
+def as_text(body: bytes) -> bytes:
+    """The first `KEPT_BYTES` of a robots.txt in UTF-8, as RFC 9309 has it (§2.2). Some come in UTF-16, with a byte
+    order mark, and some as gzip files.
+
+    Raises `ValueError` for what is no text, or breaks off: nobody can tell which pages it forbids.
+    """
+    if body.startswith(GZIP):
+        body, is_whole = gunzipped(body, 2 * KEPT_BYTES)
+        if not is_whole:
+            raise ValueError("its gzip breaks off or is damaged")
+    for mark, encoding in _WIDE:
+        if body.startswith(mark):
+            body = body[len(mark) : 2 * KEPT_BYTES].decode(encoding, "replace").encode()
+    text = body.removeprefix(b"\xef\xbb\xbf")[:KEPT_BYTES]
+    if b"\0" in text and next(lines(text), None) is None:
+        raise ValueError("it is no text: it has NUL bytes, and no line of robots.txt")
+    return text
+
+
+_WIDE: Final = ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+
+
+def lines(text: bytes) -> Iterator[tuple[str, str]]:
     """Yield name and value of each line with a known name; each character stands for one octet."""
     # Not as UTF-8: robots rules are compared octet by octet, and old servers have URLs in other encodings.
-    text = _head(body.removeprefix(b"\xef\xbb\xbf")).decode("latin-1")
-    for line in filter(None, text.replace("\r", "\n").split("\n")):
+    decoded = _head(text.removeprefix(b"\xef\xbb\xbf")).decode("latin-1")
+    for line in filter(None, decoded.replace("\r", "\n").split("\n")):
         name, colon, value = line.partition("#")[0].partition(":")
         if not colon:  # no colon: the first word is the name
             name, value = (*name.split(None, 1), "", "")[:2]
@@ -41,11 +68,11 @@ def lines(body: bytes) -> Iterator[tuple[str, str]]:
             yield known, value.strip(_SPACE)
 
 
-def _head(body: bytes) -> bytes:
-    if len(body) <= MAX_BYTES:
-        return body
-    end = max(body.rfind(b"\n", 0, MAX_BYTES), body.rfind(b"\r", 0, MAX_BYTES))
-    return body[: end + 1]
+def _head(text: bytes) -> bytes:
+    if len(text) <= MAX_BYTES:
+        return text
+    end = max(text.rfind(b"\n", 0, MAX_BYTES), text.rfind(b"\r", 0, MAX_BYTES))
+    return text[: end + 1]
 
 
 def as_utf8(value: str) -> str:
@@ -54,5 +81,10 @@ def as_utf8(value: str) -> str:
 
 
 def sitemaps_in(body: bytes) -> list[str]:
-    """The values of the Sitemap lines as written, each once. They are relative to the URL of the robots.txt."""
-    return list(dict.fromkeys(as_utf8(value) for name, value in lines(body) if name == "sitemap" and value))
+    """The values of the Sitemap lines as written, each once; none in what is no text. They are relative to the URL of
+    the robots.txt."""
+    try:
+        text = as_text(body)
+    except ValueError:
+        return []
+    return list(dict.fromkeys(as_utf8(value) for name, value in lines(text) if name == "sitemap" and value))

@@ -115,9 +115,9 @@ def _inflated(body: bytes, how: Reading) -> bytes:
     """`body` without gzip, cut at the limit. The first bytes decide, because servers name gzip files in many ways."""
     most = how.limits.sitemap_size
     for _ in range(_MAX_LAYERS):
-        if not body.startswith(_GZIP):
+        if not body.startswith(GZIP):
             break
-        body, is_whole = _gunzipped(body, most + 1)
+        body, is_whole = gunzipped(body, most + 1)
         if not is_whole and body:
             how.cut("sitemap_end", "its gzip breaks off; what comes before was read")
     if len(body) > most:
@@ -125,10 +125,10 @@ def _inflated(body: bytes, how: Reading) -> bytes:
     return body[:most]
 
 
-_GZIP: Final = b"\x1f\x8b"
+GZIP: Final = b"\x1f\x8b"
 
 
-def _gunzipped(body: bytes, room: int) -> tuple[bytes, bool]:
+def gunzipped(body: bytes, room: int) -> tuple[bytes, bool]:
     """What several gzip streams in a row hold, at most `room` bytes; and whether they end as they should."""
     found: list[bytes] = []
     for _ in range(_MAX_MEMBERS):
@@ -144,7 +144,7 @@ def _gunzipped(body: bytes, room: int) -> tuple[bytes, bool]:
             end += _PIECE
             room -= len(found[-1])
         body = member.unused_data + body[end:]
-        if room <= 0 or not body.startswith(_GZIP):
+        if room <= 0 or not body.startswith(GZIP):
             return b"".join(found), True
     return b"".join(found), False
 

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from crawler.errors import FetchError
-from crawler.parsing.robots_lines import MAX_BYTES
+from crawler.parsing.robots_lines import KEPT_BYTES
 from crawler.robots.file import ALLOW_ALL, DISALLOW_ALL, Robots
 
 Kind = Literal["rules", "allow", "disallow"]
@@ -24,8 +24,6 @@ MAX_REDIRECTS = 5
 
 MAX_SECONDS = 86_400.0
 """How long an answer may be used (§2.4)."""
-
-_KEPT_BYTES = MAX_BYTES + 4  # a byte order mark, and one byte that shows the parser that the last line is cut
 
 UNREACHABLE_SECONDS = 300.0
 """How long the gate waits after an error status before it asks the host for robots.txt again."""
@@ -67,7 +65,7 @@ class RobotsAnswer(Struct, frozen=True):
         if not found or found[1] not in get_args(Kind):
             return None
         seconds = min(float(found[2]), MAX_SECONDS)
-        return RobotsAnswer(found[1], seconds, body[:_KEPT_BYTES], int(found[4]), float(found[3]))  # type: ignore[arg-type]
+        return RobotsAnswer(found[1], seconds, body[:KEPT_BYTES], int(found[4]), float(found[3]))  # type: ignore[arg-type]
 
 
 _HEAD = re.compile(r"([a-z]+) ([0-9]{1,9}\.[0-9]{3}) ([0-9]{1,12}\.[0-9]{3}) ([0-9]{1,3})(?: .*)?", re.ASCII).fullmatch
@@ -88,7 +86,7 @@ def verdict_source(
     if isinstance(answer, FetchError):
         return RobotsAnswer("disallow", ERROR_SECONDS, asked=now)
     if 200 <= answer < 300:
-        return RobotsAnswer("rules", min(seconds, MAX_SECONDS), body[:_KEPT_BYTES], answer, now)
+        return RobotsAnswer("rules", min(seconds, MAX_SECONDS), body[:KEPT_BYTES], answer, now)
     if 300 <= answer < 500 and answer != 429:
         return RobotsAnswer("allow", min(seconds, MAX_SECONDS), b"", answer, now)
     return RobotsAnswer("disallow", min(max(pause, UNREACHABLE_SECONDS), MAX_SECONDS), b"", answer, now)

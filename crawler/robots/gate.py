@@ -16,7 +16,9 @@ from crawler import policy
 from crawler.errors import FetchError
 from crawler.interfaces import Asking, Fetcher
 from crawler.model import Lease, Request
+from crawler.parsing import robots_lines
 from crawler.parsing.url import BadUrl, canonical, join_links, origin_of
+from crawler.response import Response
 from crawler.robots import answer as robots
 from crawler.robots.file import ALLOW_ALL, Robots
 
@@ -24,7 +26,6 @@ log = structlog.get_logger()
 
 MAX_ORIGINS = 5_000  # for which this process keeps rules
 MAX_BYTES = 4_000_000  # of the robots.txt files of these rules; the parsed rules take several times as much memory
-MAX_SITEMAPS = 10_000  # of one origin that the gate offers to a job
 ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
 REFRESH_SECONDS = 300.0  # after which this process reads the shared copy again
@@ -43,6 +44,7 @@ class Verdict(Struct, frozen=True):
     delay: float = 0.0
     why: str = ""  # for `disallow` the rule, for `unreachable` the answer
     error: FetchError | None = None  # why this request for robots.txt failed
+    cut: bool = False  # whether the answer to this request is longer than what is read of it
     asked_at: float | None = None
     sitemaps: tuple[str, ...] = ()  # canonical URLs, when the job of the request first meets this origin
     listed: frozenset[str] = frozenset()  # the same URLs, whenever the job reads them
@@ -53,13 +55,18 @@ class Cached(Struct, frozen=True):
 
     answer: robots.RobotsAnswer  # without its body
     rules: Robots
-    size: int  # bytes of the robots.txt
+    size: int  # bytes of the robots.txt that are kept
     mark: int  # hash of those bytes
     until: float  # Unix seconds
     crawl_delay: float | None  # seconds, cut to ROBOTSTXT_MAX_DELAY
     sitemaps: tuple[str, ...]
     listed: frozenset[str]  # the same
     offered: set[str]  # jobs that were offered the sitemaps
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the robots.txt is longer than what is read of it."""
+        return self.size > robots_lines.MAX_BYTES
 
 
 class RobotsGate:
@@ -148,7 +155,7 @@ class RobotsGate:
         if answer.kind == "disallow":
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
         self._say_what_is_cut(origin, known)
-        return Verdict("again", asked_at=asked_at, sitemaps=_offer(known, job) if job else ())
+        return Verdict("again", asked_at=asked_at, cut=known.is_cut, sitemaps=_offer(known, job) if job else ())
 
     async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
         """Fetch robots.txt within `ASK_SECONDS`. Raises `FetchError`, after that time with kind `timeout`."""
@@ -175,12 +182,17 @@ class RobotsGate:
             except BadUrl:
                 break
             await asyncio.sleep(self._hop_delay)
+        body = _text_of(response) if 200 <= response.status < 300 else b""
         now = self._clock()
         pause = policy.pause(response, now)
-        return robots.verdict_source(response.status, response.body, seconds=self._cache_seconds, pause=pause, now=now)
+        return robots.verdict_source(response.status, body, seconds=self._cache_seconds, pause=pause, now=now)
 
     def _say_what_is_cut(self, origin: str, known: Cached) -> None:
-        """Log a Crawl-delay that the gate cuts. Only the asker logs it, so it appears once per fetch of robots.txt."""
+        """Log what the gate cuts. Only the asker logs it, so it appears once per fetch of robots.txt."""
+        if known.is_cut:
+            log.warning(
+                "robots_txt_cut", origin=origin, why=f"only its first {robots_lines.MAX_BYTES:,} bytes are read"
+            )
         asked = known.rules.crawl_delay(self._agent)
         if asked is not None and asked > self._max_delay:
             log.warning(
@@ -210,7 +222,7 @@ class RobotsGate:
         left = max(answer.left(self._clock()), 1.0)  # the shared copy exists, so keep it 1 s even if the clocks differ
         if answer.kind != "disallow":
             left = min(left, REFRESH_SECONDS)
-        sitemaps = tuple(join_links(f"{origin}/robots.txt", rules.sitemaps, limit=MAX_SITEMAPS))
+        sitemaps = tuple(join_links(f"{origin}/robots.txt", rules.sitemaps))
         return Cached(
             answer=replace(answer, body=b""),
             rules=rules,
@@ -222,6 +234,14 @@ class RobotsGate:
             listed=frozenset(sitemaps),
             offered=set(),
         )
+
+
+def _text_of(response: Response) -> bytes:
+    """Return the robots.txt. Raise `FetchError` if it is no text."""
+    try:
+        return robots_lines.as_text(response.body)
+    except ValueError as error:
+        raise FetchError("decode", f"{response.url}: {error}", transient=True) from None
 
 
 def _offer(known: Cached, job: str) -> tuple[str, ...]:

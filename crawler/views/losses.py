@@ -80,6 +80,9 @@ _ROWS: Mapping[str, _Row] = {
     "cut/long_urls": _Row("page", "had links with URLs too long to be followed"),
     "cut/sitemap_end": _Row("sitemap", "broken off; what comes before was read"),
     "cut/sitemap": _Row("sitemap", "read in part: raise SITEMAP_MAXURLS or SITEMAP_MAXSIZE"),
+    "cut/robots": _Row(
+        "host", "with a robots.txt over 500 KiB; what comes after is not read (RFC 9309, `robots_txt_cut`)"
+    ),
     "cut/text": _Row("page", "had a longer text than is kept: raise PARSE_MAXTEXT"),
     "cut/meta": _Row("page", "had a longer title, description or the like than is kept: raise PARSE_MAXMETA"),
     "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),

@@ -148,7 +148,8 @@ class Visitor:
             case "disallow":
                 return Visit(Skip("robots", verdict.why), unasked=True)
             case "again":
-                return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None)
+                cut = {"cut/robots": 1} if verdict.cut else {}
+                return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None, noted=cut)
             case "unreachable":
                 error = verdict.error  # None: another page asked
                 health = "down" if error is None or error.kind in policy.UNREADABLE else policy.health(error)
@@ -161,7 +162,7 @@ class Visitor:
     async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> Found:
         """Requests for the sitemaps of an origin, treated like links of the page that led there."""
         wanted = [Request(url, callback=SITEMAP_CALLBACK) for url in urls]
-        found = Found([], [], Counter()).admitting(*self._admission.admit(lease, ready, wanted))
+        found = Found([], [], Counter()).admitting(*await self._admit_in_turns(lease, ready, wanted, _no_rest))
         return await self._on_seeded_hosts(lease, ready, found)
 
     async def _on_seeded_hosts(self, lease: Lease, ready: ReadySpider, found: Found) -> Found:
@@ -250,7 +251,8 @@ class Visitor:
             )
             for stray in found.strays:
                 self._spider_errors.say(lease, ready.spider.name, callback, stray, stray.kind)
-            found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests))
+            turn = partial(self._turn, lease, ready)
+            found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests, turn))
             if isinstance(page, Response):
                 # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
                 found = heed(found, page, ready.directives, time.time())
@@ -319,15 +321,16 @@ class Visitor:
         return _with_links(visit, found)
 
     async def _admit_in_turns(
-        self, lease: Lease, ready: ReadySpider, requests: list[Request]
+        self, lease: Lease, ready: ReadySpider, requests: list[Request], turn: Callable[[], Awaitable[None]]
     ) -> tuple[list[Request], Counter[str]]:
-        """Do the same as `Admission.admit`, in chunks if there are many requests."""
+        """Do the same as `Admission.admit`, in chunks if there are many requests, with a `turn` for other pages before
+        each."""
         if len(requests) <= LINKS_AT_ONCE:
             return self._admission.admit(lease, ready, requests)
         admitted: list[Request] = []
         left_out: Counter[str] = Counter()
         for at in range(0, len(requests), LINKS_AT_ONCE):
-            await self._turn(lease, ready)
+            await turn()
             some, others = self._admission.admit(lease, ready, requests[at : at + LINKS_AT_ONCE])
             admitted += some
             left_out += others

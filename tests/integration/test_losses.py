@@ -43,6 +43,12 @@ def lines(crawled: Crawled) -> list[str]:
             "1 request: refused: no URL that can be fetched",
         ),
         ({"/": LINKS, "/robots.txt": ROBOTS}, "", {}, "no page was read: robots.txt forbids all of them"),
+        (
+            {"/": LINKS, "/a": "a", "/b": "b", "/robots.txt": Answer(b"#" * 600_000, content_type="text/plain")},
+            "",
+            {},
+            "1 host: with a robots.txt over 500 KiB",
+        ),
         ({"/": LINKS}, "response.follow_all(css='a')", {}, "neither an item nor a request on any page"),
         ({"/": LINKS}, "yield {}", {}, "1 item: no field has a value"),
         ({"/": LINKS}, "yield {'title': None, 'tags': []}", {}, "1 item: no field has a value"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import gzip
 import time
 
 import pytest
@@ -10,6 +12,7 @@ from structlog.testing import capture_logs
 
 from crawler.errors import OwnLimit
 from crawler.model import Lease, Request
+from crawler.parsing import robots_lines
 from crawler.response import Response
 from crawler.robots import gate
 from crawler.robots.gate import RobotsGate
@@ -36,6 +39,64 @@ async def test_large_rules_are_kept_for_few_origins(monkeypatch: pytest.MonkeyPa
     assert len(robots._known) == 3
     assert (await ask(robots, "http://h0.example/private")).word == "disallow", "read from the fleet's copy"
     assert len(fetcher.requests) == 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(RULES),
+        gzip.compress(RULES[:20]) + gzip.compress(RULES[20:]),
+        codecs.BOM_UTF16_LE + RULES.decode().encode("utf-16-le"),
+        codecs.BOM_UTF16_BE + RULES.decode().encode("utf-16-be"),
+        gzip.compress(RULES.decode().encode("utf-16")),
+        codecs.BOM_UTF8 + RULES,
+        b"\0\n" + RULES,
+    ],
+    ids=["gzip", "two gzips", "utf-16-le", "utf-16-be", "utf-16 in gzip", "utf-8", "a stray NUL"],
+)
+async def test_robots_txt_is_read_in_the_encodings_that_its_first_bytes_tell(body: bytes) -> None:
+    robots, _ = made({"http://a.example/robots.txt": body})
+    assert (await ask(robots, "http://a.example/")).word == "again"
+    assert (await ask(robots, "http://a.example/private")).word == "disallow"
+    assert (await ask(robots, "http://a.example/")).word == "allow"
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (RULES.decode().encode("utf-16-le"), "it is no text: it has NUL bytes"),
+        (codecs.BOM_UTF32_LE + RULES.decode().encode("utf-32-le"), "it is no text: it has NUL bytes"),
+        (gzip.compress(RULES)[:-9], "its gzip breaks off or is damaged"),
+        (gzip.compress(RULES)[:10] + b"no gzip", "its gzip breaks off or is damaged"),
+    ],
+    ids=["utf-16 without a mark", "utf-32", "half a gzip", "no gzip"],
+)
+async def test_a_robots_txt_that_nobody_can_read_permits_nothing_for_now(body: bytes, why: str) -> None:
+    robots, _ = made({"http://a.example/robots.txt": body})
+    verdict = await ask(robots, "http://a.example/")
+    assert verdict.word == "unreachable"
+    assert verdict.error is not None
+    assert (verdict.error.kind, verdict.error.transient) == ("decode", True)
+    assert str(verdict.error).startswith(f"http://a.example/robots.txt: {why}")
+
+
+async def test_what_is_cut_off_a_robots_txt_is_told_by_the_visit_that_asks() -> None:
+    for rest, is_cut in ((b"", False), (b"#", True)):
+        for wrapped in (bytes, gzip.compress):
+            body = wrapped(RULES + b"#" * (robots_lines.MAX_BYTES - len(RULES)) + rest)
+            robots, _ = made({"http://a.example/robots.txt": body})
+            with capture_logs() as logs:
+                verdict = await ask(robots, "http://a.example/")
+            assert (verdict.word, verdict.cut) == ("again", is_cut)
+            assert [one["event"] for one in logs] == ["robots_txt_cut"] * is_cut
+            assert not (await ask(robots, "http://a.example/")).cut
+
+
+async def test_every_sitemap_of_a_robots_txt_is_offered() -> None:
+    lines = b"".join(b"Sitemap: /%d.xml\n" % number for number in range(20_000))
+    robots, _ = made({"http://a.example/robots.txt": lines})
+    verdict = await ask(robots, "http://a.example/", "news")
+    assert (len(verdict.sitemaps), verdict.sitemaps[-1]) == (20_000, "http://a.example/19999.xml")
 
 
 class Slow(FakeFetcher):

@@ -22,7 +22,16 @@ def test_these_counters_are_losses() -> None:
     """A row that is deleted is told as left out by the spider, which is no loss."""
     rows = (one.counter for one in lost(JobStats("shop", counters=dict.fromkeys(_ROWS, 1))))
     assert sorted(rows) == [
-        *("cut/attributes", "cut/dataloss", "cut/links", "cut/long_urls", "cut/meta", "cut/nesting", "cut/sitemap"),
+        *(
+            "cut/attributes",
+            "cut/dataloss",
+            "cut/links",
+            "cut/long_urls",
+            "cut/meta",
+            "cut/nesting",
+            "cut/robots",
+            "cut/sitemap",
+        ),
         *("cut/sitemap_end", "cut/surplus", "cut/text", "dropped/errback", "dropped/no_sitemap"),
         *("dropped/not_an_item", "empty/items", "links/malformed", "links/other_callback", "links/redirects"),
         *("links/sitemap_entries", "links/sitemap_level", "skip/parse_maxnodes", "skip/parse_maxsize"),
