@@ -1,4 +1,4 @@
-"""A TCP proxy in front of the queue server: the network between them and all that can happen to it.
+"""A TCP proxy in front of the queue server, or of a broker: the network between and all that can happen to it.
 
 async with proxy_to(server.socket) as network:
     worker(REDIS_URL=network.url)
@@ -23,9 +23,9 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sen
 class Proxy:
     """Passes bytes on until told otherwise. Every change holds for connections that are open and for new ones."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path | int) -> None:
         self._target = target
-        self._port = 0
+        self.port = 0
         self._open = asyncio.Event()
         self._open.set()
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
@@ -40,7 +40,7 @@ class Proxy:
     @property
     def url(self) -> str:
         """The queue server, as seen from behind this network."""
-        return f"redis://127.0.0.1:{self._port}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
 
     def cut(self) -> None:
         """Black hole: connections stay, bytes stop."""
@@ -73,7 +73,7 @@ class Proxy:
     async def serve(self) -> asyncio.Server:
         """Listen on a free port."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._port = server.sockets[0].getsockname()[1]
+        self.port = server.sockets[0].getsockname()[1]
         return server
 
     async def close(self) -> None:
@@ -98,7 +98,11 @@ class Proxy:
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._open.wait()
-        up_reader, up_writer = await asyncio.open_unix_connection(str(self._target))
+        up_reader, up_writer = await (
+            asyncio.open_unix_connection(str(self._target))
+            if isinstance(self._target, Path)
+            else asyncio.open_connection("127.0.0.1", self._target)
+        )
         link = (writer, up_writer)
         self._links.add(link)
         doomed = asyncio.Event()  # its next reply gets lost, and it with it
@@ -158,8 +162,8 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def proxy_to(target: Path) -> AsyncIterator[Proxy]:
-    """A proxy to the unix socket `target`."""
+async def proxy_to(target: Path | int) -> AsyncIterator[Proxy]:
+    """A proxy to the unix socket, or to the port of 127.0.0.1, that `target` names."""
     proxy = Proxy(target)
     server = await proxy.serve()
     try:

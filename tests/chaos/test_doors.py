@@ -18,6 +18,7 @@ from crawler.frontier.redis.server import Server
 from crawler.interfaces import Pace
 from crawler.model import Done, Job, Lease, Request, Visit
 from tests.chaos.fleet import Command, resident_mb, until
+from tests.chaos.proxy import Proxy, proxy_to
 from tests.chaos.stage import Stage, Theatre
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 from tests.valkey import Valkey
@@ -28,11 +29,12 @@ CHUNK = 200
 
 
 class Harm:
-    """What happens to a broker."""
+    """What happens to a broker, and to the network in front of it."""
 
-    def __init__(self, stage: Stage, broker: RabbitMQ) -> None:
+    def __init__(self, stage: Stage, broker: RabbitMQ, network: Proxy) -> None:
         self.stage = stage
         self.broker = broker
+        self.network = network
 
     async def kill_the_broker(self) -> None:
         """SIGKILL to the broker; it starts again on its data."""
@@ -51,6 +53,25 @@ class Harm:
         await asyncio.to_thread(self.broker.alarm, True)
         await asyncio.sleep(SILENCE)
         await asyncio.to_thread(self.broker.alarm, False)
+
+    async def black_hole(self) -> None:
+        """Nothing arrives on either side, and no connection ends, for longer than anybody waits."""
+        self.stage.fault("black hole")
+        self.network.cut()
+        await asyncio.sleep(SILENCE)
+        self.network.heal()
+
+    async def lose_replies(self) -> None:
+        """What is sent arrives, and no confirmation, message or answer comes back; then the connections are reset."""
+        self.stage.fault("replies lost")
+        self.network.lose_replies()
+        await asyncio.sleep(TIMEOUT / 2)
+        self.network.heal()
+
+    async def reset(self) -> None:
+        """RST to all connections."""
+        self.stage.fault("connections reset")
+        self.network.reset()
 
 
 class Door:
@@ -107,9 +128,9 @@ class Door:
 class RabbitDoor(Door):
     """From a broker, whose queue `urls` is filled meanwhile."""
 
-    def __init__(self, stage: Stage, broker: RabbitMQ, urls: Sequence[str]) -> None:
+    def __init__(self, stage: Stage, broker: RabbitMQ, network: Proxy, urls: Sequence[str]) -> None:
         prefetch = 1000 if stage.scale.is_long else 50
-        where = f"{broker.url}?queue=urls&rejected=bad&declare=classic&prefetch={prefetch}"
+        where = f"{_behind(network)}?queue=urls&rejected=bad&declare=classic&prefetch={prefetch}"
         super().__init__(stage, where, urls)
         self.broker = broker
 
@@ -138,24 +159,36 @@ class RabbitDoor(Door):
         return next(int(line.split()[1]) for line in told.splitlines() if line.split()[:1] == [queue])
 
 
+def _behind(network: Proxy) -> str:
+    """The broker's URL for who meets it through this network."""
+    return f"amqp://guest:guest@127.0.0.1:{network.port}/"
+
+
 @needs_rabbitmq
 async def test_p34_door_in(theatre: Theatre) -> None:
-    """Seeder, broker and queue server are killed by turns, the broker is frozen and short of memory: each URL once."""
+    """Seeder, broker and queue server are killed by turns, the broker is frozen and short of memory, the network fails:
+    each URL once."""
     with RabbitMQ() as broker:
-        async with theatre("P34", "RabbitMQ in: everything killed", settings={"BROKER_TIMEOUT": TIMEOUT}) as stage:
+        async with (
+            proxy_to(broker.port) as network,
+            theatre("P34", "RabbitMQ in: everything killed", settings={"BROKER_TIMEOUT": TIMEOUT}) as stage,
+        ):
             number = 100_000 if stage.scale.is_long else 4_000
-            door = RabbitDoor(stage, broker, [f"http://127.0.0.{n % 50 + 1}:9/{n}" for n in range(number)])
+            door = RabbitDoor(stage, broker, network, [f"http://127.0.0.{n % 50 + 1}:9/{n}" for n in range(number)])
             await door.open()
-            harm_of = Harm(stage, broker)
+            harm_of = Harm(stage, broker, network)
             harm: list[Callable[[], Awaitable[None]]] = [
                 door.kill_the_seeder,
                 harm_of.kill_the_broker,
                 stage.kill_the_server,
                 harm_of.silence_the_broker,
                 harm_of.alarm,
+                harm_of.black_hole,
+                harm_of.lose_replies,
+                harm_of.reset,
             ]
             publishing = asyncio.create_task(door.publish())
-            faults = stage.scale.faults if stage.scale.is_long else 5
+            faults = stage.scale.faults if stage.scale.is_long else len(harm)
             for turn, share in enumerate(stage.moments(faults)):
                 await until(lambda share=share: door.known() >= share * number, "messages", 120)  # type: ignore[misc]
                 await harm[turn % len(harm)]()
@@ -237,17 +270,18 @@ class DoorOut:
         async with await aio_pika.connect(self.broker.url) as connection, connection.channel() as channel:
             await channel.set_qos(prefetch_count=1000)
             queue = await channel.get_queue("items")
-            done = asyncio.Event()
+            done, loop = asyncio.Event(), asyncio.get_running_loop()
 
             async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+                overdue.reschedule(loop.time() + 60)
                 found.append((message.message_id or "", message.body))
                 if message.body == b"end":
                     done.set()
                 await message.ack()
 
             await channel.default_exchange.publish(aio_pika.Message(b"end"), "items")
-            await queue.consume(take, arguments={"x-stream-offset": "first"} if "stream=" in self.where else None)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60) as overdue:
+                await queue.consume(take, arguments={"x-stream-offset": "first"} if "stream=" in self.where else None)
                 await done.wait()
         assert len({id_ for id_, _ in found}) >= least
         return [one for one in found if one[1] != b"end"]
@@ -263,30 +297,34 @@ AT_ONCE = Pace(delay=0.0, concurrency=10_000)
 @needs_rabbitmq
 @pytest.mark.parametrize("kind", ["exchange", "stream"])
 async def test_p34_door_out(theatre: Theatre, kind: str) -> None:
-    """Exporter, broker and queue server are killed by turns, and the broker is frozen: no item is lost, and each has
-    one id; in a stream, each is there once."""
+    """Exporter, broker and queue server are killed by turns, the broker is frozen, and the network fails: no item is
+    lost, and each has one id; in a stream, each is there once."""
     settings = {"BROKER_TIMEOUT": TIMEOUT, "EXPORT_BATCH": 50, "LEASE_SECONDS": 2}
     with RabbitMQ(streams=True) as broker:
-        where = {
-            "exchange": f"{broker.url}?exchange=&key=items",
-            "stream": f"{broker.url}?stream=items&stream_port={broker.stream_port}",
-        }[kind]
+        port = {"exchange": broker.port, "stream": broker.stream_port}[kind]
         async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
             of_kind: dict[str, Any] = {"x-queue-type": "stream" if kind == "stream" else "classic"}
             await channel.declare_queue("items", durable=True, arguments=of_kind)
-        async with theatre("P34", f"RabbitMQ out ({kind}): everything killed", settings=settings) as stage:
+        title = f"RabbitMQ out ({kind}): everything killed"
+        async with proxy_to(port) as network, theatre("P34", title, settings=settings) as stage:
+            where = {
+                "exchange": f"{_behind(network)}?exchange=&key=items",
+                "stream": f"{broker.url}?stream=items&stream_port={network.port}",
+            }[kind]
             pages = 50_000 if stage.scale.is_long else 3_000
             door = DoorOut(stage, broker, where)
             await door.fill(pages)
             await door.open()
-            harm_of = Harm(stage, broker)
+            harm_of = Harm(stage, broker, network)
             harm: list[Callable[[], Awaitable[None]]] = [
                 door.kill_the_exporter,
                 harm_of.kill_the_broker,
                 stage.kill_the_server,
                 harm_of.silence_the_broker,
             ]
-            faults = stage.scale.faults if stage.scale.is_long else 4
+            if kind == "exchange":  # a client of streams connects to the address that the broker tells it
+                harm += [harm_of.black_hole, harm_of.lose_replies, harm_of.reset]
+            faults = stage.scale.faults if stage.scale.is_long else len(harm)
             for turn, share in enumerate(stage.moments(faults)):
                 rest = (1 - share) * pages
                 await until(lambda rest=rest: door.left() <= rest, "items", 120)  # type: ignore[misc]
