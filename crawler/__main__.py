@@ -8,6 +8,7 @@ def main() -> int:
     try:
         from crawler.runtime.startup import (
             end_at_interrupts,
+            end_with_the_scheduler,
             lasting_imports,
             replace_closed_streams,
             survive_the_terminal,
@@ -16,6 +17,7 @@ def main() -> int:
         end_at_interrupts()
         replace_closed_streams()
         survive_the_terminal()
+        end_with_the_scheduler()
         with lasting_imports():
             from crawler.cli import main
             from crawler.runtime.own_limits import raise_file_limit

@@ -28,6 +28,7 @@ from crawler.program import PROGRAM
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
 from crawler.runtime.standard_output import kept_from_users
+from crawler.schedules.given import wrong_in_settings
 
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
@@ -151,6 +152,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # {"shop": {"rate": "10/m", "RETRY_TIMES": 5}}
     SPIDERS: Mapping[str, Mapping[str, Any]] = {}
 
+    # --- schedules
+    # schedule → its cron line, command, tz, overlap, catch_up and keep, for `schedule run` (docs/schedules.md)
+    SCHEDULES: Mapping[str, Mapping[str, Any]] = {}
+
     # --- logs
     # DEBUG: also one line for each visit
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -232,6 +237,8 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
     wrong += routes.problems(settings.ROUTES)
     for spider, own in settings.SPIDERS.items():
         wrong += problems_for_one(own, f"SPIDERS[{spider!r}]", rated=True)
+    for name, fields in settings.SCHEDULES.items():
+        wrong += [f"SCHEDULES[{name!r}]: {text}" for text in wrong_in_settings(name, fields, PER_SPIDER)]
     for check in (
         lambda: check_networks(settings.ALLOWED_NETWORKS),
         lambda: check_for_all_hosts(settings.DEFAULT_REQUEST_HEADERS),

@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests were skipped for want of a server that could be installed."""
     skips = [one for one in terminalreporter.getreports("skipped") if "scripts/test-services" in str(one.longrepr)]
     if skips:
-        why = "for want of nginx or RabbitMQ: run scripts/test-services as root"
+        why = "for want of nginx, RabbitMQ or libfaketime: run scripts/test-services as root"
         terminalreporter.write_line(f"NOT TESTED: {len(skips)} tests, {why}", yellow=True, bold=True)
 
 

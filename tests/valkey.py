@@ -40,8 +40,11 @@ class Valkey:
         fsync: str = "always",
         options: Mapping[str, str] | None = None,
         program: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`program`: another server's binary, such as the system's `redis-server`."""
+        """`program`: another server's binary, such as the system's `redis-server`. `environment`: what the server has
+        beside the test's own."""
+        self._environment = {**os.environ, **(environment or {})}
         self.program = program or get_binary_path()
         self.folder = Path(tempfile.mkdtemp(prefix="vk-"))  # short: a socket's path has 107 bytes at most
         self.socket = self.folder / "s"
@@ -77,7 +80,7 @@ class Valkey:
         arguments = [word for name, value in self.options.items() for word in (f"--{name}", value)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.program, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [self.program, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
             )
         self._wait_for_answer()
 

@@ -7,7 +7,6 @@ and sends "stop" through the pipe that brought the orders.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from crawler.errors import CrawlerError
 from crawler.runtime.own_limits import raise_file_limit
-from crawler.runtime.startup import FOR_THE_SUPERVISOR, lasting_imports, survive_the_terminal
+from crawler.runtime.startup import FOR_THE_SUPERVISOR, end_with, lasting_imports, survive_the_terminal
 from crawler.worker.orders import read_orders
 
 
@@ -33,7 +32,7 @@ def main() -> int:
     if not line.endswith(b"\n"):
         return 0  # the supervisor died before it had sent all orders
     orders = read_orders(line)
-    _end_with(orders.parent)
+    end_with(orders.parent, signal.SIGKILL)
     raise_file_limit()
     os.chdir(Path(orders.folder))
 
@@ -67,15 +66,6 @@ def _run(main: object) -> None:
         asyncio.run(main)  # type: ignore[arg-type]
     else:
         uvloop.run(main)  # type: ignore[arg-type]
-
-
-def _end_with(parent: int) -> None:
-    """Make this process die with the supervisor, however that dies: an orphan would run for ever."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(0)  # the supervisor died before this check
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, seed, status, why, worker
+from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, schedule, seed, status, why, worker
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, join, with_shared_options
 from crawler.errors import Exit
@@ -20,7 +20,7 @@ __all__ = ["main"]
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
     "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
-    "Control": (control.control,),
+    "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),
     "This project": (project.spiders, project.settings, project.version),
     "Embedded queue server": (embedded.up, embedded.down),

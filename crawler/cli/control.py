@@ -104,7 +104,7 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
         else:
             rule = replace(rule, job=job)
         await _check_names(connected.jobs, rule)
-        rule = replace(rule, why=clean(why) or rule.why, by=f"{_user()}@{socket.gethostname()}")
+        rule = replace(rule, why=clean(why) or rule.why, by=who())
         change = await connected.control.set_rule(rule, undoes=undoes)
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
         answers, silent = await answers_to(connected, change.call)
@@ -115,11 +115,13 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
     return 0
 
 
-def _user() -> str:
+def who() -> str:
+    """Return the user and the machine, for those who read who changed something."""
     try:
-        return getpass.getuser()
+        user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry
-        return f"uid {os.getuid()}"
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 async def _check_names(jobs: Jobs, rule: Rule) -> None:

@@ -84,9 +84,9 @@ def crawl(
     seeds = Seeds(urls or (), file or ()) or own_seeds(made)
     name = job or _name(made.name, seeds, given)
     target = output or overwrite or f"{name}.jsonl"
-    _check_output(output, overwrite, target, json_)
-    if append and overwrite:
-        raise UsageError("--append goes with -o: -O replaces the file")
+    check_output(output, overwrite, append)
+    if json_ and target == "-":
+        raise UsageError("--json and items cannot share stdout: write the items to a file with -o FILE")
     if force and not fresh:
         raise UsageError("--force goes with --fresh: it deletes items that no export has written")
     _check_seed_files(file or (), target)
@@ -136,11 +136,12 @@ def _name(spider: str, seeds: Seeds | OwnSeeds, arguments: dict[str, str]) -> st
     return job_name(spider, seeds, arguments)
 
 
-def _check_output(output: str, overwrite: str, target: str, as_json: bool) -> None:
+def check_output(output: str, overwrite: str, append: bool) -> None:
+    """Raise `UsageError` for options that contradict each other."""
     if output and overwrite:
         raise UsageError("-o appends and -O overwrites: give one of them")
-    if as_json and target == "-":
-        raise UsageError("--json and items cannot share stdout: write the items to a file with -o FILE")
+    if append and overwrite:
+        raise UsageError("--append goes with -o: -O replaces the file")
 
 
 def _check_seed_files(files: Sequence[str], target: str) -> None:

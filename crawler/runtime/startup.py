@@ -32,6 +32,27 @@ def heed_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def end_with(parent: int, how: signal.Signals) -> None:
+    """Let this process get that signal when its parent dies, however that dies: an orphan might run for ever."""
+    if sys.platform == "linux":
+        import ctypes  # few processes need it
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, how)
+    if os.getppid() != parent:
+        sys.exit(0)  # the parent died before this check
+
+
+PARENT = "_CRAWLER_PARENT"
+"""The variable by which a scheduler tells a command its process id: the command drains when that scheduler dies."""
+
+
+def end_with_the_scheduler() -> None:
+    """Let this process drain when the scheduler that started it dies; does nothing if none did."""
+    if parent := os.environ.pop(PARENT, ""):
+        end_with(int(parent), signal.SIGTERM)
+
+
 def replace_closed_streams() -> None:
     """Give this process the standard streams that whoever started it has closed: input that is empty, output that
     nobody reads, so that no file or socket gets their numbers and no output is lost in silence."""

@@ -1,12 +1,12 @@
-"""The words of a command that a schedule may run.
+"""The words of the command that a schedule runs: which ones there may be, and what is wrong with others.
 
-They come back from the queue server, so they are checked against a list each time they are used: no word may name a
-setting that leads to a program or to code, or another job.
+They come back from the queue server, so they are checked each time they are used. No word may name a setting that leads
+to a program or to code, or another job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 COMMAND = "crawl"
 WITH_VALUE = frozenset(
@@ -18,20 +18,37 @@ WITH_VALUE = frozenset(
 FLAGS = frozenset({"--append", "--strict"})
 
 
-def wrong_words(words: Sequence[str], settable: frozenset[str]) -> list[str]:
-    """Return all that is wrong with the words of a command; it may set the settings in `settable`."""
+def wrong_words(words: Sequence[str], settable: Collection[str]) -> Iterator[str]:
+    """Yield all that is wrong with the words of a command; `settable` are the settings that it may set."""
     if not words or words[0] != COMMAND:
-        return [f"a schedule runs `{COMMAND}`: write  -- {COMMAND} URL…"]
-    wrong = []
-    rest = iter(words[1:])
+        yield f"a schedule runs `{COMMAND}`: write -- {COMMAND} URL…"
+        return
+    options = list(_options(words[1:]))
+    for name, value in options:
+        if name == "":
+            if value == "-":
+                yield "-: a scheduled crawl has no standard input; name a file that the scheduler can read: -f FILE"
+        elif name not in WITH_VALUE | FLAGS:
+            yield f"{name}: a scheduled crawl takes {', '.join(sorted(WITH_VALUE | FLAGS))}"
+        elif name in ("-f", "--file") and value == "-":
+            yield f"{name} -: a scheduled crawl has no standard input"
+        elif name in ("-s", "--set") and value.partition("=")[0].strip() not in settable:
+            yield f"{name} {value}: a schedule sets {', '.join(sorted(settable))}; the others belong in settings.py"
+    given = dict(options)
+    output = given.get("-o") or given.get("--output") or ""
+    if output not in ("", "-") and "://" not in output and "--append" not in given:
+        yield (
+            f"-o {output}: each run is a job of its own, and its items would follow those of another; "
+            "add --append, or write -O to replace the file; without both, each run has a file of its own"
+        )
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each option with its value, and each other word with an empty name."""
+    rest = iter(words)
     for word in rest:
         name, sign, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        if name in WITH_VALUE:
-            value = value if sign else next(rest, "")
-            if value == "-" or (value.startswith("-") and name not in ("-a", "--argument")):
-                wrong.append(f"{name} {value}: give a value that begins with another character than -")
-            if name in ("-s", "--set") and value.partition("=")[0] not in settable:
-                wrong.append(f"{name} {value}: a schedule may set {', '.join(sorted(settable))}; others: settings.py")
-        elif name.startswith("-") and word not in FLAGS:
-            wrong.append(f"{word}: a scheduled crawl takes {', '.join(sorted(WITH_VALUE | FLAGS))}")
-    return wrong
+        if not word.startswith("-") or word == "-":
+            yield "", word
+        else:
+            yield name, value if sign or name not in WITH_VALUE else next(rest, "")

@@ -39,7 +39,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
     assert ended.code == 0
     commands = [
         *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "reap"),
-        *("control", "inspect", "why", "spiders", "settings", "version", "up", "down"),
+        *("control", "schedule", "inspect", "why", "spiders", "settings", "version", "up", "down"),
     ]
     for name in commands:
         assert re.search(rf"\b{name}\b", ended.out), name

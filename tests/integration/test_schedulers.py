@@ -1,0 +1,213 @@
+"""Schedulers as processes of their own on one queue server, whose clock the test moves: each tick once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.server import Server
+from crawler.interfaces import Schedules
+from crawler.runtime.tasks import end
+from crawler.schedules.scheduler import Scheduler
+from crawler.schedules.timetable import PAUSED, Schedule, Timetable, job_of, pause, timetable
+from tests.clock import Clock, needs_clock
+from tests.integration import scheduler_program
+from tests.integration.scheduler_program import STAGES
+from tests.valkey import Valkey
+
+pytestmark = needs_clock
+
+START = 1_796_000_400 - 1  # a second before a full hour
+QUARTER = 900
+_prefixes = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
+    """Of the server."""
+    return Clock(tmp_path_factory.mktemp("clock"), START)
+
+
+@pytest.fixture(scope="module")
+def server(clock: Clock) -> Iterator[Valkey]:
+    """With that clock."""
+    with Valkey(environment=clock.environment) as running:
+        yield running
+
+
+class Stage:
+    """Schedules on a server, the schedulers at work, and the lines that their commands have written."""
+
+    def __init__(self, server: Valkey, schedules: Schedules, prefix: str, log: Path) -> None:
+        self.schedules = schedules
+        self._arguments = (server.url, prefix, str(log))
+        self._log = log
+        self._names = itertools.count(1)
+        self.processes: list[asyncio.subprocess.Process] = []
+        self.tasks: list[asyncio.Task[int]] = []
+
+    async def add(self, name: str, command: str = "true", **fields: str) -> None:
+        """Every quarter of an hour."""
+        made = Schedule(name, "*/15 * * * *", ("crawl", command), **fields)  # type: ignore[arg-type]
+        assert await self.schedules.replace(None, timetable(made, await self.schedules.now()))
+
+    async def scheduler(self, stage: str = "") -> asyncio.subprocess.Process:
+        """Start one, and wait until it works."""
+        program = [sys.executable, scheduler_program.__file__, *self._arguments, f"s{next(self._names)}", stage]
+        process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        return process
+
+    def here(self) -> Scheduler:
+        """Start one in this process."""
+        made = scheduler_program.scheduler(self.schedules, str(self._log), f"s{next(self._names)}")
+        self.tasks.append(asyncio.create_task(made.run()))
+        return made
+
+    async def until(self, is_so: Callable[[list[Timetable]], bool]) -> list[Timetable]:
+        """Wait for it."""
+        while not is_so(tables := await self.schedules.all()):  # noqa: ASYNC110 - it is in the server
+            await asyncio.sleep(0.005)
+        return tables
+
+    def lines(self) -> Counter[str]:
+        """Job → how often its command has run."""
+        return Counter(self._log.read_text().split())
+
+
+@pytest.fixture
+async def stage(server: Valkey, clock: Clock, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Without a schedule or scheduler, a second before a full hour."""
+    clock.set(START)
+    prefix, log = f"s{next(_prefixes)}", tmp_path / "log"
+    log.touch()
+    async with open_redis(Server(server.url), prefix=prefix, shards=1) as backend:
+        made = Stage(server, backend.schedules, prefix, log)
+        yield made
+        await end(*made.tasks)
+        for process in made.processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+def idle_after(moment: float) -> Callable[[list[Timetable]], bool]:
+    """Whether all ticks up to the moment are decided and all runs have ended."""
+    return lambda tables: all(table.next > moment and not table.runs for table in tables)
+
+
+NAMES = [f"n{number}" for number in range(20)]
+MOVES = 50
+KILLS = 5
+
+
+async def test_a_thousand_ticks_each_once_among_three_schedulers(stage: Stage, clock: Clock) -> None:
+    """The clock moves along by quarters of an hour, and now and then steps back by up to an hour."""
+    for name in NAMES:
+        await stage.add(name)
+    await asyncio.gather(*(stage.scheduler() for _ in range(3)))
+    step = random.Random(7)
+    for move in range(MOVES):
+        clock.set(START + 2 + move * QUARTER)
+        tables = await stage.until(idle_after(clock.moment))
+        if move % 10 == 5:
+            clock.set(clock.moment - step.randrange(3600))
+            await asyncio.sleep(0.05)  # they look at it
+    assert stage.lines() == {job_of(name, START + 1 + move * QUARTER): 1 for name in NAMES for move in range(MOVES)}
+    assert all(table.skipped == {} for table in tables)
+    assert {end.code for table in tables for end in table.ends} == {0}
+
+
+async def test_each_tick_once_while_schedulers_are_killed(stage: Stage, clock: Clock) -> None:
+    """A command may run again, for the same job, when its scheduler was killed; each tick ends once."""
+    for name in NAMES[:5]:
+        await stage.add(name, "sleep 0.01")
+    stage.here()
+    working = list(await asyncio.gather(*(stage.scheduler() for _ in range(KILLS))))
+    chance = random.Random(11)
+    ends: Counter[tuple[str, int]] = Counter()
+    for move, victim in enumerate(working):
+        clock.set(START + 2 + move * QUARTER)
+        await asyncio.sleep(chance.random() * 0.1)
+        victim.kill()
+        for table in await stage.until(idle_after(clock.moment)):
+            ends[table.name, table.ends[0].tick] += 1
+            assert len({end.tick for end in table.ends}) == len(table.ends)
+    wanted = {job_of(name, START + 1 + move * QUARTER) for name in NAMES[:5] for move in range(KILLS)}
+    assert set(stage.lines()) == wanted
+    assert {job_of(name, tick) for name, tick in ends} == wanted
+    assert all(table.skipped == {} for table in await stage.schedules.all())
+
+
+@pytest.mark.parametrize("at", STAGES)
+async def test_a_scheduler_killed_at_a_stage_makes_neither_two_nor_none(stage: Stage, clock: Clock, at: str) -> None:
+    await stage.add("news", "sleep 0.1")
+    victim = await stage.scheduler(at)
+    clock.set(START + 2)
+    assert await victim.wait() == -9
+    stage.here()
+    (table,) = await stage.until(idle_after(clock.moment))
+    assert [(end.tick, end.code) for end in table.ends] == [(START + 1, 0)]
+    assert table.skipped == {}
+    assert stage.lines() == {job_of("news", START + 1): 2 if at == "started" else 1}
+
+
+async def test_a_scheduler_that_stops_hands_its_run_over_at_once(stage: Stage, clock: Clock) -> None:
+    await stage.add("news", "trap 'exit 143' TERM; [ -e $0 ] || { touch $0; while :; do sleep 0.01; done; }")
+    first = await stage.scheduler()
+    clock.set(START + 2)
+    await stage.until(lambda tables: bool(tables[0].runs))
+    await _written(stage)
+    first.terminate()
+    assert await first.wait() == 0
+    (table,) = await stage.schedules.all()
+    assert [run.scheduler for run in table.runs] == [""]
+    stage.here()
+    (table,) = await stage.until(idle_after(clock.moment))
+    assert [(end.tick, end.code) for end in table.ends] == [(START + 1, 0)]
+    Path(job_of("news", START + 1)).unlink()
+
+
+async def test_a_later_tick_replaces_a_run(stage: Stage, clock: Clock) -> None:
+    await stage.add("news", "exec sleep 60", overlap="replace")
+    stage.here()
+    clock.set(START + 2)
+    await stage.until(lambda tables: bool(tables[0].runs))
+    await _written(stage)
+    clock.set(START + 2 + QUARTER)
+    (table,) = await stage.until(lambda tables: [run.tick for run in tables[0].runs] == [START + 1 + QUARTER])
+    assert [(end.tick, end.code) for end in table.ends] == [(START + 1, 143)]
+    assert "replaced" in table.ends[0].why
+
+
+async def test_two_schedulers_leave_a_paused_schedule_alone(stage: Stage, clock: Clock) -> None:
+    await stage.add("news")
+    await stage.add("other")
+    before = await stage.schedules.get("news")
+    assert before is not None
+    paused = pause(before, "by me")
+    assert paused is not None
+    assert await stage.schedules.replace(before, paused)
+    stage.here()
+    stage.here()
+    for move in range(4):
+        clock.set(START + 2 + move * QUARTER)
+        news, _ = await stage.until(idle_after(clock.moment))
+    assert set(stage.lines()) == {job_of("other", START + 1 + move * QUARTER) for move in range(4)}
+    assert news.skipped == {PAUSED: 4}
+
+
+async def _written(stage: Stage) -> None:
+    """Wait until a command runs."""
+    while not stage.lines():  # noqa: ASYNC110 - it is in a file
+        await asyncio.sleep(0.005)
