@@ -10,6 +10,7 @@ with Shop(folder, frontier=server.url, broker=server.url, results=server.url) as
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -62,7 +63,7 @@ def app_of(broker: str, results: str, folder: str | Path) -> Any:
     app.conf.broker_transport_options = {"confirm_publish": True} if "amqp" in broker else {"visibility_timeout": 2}
     install(app, folder=folder, queue=QUEUE)
 
-    @app.task(name="shop.index", bind=True)  # type: ignore[untyped-decorator]
+    @app.task(name="shop.index", bind=True, shared=False)  # type: ignore[untyped-decorator]
     def index(task: Any, value: Any) -> Any:
         with Path(PLAYED).open("a") as played:
             played.write(json.dumps({"id": task.request.id, "value": value}) + "\n")
@@ -131,6 +132,7 @@ class Shop:
             self.kill(name)
         self.app.backend.client.close()
         self.app.close()
+        gc.collect()  # what clients left open shows here, in the test that made it
 
     def start(self, name: str) -> None:
         """Start one process; what it says goes to a file of its name."""

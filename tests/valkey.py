@@ -48,7 +48,7 @@ class Valkey:
         self.program = program or get_binary_path()
         self.folder = Path(tempfile.mkdtemp(prefix="vk-"))  # short: a socket's path has 107 bytes at most
         self.socket = self.folder / "s"
-        self.port = _free_port() if tcp else 0
+        self.port = free_port() if tcp else 0
         self.options = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -161,7 +161,8 @@ class Valkey:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens to now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -58,11 +58,10 @@ def client_of(app: Any) -> Client:
     return client(Path(app.conf.get(FOLDER) or ".").resolve())
 
 
-def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitable[None]], **others: Any) -> NoReturn:
+def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitable[None]]) -> NoReturn:
     """Order what `work(client, connection, ticket)` orders, and leave: the exporter tells the result.
 
-    `job` may have places for `{id}` (of the task) and `{date}` (UTC). `others` are the task's other named arguments.
-    Does nothing if it was done before.
+    `job` may have places for `{id}` (of the task) and `{date}` (UTC). Does nothing if it was done before.
     """
     check_app(task.app)
     name = _begin(task, job)
@@ -72,7 +71,7 @@ def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitab
         if ticket.id not in [one.id for one in await connected.tickets.open()]:
             await work(client, connected, ticket)
 
-    run(task, order_once, kwargs={**others, "job": name})
+    run(task, order_once, kwargs={**task.request.kwargs, "job": name})
     raise Ignore
 
 
@@ -93,13 +92,14 @@ def _begin(task: Any, job: str) -> str:
     `Ignore` if the task has its result."""
     request = task.request
     try:
-        said = {} if request.ignore_result else task.backend.get_task_meta(request.id, cache=False)
+        has_result = task.app.conf.result_backend and not request.ignore_result
+        said = task.backend.get_task_meta(request.id, cache=False) if has_result else {}
         if said.get("status") in states.READY_STATES:
             raise Ignore
         before = said.get("result")
         name = before.get("job") if isinstance(before, dict) else None
         name = name or job.replace("{id}", request.id).replace("{date}", datetime.now(UTC).date().isoformat())
-        if not request.ignore_result:
+        if has_result:
             task.backend.store_result(request.id, {"job": name}, states.STARTED, request=request)
     except Ignore:
         raise

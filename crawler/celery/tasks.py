@@ -62,7 +62,7 @@ def crawl(
         wanted = Job(ticket.job, spider=spider, arguments=arguments or {})
         await ordering.order_crawl(client.config, connected, client.spiders, wanted, urls, ticket, rate=rate)
 
-    order(self, job, work, spider=spider, arguments=arguments, rate=rate)
+    order(self, job, work)
 
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.fetch")
@@ -79,7 +79,7 @@ def fetch(
         ticket = replace(ticket, is_page=True)
         await ordering.order_crawl(client.config, connected, client.spiders, wanted, [url], ticket)
 
-    order(self, job, work, spider=spider, arguments=arguments)
+    order(self, job, work)
 
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.redrive")
@@ -92,7 +92,7 @@ def redrive(self: Any, *, job: str, where: Sequence[str] = ()) -> None:
     async def work(client: Any, connected: Any, ticket: Any) -> None:
         await ordering.redrive(connected, ticket.job, where, ticket)
 
-    order(self, job, work, where=where)
+    order(self, job, work)
 
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.submit")
@@ -141,9 +141,8 @@ def state(self: Any, task_id: str) -> str:
 
     Celery itself calls both of these PENDING.
     """
-    backend = self.app.backend
-    if backend.task_result_exists(task_id):
-        return str(backend.get_state(task_id))
+    if self.app.conf.result_backend and self.app.backend.task_result_exists(task_id):
+        return str(self.app.backend.get_state(task_id))
     if not has_server(client_of(self.app).config):
         return str(State.UNKNOWN)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from celery import chord
 from celery.exceptions import TaskRevokedError
 
 from crawler.errors import CrawlFailed, UsageError
+from tests.acceptance.shell import Shell
 from tests.celery_shop import Shop
+from tests.rabbitmq import PROGRAMS, RabbitMQ
 from tests.valkey import Valkey
 from tests.webserver import Running, Site, serve
 from tests.website import Answer, Hit
@@ -23,12 +26,11 @@ PAGES = 40
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """One project for all tests of this module, with Redis as broker and for the results."""
-    with Valkey(tcp=True, appendonly=True) as server:
-        urls = [f"redis://127.0.0.1:{server.port}/{number}" for number in range(3)]
-        with Shop(
-            tmp_path_factory.mktemp("p"), frontier=urls[0], broker=urls[1], results=urls[2], pool="prefork"
-        ) as shop:
+    """One project for all tests of this module. Its broker is RabbitMQ, if installed; `tests/chaos` has Redis."""
+    with Valkey(tcp=True, appendonly=True) as server, RabbitMQ() if PROGRAMS.exists() else nullcontext() as broker:
+        places = [f"redis://127.0.0.1:{server.port}/{number}" for number in range(3)]
+        urls = {"frontier": places[0], "broker": broker.url if broker else places[1], "results": places[2]}
+        with Shop(tmp_path_factory.mktemp("p"), **urls, pool="prefork") as shop:
             yield shop
 
 
@@ -140,6 +142,17 @@ async def test_the_state_of_a_crawl_whose_result_has_expired(shop: Shop, site: R
     result.forget()  # as the time limit of a result does
     assert shop.app.AsyncResult(result.id).state == "PENDING"
     assert shop.state(result.id) == "SUCCESS", "the job is still known"
+
+
+async def test_a_job_that_is_deleted_before_its_end(shop: Shop) -> None:
+    site = Site(pages=PAGES, hosts=1, seed=1)
+    async with serve(site) as running:
+        result = shop.crawl.delay(running.seeds, spider="site", rate="1/s")
+        await running.until(2)
+        ended = await Shell(shop.folder, {}).run("jobs", "delete", result.id, "--force")
+        assert ended.code == 0, ended.err
+        with pytest.raises(CrawlFailed, match="was deleted before its result was told"):
+            await shop.get(result)
 
 
 async def test_urls_are_added_to_a_job(shop: Shop, site: Running) -> None:

@@ -1,0 +1,1 @@
+CELERY_APP = "shop:app"  # whose tasks the exporter tells what became of their crawls
