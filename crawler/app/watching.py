@@ -10,11 +10,13 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from crawler.control.routes import Assignment
 from crawler.interfaces import Backend
 from crawler.model import LACKING
+from crawler.runtime.incident import Incident
 from crawler.runtime.patience import Patience
 from crawler.status import JobStats, WorkerInfo
-from crawler.views.figures import at_work, no_worker
+from crawler.views.figures import alive, at_work, no_worker, routes_differ
 
 log = structlog.get_logger()
 
@@ -41,21 +43,29 @@ class Lacking:
 
 
 class Unserved:
-    """Logs each job that has requests and that none of the workers works for: once when that begins, once when it is
-    over."""
+    """Logs each job that has requests and that no worker works for, and workers with different ROUTES: once when that
+    begins, once when it is over. Jobs that are `assigned` to this command have a worker in a moment, if not now."""
 
-    def __init__(self, connected: Backend) -> None:
+    def __init__(self, connected: Backend, assigned: Assignment) -> None:
         self._connected = connected
+        self._assigned = assigned
         self._said: set[str] = set()
-        self._patience = Patience("")
+        self._differ = Incident("routes_differ")
+        self._patience = Patience()  # those who watch the jobs log the outage
 
     async def look(self, workers: Sequence[WorkerInfo]) -> None:
-        """Look at all jobs; do nothing during an outage."""
+        """Look at all jobs; do nothing during an outage, or while even this command's workers are being replaced."""
+        if not alive(workers):
+            return
+        if differ := routes_differ(workers):
+            self._differ.met(differ)
+        else:
+            self._differ.over()
         await self._patience.attempt(partial(self._look, workers))
 
     async def _look(self, workers: Sequence[WorkerInfo]) -> None:
         for job in await self._connected.jobs.all():
-            if at_work(JobStats(job.name, job.spider), workers):
+            if self._assigned.has(job.name, job.spider) or at_work(JobStats(job.name, job.spider), workers):
                 if job.name in self._said:
                     self._said.discard(job.name)
                     log.info("nobody_serves_over", job=job.name)

@@ -79,7 +79,7 @@ async def _watch_jobs(connected: Backend, assigned: Assignment, until_finished: 
     that are not finished have only requests left that are paused or that no worker can read.
     """
 
-    names, unserved = assigned.jobs, Unserved(connected)
+    names, unserved = assigned.jobs, Unserved(connected, assigned)
     unsaid = set(names)
 
     async def look() -> tuple[list[JobStats], list[str], list[WorkerInfo]]:

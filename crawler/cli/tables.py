@@ -18,6 +18,7 @@ from crawler.runtime.safe_text import printable_lines, shown, without_password
 from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
 from crawler.views.figures import (
     answers_in_words,
+    assigned_to,
     counted,
     dead_words,
     duration,
@@ -167,19 +168,27 @@ def job_state(stats: JobStats) -> str:
 
 def workers_table(workers: Iterable[WorkerInfo]) -> Table:
     """Return a table with one worker process per line, living ones first."""
-    columns = ("worker", "in flight", "pages", "memory", "doing", "lease")
+    columns = ("worker", "in flight", "pages", "memory", "takes", "doing", "lease")
     rows = [
         (
             one.worker,
             one.info.get("in_flight", "?"),
             one.info.get("pages", "?"),
             size(one.info["rss"]) if "rss" in one.info else "?",
+            _taken(one),
             (one.info.get("idle") or "fetching") if one.lease_left > 0 else "",
             f"{duration(one.lease_left)} left" if one.lease_left > 0 else Text("expired", "red"),
         )
         for one in sorted(workers, key=lambda one: (one.lease_left <= 0, one.worker))
     ]
     return table(columns, rows, numbers=("in flight", "pages", "memory"))
+
+
+def _taken(worker: WorkerInfo) -> str:
+    """Return the queues and jobs that the worker takes."""
+    ours = assigned_to(worker)
+    queues, jobs = ", ".join(ours.queues), ", ".join(ours.jobs)
+    return "; ".join(filter(None, [queues and f"queue {queues}", jobs and f"job {jobs}"])) or "all jobs"
 
 
 def _bad(number: int) -> Text:

@@ -51,6 +51,9 @@ def worker(
     """
     if strict and not until_finished:
         raise UsageError("--strict judges jobs when they are finished: add --until-finished")
+    queues = tuple(name.strip() for names in queue or () for name in names.split(","))
+    if not all(queues):
+        raise UsageError("--queue without a name: write --queue eu, or --queue eu,fast")
     config = config_of(invocation, strict=strict)
 
     from crawler.app.work import work as work_for
@@ -59,7 +62,7 @@ def worker(
         work_for(
             config,
             jobs=tuple(job or ()),
-            queues=tuple(name.strip() for names in queue or () for name in names.split(",") if name.strip()),
+            queues=queues,
             processes=processes,
             concurrency=concurrency,
             until_finished=until_finished,

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from crawler.app import watching
 from crawler.app.watching import Unserved, Watch
+from crawler.control.routes import Assignment
 from crawler.errors import FrontierReplaced, FrontierUnavailable
 from crawler.model import Job, Request
 from crawler.status import WorkerInfo
@@ -45,15 +46,16 @@ async def test_a_server_that_was_replaced_ends_the_watch() -> None:
 
 async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_when_it_is_over() -> None:
     frontier = MemoryFrontier()
-    for name in ("s1", "empty"):
-        await frontier.create_job(Job(name, spider="shop"))
-    (job, _) = await frontier.jobs()
-    await frontier.add(job, [Request("http://a.example/")], seed=True)
+    for name, spider in (("s1", "shop"), ("empty", "shop"), ("ours", "site")):
+        await frontier.create_job(Job(name, spider=spider))
+    for job in await frontier.jobs():
+        if job.name != "empty":
+            await frontier.add(job, [Request("http://a.example/")], seed=True)
     ours = WorkerInfo("w1", 9.0, {"queues": ["default"], "routes": {"spider:shop": "eu"}})
     others = WorkerInfo("w2", 9.0, {"queues": ["eu"], "routes": {"spider:shop": "eu"}})
-    unserved = Unserved(frontier.backend)
+    unserved = Unserved(frontier.backend, Assignment(queues=("default",), routes={"spider:shop": "eu"}))
     with capture_logs() as lines:
-        for workers in ([ours], [ours], [ours, others], [ours, others], [ours]):
+        for workers in ([ours], [], [ours, others], [ours, others], [ours]):
             await unserved.look(workers)
     assert [(line["event"], line["job"]) for line in lines] == [
         ("nobody_serves", "s1"),
@@ -61,3 +63,12 @@ async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_whe
         ("nobody_serves", "s1"),
     ]
     assert "crawler worker --queue eu" in lines[0]["why"]
+
+
+async def test_workers_whose_routes_differ_are_logged_when_that_begins_and_when_it_is_over() -> None:
+    one = WorkerInfo("w1", 9.0, {"queues": ["default"], "routes": {"spider:shop": "eu"}})
+    unserved = Unserved(MemoryFrontier().backend, Assignment())
+    with capture_logs() as lines:
+        for workers in ([one], [one, WorkerInfo("w2", 9.0)], [one, WorkerInfo("w2", 9.0)], [one]):
+            await unserved.look(workers)
+    assert [line["event"] for line in lines] == ["routes_differ", "routes_differ_over"]

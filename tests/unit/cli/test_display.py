@@ -291,8 +291,22 @@ def test_status_shows_jobs_workers_and_why_one_does_not_move() -> None:
     assert ["old", "1,024", "400", "12", "575", "7", "70", "0", "finished"] in rows
     assert any(row[-4:] == ["items", "wait", "for", "export"] for row in rows)
     assert text.index("w1") < text.index("w2"), "the living first"
-    assert ["w1", "3", "80", "64.0", "MB", "cooling", "9.0", "s", "left"] in rows
+    assert ["w1", "3", "80", "64.0", "MB", "all", "jobs", "cooling", "9.0", "s", "left"] in rows
     assert "expired" in text
+
+
+def test_status_lists_what_each_worker_takes_and_says_if_their_routes_differ() -> None:
+    routed = (
+        worker("w1", 9.0, queues=["eu", "fast"], routes={"spider:shop": "eu"}),
+        worker("w2", 9.0, jobs=["news", "old"]),
+    )
+    text = rendered(tables.status_view([stats()], routed, "redis://host"), 160)
+    assert "queue eu, fast" in text
+    assert "job news, old" in text
+    assert "different ROUTES" not in text
+    assert "different ROUTES" in rendered(
+        tables.status_view([stats()], [*routed, worker("w3", 9.0)], "redis://host"), 160
+    )
 
 
 def test_status_without_jobs_says_how_to_start_one() -> None:
