@@ -99,7 +99,7 @@ async def _watch_jobs(connected: Backend, assigned: Assignment, until_finished: 
         stats, exporters, workers = await watch.next()
         if time.monotonic() - reported >= REPORT:
             reported = time.monotonic()
-            _report(stats)
+            _report(stats, assigned)
             if assigned.queues:
                 await unserved.look(workers)
         unexported.seen(stats)
@@ -147,9 +147,10 @@ async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
                     contact.met(host)
 
 
-def _report(stats: list[JobStats]) -> None:
+def _report(stats: list[JobStats], assigned: Assignment) -> None:
     if not stats:
-        log.info("waiting", why="no job has been seeded yet")
+        queues = f" that ROUTES lead to the queue {' or '.join(assigned.queues)}" if assigned.queues else ""
+        log.info("waiting", why=f"no job{queues} has been seeded yet")
     for one in stats:
         if not one.finished:
             log.info(

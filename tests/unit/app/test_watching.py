@@ -55,7 +55,7 @@ async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_whe
     others = WorkerInfo("w2", 9.0, {"queues": ["eu"], "routes": {"spider:shop": "eu"}})
     unserved = Unserved(frontier.backend, Assignment(queues=("default",), routes={"spider:shop": "eu"}))
     with capture_logs() as lines:
-        for workers in ([ours], [], [ours, others], [ours, others], [ours]):
+        for workers in ([ours], [], [ours, others], [others], [ours]):
             await unserved.look(workers)
     assert [(line["event"], line["job"]) for line in lines] == [
         ("nobody_serves", "s1"),
