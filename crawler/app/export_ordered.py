@@ -88,14 +88,13 @@ class _Ordered:
 
     async def _serve(self, job: Job, tickets: Sequence[Ticket]) -> None:
         """Export one job, and tell those who wait for it, if this process has the right to."""
-        if any(ticket.is_page for ticket in tickets):
-            if await self._has_right(job):
-                await self._telling.tell(job, tickets)
+        if not await self._has_right(job):
             return
-        if job.epoch not in self._running:
-            self._running[job.epoch] = _Export(self._config, self._connected, job, self._target, self._stop)
-        if self._running[job.epoch].exporter.begun.is_set():
-            await self._telling.tell(job, tickets)
+        if not any(ticket.is_page for ticket in tickets) and job.epoch not in self._running:
+            target = _target_of(self._target, job.name)
+            out = exporter(self._config, self._connected, job, target, patient=True, name=self._name)
+            self._running[job.epoch] = _Export(out, self._stop)
+        await self._telling.tell(job, tickets)
 
     async def _has_right(self, job: Job) -> bool:
         holder = await self._connected.outbox.hold(job, self._name, self._config.settings.LEASE_SECONDS)
@@ -116,11 +115,10 @@ class _Ordered:
 class _Export:
     """The export of one job, which ends when the job is no longer wanted and its outbox is empty."""
 
-    def __init__(self, config: Config, connected: Backend, job: Job, target: Target, stop: asyncio.Event) -> None:
+    def __init__(self, out: Exporter, stop: asyncio.Event) -> None:
         self.is_wanted = True
-        self.exporter: Exporter = exporter(config, connected, job, _target_of(target, job.name), patient=True)
-        run = self.exporter.run(stop, until=lambda: not self.is_wanted, follow=True)
-        self.task = asyncio.create_task(run, name=f"export {job.name}")
+        self.exporter = out
+        self.task = asyncio.create_task(out.run(stop, until=lambda: not self.is_wanted, follow=True), name="export")
 
 
 def _target_of(target: Target, job: str) -> Target:

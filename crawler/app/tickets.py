@@ -96,6 +96,8 @@ class Telling:
         if not tickets:
             return
         stats = await self._connected.reading.stats(job)
+        if not stats.known:
+            return  # it has been deleted just now
         if any(ticket.is_page for ticket in tickets):
             stats = replace(stats, outbox=0)  # no sink gets its items: they are the result
         workers = await self._connected.reading.workers()
@@ -146,10 +148,10 @@ class Telling:
         """Forget the ticket and what was made for it alone."""
         if ticket.is_page:
             await self._connected.jobs.delete(job.name)
-        if is_finished or ticket.is_page:
-            for rule in await self._connected.control.rules():
-                if (rule.what, rule.name, rule.by) == ("job", job.name, by_task(ticket.id)):
-                    await self._connected.control.set_rule(replace(rule, value="", why="its crawl has ended"))
+        for rule in await self._connected.control.rules():
+            ours = ticket.is_page or (is_finished and rule.by == by_task(ticket.id))
+            if ours and (rule.what, rule.name) == ("job", job.name):
+                await self._connected.control.set_rule(replace(rule, value="", why="its crawl has ended"))
         await self._connected.tickets.close(ticket.id)
 
     async def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:

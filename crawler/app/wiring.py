@@ -118,15 +118,23 @@ def check_target(config: Config, target: Target) -> None:
 
 
 def exporter(
-    config: Config, connected: Backend, job: Job, target: Target, *, patient: bool, rotated: bool = False
+    config: Config,
+    connected: Backend,
+    job: Job,
+    target: Target,
+    *,
+    patient: bool,
+    rotated: bool = False,
+    name: str = "",
 ) -> Exporter:
-    """Build an exporter of one job to one target, whose file may have been `rotated` away meanwhile."""
+    """Build an exporter of one job to one target, whose file may have been `rotated` away meanwhile. `name`: if another
+    part of this process has the right to export the job, its name."""
     return Exporter(
         connected.jobs.all,
         connected.outbox,
         sink(config, target, job, rotated=rotated),
         job,
-        name=worker_name(),
+        name=name or worker_name(),
         batch=config.settings.EXPORT_BATCH,
         lease_seconds=config.settings.LEASE_SECONDS,
         patient=patient,

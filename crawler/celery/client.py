@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.errors import FrontierReplaced
 from crawler.interfaces import Backend
 from crawler.settings import load
 from crawler.spiders.registry import Registry, find_spiders
@@ -36,7 +37,8 @@ class Client:
         self._stack = AsyncExitStack()
         self._loop = asyncio.new_event_loop()
         self._opening = asyncio.Lock()
-        threading.Thread(target=self._loop.run_forever, name="crawler", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="crawler", daemon=True)
+        self._thread.start()
 
     @property
     def spiders(self) -> Registry:
@@ -49,12 +51,24 @@ class Client:
         """Run `work` on the connection and return its result. Raise what it raises, and `TimeoutError`."""
         return asyncio.run_coroutine_threadsafe(self._run(work), self._loop).result()
 
+    def close(self) -> None:
+        """End the connection and its thread."""
+        asyncio.run_coroutine_threadsafe(self._stack.aclose(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
     async def _run(self, work: Callable[[Backend], Awaitable[Result]]) -> Result:
         async with asyncio.timeout(SECONDS):
             async with self._opening:
                 if self._connected is None:
                     self._connected = await self._stack.enter_async_context(connect(self.config))
-            return await work(self._connected)
+            try:
+                return await work(self._connected)
+            except FrontierReplaced:
+                self._connected = None  # what it knows of the server is wrong; the next task connects anew
+                await self._stack.aclose()
+                raise
 
 
 _clients: dict[Path, Client] = {}

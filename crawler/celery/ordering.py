@@ -61,7 +61,8 @@ def client_of(app: Any) -> Client:
 def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitable[None]]) -> NoReturn:
     """Order what `work(client, connection, ticket)` orders, and leave: the exporter tells the result.
 
-    `job` may have places for `{id}` (of the task) and `{date}` (UTC). Does nothing if it was done before.
+    `job` may have places for `{id}` (of the task) and `{date}` (UTC); empty: the task's id. Does nothing if it was done
+    before.
     """
     check_app(task.app)
     name = _begin(task, job)
@@ -71,7 +72,7 @@ def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitab
         if ticket.id not in [one.id for one in await connected.tickets.open()]:
             await work(client, connected, ticket)
 
-    run(task, order_once, kwargs={**task.request.kwargs, "job": name})
+    run(task, order_once, kwargs={**task.request.kwargs, **({"job": name} if job else {})})
     raise Ignore
 
 
@@ -98,7 +99,7 @@ def _begin(task: Any, job: str) -> str:
             raise Ignore
         before = said.get("result")
         name = before.get("job") if isinstance(before, dict) else None
-        name = name or job.replace("{id}", request.id).replace("{date}", datetime.now(UTC).date().isoformat())
+        name = name or _filled(job or "{id}", request.id)
         if has_result:
             task.backend.store_result(request.id, {"job": name}, states.STARTED, request=request)
     except Ignore:
@@ -106,3 +107,7 @@ def _begin(task: Any, job: str) -> str:
     except Exception as error:  # whatever the database of the results raises; it has tried for a while
         raise Reject(error, requeue=True) from error
     return name
+
+
+def _filled(job: str, task_id: str) -> str:
+    return job.replace("{id}", task_id).replace("{date}", datetime.now(UTC).date().isoformat())

@@ -66,9 +66,7 @@ def crawl(
 
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.fetch")
-def fetch(
-    self: Any, url: str, *, spider: str = "", arguments: Mapping[str, str] | None = None, job: str = "{id}"
-) -> None:
+def fetch(self: Any, url: str, *, spider: str = "", arguments: Mapping[str, str] | None = None) -> None:
     """Order one page, with the politeness of the fleet. Result: its items, as a list. No link of it is followed.
 
     Raises `CrawlFailed` if the page is given up or skipped.
@@ -79,7 +77,7 @@ def fetch(
         ticket = replace(ticket, is_page=True)
         await ordering.order_crawl(client.config, connected, client.spiders, wanted, [url], ticket)
 
-    order(self, job, work)
+    order(self, "", work)
 
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.redrive")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -142,6 +143,32 @@ async def test_the_state_of_a_crawl_whose_result_has_expired(shop: Shop, site: R
     result.forget()  # as the time limit of a result does
     assert shop.app.AsyncResult(result.id).state == "PENDING"
     assert shop.state(result.id) == "SUCCESS", "the job is still known"
+
+
+async def test_monitors_see_how_a_crawl_ends(shop: Shop, site: Running) -> None:
+    """As Flower does: it hears the events of the worker, and of the exporter."""
+    heard: dict[str, list[str]] = {}
+    listening, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    class Ended(Exception):
+        pass
+
+    def hear(event: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(listening.set)  # the worker answers whoever begins to listen
+        if "uuid" in event:
+            heard.setdefault(event["uuid"], []).append(event["type"])
+            if event["type"] == "task-succeeded":
+                raise Ended
+
+    def listen() -> None:
+        with shop.app.connection_for_read() as connection, suppress(Ended):
+            shop.app.events.Receiver(connection, handlers={"*": hear}).capture(limit=None, timeout=60, wakeup=True)
+
+    hearing = asyncio.create_task(asyncio.to_thread(listen))
+    await listening.wait()
+    result = shop.crawl.delay(site.seeds[:1], spider="site")
+    await hearing
+    assert heard[result.id] == ["task-received", "task-started", "task-succeeded"]
 
 
 async def test_a_job_that_is_deleted_before_its_end(shop: Shop) -> None:

@@ -105,3 +105,10 @@ def test_a_domain_allows_itself_and_what_is_inside_it(inner: str, domain: str) -
     assert scope.reason_out(f"http://{inner}.{domain}/") is None
     assert scope.reason_out(f"http://{domain}.invalid/") == "offsite"
     assert scope.reason_out(f"http://x{domain}/") == "offsite"
+
+
+def test_a_crawl_that_follows_nothing_keeps_its_seeds() -> None:
+    scope = Scope(follow=False)
+    assert scope.reason_out("http://a.example/", 0) is None
+    assert scope.reason_out("http://a.example/", 1) == "depth"
+    assert Scope(depth_limit=2, follow=False).reason_out("http://a.example/", 1) == "depth"

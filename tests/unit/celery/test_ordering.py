@@ -1,0 +1,28 @@
+"""What all tasks have in common, without a worker."""
+
+from __future__ import annotations
+
+import pytest
+from celery import Celery
+
+from crawler.celery import install
+from crawler.celery.ordering import FOLDER
+from crawler.errors import ConfigError
+
+
+def test_install_routes_our_tasks_and_keeps_the_routes_of_others() -> None:
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.task_routes = {"shop.*": {"queue": "slow"}}
+    install(app, folder="/srv/shop", queue="crawls")
+    router = app.amqp.Router()
+    assert router.route({}, "crawler.celery.crawl")["queue"].name == "crawls"
+    assert router.route({}, "shop.index")["queue"].name == "slow"
+    assert app.conf[FOLDER] == "/srv/shop"
+
+
+def test_no_order_is_sent_whose_result_nobody_could_get() -> None:
+    app = Celery("shop", broker="memory://", backend="rpc://", set_as_current=False)
+    install(app)
+    app.loader.import_default_modules()
+    with pytest.raises(ConfigError, match="rpc:// cannot tell"):
+        app.tasks["crawler.celery.crawl"].delay(["http://a.example/"])
