@@ -120,6 +120,7 @@ def _made(config: Config, words: Sequence[str], **fields: Any) -> Schedule:
 
 
 _EXAMPLE = "news '*/15 * * * *' -- crawl https://a.example/ -O news.jsonl"
+_NONE = f"no schedules; add one: {PROGRAM} schedule add {_EXAMPLE}"
 
 
 def _wrong_values(config: Config, command: Sequence[str]) -> Iterator[str]:
@@ -241,9 +242,12 @@ async def _remove(schedules: Schedules, name: str) -> None:
 
 
 async def _list(config: Config, *, as_json: bool) -> int:
-    from crawler.app.connect import connect
+    from crawler.app.connect import connect, has_server
     from crawler.cli import tables
 
+    if not has_server(config):
+        print("[]" if as_json else _NONE)
+        return Exit.DONE
     async with connect(config) as connected:
         now = await connected.schedules.now()
         found = [(table, await _last(config, connected, table)) for table in await connected.schedules.all()]
@@ -253,7 +257,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
         tables.console().print(table.name, style="bold")
         tables.console().print(tables.fields(in_words(table, last, now)))
     if not found and not as_json:
-        print(f"no schedules; add one: {PROGRAM} schedule add {_EXAMPLE}")
+        print(_NONE)
     return Exit.DONE
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 
 from cronsim import CronSim, CronSimError
 
@@ -67,6 +68,7 @@ class Times:
         return f"{datetime.fromtimestamp(tick, self._zone):%Y-%m-%d %H:%M %z}"
 
 
+@lru_cache(maxsize=4096)  # a scheduler reads all schedules every second
 def _line(cron: str) -> str:
     """Return the line with its five fields. Raise `ValueError` unless it is one that ticks some day."""
     line = SHORT.get(cron.strip().lower(), cron)
@@ -88,6 +90,7 @@ def _line(cron: str) -> str:
     return line
 
 
+@lru_cache(maxsize=4096)
 def _zone(name: str) -> tzinfo:
     """Return the time zone of that name. Raise `ValueError` if this machine does not know it."""
     if name == "UTC":

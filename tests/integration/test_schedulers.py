@@ -16,8 +16,8 @@ from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Schedules
 from crawler.runtime.tasks import end
-from crawler.schedules.scheduler import Scheduler
-from crawler.schedules.timetable import PAUSED, Schedule, Timetable, job_of, pause, timetable
+from crawler.schedules.scheduler import TAKERS, Scheduler
+from crawler.schedules.timetable import PAUSED, Run, Schedule, Timetable, changed, job_of, pause, timetable
 from tests.clock import Clock, needs_clock
 from tests.integration import scheduler_program
 from tests.integration.scheduler_program import STAGES
@@ -205,6 +205,55 @@ async def test_two_schedulers_leave_a_paused_schedule_alone(stage: Stage, clock:
         news, _ = await stage.until(idle_after(clock.moment))
     assert set(stage.lines()) == {job_of("other", START + 1 + move * QUARTER) for move in range(4)}
     assert news.skipped == {PAUSED: 4}
+
+
+async def test_a_run_stops_when_its_schedule_is_removed(stage: Stage, clock: Clock, tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
+    await stage.add("news", f"trap 'touch {stopped}; exit 143' TERM; while :; do sleep 0.01; done")
+    stage.here()
+    clock.set(START + 2)
+    await _written(stage)
+    assert await stage.schedules.remove("news")
+    while not stopped.exists():  # noqa: ASYNC110 - it is a file
+        await asyncio.sleep(0.005)
+
+
+async def test_a_run_with_which_scheduler_after_scheduler_dies_is_given_up(stage: Stage, clock: Clock) -> None:
+    await stage.add("news")
+    before = await stage.schedules.get("news")
+    assert before is not None
+    assert await stage.schedules.replace(before, changed(before, runs=(Run(60, "", takers=TAKERS),)))
+    stage.here()
+    (table,) = await stage.until(lambda tables: bool(tables[0].ends))
+    assert [(end.tick, end.code) for end in table.ends] == [(60, 1)]
+    assert not stage.lines()
+
+
+async def test_an_outage_of_the_queue_server_costs_no_run(tmp_path: Path) -> None:
+    """The command goes on, nobody takes it over, and its end is noted when the server is back; ticks go on, too."""
+    clock, log = Clock(tmp_path, START), tmp_path / "log"
+    log.touch()
+    with Valkey(appendonly=True, environment=clock.environment) as server:
+        async with open_redis(Server(server.url), prefix="s", shards=1) as backend:
+            stage = Stage(server, backend.schedules, "s", log)
+            for name in NAMES:
+                await stage.add(name, f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")
+            stage.here()
+            stage.here()
+            clock.set(START + 2)
+            while len(stage.lines()) < len(NAMES):  # noqa: ASYNC110 - it is in a file
+                await asyncio.sleep(0.005)
+            await asyncio.to_thread(server.kill)
+            await asyncio.sleep(1.5 * scheduler_program.LEASE_SECONDS)  # nobody can renew or look
+            await asyncio.to_thread(server.start)
+            await asyncio.sleep(0.5 * scheduler_program.LEASE_SECONDS)
+            (tmp_path / "go").touch()
+            for table in await stage.until(idle_after(clock.moment)):
+                assert [(end.tick, end.code) for end in table.ends] == [(START + 1, 0)]
+            clock.set(START + 2 + QUARTER)
+            await stage.until(idle_after(clock.moment))
+            assert set(stage.lines().values()) == {1}
+            await end(*stage.tasks)
 
 
 async def _written(stage: Stage) -> None:

@@ -96,3 +96,24 @@ def test_standard_streams_that_are_closed_harm_nothing(closed: str, code: int) -
     ran = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
     assert ran.returncode == code
     assert ran.stderr == ""
+
+
+def test_a_command_of_a_scheduler_drains_when_that_is_killed() -> None:
+    """The pipe ends when the last process that holds it has ended: the killed one has started another."""
+    command = (
+        "import os, signal, sys\nfrom crawler.runtime.startup import end_with_the_scheduler\n"
+        "def drain(*_): os.write(1, b'drained\\n'); sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, drain)\nend_with_the_scheduler()\n"
+        "os.write(1, b'ready\\n')\nwhile True: signal.pause()\n"
+    )
+    scheduler = (
+        "import os, subprocess, sys\nfrom crawler.runtime.startup import PARENT\n"
+        f"subprocess.run([sys.executable, '-c', {command!r}], env={{**os.environ, PARENT: str(os.getpid())}})\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", scheduler], stdout=subprocess.PIPE, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.kill()
+        assert process.stdout.read() == b"drained\n"

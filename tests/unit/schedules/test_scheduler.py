@@ -1,0 +1,59 @@
+"""When a scheduler takes another one for dead."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from crawler.schedules.scheduler import Scheduler
+from crawler.schedules.timetable import Run, Schedule, Timetable, changed, timetable
+
+LEASE = 10.0
+LOOK = LEASE / 5
+
+
+class Watch:
+    """A scheduler that looks at the run of another one, by a clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        nothing: Any = None
+        self._scheduler = Scheduler(
+            *(nothing, nothing, nothing), name="s1", lease_seconds=LEASE, grace_seconds=0.0, look=LOOK
+        )
+
+    def left(self, seconds: float, run: Run) -> bool:
+        """Look after that time. Return whether nobody runs it."""
+        self.now += seconds
+        self._scheduler._look_at([table(run)])
+        return self._scheduler._is_left("news", run)
+
+
+def table(run: Run) -> Timetable:
+    return changed(timetable(Schedule("news", "@daily", ("crawl",)), 0), runs=(run,))
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    made = Watch()
+    monkeypatch.setattr(time, "monotonic", lambda: made.now)
+    return made
+
+
+def test_one_that_does_not_renew_for_a_lease_is_dead(watch: Watch) -> None:
+    assert [watch.left(LOOK, Run(60, "s2")) for _ in range(7)] == [False] * 6 + [True]
+
+
+def test_one_that_renews_is_alive(watch: Watch) -> None:
+    assert not any(watch.left(LOOK, Run(60, "s2", beats=number // 4)) for number in range(40))
+
+
+def test_after_an_outage_each_has_a_whole_lease_again(watch: Watch) -> None:
+    assert [watch.left(seconds, Run(60, "s2")) for seconds in (LOOK, LOOK, 60.0)] == [False] * 3
+    assert [watch.left(LOOK, Run(60, "s2")) for _ in range(6)] == [False] * 5 + [True]
+
+
+def test_a_run_that_was_let_go_is_nobodys_at_once(watch: Watch) -> None:
+    assert watch.left(LOOK, Run(60, ""))
