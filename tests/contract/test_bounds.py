@@ -10,6 +10,7 @@ import pytest
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Rule, Skip
+from crawler.parsing.url import dedup_key, fingerprint
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, hosts, pages
 from tests.contract.world import KINDS, RedisWorld, ServerWorld
 from tests.valkey import Valkey
@@ -142,3 +143,32 @@ async def test_marks_count_as_members_of_the_seen_set(world: ServerWorld, crawl:
     await crawl.add(*(Request(url, callback="detail") for url in pages(190)))
     await crawl.add(*pages(11, "b.example"))
     assert await client.hget(*buckets) == b"3"
+
+
+async def test_a_known_url_stays_where_earlier_versions_look_for_it(
+    world: ServerWorld, crawl: Crawl, client: Any
+) -> None:
+    """Of the fingerprint as a double, the 53 highest bits; modulo 8, or 4 where there is no such bucket."""
+    await crawl.add(*pages(1_000))
+    found = 0
+    for bucket in range(5):
+        for member in await client.smembers(f"{_prefix(world, crawl)}seen:{bucket}"):
+            place = int(float(member) // 2048)
+            assert bucket == (place % 8 if place % 8 < 5 else place % 4)
+            found += 1
+    assert found == 1_000
+
+
+async def test_so_does_one_that_is_known_for_another_callback(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    """Its number in the seen-set is the twin of the fingerprint, whose last digit is the other one of its pair."""
+    await crawl.add(*(Request(url, callback="detail") for url in pages(40)))
+    members = await client.smembers(f"{_prefix(world, crawl)}seen:0")
+    for url in pages(40):
+        number = str(fingerprint(dedup_key(url), crawl.job.epoch.encode()))
+        assert f"{number[:-1]}{int(number[-1]) ^ 1}".encode() in members
+
+
+async def test_what_is_kept_of_a_host_that_joins_a_group_expires(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    await crawl.frontier.ledger.join("a.example", "10.0.0.1")
+    for name in ("a.example", "10.0.0.1"):
+        assert 0 < await client.pttl(f"{shard_prefix(world.prefix, 0)}host:{name}") <= 24 * 3_600_000

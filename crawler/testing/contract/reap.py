@@ -106,6 +106,16 @@ async def test_many_leases_of_one_worker(world: World, brief: Crawl) -> None:
     assert await brief.counts() == (700, 0, 0, 0)
 
 
+@pytest.mark.parametrize("count", [199, 200])
+async def test_a_worker_is_gone_when_its_last_request_has_moved(crawl: Crawl, count: int) -> None:
+    """The script moves 200 in one step."""
+    await crawl.add(*pages(count))
+    await crawl.claim(count)
+    await crawl.frontier.leases.reap("w1")
+    assert await crawl.counts() == (count, 0, 0, 0)
+    assert await crawl.frontier.reading.workers() == []
+
+
 async def test_a_reaped_request_keeps_its_attempts_and_has_another_delivery(crawl: Crawl) -> None:
     await crawl.add(Request("http://a.example/", priority=4, meta={"a": 1}))
     first = await crawl.lease()

@@ -137,6 +137,32 @@ async def test_a_raised_rate_of_a_host_or_of_the_address_raises_that_of_both(cra
     assert len(await finish_all(crawl, POLITE)) == 1
 
 
+async def test_a_raised_rate_of_a_host_lets_its_neighbours_go_on_earlier(crawl: Crawl) -> None:
+    neighbour = beside(crawl, "a.example")
+    await on_one_address(crawl, "a.example", neighbour)
+    await crawl.add("http://a.example/")
+    await finish_all(crawl, POLITE)
+    await crawl.add(f"http://{neighbour}/")
+    assert await crawl.urls(pace=POLITE) == []
+    await order(crawl, "rate a.example 5/s")
+    await crawl.world.pass_time(0.2)
+    assert await finish_all(crawl, POLITE) == [f"http://{neighbour}/"]
+
+
+async def test_a_host_that_a_rule_takes_out_of_the_line_of_its_address_waits_no_more(crawl: Crawl) -> None:
+    neighbour = beside(crawl, "a.example")
+    await on_one_address(crawl, "a.example", neighbour)
+    await crawl.add(*pages(2))
+    await finish_all(crawl, POLITE)
+    await crawl.add(f"http://{neighbour}/")
+    assert await crawl.urls(pace=POLITE) == []
+    before = await crawl.frontier.reading.stats(crawl.job)
+    assert (before.ready, before.cooling) == (0, 2)
+    await order(crawl, f"rate {neighbour} 5/s")
+    after = await crawl.frontier.reading.stats(crawl.job)
+    assert (after.ready, after.cooling) == (1, 1)
+
+
 async def test_a_lowered_rate_of_a_host_is_not_its_neighbours(crawl: Crawl) -> None:
     await on_one_address(crawl, "a.example", "b.example")
     await crawl.add(*pages(3), *pages(3, "b.example"))

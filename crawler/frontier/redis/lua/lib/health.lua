@@ -27,14 +27,15 @@ local function note_health(commit, visit, tries)
   local known = redis.call('HMGET', H, 'busy', 'failures', 'since', 'rest', 'cause')
   local busy, failures, since = as_number(known[1]), as_number(known[2]), as_number(known[3])
   local rests, cause = as_number(known[4]) > now, known[5] or ''
+  local again = since > 0
   if visit.health == 'ok' then
-    if since > 0 or busy > 0 then redis.call('HSET', H, 'busy', math.max(0, busy - 1), 'failures', 0, 'since', 0) end
+    if again or busy > 0 then redis.call('HSET', H, 'busy', math.max(0, busy - 1), 'failures', 0, 'since', 0) end
     if rests or cause == '' then return rest, false end
     redis.call('HSET', H, 'cause', '')
     return rest, false, came_back
   end
-  local again, long = since > 0, since > 0 and now - since or 0
-  local wait = 0
+  if not again then since = now end
+  local long, wait = now - since, 0
   if rests then wait = 0
   elseif visit.health == 'busy' then
     tally(commit.counters, 'backoff')
@@ -50,7 +51,7 @@ local function note_health(commit, visit, tries)
     end
   end
   if wait > 0 then rest = now + wait end
-  redis.call('HSET', H, 'busy', busy, 'failures', failures, 'since', again and since or now)
+  redis.call('HSET', H, 'busy', busy, 'failures', failures, 'since', since)
   if rest > now then redis.call('PEXPIRE', H, rest - now + LEDGER_TTL) end
   local times
   if rest > now and not rests then
