@@ -339,8 +339,9 @@ async def _add_item(spider: Spider, item: Any, found: Found, seconds: float | No
     except DropItem as why:
         found.dropped[_reason(why)] += 1
         return
-    if item is None:
-        raise ItemError(f"{spider.name}.process_item returned None; return the item, or raise DropItem(why)")
+    if not is_item(item):
+        what = "None" if item is None else shown_value(item)
+        raise ItemError(f"{spider.name}.process_item returned {what}; return the item, or raise DropItem(why)")
     found.items.append(encode_item(item))
 
 

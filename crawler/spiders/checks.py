@@ -21,6 +21,14 @@ from crawler.spiders.base import Spider, callback_name
 from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
 
 _METHODS = ("start", "start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
+_CALLED_WITH: Mapping[str, tuple[str, ...]] = {
+    "parse": CALLBACK,
+    "parse_sitemap": CALLBACK,
+    "sitemap_filter": ("entries",),
+    "process_item": ("item",),
+    "errback": ERRBACK,
+    "closed": ("reason",),
+}
 _LIKE = 0.9  # `start_url` is that much like `start_urls`, and `parse_item` less like `parse_sitemap`
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
@@ -32,8 +40,10 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
-    for method, arguments in (("parse", CALLBACK), ("parse_sitemap", CALLBACK), ("errback", ERRBACK)):
+    for method, arguments in _CALLED_WITH.items():
         yield from filter(None, [wrong_arguments(cls, method, arguments)])
+    if inspect.iscoroutinefunction(cls.closed):
+        yield "closed is async, and nothing awaits it; write def closed(self, reason)"
     for name, advice in scrapy_words.ATTRIBUTES.items():
         if hasattr(cls, name):
             yield f"{name}: {advice}"
@@ -176,7 +186,7 @@ def _texts(attribute: str, values: Any, check: Any) -> Iterator[str]:
     if _is_computed(values):
         return
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        yield f"{attribute} must be a list, such as {attribute} = [{values!r}]"
+        yield f"{attribute} must be a list, such as {attribute} = {[] if values is None else [values]}"
     elif isinstance(values, (list, tuple, set, frozenset)):  # not an iterator, which can be read only once
         for value in values:
             yield from check(value)

@@ -49,7 +49,7 @@ class OwnSeeds:
         method = "start_requests" if type(self._spider).start is Spider.start else "start"
         try:
             given = getattr(self._spider, method)()
-            for request in _one_by_one(given) if hasattr(given, "__aiter__") else given:
+            for request in _one_by_one(given) if hasattr(given, "__aiter__") else _iterable(given, method):
                 yield self._checked(request, given, method)
                 self._given += 1
         except (Exception, SystemExit) as error:  # the spider author's code may raise anything
@@ -65,6 +65,15 @@ class OwnSeeds:
             return by_name(self._spider, request)
         except Exception as error:
             _raise_in(given, error)
+
+
+def _iterable(given: Any, method: str) -> Iterable[Any]:
+    """Return what the method gave. Raise `TypeError` if it gives nothing one by one."""
+    if inspect.iscoroutine(given):
+        given.close()  # otherwise Python warns that nobody awaited it
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{method} gave a {type(given).__name__}; write yield Request(url)")
+    return given
 
 
 def _raise_in(generator: Any, error: Exception) -> NoReturn:

@@ -1,6 +1,7 @@
 """A callback's results, in whichever form it gives them, become encoded items and requests with names."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -387,9 +388,10 @@ async def test_process_item_may_be_async() -> None:
     assert (found.items, found.dropped) == ([b'{"n":1}'], {"dropped": 1})
 
 
-async def test_process_item_that_forgets_to_return_is_told() -> None:
-    with pytest.raises(ItemError, match="process_item returned None"):
-        await run_callback(steps(lambda item: None, {"n": 1}), "parse", PAGE)
+@pytest.mark.parametrize(("given", "told"), [(None, "None"), ("text", "str ('text')")])
+async def test_process_item_that_returns_no_item_is_told(given: Any, told: str) -> None:
+    with pytest.raises(ItemError, match=re.escape(f"process_item returned {told}; return the item")):
+        await run_callback(steps(lambda item: given, {"n": 1}), "parse", PAGE)
 
 
 def test_run_spider_takes_a_class_or_an_instance() -> None:

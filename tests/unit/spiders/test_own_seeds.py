@@ -103,6 +103,24 @@ def calls_a_lambda(self: Shop) -> Iterator[Any]:
     yield Request(URL, callback=lambda response: None)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("given", [None, 5, Request(URL)])
+@pytest.mark.parametrize("method", ["start_requests", "start"])
+def test_seeds_come_one_by_one(method: str, given: Any) -> None:
+    def start_requests(self: Shop) -> Any:
+        return given
+
+    async def start(self: Shop) -> Any:
+        return given
+
+    made = spider(start_requests) if method == "start_requests" else spider(Spider.start_requests, start)
+    kind = type(given).__name__ if method == "start_requests" else "coroutine"
+    with pytest.raises(
+        ConfigError, match=rf"{method} gave a {kind}; write yield Request\(url\) \(.*\.py:[0-9]+\)"
+    ) as caught:
+        OwnSeeds(made)
+    assert 'own_seeds.py", line' not in str(caught.value).replace("test_own_seeds", "")
+
+
 async def starts_badly(self: Shop) -> AsyncIterator[Any]:
     yield Request(URL)
     yield Request(URL, callback="parse_itme")
