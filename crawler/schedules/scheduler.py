@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 LOOK = 1.0  # seconds between two looks at the schedules
 LATE = 10.0  # seconds beyond the grace time after which a command that was stopped is killed
-TAKERS = 20  # schedulers that may take one run, each because the one before has died, until it is given up
+TAKERS = 20  # times that a run may begin, each because its scheduler died or an outage met it, until it is given up
 
 Start = Callable[[Schedule, str], Awaitable[asyncio.subprocess.Process]]
 """Starts the command of a schedule for a job, as a process with a group of its own."""
@@ -89,7 +89,7 @@ class Scheduler:
 
     def stop(self, code: int = 0) -> None:
         """Take no more ticks, and stop the commands: the first call lets them drain, the second makes them stop at
-        once. Another scheduler goes on with their runs."""
+        once. Another scheduler goes on with their runs. `code` is that of the second signal, which changes nothing."""
         self._stopped.set()
         for process in self._processes.values():
             _signal(process, signal.SIGTERM)
@@ -203,11 +203,15 @@ class Scheduler:
         with suppress(*OUTAGE):  # raised only when this process is to stop; the lease then says that the run is left
             if not is_ours:
                 log.warning("run_lost", job=job, why="its schedule was removed, or another scheduler has taken it over")
-            elif self.stopping and code in CODES.values() and not self._is_alone:
+            elif self._is_interrupted(code) and not self._is_alone:
                 await self._change(table.name, partial(released, tick=run.tick, scheduler=self._name))
             else:
                 await self._end(table.name, run.tick, code)
         return code
+
+    def _is_interrupted(self, code: int) -> bool:
+        """Whether a command with this exit code has more to do: it was stopped, or an outage met it as it began."""
+        return code == Exit.UNREACHABLE or (self.stopping and code in CODES.values())
 
     async def _end(self, name: str, tick: int, code: int) -> None:
         now = await self._patience.until_done(self._schedules.now, self._stopped)
@@ -218,8 +222,12 @@ class Scheduler:
     async def _command(self, table: Timetable, run: Run, job: str) -> tuple[int, bool]:
         """Run the command and renew the run. Return its exit code, and whether the run is still this scheduler's."""
         if run.takers > TAKERS:
-            log.error("run_given_up", job=job, why=f"{TAKERS} schedulers have died with it")
+            log.error(
+                "run_given_up", job=job, why=f"it has begun {TAKERS} times, and its scheduler died, or an outage met it"
+            )
             return Exit.FAILED, True
+        if run.stop:
+            return Exit.TERMINATED, True
         try:
             process = await self._start(table.schedule, job)
         except (OSError, CrawlerError) as error:  # this machine has no more processes, or the command is none
@@ -263,8 +271,9 @@ class Scheduler:
         """Apply a change to the newest timetable, as often as somebody else is faster. Return what was stored."""
         while True:
             table = await self._patience.until_done(lambda: self._schedules.get(name), self._stopped)
-            after = None if table is None else change(table)
-            if after is None or await self._stored(table, after):  # type: ignore[arg-type]
+            if table is None or (after := change(table)) is None:
+                return None
+            if await self._stored(table, after):
                 return after
 
 

@@ -229,6 +229,43 @@ async def test_a_run_with_which_scheduler_after_scheduler_dies_is_given_up(stage
     assert not stage.lines()
 
 
+async def test_a_command_that_met_an_outage_as_it_began_begins_again(
+    stage: Stage, clock: Clock, tmp_path: Path
+) -> None:
+    await stage.add("news", f"[ -e {tmp_path}/up ] || {{ touch {tmp_path}/up; exit 69; }}")
+    stage.here()
+    clock.set(START + 2)
+    (table,) = await stage.until(idle_after(clock.moment))
+    assert [(end.tick, end.code) for end in table.ends] == [(START + 1, 0)]
+    assert stage.lines() == {job_of("news", START + 1): 2}
+
+
+async def test_the_second_signal_reaches_the_command(stage: Stage, clock: Clock, tmp_path: Path) -> None:
+    drains = tmp_path / "drains"
+    await stage.add("news", f"trap '[ -e {drains} ] && exit 130; touch {drains}' TERM; while :; do sleep 0.01; done")
+    scheduler = stage.here()
+    clock.set(START + 2)
+    await _written(stage)
+    scheduler.stop()
+    while not drains.exists():  # noqa: ASYNC110 - it is a file
+        await asyncio.sleep(0.005)
+    scheduler.stop()
+    assert await stage.tasks[0] == 0
+    (table,) = await stage.schedules.all()
+    assert (table.runs[0].scheduler, table.ends) == ("", ())
+
+
+async def test_a_run_that_is_replaced_is_not_begun_by_who_takes_it_over(stage: Stage) -> None:
+    await stage.add("news")
+    before = await stage.schedules.get("news")
+    assert before is not None
+    assert await stage.schedules.replace(before, changed(before, runs=(Run(60, "", stop=True),)))
+    stage.here()
+    (table,) = await stage.until(lambda tables: bool(tables[0].ends))
+    assert [(end.tick, end.code) for end in table.ends] == [(60, 143)]
+    assert not stage.lines()
+
+
 async def test_an_outage_of_the_queue_server_costs_no_run(tmp_path: Path) -> None:
     """The command goes on, nobody takes it over, and its end is noted when the server is back; ticks go on, too."""
     clock, log = Clock(tmp_path, START), tmp_path / "log"

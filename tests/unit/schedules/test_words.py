@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawler.errors import ConfigError
-from crawler.schedules.given import wrong_in_settings
+from crawler.schedules.given import FIELDS, wrong_in_settings
 from crawler.schedules.words import wrong_words
 from crawler.settings import PER_SPIDER, load
 
@@ -92,3 +92,12 @@ def test_a_settings_file_is_told_of_all_schedules_that_are_wrong(tmp_path: Path)
 def test_schedules_that_are_right(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(f"SCHEDULES = {{'news': {GOOD}}}\n")
     assert load(tmp_path, environ={})[0].SCHEDULES == {"news": GOOD}
+
+
+def test_the_settings_of_the_page_are_right() -> None:
+    page = (Path(__file__).parents[3] / "docs/schedules.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], names)  # noqa: S102 - our own page
+    (fields,) = names["SCHEDULES"].values()
+    assert fields.keys() == set(FIELDS)
+    assert list(wrong_in_settings("news", fields, PER_SPIDER)) == []
