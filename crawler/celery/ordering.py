@@ -61,18 +61,17 @@ def client_of(app: Any) -> Client:
 def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitable[None]]) -> NoReturn:
     """Order what `work(client, connection, ticket)` orders, and leave: the exporter tells the result.
 
-    `job` may have places for `{id}` (of the task) and `{date}` (UTC); empty: the task's id. Does nothing if it was done
-    before.
+    `job` may have places for `{id}` (of the task) and `{date}` (UTC); empty: the task's id. Does nothing if the task
+    has its result. `work` must have the same effect if it is called again.
     """
     check_app(task.app)
     name = _begin(task, job)
     ticket = Ticket(task.request.id, name, "", issued=time.time(), reply=reply_of(task.request))
 
-    async def order_once(client: Client, connected: Backend) -> None:
-        if ticket.id not in [one.id for one in await connected.tickets.open()]:
-            await work(client, connected, ticket)
+    async def with_ticket(client: Client, connected: Backend) -> None:
+        await work(client, connected, ticket)
 
-    run(task, order_once, kwargs={**task.request.kwargs, **({"job": name} if job else {})})
+    run(task, with_ticket, kwargs={**task.request.kwargs, **({"job": name} if job else {})})
     raise Ignore
 
 

@@ -70,6 +70,14 @@ async def test_a_task_that_is_delivered_again_orders_nothing_again(shop: Shop, s
     assert len([one for one in shop.played() if one["value"] == first.get()]) == 1
 
 
+async def test_two_tasks_that_name_one_job_order_one_crawl(shop: Shop, site: Running) -> None:
+    """As two beats do that both send the task of the day."""
+    both = [shop.crawl.delay(site.seeds, spider="site", job=f"daily-{site.site.port}-{{date}}") for _ in range(2)]
+    first, second = await asyncio.gather(*map(shop.get, both))
+    assert (first["job"], first["pages"]) == (second["job"], second["pages"])
+    assert len({hit.url for hit in site.log}) == len(site.log), "no page is fetched twice"
+
+
 async def test_a_page_and_what_follows_it(shop: Shop, site: Running) -> None:
     items = await shop.get((shop.fetch.s(site.seeds[0], spider="site") | shop.index.s()).delay())
     assert [item["url"] for item in items] == [site.seeds[0]]
@@ -188,6 +196,18 @@ async def test_urls_are_added_to_a_job(shop: Shop, site: Running) -> None:
     assert added == {"job": "feed", "new": 2, "known": 0, "refused": {"bad seed": 2}}
     assert await shop.get(shop.stop.delay("feed")) == "feed"
     assert await shop.get(shop.stop.delay("nothing")) == ""
+
+
+async def test_what_an_export_of_ordered_crawls_lacks(bare: Shell) -> None:
+    for arguments, code, why in (
+        (("-o", "{job}.jsonl"), 78, "set CELERY_APP"),
+        (("-o", "items.jsonl", "-s", "CELERY_APP=shop:app"), 2, "each job needs a file of its own"),
+        (("-O", "{job}.jsonl", "-s", "CELERY_APP=shop:app"), 2, "write -o"),
+        (("-o", "{job}.jsonl", "-s", "CELERY_APP=shop:app"), 78, "CELERY_APP=shop:app: ModuleNotFoundError"),
+        (("-o", "{job}.jsonl", "--follow"), 2, "leave out the other options"),
+    ):
+        ended = await bare.run("export", "--ordered", *arguments)
+        assert (ended.code, why in ended.error) == (code, True), ended.err
 
 
 async def test_pages_that_wait_for_another_try_are_told_and_dead_ones_tried_again(shop: Shop) -> None:
