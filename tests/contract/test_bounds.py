@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
 
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
+from crawler.frontier.redis.seen_cache import SeenCache
 from crawler.interfaces import Pace
-from crawler.model import Job, Request, Rule, Skip
+from crawler.model import Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
-from crawler.testing.contract.world import AT_ONCE, Crawl, World, hosts, pages
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 from tests.contract.world import KINDS, RedisWorld, ServerWorld
 from tests.valkey import Valkey
 
@@ -172,3 +173,185 @@ async def test_what_is_kept_of_a_host_that_joins_a_group_expires(world: ServerWo
     await crawl.frontier.ledger.join("a.example", "10.0.0.1")
     for name in ("a.example", "10.0.0.1"):
         assert 0 < await client.pttl(f"{shard_prefix(world.prefix, 0)}host:{name}") <= 24 * 3_600_000
+
+
+# --- how much one call does
+
+
+async def test_one_claim_checks_64_hosts_and_4_for_each_request_that_it_wants(crawl: Crawl) -> None:
+    await crawl.add(*(Request(url, spider="shop") for url in hosts(200)))
+    await crawl.frontier.pauses.pause(crawl.job, "spider", "shop", "a person said so")
+    for limit, checked in ((1, 68), (2, 68 + 72)):
+        assert await crawl.urls(limit) == []
+        assert (await crawl.frontier.reading.stats(crawl.job)).held == checked
+
+
+async def test_one_claim_puts_back_100_delayed_requests(world: World, crawl: Crawl) -> None:
+    await crawl.add(*(Request(url, delay=0.01) for url in hosts(120)))
+    await world.pass_time(0.02)
+    assert [len(await crawl.urls(200)) for _ in range(2)] == [100, 20]
+
+
+async def test_a_claim_obeys_the_64_highest_priorities(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    first = [f"h{number}.example" for number in range(199, 129, -1)]
+    await crawl.frontier.control.set_rule(Rule("priority", "host", first[0], "1000", by="me"))
+    ranks = {f"host {host}": 999 - rank for rank, host in enumerate(first[1:])}
+    await client.zadd(f"{shard_prefix(world.prefix, 0)}first", ranks)
+    await crawl.add(*hosts(200))
+    urls = await crawl.urls(66)
+    assert urls[:64] == [f"http://{host}/" for host in first[:64]]
+    assert not {*urls[64:]} & {f"http://{host}/" for host in first}
+
+
+async def test_a_rate_catches_up_on_a_tenth_of_a_second(crawl: Crawl) -> None:
+    await crawl.frontier.control.set_rule(Rule("rate", "job", crawl.job.name, "100/s", by="me"))
+    await crawl.add(*hosts(50))
+    assert len(await crawl.urls()) == 10
+
+
+async def test_a_pause_that_is_lifted_brings_back_1000_hosts_at_once(
+    world: ServerWorld, crawl: Crawl, client: Any
+) -> None:
+    held = f"{_prefix(world, crawl)}held"
+    await client.zadd(held, {f"h{number}.example": 10**14 for number in range(1_010)})
+    await crawl.frontier.pauses.resume(crawl.job, "spider", "shop")
+    assert await client.zcard(held) == 10
+
+
+STEPS: dict[str, tuple[str, int]] = {  # what is done → the command that counts its steps, and how many they are
+    "add": ("evalsha", 3),
+    "reap": ("evalsha", 3),
+    "redrive": ("evalsha", 3),
+    "trace": ("lrange", 3 + 1),  # and of what its worker holds
+    "trace-of-what-was-read": ("xrevrange", 3 + 1),  # and of what was skipped
+    "claim-with-100-rules": ("hgetall", 1),
+    "claim-with-101-rules": ("hgetall", 0),
+}
+
+
+@pytest.mark.parametrize("done", STEPS)
+@pytest.mark.parametrize("world", ["redis"], indirect=True)
+async def test_no_step_is_long(world: RedisWorld, crawl: Crawl, client: Any, done: str) -> None:
+    """Nobody else is served during a step."""
+    prefix, shard = _prefix(world, crawl), shard_prefix(world.prefix, 0)
+    await crawl.add("http://a.example/first")
+    lease = await crawl.lease()
+    await crawl.end(lease, dead())
+    await crawl.frontier.letters.redrive(crawl.job)
+    await crawl.frontier.leases.reap("nobody")  # now the server knows all the scripts
+    act: Awaitable[object]
+    match done:
+        case "add":
+            act = crawl.add(*pages(1_001))
+        case "reap":
+            await crawl.add(*pages(401))
+            await crawl.claim(401)
+            act = crawl.frontier.leases.reap("w1")
+        case "redrive":
+            await crawl.add(*pages(401))
+            leases = (await crawl.claim(401)).leases
+            await crawl.frontier.queue.commit("w1", [(lease, Visit(dead())) for lease in leases], AT_ONCE)
+            act = crawl.frontier.letters.redrive(crawl.job)
+        case "trace":
+            await crawl.add(*pages(2_001))
+            act = crawl.frontier.traces.trace(crawl.job, pages(2_001)[-1])
+        case "trace-of-what-was-read":
+            async with client.pipeline(transaction=False) as pipeline:
+                for number in range(201):
+                    pipeline.xadd(f"{prefix}read", {"worker": "w1", f"http://a.example/{number}": "200 1 1 1"})
+                await pipeline.execute()
+            act = crawl.frontier.traces.trace(crawl.job, "http://a.example/first")
+        case _:
+            number = int(done.split("-")[2])
+            await client.hset(f"{shard}rules", mapping={f"rate host h{n}": "1 {}" for n in range(number)})
+            act = crawl.claim()
+    await client.config_resetstat()
+    await act
+    command, steps = STEPS[done]
+    assert (await client.info("commandstats")).get(f"cmdstat_{command}", {"calls": 0})["calls"] == steps
+
+
+# --- how much is shown
+
+
+async def test_fifty_pauses_are_shown(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    await client.hset(f"{_prefix(world, crawl)}paused", mapping={f"host h{number}": "1000 x" for number in range(60)})
+    assert len((await crawl.frontier.reading.stats(crawl.job)).paused) == 50
+
+
+async def test_of_the_hosts_that_rest_the_next_and_the_last_five_are_shown(crawl: Crawl) -> None:
+    await crawl.add(*hosts(9))
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Retry(failed(), 0.0), status=503, health="busy")
+    assert len((await crawl.frontier.reading.stats(crawl.job)).resting) == 6
+
+
+# --- how much is kept, and what is believed
+
+
+async def test_the_last_errors_of_10_000_requests_are_kept(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    failing = f"{_prefix(world, crawl)}failing"
+    await client.hset(failing, mapping={f"http://b.example/{number}": "1000 x" for number in range(9_999)})
+    await crawl.add(*pages(2))
+    for lease in (await crawl.claim()).leases:
+        await crawl.end(lease, Retry(failed(), 60.0))
+    assert await client.hlen(failing) == 10_000
+
+
+async def test_some_2000_commits_and_100_broadcasts_are_kept(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    """A server removes whole blocks of a stream, of 100 entries."""
+    read, calls = f"{_prefix(world, crawl)}read", f"{shard_prefix(world.prefix, 0)}calls"
+    async with client.pipeline(transaction=False) as pipeline:
+        for number in range(2_300):
+            pipeline.xadd(read, {"worker": "w1", f"http://b.example/{number}": "200 1 1 1"})
+        for _ in range(210):
+            pipeline.xadd(calls, {"w": "active"})
+        await pipeline.execute()
+    await crawl.add(*pages(1))
+    await crawl.end(await crawl.lease())
+    assert 2_000 <= await client.xlen(read) < 2_200
+    await _block(crawl, "host", "b.example")
+    assert 100 <= await client.xlen(calls) < 200
+
+
+async def test_nothing_is_kept_of_the_health_of_a_host_that_is_well(
+    world: ServerWorld, crawl: Crawl, client: Any
+) -> None:
+    await crawl.add(*pages(1))
+    await crawl.end(await crawl.lease(), status=200, health="ok")
+    ledger = await client.hgetall(f"{shard_prefix(world.prefix, 0)}host:a.example")
+    assert not {b"busy", b"failures", b"since", b"cause"} & ledger.keys()
+
+
+async def test_an_answer_can_be_read_for_a_minute(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    control = crawl.frontier.control
+    call = await control.ask("active")
+    await crawl.frontier.broadcasts.answer(call, "w1", "OK")
+    assert 58_000 < await client.pttl(f"{shard_prefix(world.prefix, 0)}answers:{call}") <= 60_000
+
+
+@pytest.mark.parametrize(("turn", "is_believed"), [(10**15 - 1, True), (10**15, False)])
+async def test_a_number_that_the_crawler_cannot_have_written_is_none(
+    world: ServerWorld, crawl: Crawl, client: Any, turn: int, is_believed: bool
+) -> None:
+    await client.hset(f"{shard_prefix(world.prefix, 0)}host:a.example", "next", turn)
+    await crawl.add(*pages(1))
+    assert len(await crawl.urls()) == (not is_believed)
+
+
+def test_a_process_remembers_50_000_urls_of_a_job() -> None:
+    """At least: the older half of twice as many goes at once."""
+    known = SeenCache()
+    known.update(pages(49_999, "a.example"))
+    known.update(pages(49_999, "b.example"))
+    assert "http://a.example/0" in known
+    known.update(pages(50_000, "c.example"))
+    assert "http://b.example/0" not in known
+
+
+async def test_a_process_remembers_200_000_urls_of_all_jobs(crawl: Crawl) -> None:
+    adding: Any = crawl.frontier.adding
+    others = [Job(f"job{number}", epoch=f"e{number}") for number in range(3)]
+    for number, job in enumerate(others):
+        adding._remember(job, pages(70_000))
+        assert len(adding.maybe_new_urls(others[0], pages(1))) == (number == 2)

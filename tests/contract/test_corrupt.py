@@ -134,7 +134,7 @@ async def test_a_job_record_that_cannot_be_read(
     assert (await crawl.frontier.jobs.create(Job("bad"))).name == "bad"
 
 
-@pytest.mark.parametrize("shards", [b"", b"0", b"-1", b"x", b"9" * 400, b"\xff"])
+@pytest.mark.parametrize("shards", [b"", b"0", b"-1", b"x", b"1025", b"9" * 400, b"\xff"])
 async def test_a_number_of_shards_that_is_none(world: RedisWorld, client: redis.asyncio.Redis, shards: bytes) -> None:
     await client.set(f"{first(world)}shards", shards)
     with pytest.raises(FrontierError, match="not a number of shards"):

@@ -22,7 +22,7 @@ async def test_a_dead_letter_tells_all_that_is_known(crawl: Crawl) -> None:
     assert before - 1 < letter.died < time.time() + 1
     assert (letter.host, letter.deliveries) == ("a.example", 2)
     assert letter.message == lease.message.decode()
-    assert letter.id
+    assert len(letter.id) == 12
 
 
 async def test_a_failure_may_quote_what_is_no_text(crawl: Crawl) -> None:

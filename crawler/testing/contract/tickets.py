@@ -6,7 +6,6 @@ import pytest
 from msgspec.structs import replace
 
 from crawler.errors import UsageError
-from crawler.frontier.rules import MAX_TICKET
 from crawler.model import Ticket
 from crawler.testing.contract.world import Crawl, World
 
@@ -37,5 +36,6 @@ async def test_a_ticket_outlives_its_job(crawl: Crawl) -> None:
 
 async def test_a_ticket_has_a_bound(crawl: Crawl) -> None:
     with pytest.raises(UsageError, match="pass large arguments by reference"):
-        await crawl.frontier.tickets.issue(replace(FIRST, reply="x" * MAX_TICKET))
+        await crawl.frontier.tickets.issue(replace(FIRST, reply="x" * 1_000_000))
     assert await crawl.frontier.tickets.open() == []
+    assert await crawl.frontier.tickets.issue(replace(FIRST, reply="x" * 999_000))
