@@ -8,6 +8,7 @@ their ids then, as with every message that Celery delivers twice.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,7 +107,7 @@ class CeleryResults:
         with denied_join_result():  # otherwise this process would wait for the results of what follows
             self._go_on(request, value)
             self._app.backend.mark_as_done(ticket.id, value, request=request)
-        self._end(request, "task-succeeded", result=repr(value)[:1_000], runtime=0.0)
+        self._end(request, "task-succeeded", result=repr(value)[:1_000], runtime=time.time() - ticket.issued)
 
     def fail(self, ticket: Ticket, error: CrawlFailed) -> None:
         """Store why the crawl failed, also for the rest of the chain, and start the errbacks."""

@@ -96,8 +96,6 @@ class Telling:
         if not tickets:
             return
         stats = await self._connected.reading.stats(job)
-        if not stats.known:
-            return  # it has been deleted just now
         if any(ticket.is_page for ticket in tickets):
             stats = replace(stats, outbox=0)  # no sink gets its items: they are the result
         workers = await self._connected.reading.workers()
