@@ -23,6 +23,7 @@ from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
 from crawler.parsing import scrapy_words
 from crawler.parsing.rates import delay_of
+from crawler.parsing.request_fields import checked_headers
 from crawler.parsing.setting_values import converted
 from crawler.program import PROGRAM
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
@@ -121,7 +122,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one
     # statuses after which a page is tried again
-    RETRY_HTTP_CODES: tuple[int, ...] = (408, 429, 500, 502, 503, 504, 522, 524)
+    RETRY_HTTP_CODES: tuple[Annotated[int, Meta(ge=100, le=999)], ...] = (408, 429, 500, 502, 503, 504, 522, 524)
     RETRY_DELAY: Seconds = 1.0  # seconds before the first retry; doubles each time, with jitter
     RETRY_MAX_DELAY: Seconds = 3600.0  # seconds; the longest such delay
     EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages; if more fail alike, pause; 1: never
@@ -241,6 +242,8 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
         wrong += [f"SCHEDULES[{name!r}]: {text}" for text in wrong_in_settings(name, fields, PER_SPIDER)]
     for check in (
         lambda: check_networks(settings.ALLOWED_NETWORKS),
+        lambda: _check_headers("USER_AGENT", {"user-agent": settings.USER_AGENT}),
+        lambda: _check_headers("DEFAULT_REQUEST_HEADERS", settings.DEFAULT_REQUEST_HEADERS),
         lambda: check_for_all_hosts(settings.DEFAULT_REQUEST_HEADERS),
         lambda: authorizations(settings.HTTP_AUTH),
     ):
@@ -249,6 +252,14 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
         except ConfigError as error:
             wrong.append(str(error))
     return settings, origins, wrong
+
+
+def _check_headers(name: str, headers: Mapping[str, str]) -> None:
+    """Raise `ConfigError` for headers that cannot be sent."""
+    try:
+        checked_headers(headers)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from None
 
 
 def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: Iterable[str] = ()) -> Settings:

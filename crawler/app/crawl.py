@@ -21,6 +21,7 @@ from crawler.control.routes import Assignment
 from crawler.errors import Exit, OutputError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
+from crawler.frontier.redis.keys import check_job_name
 from crawler.interfaces import Backend
 from crawler.model import Job, Request
 from crawler.runtime.signals import CODES, draining
@@ -53,6 +54,7 @@ async def crawl(
 
     `fresh` deletes the job first, `force` even with items that no export has written.
     """
+    check_job_name(job.name)
     async with connect(config, alone=True) as connected:
         if fresh or job.name not in [known.name for known in await connected.jobs.all()]:
             check_target(config, target)

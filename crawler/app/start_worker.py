@@ -75,6 +75,8 @@ async def start_worker(
     stack.callback(access.close)
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
+    registry = spiders_of(config)  # makes the modules of the folder importable
+    middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = HttpFetcher(
         settings.USER_AGENT,
         AddressGuard(settings.ALLOWED_NETWORKS),
@@ -103,10 +105,9 @@ async def start_worker(
         connections=connections,
     )
     stack.push_async_callback(http.close)
-    registry = spiders_of(config)  # makes the modules of the folder importable
     fetcher: Fetcher = LeasedFetcher(http, lease)
-    if settings.DOWNLOADER_MIDDLEWARES:
-        fetcher = MiddlewareFetcher(load(settings.DOWNLOADER_MIDDLEWARES), fetcher)
+    if middlewares:
+        fetcher = MiddlewareFetcher(middlewares, fetcher)
     job_list = JobList(connected.jobs.all, assigned)
     gate = RobotsGate(
         connected.asking,

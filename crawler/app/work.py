@@ -150,7 +150,8 @@ async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
 def _report(stats: list[JobStats], assigned: Assignment) -> None:
     if not stats:
         queues = f" that ROUTES lead to the queue {' or '.join(assigned.queues)}" if assigned.queues else ""
-        log.info("waiting", why=f"no job{queues} has been seeded yet")
+        names = f" named {' or '.join(assigned.jobs)}" if assigned.jobs else ""
+        log.info("waiting", why=f"no job{names}{queues} has been seeded yet")
     for one in stats:
         if not one.finished:
             log.info(

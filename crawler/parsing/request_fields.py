@@ -74,7 +74,7 @@ def settled(request: Any) -> dict[str, Any]:
         "url": request.url if _is_plain(request.url) else text("url", request.url),
         "callback": _callback("callback", request.callback) or "parse",
         "method": _method(request.method) if request.method not in (None, "GET") else "GET",
-        "headers": _headers(request.headers) if request.headers else {},
+        "headers": checked_headers(request.headers) if request.headers else {},
         "body": _body(request.body) if request.body else b"",
         "meta": _meta(request.meta) if request.meta else {},
         "dont_filter": request.dont_filter or False,
@@ -138,7 +138,8 @@ def _method(method: Any) -> str:
     return sys.intern(given)  # a message leaves out a field only if it is the default itself
 
 
-def _headers(headers: Any) -> dict[str, str]:
+def checked_headers(headers: Any) -> dict[str, str]:
+    """A copy of header fields as they arrive. Raises `ValueError` for those that HTTP or the crawler cannot send."""
     if not isinstance(headers, Mapping):
         raise unfit("headers", headers, "a dict of text")
     copy = {text("headers: the name", name): _field_value(name, headers[name]) for name in headers}

@@ -7,6 +7,9 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+_MOST: Mapping[type, int] = {float: 10**9, int: 10**12}
+"""The largest numbers: 31 years in seconds, a terabyte. The queue server's numbers end not far beyond."""
+
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 
@@ -19,7 +22,11 @@ def converted(value: Any, kind: Any) -> Any:
         value = sorted(value)
     if isinstance(value, Mapping) and get_origin(kind) is tuple:
         value = _in_order(value)
-    return msgspec.convert(value, kind, strict=False)
+    found = msgspec.convert(value, kind, strict=False)
+    most = _MOST.get(type(found))
+    if most and not abs(found) <= most:
+        raise ValueError(f"expected a number up to {most:,}")
+    return found
 
 
 def _in_order(numbered: Mapping[str, Any]) -> list[str]:

@@ -88,6 +88,12 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
     ("name", "text", "message"),
     [
         ("DOWNLOAD_DELAY", "soon", r"DOWNLOAD_DELAY='soon' \(from -s\)"),
+        ("DOWNLOAD_DELAY", "inf", r"DOWNLOAD_DELAY='inf' \(from -s\): expected a number up to 1,000,000,000"),
+        ("BACKOFF_SECONDS", "1e10", r"BACKOFF_SECONDS='1e10' \(from -s\): expected a number up to 1,000,000,000"),
+        ("CONCURRENT_REQUESTS", "9" * 20, r"expected a number up to 1,000,000,000,000"),
+        ("RETRY_HTTP_CODES", "5000", r"RETRY_HTTP_CODES='5000' \(from -s\): Expected `int` <= 999"),
+        ("USER_AGENT", "bot/1\nx: y", r"USER_AGENT: headers\['user-agent'\] holds a line break"),
+        ("DEFAULT_REQUEST_HEADERS", '{"a b": "c"}', r"DEFAULT_REQUEST_HEADERS: headers: 'a b' is no name of a header"),
         ("DOWNLOAD_DELAY", "-1", r"DOWNLOAD_DELAY='-1' \(from -s\): .*>= 0"),
         ("CONCURRENT_REQUESTS", "0", ">= 1"),
         ("ROBOTSTXT_OBEY", "maybe", "expected true or false"),

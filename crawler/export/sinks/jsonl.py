@@ -137,9 +137,9 @@ class JsonlSink:
 
     def _open(self, path: Path) -> None:
         """Open and lock the file, and make it if need be."""
-        is_new = not path.exists()
         file = -1
         try:
+            is_new = not path.exists()
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not stat.S_ISREG(os.fstat(file).st_mode):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from crawler.app.config import Config
+from crawler.app.crawl import crawl
 from crawler.app.jobs import create_job
+from crawler.app.wiring import Target
 from crawler.errors import UsageError
 from crawler.model import Job
+from crawler.settings import Settings
 from tests.memory import MemoryFrontier
 
 
@@ -31,3 +37,9 @@ async def test_a_job_that_exists_otherwise_is_no_job_for_this_command(wanted: Jo
     with pytest.raises(UsageError) as caught:
         await create_job(jobs, wanted, "fifo")
     assert told in str(caught.value)
+
+
+async def test_a_jobs_name_is_checked_before_the_file_that_is_named_after_it(tmp_path: Path) -> None:
+    config = Config(Settings(REDIS_URL="memory://"), {}, tmp_path)
+    with pytest.raises(UsageError, match="job name 'a/b': use letters, digits"):
+        await crawl(config, Job("a/b"), [], Target(str(tmp_path / "a/b.jsonl")), refused=print, observe=print)

@@ -252,6 +252,11 @@ def test_an_empty_file_stays_only_where_it_was(path: Path) -> None:
     assert path.read_bytes() == b""
 
 
+def test_a_name_that_no_file_can_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="File name too long"):
+        JsonlSink(tmp_path / ("x" * 300), "e").check()
+
+
 def test_the_folder_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"its folder does not exist; make it: mkdir -p .*/deep/er"):
         write(tmp_path / "deep" / "er" / "items.jsonl")
