@@ -51,6 +51,15 @@ class Broken(Spider):
 
     def parse(self, response):
         raise LookupError("no price on the page")
+
+class Given(Spider):
+    name = "given"
+
+    def __init__(self, prices="", **more):
+        super().__init__(**more)
+
+    def parse(self, response):
+        yield {"url": response.url}
 """
 
 

@@ -67,8 +67,9 @@ async def order_crawl(
     await connected.adding.durable()
 
 
-async def submit(config: Config, connected: Backend, job: Job, seeds: Sequence[Seed]) -> SeedReport:
+async def submit(config: Config, connected: Backend, registry: Registry, job: Job, seeds: Sequence[Seed]) -> SeedReport:
     """Add seeds to a job, and make it if it is new. Nobody waits for them."""
+    await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     job = await create_job(connected.jobs, job, order_of(config))
     adding = _Seeding(config, connected, job)
     await adding.run(seeds)
@@ -101,6 +102,8 @@ class _Seeding:
     def _admitted(self, seeds: Iterable[Seed | Request]) -> Iterator[Request]:
         for seed in seeds:
             try:
+                if not isinstance(seed, (str, Mapping, Request)):
+                    raise ValueError(f"{seed!r} is neither a URL nor an object with one")
                 yield self._admission.admit(request_of(seed) if isinstance(seed, Mapping) else seed)
             except ValueError as error:
                 self.refused[error.reason if isinstance(error, NotAdmitted) else "bad seed"] += 1

@@ -98,7 +98,7 @@ def _begin(task: Any, job: str) -> str:
             raise Ignore
         before = said.get("result")
         name = before.get("job") if isinstance(before, dict) else None
-        name = name or _filled(job or "{id}", request.id)
+        name = name or _filled(str(job or "{id}"), request.id)
         if has_result:
             task.backend.store_result(request.id, {"job": name}, states.STARTED, request=request)
     except Ignore:

@@ -17,6 +17,7 @@ from crawler.app.connect import has_server
 from crawler.app.results import job_result
 from crawler.celery import revoking
 from crawler.celery.ordering import FOLDER, Ordering, client_of, order, run
+from crawler.errors import UsageError
 from crawler.model import Job
 from crawler.views.results import State
 
@@ -44,10 +45,10 @@ def install(app: Any, *, folder: str | Path = "", queue: str = "") -> None:
 @shared_task(base=Ordering, bind=True, name="crawler.celery.crawl")
 def crawl(
     self: Any,
-    urls: Sequence[str | Mapping[str, Any]] | None = None,
+    urls: str | Sequence[str | Mapping[str, Any]] | None = None,
     *,
     spider: str = "",
-    arguments: Mapping[str, str] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     job: str = "{id}",
     rate: str = "",
 ) -> None:
@@ -59,21 +60,22 @@ def crawl(
     """
 
     async def work(client: Any, connected: Any, ticket: Any) -> None:
-        wanted = Job(ticket.job, spider=spider, arguments=arguments or {})
-        await ordering.order_crawl(client.config, connected, client.spiders, wanted, urls, ticket, rate=rate)
+        wanted = _job(ticket.job, spider, arguments)
+        seeds = None if urls is None else _seeds(urls)
+        await ordering.order_crawl(client.config, connected, client.spiders, wanted, seeds, ticket, rate=str(rate))
 
     order(self, job, work)
 
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.fetch")
-def fetch(self: Any, url: str, *, spider: str = "", arguments: Mapping[str, str] | None = None) -> None:
+def fetch(self: Any, url: str, *, spider: str = "", arguments: Mapping[str, Any] | None = None) -> None:
     """Order one page, with the politeness of the fleet. Result: its items, as a list. No link of it is followed.
 
     Raises `CrawlFailed` if the page is given up or skipped.
     """
 
     async def work(client: Any, connected: Any, ticket: Any) -> None:
-        wanted = Job(ticket.job, spider=spider, arguments=arguments or {}, follow=False)
+        wanted = replace(_job(ticket.job, spider, arguments), follow=False)
         ticket = replace(ticket, is_page=True)
         await ordering.order_crawl(client.config, connected, client.spiders, wanted, [url], ticket)
 
@@ -96,16 +98,17 @@ def redrive(self: Any, *, job: str, where: Sequence[str] = ()) -> None:
 @shared_task(base=Ordering, bind=True, name="crawler.celery.submit")
 def submit(
     self: Any,
-    urls: Sequence[str | Mapping[str, Any]],
+    urls: str | Sequence[str | Mapping[str, Any]],
     *,
     job: str,
     spider: str = "",
-    arguments: Mapping[str, str] | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Add URLs to a job and wait for nothing. Result: `job`, `new`, `known`, `refused` (by reason)."""
 
     async def work(client: Any, connected: Any) -> Any:
-        return await ordering.submit(client.config, connected, Job(job, spider=spider, arguments=arguments or {}), urls)
+        wanted = _job(job, spider, arguments)
+        return await ordering.submit(client.config, connected, client.spiders, wanted, _seeds(urls))
 
     return dict(msgspec.to_builtins(run(self, work)))
 
@@ -149,6 +152,18 @@ def state(self: Any, task_id: str) -> str:
         return (await job_result(connected, job, strict=client.config.settings.STRICT)).state
 
     return str(run(self, work))
+
+
+def _seeds(urls: Any) -> Sequence[Any]:
+    """Return the seeds of a task. Raise `UsageError`."""
+    if not isinstance(urls, (str, Mapping, list, tuple)):
+        raise UsageError(f"urls: expected URLs, not {urls!r}")
+    return [urls] if isinstance(urls, (str, Mapping)) else urls
+
+
+def _job(name: str, spider: str, arguments: Mapping[str, Any] | None) -> Job:
+    """Return the job that a task wants. Its values are JSON of anybody who may send tasks; a job's are text."""
+    return Job(str(name), spider=str(spider), arguments={name: str(value) for name, value in (arguments or {}).items()})
 
 
 worker_init.connect(revoking.install, weak=False)

@@ -120,6 +120,7 @@ async def test_what_a_person_does_wrong(shop: Shop) -> None:
         (shop.crawl.s(["http://127.0.0.1/"], rate="fast"), "'fast' is not a rate"),
         (shop.crawl.s(["http://127.0.0.1/"], job="a/b"), "job name 'a/b'"),
         (shop.redrive.s(job="nothing"), "no job is named 'nothing'"),
+        (shop.crawl.s(5, job=5), "urls: expected URLs, not 5"),
     ):
         with pytest.raises(UsageError, match=why):
             await shop.get(order.delay())
@@ -191,9 +192,11 @@ async def test_a_job_that_is_deleted_before_its_end(shop: Shop) -> None:
 
 
 async def test_urls_are_added_to_a_job(shop: Shop, site: Running) -> None:
-    urls = [site.seeds[0], {"url": site.seeds[1], "priority": 5}, {"url": "nowhere"}, {"uri": "x"}]
-    added = await shop.get(shop.submit.delay(urls, job="feed"))
-    assert added == {"job": "feed", "new": 2, "known": 0, "refused": {"bad seed": 2}}
+    urls = [site.seeds[0], {"url": site.seeds[1], "priority": 5}, {"url": "nowhere"}, {"uri": "x"}, 5]
+    added = await shop.get(shop.submit.delay(urls, job="feed", arguments={"prices": 3}, spider="given"))
+    assert added == {"job": "feed", "new": 2, "known": 0, "refused": {"bad seed": 3}}
+    again = await shop.get(shop.submit.delay(site.seeds[0], job="feed"))
+    assert (again["new"], again["known"]) == (0, 1), "one URL may be given as it is"
     assert await shop.get(shop.stop.delay("feed")) == "feed"
     assert await shop.get(shop.stop.delay("nothing")) == ""
 
