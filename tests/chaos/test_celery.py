@@ -71,6 +71,33 @@ async def test_p41_celery(theatre: Theatre, scale: Scale, broker: str, tmp_path:
     assert row.passed, row
 
 
+async def test_p41_celery_half_ordered(theatre: Theatre, tmp_path: Path) -> None:
+    """Celery's worker is killed after it said STARTED and before the order is in the queue server, which is frozen."""
+    site = Site(pages=PAGES, hosts=1, seed=theatre.seed)
+    with (
+        Valkey(tcp=True, appendonly=True) as server,
+        Valkey(tcp=True, appendonly=True) as results,
+        Valkey(tcp=True, appendonly=True) as messages,
+        Shop(tmp_path, frontier=server.url, broker=messages.url, results=results.url) as shop,
+    ):
+        async with serve(site) as running:
+            await shop.get(shop.status.delay("-"))  # now the worker is connected
+            with server.frozen():
+                order = (shop.crawl.s(running.seeds, spider="site", job="half") | shop.index.s()).delay()
+                await asyncio.to_thread(_until_started, order.parent)
+                shop.kill("celery")
+            shop.start("celery")
+            got = await shop.get(order)
+    assert (got["job"], got["pages"], got["items"]) == ("half", PAGES, PAGES)
+    assert [one["id"] for one in shop.played()] == [order.id]
+    assert len({hit.url for hit in running.log}) == len(running.log), "no page is fetched twice"
+
+
+def _until_started(result: Any) -> None:
+    while result.state != "STARTED":
+        time.sleep(0.02)
+
+
 def _kill(shop: Shop, victim: str | Valkey | RabbitMQ) -> None:
     if isinstance(victim, str):
         shop.kill(victim)
