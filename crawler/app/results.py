@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crawler.control.dead_letters import Group, Groups
+from crawler.control.dead_letters import LETTERS_READ, Group, Groups
 from crawler.interfaces import Backend, Letters
 from crawler.model import Job
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.job_names import no_job
 from crawler.views.results import JobResult, State, of_job
-
-_LETTERS_READ = 1_000  # dead letters at most, of which the largest groups are named
 
 
 async def job_result(connected: Backend, name: str, *, strict: bool = False) -> JobResult:
@@ -34,7 +32,7 @@ async def result_from(
 
 async def largest_groups(letters: Letters, job: Job, limit: int) -> tuple[Group, ...]:
     """Return the most frequent (error, line) of the job's dead letters; of some of them if there are thousands."""
-    groups, left = Groups(("error", "line")), _LETTERS_READ
+    groups, left = Groups(("error", "line")), LETTERS_READ
     async for letter in letters.each(job):
         groups.add(letter)
         left -= 1

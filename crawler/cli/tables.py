@@ -12,7 +12,7 @@ from rich.console import Group as Lines
 from rich.table import Table
 from rich.text import Text
 
-from crawler.control.dead_letters import Group, error_of, said_by
+from crawler.control.dead_letters import LETTERS_READ, Group, error_of, said_by
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, shown, without_password
 from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
@@ -313,8 +313,9 @@ def _dead(report: CrawlReport) -> Text | str:
     stats = report.stats
     if not stats.dead:
         return ""
+    among = f" of {LETTERS_READ:,} of them" if stats.dead > LETTERS_READ else ""
     causes = [
-        f"{counted(group.count)} × {error} at {line}: {group.message[:200]}"
+        f"{counted(group.count)}{among} × {error} at {line}: {group.message[:200]}"
         for group in report.causes
         for error, line in [group.values]
         if line

@@ -13,6 +13,9 @@ from crawler.errors import UsageError
 from crawler.model import Failure
 from crawler.status import DeadLetter
 
+LETTERS_READ = 1_000
+"""Dead letters of a job, at most, among which the most frequent causes are looked for."""
+
 
 def error_of(failure: Failure) -> str:
     """Return the reason in a word: `http_503`, `timeout`, or `callback/KeyError` for an exception of a spider."""

@@ -65,6 +65,6 @@ async def test_a_page_that_waits_for_another_try_tells_its_last_error() -> None:
 
 
 async def test_a_thousand_of_the_dead_letters_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_LETTERS_READ", 3)
+    monkeypatch.setattr(results, "LETTERS_READ", 3)
     (group,) = await results.largest_groups((await visited(*[MISSING] * 5)).backend.letters, Job("news"), 1)
     assert group.count == 3

@@ -392,6 +392,12 @@ def test_a_crawl_that_nothing_keeps_cannot_be_resumed(reason: str) -> None:
     assert "keeps nothing" not in rendered(tables.summary(replace(report(dead=0), kept=False)))
 
 
+@pytest.mark.parametrize(("dead", "told"), [(1_000, "812 × callback"), (1_001, "812 of 1,000 of them × callback")])
+def test_the_causes_of_more_dead_letters_than_are_read_are_counted_among_those(dead: int, told: str) -> None:
+    cause = Group(("callback/KeyError", "spiders/shop.py:7"), 812, 1_800_000_000.0, "id1", "http://a.example/1")
+    assert told in rendered(tables.summary(replace(report(dead=dead), causes=(cause,))))
+
+
 def test_the_summary_of_a_good_crawl() -> None:
     text = rendered(tables.summary(report(dead=7)))
     assert "ended    finished" in text
