@@ -32,6 +32,12 @@ def told(error: BaseException, own: Collection[str] = ()) -> tuple[str, str]:
     return line, "".join(whole.format())
 
 
+def in_words(error: BaseException, own: Collection[str] = ()) -> str:
+    """Return name, text and line of the error, such as `KeyError: 'price' (spiders/shop.py:42)`."""
+    line, _ = told(error, own)
+    return f"{type(error).__name__}: {error}{f' ({line})' if line else ''}"
+
+
 def told_stack(dump: str) -> tuple[str, str]:
     """Do the same for a stack that `faulthandler` has written: where a process was when it was asked, or crashed."""
     frames = [(found["file"], int(found["line"]), found["name"]) for found in map(_DUMPED, dump.splitlines()) if found]

@@ -167,6 +167,12 @@ def test_an_error_never_shows_the_password_of_the_queue_server(tmp_path: Path) -
     assert "geheim" not in str(caught.value)
 
 
+def test_an_error_in_a_settings_file_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("import os\nUSER_AGENT = {}['x']\n")
+    with pytest.raises(ConfigError, match=r"settings\.py: KeyError: 'x' \(.*/settings\.py:2\)"):
+        load(tmp_path, environ={})
+
+
 @pytest.mark.parametrize(
     "source", ["DOWNLOAD_DELAY = ", "raise RuntimeError('x')", "import nothing_like_this", "import sys; sys.exit(0)"]
 )
