@@ -87,9 +87,19 @@ class _Lossy:
             self._flush()
 
 
+class _Handler(logging.StreamHandler[_Lossy]):
+    """Says in one line that another one cannot be made, such as `info("100%", 5)`. Python would print the stack."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        where = f"{record.pathname}:{record.lineno}"
+        why = f"{type(error).__name__}: {error}"
+        structlog.get_logger().error("log_line_failed", logger=record.name, line=where, why=why, text=repr(record.msg))
+
+
 def _route_libraries(stream: _Lossy, common: list[Processor], renderer: Processor) -> None:
     """Give the root logger of `logging` a single handler that uses the same processors."""
-    handler = logging.StreamHandler(stream)
+    handler = _Handler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[

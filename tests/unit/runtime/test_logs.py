@@ -172,6 +172,20 @@ def test_a_spider_is_heard_at_the_crawlers_own_level_with_its_name() -> None:
     ]
 
 
+def test_a_line_that_cannot_be_made_is_told_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", "json", stream)
+    logging.getLogger("spiders.shop").info("\x1b100%", "more")
+    (line,) = lines(stream)
+    assert (line["event"], line["logger"], line["why"]) == (
+        "log_line_failed",
+        "spiders.shop",
+        "ValueError: incomplete format",
+    )
+    assert line["line"].rpartition(":")[0].endswith("test_logs.py")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("stream", "no_color", "is_console", "is_coloured"),
     [
