@@ -12,8 +12,9 @@ from crawler.frontier.redis.seen_cache import SeenCache
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
+from crawler.schedules.timetable import Schedule, changed, timetable
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
-from tests.contract.world import KINDS, RedisWorld, ServerWorld
+from tests.contract.world import KINDS, MemoryWorld, RedisWorld, ServerWorld
 from tests.valkey import Valkey
 
 ONE = Pace(delay=0.0, concurrency=1)
@@ -81,6 +82,24 @@ async def test_one_claim_ends_500_requests_of_a_blocked_host(crawl: Crawl) -> No
     assert await crawl.counts() == (100, 0, 500, 0)
 
 
+async def test_one_claim_ends_500_requests_of_a_blocked_spider(crawl: Crawl) -> None:
+    await crawl.add(*[Request(url, spider="shop") for url in hosts(510)])
+    await _block(crawl, "spider", "shop")
+    assert await crawl.urls(200) == []
+    assert await crawl.counts() == (10, 0, 500, 0)
+
+
+async def test_one_claim_checks_4_hosts_for_each_request_that_it_still_wants(
+    world: ServerWorld, crawl: Crawl, client: Any
+) -> None:
+    other = await crawl.frontier.jobs.create(Job("other"))
+    await crawl.frontier.adding.add(other, [Request("http://a.example/")])
+    await crawl.add(*hosts(100))
+    await crawl.frontier.pauses.pause(crawl.job, "spider", "", "a person said so")
+    assert len((await crawl.frontier.queue.claim("w1", 3, [other, crawl.job], AT_ONCE)).leases) == 1
+    assert await client.zcard(f"{_prefix(world, crawl)}held") == 64 + 4 * 2
+
+
 async def test_500_characters_are_kept_of_what_made_a_request_be_skipped(
     world: ServerWorld, crawl: Crawl, client: Any
 ) -> None:
@@ -103,6 +122,15 @@ async def test_a_worker_asks_again_after_a_second_when_no_time_tells_when(world:
     await other.frontier.pauses.pause(other.job, "job", other.job.name, "a person said so")
     paused = await other.claim()
     assert (paused.wait, paused.idle) == (1.0, "paused")
+
+
+async def test_of_a_commit_that_read_no_page_nothing_is_kept(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    """It would push out what `why` can tell of the pages that were read."""
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(), Skip("robots"))
+    assert await client.xlen(f"{_prefix(world, crawl)}read") == 0
+    await crawl.end(await crawl.lease())
+    assert await client.xlen(f"{_prefix(world, crawl)}read") == 1
 
 
 async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(crawl: Crawl) -> None:
@@ -144,6 +172,31 @@ async def test_marks_count_as_members_of_the_seen_set(world: ServerWorld, crawl:
     await crawl.add(*(Request(url, callback="detail") for url in pages(190)))
     await crawl.add(*pages(11, "b.example"))
     assert await client.hget(*buckets) == b"3"
+
+
+async def test_marks_of_redirected_requests_count_too(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    buckets = f"{_prefix(world, crawl)}stats", "buckets"
+    await crawl.add(*pages(150))
+    leases = (await crawl.claim(150)).leases
+    assert len(leases) == 150
+    visits = [(lease, Visit(Skip("redirect", "http://b.example/"))) for lease in leases]
+    assert all(await crawl.frontier.queue.commit("w1", visits, AT_ONCE))
+    assert await client.hget(*buckets) == b"2"
+    await crawl.add(*pages(101, "b.example"))
+    assert await client.hget(*buckets) == b"3"
+
+
+async def test_a_tick_is_due_in_its_own_millisecond(world: ServerWorld, crawl: Crawl) -> None:
+    if not isinstance(world, MemoryWorld):
+        return  # only where time stands still between two steps
+    schedules = crawl.frontier.schedules
+    made = timetable(Schedule("news", "*/15 * * * *", ("crawl", "http://a.example/")), await schedules.now())
+    assert await schedules.replace(None, made)
+    after = changed(made, last=made.next)
+    await world.pass_time(made.next - await schedules.now() - 0.0035)  # it adds 2 ms
+    assert not await schedules.replace(made, after)
+    await world.pass_time(0.0)
+    assert await schedules.replace(made, after)
 
 
 async def test_a_known_url_stays_where_earlier_versions_look_for_it(

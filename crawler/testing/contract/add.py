@@ -101,6 +101,11 @@ async def test_equal_dont_filter_requests_can_all_wait(world: World, crawl: Craw
     assert len((await crawl.claim()).leases) == 2
 
 
+async def test_the_shortest_delay_is_a_millisecond(crawl: Crawl) -> None:
+    await crawl.add(Request("http://a.example/", delay=0.001))
+    assert (await crawl.frontier.reading.stats(crawl.job)).delayed == 1
+
+
 async def test_method_and_body_tell_requests_apart(crawl: Crawl) -> None:
     url = "http://a.example/search"
     forms = [Request(url, method="POST", body=body) for body in (b"q=1", b"q=2", b"q=1")]

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Exported, Job, Release, Request, Retry, Skip
+from crawler.model import Exported, Job, Release, Request, Retry, Rule, Skip
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 SLOW = Pace(delay=60.0)
@@ -430,6 +430,31 @@ async def test_wait_is_until_the_earliest_of_all(crawl: Crawl) -> None:
     claim = await crawl.claim(pace=SLOW)
     assert claim.wait is not None
     assert 19 < claim.wait <= 20
+
+
+@pytest.mark.parametrize("job_is", ["blocked first", "blocked last"])
+async def test_what_can_be_done_at_once_in_one_job_does_not_wait_for_another(crawl: Crawl, job_is: str) -> None:
+    """A claim ends a part of many blocked requests; the next claim may come at once."""
+    cooling, paused = [await crawl.frontier.jobs.create(Job(name)) for name in ("cooling", "paused")]
+    await crawl.add(*pages(510))
+    for job in (cooling, paused):
+        await crawl.frontier.adding.add(job, [Request(url) for url in pages(2, "b.example")])
+    await crawl.frontier.queue.claim("w1", 1, [cooling], SLOW)
+    for action, name in (("block", "news"), ("pause", "paused")):
+        await crawl.frontier.control.set_rule(Rule(action, "job", name, "on"))
+    jobs = [crawl.job, cooling, paused][:: 1 if job_is == "blocked first" else -1]
+    claim = await crawl.frontier.queue.claim("w1", 9, jobs, SLOW)
+    assert (claim.leases, claim.wait) == ((), 0.0)
+
+
+async def test_a_full_outbox_of_one_job_does_not_hold_up_what_another_waits_for(world: World) -> None:
+    crawl = await Crawl.create(world, outbox_limit=1)
+    other = Crawl(world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(), items=(b"{}",))
+    await other.add(Request("http://a.example/later", delay=0.5))
+    claim = await crawl.frontier.queue.claim("w1", 9, [other.job, crawl.job], AT_ONCE)
+    assert (claim.wait or 1.0) <= 0.5
 
 
 async def test_a_full_outbox_pauses_claims_and_says_so(world: World) -> None:

@@ -399,6 +399,7 @@ async def test_what_is_set_aside_can_be_set_aside_again(world: World, crawl: Cra
         assert await crawl.frontier.queue.set_aside("w1", crawl.job, lease.message, 0.01)
         assert await crawl.counts() == (1, 0, 0, 0)
         await world.pass_time(0.01)
+    assert await crawl.counter("set_aside") == 3
     assert await crawl.end(await crawl.lease())
     assert await crawl.finished()
 

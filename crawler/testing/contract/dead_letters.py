@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
-from crawler.model import Dead, Done, Failure, Outcome, Request, Retry, Rule, Skip, Visit
+import pytest
+
+from crawler.model import Dead, Done, Failure, Outcome, Release, Request, Retry, Rule, Skip, Visit
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 FAILURE = Failure("callback", "KeyError: 'price' – ü \U0001f980", status=200, traceback='File "shop.py"\n  line 3')
@@ -207,6 +209,18 @@ async def test_requests_that_wait_for_another_try_tell_their_last_error_until_th
         await crawl.end(lease, outcome)
     assert await crawl.frontier.letters.failing(crawl.job) == []
     assert (await crawl.frontier.reading.stats(crawl.job)).failing == 0
+
+
+@pytest.mark.parametrize("way", ["released", "set aside"])
+async def test_what_goes_back_without_another_try_keeps_its_last_error(crawl: Crawl, way: str) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
+    lease = await crawl.lease()
+    if way == "released":
+        assert await crawl.end(lease, Release("drain"))
+    else:
+        assert await crawl.frontier.queue.set_aside("w1", crawl.job, lease.message, 0.0)
+    assert len(await crawl.frontier.letters.failing(crawl.job)) == 1
 
 
 async def test_a_page_whose_host_is_at_fault_tells_its_last_error_too(crawl: Crawl) -> None:

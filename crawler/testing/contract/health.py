@@ -89,6 +89,8 @@ async def test_only_the_first_page_pays_for_its_host(world: World, crawl: Crawl)
     for _ in range(4):
         await rest(crawl, world, "busy", BUSY)
     assert (await crawl.counter("retried"), await crawl.counter("spared")) == (1, 3)
+    (spared,) = (await crawl.frontier.traces.trace(crawl.job, pages(3)[0])).sightings
+    assert (spared.state, spared.attempt, spared.crashes) == ("pending", 1, 0)
     assert (await crawl.lease(pace=ONE)).attempt == 1
     assert await crawl.counts() == (2, 1, 0, 0)
 

@@ -48,6 +48,12 @@ async def test_in_one_call_the_first_wins(crawl: Crawl) -> None:
     assert (await told(crawl), (await crawl.lease()).request.callback) == (1, "parse")
 
 
+async def test_a_url_that_another_callback_has_is_known_in_a_call_that_brings_the_next_such_url(crawl: Crawl) -> None:
+    await crawl.add(DETAIL)
+    assert await crawl.add(Request(f"{URL}/2", callback="detail"), URL) == 1
+    assert await told(crawl) == 1
+
+
 async def test_requests_keep_their_order_whatever_they_name(crawl: Crawl) -> None:
     made = [Request(url, callback="detail" if n % 2 else "parse") for n, url in enumerate(pages(6))]
     await crawl.add(*made)

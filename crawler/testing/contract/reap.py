@@ -279,6 +279,12 @@ async def test_workers_tell_about_themselves(crawl: Crawl) -> None:
     assert 10 < worker.lease_left <= 15
 
 
+async def test_a_heartbeat_without_news_keeps_what_a_worker_told_about_itself(crawl: Crawl) -> None:
+    for told in ({"pid": 1}, {}):
+        await asyncio.to_thread(crawl.frontier.leases.beat, "w1", told)
+    assert [worker.info for worker in await crawl.frontier.reading.workers()] == [{"pid": 1}]
+
+
 async def test_an_expired_worker_is_shown_until_it_is_reaped(world: World, brief: Crawl) -> None:
     await asyncio.to_thread(brief.frontier.leases.beat, "w1", {})
     await world.pass_time(LEASE * 1.2)

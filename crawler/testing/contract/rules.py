@@ -234,6 +234,20 @@ async def test_a_spiders_rate_is_not_its_neighbours(crawl: Crawl) -> None:
     assert ((await crawl.claim()).wait or 0) > 1.0
 
 
+@pytest.mark.parametrize(("per_second", "at_once"), [(1, 1), (20, 2)])
+async def test_a_job_with_a_rate_catches_up_on_a_tenth_of_a_second(crawl: Crawl, per_second: int, at_once: int) -> None:
+    await crawl.add(*pages(5))
+    await order(crawl, f"rate job:news {per_second * crawl.world.shards}/s")  # each shard has its part of the rate
+    assert len(await crawl.urls()) == at_once
+
+
+async def test_a_host_whose_spider_has_a_rate_waits_for_its_next_turn_and_no_longer(crawl: Crawl) -> None:
+    await crawl.add(*[Request(url, spider="shop") for url in pages(2)])
+    await order(crawl, f"rate spider:shop {crawl.world.shards}/s")
+    assert len(await crawl.urls()) == 1
+    assert ((await crawl.claim()).wait or 2.0) <= 1.0
+
+
 async def test_a_jobs_rate_is_not_its_neighbours(crawl: Crawl) -> None:
     other = Crawl(crawl.world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
     for one in (crawl, other):

@@ -120,7 +120,6 @@ local function is_new(fingerprint, mark, message, target)
 end
 
 local push = add.order == 'lifo' and 'RPUSH' or 'LPUSH'
-local has_levels = redis.call('EXISTS', J .. 'levels') == 1 -- few jobs have levels: the others save a call for each host
 local fresh_total = 0
 local hosts, turns = {}, {} -- hosts of all groups; time and host of those with new requests
 for _, group in ipairs(add.groups) do
@@ -133,7 +132,7 @@ for _, group in ipairs(add.groups) do
     for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + group.delay, message) end
   elseif #fresh > 0 then
     redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
-    if has_levels or priority ~= '0' then note_level(J, host, priority) end
+    if priority ~= '0' then note_level(J, host, priority) end -- 0 is among the levels of any host that has some
     turns[#turns + 1] = now
     turns[#turns + 1] = host
   end

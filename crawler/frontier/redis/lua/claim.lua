@@ -42,6 +42,10 @@ local function first_due(key)
   return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
 end
 
+local function wait_at_most(ms)
+  reply[1] = reply[1] < 0 and ms or math.min(reply[1], ms)
+end
+
 -- Notes when to claim again. `turn`: the job's own next turn (ms; 0: it has no rate).
 local function note_wait(job, turn)
   if as_number(redis.call('HGET', job.stats, 'pending')) <= 0 then return end
@@ -49,8 +53,7 @@ local function note_wait(job, turn)
   for _, set in ipairs({ 'hosts', 'groups', 'delayed' }) do due = math.min(due, first_due(job.J .. set) or math.huge) end
   local held = due == math.huge and first_due(job.J .. 'held')
   -- without any due time all hosts are at their cap, and the next commit wakes one
-  local wait = (due == math.huge or held) and POLL or math.max(0, math.max(due, turn) - now)
-  if reply[1] < 0 or wait < reply[1] then reply[1] = wait end
+  wait_at_most((due == math.huge or held) and POLL or math.max(0, math.max(due, turn) - now))
   if reply[2] == 'empty' then reply[2] = held and 'paused' or 'cooling' end
 end
 
@@ -75,7 +78,7 @@ local function look_round(job)
     return #names
   end
   local function due(set)
-    local most = math.min(math.max(claim.limit - claim.got, 1), DUE_AT_ONCE)
+    local most = math.min(claim.limit - claim.got, DUE_AT_ONCE)
     return redis.call('ZRANGEBYSCORE', job.J .. set, '-inf', now, 'LIMIT', 0, most)
   end
   look_at(first_hosts(P, job.J, now), ask)
@@ -99,7 +102,8 @@ end
 
 local function take_from(job)
   if redis.call('XLEN', job.J .. 'outbox') >= claim.outbox_limit then
-    reply[1], reply[2] = math.max(reply[1], POLL), 'outbox'
+    wait_at_most(POLL)
+    reply[2] = 'outbox'
     return
   end
   job.pausing, job.counters = redis.call('EXISTS', job.J .. 'paused') == 1, {}
@@ -109,7 +113,7 @@ local function take_from(job)
     return note_wait(job, 0)
   end
   if is_paused(claim, job, 'job', job.name) then
-    if reply[1] < 0 then reply[1] = POLL end
+    wait_at_most(POLL)
     if reply[2] == 'empty' then reply[2] = 'paused' end
     return
   end
