@@ -68,8 +68,12 @@ def app_of(broker: str, results: str, folder: str | Path) -> Any:
     app = Celery("shop", broker=broker, backend=results)
     app.conf.broker_connection_retry_on_startup = True
     app.conf.worker_send_task_events = True
-    # a message that a killed worker has taken comes again; Redis finds it after this time
-    app.conf.broker_transport_options = {"confirm_publish": True} if "amqp" in broker else {"visibility_timeout": 2}
+    # a message that a killed worker has taken comes again; with Redis, a worker looks for such messages now and then
+    app.conf.broker_transport_options = (
+        {"confirm_publish": True}
+        if "amqp" in broker
+        else {"visibility_timeout": 2, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    )
     install(app, folder=folder, queue=QUEUE)
 
     @app.task(name="shop.index", bind=True, shared=False)  # type: ignore[untyped-decorator]

@@ -71,6 +71,7 @@ async def test_p41_celery(theatre: Theatre, scale: Scale, broker: str, tmp_path:
     assert row.passed, row
 
 
+@pytest.mark.long
 async def test_p41_celery_half_ordered(theatre: Theatre, tmp_path: Path) -> None:
     """Celery's worker is killed after it said STARTED and before the order is in the queue server, which is frozen."""
     site = Site(pages=PAGES, hosts=1, seed=theatre.seed)
