@@ -237,8 +237,8 @@ async def test_a_short_pause_does_not_shorten_a_long_one(crawl: Crawl) -> None:
 
 async def test_a_longer_delay_of_the_hosts_own_is_kept(world: World, crawl: Crawl) -> None:
     await crawl.add(*pages(4))
-    await crawl.end(await crawl.lease(), asked_at=world.now(), host_delay=0.05)
-    await world.pass_time(0.06)
+    await crawl.end(await crawl.lease(), asked_at=world.now(), host_delay=0.4)
+    await world.pass_time(0.41)
     assert len((await crawl.claim(2, pace=AT_ONCE)).leases) == 1, "a host with a delay gives one"
     assert await crawl.urls(pace=AT_ONCE) == []
 
