@@ -221,8 +221,12 @@ async def test_how_many_routes_and_hosts_that_are_served_are_remembered(world: S
             await crawl.end(await crawl.lease(), outcome, pace=AT_ONCE, status=403 if outcome != Done() else 200)
 
     async with world.raw() as client:
-        await client.hset(f"{prefix}served", mapping={f"host{number}": " / " for number in range(10_000)})
+        await client.hset(f"{prefix}served", mapping={f"host{number}": " / " for number in range(9_999)})
         await visit("/", outcome=Done())
+        assert await client.hlen(f"{prefix}served") == 10_000
+        await client.hdel(f"{prefix}served", HOST)
+        await client.hset(f"{prefix}served", "another", " / ")
+        await visit("/again", outcome=Done())
         assert await client.hgetall(f"{prefix}served") == {HOST.encode(): b" / "}
         assert 0 < await client.pttl(f"{prefix}served") <= 24 * HOUR
         await visit("/so-on/1", "/so-on/2", outcome=Done())
