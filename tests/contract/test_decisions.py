@@ -226,7 +226,7 @@ async def test_how_many_routes_and_hosts_that_are_served_are_remembered(world: S
         assert await client.hlen(f"{prefix}served") == 10_000
         await client.hdel(f"{prefix}served", HOST)
         await client.hset(f"{prefix}served", "another", " / ")
-        await visit("/again", outcome=Done())
+        await visit("/again", "/and-again", outcome=Done())
         assert await client.hgetall(f"{prefix}served") == {HOST.encode(): b" / "}
         assert 0 < await client.pttl(f"{prefix}served") <= 24 * HOUR
         await visit("/so-on/1", "/so-on/2", outcome=Done())
@@ -235,10 +235,16 @@ async def test_how_many_routes_and_hosts_that_are_served_are_remembered(world: S
         full = await client.hget(f"{prefix}served", HOST)
         assert 256 < len(full) < 256 + 40
         assert {len(route) for route in full.split()[2:]} == {1 + 32}
-        await client.hset(f"{prefix}served", HOST, f" /{'x' * 253} ")
+        almost_full = f" /{'x' * 253} "
+        await client.hset(f"{prefix}served", HOST, almost_full)
         await visit("/last/x", "/late/x", outcome=Done())
         assert (await client.hget(f"{prefix}served", HOST)).split()[1:] == [b"/last"], "256 bytes are not full yet"
-        await visit(*(f"/user/{number}" for number in range(3)), outcome=Dead(Failure("http_403", "no", 403)))
+        refused = Dead(Failure("http_403", "no", 403))
+        await client.hset(f"{prefix}served", HOST, almost_full)
+        await visit(*(f"/user/{number}" for number in range(3)), outcome=refused)
+        assert (await crawl.frontier.reading.stats(crawl.job)).paused == ()
+        await client.hset(f"{prefix}served", HOST, full)
+        await visit("/user/3", outcome=refused)
     assert [pause.name for pause in (await crawl.frontier.reading.stats(crawl.job)).paused] == [HOST]
 
 

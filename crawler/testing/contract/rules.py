@@ -163,6 +163,14 @@ async def test_a_host_that_a_rule_takes_out_of_the_line_of_its_address_waits_no_
     assert (after.ready, after.cooling) == (1, 1)
 
 
+async def test_an_address_that_its_hosts_have_left_may_be_given_a_rate(crawl: Crawl) -> None:
+    await on_one_address(crawl, "a.example")
+    await crawl.frontier.ledger.join("a.example", "")
+    await order(crawl, f"rate {ADDRESS} 1/h")
+    await crawl.add(*pages(2))
+    assert await crawl.urls() == pages(2)
+
+
 async def test_a_lowered_rate_of_a_host_is_not_its_neighbours(crawl: Crawl) -> None:
     await on_one_address(crawl, "a.example", "b.example")
     await crawl.add(*pages(3), *pages(3, "b.example"))

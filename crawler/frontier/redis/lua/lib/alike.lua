@@ -38,13 +38,14 @@ end
 
 -- Counts how the last pages of a host or a spider (`what` and `name`) ended: pages, how many failed alike, the kind,
 -- their route (`*`: several). Only subjects that failed lately have a record; the older a page, the less it counts.
--- Returns how many had failed alike before, and whether this call paused the subject.
+-- Returns how many had failed alike before, and whether this call paused the subject; nothing for a good page that
+-- needs no record.
 local function note_outcome(J, what, name, kind, route, failure, limits, now)
   local subject = what .. ' ' .. name
   local share, least, recent = limits.share, limits.least, J .. 'recent'
   local before = redis.call('HGET', recent, subject)
   if not before then
-    if kind == 'ok' then return 0, false end
+    if kind == 'ok' then return end
     if redis.call('HLEN', recent) >= RECENT_KEPT then redis.call('DEL', recent) end
   end
   local pages, failed, alike, where = string.match(before or '', '^(%d+) (%d+) (%S+) ?(%S*)$')
