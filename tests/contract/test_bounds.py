@@ -82,8 +82,9 @@ async def test_one_claim_ends_500_requests_of_a_blocked_host(crawl: Crawl) -> No
     assert await crawl.counts() == (100, 0, 500, 0)
 
 
-async def test_one_claim_ends_500_requests_of_a_blocked_spider(crawl: Crawl) -> None:
-    await crawl.add(*[Request(url, spider="shop") for url in hosts(510)])
+@pytest.mark.parametrize("urls", [hosts(510), pages(510)], ids=["of-many-hosts", "of-one-host"])
+async def test_one_claim_ends_500_requests_of_a_blocked_spider(crawl: Crawl, urls: list[str]) -> None:
+    await crawl.add(*[Request(url, spider="shop") for url in urls])
     await _block(crawl, "spider", "shop")
     assert await crawl.urls(200) == []
     assert await crawl.counts() == (10, 0, 500, 0)
@@ -131,6 +132,16 @@ async def test_of_a_commit_that_read_no_page_nothing_is_kept(world: ServerWorld,
     assert await client.xlen(f"{_prefix(world, crawl)}read") == 0
     await crawl.end(await crawl.lease())
     assert await client.xlen(f"{_prefix(world, crawl)}read") == 1
+
+
+async def test_the_same_junk_twice_is_taken_away_twice(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    await crawl.add(*pages(1))
+    junk = b'[1,0,0,0,0,"http://a.example/","deep"]'
+    await client.rpush(f"{_prefix(world, crawl)}pending:0:a.example", junk, junk)
+    claim = await crawl.claim()
+    assert [one.message for one in claim.junk] == [junk, junk]
+    assert [await crawl.frontier.queue.bury("w1", crawl.job, junk, failed()) for _ in range(3)] == [True, True, False]
+    assert await crawl.counts() == (0, 1, 0, 1)
 
 
 async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(crawl: Crawl) -> None:

@@ -66,6 +66,12 @@ async def test_higher_priorities_first(world: World, order: str) -> None:
     assert await crawl.urls() == [f"http://a.example/{p}" for p in sorted(priorities, reverse=True)]
 
 
+async def test_the_lowest_priority_comes_when_the_higher_ones_are_done(crawl: Crawl) -> None:
+    urls = pages(3)
+    await crawl.add(*[Request(url, priority=priority) for url, priority in zip(urls, (5, -1, -1), strict=True)])
+    assert [await crawl.urls(2), await crawl.urls(2)] == [urls[:2], urls[2:]]
+
+
 async def test_first_in_first_out_inside_equal_priority(crawl: Crawl) -> None:
     await crawl.add(*[Request(url, priority=3) for url in pages(4)])
     assert await crawl.urls(2) == pages(4)[:2]
@@ -129,6 +135,11 @@ async def test_with_a_delay_a_host_gives_one_request(crawl: Crawl) -> None:
     await crawl.add(*pages(3))
     assert await crawl.urls(pace=SLOW) == pages(3)[:1]
     assert await crawl.urls(pace=SLOW) == []
+
+
+async def test_the_shortest_delay_is_one_too(crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    assert await crawl.urls(pace=Pace(delay=0.001)) == pages(3)[:1]
 
 
 async def test_the_delay_counts_even_when_the_request_has_ended(crawl: Crawl) -> None:

@@ -378,6 +378,7 @@ async def test_only_the_holder_may_bury(crawl: Crawl) -> None:
     other = lease.message.replace(b"a.example", b"b.example")
     assert not await crawl.frontier.queue.bury("w1", crawl.job, other, failed())
     assert await crawl.counts() == (0, 1, 0, 0)
+    assert await crawl.counter("fenced") == 0, "each shard is asked, and all but one say no"
 
 
 async def test_what_is_set_aside_comes_back_later(world: World, crawl: Crawl) -> None:
@@ -409,6 +410,7 @@ async def test_only_the_holder_may_set_aside(crawl: Crawl) -> None:
     lease = await crawl.lease()
     assert not await crawl.frontier.queue.set_aside("w2", crawl.job, lease.message, 0.0)
     assert await crawl.counts() == (0, 1, 0, 0)
+    assert await crawl.counter("fenced") == 0, "each shard is asked, and all but one say no"
 
 
 async def test_what_was_left_out_is_counted_by_reason(crawl: Crawl) -> None:

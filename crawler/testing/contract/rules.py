@@ -186,6 +186,13 @@ async def test_a_rate_of_the_address_holds_for_all_its_hosts(crawl: Crawl) -> No
     assert len(await finish_all(crawl)) == 1
 
 
+async def test_with_a_rate_an_address_gives_one_request_at_a_time(crawl: Crawl) -> None:
+    await on_one_address(crawl, "a.example")
+    await crawl.add(*pages(3))
+    await order(crawl, f"rate {ADDRESS} 1000/s")
+    assert len(await crawl.urls()) == 1
+
+
 async def test_concurrency_of_a_host_is_not_held_down_by_its_address(crawl: Crawl) -> None:
     one = Pace(delay=0.0, concurrency=1)
     await on_one_address(crawl, "a.example")
@@ -335,7 +342,8 @@ async def test_what_is_blocked_ends_as_skipped_and_is_never_handed_out(crawl: Cr
     assert await crawl.finished()
     trace = await crawl.frontier.traces.trace(crawl.job, "http://a.example/new")
     assert trace.skipped is not None
-    assert (trace.skipped.reason, trace.skipped.detail.split(" ")[0]) == ("blocked", parse("block", [subject]).what)
+    rule = parse("block", [subject])
+    assert (trace.skipped.reason, trace.skipped.detail) == ("blocked", f"{rule.what} {rule.name}")
     await order(crawl, f"unblock {subject}")
     await crawl.add(Request("http://a.example/newer", spider="shop"))
     assert await crawl.urls() == ["http://a.example/newer"]
@@ -383,6 +391,16 @@ async def test_jobs_with_a_priority_are_served_first(crawl: Crawl) -> None:
     for _ in range(3):
         claim = await crawl.frontier.queue.claim("w1", 1, [crawl.job, other], AT_ONCE)
         assert [lease.job for lease in claim.leases] == ["other"]
+
+
+async def test_the_job_with_the_highest_priority_is_served_first(crawl: Crawl) -> None:
+    ranks = {"a": 3, "b": 5, "c": 1, "d": 4, "e": 2}
+    jobs = [await crawl.frontier.jobs.create(Job(name)) for name in ranks]
+    for job in jobs:
+        await crawl.frontier.adding.add(job, [Request(url) for url in pages(1)])
+        await order(crawl, f"priority job:{job.name} {ranks[job.name]}")
+    claim = await crawl.frontier.queue.claim("w1", 9, jobs, AT_ONCE)
+    assert [lease.job for lease in claim.leases] == ["b", "d", "a", "e", "c"]
 
 
 # --- what is written down
