@@ -178,7 +178,3 @@ class Shop:
     def items(self, job: str) -> list[dict[str, Any]]:
         """The items in the file of a job."""
         return [json.loads(line) for line in (self.folder / f"{job}.jsonl").read_text().splitlines()]
-
-    def said(self, name: str) -> str:
-        """What a process has logged."""
-        return (self.folder / f"{name}.log").read_text()
