@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Retry, Skip
+from crawler.status import clock
 from crawler.testing.contract.world import AT_ONCE, Crawl, hosts, pages
 from tests.contract.world import MemoryWorld, ServerWorld
 
@@ -253,6 +255,7 @@ async def test_a_rest_and_its_end_are_one_log_line_each(world: ServerWorld) -> N
     await crawl.add(*pages(4, HOST))
     leases = (await crawl.claim(3)).leases
     busy = Retry(Failure("http_503", "busy", 503), 0.0)
+    began = time.time()
     with capture_logs() as logs:
         for lease in leases[:2]:
             await crawl.end(lease, busy, status=503, health="busy")
@@ -262,3 +265,4 @@ async def test_a_rest_and_its_end_are_one_log_line_each(world: ServerWorld) -> N
             await crawl.end(await crawl.lease(), health="ok")
     told = [(one["event"], one["host"], one.get("why")) for one in logs]
     assert told == [("host_rests", HOST, "answered 503 (1st time)"), ("host_is_back", HOST, None)]
+    assert logs[0]["next_try"] in {clock(began, seconds) for seconds in range(60, 90)}

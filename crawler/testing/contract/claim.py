@@ -139,7 +139,7 @@ async def test_with_a_delay_a_host_gives_one_request(crawl: Crawl) -> None:
 
 async def test_the_shortest_delay_is_one_too(crawl: Crawl) -> None:
     await crawl.add(*pages(3))
-    assert await crawl.urls(pace=Pace(delay=0.001)) == pages(3)[:1]
+    assert await crawl.urls(pace=Pace(delay=0.001, concurrency=3)) == pages(3)[:1]
 
 
 async def test_the_delay_counts_even_when_the_request_has_ended(crawl: Crawl) -> None:
@@ -202,6 +202,12 @@ async def test_the_gap_counts_from_when_the_host_was_asked(world: World, crawl: 
     assert claim.leases == ()
     assert claim.wait is not None
     assert 29 < claim.wait <= 30
+
+
+async def test_the_gap_of_a_host_that_was_asked_a_while_ago_has_begun_then(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(pace=QUICK), asked_at=world.now() - 10, pace=Pace(delay=30.0))
+    assert 0 < ((await crawl.claim(pace=Pace(delay=30.0))).wait or 0) <= 20
 
 
 async def test_a_request_that_never_reached_the_host_moves_nothing(world: World, crawl: Crawl) -> None:

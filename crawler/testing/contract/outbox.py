@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from crawler.model import Exported, Job, OutboxEntry, Outcome, Release, Request, Retry, Skip
-from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
+from crawler.model import Done, Exported, Job, OutboxEntry, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 
 async def test_items_of_a_page_are_one_entry_unchanged(crawl: Crawl) -> None:
@@ -21,6 +21,16 @@ async def test_an_entry_names_its_page_and_the_spider_that_read_it(crawl: Crawl)
     await _commit(crawl, [Request("http://a.example/?a\\b", spider="sh\\op")], b"{}")
     (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
     assert (entry.url, entry.spider) == ("http://a.example/?a\\b", "sh\\op")
+
+
+async def test_each_page_of_a_commit_has_its_own_items(crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    leases = (await crawl.claim()).leases
+    items = [(b'{"number":%d}' % number,) for number in range(3)]
+    visits = [(lease, Visit(Done(), items=its)) for lease, its in zip(leases, items, strict=True)]
+    assert all(await crawl.frontier.queue.commit("w1", visits, AT_ONCE))
+    entries = await crawl.outbox.read(crawl.job, {}, 10)
+    assert [(entry.url, entry.items) for entry in entries] == list(zip(pages(3), items, strict=True))
 
 
 async def test_a_page_without_items_leaves_no_entry(crawl: Crawl) -> None:
@@ -40,6 +50,7 @@ async def test_of_items_with_one_key_the_first_is_kept_and_the_others_are_counte
     assert [entry.items for entry in entries] == [(b'{"a":1}', b'{"a":2}'), (b'{"b":2}', b'{"b":2}')]
     stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.counters["items"], stats.counters["dropped/duplicate_item"]) == (4, 3)
+    assert stats.outbox == 2, "of a page without new items there is no entry"
 
 
 async def test_a_page_that_is_not_committed_leaves_no_key_behind(crawl: Crawl) -> None:
