@@ -153,7 +153,10 @@ async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(cr
         await _block(crawl, "host", f"h{number}.example")
     control._unsure = rule, "token"
     assert await control.set_rule(rule) == first
-    assert len(await control.rule_log()) == 10
+    await _block(crawl, "host", "h9.example")
+    control._unsure = rule, "token"
+    assert (await control.set_rule(rule)).rule.id != first.rule.id
+    assert len(await control.rule_log()) == 12
 
 
 async def test_a_bucket_of_the_seen_set_holds_200_on_average(world: ServerWorld, crawl: Crawl, client: Any) -> None:

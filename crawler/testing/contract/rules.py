@@ -89,6 +89,16 @@ async def test_no_rule_is_faster_than_the_host_wants(crawl: Crawl, wish: dict[st
     assert ((await crawl.claim()).wait or 0) > 50
 
 
+async def test_nor_than_the_delay_by_which_the_host_waits(crawl: Crawl) -> None:
+    await crawl.add(*pages(3))
+    await crawl.end(await crawl.lease(), asked_at=crawl.world.now(), host_delay=60.0)
+    await crawl.world.end_rest(crawl.job.name, "a.example", 60.0)
+    await crawl.end(await crawl.lease(), asked_at=crawl.world.now())
+    await order(crawl, "rate a.example 1000/s")
+    await crawl.world.pass_time(0.01)
+    assert await crawl.urls() == []
+
+
 async def test_concurrency_goes_before_the_cap_of_the_settings_and_wakes_who_waits(crawl: Crawl) -> None:
     one = Pace(delay=0.0, concurrency=1)
     await crawl.add(*pages(9))
