@@ -144,6 +144,29 @@ async def test_the_same_junk_twice_is_taken_away_twice(world: ServerWorld, crawl
     assert await crawl.counts() == (0, 1, 0, 1)
 
 
+async def test_what_a_claim_ends_by_itself_is_in_no_list(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    """Neither a blocked request nor junk."""
+    await crawl.add(*(Request(url, spider="shop") for url in pages(2)))
+    await client.rpush(f"{_prefix(world, crawl)}pending:0:a.example", b"junk")
+    await _block(crawl, "spider", "shop")
+    assert await crawl.urls() == []
+    assert await crawl.counts() == (0, 0, 2, 1)
+    assert not await client.exists(f"{_prefix(world, crawl)}processing:w1")
+
+
+async def test_hosts_are_counted_while_they_wait_in_line(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    lined = f"{_prefix(world, crawl)}stats", "lined"
+    for host in ("a.example", "b.example"):
+        await crawl.frontier.ledger.join(host, "10.0.0.1")
+    await crawl.add(*pages(1), *pages(1, "b.example"))
+    lease = await crawl.lease(pace=ONE)
+    assert await crawl.urls(pace=ONE) == []
+    assert await client.hget(*lined) == b"1"
+    await crawl.end(lease, pace=ONE)
+    await crawl.lease(pace=ONE)
+    assert await client.hget(*lined) == b"0"
+
+
 async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(crawl: Crawl) -> None:
     control: Any = crawl.frontier.control
     rule = Rule("pause", "host", "a.example", "on", by="me")
