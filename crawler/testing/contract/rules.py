@@ -74,6 +74,7 @@ async def test_when_it_is_lifted_the_settings_hold_again(crawl: Crawl) -> None:
     await order(crawl, "rate a.example 1/h")
     await crawl.world.pass_time(0.05)
     assert await crawl.urls(pace=usual) == []
+    await order(crawl, "rate a.example 2/h")
     await order(crawl, "rate a.example off")
     assert len(await crawl.urls(pace=usual)) == 1, "it was asked longer ago than that"
 
@@ -97,6 +98,25 @@ async def test_nor_than_the_delay_by_which_the_host_waits(crawl: Crawl) -> None:
     await order(crawl, "rate a.example 1000/s")
     await crawl.world.pass_time(0.01)
     assert await crawl.urls() == []
+
+
+async def test_nor_than_the_rest_that_it_asked_for(crawl: Crawl) -> None:
+    slow = Pace(delay=30.0)
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(pace=slow), pace=slow, asked_at=crawl.world.now(), pause=60.0)
+    await order(crawl, "rate a.example 1000/s")
+    assert await crawl.urls() == []
+    assert ((await crawl.claim()).wait or 0) > 50
+
+
+async def test_a_rule_for_a_host_that_is_held_has_it_looked_at_where_it_waits(crawl: Crawl) -> None:
+    other = await crawl.frontier.jobs.create(Job("other"))
+    await crawl.add(*pages(2))
+    await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "a person said so")
+    assert await crawl.urls() == []
+    await order(crawl, "concurrency a.example 4")
+    stats = [await crawl.frontier.reading.stats(job) for job in (crawl.job, other)]
+    assert [(one.held, one.ready) for one in stats] == [(0, 1), (0, 0)]
 
 
 async def test_concurrency_goes_before_the_cap_of_the_settings_and_wakes_who_waits(crawl: Crawl) -> None:
