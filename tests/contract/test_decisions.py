@@ -130,7 +130,8 @@ async def test_rests_are_spread(world: ServerWorld, crawl: Crawl) -> None:
         await world.pass_time(0.0007)
     rests = [view.turn.rest for view in await crawl.frontier.hosts.hosts(crawl.job)]
     assert len(rests) == 8
-    assert 1.0 < max(rests) - min(rests) < 15.0, "a quarter of the rest at most"
+    least = 7.6 if isinstance(world, MemoryWorld) else 1.0  # elsewhere the times are random
+    assert least < max(rests) - min(rests) < 15.0, "a quarter of the rest at most"
 
 
 @rows("ending")

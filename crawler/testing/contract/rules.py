@@ -130,6 +130,15 @@ async def test_concurrency_goes_before_the_cap_of_the_settings_and_wakes_who_wai
     assert len(await crawl.urls()) == 0
 
 
+async def test_a_job_whose_name_is_no_word_is_woken_as_well(world: World) -> None:
+    crawl = await Crawl.create(world, Job("a-b.c"))
+    await crawl.add(*pages(2))
+    await crawl.lease(pace=Pace(delay=0.0, concurrency=1))
+    assert await crawl.urls(pace=Pace(delay=0.0, concurrency=1)) == []
+    await order(crawl, "concurrency a.example 2")
+    assert len(await crawl.urls()) == 1
+
+
 async def test_other_hosts_are_not_concerned(crawl: Crawl) -> None:
     await crawl.add(*pages(3), *pages(3, "b.example"))
     await order(crawl, "rate a.example 1/h")
