@@ -1,48 +1,36 @@
-"""A web application that orders crawls and tells how far they are. Flask, FastAPI and Django would call the same tasks.
+"""A web application that orders crawls and tells how far they are: `uvicorn web:web`."""
 
-POST   /crawls?url=…  a whole crawl           GET    /crawls/ID  its state, progress, result or error
-POST   /pages?url=…   one page, then `index`  DELETE /crawls/ID  stops it
-"""
-
-import json
-import os
-import sys
-from urllib.parse import parse_qs
-from wsgiref.simple_server import make_server
-
+from fastapi import FastAPI
 from shop import app, index
 
 from crawler.celery import crawl, fetch, state
 
-
-def answer(environ, start_response):
-    """The WSGI application."""
-    method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"].strip("/").split("/")
-    url = parse_qs(environ["QUERY_STRING"]).get("url", [""])[0]
-    if method == "POST" and path == ["crawls"]:
-        status, said = "202 Accepted", {"id": crawl.delay([url], spider="quotes").id}
-    elif method == "POST" and path == ["pages"]:
-        status, said = "202 Accepted", {"id": (fetch.s(url, spider="quotes") | index.s()).delay().id}
-    elif method == "GET" and path[0] == "crawls" and len(path) == 2:
-        status, said = "200 OK", told(path[1])
-    elif method == "DELETE" and path[0] == "crawls" and len(path) == 2:
-        app.control.revoke(path[1])
-        status, said = "202 Accepted", {"id": path[1]}
-    else:
-        status, said = "404 Not Found", {}
-    start_response(status, [("Content-Type", "application/json")])
-    return [json.dumps(said).encode()]
+web = FastAPI()
 
 
-def told(id):
-    """What is known of a task."""
+@web.post("/crawls", status_code=202)
+def order_crawl(url: str):
+    """Order a crawl of a whole site."""
+    return {"id": crawl.delay([url], spider="quotes").id}
+
+
+@web.post("/pages", status_code=202)
+def order_page(url: str):
+    """Order one page; its items go to the task `index`."""
+    return {"id": (fetch.s(url, spider="quotes") | index.s()).delay().id}
+
+
+@web.get("/crawls/{id}")
+def tell(id: str):
+    """Tell the state of a task, and its progress, result or error."""
     result = app.AsyncResult(id)
     if result.failed():
         return {"state": result.state, "error": str(result.result), "traceback": result.traceback}
     return {"state": state(id), "info": None if result.state == "REVOKED" else result.result}
 
 
-if __name__ == "__main__":
-    with make_server("127.0.0.1", int(os.environ.get("PORT", "8080")), answer) as server:
-        print(f"http://127.0.0.1:{server.server_port}/", file=sys.stderr)
-        server.serve_forever()
+@web.delete("/crawls/{id}", status_code=202)
+def stop(id: str):
+    """Stop a crawl."""
+    app.control.revoke(id)
+    return {"id": id}

@@ -20,13 +20,14 @@ from tests.webserver import serve
 from tests.website import Folder
 
 EXAMPLE = ROOT / "examples" / "celery"
-PROGRAMS = {"crawler": "-m crawler", "celery": "-m celery", "python": ""}
+PROGRAMS = {"crawler": "-m crawler", "celery": "-m celery", "uvicorn": "-m uvicorn"}
 
 
-def commands(server: Valkey) -> str:
-    """The README's first block, with the server of the test and a wait for what it starts."""
+def commands(server: Valkey, port: int) -> str:
+    """The README's first block, with the server and the port of the test, and a wait for what it starts."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", (EXAMPLE / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    return str(blocks[0]).replace("127.0.0.1:6379", f"127.0.0.1:{server.port}") + "wait\n"
+    here = str(blocks[0]).replace("127.0.0.1:6379", f"127.0.0.1:{server.port}").replace("8080", str(port))
+    return f"{here}wait\n"
 
 
 def programs(folder: Path) -> str:
@@ -76,9 +77,9 @@ async def test_a_web_application_orders_crawls(folder: Path) -> None:
     with Valkey(tcp=True, appendonly=True) as server:
         with (folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *("bash", "-c", commands(server)),
+                *("bash", "-c", commands(server, port)),
                 cwd=folder,
-                env=Shell(folder, {"PATH": paths, "PORT": str(port), **local}).environment,
+                env=Shell(folder, {"PATH": paths, **local}).environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
