@@ -48,10 +48,10 @@ class Harm:
         await asyncio.to_thread(self.broker.freeze, SILENCE)
 
     async def alarm(self) -> None:
-        """A memory alarm blocks all who publish, and so whoever moves bad messages."""
+        """A memory alarm blocks all who publish, and so whoever moves bad messages: for a minute in the long form."""
         self.stage.fault("memory alarm of the broker")
         await asyncio.to_thread(self.broker.alarm, True)
-        await asyncio.sleep(SILENCE)
+        await asyncio.sleep(60 if self.stage.scale.is_long else SILENCE)
         await asyncio.to_thread(self.broker.alarm, False)
 
     async def black_hole(self) -> None:
@@ -323,6 +323,7 @@ async def test_p34_door_out(theatre: Theatre, kind: str) -> None:
                 harm_of.kill_the_broker,
                 stage.kill_the_server,
                 harm_of.silence_the_broker,
+                harm_of.alarm,
             ]
             if kind == "exchange":  # a client of streams connects to the address that the broker tells it
                 harm += [harm_of.black_hole, harm_of.lose_replies, harm_of.reset]
