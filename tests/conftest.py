@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import structlog
 
+from crawler.runtime.logs import USERS
 from tests.valkey import Valkey
 
 # Real servers and a busy machine make single examples slow without anything being wrong: no deadline.
@@ -37,6 +40,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skips:
         why = "for want of nginx, RabbitMQ or libfaketime: run scripts/test-services as root"
         terminalreporter.write_line(f"NOT TESTED: {len(skips)} tests, {why}", yellow=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """End with each test what it does to logging, such as a command that runs in this process and has a LOG_LEVEL."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.getLogger(USERS).setLevel(logging.NOTSET)
+        logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")

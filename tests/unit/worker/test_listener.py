@@ -94,21 +94,15 @@ async def test_an_outage_is_waited_out_and_what_was_said_meanwhile_is_heard() ->
 
 def test_a_new_level_reaches_loggers_that_were_used() -> None:
     stream = io.StringIO()
-    try:
-        logs.configure("INFO", "json", stream)
-        log = structlog.get_logger()
-        log.info("one")
-        log.debug("no")
-        logs.set_level("DEBUG")
-        log.debug("two")
-        assert logging.getLogger().level == logging.DEBUG
-        logs.set_level("WARNING")
-        log.info("no")
-        log.warning("three")
-        assert logging.getLogger().level == logging.WARNING
-    finally:
-        structlog.reset_defaults()
-        logging.getLogger().handlers[:] = []
-        logging.getLogger().setLevel(logging.WARNING)
-        logging.captureWarnings(False)
+    logs.configure("INFO", "json", stream)
+    log = structlog.get_logger()
+    log.info("one")
+    log.debug("no")
+    logs.set_level("DEBUG")
+    log.debug("two")
+    assert logging.getLogger().level == logging.DEBUG
+    logs.set_level("WARNING")
+    log.info("no")
+    log.warning("three")
+    assert logging.getLogger().level == logging.WARNING
     assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["one", "two", "three"]
