@@ -40,7 +40,7 @@ def main() -> int:
         print(*wanted, sep="\n")
         return 0
     listed = equivalent()
-    left = [case for case in wanted if (case.path, case.mutant.line, case.mutant.change) not in listed]
+    left = [case for case in wanted if case.key not in listed]
     tried = len(left)
     for suite in SUITES[:1] if options.quick else SUITES:
         if subprocess.run([sys.executable, "-m", "pytest", "-q", *suite], cwd=ROOT, stdout=sys.stderr).returncode:
