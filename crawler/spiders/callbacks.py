@@ -292,6 +292,8 @@ def _why_not_fetched(result: Any) -> str:
     `response.follow` has made for this spider."""
     if not isinstance(result, Request) or result.spider:
         return ""
+    if not isinstance(result.url, str):  # of a copy, which is not checked when it is made
+        return f"{shown_value(result.url)}; write text, such as str(url)"
     try:
         canonical(result.url)
     except BadUrl as error:

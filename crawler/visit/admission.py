@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-import structlog
 from msgspec.structs import replace
 
 from crawler.model import Lease, Request
-from crawler.parsing.url import BadUrl, canonical, host_of
+from crawler.parsing.url import canonical, host_of
 from crawler.visit.ready_spiders import ReadySpider
-
-log = structlog.get_logger()
 
 
 class SeededHosts(Protocol):
@@ -52,16 +49,9 @@ class Admission:
             is_redirect = request.redirects > parent.redirects
             # A redirect has the depth of its source. A seed's redirect is a seed: it says where the site really is.
             depth = parent.depth if is_redirect else parent.depth + 1
-            try:
-                # A request from `response.follow` is canonical, and names the spider.
-                url = request.url if request.spider else canonical(request.url)
-            except BadUrl as error:
-                log.debug("link_refused", page=parent.url, why=str(error))
-                left_out["malformed"] += 1
-                continue
-            except (AttributeError, TypeError):
-                kind = type(request.url).__name__
-                raise ValueError(f"url of a request is {kind}; write text, such as str(url)") from None
+            # A request from `response.follow` is canonical, and names the spider. `run_callback` keeps no other that
+            # nobody can fetch.
+            url = request.url if request.spider else canonical(request.url)
             if reason := ready.scope.reason_out(url, depth):
                 left_out[reason] += 1
             else:

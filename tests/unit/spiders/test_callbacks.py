@@ -101,6 +101,10 @@ class Forms(Spider):
         yield response.follow("mailto:me@a.example", self.one_item)  # here
         yield ITEM
 
+    def yields_a_copy_without_a_url(self, response: Response) -> Iterator[Any]:
+        yield replace(NEXT, url=None)  # here
+        yield ITEM
+
     def yields_from_one_that_yields_text(self, response: Response) -> Iterator[Any]:
         yield from self.yields_text(response)
 
@@ -238,12 +242,25 @@ async def test_what_is_neither_item_nor_request_is_told_with_its_line_and_the_re
     assert (len(found.items), found.dropped) == (items, {"not_an_item": 1})
 
 
-@pytest.mark.parametrize("name", ["yields_mailto", "yields_mailto_later", "follows_mailto"])
-async def test_a_request_that_nobody_can_fetch_is_told_with_its_line_and_the_rest_of_the_page_stays(name: str) -> None:
+MAILTO = "'…@a.example': scheme 'mailto' is not supp"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("yields_mailto", MAILTO),
+        ("yields_mailto_later", MAILTO),
+        ("follows_mailto", MAILTO),
+        ("yields_a_copy_without_a_url", "NoneType (None); write text, such as str(url)"),
+    ],
+)
+async def test_a_request_that_nobody_can_fetch_is_told_with_its_line_and_the_rest_of_the_page_stays(
+    name: str, why: str
+) -> None:
     found = await run_callback(Forms(), name, PAGE)
     (stray,) = found.strays
     assert (stray.kind, stray.error) == ("request_refused", "BadUrl")
-    assert f"forms.{name} yielded a request for '…@a.example': scheme 'mailto' is not supp" in stray.message
+    assert f"forms.{name} yielded a request for {why}" in stray.message
     assert "# here" in Path(__file__).read_text().splitlines()[int(stray.line.rpartition(":")[2]) - 1]
     assert (len(found.items), found.dropped, found.unfollowed) == (1, {}, {"malformed": 1})
 
