@@ -74,7 +74,7 @@ class ReadySpiders:
         for ready in self._ready.values():
             try:
                 ready.spider.closed(reason)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 failure = failure_of(type(ready.spider), "closed", error)
                 where = {"spider": ready.spider.name, "line": failure.line, "error": failure.message}
                 log.error("closed_failed", **where, exception=failure.traceback.rstrip())

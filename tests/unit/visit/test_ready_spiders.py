@@ -34,7 +34,7 @@ class Untidy(Shop):
     name = "untidy"
 
     def closed(self, reason: str) -> None:
-        raise KeyError(reason)
+        raise KeyError(reason) if reason == "shutdown" else SystemExit(reason)
 
 
 def ready(settings: Settings, *explicit: str) -> ReadySpider:
@@ -49,14 +49,17 @@ def all_ready(settings: Settings, *explicit: str, job_of: Callable[[str], Job] =
     return ReadySpiders(registry, settings, explicit, gate, job_of)
 
 
-def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_from_closing() -> None:
+@pytest.mark.parametrize(("reason", "error"), [("shutdown", "KeyError: 'shutdown'"), ("exit", "SystemExit: exit")])
+def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_from_closing(
+    reason: str, error: str
+) -> None:
     spiders = all_ready(Settings())
     made = [spiders("news", name) for name in ("untidy", "shop", "untidy")]
     assert made[0] is made[2]
     with capture_logs() as logs:
-        spiders.close("shutdown")
+        spiders.close(reason)
     (line,) = logs
-    assert (line["event"], line["spider"], line["error"]) == ("closed_failed", "untidy", "KeyError: 'shutdown'")
+    assert (line["event"], line["spider"], line["error"]) == ("closed_failed", "untidy", error)
     assert line["line"].endswith(f"test_ready_spiders.py:{Untidy.closed.__code__.co_firstlineno + 1}")
     assert getattr(made[1].spider, "is_closed", False)
 
