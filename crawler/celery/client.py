@@ -63,11 +63,13 @@ class Client:
             async with self._opening:
                 if self._connected is None:
                     self._connected = await self._stack.enter_async_context(connect(self.config))
+                connected = self._connected
             try:
-                return await work(self._connected)
+                return await work(connected)
             except FrontierReplaced:
-                self._connected = None  # what it knows of the server is wrong; the next task connects anew
-                await self._stack.aclose()
+                if connected is self._connected:  # what it knows of the server is wrong; the next task connects anew
+                    self._connected, stale = None, self._stack.pop_all()
+                    await stale.aclose()
                 raise
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from crawler.celery.client import Client
 from crawler.errors import FrontierReplaced
@@ -63,3 +66,28 @@ def test_a_replaced_server_is_connected_to_anew(tmp_path: Path, valkey_server: V
     client.run(look)
     client.close()
     assert seen[0] is seen[1] is not seen[2]
+
+
+def test_who_learns_late_of_a_replaced_server_leaves_the_new_connection_alone(
+    tmp_path: Path, valkey_server: Valkey
+) -> None:
+    settings(tmp_path, valkey_server)
+    client, seen = Client(tmp_path), []
+
+    async def look(connected: Backend) -> None:
+        seen.append(connected)
+
+    async def fail(connected: Backend) -> None:
+        raise FrontierReplaced("emptied")
+
+    async def fail_late(connected: Backend) -> None:
+        with pytest.raises(FrontierReplaced):
+            await asyncio.to_thread(client.run, fail)
+        await asyncio.to_thread(client.run, look)
+        raise FrontierReplaced("emptied")
+
+    with pytest.raises(FrontierReplaced):
+        client.run(fail_late)
+    client.run(look)
+    client.close()
+    assert seen[0] is seen[1]
