@@ -9,6 +9,7 @@ from crawler.interfaces import Backend, Letters
 from crawler.model import Job
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.job_names import no_job
+from crawler.views.losses import exit_code
 from crawler.views.results import JobResult, State, of_job
 
 
@@ -25,7 +26,8 @@ async def result_from(
     letters: Letters, job: Job, stats: JobStats, workers: Sequence[WorkerInfo], *, strict: bool
 ) -> JobResult:
     """Return the result of a job with these figures. Reads errors only where the result tells them."""
-    groups = await largest_groups(letters, job, 1) if stats.finished or stats.is_all_paused else ()
+    has_failed = stats.is_all_paused or (stats.finished and not stats.outbox and exit_code(stats, strict=strict))
+    groups = await largest_groups(letters, job, 1) if has_failed else ()
     errors = await letters.failing(job, 1) if stats.is_retrying else ()
     return of_job(stats, workers, largest=next(iter(groups), None), last=next(iter(errors), None), strict=strict)
 

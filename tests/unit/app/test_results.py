@@ -68,3 +68,9 @@ async def test_a_thousand_of_the_dead_letters_are_read(monkeypatch: pytest.Monke
     monkeypatch.setattr(results, "LETTERS_READ", 3)
     (group,) = await results.largest_groups((await visited(*[MISSING] * 5)).backend.letters, Job("news"), 1)
     assert group.count == 3
+
+
+async def test_no_dead_letter_is_read_for_a_result_that_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    frontier = await visited(MISSING, Done())
+    monkeypatch.setattr(results, "largest_groups", None)
+    assert (await results.job_result(frontier.backend, "news")).state == "SUCCESS"
