@@ -9,6 +9,7 @@ from crawler.interfaces import Backend, Jobs
 from crawler.model import DEFAULT_SPIDER, Job
 from crawler.program import PROGRAM
 from crawler.views.figures import several
+from crawler.views.job_names import no_job
 
 
 async def delete_job(connected: Backend, name: str, *, force: bool) -> bool:
@@ -49,6 +50,19 @@ async def create_job(jobs: Jobs, wanted: Job, order: str) -> Job:
                 f"leave {option} out, or name another job with --job"
             )
     return job
+
+
+async def job_named(jobs: Jobs, name: str) -> Job:
+    """Return the job of that name, or the only job when `name` is empty. Raise `UsageError` if there is no such job."""
+    found = {job.name: job for job in await jobs.all()}
+    if name in found:
+        return found[name]
+    known = ", ".join(found) or "none"
+    if name:
+        raise UsageError(no_job(name, found))
+    if len(found) == 1:
+        return next(iter(found.values()))
+    raise UsageError(f"say which job with --job NAME; there are: {known}")
 
 
 def _written(job: Job) -> str:

@@ -17,7 +17,6 @@ from crawler.runtime.safe_text import json_line, shown
 from crawler.runtime.signals import run
 from crawler.runtime.url_words import has_word
 from crawler.views.figures import several
-from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -193,6 +192,8 @@ def _none(conditions: Sequence[Condition]) -> str:
 
 async def _jobs(jobs: Jobs, name: str) -> list[Job]:
     """Return the job of that name, or all jobs when `name` is empty."""
+    from crawler.app.jobs import job_named
+
     return [await job_named(jobs, name)] if name else await jobs.all()
 
 
@@ -203,16 +204,3 @@ async def chosen(letters: Letters, job: Job, conditions: Sequence[Condition]) ->
     async for letter in letters.each(job):
         if meets(letter, conditions):
             yield letter
-
-
-async def job_named(jobs: Jobs, name: str) -> Job:
-    """Return the job of that name, or the only job when `name` is empty. Raise `UsageError` if there is no such job."""
-    found = {job.name: job for job in await jobs.all()}
-    if name in found:
-        return found[name]
-    known = ", ".join(found) or "none"
-    if name:
-        raise UsageError(no_job(name, found))
-    if len(found) == 1:
-        return next(iter(found.values()))
-    raise UsageError(f"say which job with --job NAME; there are: {known}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crawler.cli.dead import Where, chosen, job_named
+from crawler.cli.dead import Where, chosen
 from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.program import PROGRAM
@@ -55,6 +55,7 @@ async def _move_some(
     config: Config, verb: str, name: str, ids: list[str] | None, conditions: Sequence[Condition]
 ) -> int:
     from crawler.app.connect import connect
+    from crawler.app.jobs import job_named
 
     async with connect(config) as connected:
         letters = connected.letters
