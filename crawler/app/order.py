@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from crawler.app.config import Config
 from crawler.app.connect import order_of
-from crawler.app.jobs import create_job
+from crawler.app.jobs import create_job, job_named
 from crawler.app.tickets import by_task
 from crawler.app.wiring import admission
 from crawler.control.dead_letters import meets, parse_condition
@@ -29,7 +29,6 @@ from crawler.seeding.presence import present
 from crawler.seeding.seeder import BATCH
 from crawler.spiders.own_seeds import OwnSeeds
 from crawler.spiders.registry import Registry
-from crawler.views.job_names import no_job
 from crawler.views.reports import SeedReport
 from crawler.worker.supervisor import worker_name
 
@@ -55,14 +54,14 @@ async def order_crawl(
     spider = await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     wanted = await asyncio.to_thread(lambda: list(OwnSeeds(spider))) if seeds is None else seeds
     job = await create_job(connected.jobs, job, order_of(config))
-    if pace:
-        await connected.control.set_rule(replace(pace, why="ordered", by=by_task(ticket.id)))
-    adding = _Seeding(config, connected, job)
-    await adding.run(wanted)
-    if not adding.new and not adding.known:
+    adding = _Seeding(config, connected, job, wanted)
+    if not adding.requests:
         if not (await connected.reading.stats(job)).known:
             await connected.jobs.delete(job.name)
         raise UsageError(f"no seed may be asked for: {'; '.join(adding.said) or 'there is none'}")
+    if pace:
+        await connected.control.set_rule(replace(pace, why="ordered", by=by_task(ticket.id)))
+    await adding.run()
     await connected.tickets.issue(replace(ticket, epoch=job.epoch, refused=sum(adding.refused.values())))
     await connected.adding.durable()
 
@@ -71,16 +70,16 @@ async def submit(config: Config, connected: Backend, registry: Registry, job: Jo
     """Add seeds to a job, and make it if it is new. Nobody waits for them."""
     await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     job = await create_job(connected.jobs, job, order_of(config))
-    adding = _Seeding(config, connected, job)
-    await adding.run(seeds)
+    adding = _Seeding(config, connected, job, seeds)
+    await adding.run()
     await connected.adding.durable()
     return SeedReport(job.name, adding.new, adding.known, dict(adding.refused))
 
 
 class _Seeding:
-    """Adds the seeds of one order. `new`, `known` and `refused` (by reason) grow as it goes."""
+    """Adds the seeds of one order: `requests`, without those `refused` (by reason). `new` and `known` count them."""
 
-    def __init__(self, config: Config, connected: Backend, job: Job) -> None:
+    def __init__(self, config: Config, connected: Backend, job: Job, seeds: Iterable[Seed | Request]) -> None:
         self._adding = connected.adding
         self._job = job
         self._admission = admission(config, job)
@@ -89,13 +88,13 @@ class _Seeding:
         self.known = 0
         self.refused: Counter[str] = Counter()
         self.said: list[str] = []  # why the first ones were refused
+        self.requests = list(self._admitted(seeds))
 
-    async def run(self, seeds: Iterable[Seed | Request]) -> None:
+    async def run(self) -> None:
         """Add them; the job counts as unfinished meanwhile."""
-        requests = list(self._admitted(seeds))
         async with present(self._adding, self._job, worker_name(), self._lease):
-            for at in range(0, len(requests), BATCH):
-                added = await self._adding.add(self._job, requests[at : at + BATCH], seed=True)
+            for at in range(0, len(self.requests), BATCH):
+                added = await self._adding.add(self._job, self.requests[at : at + BATCH], seed=True)
                 self.new += added.new
                 self.known += added.known
 
@@ -114,7 +113,7 @@ class _Seeding:
 async def redrive(connected: Backend, name: str, where: Sequence[str], ticket: Ticket) -> None:
     """Give dead letters of a job another try (those that meet all conditions), and issue the ticket."""
     conditions = [parse_condition(text) for text in where]
-    job = await job_named(connected, name)
+    job = await job_named(connected.jobs, name)
     ids = [one.id async for one in connected.letters.each(job) if meets(one, conditions)] if conditions else None
     await connected.letters.redrive(job, ids)
     await connected.tickets.issue(replace(ticket, epoch=job.epoch))
@@ -129,11 +128,3 @@ async def stop(connected: Backend, name: str, why: str, by: str) -> str:
         return ""
     await connected.control.set_rule(Rule("pause", "job", name, ON, why=why, by=by))
     return name
-
-
-async def job_named(connected: Backend, name: str) -> Job:
-    """Return the job. Raise `UsageError` with similar names."""
-    jobs = {job.name: job for job in await connected.jobs.all()}
-    if name not in jobs:
-        raise UsageError(no_job(name, jobs))
-    return jobs[name]

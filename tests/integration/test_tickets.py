@@ -14,15 +14,16 @@ from msgspec.structs import replace
 
 from crawler.app.celery_results import PROGRESS, CeleryResults, reply_of
 from crawler.app.config import Config
-from crawler.app.order import stop
+from crawler.app.order import order_crawl, stop
 from crawler.app.tickets import Telling, by_task
 from crawler.control.rules import parse
-from crawler.errors import CrawlFailed
+from crawler.errors import CrawlFailed, UsageError
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
 from crawler.model import Dead, Done, Exported, Failure, Job, Outcome, Request, Ticket, Visit
 from crawler.settings import Settings
+from crawler.spiders.registry import find_spiders
 from tests.valkey import Valkey
 
 URL = "http://a.example/"
@@ -146,3 +147,11 @@ async def test_a_job_that_is_gone(frontier: Backend, app: Any) -> None:
     assert await frontier.tickets.open() == []
     state, error = of(app, "i8")
     assert (state, type(error)) == (states.FAILURE, CrawlFailed)
+
+
+async def test_an_order_without_a_seed_that_may_be_asked_for_leaves_nothing(frontier: Backend, tmp_path: Path) -> None:
+    ticket, spiders = Ticket("t1", "i9", ""), find_spiders(tmp_path, ())
+    with pytest.raises(UsageError, match="no seed may be asked for: nowhere: no scheme"):
+        await order_crawl(CONFIG, frontier, spiders, Job("i9"), ["nowhere"], ticket, rate="10/m")
+    assert await frontier.jobs.all() == []
+    assert (await frontier.control.rules(), await frontier.tickets.open()) == ([], [])
