@@ -70,8 +70,7 @@ class _Ordered:
         finally:
             self._stop.set()
             await asyncio.gather(*(one.task for one in self._running.values()), return_exceptions=True)
-            for one in self._running.values():
-                self.items += one.exporter.items
+            self._end({})
 
     async def _look(self) -> None:
         tickets = await self._connected.tickets.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,12 @@ from msgspec.structs import replace
 
 from crawler.app.celery_results import PROGRESS, CeleryResults, reply_of
 from crawler.app.config import Config
+from crawler.app.export_ordered import _Ordered
 from crawler.app.order import order_crawl, stop
 from crawler.app.tickets import Telling, by_task
+from crawler.app.wiring import Target
 from crawler.control.rules import parse
-from crawler.errors import CrawlFailed, UsageError
+from crawler.errors import CrawlFailed, OutputError, UsageError
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
@@ -155,3 +158,13 @@ async def test_an_order_without_a_seed_that_may_be_asked_for_leaves_nothing(fron
         await order_crawl(CONFIG, frontier, spiders, Job("i9"), ["nowhere"], ticket, rate="10/m")
     assert await frontier.jobs.all() == []
     assert (await frontier.control.rules(), await frontier.tickets.open()) == ([], [])
+
+
+async def test_an_export_that_failed_when_it_was_stopped_is_told(frontier: Backend, app: Any, tmp_path: Path) -> None:
+    await ordered(frontier, "i10")
+    (tmp_path / "i10").mkdir()
+    exports = _Ordered(CONFIG, frontier, Target(str(tmp_path / "{job}")), Telling(CONFIG, frontier, CeleryResults(app)))
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.2, stop.set)  # before the second look
+    with pytest.raises(OutputError, match="i10"):
+        await exports.until(stop)
