@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from crawler.app import order as ordering
 from crawler.app.connect import has_server
 from crawler.app.results import job_result
+from crawler.app.tickets import by_task
 from crawler.celery import revoking
 from crawler.celery.ordering import FOLDER, Ordering, client_of, order, run
 from crawler.errors import UsageError
@@ -131,7 +132,8 @@ def stop(self: Any, job: str, why: str = "stopped by a task") -> str:
     """
 
     async def work(client: Any, connected: Any) -> Any:
-        return await ordering.stop(connected, job, why, f"task {self.request.id or getpass.getuser()}")
+        by = by_task(self.request.id) if self.request.id else getpass.getuser()
+        return await ordering.stop(connected, job, why, by)
 
     return str(run(self, work))
 
