@@ -46,6 +46,7 @@ ANOTHER_WAITS = "another tick waited already"
 REPLACED = "a later tick replaced it"
 NO_SCHEDULER = "no scheduler ran"
 PAUSED = "the schedule was paused"
+OTHER_LINE = "the cron line was changed"
 
 
 class Schedule(Struct, frozen=True):
@@ -243,17 +244,25 @@ def pause(table: Timetable, why: str) -> Timetable | None:
 
 def resumed(table: Timetable, now: float) -> Timetable | None:
     """Begin runs again, from the next tick on. None: it was not paused."""
-    return changed(table, paused="", next=max(table.next, table.times.after(now))) if table.paused else None
+    return changed(_passed(table, now, PAUSED), paused="") if table.paused else None
 
 
 def rewritten(table: Timetable, schedule: Schedule, now: float) -> Timetable | None:
     """Put another schedule of the same name in place. None: it is the same."""
-    return None if schedule == table.schedule else changed(table, schedule=schedule, next=_next(table, schedule, now))
+    if schedule == table.schedule:
+        return None
+    if (schedule.cron, schedule.tz) == (table.schedule.cron, table.schedule.tz):
+        return changed(table, schedule=schedule)
+    passed = _passed(table, now, PAUSED if table.paused else OTHER_LINE)
+    return changed(passed, schedule=schedule, next=Times(schedule.cron, schedule.tz).after(now))
 
 
-def _next(table: Timetable, schedule: Schedule, now: float) -> int:
-    same = (schedule.cron, schedule.tz) == (table.schedule.cron, table.schedule.tz)
-    return table.next if same else Times(schedule.cron, schedule.tz).after(now)
+def _passed(table: Timetable, now: float, why: str) -> Timetable:
+    """Skip all ticks until `now` about which nobody has decided."""
+    times = table.times
+    while (tick := table.next) <= now:
+        table = _skip(replace(table, last=tick, next=times.after(tick)), tick, why)
+    return table
 
 
 # --- jobs

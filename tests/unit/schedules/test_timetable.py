@@ -13,6 +13,7 @@ from crawler.schedules.timetable import (
     ENDS_KEPT,
     MISSED,
     NO_SCHEDULER,
+    OTHER_LINE,
     PAUSED,
     REPLACED,
     STILL_RUNNING,
@@ -177,6 +178,14 @@ def test_ticks_pass_while_it_is_paused() -> None:
     assert len(at(again, again.next).runs) == 1
 
 
+def test_ticks_that_no_scheduler_saw_pass_are_counted_when_it_goes_on() -> None:
+    table = pause(made(catch_up=True), "by me")
+    assert table is not None
+    again = resumed(table, HOURS_LATE)
+    assert again is not None
+    assert (again.skipped, again.next, again.last) == ({PAUSED: 17}, T0 + 17 * QUARTER, T0 + 16 * QUARTER)
+
+
 def test_a_tick_that_waits_stays_where_it_is_while_paused() -> None:
     table = pause(at(running(overlap="queue"), T0 + QUARTER), "by me")
     assert table is not None
@@ -245,6 +254,12 @@ def test_another_command_keeps_the_next_tick_and_another_line_has_its_own() -> N
     daily = rewritten(table, replace(table.schedule, cron="0 0 * * *"), HOURS_LATE)
     assert daily is not None
     assert daily.next > HOURS_LATE
+    assert daily.skipped == {OTHER_LINE: 17}
+    paused = pause(table, "by me")
+    assert paused is not None
+    other = rewritten(paused, replace(table.schedule, tz="Europe/Berlin"), HOURS_LATE)
+    assert other is not None
+    assert other.skipped == {PAUSED: 17}
 
 
 # --- names
