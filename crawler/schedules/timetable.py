@@ -12,6 +12,7 @@ Times are seconds since 1970 by the clock of the queue server.
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -197,8 +198,10 @@ def _skip(table: Timetable, tick: int, why: str) -> Timetable:
 
 
 def begun_now(table: Timetable, now: float, scheduler: str) -> Timetable:
-    """Begin a run beside the ticks, because a person wants one now. Its tick is no whole minute, so it is its own."""
-    tick = int(now) + (int(now) % 60 == 0)
+    """Begin a run beside the ticks, because a person wants one now. Its tick is no whole minute and that of no other
+    run, so its job is its own."""
+    others = {run.tick for run in table.runs} | {end.tick for end in table.ends}
+    tick = next(tick for tick in itertools.count(int(now)) if tick % 60 and tick not in others)
     return changed(table, runs=(*table.runs, Run(tick, scheduler)))
 
 
@@ -276,7 +279,7 @@ def job_of(name: str, tick: int) -> str:
 def jobs_of(name: str, jobs: list[str]) -> list[str]:
     """Return those of the jobs that are runs of the schedule, the newest first."""
     is_run = re.compile(rf"{re.escape(name)}-\d{{8}}T\d{{4}}(\d\d)?Z").fullmatch
-    return sorted(filter(is_run, jobs), reverse=True)
+    return sorted(filter(is_run, jobs), key=lambda job: job.removesuffix("Z"), reverse=True)
 
 
 OVERLAPS = get_args(Overlap)

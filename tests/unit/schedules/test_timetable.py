@@ -238,6 +238,14 @@ def test_a_run_that_a_person_wants_now_is_no_tick() -> None:
     assert (table.next, table.last) == (T0, 0)
 
 
+def test_no_two_runs_of_one_second_share_a_job() -> None:
+    twice = begun_now(begun_now(made(), T0 + 58, "s1"), T0 + 58, "s2")
+    assert twice.runs == (Run(T0 + 58, "s1"), Run(T0 + 59, "s2"))
+    rest = ended(twice, T0 + 58, "s1", 0, T0 + 58)
+    assert rest is not None
+    assert begun_now(rest, T0 + 58, "s3").runs[1:] == (Run(T0 + 61, "s3"),)
+
+
 # --- another schedule of the name
 
 
@@ -271,8 +279,8 @@ def test_the_job_is_named_by_the_tick_in_utc() -> None:
 
 
 def test_the_jobs_of_a_schedule_are_those_of_its_name() -> None:
-    jobs = ["news-20261129T1215Z", "news-2-20261129T1215Z", "news", "news-20261130T121501Z", "news-x", "a.news"]
-    assert jobs_of("news", jobs) == ["news-20261130T121501Z", "news-20261129T1215Z"]
+    jobs = ["news-20261129T1215Z", "news-2-20261129T1215Z", "news", "news-20261129T121501Z", "news-x", "a.news"]
+    assert jobs_of("news", jobs) == ["news-20261129T121501Z", "news-20261129T1215Z"]
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
