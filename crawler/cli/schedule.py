@@ -171,10 +171,13 @@ def _run(invocation: Invocation, config: Config, names: Sequence[str]) -> int:
 
     if not names:
         return run(run_schedules(config, invocation.overrides))
-    run(_named(config, names[0]))
     code = run(run_now(config, names[0], invocation.overrides))
     if code is None:
-        say_error(f"a run of schedule {names[0]} has not ended, and only --overlap both lets two run at once")
+        run(_named(config, names[0]))
+        say_error(
+            f"a run of schedule {names[0]} has not ended, and only --overlap both lets two run at once; "
+            f"if nobody runs it any more, a scheduler goes on with it: {PROGRAM} schedule run"
+        )
         return Exit.TRY_LATER
     return code
 
@@ -183,16 +186,18 @@ async def _named(config: Config, name: str) -> Timetable:
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
-        return await _table_of(connected.schedules, name)
+        return await _table_of(config, connected.schedules, name)
 
 
-async def _table_of(schedules: Schedules, name: str) -> Timetable:
+async def _table_of(config: Config, schedules: Schedules, name: str) -> Timetable:
     """Return the timetable of that name. Raise `UsageError` if there is none."""
     table = await schedules.get(name)
     if table is None:
         names = [one.name for one in await schedules.all()]
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+        if name in config.settings.SCHEDULES:
+            hint = f"SCHEDULES does, and a scheduler stores it when it starts: {PROGRAM} schedule run"
         raise UsageError(f"no schedule is named {name}; {hint}")
     return table
 
@@ -207,25 +212,25 @@ async def _change(config: Config, action: str, name: str) -> int:
         schedules = connected.schedules
         now = await schedules.now()
         if action == "remove":
-            await _remove(schedules, name)
+            await _remove(config, schedules, name)
         elif action == "pause":
-            table = await _changed(schedules, name, lambda table: pause(table, f"by {who()}"))
+            table = await _changed(config, schedules, name, lambda table: pause(table, f"by {who()}"))
             print(f"schedule {name}: " + ("paused; its runs go on" if table else "was paused already"))
         else:
-            table = await _changed(schedules, name, lambda table: resumed(table, now))
+            table = await _changed(config, schedules, name, lambda table: resumed(table, now))
             print(f"schedule {name}: " + (f"next {table.times.shown(table.next)}" if table else "was not paused"))
     return Exit.DONE
 
 
-async def _changed(schedules: Schedules, name: str, change: Change) -> Timetable | None:
+async def _changed(config: Config, schedules: Schedules, name: str, change: Change) -> Timetable | None:
     while True:
-        before = await _table_of(schedules, name)
+        before = await _table_of(config, schedules, name)
         after = change(before)
         if after is None or await schedules.replace(before, after):
             return after
 
 
-async def _remove(schedules: Schedules, name: str) -> None:
+async def _remove(config: Config, schedules: Schedules, name: str) -> None:
     table = await schedules.get(name)
     if table is not None and table.schedule.origin:
         raise UsageError(
@@ -233,9 +238,9 @@ async def _remove(schedules: Schedules, name: str) -> None:
             f"and start the scheduler again; or {PROGRAM} schedule pause {name}"
         )
     if not await schedules.remove(name):
-        await _table_of(schedules, name)
-    at_work = f"; the run of job {job_of(name, table.runs[0].tick)} is stopped" if table and table.runs else ""
-    print(f"removed schedule {name}{at_work}; its jobs stay: {PROGRAM} jobs")
+        await _table_of(config, schedules, name)
+    runs = "".join(f"; the run of job {job_of(name, run.tick)} is stopped" for run in (table.runs if table else ()))
+    print(f"removed schedule {name}{runs}; its jobs stay: {PROGRAM} jobs")
 
 
 # --- list

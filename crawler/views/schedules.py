@@ -31,7 +31,9 @@ def _lines(table: Timetable, last: JobResult | None, now: float) -> Iterator[tup
     ticks = [table.next, *times.next(table.next, NEXT_SHOWN - 1)]
     yield "next", "" if table.paused else ", ".join(map(times.shown, ticks))
     if now - table.next > MISSED:
-        yield "overdue", f"{duration(now - table.next)}; no scheduler is at work: {PROGRAM} schedule run"
+        waits = schedule.catch_up and table.runs and not table.paused
+        why = "missed ticks run one after the other" if waits else f"no scheduler is at work: {PROGRAM} schedule run"
+        yield "overdue", f"{duration(now - table.next)}; {why}"
     yield (
         "running",
         "; ".join(

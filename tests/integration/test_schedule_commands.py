@@ -84,7 +84,7 @@ def test_list_says_what_runs_what_waits_and_that_no_scheduler_is_at_work(
 ) -> None:
     now = int(time.time()) // 86_400 * 86_400
     fields: dict[str, Any] = {"waiting": now - 86_400, "skipped": {NO_SCHEDULER: 1_234}}
-    late = changed(timetable(NEWS, now - 86_401), runs=(Run(now - 172_800, "s1"),), **fields)
+    late = changed(timetable(NEWS, now - 86_401), runs=(Run(now - 172_800, "s1"), Run(60, "s1")), **fields)
     asyncio.run(stored(valkey_server, prefix, late))
     shown = said(capsys, "list")
     for text in ("by s1", "for the end of the run", "no scheduler is at work: ", "when     @daily (UTC)"):
@@ -92,12 +92,12 @@ def test_list_says_what_runs_what_waits_and_that_no_scheduler_is_at_work(
     (data,) = json.loads(said(capsys, "list", "--json"))
     assert data["next"] == [now - 86_400, now, now + 86_400]
     assert (data["name"], data["skipped"], data["last_result"]) == ("news", {NO_SCHEDULER: 1_234}, None)
-    assert "the run of job news-" in said(capsys, "remove", "news")
+    assert said(capsys, "remove", "news").count("the run of job news-") == 2
 
 
 def test_now_does_not_run_beside_a_run(capsys: pytest.CaptureFixture[str], valkey_server: Valkey, prefix: str) -> None:
     asyncio.run(stored(valkey_server, prefix, changed(timetable(NEWS, 0), runs=(Run(60, "s1"),))))
-    assert "has not ended" in said(capsys, "run", "news", code=75)
+    assert "a scheduler goes on with it: " in said(capsys, "run", "news", code=75)
 
 
 def test_a_password_in_the_command_is_not_shown(capsys: pytest.CaptureFixture[str], prefix: str) -> None:
@@ -142,6 +142,12 @@ def test_one_of_the_settings_is_removed_there(
 ) -> None:
     asyncio.run(stored(valkey_server, prefix, timetable(Schedule("news", "@daily", ("crawl",), origin="/srv"), 0)))
     assert "SCHEDULES in /srv" in said(capsys, "remove", "news", code=2)
+
+
+@pytest.mark.usefixtures("prefix")
+def test_one_of_the_settings_that_no_scheduler_has_stored(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(f"SCHEDULES = {{'news': {DAILY}}}\n")
+    assert "SCHEDULES does, and a scheduler stores it" in said(capsys, "run", "news", code=2)
 
 
 # --- what a scheduler does with a timetable
