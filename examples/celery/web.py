@@ -23,10 +23,8 @@ def order_page(url: str):
 @web.get("/crawls/{id}")
 def tell(id: str):
     """Tell the state of a task, and its progress, result or error."""
-    result = app.AsyncResult(id)
-    if result.failed():
-        return {"state": result.state, "error": str(result.result), "traceback": result.traceback}
-    return {"state": state(id), "info": None if result.state == "REVOKED" else result.result}
+    info = app.AsyncResult(id).result
+    return {"state": state(id), "info": str(info) if isinstance(info, Exception) else info}
 
 
 @web.delete("/crawls/{id}", status_code=202)

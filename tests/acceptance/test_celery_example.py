@@ -64,9 +64,12 @@ class Web:
         return said
 
     def play(self, seed: str) -> list[Any]:
-        """Order a crawl and a page, and return both ids, what became of them, and of one that nobody ordered."""
-        ids = [self.ask("POST", f"/{what}?url={seed}")["id"] for what in ("crawls", "pages")]
-        return [*ids, *map(self.until_ended, ids), self.ask("GET", "/crawls/nobody")]
+        """Order a crawl, a page and a crawl of no URL, and return the first id, what became of the three, and of one
+        that nobody ordered."""
+        ids = [
+            self.ask("POST", f"/{what}")["id"] for what in (f"crawls?url={seed}", f"pages?url={seed}", "crawls?url=x")
+        ]
+        return [ids[0], *map(self.until_ended, ids), self.ask("GET", "/crawls/nobody")]
 
 
 async def test_a_web_application_orders_crawls(folder: Path) -> None:
@@ -86,11 +89,12 @@ async def test_a_web_application_orders_crawls(folder: Path) -> None:
             )
         try:
             async with serve(Folder(ROOT / "tests" / "pages" / "examples" / "quotes")) as site, asyncio.timeout(60):
-                crawl, _, crawled, indexed, nobody = await asyncio.to_thread(Web(port).play, site.seeds[0])
+                crawl, crawled, indexed, failed, nobody = await asyncio.to_thread(Web(port).play, site.seeds[0])
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
     assert (crawled["state"], indexed["state"]) == ("SUCCESS", "SUCCESS"), (folder / "log").read_text()
     assert crawled["info"]["items"] == len((folder / f"{crawl}.jsonl").read_text().splitlines())
     assert indexed["info"] == len((folder / "index.jsonl").read_text().splitlines())
+    assert failed == {"state": "FAILURE", "info": "no seed may be asked for: x: no scheme; write https://x/"}
     assert nobody == {"state": "UNKNOWN", "info": None}
