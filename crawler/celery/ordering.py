@@ -14,7 +14,7 @@ from celery.utils import uuid
 
 from crawler.app.celery_results import check_app, reply_of
 from crawler.celery.client import Client, client
-from crawler.errors import CrawlerError
+from crawler.errors import CrawlerError, FrontierReplaced
 from crawler.interfaces import Backend
 from crawler.model import Ticket
 from crawler.runtime.patience import OUTAGE
@@ -76,12 +76,12 @@ def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitab
 
 
 def run(task: Any, work: Callable[[Client, Backend], Awaitable[Any]], **again: Any) -> Any:
-    """Return what `work(client, connection)` returns. During an outage of the queue server, try the task again later;
-    `again` are arguments of `Task.retry`."""
+    """Return what `work(client, connection)` returns. During an outage of the queue server, or if it was replaced under
+    the connection, try the task again later; `again` are arguments of `Task.retry`."""
     mine = client_of(task.app)
     try:
         return mine.run(lambda connected: work(mine, connected))
-    except (TimeoutError, *OUTAGE) as error:
+    except (TimeoutError, FrontierReplaced, *OUTAGE) as error:
         if task.request.called_directly:
             raise
         raise task.retry(exc=error, countdown=AGAIN, **again) from error

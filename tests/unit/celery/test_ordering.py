@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from celery import Celery
 
-from crawler.celery import install
+from crawler.celery import install, ordering
 from crawler.celery.ordering import FOLDER
-from crawler.errors import ConfigError
+from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
 
 
 def test_install_routes_our_tasks_and_keeps_the_routes_of_others() -> None:
@@ -26,3 +29,25 @@ def test_no_order_is_sent_whose_result_nobody_could_get() -> None:
     app.loader.import_default_modules()
     with pytest.raises(ConfigError, match="rpc:// cannot tell"):
         app.tasks["crawler.celery.crawl"].delay(["http://a.example/"])
+
+
+class Again(Exception):
+    """What `Task.retry` returns."""
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), FrontierUnavailable("away"), FrontierReplaced("emptied")])
+def test_a_task_that_the_queue_server_could_not_serve_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(ordering, "client_of", lambda app: SimpleNamespace(run=fail))
+    request = SimpleNamespace(called_directly=False)
+    task = SimpleNamespace(app=None, request=request, retry=lambda exc, countdown: Again(exc, countdown))
+    with pytest.raises(Again) as again:
+        ordering.run(task, fail)
+    assert again.value.args == (error, ordering.AGAIN)
+    request.called_directly = True
+    with pytest.raises(type(error)):
+        ordering.run(task, fail)
