@@ -37,6 +37,7 @@ log = structlog.get_logger()
 LOOK = 1.0  # seconds between two looks at the schedules
 LATE = 10.0  # seconds beyond the grace time after which a command that was stopped is killed
 TAKERS = 20  # times that a run may begin, each because its scheduler died or an outage met it, until it is given up
+STOPPED = (*CODES.values(), 128 + signal.SIGKILL)  # exit codes of a command that was told to stop, or made to
 
 Start = Callable[[Schedule, str], Awaitable[asyncio.subprocess.Process]]
 """Starts the command of a schedule for a job, as a process with a group of its own."""
@@ -211,7 +212,7 @@ class Scheduler:
 
     def _is_interrupted(self, code: int) -> bool:
         """Whether a command with this exit code has more to do: it was stopped, or an outage met it as it began."""
-        return code == Exit.UNREACHABLE or (self.stopping and code in CODES.values())
+        return code == Exit.UNREACHABLE or (self.stopping and code in STOPPED)
 
     async def _end(self, name: str, tick: int, code: int) -> None:
         now = await self._patience.until_done(self._schedules.now, self._stopped)

@@ -218,14 +218,19 @@ async def test_a_run_stops_when_its_schedule_is_removed(stage: Stage, clock: Clo
         await asyncio.sleep(0.005)
 
 
-async def test_a_run_with_which_scheduler_after_scheduler_dies_is_given_up(stage: Stage, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    ("left", "code"), [(Run(60, takers=TAKERS), 1), (Run(60, stop=True), 143)], ids=["begun too often", "replaced"]
+)
+async def test_a_run_that_is_given_up_or_replaced_is_not_begun_by_who_takes_it_over(
+    stage: Stage, left: Run, code: int
+) -> None:
     await stage.add("news")
     before = await stage.schedules.get("news")
     assert before is not None
-    assert await stage.schedules.replace(before, changed(before, runs=(Run(60, "", takers=TAKERS),)))
+    assert await stage.schedules.replace(before, changed(before, runs=(left,)))
     stage.here()
     (table,) = await stage.until(lambda tables: bool(tables[0].ends))
-    assert [(end.tick, end.code) for end in table.ends] == [(60, 1)]
+    assert [(end.tick, end.code) for end in table.ends] == [(60, code)]
     assert not stage.lines()
 
 
@@ -255,15 +260,20 @@ async def test_the_second_signal_reaches_the_command(stage: Stage, clock: Clock,
     assert (table.runs[0].scheduler, table.ends) == ("", ())
 
 
-async def test_a_run_that_is_replaced_is_not_begun_by_who_takes_it_over(stage: Stage) -> None:
-    await stage.add("news")
-    before = await stage.schedules.get("news")
-    assert before is not None
-    assert await stage.schedules.replace(before, changed(before, runs=(Run(60, "", stop=True),)))
-    stage.here()
-    (table,) = await stage.until(lambda tables: bool(tables[0].ends))
-    assert [(end.tick, end.code) for end in table.ends] == [(60, 143)]
-    assert not stage.lines()
+async def test_a_run_whose_command_had_to_be_killed_for_the_stop_is_handed_over(
+    stage: Stage, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crawler.schedules.scheduler.LATE", 0.0)
+    deaf = tmp_path / "deaf"
+    await stage.add("news", f"trap '' TERM; touch {deaf}; while :; do sleep 0.01; done")
+    scheduler = stage.here()
+    clock.set(START + 2)
+    while not deaf.exists():  # noqa: ASYNC110 - it is a file
+        await asyncio.sleep(0.005)
+    scheduler.stop()
+    assert await stage.tasks[0] == 0
+    (table,) = await stage.schedules.all()
+    assert (table.runs[0].scheduler, table.ends) == ("", ())
 
 
 async def test_an_outage_of_the_queue_server_costs_no_run(tmp_path: Path) -> None:
