@@ -1,0 +1,62 @@
+"""What is kept of an exception of a spider's own code."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler import Response, Spider
+from crawler.spiders.callbacks import run_callback
+from crawler.spiders.failures import failure_of
+
+ITEM = {"a": 1}
+PAGE = Response("http://example.com/")
+
+
+class Faulty(Spider):
+    """Fails in several depths."""
+
+    name = "faulty"
+
+    def own(self, response: Response) -> Iterator[Any]:
+        yield ITEM["b"]
+
+    def through_a_library(self, response: Response) -> Any:
+        return json.loads("{")
+
+
+class Heir(Faulty):
+    """Has no line of its own."""
+
+    name = "heir"
+
+
+@pytest.mark.parametrize(
+    ("spider", "callback", "error", "code"),
+    [
+        (Faulty(), "own", "KeyError", 'ITEM["b"]'),
+        (Faulty(), "through_a_library", "JSONDecodeError", "json.loads("),
+        (Heir(), "own", "KeyError", 'ITEM["b"]'),
+        (Faulty(), "missing", "CallbackError", ""),
+    ],
+)
+async def test_a_failure_names_the_deepest_line_of_the_spiders_own_file(
+    spider: Spider, callback: str, error: str, code: str
+) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - any, that is the point
+        await run_callback(spider, callback, PAGE)
+    assert caught.tb is not None
+    error_without_this_line = caught.value.with_traceback(caught.tb.tb_next)
+    failure = failure_of(type(spider), callback, error_without_this_line)
+    assert (failure.kind, failure.error) == ("callback", error)
+    assert failure.message.startswith(f"{error}: ")
+    assert failure.traceback.endswith("\n")
+    assert "crawler/spiders" not in failure.traceback, "the crawler's own frames help nobody"
+    if not code:
+        assert failure.line == ""
+        return
+    file, _, number = failure.line.partition(":")
+    assert Path(file).absolute() == Path(__file__)
+    assert code in Path(__file__).read_text().splitlines()[int(number) - 1]
