@@ -11,6 +11,7 @@ from crawler.app.config import Config, data_dir
 from crawler.app.connect import check_url
 from crawler.app.spiders import unknown_spiders
 from crawler.app.start_worker import public_suffixes
+from crawler.app.tickets import celery_results
 from crawler.embedded.server import find_binary
 from crawler.errors import ConfigError, CrawlerError
 from crawler.fetch.middleware import load
@@ -57,6 +58,8 @@ def _uses(config: Config) -> Iterator[Callable[[], object]]:
         yield partial(find_binary, settings.EMBEDDED_BINARY)
     if settings.EVENTS_URL:
         yield partial(_events, config)
+    if settings.CELERY_APP:
+        yield partial(celery_results, config)
     for path in settings.DOWNLOADER_MIDDLEWARES:
         yield partial(load, [path])
 

@@ -39,9 +39,10 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
         "REDIS_URL = 'valkey://:geheim@host/0'",
         "EMBEDDED_BINARY = 'no-such-server'",
         "EVENTS_URL = 'http://host/'",
+        "CELERY_APP = 'nothing.app'",
         "DOWNLOADER_MIDDLEWARES = ['nothing.first', 'nothing.second']",
     )
-    assert number == 8
+    assert number == 9
     for sentence, words in zip(
         wrong,
         (
@@ -55,6 +56,7 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
             "REDIS_URL valkey://:***@host/0: expected redis://, rediss://, unix:// or memory://; did you mean redis://?",
             "EMBEDDED_BINARY: no-such-server is not a program",
             "EVENTS_URL: http://host/: write amqp://",
+            "CELERY_APP=nothing.app: ModuleNotFoundError",
             "DOWNLOADER_MIDDLEWARES: nothing.first: ModuleNotFoundError",
             "DOWNLOADER_MIDDLEWARES: nothing.second: ModuleNotFoundError",
         ),
