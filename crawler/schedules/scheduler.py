@@ -205,7 +205,9 @@ class Scheduler:
             if not is_ours:
                 log.warning("run_lost", job=job, why="its schedule was removed, or another scheduler has taken it over")
             elif self._is_interrupted(code) and not self._is_alone:
-                await self._change(table.name, partial(released, tick=run.tick, scheduler=self._name))
+                in_order = code != Exit.UNREACHABLE
+                release = partial(released, tick=run.tick, scheduler=self._name, in_order=in_order)
+                await self._change(table.name, release)
             else:
                 await self._end(table.name, run.tick, code)
         return code

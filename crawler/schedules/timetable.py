@@ -69,7 +69,7 @@ class Run(Struct, frozen=True):
     tick: Moment
     scheduler: str = ""  # who runs it; empty: nobody yet, or no more
     beats: int = 0  # how often that scheduler has renewed it
-    takers: int = 1  # schedulers that have run it, this one included
+    takers: int = 1  # schedulers that have run it, this one included, without those that stopped in order
     stop: bool = False  # a later tick replaces it
 
 
@@ -217,10 +217,12 @@ def renewed(table: Timetable, tick: int, scheduler: str) -> Timetable | None:
     return _with(table, replace(run, beats=run.beats + 1)) if run and run.scheduler == scheduler else None
 
 
-def released(table: Timetable, tick: int, scheduler: str) -> Timetable | None:
-    """Let another scheduler go on with the run, because its own one stops. None: it was not its own."""
+def released(table: Timetable, tick: int, scheduler: str, *, in_order: bool) -> Timetable | None:
+    """Let another scheduler go on with the run; `in_order`: because its own one stops. None: it was not its own."""
     run = table.run_of(tick)
-    return _with(table, replace(run, scheduler="")) if run and run.scheduler == scheduler else None
+    if run is None or run.scheduler != scheduler:
+        return None
+    return _with(table, replace(run, scheduler="", takers=run.takers - in_order))
 
 
 def ended(table: Timetable, tick: int, scheduler: str, code: int, now: float) -> Timetable | None:

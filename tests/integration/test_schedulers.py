@@ -171,7 +171,7 @@ async def test_a_scheduler_that_stops_hands_its_run_over_at_once(stage: Stage, c
     first.terminate()
     assert await first.wait() == 0
     (table,) = await stage.schedules.all()
-    assert [run.scheduler for run in table.runs] == [""]
+    assert [(run.scheduler, run.takers) for run in table.runs] == [("", 0)]
     stage.here()
     (table,) = await stage.until(idle_after(clock.moment))
     assert [(end.tick, end.code) for end in table.ends] == [(START + 1, 0)]

@@ -205,18 +205,22 @@ def test_a_run_belongs_to_one_scheduler() -> None:
     assert table is not None
     assert table.runs == (Run(T0, "s2", takers=2),)
     assert renewed(table, T0, "s1") is None
-    assert released(table, T0, "s1") is None
+    assert released(table, T0, "s1", in_order=True) is None
     assert ended(table, T0, "s1", 0, T0) is None
     beaten = renewed(table, T0, "s2")
     assert beaten is not None
     assert beaten.runs == (Run(T0, "s2", beats=1, takers=2),)
 
 
-def test_a_run_that_its_scheduler_lets_go_is_nobodys() -> None:
-    table = released(running(), T0, "s1")
+@pytest.mark.parametrize(("in_order", "takers"), [(True, 1), (False, 2)])
+def test_a_run_that_its_scheduler_lets_go_is_nobodys_and_counts_unless_that_stops(in_order: bool, takers: int) -> None:
+    table = released(running(), T0, "s1", in_order=in_order)
     assert table is not None
-    assert table.runs == (Run(T0, ""),)
+    assert table.runs == (Run(T0, "", takers=takers - 1),)
     assert table.ends == ()
+    table = taken_over(table, T0, "s2")
+    assert table is not None
+    assert table.runs == (Run(T0, "s2", takers=takers),)
 
 
 def test_a_run_ends_once_and_the_last_ones_are_kept() -> None:
