@@ -64,16 +64,18 @@ class Unserved:
         await self._patience.attempt(partial(self._look, workers))
 
     async def _look(self, workers: Sequence[WorkerInfo]) -> None:
-        for job in await self._connected.jobs.all():
-            if self._assigned.has(job.name, job.spider) or at_work(JobStats(job.name, job.spider), workers):
+        jobs = await self._connected.jobs.all()
+        self._said &= {job.name for job in jobs}
+        for job in jobs:
+            is_served = self._assigned.has(job.name, job.spider) or at_work(JobStats(job.name, job.spider), workers)
+            stats = None if is_served else await self._connected.reading.stats(job)
+            if stats is None or not stats.pending:
                 if job.name in self._said:
                     self._said.discard(job.name)
                     log.info("nobody_serves_over", job=job.name)
             elif job.name not in self._said:
-                stats = await self._connected.reading.stats(job)
-                if stats.pending:
-                    self._said.add(job.name)
-                    log.warning("nobody_serves", job=job.name, pending=stats.pending, why=no_worker(stats, workers))
+                self._said.add(job.name)
+                log.warning("nobody_serves", job=job.name, pending=stats.pending, why=no_worker(stats, workers))
 
 
 class Watch(Generic[Seen]):

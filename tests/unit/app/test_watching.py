@@ -11,6 +11,7 @@ from crawler.control.routes import Assignment
 from crawler.errors import FrontierReplaced, FrontierUnavailable
 from crawler.model import Job, Request
 from crawler.status import WorkerInfo
+from crawler.testing.contract.world import AT_ONCE
 from tests.memory import MemoryFrontier
 
 
@@ -57,11 +58,14 @@ async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_whe
     with capture_logs() as lines:
         for workers in ([ours], [], [ours, others], [others], [ours]):
             await unserved.look(workers)
+        await frontier.claim("w2", 9, await frontier.jobs(), AT_ONCE)
+        await unserved.look([ours])
     assert [(line["event"], line["job"]) for line in lines] == [
         ("nobody_serves", "s1"),
         ("nobody_serves_over", "s1"),
         ("nobody_serves", "s1"),
-    ]
+        ("nobody_serves_over", "s1"),
+    ], "the last one because somebody has been there meanwhile"
     assert "crawler worker --queue eu" in lines[0]["why"]
 
 
