@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import gzip
 import time
+from collections.abc import Mapping
 
 import pytest
 from structlog.testing import capture_logs
@@ -24,7 +25,7 @@ from tests.memory import MemoryFrontier
 RULES = b"User-agent: *\nDisallow: /private\n"
 
 
-def made(pages: dict[str, bytes]) -> tuple[RobotsGate, FakeFetcher]:
+def made(pages: Mapping[str, bytes | Response]) -> tuple[RobotsGate, FakeFetcher]:
     fetcher = FakeFetcher(pages)
     return RobotsGate(MemoryFrontier(), fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60), fetcher
 
@@ -78,6 +79,12 @@ async def test_a_robots_txt_that_nobody_can_read_permits_nothing_for_now(body: b
     assert verdict.error is not None
     assert (verdict.error.kind, verdict.error.transient) == ("decode", True)
     assert str(verdict.error).startswith(f"http://a.example/robots.txt: {why}")
+
+
+async def test_the_page_that_comes_in_place_of_a_robots_txt_need_not_be_text() -> None:
+    robots, _ = made({"http://a.example/robots.txt": Response("http://a.example/robots.txt", status=404, body=b"\0")})
+    assert (await ask(robots, "http://a.example/")).word == "again"
+    assert (await ask(robots, "http://a.example/")).word == "allow"
 
 
 async def test_what_is_cut_off_a_robots_txt_is_told_by_the_visit_that_asks() -> None:

@@ -21,6 +21,7 @@ from tests.memory import MemoryFrontier
 
 class Shop(Spider):
     name = "shop"
+    sitemap_rules: ClassVar = [("", "parse")]
     custom_settings: ClassVar = {"DOWNLOAD_DELAY": 3, "RETRY_TIMES": 4, "DEPTH_LIMIT": 5}
 
     def parse(self, response: Response) -> Results:
@@ -99,3 +100,9 @@ def test_a_spider_that_has_a_queue_of_its_own_goes_with_the_job_all_the_same_and
     with capture_logs() as lines:
         all_ready(routed, job_of=lambda name: Job(name, spider=spider))("news", "shop")
     assert [line["event"] for line in lines] == said
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_job_that_follows_nothing_reads_no_links_and_no_sitemaps(follow: bool) -> None:
+    one = all_ready(Settings(), job_of=lambda name: Job(name, follow=follow))("news", "shop")
+    assert (one.sitemaps, one.scope.reason_out("http://a.example/", 1) is None) == (follow, follow)
