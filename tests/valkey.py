@@ -61,6 +61,7 @@ class Valkey:
             **(options or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_frozen = False
         atexit.register(self.close)
 
     @property
@@ -73,14 +74,22 @@ class Valkey:
         """Of the running process."""
         return self._running().pid
 
+    @property
+    def answers(self) -> bool:
+        """Whether it runs and is not frozen."""
+        return self._process is not None and not self._is_frozen
+
+    def command(self) -> list[str]:
+        """What starts it."""
+        return [self.program, *(word for name, value in self.options.items() for word in (f"--{name}", value))]
+
     def start(self) -> None:
         """Start on the data that is there, and wait until it answers."""
         if self._process is not None:
             raise RuntimeError("the server is running already")
-        arguments = [word for name, value in self.options.items() for word in (f"--{name}", value)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [self.program, *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=self._environment
             )
         self._wait_for_answer()
 
@@ -99,13 +108,15 @@ class Valkey:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """SIGSTOP for the length of the block: connections stay open, nobody answers."""
+        """SIGSTOP for the length of the block: connections stay open, nobody answers. It may be killed within."""
         process = self._running()
         process.send_signal(signal.SIGSTOP)
+        self._is_frozen = True
         try:
             yield
         finally:
-            process.send_signal(signal.SIGCONT)
+            self._is_frozen = False
+            process.send_signal(signal.SIGCONT)  # not sent to one that has ended
 
     def close(self) -> None:
         """End the server and remove its folder. May be called again."""
@@ -143,7 +154,7 @@ class Valkey:
 
     def _wait_for_answer(self) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self._takes_commands():
             status = self._running().poll()
             if status is not None or time.monotonic() > deadline:
                 said = self.log.read_text(errors="replace")[-2000:]
@@ -151,7 +162,7 @@ class Valkey:
                 raise RuntimeError(f"the queue server for the tests did not start (exit status {status}):\n{said}")
             time.sleep(0.005)
 
-    def _answers(self) -> bool:
+    def _takes_commands(self) -> bool:
         """Whether it takes commands by now: while it reads its data it answers LOADING."""
         with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
             connection.settimeout(1.0)
