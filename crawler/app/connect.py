@@ -15,7 +15,7 @@ import structlog
 from crawler.app.config import Config, data_dir
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError, FrontierFull, UsageError
-from crawler.frontier.redis.address import FORM, check, mask
+from crawler.frontier.redis.address import FORM, mask, read
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Capabilities
@@ -69,7 +69,7 @@ def check_url(url: str) -> None:
     if opener is _memory:
         _memory_options(url)
     else:
-        check(url)
+        read(url)
 
 
 def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:

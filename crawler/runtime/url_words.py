@@ -19,7 +19,7 @@ Words = TypeVar("Words", bound=Struct)
 def read(query: str, base: str, words: type[Words]) -> Words:
     """Return the words as a struct, whose fields without a default are required. `base` is the URL before the `?`, for
     people. Raise `ConfigError` for a word that is unknown, missing, given twice, or not of its field's type."""
-    where = f"{base}?{shown(query)}"
+    where = shown(f"{base}?{query}")
     known = words.__struct_fields__
     given = parse_qsl(query, keep_blank_values=True)
     for name, _ in given:

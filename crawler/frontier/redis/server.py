@@ -33,7 +33,7 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
 from crawler.frontier.redis import scripts
-from crawler.frontier.redis.address import check, mask
+from crawler.frontier.redis.address import mask, read
 
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
 # a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
@@ -155,7 +155,7 @@ class Server:
 
     def _connect(self) -> redis.asyncio.Redis:
         # Few retries here: every caller retries in its own loop and reports the outage.
-        check(self.url)
+        read(self.url)
         try:
             pool = redis.asyncio.BlockingConnectionPool.from_url(
                 self.url,

@@ -47,6 +47,7 @@ def test_a_traceback_keeps_its_lines() -> None:
         ("redis://:geh/e@im@host/0", "redis://:***@host/0"),
         ("unix://:geheim@/run/valkey.sock", "unix://:***@/run/valkey.sock"),
         ("redis://host/0?password=geheim&x=1", "redis://host/0?password=***&x=1"),
+        ("redis+sentinel://h/shop?sentinel_password=geheim", "redis+sentinel://h/shop?sentinel_password=***"),
         ("https://me:geheim@example.com/a?b=c@d", "https://***@example.com/a?b=c@d"),
         ("https://example.com/@someone", "https://example.com/@someone"),
         ("https://example.com/?u=a@b", "https://example.com/?u=a@b"),
