@@ -10,11 +10,15 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
-from crawler.errors import CrawlerError
+from crawler.errors import CrawlerError, Exit
 from crawler.runtime.own_limits import raise_file_limit
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, end_with, lasting_imports, survive_the_terminal
+from crawler.worker.blame_slot import Slot
 from crawler.worker.orders import read_orders
 
 
@@ -42,12 +46,14 @@ def main() -> int:
         from crawler.runtime.logs import configure
 
     configure(orders.settings.LOG_LEVEL, orders.settings.LOG_FORMAT)
+    code: int = Exit.DONE
     try:
         _run(run_child(orders, pipe))
     except CrawlerError as error:
         print(f"crawler: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+        code = error.exit_code
+    Slot(orders.slot).end()
+    return code
 
 
 def _take_stdin() -> int:
@@ -59,13 +65,24 @@ def _take_stdin() -> int:
     return pipe
 
 
-def _run(main: object) -> None:
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run the worker. Where a task or timer of the spider's own raises `SystemExit`, the process ends at once, because
+    an orderly end would empty the slot, which names the page to blame."""
+    with asyncio.Runner(loop_factory=_new_event_loop()) as runner:
+        try:
+            runner.run(main)
+        except (SystemExit, KeyboardInterrupt) as error:
+            traceback.print_exc()
+            code = getattr(error, "code", None)
+            os._exit(code if isinstance(code, int) else 1)
+
+
+def _new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
         import uvloop  # not on every platform
     except ImportError:
-        asyncio.run(main)  # type: ignore[arg-type]
-    else:
-        uvloop.run(main)  # type: ignore[arg-type]
+        return None
+    return uvloop.new_event_loop
 
 
 if __name__ == "__main__":

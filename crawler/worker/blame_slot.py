@@ -1,9 +1,13 @@
-"""Memory that a worker process shares with its supervisor: the page being parsed, since when, and the worker's lease.
+"""Memory that a worker process shares with its supervisor: the page being parsed, since when, the worker's lease, and
+whether the worker has come to its end.
 
 When a page kills its process (out of memory, a crash in a library) or never returns control (an endless loop), the
 supervisor reads here which page to blame, and by which retry rules of its spider. The other requests of the process are
 innocent. While such a page blocks the heartbeat, the supervisor renews the lease (`LeaseClock`) and records that here
 for the worker.
+
+A spider's code may end its process with any exit code, so a code means what `errors.Exit` says only if the worker has
+recorded here that it ends by itself.
 
 Behind the page, the worker writes its stack when the supervisor asks for it, and when a library crashes.
 """
@@ -25,7 +29,8 @@ from crawler.model import Lease, Request
 from crawler.policy import RetryPolicy
 from crawler.worker.lease import CELL_BYTES
 
-_AT = CELL_BYTES  # where the page begins; the lease comes first
+_ENDED_AT = CELL_BYTES  # the lease comes first
+_AT = _ENDED_AT + 1  # where the page begins
 _HEAD = struct.Struct("=dI")  # since (monotonic seconds, the same clock in both processes), length
 _TEXT_AT = _AT + _HEAD.size
 STACK_SIGNAL = signal.SIGUSR1  # asks the worker for its stack
@@ -82,6 +87,15 @@ class Slot:
             return None  # read while the worker writes
         return Parsing(page, time.monotonic() - since)
 
+    def end(self) -> None:
+        """Record that this process is about to end by itself, with an exit code of `errors.Exit`."""
+        self._memory[_ENDED_AT] = True
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process ended by itself; if not, its exit code means nothing."""
+        return bool(self._memory[_ENDED_AT])
+
     def write_stacks(self) -> None:
         """Let this process write its stack into the slot at `STACK_SIGNAL` or a crash, whatever it is doing."""
         os.lseek(self.descriptor, SIZE, os.SEEK_SET)
@@ -95,6 +109,7 @@ class Slot:
     def clear(self) -> None:
         """Empty the slot for the next process that gets it."""
         os.ftruncate(self.descriptor, SIZE)
+        self._memory[_ENDED_AT] = False
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
     def _note(self, page: Page) -> None:

@@ -116,14 +116,15 @@ class Supervisor:
             child = await self._start(slot)
             code = await self._wait_for(child)
             self._children.remove(child)
-            if self.stopping and code in (Exit.DONE, Exit.UNREACHABLE):
-                return  # it drained, or could not reach the server to begin
-            if code in FINAL_CODES:
-                self.stop(code)
-                return
-            if code == Exit.DONE and child.slot.read() is None:
-                log.info("worker_replaced", worker=child.name, why="it has visited its pages (RECYCLE_PAGES)")
-                continue
+            if slot.has_ended:
+                if self.stopping and code in (Exit.DONE, Exit.UNREACHABLE):
+                    return  # it drained, or could not reach the server to begin
+                if code in FINAL_CODES:
+                    self.stop(code)
+                    return
+                if code == Exit.DONE:
+                    log.info("worker_replaced", worker=child.name, why="it has visited its pages (RECYCLE_PAGES)")
+                    continue
             await self._clean_up(child, code)
             # After a child that died at once, wait before the next start.
             delay = 0.0 if time.monotonic() - child.started > 5 else min(5.0, delay * 2 + 0.2)

@@ -29,7 +29,7 @@ from tests.chaos.proxy import proxy_to
 from tests.valkey import Valkey
 
 SPIDER = """
-import ctypes, os, re, sys, time
+import asyncio, ctypes, os, re, sys, time
 from crawler import Spider
 
 class Harm(Spider):
@@ -58,6 +58,16 @@ class Harm(Spider):
 
     def end_the_process_quietly(self, response):
         os._exit(0)
+
+    def end_the_process_as_if_misconfigured(self, response):
+        os._exit(78)
+
+    async def end_the_process_from_a_task(self, response):
+        async def leave():
+            sys.exit(0)
+
+        leaving = asyncio.create_task(leave())
+        await asyncio.sleep(60)
 
 class Leaky(Harm):
     name = "leaky"
@@ -374,15 +384,23 @@ async def test_a_spider_that_leaks_has_a_new_process_after_its_pages_and_each_pa
 
 
 @pytest.mark.timeout(60)
-async def test_a_page_that_ends_its_process_with_code_0_is_blamed_all_the_same(
-    valkey_server: Valkey, folder: Path
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("end_the_process_quietly", 0),
+        ("end_the_process_as_if_misconfigured", 78),
+        ("end_the_process_from_a_task", 0),
+    ],
+)
+async def test_a_page_that_ends_its_process_is_blamed_whatever_the_exit_code_says(
+    valkey_server: Valkey, folder: Path, how: str, code: int
 ) -> None:
-    made = config(folder, valkey_server, "sv10", RECYCLE_PAGES=4)
+    made = config(folder, valkey_server, f"sv-{how}", RECYCLE_PAGES=4)
     async with page() as url, connect(made) as connected:
-        job = await seeded(connected, url, "end_the_process_quietly")
+        job = await seeded(connected, url, how)
         crew = supervisor(made, connected, ("news",), 4)
         running = asyncio.create_task(crew.run(1))
         _, (letter,) = await until_finished(connected, job)
         crew.stop()
-        await running
-    assert "exit code 0" in letter.failure.message
+        assert await running == 0
+    assert letter.failure.message.endswith(f"exit code {code}")

@@ -45,3 +45,12 @@ def test_of_overlapping_pages_the_one_begun_last_is_named() -> None:
     slot.leave(second)
     assert (seen := slot.read()) is not None
     assert seen.page.lease.message == first.message
+
+
+def test_only_a_worker_that_has_come_to_its_end_has_an_exit_code_of_ours() -> None:
+    supervisor = Slot()
+    assert not supervisor.has_ended
+    Slot(supervisor.descriptor).end()
+    assert supervisor.has_ended
+    supervisor.clear()
+    assert not supervisor.has_ended, "the next process has not ended"
