@@ -135,7 +135,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # --- workers
     # the queue of a job, by its spider or name: {"spider:shop": "eu", "job:news*": "fast"}. The first that matches
-    # decides; without one it is "default". A worker takes the queues of its --queue, or else "default"
+    # decides; without one it is "default". A job goes to one queue as a whole, with its requests of other spiders. A
+    # worker takes the queues of its --queue, or else "default"
     ROUTES: Annotated[Mapping[str, str], Meta(max_length=1000)] = {}
     PROCESSES: Count = 0  # worker processes; 0: one per core
     LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker without a heartbeat for this long loses its requests

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 
 import structlog
+from msgspec.structs import replace
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
@@ -73,7 +74,16 @@ async def _keep(schedules: Schedules, schedule: Schedule) -> None:
         before, now = await schedules.get(schedule.name), await schedules.now()
         after = rewritten(before, schedule, now) if before else timetable(schedule, now)
         if after is None or await schedules.replace(before, after):
-            return
+            break
+    theirs = before.schedule if before else schedule
+    if theirs.origin != schedule.origin and replace(theirs, origin=schedule.origin) != schedule:
+        log.warning(
+            "schedule_replaced",
+            schedule=schedule.name,
+            of=theirs.origin,
+            by=schedule.origin,
+            why="two folders name it, and the scheduler that started last decides; rename one of them",
+        )
 
 
 def _scheduler(config: Config, connected: Backend, overrides: Mapping[str, str]) -> Scheduler:

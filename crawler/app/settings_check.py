@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from crawler.app.broker import broker_of
 from crawler.app.config import Config, data_dir
 from crawler.app.connect import check_url
-from crawler.app.spiders import unknown_spiders
+from crawler.app.spiders import routed_unknown_spiders, unknown_spiders
 from crawler.app.start_worker import public_suffixes
 from crawler.app.tickets import celery_results
 from crawler.embedded.server import find_binary
@@ -17,33 +19,47 @@ from crawler.errors import ConfigError, CrawlerError
 from crawler.fetch.middleware import load
 from crawler.runtime.standard_output import kept_from_users
 from crawler.runtime.tls import client_context
-from crawler.settings import read_file
+from crawler.schedules.given import wrong_in_settings
+from crawler.settings import PER_SPIDER, read_file
 from crawler.spiders.registry import find_spiders
+
+WrongCommand = Callable[[Config, Sequence[str]], Iterator[str]]
 
 
 @kept_from_users()
-def check_settings(file: Path, folder: Path) -> tuple[int, list[str]]:
+def check_settings(file: Path, folder: Path, wrong_command: WrongCommand) -> tuple[int, list[str]]:
     """Return how many settings the file sets, and a sentence for each mistake in it.
 
     Relative paths, spiders and middlewares are those of `folder`, in which the file would be settings.py.
+    `wrong_command` yields what is wrong with the words of a schedule's command.
     """
     try:
         settings, origins, wrong = read_file(file)
     except ConfigError as error:
         return 0, [str(error)]
-    return len(origins), [*wrong, *_unusable(Config(settings, origins, folder))]
+    return len(origins), [*wrong, *_unusable(Config(settings, origins, folder), wrong_command)]
 
 
-def _unusable(config: Config) -> Iterator[str]:
+def _unusable(config: Config, wrong_command: WrongCommand) -> Iterator[str]:
     """Yield one sentence for each setting that has the right type and cannot be used."""
     registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)  # makes the modules of the folder importable
     yield from map(str, registry.broken.values())
     yield from unknown_spiders(config, registry)
+    yield from routed_unknown_spiders(config, registry)
+    yield from _wrong_commands(config, wrong_command)
     for use in _uses(config):
         try:
             use()
         except CrawlerError as error:
             yield str(error)
+
+
+def _wrong_commands(config: Config, wrong_command: WrongCommand) -> Iterator[str]:
+    """Yield what is wrong with the commands of schedules that are written correctly."""
+    alone = replace(config, settings=replace(config.settings, SPIDERS={}))  # what is wrong with those is told already
+    for name, fields in config.settings.SCHEDULES.items():
+        if not list(wrong_in_settings(name, fields, PER_SPIDER)):
+            yield from (f"SCHEDULES[{name!r}]: {text}" for text in wrong_command(alone, fields["command"]))
 
 
 def _uses(config: Config) -> Iterator[Callable[[], object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crawler.app.config import Config
+from crawler.control.routes import unmatched
 from crawler.errors import ConfigError
 from crawler.spiders.registry import Registry, find_spiders
 
@@ -16,5 +17,10 @@ def spiders_of(config: Config) -> Registry:
 
 
 def unknown_spiders(config: Config, registry: Registry) -> list[str]:
-    """Return one sentence for each spider that the settings name and the project does not have."""
+    """Return one sentence for each spider that SPIDERS names and the project does not have."""
     return [f"SPIDERS: {text}" for text in registry.unknown(config.settings.SPIDERS)]
+
+
+def routed_unknown_spiders(config: Config, registry: Registry) -> list[str]:
+    """Return the same for ROUTES: a mistake in the project of that spider only, because a fleet shares its routes."""
+    return [f"ROUTES: {text}" for text in registry.unknown(unmatched(config.settings.ROUTES, registry.names()))]

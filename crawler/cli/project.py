@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
 from crawler.cli.options import Invocation, Json, config_of, flag, option
+from crawler.cli.schedule import wrong_values
 from crawler.errors import Exit, UsageError
 from crawler.runtime.safe_text import json_line, masked
 from crawler.settings import Settings, meanings
@@ -88,7 +89,7 @@ def _check(invocation: Invocation, file: Path, *, as_json: bool) -> int:
 
     from crawler.app.settings_check import check_settings
 
-    number, wrong = check_settings(file, Path.cwd())
+    number, wrong = check_settings(file, Path.cwd(), wrong_values)
     if as_json:
         print(json_line({"file": str(file), "settings": number, "wrong": wrong}))
     elif wrong:

@@ -113,7 +113,7 @@ def _made(config: Config, words: Sequence[str], **fields: Any) -> Schedule:
         raise UsageError(f"schedule add takes a name, a cron line and a command: {PROGRAM} schedule add {_EXAMPLE}")
     name, cron, *command = words
     made = Schedule(name, cron, tuple(command), **fields)
-    wrong = [*problems(made), *(list(wrong_words(command, PER_SPIDER)) or _wrong_values(config, command))]
+    wrong = [*problems(made), *(list(wrong_words(command, PER_SPIDER)) or wrong_values(config, command))]
     if wrong:
         raise UsageError("\n  ".join(wrong))
     return made
@@ -123,7 +123,7 @@ _EXAMPLE = "news '*/15 * * * *' -- crawl https://a.example/ -O news.jsonl"
 _NONE = f"no schedules; add one: {PROGRAM} schedule add {_EXAMPLE}"
 
 
-def _wrong_values(config: Config, command: Sequence[str]) -> Iterator[str]:
+def wrong_values(config: Config, command: Sequence[str]) -> Iterator[str]:
     """Yield what `crawl` would say of these words, without crawling."""
     try:
         given = _parsed(command)

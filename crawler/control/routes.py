@@ -63,6 +63,13 @@ def assignment(routes: Mapping[str, str], jobs: Collection[str], queues: Collect
     return Assignment(tuple(jobs), tuple(dict.fromkeys(queues)), routes if queues else {})
 
 
+def unmatched(routes: Mapping[str, str], spiders: Collection[str]) -> list[str]:
+    """Return the names and patterns of spiders in ROUTES to which none of these spiders belongs."""
+    subjects = (subject.partition(":") for subject in routes)
+    patterns = (pattern for what, _, pattern in subjects if what == "spider")
+    return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in spiders)]
+
+
 def problems(routes: Mapping[str, str]) -> Iterator[str]:
     """Yield one sentence for each mistake in ROUTES."""
     for subject, queue in routes.items():

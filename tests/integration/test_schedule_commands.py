@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.schedules import _delete_old_jobs, _start, keep_those_of_settings
@@ -129,6 +130,20 @@ async def test_schedules_of_the_settings_come_change_and_go(backend: Backend, tm
     assert len(await backend.schedules.all()) == 2, "those of another folder stay"
     await keep_those_of_settings(config(tmp_path, news=DAILY), backend.schedules)
     assert await backend.schedules.all() == [news]
+
+
+async def test_of_two_folders_that_name_a_schedule_the_last_one_decides_and_says_so(
+    backend: Backend, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    with capture_logs() as logs:
+        await keep_those_of_settings(config(first, news=DAILY), backend.schedules)
+        await keep_those_of_settings(config(second, news=DAILY), backend.schedules)
+        assert not logs, "one project in two places"
+        await keep_those_of_settings(config(first, news={**DAILY, "keep": 9}), backend.schedules)
+    (table,) = await backend.schedules.all()
+    assert (table.schedule.keep, table.schedule.origin) == (9, str(first))
+    assert [(one["event"], one["of"], one["by"]) for one in logs] == [("schedule_replaced", str(second), str(first))]
 
 
 async def test_one_of_add_and_one_of_the_settings_do_not_share_a_name(backend: Backend, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from crawler.app.settings_check import check_settings
+from crawler.cli.schedule import wrong_values
 
 
 @pytest.fixture
@@ -21,10 +22,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
 
 
+NEWS = {"cron": "@daily", "command": ["crawl", "https://a.example/", "--spider", "sight"]}
+
+
 def checked(folder: Path, *lines: str) -> tuple[int, list[str]]:
     file = folder / "production.py"
     file.write_text("\n".join(lines))
-    return check_settings(file, folder)
+    return check_settings(file, folder, wrong_values)
 
 
 def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cannot_be_used(folder: Path) -> None:
@@ -34,6 +38,8 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
         "DOWNLOAD_DELY = 1",
         "ALLOWED_NETWORKS = ['home']",
         "SPIDERS = {'sight': {'rate': '10'}}",
+        "ROUTES = {'spider:sight': 'eu', 'spider:si*': 'eu', 'job:news*': 'fast'}",
+        f"SCHEDULES = {{'news': {NEWS}, 'old': {{**{NEWS}, 'cron': 'x'}}}}",
         "DATA_DIR = '~nobody-has-this-name/data'",
         "TLS_CA_FILE = '/no/such.pem'",
         "REDIS_URL = 'valkey://:geheim@host/0'",
@@ -42,15 +48,18 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
         "CELERY_APP = 'nothing.app'",
         "DOWNLOADER_MIDDLEWARES = ['nothing.first', 'nothing.second']",
     )
-    assert number == 9
+    assert number == 11
     for sentence, words in zip(
         wrong,
         (
             "setting DOWNLOAD_DELAY='slow'",
             "did you mean DOWNLOAD_DELAY?",
             "rate in SPIDERS['sight']: '10' is not a rate",
+            "SCHEDULES['old']: cron line 'x'",
             "ALLOWED_NETWORKS: 'home' is not a network",
             "SPIDERS: no spider is named 'sight'; did you mean site?",
+            "ROUTES: no spider is named 'sight'; did you mean site?",
+            "SCHEDULES['news']: no spider is named 'sight'; did you mean site?",
             "DATA_DIR=~nobody-has-this-name/data",
             "TLS_CA_FILE: /no/such.pem holds no PEM certificates",
             "REDIS_URL valkey://:***@host/0: expected redis://, rediss://, unix:// or memory://; did you mean redis://?",
