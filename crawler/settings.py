@@ -91,7 +91,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # bytes of all bodies over 512 KiB that a worker process reads and parses at once; others wait
     SCRAPER_SLOT_MAX_ACTIVE_SIZE: Positive = 64 * 1024 * 1024
     ALLOWED_NETWORKS: tuple[str, ...] = ()  # private networks that the crawler may connect to, e.g. 127.0.0.0/8
-    TLS_CA_FILE: str = ""  # PEM file of additional certificate authorities
+    TLS_CA_FILE: str = ""  # PEM file of additional certificate authorities: for pages, the queue server, brokers
     HTTP_AUTH: Mapping[str, str] = {}  # origin → `user:password`, sent only there (Basic, RFC 7617)
     # sent with every request to every host, so put no secrets here
     DEFAULT_REQUEST_HEADERS: Mapping[str, str] = msgspec.field(

@@ -8,15 +8,16 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import structlog
 
 from crawler.app.config import Config, data_dir
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError, FrontierFull, UsageError
-from crawler.frontier.redis.address import FORM, mask, read
+from crawler.frontier.redis.address import FORM, SCHEMES, mask, read
 from crawler.frontier.redis.backend import open_redis
+from crawler.frontier.redis.connection import options
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Capabilities
 from crawler.program import PROGRAM
@@ -64,12 +65,12 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
 
 
 def check_url(url: str) -> None:
-    """Raise `ConfigError` for a `REDIS_URL` that cannot be used. Connect nowhere."""
+    """Raise `ConfigError` for a `REDIS_URL` that cannot be used, or names such a certificate. Connect nowhere."""
     opener, _ = _kind_of(url)
     if opener is _memory:
         _memory_options(url)
     else:
-        read(url)
+        options(read(url))
 
 
 def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
@@ -81,7 +82,7 @@ def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
 
 
 def _redis(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
-    server = Server(url, timeout=settings.REDIS_TIMEOUT)
+    server = Server(url, timeout=settings.REDIS_TIMEOUT, ca_file=settings.TLS_CA_FILE)
     return open_redis(server, **_options(settings), capabilities=capabilities)
 
 
@@ -128,14 +129,11 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 _KINDS: dict[str, tuple[Opener, Capabilities]] = {
-    **dict.fromkeys(("redis", "rediss", "unix"), (_redis, Capabilities())),
+    **dict.fromkeys(SCHEMES, (_redis, Capabilities())),
     "memory": (_memory, Capabilities(shared=False, durable=False)),
 }
 """URL scheme → the function that opens such a backend, and its capabilities."""
 
-
-_OTHER_NAMES = {"valkey": "redis", "valkeys": "rediss", "redis+socket": "unix", "redis+ssl": "rediss"}
-"""Schemes of other programs → ours for the same server."""
 
 _RABBITMQ = re.compile(r"(py)?amqps?|librabbitmq|rabbitmqs?").fullmatch
 
@@ -157,7 +155,7 @@ def _instead_of(scheme: str) -> str:
             f"URLs come in from RabbitMQ with {PROGRAM} seed --from 'amqp://…?queue=NAME', "
             "and items go out with -o 'amqp://…?exchange=NAME'"
         )
-    near = _OTHER_NAMES.get(scheme) or next(iter(difflib.get_close_matches(scheme, _KINDS, n=1)), "")
+    near = next(iter(difflib.get_close_matches(scheme, _KINDS, n=1)), "")
     meant = f"; did you mean {near}://?" if near else f", for example {FORM}"
     return f"expected redis://, rediss://, unix:// or memory://{meant}"
 
@@ -169,7 +167,13 @@ async def _warn(connected: Backend, config: Config) -> None:
         return
     if not await connected.store.keeps_data():
         log.warning("no_append_only_file", server=connected.url, why="a restart of the server loses the crawl")
-    parts = urlsplit(url)
-    is_near = parts.scheme == "unix" or parts.hostname in ("127.0.0.1", "localhost", "::1")
-    if not is_near and (parts.scheme != "rediss" or not parts.password):
+    address = read(url)
+    is_near = all(host in ("127.0.0.1", "localhost", "::1") for host, _ in address.nodes)
+    if not is_near and not (address.tls and address.password):
         log.warning("queue_server_open", server=connected.url, why="use rediss:// and a password across a network")
+    if address.tls and address.tls.ssl_cert_reqs == "none":
+        log.warning(
+            "queue_server_not_verified",
+            server=connected.url,
+            why="ssl_cert_reqs=none: whoever sits between can read the password; TLS_CA_FILE adds an authority",
+        )

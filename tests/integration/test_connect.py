@@ -48,8 +48,9 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
         ("redis:6379", r"did you mean redis://\?"),
         ("unix:/run/valkey.sock", r"did you mean unix://\?"),
         ("REDIS://a.example", r"did you mean redis://\?"),
-        ("valkeys://me:geheim@a.example", r"did you mean rediss://\?"),
-        ("redis+socket:///run/valkey.sock", r"did you mean unix://\?"),
+        ("valkyes://me:geheim@a.example", r"did you mean valkeys://\?"),
+        ("redis-sentinel://me:geheim@a.example/shop", r"did you mean redis\+sentinel://\?"),
+        ("redis_cluster://me:geheim@a.example", r"did you mean redis\+cluster://\?"),
         ("memory2://", r"did you mean memory://\?"),
         *(
             (

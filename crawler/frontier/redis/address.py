@@ -54,14 +54,17 @@ _PASSWORD = re.compile(r"([?&]\w*password=)[^&;]*", re.IGNORECASE)
 
 
 class Tls(Struct, frozen=True):
-    """How the certificates of the servers are checked, and which one we show. The names are redis-py's."""
+    """How the certificates of the servers are checked, and which one we show. The names are redis-py's,
+    but for the last one."""
 
     ssl_ca_certs: str = ""  # PEM file of additional certificate authorities
     ssl_ca_path: str = ""  # folder of such files
     ssl_certfile: str = ""  # PEM file of our own certificate
     ssl_keyfile: str = ""
+    ssl_password: str = ""  # of an encrypted key file
     ssl_cert_reqs: Literal["required", "optional", "none"] = "required"
     ssl_check_hostname: bool = True
+    ssl_server_hostname: str = ""  # the name in the certificates; empty: the host of each node
 
 
 class Address(Struct, frozen=True):
@@ -97,8 +100,10 @@ class _Words(Struct, frozen=True):
     ssl_ca_path: str = ""
     ssl_certfile: str = ""
     ssl_keyfile: str = ""
+    ssl_password: str = ""
     ssl_cert_reqs: Literal["required", "optional", "none", "CERT_REQUIRED", "CERT_OPTIONAL", "CERT_NONE"] = "required"
     ssl_check_hostname: bool = True
+    ssl_server_hostname: str = ""
 
     def tls(self) -> Tls:
         """What they say of TLS, without Celery's names."""

@@ -33,7 +33,8 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
 from crawler.frontier.redis import scripts
-from crawler.frontier.redis.address import mask, read
+from crawler.frontier.redis.address import read
+from crawler.frontier.redis.connection import connection_class, endpoint, options
 
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
 # a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
@@ -53,9 +54,13 @@ class JobGone(FrontierError):
 class Server:
     """Runs scripts and commands on one server, over at most 17 connections."""
 
-    def __init__(self, url: str, *, timeout: float = 5.0, name: str = "crawler") -> None:
+    def __init__(self, url: str, *, timeout: float = 5.0, name: str = "crawler", ca_file: str = "") -> None:
+        """`timeout` in seconds; `ca_file` holds certificate authorities beside the system's."""
         self.url = url
-        self.shown = mask(url)
+        self.address = read(url)
+        self.shown = self.address.shown
+        if self.address.kind != "single":
+            raise ConfigError(f"{self.shown}: the crawler cannot use a Sentinel or a cluster yet")
         self.timeout = timeout  # seconds for one reply
         self.clock: Callable[[], float] = time.monotonic  # the clock of `claimed_at` and `asked_at`
         self._name = name
@@ -64,6 +69,12 @@ class Server:
         self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
         # The library's annotations include replies that we never request; `Any` is the honest type of its results.
+        self._options = {
+            **options(self.address, ca_file),
+            **endpoint(self.address),
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
+        }
         self.client: Any = self._connect()
         self._beating: Any = None
         self._fsync = ""  # the server's `appendfsync`; empty if unknown
@@ -140,12 +151,13 @@ class Server:
     def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
         """Do the same from a thread, on a connection of its own. Only one thread may use it."""
         if self._beating is None:
-            self._beating = redis.Redis.from_url(
-                self.url,
-                socket_timeout=self.timeout,
-                socket_connect_timeout=self.timeout,
-                retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
-                client_name=f"{self._name}:beat",
+            self._beating = redis.Redis.from_pool(
+                redis.ConnectionPool(
+                    connection_class(self.address, blocking=True),
+                    retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+                    client_name=f"{self._name}:beat",
+                    **self._options,
+                )
             )
         with errors(self.shown):
             try:
@@ -155,21 +167,16 @@ class Server:
 
     def _connect(self) -> redis.asyncio.Redis:
         # Few retries here: every caller retries in its own loop and reports the outage.
-        read(self.url)
-        try:
-            pool = redis.asyncio.BlockingConnectionPool.from_url(
-                self.url,
-                max_connections=16,
-                timeout=self.timeout * 4,
-                socket_timeout=self.timeout,
-                socket_connect_timeout=self.timeout,
-                retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
-                client_name=self._name,
-                encoding_errors="backslashreplace",  # for the names of files that are no UTF-8
-                redis_connect_func=self._greet,
-            )
-        except ValueError as error:
-            raise ConfigError(f"REDIS_URL {self.shown}: {error}") from None
+        pool = redis.asyncio.BlockingConnectionPool(
+            max_connections=16,
+            timeout=self.timeout * 4,
+            connection_class=connection_class(self.address),
+            retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+            client_name=self._name,
+            encoding_errors="backslashreplace",  # for the names of files that are no UTF-8
+            redis_connect_func=self._greet,
+            **self._options,
+        )
         return redis.asyncio.Redis.from_pool(pool)
 
     async def _greet(self, connection: Any) -> None:

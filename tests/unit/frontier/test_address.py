@@ -35,7 +35,7 @@ def test_one_server(url: str, nodes: list[tuple[str, int]], db: int, login: tupl
 def test_one_server_with_tls(scheme: str) -> None:
     assert read(f"{scheme}://host/1").tls == Tls()
     url = f"{scheme}://host/1?ssl_ca_certs=/etc/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem&ssl_check_hostname=false"
-    assert read(url).tls == Tls("/etc/ca.pem", "", "/c.pem", "/k.pem", "required", ssl_check_hostname=False)
+    assert read(url).tls == Tls("/etc/ca.pem", "", "/c.pem", "/k.pem", ssl_check_hostname=False)
     assert read(f"{scheme}://host/1?ssl_cert_reqs=CERT_NONE").tls == Tls(ssl_cert_reqs="none")  # as Celery writes it
 
 
