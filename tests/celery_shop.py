@@ -42,6 +42,10 @@ import os
 from tests.celery_shop import app_of
 app = app_of(os.environ["BROKER"], os.environ["RESULTS"], ".")
 """
+_BEATS = """
+app.conf.beat_schedule = {{"news": {schedule!r}}}
+app.conf.beat_max_loop_interval = 0.1
+"""
 _QUIET = ("--without-mingle", "--without-gossip", "--without-heartbeat", "-l", "INFO", "-E")
 _SPIDER = """
 from crawler import Spider
@@ -111,6 +115,8 @@ class Shop:
                 *_QUIET,
             ),
             "worker": (*program, "crawler", "worker", "--processes", "1"),
+            "beat": (*program, "celery", "-A", "shop", "beat", "-s", "beat", "--pidfile", ""),
+            "other beat": (*program, "celery", "-A", "shop", "beat", "-s", "other-beat", "--pidfile", ""),
             "exporter": (*program, "crawler", "export", "--ordered", "-o", "{job}.jsonl"),
         }
         self._environment = {
@@ -134,7 +140,7 @@ class Shop:
 
     def __enter__(self) -> Shop:
         self.app.loader.import_default_modules()
-        for name in self._commands:
+        for name in ("celery", "worker", "exporter"):
             self.start(name)
         return self
 
@@ -160,10 +166,20 @@ class Shop:
                 start_new_session=True,
             )
 
+    def schedule(self, **schedule: Any) -> None:
+        """Give the beats, which `start` starts, a schedule."""
+        (self.folder / "shop.py").write_text(_APP + _BEATS.format(schedule=schedule))
+
     def kill(self, name: str) -> None:
         """Kill the process with its children."""
         process = self._running.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def terminate(self, name: str) -> None:
+        """Tell the process to end, and wait for it."""
+        process = self._running.pop(name)
+        process.terminate()
         process.wait()
 
     async def get(self, result: Any, **options: Any) -> Any:

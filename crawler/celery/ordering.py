@@ -14,12 +14,20 @@ from celery.utils import uuid
 
 from crawler.app.celery_results import check_app, reply_of
 from crawler.celery.client import Client, client
-from crawler.errors import CrawlerError, FrontierReplaced
+from crawler.errors import CrawlerError, FrontierReplaced, UsageError
 from crawler.interfaces import Backend
 from crawler.model import Ticket
 from crawler.runtime.patience import OUTAGE
 
 AGAIN = 5.0  # seconds before a task is tried again that the queue server could not serve
+TIMES = {
+    "{date}": "%Y-%m-%d",
+    "{hour}": "%Y-%m-%dT%H",
+    "{minute}": "%Y-%m-%dT%H%M",
+    "{second}": "%Y-%m-%dT%H%M%S",
+}
+"""Places in the name of a job, each for the whole time down to that unit."""
+
 FOLDER = "crawler_folder"  # in the configuration of Celery: the project whose settings and spiders count
 
 
@@ -37,11 +45,14 @@ class Ordering(Task):
     def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
         """Send the task, and note that it is PENDING, so that `state` can tell it from one that nobody sent.
 
-        Raises `ConfigError` for an app whose results nobody could rely on.
+        Its job is named now, not when a worker takes the message: two beats that send the task of one tick name one
+        job. Raises `ConfigError` for an app whose results nobody could rely on, `UsageError` for an unknown place.
         """
         app = self._get_app()
         check_app(app)
         task_id = task_id or uuid()
+        if kwargs and "job" in kwargs:
+            kwargs = {**kwargs, "job": job_name(str(kwargs["job"]), task_id)}
         if not (options.get("ignore_result") or app.conf.task_ignore_result or app.conf.task_always_eager):
             note_pending(app, task_id)
         return super().apply_async(args, kwargs, task_id=task_id, **options)
@@ -61,8 +72,8 @@ def client_of(app: Any) -> Client:
 def order(task: Any, job: str, work: Callable[[Client, Backend, Ticket], Awaitable[None]]) -> NoReturn:
     """Order what `work(client, connection, ticket)` orders, and leave: the exporter tells the result.
 
-    `job` may have places for `{id}` (of the task) and `{date}` (UTC); empty: the task's id. Does nothing if the task
-    has its result. `work` must have the same effect if it is called again.
+    `job` may have places, as for `job_name`; empty: the task's id. Does nothing if the task has its result. `work` must
+    have the same effect if it is called again.
     """
     check_app(task.app)
     name = _begin(task, job)
@@ -90,15 +101,14 @@ def run(task: Any, work: Callable[[Client, Backend], Awaitable[Any]], **again: A
 def _begin(task: Any, job: str) -> str:
     """Store STARTED with the name of the job, and return the name, which stays when the task is delivered again. Raise
     `Ignore` if the task has its result."""
-    request = task.request
+    request, name = task.request, job_name(str(job or "{id}"), task.request.id)
     try:
         has_result = task.app.conf.result_backend and not request.ignore_result
         said = task.backend.get_task_meta(request.id, cache=False) if has_result else {}
         if said.get("status") in states.READY_STATES:
             raise Ignore
         before = said.get("result")
-        name = before.get("job") if isinstance(before, dict) else None
-        name = name or _filled(str(job or "{id}"), request.id)
+        name = (before.get("job") if isinstance(before, dict) else None) or name
         if has_result:
             task.backend.store_result(request.id, {"job": name}, states.STARTED, request=request)
     except Ignore:
@@ -108,5 +118,11 @@ def _begin(task: Any, job: str) -> str:
     return name
 
 
-def _filled(job: str, task_id: str) -> str:
-    return job.replace("{id}", task_id).replace("{date}", datetime.now(UTC).date().isoformat())
+def job_name(text: str, task_id: str) -> str:
+    """Return the name with `{id}` replaced by the task's, and each of `TIMES` by the time (UTC). Raise `UsageError`."""
+    now, name = datetime.now(UTC), text.replace("{id}", task_id)
+    for place, form in TIMES.items():
+        name = name.replace(place, f"{now:{form}}")
+    if "{" in name:
+        raise UsageError(f"job {text!r}: a name has places for {', '.join(('{id}', *TIMES))}")
+    return name

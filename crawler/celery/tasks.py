@@ -55,9 +55,10 @@ def crawl(
 ) -> None:
     """Order a crawl of these URLs, or requests with the fields of `seed --from`; without any, of the spider's own.
 
-    `job` may have places for `{id}` (of the task) and `{date}` (UTC): tasks that name one job add to one crawl, and all
-    are told its result. `rate`, such as `10/m`, is that of the whole job, over all workers. Result: `job`, `pages`,
-    `items`, `dead`, `refused` (seeds), `reason`, `seconds`. Raises `CrawlFailed`.
+    `job` may have places for `{id}` (of the task) and for the time (UTC) when it is sent: `{date}`, `{hour}`,
+    `{minute}`, `{second}`. Tasks that name one job add to one crawl, and all are told its result. `rate`, such as
+    `10/m`, is that of the whole job, over all workers. Result: `job`, `pages`, `items`, `dead`, `refused` (seeds),
+    `reason`, `seconds`. Raises `CrawlFailed`.
     """
 
     async def work(client: Any, connected: Any, ticket: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from celery import Celery
 
 from crawler.celery import install, ordering
 from crawler.celery.ordering import FOLDER
-from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
+from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable, UsageError
 
 
 def test_install_routes_our_tasks_and_keeps_the_routes_of_others() -> None:
@@ -51,3 +52,29 @@ def test_a_task_that_the_queue_server_could_not_serve_is_tried_again(
     request.called_directly = True
     with pytest.raises(type(error)):
         ordering.run(task, fail)
+
+
+def test_a_job_is_named_when_its_task_is_sent() -> None:
+    """Two beats send the task of one tick at one moment; when a worker takes the messages is another matter."""
+    app = Celery("shop", broker="memory://", set_as_current=False)
+    app.conf.task_ignore_result = True
+    install(app)
+    app.loader.import_default_modules()
+    crawl = app.tasks["crawler.celery.crawl"]
+    crawl.apply_async((["http://a.example/"],), {"job": "news-{date}-{id}"}, task_id="t1")
+    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
+        (_, sent, _) = queue.get(timeout=5).payload
+    assert re.fullmatch(r"news-20\d\d-\d\d-\d\d-t1", sent["job"])
+    with pytest.raises(UsageError, match=r"a name has places for \{id\}, \{date\}, \{hour\}, \{minute\}, \{second\}"):
+        crawl.delay(["http://a.example/"], job="news-{datetime}")
+
+
+def test_places_in_the_name_of_a_job() -> None:
+    for place, form in (
+        ("{date}", r"20\d\d-\d\d-\d\d"),
+        ("{hour}", r"20\d\d-\d\d-\d\dT\d\d"),
+        ("{minute}", r"20\d\d-\d\d-\d\dT\d{4}"),
+        ("{second}", r"20\d\d-\d\d-\d\dT\d{6}"),
+        ("{id}", "t1"),
+    ):
+        assert re.fullmatch(f"news-{form}", ordering.job_name(f"news-{place}", "t1"))
