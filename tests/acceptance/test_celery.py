@@ -126,7 +126,7 @@ async def test_what_a_person_does_wrong(shop: Shop) -> None:
             await shop.get(order.delay())
 
 
-async def test_a_revoked_crawl_stops(shop: Shop) -> None:
+async def test_a_revoked_crawl_stops_and_its_task_stays_revoked_when_somebody_resumes_its_job(shop: Shop) -> None:
     site = Site(pages=PAGES, hosts=1, seed=1)
     asked: list[Hit] = []
 
@@ -144,12 +144,19 @@ async def test_a_revoked_crawl_stops(shop: Shop) -> None:
         assert len(asked) < PAGES
         status = await shop.get(shop.status.delay(result.id))
         assert status["state"] == "REVOKED"
+        resumed = await Shell(shop.folder, {}).run("control", "resume", f"job:{result.id}")
+        assert resumed.code == 0, resumed.err
+        again = await shop.get(shop.crawl.delay(running.seeds, spider="site", rate="1000/s", job=result.id))
+        assert (again["job"], again["pages"]) == (result.id, PAGES), "who follows it now is told its end"
+        assert shop.app.AsyncResult(result.id).state == "REVOKED"
 
 
 async def test_the_state_of_a_crawl_whose_result_has_expired(shop: Shop, site: Running) -> None:
     result = shop.crawl.delay(site.seeds[:1], spider="site")
     await shop.get(result)
-    result.forget()  # as the time limit of a result does
+    seconds = shop.app.backend.client.ttl(shop.app.backend.get_key_for_task(result.id))
+    assert 0 < seconds <= shop.app.conf.result_expires.total_seconds()
+    result.forget()  # as it is when that time has passed
     assert shop.app.AsyncResult(result.id).state == "PENDING"
     assert shop.state(result.id) == "SUCCESS", "the job is still known"
 
