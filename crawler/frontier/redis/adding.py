@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -143,7 +144,7 @@ class RedisAdding:
 
     async def in_scope(self, job: Job, hosts: Sequence[str]) -> list[bool]:
         """Ask the shard of each host whether the host is in scope."""
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         for host in hosts:
             pipeline.sismember(f"{job_prefix(self._shards[shard_of(host, len(self._shards))], job.name)}scope", host)
         with errors(self._server.shown):
@@ -158,8 +159,9 @@ class RedisAdding:
             raise await self._jobs.forgotten(job) from None
 
     async def durable(self) -> None:
-        """Wait for the server's disk, if the server can report it."""
-        await self._server.synced(f"{self._shards[0]}mark")
+        """Wait for the disk of each server, if it can report it."""
+        marks = [f"{shards[0]}mark" for shards in self._server.split(self._shards)]
+        await asyncio.gather(*(self._server.synced(mark) for mark in marks))
 
 
 def _mark(number: int, request: Request, secret: bytes) -> str:

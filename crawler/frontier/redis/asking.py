@@ -24,12 +24,13 @@ class RedisAsking:
 
     async def get_shared(self, key: str) -> bytes | None:
         """Read the value in the key's shard."""
+        name = f"{shard_for(key, self._shards)}shared:{key}"
         with errors(self._server.shown):
-            value: bytes | None = await self._server.client.get(f"{shard_for(key, self._shards)}shared:{key}")
+            value: bytes | None = await self._server.at(name).get(name)
         return value
 
     async def put_shared(self, key: str, value: bytes, seconds: float) -> None:
         """Write the value to the key's shard."""
+        name = f"{shard_for(key, self._shards)}shared:{key}"
         with errors(self._server.shown):
-            name = f"{shard_for(key, self._shards)}shared:{key}"
-            await self._server.client.set(name, value, px=max(1, int(seconds * 1000)))
+            await self._server.at(name).set(name, value, px=max(1, int(seconds * 1000)))

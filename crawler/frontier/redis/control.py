@@ -42,7 +42,7 @@ class RedisControl:
 
     async def _set(self, rule: Rule, undoes: str, token: str) -> RuleChange:
         with errors(self._server.shown):
-            jobs = await self._server.client.hkeys(f"{self._shards[0]}jobs")
+            jobs = await self._server.at(self._shards[0]).hkeys(f"{self._shards[0]}jobs")
         named = {
             "key": key_of(rule),
             "action": rule.action,
@@ -66,7 +66,7 @@ class RedisControl:
     async def rules(self) -> list[Rule]:
         """Read the rules of the first shard."""
         with errors(self._server.shown):
-            found = await self._server.client.hgetall(f"{self._shards[0]}rules")
+            found = await self._server.at(self._shards[0]).hgetall(f"{self._shards[0]}rules")
         rules = []
         for key, record in found.items():
             try:
@@ -78,7 +78,7 @@ class RedisControl:
     async def rule_log(self, limit: int = 1000) -> list[RuleChange]:
         """Read the stream from its end."""
         with errors(self._server.shown):
-            entries = await self._server.client.xrevrange(f"{self._shards[0]}control", count=limit)
+            entries = await self._server.at(self._shards[0]).xrevrange(f"{self._shards[0]}control", count=limit)
         changes = []
         for entry, fields in entries:
             number = entry.decode().partition("-")[0]
@@ -92,20 +92,22 @@ class RedisControl:
         """Append the broadcast to the stream. Return its id."""
         with errors(self._server.shown):
             key = f"{self._shards[0]}calls"
-            call: bytes = await self._server.client.xadd(key, {"w": question}, maxlen=BROADCASTS_KEPT)
+            call: bytes = await self._server.at(key).xadd(key, {"w": question}, maxlen=BROADCASTS_KEPT)
         return call.decode()
 
     async def last_broadcast(self) -> str:
         """Read the id of the newest broadcast in the stream."""
         with errors(self._server.shown):
-            found = await self._server.client.xrevrange(f"{self._shards[0]}calls", count=1)
+            found = await self._server.at(self._shards[0]).xrevrange(f"{self._shards[0]}calls", count=1)
         return found[0][0].decode() if found else "0-0"
 
     async def hear(self, after: str) -> list[Broadcast]:
         """Read the broadcasts with a blocking command, which occupies one connection."""
         wait = min(HEAR_SECONDS, self._server.timeout / 2)
         with errors(self._server.shown):
-            found = await self._server.client.xread({f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000)))
+            found = await self._server.at(self._shards[0]).xread(
+                {f"{self._shards[0]}calls": after}, block=max(1, int(wait * 1000))
+            )
         entries = found[0][1] if found else []
         return [Broadcast(broadcast.decode(), text(fields.get(b"w"))) for broadcast, fields in entries]
 
@@ -113,13 +115,13 @@ class RedisControl:
         """Write the answer to the broadcast with the id `call` into its hash."""
         key = f"{self._shards[0]}answers:{call}"
         with errors(self._server.shown):
-            pipeline = self._server.client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             await pipeline.hset(key, worker, text).expire(key, ANSWER_SECONDS).execute()
 
     async def answers(self, call: str) -> dict[str, str]:
         """Read the answers to the broadcast with the id `call`."""
         with errors(self._server.shown):
-            found = await self._server.client.hgetall(f"{self._shards[0]}answers:{call}")
+            found = await self._server.at(self._shards[0]).hgetall(f"{self._shards[0]}answers:{call}")
         return {text(worker): text(answer) for worker, answer in found.items()}
 
 

@@ -40,7 +40,7 @@ class RedisDead:
         found: list[Failing] = []
         for shard in self._shards:
             with errors(self._server.shown):
-                records = await self._server.client.hgetall(f"{job_prefix(shard, job.name)}failing")
+                records = await self._server.at(shard).hgetall(f"{job_prefix(shard, job.name)}failing")
             found += [read_failing(url, record) for url, record in records.items()]
         return heapq.nlargest(limit, found, key=lambda one: one.when)
 
@@ -76,7 +76,7 @@ class RedisDead:
         cursor = 0
         while True:
             with errors(self._server.shown):
-                cursor, records = await self._server.client.hscan(key, cursor, count=CHUNK)
+                cursor, records = await self._server.at(key).hscan(key, cursor, count=CHUNK)
             for name, record in records.items():
                 if name not in seen:
                     seen.add(name)
@@ -88,7 +88,7 @@ class RedisDead:
         for at in range(0, len(ids), CHUNK):
             part = ids[at : at + CHUNK]
             with errors(self._server.shown):
-                records = await self._server.client.hmget(key, part)
+                records = await self._server.at(key).hmget(key, part)
             for name, record in zip(part, records, strict=True):
                 if record is not None:
                     yield name, record

@@ -48,7 +48,7 @@ class HandedOut:
         None if there are none."""
         handed = frozenset(self._handed_out[worker])  # read before the lists: a commit in between is no surprise
         lists_of = [(job, number) for job in jobs for number in range(len(self._shards))]
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         for job, number in lists_of:
             pipeline.lrange(f"{job_prefix(self._shards[number], job.name)}processing:{worker}", 0, -1)
         with errors(self._server.shown):

@@ -63,7 +63,7 @@ class RedisHosts:
 
     async def _in_shard(self, shard: str, job: Job, limit: int) -> list[HostView]:
         prefix = job_prefix(shard, job.name)
-        client = self._server.client
+        client = self._server.at(shard)
         with errors(self._server.shown):
             seconds, micros = await client.time()
         asked = await self._asked(shard, limit)
@@ -79,10 +79,10 @@ class RedisHosts:
 
     async def _asked(self, shard: str, limit: int) -> set[tuple[str, str]]:
         """(job, host) of the requests in flight of all jobs: hosts at their cap are listed nowhere else."""
-        client = self._server.client
+        client = self._server.at(shard)
         with errors(self._server.shown):
             workers = [text(worker) for worker in await client.zrange(f"{shard}workers", 0, -1)]
-            pipeline = client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             for worker in workers:
                 pipeline.smembers(f"{shard}worker:{worker}:jobs")
             their_jobs = [[text(job) for job in jobs] for jobs in await pipeline.execute()]
@@ -94,13 +94,13 @@ class RedisHosts:
 
     async def _waiting(self, shard: str, prefix: str, asked: Iterable[tuple[str, str]], limit: int) -> list[str]:
         """The hosts that may be asked next, stand in the line of their group, or are paused."""
-        client = self._server.client
+        client = self._server.at(shard)
         with errors(self._server.shown):
             groups = await client.zrange(f"{prefix}groups", 0, limit - 1)
         groups += [group for (group,) in await self._ledgers(shard, [host for _, host in asked], ["group"]) if group]
         groups += [host.encode() for _, host in asked]  # a literal address is also the name of its group
         with errors(self._server.shown):
-            pipeline = client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             for key in ("hosts", *(f"line:{text(group)}" for group in dict.fromkeys(groups)), "held"):
                 pipeline.zrange(f"{prefix}{key}", 0, limit - 1)
             return [text(host) for hosts in await pipeline.execute() for host in hosts]
@@ -117,10 +117,10 @@ class RedisHosts:
 
     async def _askers(self, shard: str, hosts: Sequence[str]) -> list[bytes | None]:
         with errors(self._server.shown):
-            return list(await self._server.client.hmget(f"{shard}asking", hosts)) if hosts else []
+            return list(await self._server.at(shard).hmget(f"{shard}asking", hosts)) if hosts else []
 
     async def _ledgers(self, shard: str, names: Iterable[str], fields: Sequence[str]) -> list[Any]:
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         for name in names:
             pipeline.hmget(f"{shard}host:{name}", fields)
         with errors(self._server.shown):
@@ -130,10 +130,10 @@ class RedisHosts:
         """The number of pending requests of each host, over all priorities."""
         if not hosts:
             return []
-        client = self._server.client
+        client = self._server.at(prefix)
         with errors(self._server.shown):
             levels = [text(its or b"0").split() for its in await client.hmget(f"{prefix}levels", hosts)]
-            pipeline = client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             for host, its in zip(hosts, levels, strict=True):
                 for level in its:
                     pipeline.llen(f"{prefix}pending:{level}:{host}")

@@ -22,7 +22,8 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
     """The prefixes of the shards and the frontier's random name; creates the frontier if there is none.
 
     Raises `FrontierError` if the stored number of shards is not a valid number."""
-    first, client = shard_prefix(prefix, 0), server.client
+    first = shard_prefix(prefix, 0)
+    client = server.at(first)
     with errors(server.shown):
         number, identity = await client.mget(f"{first}shards", f"{first}id")
         if number is None or identity is None:
@@ -47,7 +48,7 @@ class RedisJobs:
     async def forgotten(self, job: Job) -> FrontierError:
         """The error that says why the server does not know this job: the server was replaced or the job was deleted."""
         with errors(self._server.shown):
-            identity = await self._server.client.get(f"{self._shards[0]}id")
+            identity = await self._server.at(self._shards[0]).get(f"{self._shards[0]}id")
         if identity != self._id:
             return FrontierReplaced(
                 f"the queue server {self._server.shown} was emptied or replaced: it has lost job {job.name!r}; "
@@ -58,7 +59,7 @@ class RedisJobs:
     async def create(self, job: Job) -> Job:
         """Create the job, or return the existing one of that name."""
         check_job_name(job.name)
-        client, registry = self._server.client, f"{self._shards[0]}jobs"
+        client, registry = self._server.at(self._shards[0]), f"{self._shards[0]}jobs"
         with errors(self._server.shown):
             is_half_deleted = await client.sismember(f"{self._shards[0]}deleted", job.name)
         if is_half_deleted:
@@ -78,8 +79,8 @@ class RedisJobs:
                 ) from None
             for shard in self._shards:  # also completes an interrupted creation
                 stats = f"{job_prefix(shard, job.name)}stats"
-                await client.hsetnx(stats, "buckets", 1)
-                await client.hsetnx(stats, "epoch", job.epoch)
+                await self._server.at(shard).hsetnx(stats, "buckets", 1)
+                await self._server.at(shard).hsetnx(stats, "epoch", job.epoch)
         self.known[job.name] = job
         return job
 
@@ -87,10 +88,7 @@ class RedisJobs:
         """All jobs, oldest first."""
         with errors(self._server.shown):
             identity, records = await (
-                self._server.client.pipeline(transaction=False)
-                .get(f"{self._shards[0]}id")
-                .hgetall(f"{self._shards[0]}jobs")
-                .execute()
+                self._server.pipeline().get(f"{self._shards[0]}id").hgetall(f"{self._shards[0]}jobs").execute()
             )
         if identity != self._id:
             raise FrontierReplaced(f"the queue server {self._server.shown} was emptied or replaced: its jobs are gone")
@@ -106,15 +104,16 @@ class RedisJobs:
 
     async def delete(self, name: str) -> bool:
         """Run the `forget` script in each shard, then remove the job's keys."""
-        client = self._server.client
+        client = self._server.at(self._shards[0])
         with errors(self._server.shown):
             known = await client.hexists(f"{self._shards[0]}jobs", name)
         for number, shard in enumerate(self._shards):
             prefix = job_prefix(shard, name)
             await self._server.run("forget", f"{prefix}stats", shard, prefix, "" if number else name)
             with errors(self._server.shown):
-                async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
-                    await client.unlink(key)
+                its = self._server.at(shard)
+                async for key in its.scan_iter(match=f"{_escape(prefix)}*", count=1000):
+                    await its.unlink(key)
         with errors(self._server.shown):
             await client.hdel(f"{self._shards[0]}jobs", name)
             await client.srem(f"{self._shards[0]}deleted", name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -34,13 +35,19 @@ class RedisOutbox:
 
     async def _wait_for_disk(self, job: Job) -> None:
         """Wait for everything that is in the outbox now: one wait serves many reads."""
-        outboxes = [f"{job_prefix(shard, job.name)}outbox" for shard in self._shards]
-        last = [("XREVRANGE", outbox, "+", "-", "COUNT", 1) for outbox in outboxes]
-        replies = await self._server.synced(f"{self._shards[0]}mark", *last)
-        self._durable[job.epoch] = {number: entries[0][0].decode() for number, entries in enumerate(replies) if entries}
+        found = await asyncio.gather(*(self._last(job, shards) for shards in self._server.split(self._shards)))
+        last = dict(pair for pairs in found for pair in pairs)
+        self._durable[job.epoch] = {number: last[shard] for number, shard in enumerate(self._shards) if shard in last}
+
+    async def _last(self, job: Job, shards: Sequence[str]) -> list[tuple[str, str]]:
+        """(shard, last position) of the outboxes in these shards of one server, when they are on its disk."""
+        outboxes = [f"{job_prefix(shard, job.name)}outbox" for shard in shards]
+        commands = [("XREVRANGE", outbox, "+", "-", "COUNT", 1) for outbox in outboxes]
+        replies = await self._server.synced(f"{shards[0]}mark", *commands)
+        return [(shard, entries[0][0].decode()) for shard, entries in zip(shards, replies, strict=True) if entries]
 
     async def _read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         for number, shard in enumerate(self._shards):
             start = f"({after[number]}" if number in after else "-"
             pipeline.xrange(f"{job_prefix(shard, job.name)}outbox", min=start, count=limit)
@@ -67,7 +74,7 @@ class RedisOutbox:
 
     async def acknowledge(self, job: Job, exported: Exported) -> None:
         """Note the positions, then XTRIM the entries up to and including them."""
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         where = {"location": exported.location, "inode": exported.inode}
         pipeline.hset(self._exported(job), mapping={**where, **{str(n): at for n, at in exported.positions.items()}})
         for number, position in exported.positions.items():
@@ -80,7 +87,7 @@ class RedisOutbox:
     async def exported(self, job: Job) -> Exported:
         """Read the hash that `acknowledge` wrote."""
         with errors(self._server.shown):
-            found: dict[bytes, bytes] = await self._server.client.hgetall(self._exported(job))
+            found: dict[bytes, bytes] = await self._server.at(self._shards[0]).hgetall(self._exported(job))
         location, inode = text(found.pop(b"location", b"")), int(found.pop(b"inode", b"0"))
         return Exported({int(shard): text(at) for shard, at in found.items()}, location, inode)
 
@@ -96,7 +103,7 @@ class RedisOutbox:
     async def holder(self, job: Job) -> str:
         """Read the key that names the exporter."""
         with errors(self._server.shown):
-            return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+            return text(await self._server.at(self._shards[0]).get(f"{job_prefix(self._shards[0], job.name)}exporter"))
 
 
 def _check_item(line: bytes) -> None:

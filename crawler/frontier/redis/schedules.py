@@ -26,13 +26,13 @@ class RedisSchedules:
     async def now(self) -> float:
         """Ask the server."""
         with errors(self._server.shown):
-            seconds, micros = await self._server.client.time()
+            seconds, micros = await self._server.at(self._key).time()
         return float(seconds + micros / 1_000_000)
 
     async def all(self) -> list[Timetable]:
         """Read the hash. Raise `FrontierReplaced` if the server is not the one that was opened."""
         with errors(self._server.shown):
-            pipeline = self._server.client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             identity, records = await pipeline.get(self._id_key).hgetall(self._key).execute()
         if identity != self._id:
             raise FrontierReplaced(
@@ -44,7 +44,7 @@ class RedisSchedules:
     async def get(self, name: str) -> Timetable | None:
         """Read one field of the hash."""
         with errors(self._server.shown):
-            record = await self._server.client.hget(self._key, name)
+            record = await self._server.at(self._key).hget(self._key, name)
         return None if record is None else self._readable(name, record)
 
     async def replace(self, before: Timetable | None, after: Timetable) -> bool:
@@ -57,7 +57,7 @@ class RedisSchedules:
     async def remove(self, name: str) -> bool:
         """Delete the field."""
         with errors(self._server.shown):
-            return bool(await self._server.client.hdel(self._key, name))
+            return bool(await self._server.at(self._key).hdel(self._key, name))
 
     def _readable(self, name: str, record: bytes) -> Timetable | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha1
 from pathlib import Path
@@ -79,17 +79,39 @@ class Server:
         self._beating: Any = None
         self._fsync = ""  # the server's `appendfsync`; empty if unknown
 
+    def at(self, key: str) -> Any:
+        """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
+        of the shard names it as well as a key."""
+        return self.client
+
+    def pipeline(self) -> Any:
+        """A pipeline of the library, without a transaction. The first argument of each command is its key; the keys may
+        lie in several shards."""
+        return self.client.pipeline(transaction=False)
+
+    def split(self, keys: Sequence[str]) -> list[list[str]]:
+        """The keys of each server that has some of them."""
+        return [list(keys)]
+
+    def masters(self) -> list[Any]:
+        """The clients of all servers that have keys."""
+        return [self.client]
+
     async def open(self) -> None:
-        """Check that the server can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
+        """Check that the servers can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
         with errors(self.shown):
-            await self.client.ping()
-            info = await self.client.info("server")
-            policy = (await self.client.info("memory")).get("maxmemory_policy", "noeviction")
-            is_node = (await self.client.info("cluster")).get("cluster_enabled")
-            if is_node and int((await self.client.cluster("info"))["cluster_size"]) != 1:
-                raise _cluster_error(self.shown)
-            with suppress(ResponseError):  # the account may lack the permission
-                self._fsync = (await self.client.config_get("appendfsync")).get("appendfsync", "")
+            for client in self.masters():
+                await self._check(client)
+
+    async def _check(self, client: Any) -> None:
+        await client.ping()
+        info = await client.info("server")
+        policy = (await client.info("memory")).get("maxmemory_policy", "noeviction")
+        is_node = (await client.info("cluster")).get("cluster_enabled")
+        if is_node and int((await client.cluster("info"))["cluster_size"]) != 1:
+            raise _cluster_error(self.shown)
+        with suppress(ResponseError):  # the account may lack the permission
+            self._fsync = (await client.config_get("appendfsync")).get("appendfsync", "")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
             raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
@@ -100,18 +122,21 @@ class Server:
             )
 
     async def keeps_data(self) -> bool:
-        """Whether the server writes an append-only file; without one a restart loses the crawl."""
+        """Whether each server writes an append-only file; without one a restart loses the crawl."""
         with errors(self.shown):
-            return bool((await self.client.info("persistence")).get("aof_enabled"))
+            found = [(await client.info("persistence")).get("aof_enabled") for client in self.masters()]
+        return all(found)
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
-        """Run the commands `before`, then wait until everything written so far is on the server's disk.
+        """Run the commands `before`, then wait until everything written so far to the server that has `key` is on its
+        disk.
 
-        Returns their replies. Writes to `key`, because the server waits for the last write of a connection. Does not
-        wait without an append-only file, with `appendfsync no` (nothing tells when the file reaches the disk), and on
-        servers older than 7.2. Raises `FrontierUnavailable` when the wait takes longer than two seconds.
+        Returns their replies; their keys must be on that server (see `split`). Writes to `key`, because the server
+        waits for the last write of a connection. Does not wait without an append-only file, with `appendfsync no`
+        (nothing tells when the file reaches the disk), and on servers older than 7.2. Raises `FrontierUnavailable` when
+        the wait takes longer than two seconds.
         """
-        pipeline = self.client.pipeline(transaction=False)
+        pipeline = self.at(key).pipeline(transaction=False)
         for command in before:
             pipeline.execute_command(*command)
         if self._fsync == "no":
@@ -130,9 +155,9 @@ class Server:
         return replies
 
     async def uptime(self) -> float:
-        """Seconds since the server started."""
+        """Seconds since the server started; of several, since the last of them started."""
         with errors(self.shown):
-            return float((await self.client.info("server"))["uptime_in_seconds"])
+            return min([float((await client.info("server"))["uptime_in_seconds"]) for client in self.masters()])
 
     async def close(self) -> None:
         """Close the connections."""
@@ -144,9 +169,9 @@ class Server:
         """Run a script by name. Raises `FrontierError` and its subclasses, such as `JobGone`."""
         with errors(self.shown):
             try:
-                return await self.client.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
+                return await self.at(key).execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
             except NoScriptError:  # first use, or the server was restarted
-                return await self.client.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+                return await self.at(key).execute_command("EVAL", self._sources[script], 1, key, *arguments)
 
     def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
         """Do the same from a thread, on a connection of its own. Only one thread may use it."""

@@ -28,12 +28,12 @@ class RedisTickets:
                 f"the {MAX_TICKET:,} that a ticket may have; pass large arguments by reference"
             )
         with errors(self._server.shown):
-            return bool(await self._server.client.hsetnx(self._key, ticket.id, record))
+            return bool(await self._server.at(self._key).hsetnx(self._key, ticket.id, record))
 
     async def open(self) -> list[Ticket]:
         """HGETALL."""
         with errors(self._server.shown):
-            records = await self._server.client.hgetall(self._key)
+            records = await self._server.at(self._key).hgetall(self._key)
         tickets = []
         for id, record in records.items():
             try:
@@ -45,4 +45,4 @@ class RedisTickets:
     async def close(self, id: str) -> bool:
         """HDEL."""
         with errors(self._server.shown):
-            return bool(await self._server.client.hdel(self._key, id))
+            return bool(await self._server.at(self._key).hdel(self._key, id))

@@ -96,8 +96,9 @@ class _Look:
         )
 
     async def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
+        key = arguments[0] if arguments else self._shard
         with errors(self._server.shown):
-            return await getattr(self._server.client, command)(*arguments, **options)
+            return await getattr(self._server.at(key), command)(*arguments, **options)
 
     async def _now(self) -> float:
         seconds, micros = await self._ask("time")

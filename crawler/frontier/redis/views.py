@@ -76,23 +76,23 @@ class RedisViews:
 
     async def _read_ends(self, job: Job) -> tuple[int, int, int]:
         """(seeders at work, requests that have ended, the server's time in ms); must be read first."""
-        client = self._server.client
+        client = self._server.at(self._shards[0])
         with errors(self._server.shown):
             seconds, micros = await client.time()
             now = seconds * 1000 + micros // 1000
             seeders = await client.zcount(f"{job_prefix(self._shards[0], job.name)}seeders", now, "+inf")
-            pipeline = client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             for shard in self._shards:
                 pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
             return seeders, sum(int(number(value)) for value in await pipeline.execute()), now
 
     async def _read_exporter(self, job: Job) -> str:
         with errors(self._server.shown):
-            return text(await self._server.client.get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+            return text(await self._server.at(self._shards[0]).get(f"{job_prefix(self._shards[0], job.name)}exporter"))
 
     async def _read_shard(self, shard: str, job: Job, now: int) -> dict[str, Any]:
         prefix = job_prefix(shard, job.name)
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         pipeline.hgetall(f"{prefix}stats")
         pipeline.xlen(f"{prefix}outbox")
         pipeline.zcount(f"{prefix}hosts", "-inf", now)
@@ -145,7 +145,7 @@ class RedisViews:
     async def _turns(self, shard: str, hosts: Iterable[bytes], now: int) -> list[HostView]:
         """The turns of these hosts; their pending requests are not counted."""
         names = [text(host) for host in hosts]
-        pipeline = self._server.client.pipeline(transaction=False)
+        pipeline = self._server.pipeline()
         for name in names:
             pipeline.hmget(f"{shard}host:{name}", FIELDS)
         with errors(self._server.shown):
@@ -154,11 +154,12 @@ class RedisViews:
 
     async def workers(self) -> list[WorkerInfo]:
         """Read the workers of the first shard: every worker sends its heartbeat to all shards."""
-        client, shard = self._server.client, self._shards[0]
+        shard = self._shards[0]
+        client = self._server.at(shard)
         with errors(self._server.shown):
             seconds, micros = await client.time()
             known = await client.zrange(f"{shard}workers", 0, -1, withscores=True)
-            pipeline = client.pipeline(transaction=False)
+            pipeline = self._server.pipeline()
             for worker, _ in known:
                 pipeline.hget(shard.encode() + b"worker:" + worker, "info")
             infos = await pipeline.execute() if known else []
