@@ -5,28 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
-from crawler.interfaces import Schedules
 from crawler.runtime.tasks import end
-from crawler.schedules.scheduler import TAKERS, Scheduler
-from crawler.schedules.timetable import PAUSED, Run, Schedule, Timetable, changed, job_of, pause, timetable
+from crawler.schedules.scheduler import TAKERS
+from crawler.schedules.timetable import PAUSED, Run, changed, job_of, pause
 from tests.clock import Clock, needs_clock
 from tests.integration import scheduler_program
 from tests.integration.scheduler_program import STAGES
+from tests.scheduling import QUARTER, START, Stage, idle_after
 from tests.valkey import Valkey
 
 pytestmark = needs_clock
 
-START = 1_796_000_400 - 1  # a second before a full hour
-QUARTER = 900
 _prefixes = itertools.count(1)
 
 
@@ -43,48 +40,6 @@ def server(clock: Clock) -> Iterator[Valkey]:
         yield running
 
 
-class Stage:
-    """Schedules on a server, the schedulers at work, and the lines that their commands have written."""
-
-    def __init__(self, server: Valkey, schedules: Schedules, prefix: str, log: Path) -> None:
-        self.schedules = schedules
-        self._arguments = (server.url, prefix, str(log))
-        self._log = log
-        self._names = itertools.count(1)
-        self.processes: list[asyncio.subprocess.Process] = []
-        self.tasks: list[asyncio.Task[int]] = []
-
-    async def add(self, name: str, command: str = "true", **fields: str) -> None:
-        """Every quarter of an hour."""
-        made = Schedule(name, "*/15 * * * *", ("crawl", command), **fields)  # type: ignore[arg-type]
-        assert await self.schedules.replace(None, timetable(made, await self.schedules.now()))
-
-    async def scheduler(self, stage: str = "") -> asyncio.subprocess.Process:
-        """Start one, and wait until it works."""
-        program = [sys.executable, scheduler_program.__file__, *self._arguments, f"s{next(self._names)}", stage]
-        process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
-        self.processes.append(process)
-        assert process.stdout is not None
-        assert await process.stdout.readline() == b"ready\n"
-        return process
-
-    def here(self) -> Scheduler:
-        """Start one in this process."""
-        made = scheduler_program.scheduler(self.schedules, str(self._log), f"s{next(self._names)}")
-        self.tasks.append(asyncio.create_task(made.run()))
-        return made
-
-    async def until(self, is_so: Callable[[list[Timetable]], bool]) -> list[Timetable]:
-        """Wait for it."""
-        while not is_so(tables := await self.schedules.all()):  # noqa: ASYNC110 - it is in the server
-            await asyncio.sleep(0.005)
-        return tables
-
-    def lines(self) -> Counter[str]:
-        """Job → how often its command has run."""
-        return Counter(self._log.read_text().split())
-
-
 @pytest.fixture
 async def stage(server: Valkey, clock: Clock, tmp_path: Path) -> AsyncIterator[Stage]:
     """Without a schedule or scheduler, a second before a full hour."""
@@ -94,16 +49,7 @@ async def stage(server: Valkey, clock: Clock, tmp_path: Path) -> AsyncIterator[S
     async with open_redis(Server(server.url), prefix=prefix, shards=1) as backend:
         made = Stage(server, backend.schedules, prefix, log)
         yield made
-        await end(*made.tasks)
-        for process in made.processes:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-
-def idle_after(moment: float) -> Callable[[list[Timetable]], bool]:
-    """Whether all ticks up to the moment are decided and all runs have ended."""
-    return lambda tables: all(table.next > moment and not table.runs for table in tables)
+        await made.close()
 
 
 NAMES = [f"n{number}" for number in range(20)]
