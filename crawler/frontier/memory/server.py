@@ -17,7 +17,8 @@ from redis.exceptions import ResponseError
 
 from crawler.frontier.memory.lua import Scripts
 from crawler.frontier.memory.store import Store
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.errors import errors
+from crawler.frontier.redis.server import Server
 
 
 class MemoryServer(Server):

@@ -12,11 +12,12 @@ from msgspec import Struct
 
 from crawler.errors import FrontierFull, FrontierUnavailable
 from crawler.frontier import message as wire
+from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_for, shard_of
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.seen_cache import SeenCache, is_simple, known_as
-from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_KEPT
 from crawler.model import Added, Job, Lease, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of

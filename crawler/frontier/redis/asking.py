@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import shard_for
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.model import Lease
 
 

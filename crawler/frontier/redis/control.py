@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from crawler.control.rules import check_rule, key_of, number_of
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.records import Unreadable, packed, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import ANSWER_SECONDS, BROADCASTS_KEPT, HEAR_SECONDS
 from crawler.model import Broadcast, Rule, RuleChange
 from crawler.program import PROGRAM

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from crawler.control.dead_letters import newest
 from crawler.frontier import message as wire
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import read_dead, read_failing, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import LETTERS_CHUNK as CHUNK
 from crawler.model import Job
 from crawler.status import DeadLetter, Failing

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import read_claim
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.model import Claim, Job
 
 

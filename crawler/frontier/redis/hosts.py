@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crawler.frontier.message import ledger_host
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import number, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.model import Job
 from crawler.status import HostTurn, HostView
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from crawler.errors import FrontierError, FrontierReplaced, UsageError
+from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.keys import check_job_name, job_prefix, shard_prefix
 from crawler.frontier.redis.records import Unreadable, text
-from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS
 from crawler.model import Job
 from crawler.program import PROGRAM

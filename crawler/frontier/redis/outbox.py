@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import Unreadable, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.model import Exported, Job, OutboxEntry
 
 

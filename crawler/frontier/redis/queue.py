@@ -14,11 +14,12 @@ import structlog
 from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.adding import RedisAdding
+from crawler.frontier.redis.errors import JobGone
 from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim
-from crawler.frontier.redis.server import JobGone, Server
+from crawler.frontier.redis.server import Server
 from crawler.interfaces import Pace
 from crawler.model import Claim, Failure, Job, Lease, Request, Skip, Visit
 from crawler.status import clock, why_resting

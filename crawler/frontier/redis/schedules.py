@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from crawler.errors import FrontierReplaced
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.records import Unreadable, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.program import PROGRAM
 from crawler.schedules.timetable import Timetable, problems
 

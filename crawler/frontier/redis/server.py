@@ -1,54 +1,29 @@
-"""The connection to a Redis or Valkey server: runs scripts by name, converts errors, checks the server at start."""
+"""The connection to a Redis or Valkey server: runs scripts by name, checks the server at start."""
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha1
-from pathlib import Path
 from typing import Any
 
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    ClusterCrossSlotError,
-    ClusterDownError,
-    ConnectionError,
-    MovedError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TimeoutError,
-    TryAgainError,
-)
+from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
-from crawler.errors import ConfigError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
+from crawler.errors import ConfigError, FrontierUnavailable
 from crawler.frontier.redis import scripts
 from crawler.frontier.redis.address import read
 from crawler.frontier.redis.connection import connection_class, endpoint, options
-
-# Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
-# a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
-# those errors lack the code.
-_PASSING = ("BUSY", "NOREPLICAS")
-_PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
+from crawler.frontier.redis.errors import cluster_error, errors
 
 SYNC_MS = 2000  # longest wait for the server's disk, which syncs once a second (`appendfsync everysec`)
 # The first write frees memory, so a server that is out of memory still runs it.
 _MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
-
-
-class JobGone(FrontierError):
-    """A script found that the server does not know the job with this epoch."""
 
 
 class Server:
@@ -68,13 +43,13 @@ class Server:
         self.connected: Callable[[], None] = lambda: None
         self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
-        # The library's annotations include replies that we never request; `Any` is the honest type of its results.
         self._options = {
             **options(self.address, ca_file),
             **endpoint(self.address),
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
         }
+        # The library's annotations include replies that we never request; `Any` is the honest type of its results.
         self.client: Any = self._connect()
         self._beating: Any = None
         self._fsync = ""  # the server's `appendfsync`; empty if unknown
@@ -109,7 +84,7 @@ class Server:
         policy = (await client.info("memory")).get("maxmemory_policy", "noeviction")
         is_node = (await client.info("cluster")).get("cluster_enabled")
         if is_node and int((await client.cluster("info"))["cluster_size"]) != 1:
-            raise _cluster_error(self.shown)
+            raise cluster_error(self.shown)
         with suppress(ResponseError):  # the account may lack the permission
             self._fsync = (await client.config_get("appendfsync")).get("appendfsync", "")
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
@@ -207,67 +182,3 @@ class Server:
     async def _greet(self, connection: Any) -> None:
         await connection.on_connect()
         self.connected()
-
-
-@contextmanager
-def errors(shown: str) -> Iterator[None]:
-    """Convert the library's errors to `FrontierError`s and `ConfigError`s; no other code does."""
-    try:
-        yield
-    except (MovedError, AskError, ClusterCrossSlotError):
-        raise _cluster_error(shown) from None
-    except AuthenticationError:
-        raise _password_error(shown) from None
-    except (ConnectionError, TimeoutError, OSError) as error:
-        text = str(error) or type(error).__name__
-        if "Invalid Database" in text:  # the library's text for a server that refuses SELECT
-            raise _database_error(shown) from None
-        if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
-            raise _password_error(shown) from None
-        hint = " (rediss:// uses TLS: does that port?)" if shown.startswith("rediss:") else ""
-        raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
-    except ResponseError as error:
-        text = str(error)
-        if text.startswith("DB index is out of range"):
-            raise _database_error(shown) from None
-        if text.startswith("GONE"):
-            raise JobGone(f"{shown}: the server does not know this job") from None
-        if isinstance(error, OutOfMemoryError) or "OOM command" in text:
-            raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
-        if text.startswith(("NOAUTH", "WRONGPASS")):
-            raise _password_error(shown) from None
-        if text.startswith("MISCONF"):
-            raise FrontierDiskFull(
-                f"the queue server {shown} cannot write to its disk{_disk_of(shown)}: {text}"
-            ) from None
-        if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
-            raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
-        raise FrontierError(f"the queue server {shown} refused: {text}") from None
-    except RedisError as error:
-        raise FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {error}") from None
-
-
-def _database_error(shown: str) -> ConfigError:
-    return ConfigError(f"{shown}: the server has no database of this number; end REDIS_URL with /0")
-
-
-def _cluster_error(shown: str) -> ConfigError:
-    return ConfigError(
-        f"{shown}: this server is one node of a cluster, and no crawl can be spread over several; "
-        "give the crawler a server of its own (cluster-enabled no)"
-    )
-
-
-def _disk_of(shown: str) -> str:
-    """Name the folder of a server on this machine and the space on its disk; empty for a server elsewhere."""
-    folder = Path(shown.removeprefix("unix://")).parent
-    if not shown.startswith("unix:") or not folder.is_dir():
-        return ""
-    disk = next(path for path in (folder, *folder.parents) if path.is_mount())
-    return f" ({folder} on the disk {disk}, {shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
-
-
-def _password_error(shown: str) -> ConfigError:
-    if ":***@" not in shown:  # the texts of servers differ
-        return ConfigError(f"{shown}: the server requires a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
-    return ConfigError(f"{shown}: the server rejected the user name or password; check REDIS_URL")

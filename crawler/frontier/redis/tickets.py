@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from crawler.errors import UsageError
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.records import Unreadable, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import MAX_TICKET
 from crawler.model import Ticket
 

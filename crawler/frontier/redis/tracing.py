@@ -10,11 +10,12 @@ from crawler.control.rules import trace_with
 from crawler.frontier import message as wire
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.dead import RedisDead
+from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_for
 from crawler.frontier.redis.records import number, read_failing, text
-from crawler.frontier.redis.server import JobGone, Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.views import read_pauses
 from crawler.frontier.rules import READS_CHUNK, TRACE_CHUNK
 from crawler.model import Job

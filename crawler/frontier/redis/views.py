@@ -11,10 +11,11 @@ import msgspec
 
 from crawler.control.rules import block_of, pauses_in
 from crawler.frontier.redis.control import RedisControl
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import number, text
-from crawler.frontier.redis.server import Server, errors
+from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
 from crawler.model import Job
 from crawler.status import HostView, JobStats, Pause, WorkerInfo

@@ -4,7 +4,7 @@ import pytest
 from redis.exceptions import AuthenticationError, ConnectionError
 
 from crawler.errors import ConfigError
-from crawler.frontier.redis.server import errors
+from crawler.frontier.redis.errors import errors
 
 
 @pytest.mark.parametrize(
