@@ -7,6 +7,7 @@ CrawlerError                  the base; the text says what is wrong and what to 
 ├── OutputClosed              a sink that can never be written again: its reader closed the pipe
 ├── FrontierError             the queue server refused a command, or its state cannot be used
 │   ├── FrontierUnavailable   the queue server does not answer: the same call may be made again
+│   │   └── ReplicasMissing   fewer replicas than REDIS_REPLICAS have what was written
 │   ├── FrontierFull          the queue server is out of memory: the same call may be made again
 │   └── FrontierReplaced      somebody emptied or replaced the queue server while the crawl ran
 ├── BrokerUnavailable         a message broker does not answer, or blocks: the same may be asked again
@@ -22,7 +23,9 @@ The code that calls a library converts its errors to one of these (`frontier/`, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 from crawler.program import PROGRAM
 
@@ -101,6 +104,19 @@ class FrontierDiskFull(FrontierUnavailable):
     """The queue server cannot write to its disk. The same call may be made again."""
 
     advice = "free space on that disk; what waits then goes on by itself"
+
+
+class ReplicasMissing(FrontierUnavailable):
+    """Fewer replicas than REDIS_REPLICAS have what was written. The same call may be made again.
+
+    `replies` are those of the commands that wrote it.
+    """
+
+    advice = "start the replicas; what waits then goes on by itself"
+
+    def __init__(self, message: str, replies: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.replies = replies
 
 
 class FrontierFull(FrontierError):

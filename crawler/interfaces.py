@@ -196,6 +196,9 @@ class Reading(Protocol):
     async def workers(self) -> list[WorkerInfo]:
         """List the known workers, alive and expired."""
 
+    async def waits_for(self) -> str:
+        """Say what all that is added waits for, such as replicas of the server; empty if for nothing."""
+
 
 class Hosts(Protocol):
     """The state of hosts."""
@@ -255,6 +258,9 @@ class Store(Protocol):
 
     async def keeps_data(self) -> bool:
         """Return whether the crawl survives a restart."""
+
+    async def replica_advice(self) -> list[str]:
+        """Return what to change so that an outage of one server neither stops the crawl nor loses a part of it."""
 
 
 class Rules(Protocol):

@@ -47,6 +47,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     KEY_PREFIX: str = "crawler"  # first part of every key
     SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # more for a cluster; the first command on an empty server fixes it
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
+    # replicas that must have a page's links before the page is done, and an item before it is written; 0: none, so a
+    # fail-over may lose pages or write items twice (docs/failures.md)
+    REDIS_REPLICAS: Count = 0
     RABBITMQ_PASSWORD: str = ""  # for amqp://user@… without one: arguments are in the list of processes, this is not
     # where the exporter of a job tells what becomes of it: amqp://host/vhost?exchange=NAME (docs/queues.md)
     EVENTS_URL: str = ""

@@ -48,6 +48,11 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
     settings = config.settings
     async with AsyncExitStack() as stack:
         url = settings.REDIS_URL
+        if settings.REDIS_REPLICAS and url.partition(":")[0] in ("", "memory"):
+            raise ConfigError(
+                f"REDIS_REPLICAS={settings.REDIS_REPLICAS}: {url or 'the embedded server'} has no replicas; "
+                "set REDIS_URL to a server that has, or leave REDIS_REPLICAS out"
+            )
         if not url:
             url = await asyncio.to_thread(_attach_embedded, config, stack)
         opener, capabilities = _kind_of(url)
@@ -82,7 +87,7 @@ def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
 
 
 def _redis(url: str, settings: Settings, capabilities: Capabilities) -> AbstractAsyncContextManager[Backend]:
-    server = Server(url, timeout=settings.REDIS_TIMEOUT, ca_file=settings.TLS_CA_FILE)
+    server = Server(url, timeout=settings.REDIS_TIMEOUT, ca_file=settings.TLS_CA_FILE, replicas=settings.REDIS_REPLICAS)
     return open_redis(server, **_options(settings), capabilities=capabilities)
 
 
@@ -167,6 +172,8 @@ async def _warn(connected: Backend, config: Config) -> None:
         return
     if not await connected.store.keeps_data():
         log.warning("no_append_only_file", server=connected.url, why="a restart of the server loses the crawl")
+    for advice in await connected.store.replica_advice():
+        log.warning("replicas", server=connected.url, why=advice)
     address = read(url)
     is_near = all(host in ("127.0.0.1", "localhost", "::1") for host, _ in address.nodes)
     if not is_near and not (address.tls and address.password):

@@ -113,7 +113,8 @@ async def _view(connected: Backend) -> RenderableType:
     from crawler.cli import tables
 
     stats = [await _stats(connected, job) for job in await connected.jobs.all()]
-    return tables.status_view(stats, await connected.reading.workers(), connected.url)
+    waits = await connected.reading.waits_for()
+    return tables.status_view(stats, await connected.reading.workers(), connected.url, waits)
 
 
 async def _stats(connected: Backend, job: Job) -> JobStats:
@@ -134,6 +135,7 @@ async def _data(connected: Backend, config: Config) -> dict[str, Any]:
     jobs = [await _job_data(connected, config, job, workers) for job in await connected.jobs.all()]
     return {
         "server": without_password(connected.url),
+        "waits_for": await connected.reading.waits_for(),
         "jobs": jobs,
         "workers": msgspec.to_builtins(workers),
         "routes_differ": routes_differ(workers),

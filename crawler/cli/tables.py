@@ -93,11 +93,14 @@ def fields(pairs: Mapping[str, object]) -> Table:
 # status, jobs
 
 
-def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: str) -> RenderableType:
-    """Return what `status` prints: jobs, workers, and each job in words."""
+def status_view(stats: Sequence[JobStats], workers: Sequence[WorkerInfo], url: str, waits: str = "") -> RenderableType:
+    """Return what `status` prints: jobs, workers, and each job in words. `waits`: what the crawls wait for, if for
+    something."""
     if not stats:
         return Text(f"{shown(url)}: no jobs yet; start one with: {PROGRAM} crawl URL", overflow="fold")
-    parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold"), Text()]
+    parts: list[RenderableType] = [Text(f"queue server: {shown(url)}", style="dim", overflow="fold")]
+    parts += [Text(shown(waits), "red", overflow="fold")] if waits else []
+    parts += [Text()]
     parts += [jobs_table(stats), Text(), workers_table(workers) if workers else Text("no workers")]
     if differ := routes_differ(workers):
         parts.append(Text(differ, "yellow", overflow="fold"))

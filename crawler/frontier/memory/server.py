@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 
 from crawler.frontier.memory.lua import Scripts
 from crawler.frontier.memory.store import Store
+from crawler.frontier.redis.barrier import Barrier
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.server import Server
 
@@ -28,6 +29,7 @@ class MemoryServer(Server):
     def __init__(self, url: str = "memory://", *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = self.shown = url
         self.timeout = math.inf  # no answer is late
+        self.barrier = Barrier(url, 0, self.timeout)
         self.clock = clock
         self.connected: Callable[[], None] = lambda: None  # no connection can be lost
         epoch = time.time() - clock()
@@ -49,17 +51,13 @@ class MemoryServer(Server):
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
         """Run the commands `before` and return their replies; there is no disk to wait for."""
-        pipeline = self.client.pipeline(transaction=False)
-        for command in before:
-            pipeline.execute_command(*command)
-        with errors(self.shown):
-            return list(await pipeline.execute())
+        return await self.write(key, *before)
 
     async def uptime(self) -> float:
         """Return infinity: this server cannot have restarted while the process ran."""
         return math.inf
 
-    async def run(self, script: str, key: str, *arguments: Any) -> Any:
+    async def run(self, script: str, key: str, *arguments: Any, barrier: bool = False) -> Any:
         """Run a script by name. Raises `FrontierError` and its subclasses, such as `JobGone`."""
         return self.run_in_thread(script, key, *arguments)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 from msgspec import Struct
 
-from crawler.errors import FrontierFull, FrontierUnavailable
+from crawler.errors import FrontierFull, FrontierUnavailable, ReplicasMissing
 from crawler.frontier import message as wire
 from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.jobs import RedisJobs
@@ -45,6 +45,7 @@ class RedisAdding:
         self._known: dict[str, SeenCache] = {}  # by epoch, the last used at the end
         # For a repeated call after one that failed: epoch → (requests, words).
         self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
+        self._waiting: Counter[str] = Counter()  # epoch → new requests of calls that failed for want of replicas
 
     def doubt(self) -> None:
         """Forget all known URLs: a restarted server may have lost its last second, so it must be asked again."""
@@ -71,6 +72,7 @@ class RedisAdding:
             new += await self._run_add(job, prefix, seed=seed, groups=groups)
         if not seed:
             self._remember(job, [known_as(request) for request, _ in fresh if is_simple(request)])
+        new += self._waiting.pop(job.epoch, 0)
         return Added(new, len(requests) - new)
 
     async def redirected(self, job: Job, leases: Iterable[Lease]) -> None:
@@ -93,9 +95,14 @@ class RedisAdding:
     ) -> int:
         named = {"J": prefix, "epoch": job.epoch, "order": job.order, "seed": seed, "groups": groups}
         try:
-            new: int = await self._server.run("add", f"{prefix}stats", packed({**named, "redirected": redirected}))
+            new: int = await self._server.run(
+                "add", f"{prefix}stats", packed({**named, "redirected": redirected}), barrier=True
+            )
         except JobGone:
             raise await self._jobs.forgotten(job) from None
+        except ReplicasMissing as error:
+            self._waiting[job.epoch] += error.replies[0]  # the repeated call will find them known
+            raise
         return new
 
     def _remember(self, job: Job, urls: Sequence[str]) -> None:
@@ -155,12 +162,14 @@ class RedisAdding:
         """Record in the first shard until when the seeder is presumed to be at work."""
         prefix = job_prefix(self._shards[0], job.name)
         try:
-            await self._server.run("seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000))
+            await self._server.run(
+                "seeding", f"{prefix}seeders", prefix, job.epoch, seeder, int(seconds * 1000), barrier=True
+            )
         except JobGone:
             raise await self._jobs.forgotten(job) from None
 
     async def durable(self) -> None:
-        """Wait for the disk of each server, if it can report it."""
+        """Wait for the disk of each server, and its replicas', if it can report that."""
         marks = [f"{shards[0]}mark" for shards in self._server.split(self._shards)]
         await asyncio.gather(*(self._server.synced(mark) for mark in marks))
 

@@ -58,7 +58,7 @@ class RedisControl:
         made = at = before = call = ""
         for shard in self._shards:
             reply = await self._server.run(
-                "control", f"{shard}rules", packed({"P": shard, "id": made, "at": at, **named})
+                "control", f"{shard}rules", packed({"P": shard, "id": made, "at": at, **named}), barrier=True
             )
             if not made:
                 made, at, before, call = (part.decode() for part in reply)

@@ -52,7 +52,7 @@ class RedisDead:
             prefix = job_prefix(shard, job.name)
             async for letters in _chunks(self.in_shard(shard, job, ids)):
                 arguments = [value for letter in letters for value in _second_chance(letter)]
-                moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments)
+                moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments, barrier=True)
         return moved
 
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
@@ -62,7 +62,7 @@ class RedisDead:
             prefix = job_prefix(shard, job.name)
             async for letters in _chunks(self.in_shard(shard, job, ids)):
                 chosen = [letter.id for letter in letters]
-                dropped += await self._server.run("drop", f"{prefix}dead", prefix, job.epoch, *chosen)
+                dropped += await self._server.run("drop", f"{prefix}dead", prefix, job.epoch, *chosen, barrier=True)
         return dropped
 
     async def in_shard(self, shard: str, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadLetter]:

@@ -28,8 +28,8 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
     with errors(server.shown):
         number, identity = await client.mget(f"{first}shards", f"{first}id")
         if number is None or identity is None:
-            await client.set(f"{first}shards", shards, nx=True)
-            await client.set(f"{first}id", secrets.token_hex(8), nx=True)
+            new = {"shards": shards, "id": secrets.token_hex(8)}
+            await server.write(first, *(("SET", f"{first}{name}", value, "NX") for name, value in new.items()))
             number, identity = await client.mget(f"{first}shards", f"{first}id")
     if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
         raise FrontierError(f"{server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
@@ -70,7 +70,7 @@ class RedisJobs:
             new = msgspec.structs.replace(
                 job, epoch=job.epoch or secrets.token_hex(8), created=seconds + micros / 1_000_000
             )
-            await client.hsetnx(registry, job.name, msgspec.json.encode(new))
+            await self._server.write(registry, ("HSETNX", registry, job.name, msgspec.json.encode(new)))
             try:
                 job = _read(job.name, await client.hget(registry, job.name))
             except _UNREADABLE as error:
@@ -80,8 +80,8 @@ class RedisJobs:
                 ) from None
             for shard in self._shards:  # also completes an interrupted creation
                 stats = f"{job_prefix(shard, job.name)}stats"
-                await self._server.at(shard).hsetnx(stats, "buckets", 1)
-                await self._server.at(shard).hsetnx(stats, "epoch", job.epoch)
+                ours = {"buckets": 1, "epoch": job.epoch}
+                await self._server.write(stats, *(("HSETNX", stats, *field) for field in ours.items()))
         self.known[job.name] = job
         return job
 
@@ -110,11 +110,12 @@ class RedisJobs:
             known = await client.hexists(f"{self._shards[0]}jobs", name)
         for number, shard in enumerate(self._shards):
             prefix = job_prefix(shard, name)
-            await self._server.run("forget", f"{prefix}stats", shard, prefix, "" if number else name)
+            await self._server.run("forget", f"{prefix}stats", shard, prefix, "" if number else name, barrier=True)
             with errors(self._server.shown):
                 its = self._server.at(shard)
                 async for key in its.scan_iter(match=f"{_escape(prefix)}*", count=1000):
                     await its.unlink(key)
+            await self._server.write(f"{prefix}stats")
         with errors(self._server.shown):
             await client.hdel(f"{self._shards[0]}jobs", name)
             await client.srem(f"{self._shards[0]}deleted", name)

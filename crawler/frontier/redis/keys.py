@@ -25,7 +25,7 @@
                                     `cap` if a rule for one of its hosts set one
     P asking                hash    host → job, worker and message, a line each, of the lease that has the host to
                                     itself while it asks for robots.txt (`take.lua`); expires a day after its last use
-    P mark                  string  written when a client waits for the server's disk
+    P mark                  string  written when a client waits for the server's disk or for replicas
     P rules                 hash    `ACTION WHAT NAME`, followed by ` in JOB` if it applies to one job only → a rule:
                                     its number for claims, a space, the rule as JSON
     P turns                 hash    `spider S` or `job J` that has a rate → time (ms) of its next request
@@ -95,6 +95,11 @@ def shard_prefix(prefix: str, shard: int) -> str:
 def job_prefix(shard_prefix: str, job: str) -> str:
     """`J` of a job in a shard."""
     return f"{shard_prefix}job:{job}:"
+
+
+def mark_beside(key: str) -> str:
+    """`P mark` of the shard that a key belongs to."""
+    return f"{key[: key.index('}')]}}}:mark"
 
 
 def shard_of(host: str, shards: int) -> int:

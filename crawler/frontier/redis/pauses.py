@@ -28,5 +28,7 @@ class RedisPauses:
         changed = 0
         for shard in [shard_for(name, self._shards)] if what == "host" else self._shards:
             prefix = job_prefix(shard, job.name)
-            changed += await self._server.run("pause", f"{prefix}paused", prefix, job.epoch, f"{what} {name}", why)
+            changed += await self._server.run(
+                "pause", f"{prefix}paused", prefix, job.epoch, f"{what} {name}", why, barrier=True
+            )
         return changed > 0

@@ -63,7 +63,9 @@ class RedisQueue:
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         """Claim from the shards in turn until the limit is reached. Each call begins with the next shard."""
         self._jobs.known.update((job.name, job) for job in jobs)
-        if self._handed_out.is_in_doubt(worker) and all(name != worker for name, _ in self._claim_tokens):
+        # What a commit that is half done has ended in one shard still counts as handed out, so it must end first.
+        is_calm = worker not in self._answers and all(name != worker for name, _ in self._claim_tokens)
+        if is_calm and self._handed_out.is_in_doubt(worker):
             given_back = await self._handed_out.given_back(worker, await self._jobs.all(), limit)
             if given_back is not None:
                 return given_back

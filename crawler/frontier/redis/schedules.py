@@ -53,12 +53,13 @@ class RedisSchedules:
         is_decision = before is not None and after.last != before.last
         record = after.revision.encode() + b" " + msgspec.json.encode(after)
         revision, due = before.revision if before else "", after.last * 1000 if is_decision else 0
-        return bool(await self._server.run("schedule", self._key, after.name, revision, record, due))
+        arguments = (after.name, revision, record, due)
+        return bool(await self._server.run("schedule", self._key, *arguments, barrier=True))
 
     async def remove(self, name: str) -> bool:
         """Delete the field."""
-        with errors(self._server.shown):
-            return bool(await self._server.at(self._key).hdel(self._key, name))
+        (removed,) = await self._server.write(self._key, ("HDEL", self._key, name))
+        return bool(removed)
 
     def _readable(self, name: str, record: bytes) -> Timetable | None:
         try:

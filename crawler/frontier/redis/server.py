@@ -15,28 +15,29 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import NoScriptError, ResponseError
 from redis.retry import Retry
 
-from crawler.errors import ConfigError, FrontierUnavailable
+from crawler.errors import ConfigError
 from crawler.frontier.redis import scripts
 from crawler.frontier.redis.address import read
+from crawler.frontier.redis.barrier import Barrier
 from crawler.frontier.redis.connection import connection_class, endpoint, options
 from crawler.frontier.redis.errors import cluster_error, errors
-
-SYNC_MS = 2000  # longest wait for the server's disk, which syncs once a second (`appendfsync everysec`)
-# The first write frees memory, so a server that is out of memory still runs it.
-_MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
 
 
 class Server:
     """Runs scripts and commands on one server, over at most 17 connections."""
 
-    def __init__(self, url: str, *, timeout: float = 5.0, name: str = "crawler", ca_file: str = "") -> None:
-        """`timeout` in seconds; `ca_file` holds certificate authorities beside the system's."""
+    def __init__(
+        self, url: str, *, timeout: float = 5.0, name: str = "crawler", ca_file: str = "", replicas: int = 0
+    ) -> None:
+        """`timeout` in seconds; `ca_file` holds certificate authorities beside the system's; `replicas` are those that
+        must have what is written behind the barrier."""
         self.url = url
         self.address = read(url)
         self.shown = self.address.shown
         if self.address.kind != "single":
             raise ConfigError(f"{self.shown}: the crawler cannot use a Sentinel or a cluster yet")
         self.timeout = timeout  # seconds for one reply
+        self.barrier = Barrier(self.shown, replicas, timeout)
         self.clock: Callable[[], float] = time.monotonic  # the clock of `claimed_at` and `asked_at`
         self._name = name
         # Called at each new connection: the server may have lost data since the last one.
@@ -53,6 +54,7 @@ class Server:
         self.client: Any = self._connect()
         self._beating: Any = None
         self._fsync = ""  # the server's `appendfsync`; empty if unknown
+        self._min_replicas = 0  # its `min-replicas-to-write`; 0 if unknown
 
     def at(self, key: str) -> Any:
         """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
@@ -87,6 +89,7 @@ class Server:
             raise cluster_error(self.shown)
         with suppress(ResponseError):  # the account may lack the permission
             self._fsync = (await client.config_get("appendfsync")).get("appendfsync", "")
+            self._min_replicas = int((await client.config_get("min-replicas-to-write")).get("min-replicas-to-write", 0))
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
             raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
@@ -104,30 +107,31 @@ class Server:
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
         """Run the commands `before`, then wait until everything written so far to the server that has `key` is on its
-        disk.
+        disk, and on the disks of its replicas (REDIS_REPLICAS).
 
-        Returns their replies; their keys must be on that server (see `split`). Writes to `key`, because the server
-        waits for the last write of a connection. Does not wait without an append-only file, with `appendfsync no`
-        (nothing tells when the file reaches the disk), and on servers older than 7.2. Raises `FrontierUnavailable` when
-        the wait takes longer than two seconds.
+        Returns their replies; their keys must be on that server (see `split`). Waits for the replicas alone without an
+        append-only file, with `appendfsync no` (nothing tells when the file reaches the disk), and on servers older
+        than 7.2. Raises `ReplicasMissing`, and `FrontierUnavailable` when the wait takes longer than two seconds.
         """
-        pipeline = self.at(key).pipeline(transaction=False)
-        for command in before:
-            pipeline.execute_command(*command)
-        if self._fsync == "no":
-            with errors(self.shown):
-                return list(await pipeline.execute())
-        pipeline.execute_command("EVAL", _MARK, 1, key)
-        pipeline.execute_command("WAITAOF", 1, 0, SYNC_MS)
         with errors(self.shown):
-            replies: list[Any]
-            *replies, marked, synced = await pipeline.execute(raise_on_error=False)
-            for reply in (*replies, marked):
-                if isinstance(reply, Exception):
-                    raise reply
-        if self._fsync and isinstance(synced, list) and synced[0] < 1:
-            raise FrontierUnavailable(f"the disk of the queue server {self.shown} is slow: waiting for it")
-        return replies
+            return await self.barrier.synced(self.at(key), key, before, self._fsync)
+
+    async def write(self, key: str, *commands: tuple[Any, ...]) -> list[Any]:
+        """Run the commands on the server that has `key`, and return their replies behind the barrier: once its replicas
+        (REDIS_REPLICAS) have what they wrote, and all that others had written there before.
+
+        Without commands it is the barrier alone. Raises `ReplicasMissing`.
+        """
+        with errors(self.shown):
+            return await self.barrier.write(self.at(key), key, commands)
+
+    async def replica_advice(self) -> list[str]:
+        """What to change so that an outage of one server neither stops the crawl nor harms it."""
+        if not self.barrier.replicas:
+            return []
+        with errors(self.shown):
+            found = min([int((await client.info("replication"))["connected_slaves"]) for client in self.masters()])
+        return self.barrier.advice(found, self._min_replicas)
 
     async def uptime(self) -> float:
         """Seconds since the server started; of several, since the last of them started."""
@@ -140,13 +144,22 @@ class Server:
         if self._beating is not None:
             self._beating.close()
 
-    async def run(self, script: str, key: str, *arguments: Any) -> Any:
-        """Run a script by name. Raises `FrontierError` and its subclasses, such as `JobGone`."""
+    async def run(self, script: str, key: str, *arguments: Any, barrier: bool = False) -> Any:
+        """Run a script by name, and with `barrier` return behind the barrier (see `write`).
+
+        Raises `FrontierError` and its subclasses, such as `JobGone`.
+        """
+        execute = self._execute_behind_barrier if barrier and self.barrier.replicas else self.at(key).execute_command
         with errors(self.shown):
             try:
-                return await self.at(key).execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
+                return await execute("EVALSHA", self._hashes[script], 1, key, *arguments)
             except NoScriptError:  # first use, or the server was restarted
-                return await self.at(key).execute_command("EVAL", self._sources[script], 1, key, *arguments)
+                return await execute("EVAL", self._sources[script], 1, key, *arguments)
+
+    async def _execute_behind_barrier(self, *command: Any) -> Any:
+        key = command[3]
+        (reply,) = await self.barrier.write(self.at(key), key, [command])
+        return reply
 
     def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
         """Do the same from a thread, on a connection of its own. Only one thread may use it."""

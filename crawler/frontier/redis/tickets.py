@@ -28,8 +28,8 @@ class RedisTickets:
                 f"task {ticket.id}: what follows it (its chain, its callbacks) takes {len(record):,} bytes, more than "
                 f"the {MAX_TICKET:,} that a ticket may have; pass large arguments by reference"
             )
-        with errors(self._server.shown):
-            return bool(await self._server.at(self._key).hsetnx(self._key, ticket.id, record))
+        (is_new,) = await self._server.write(self._key, ("HSETNX", self._key, ticket.id, record))
+        return bool(is_new)
 
     async def open(self) -> list[Ticket]:
         """HGETALL."""

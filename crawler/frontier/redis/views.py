@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import msgspec
+from msgspec.structs import replace
 
 from crawler.control.rules import block_of, pauses_in
+from crawler.errors import ReplicasMissing
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
@@ -35,7 +37,30 @@ class RedisViews:
         self._control = control
 
     async def stats(self, job: Job) -> JobStats:
-        """Read the job's state. The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
+        """Read the job's state. A job is finished once replicas know it: a fail-over could undo what ended it."""
+        stats = await self._stats(job)
+        if not (stats.finished and self._server.barrier.replicas):
+            return stats
+        try:
+            await self._behind_barrier()
+        except ReplicasMissing:
+            return replace(stats, finished=False)
+        return await self._stats(job)
+
+    async def waits_for(self) -> str:
+        """Ask each shard's server for its replicas."""
+        try:
+            await self._behind_barrier()
+        except ReplicasMissing as error:
+            return str(error)
+        return ""
+
+    async def _behind_barrier(self) -> None:
+        for shard in self._shards if self._server.barrier.replicas else ():
+            await self._server.write(f"{shard}mark")
+
+    async def _stats(self, job: Job) -> JobStats:
+        """The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
         seeders, finished, now = await self._read_ends(job)
         exporter = await self._read_exporter(job)
         rules = await self._control.rules()

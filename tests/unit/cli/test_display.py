@@ -309,6 +309,10 @@ def test_status_lists_what_each_worker_takes_and_says_if_their_routes_differ() -
     )
 
 
+def test_status_says_what_all_crawls_wait_for() -> None:
+    assert "0 of the 1 replicas" in rendered(tables.status_view([stats()], [], "redis://host", "0 of the 1 replicas"))
+
+
 def test_status_without_jobs_says_how_to_start_one() -> None:
     assert "crawler crawl URL" in rendered(tables.status_view([], [], "redis://host"))
 

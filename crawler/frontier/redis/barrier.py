@@ -1,0 +1,119 @@
+"""The barrier: a server answers before its replicas have what it wrote, so what others build on waits until they do.
+
+Writes and the wait go over one connection. Another one might lead to a replica that was promoted between the two, which
+would say that all replicas have what it has. A mark is written between them because a server waits for the last write
+of the connection, and what the commands found may be the write of another client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from crawler.errors import FrontierUnavailable, ReplicasMissing
+from crawler.frontier.redis.keys import mark_beside
+
+SYNC_MS = 2000  # longest wait for a server's disk, which syncs once a second (`appendfsync everysec`)
+REPLICA_MS = 1000  # longest wait for replicas to have what was written; on a good network they need less than one
+
+# The first write frees memory, so a server that is out of memory still runs it.
+_MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
+
+Command = tuple[Any, ...]
+
+
+class Barrier:
+    """Waits for `replicas` replicas; 0: there is no barrier. `shown` names the server, `timeout` is that of its
+    replies.
+
+    The clients are the library's, of one server, which has the key. Their errors are the library's, but for
+    `ReplicasMissing` and `FrontierUnavailable`.
+    """
+
+    def __init__(self, shown: str, replicas: int, timeout: float) -> None:
+        self.replicas = replicas
+        self._shown = shown
+        self._timeout = timeout
+
+    async def write(self, client: Any, key: str, commands: Sequence[Command] = ()) -> list[Any]:
+        """Run the commands, and return their replies behind the barrier."""
+        if not self.replicas:
+            return _good(await _together(client, commands)) if commands else []
+        replies = _good(await _together(client, [*commands, _mark(key), *self._wait()]))
+        self._check(replies)
+        return replies[: len(commands)]
+
+    async def synced(self, client: Any, key: str, before: Sequence[Command], fsync: str) -> list[Any]:
+        """Run the commands, and return their replies once the disks of the server and of the replicas have all that is
+        written. `fsync` is the server's `appendfsync`, empty if unknown."""
+        if fsync == "no":  # nothing tells when its file reaches the disk
+            return await self.write(client, key, before)
+        await self.write(client, key)  # says sooner than the next wait that replicas are missing
+        sync = ("WAITAOF", 1, self.replicas, self._longest(SYNC_MS))
+        replies = await _together(client, [*before, _mark(key), sync, *self._wait()])
+        synced = replies.pop(len(before) + 1)  # an error without an append-only file, and of servers older than 7.2
+        self._check(_good(replies))
+        if fsync and isinstance(synced, list):
+            self._check_disks(*synced)
+        return replies[: len(before)]
+
+    def advice(self, found: int, least: int) -> list[str]:
+        """What to change so that an outage of one server neither stops the crawl nor harms it. `found`: replicas;
+        `least`: the server's `min-replicas-to-write`."""
+        advice = []
+        if found <= self.replicas:
+            advice.append(
+                f"replicas: {found}, REDIS_REPLICAS={self.replicas}, so the crawl waits while one of them is away; "
+                f"run {self.replicas + 1}"
+            )
+        if not least:
+            advice.append(
+                "min-replicas-to-write is 0, so a server that is cut off from its replicas hands out pages that the "
+                "promoted replica hands out, too; set it to 1"
+            )
+        return advice if self.replicas else []
+
+    def _wait(self) -> list[Command]:
+        return [("WAIT", self.replicas, self._longest(REPLICA_MS))] if self.replicas else []
+
+    def _longest(self, milliseconds: int) -> int:
+        """The longest wait in one command: its reply must come before the client gives up."""
+        return int(min(milliseconds, self._timeout * 750))
+
+    def _check(self, replies: Sequence[Any]) -> None:
+        """Read the last reply, that of the wait, if there was one."""
+        if self.replicas and replies[-1] < self.replicas:
+            raise ReplicasMissing(
+                f"the queue server {self._shown} has {replies[-1]} of the {self.replicas} replicas that must have what "
+                f"is written (REDIS_REPLICAS={self.replicas}): waiting for them",
+                replies,
+            )
+
+    def _check_disks(self, own: int, theirs: int) -> None:
+        if own < 1:
+            raise FrontierUnavailable(f"the disk of the queue server {self._shown} is slow: waiting for it")
+        if theirs < self.replicas:
+            raise FrontierUnavailable(
+                f"the replicas of the queue server {self._shown} have not written to their disks what they have; each "
+                "needs `appendonly yes`: waiting for them"
+            )
+
+
+async def _together(client: Any, commands: Sequence[Command]) -> list[Any]:
+    """Run the commands over one connection and return their replies; an error is the reply of its command."""
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return list(await pipeline.execute(raise_on_error=False))
+
+
+def _mark(key: str) -> Command:
+    return ("EVAL", _MARK, 1, mark_beside(key))
+
+
+def _good(replies: list[Any]) -> list[Any]:
+    """The replies; raises the first that is an error."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
