@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from crawler.frontier.redis import acl
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.asking import RedisAsking
 from crawler.frontier.redis.control import RedisControl
@@ -13,6 +14,7 @@ from crawler.frontier.redis.dead import RedisDead
 from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.hosts import RedisHosts
 from crawler.frontier.redis.jobs import RedisJobs, adopt
+from crawler.frontier.redis.keys import shard_prefix
 from crawler.frontier.redis.leases import RedisLeases
 from crawler.frontier.redis.ledger import RedisLedger
 from crawler.frontier.redis.outbox import RedisOutbox
@@ -37,9 +39,17 @@ async def open_redis(
     """
     try:
         await server.open()
+        await _check_permissions(server, prefix)
         yield parts(server, *await adopt(server, prefix, shards), **options)
     finally:
         await server.close()
+
+
+async def _check_permissions(server: Server, prefix: str) -> None:
+    """Raise `ConfigError` if the user may not run a command that some script will run."""
+    if refused := await server.run("permitted", f"{shard_prefix(prefix, 0)}mark", *acl.COMMANDS):
+        names = ", ".join(sorted({name.decode() for name in refused}))
+        raise acl.refusal(server.shown, f"it may not run {names} on the keys {{{prefix}:*", prefix)
 
 
 def parts(

@@ -14,6 +14,7 @@ from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
     MovedError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -23,11 +24,13 @@ from redis.exceptions import (
 )
 
 from crawler.errors import ConfigError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
+from crawler.frontier.redis import acl
 
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
 # a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
 # those errors lack the code.
 _PASSING = ("BUSY", "NOREPLICAS")
+_REFUSED_IN_SCRIPTS = ("ACL failure in script", "The user executing the script")  # of Redis 7 and later; 6.2
 _PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
 
 
@@ -54,6 +57,8 @@ def errors(shown: str) -> Iterator[None]:
         raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
     except ResponseError as error:
         text = str(error)
+        if isinstance(error, NoPermissionError) or any(words in text for words in _REFUSED_IN_SCRIPTS):
+            raise acl.refusal(shown, text) from None
         if text.startswith("DB index is out of range"):
             raise _database_error(shown) from None
         if text.startswith("GONE"):

@@ -1,0 +1,111 @@
+"""The user of the queue server: the rule that we document is enough, and what it lacks is told before anything runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from crawler.app.config import Config
+from crawler.app.connect import connect
+from crawler.errors import ConfigError
+from crawler.frontier.redis.acl import COMMANDS, RULE
+from crawler.model import Job, Request
+from crawler.settings import Settings
+from tests.acceptance.shell import LOCAL, ROOT, Shell
+from tests.valkey import Valkey
+from tests.webserver import Site, serve
+
+# Commands that every connection sends, or that a user may lack.
+OTHERS = {"hello", "auth", "ping", "client|setinfo", "client|setname", "waitaof", "config|get", "select"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    with Valkey(tcp=True, appendonly=True) as running:
+        yield running
+
+
+@pytest.fixture
+def admin(server: Valkey) -> Iterator[Any]:
+    with Redis.from_url(server.url, decode_responses=True) as client:
+        client.acl_log_reset()
+        client.flushall()
+        client.script_flush()
+        client.config_resetstat()
+        yield client
+        client.execute_command("ACL", "DELUSER", "crawl")
+
+
+def user(admin: Any, rule: str) -> str:
+    """Make the user `crawl`, and return the URL with its login."""
+    port = admin.connection_pool.connection_kwargs["port"]
+    admin.execute_command("ACL", "SETUSER", "crawl", "reset", "on", ">secret", *rule.split())
+    return f"redis://crawl:secret@127.0.0.1:{port}/0"
+
+
+async def told(url: str) -> str:
+    """What a person is told who opens the frontier."""
+    with pytest.raises(ConfigError) as refused:
+        async with connect(Config(Settings(REDIS_URL=url), {}, Path())):
+            pass
+    assert refused.value.exit_code == 78
+    assert "secret" not in str(refused.value)
+    return str(refused.value)
+
+
+async def test_the_documented_rule_is_enough_for_every_command(admin: Any, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, {"REDIS_URL": user(admin, RULE.format(prefix="crawler"))})
+    async with serve(Site(pages=12, hosts=2, seed=1)) as site:
+        assert (await shell.run("crawl", *site.seeds, "-O", "items.jsonl", *LOCAL)).code == 0
+        for command in (
+            ["status", "--json"],
+            ["why", site.seeds[0]],
+            ["redrive", "--all"],
+            ["control", "rate", "a.example", "1/s"],
+            ["schedule", "add", "news", "@daily", "--", "crawl", site.seeds[0]],
+        ):
+            ended = await shell.run(*command)
+            assert ended.code == 0, (command, ended.err)
+            assert "permission" not in ended.err
+    assert {entry["object"] for entry in admin.execute_command("ACL", "LOG")} == {"config|get"}
+    sent = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")}
+    assert {name.upper() for name in sent - OTHERS} - {"ACL|LOG", "ACL|SETUSER", "FLUSHALL", "CONFIG|RESETSTAT"} <= set(
+        COMMANDS
+    )
+
+
+def test_the_rule_is_documented() -> None:
+    assert RULE.format(prefix="crawler") in (ROOT / "docs" / "servers.md").read_text()
+
+
+async def test_what_clouds_forbid_is_done_without(admin: Any) -> None:
+    url = user(admin, f"{RULE.format(prefix='crawler')} -config -waitaof -wait")
+    async with connect(Config(Settings(REDIS_URL=url), {}, Path())) as backend:
+        job = await backend.jobs.create(Job("news", epoch="e"))
+        await backend.adding.add(job, [Request("http://a.example/")], seed=True)
+        await backend.adding.durable()
+    assert {entry["object"] for entry in admin.execute_command("ACL", "LOG")} == {"config|get", "waitaof"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("~crawler:* +@all", r"No permissions to access a key.* ACL SETUSER crawl ~{crawler:\* "),
+        ("~* +@all -hset -xadd", "may not run HSET, XADD on the keys {crawler:"),
+        ("~* +@all -@write", "may not run .*ZADD"),
+        ("~* +@all -eval", "crawl has no permissions to run the 'eval' command"),
+        ("~* +@all -info", "crawl has no permissions to run the 'info' command"),
+        ("%R~* +@all", "No permissions to access a key"),
+        ("~* +@all -client|setname", "crawl has no permissions to run the 'client|setname' command"),
+    ],
+)
+async def test_what_the_user_lacks_is_told_at_the_start(admin: Any, rule: str, why: str) -> None:
+    text = await told(user(admin, rule))
+    assert re.search(why.replace("|", r"\|"), text), text
+    assert "ACL SETUSER crawl ~{crawler:*" in text
+    assert admin.dbsize() == 0
