@@ -11,8 +11,8 @@
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms), the host's next turn; `before`,
-                                    the value of `next` at the last claim; `inflight` requests; `pace` (ms) at the last
-                                    claim; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
+                                    the value of `next` at the last claim; `inflight` requests; `pace` (ms) that `next`
+                                    keeps; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
                                     commit; the `group` whose turns it shares, and `placed` (ms), when it joined;
                                     `busy`, the doublings of its back-off; `failures` in a row; `since` (ms), the first
                                     bad answer after the last good one; `rest` (ms), until when it rests; `cause`, how
