@@ -29,7 +29,7 @@ from crawler.program import PROGRAM
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
 from crawler.runtime.safe_text import masked
 from crawler.runtime.standard_output import kept_from_users
-from crawler.runtime.tracebacks import in_words
+from crawler.runtime.tracebacks import error_in_words
 from crawler.schedules.given import wrong_in_settings
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -352,7 +352,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         # the user's file may fail in any way; the user needs its name and line, not our traceback
         raise ConfigError(
-            "\n  ".join(filter(None, [_belongs_to(path), f"{path}: {in_words(error, {str(path)})}"]))
+            "\n  ".join(filter(None, [_belongs_to(path), f"{path}: {error_in_words(error, {str(path)})}"]))
         ) from error
     return {name: value for name, value in names.items() if _is_setting(name, names)}
 

@@ -73,7 +73,7 @@ async def connect(broker: Broker) -> AbstractConnection:
         except TimeoutError:
             reasons.append(f"{host}:{port} does not answer within {seconds:g} s")
         except (AMQPError, OSError) as error:
-            reasons.append(f"{host}:{port}: {in_words(error)}")
+            reasons.append(f"{host}:{port}: {reason_of(error)}")
     raise BrokerUnavailable(f"{address.url}: {'; '.join(reasons)}")
 
 
@@ -91,11 +91,11 @@ async def within(broker: Broker, what: str) -> AsyncIterator[None]:
         alarm = "a memory or disk alarm of the broker blocks those who publish"
         raise BrokerUnavailable(f"{broker.url}: no answer to {what} within {broker.seconds:g} s; {alarm}") from None
     except _WRONG as error:
-        raise ConfigError(f"{broker.url}: {what}: {in_words(error)}") from None
+        raise ConfigError(f"{broker.url}: {what}: {reason_of(error)}") from None
     except _AWAY as error:
         if isinstance(error, asyncio.CancelledError) and was_cancelled():
             raise  # otherwise aiormq cancelled what waited when the connection ended
-        raise BrokerUnavailable(f"{broker.url}: {what}: {in_words(error)}") from None
+        raise BrokerUnavailable(f"{broker.url}: {what}: {reason_of(error)}") from None
 
 
 def version(connection: AbstractConnection) -> tuple[int, ...]:
@@ -104,7 +104,7 @@ def version(connection: AbstractConnection) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(properties.get("version", "")))[:3])
 
 
-def in_words(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """Return what the error says, for people."""
     if "[SSL" in str(error):  # before the next line: in these the number is OpenSSL's
         return f"{shown(str(error))}; TLS_CA_FILE adds a certificate authority"

@@ -20,11 +20,11 @@ from crawler.views.figures import (
     at_work,
     busiest,
     counted,
+    counts_in_words,
     dead_words,
     duration,
     group,
     hosts,
-    in_words,
     left_out,
     pages,
     pauses,
@@ -83,11 +83,11 @@ def _lines(progress: Progress, target: str) -> Iterator[tuple[str, Text]]:
     if said := answers(counters):
         yield "answers", _coloured(said)
     if skips := group(counters, "skip"):
-        yield "skipped", Text(in_words(skips, limit=_SKIPS_SHOWN))
+        yield "skipped", Text(counts_in_words(skips, limit=_SKIPS_SHOWN))
     if unkept := left_out(counters):
         yield "left out", Text(unkept)
     if trouble := _trouble(stats):
-        yield "trouble", Text(in_words(trouble), style="yellow")
+        yield "trouble", Text(counts_in_words(trouble), style="yellow")
     if stats.dead:
         yield "dead", Text(dead_words(stats), style="red")
     known = hosts(stats.job, progress.workers)

@@ -43,7 +43,7 @@ from crawler.schedules.timetable import (
 )
 from crawler.schedules.words import wrong_words
 from crawler.settings import PER_SPIDER
-from crawler.views.schedules import as_data, in_words
+from crawler.views.schedules import as_data, schedule_in_words
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -260,7 +260,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
         print(json_line([as_data(table, last) for table, last in found]))
     for table, last in () if as_json else found:
         tables.console().print(table.name, style="bold")
-        tables.console().print(tables.fields(in_words(table, last, now)))
+        tables.console().print(tables.fields(schedule_in_words(table, last, now)))
     if not found and not as_json:
         print(_NONE)
     return Exit.DONE

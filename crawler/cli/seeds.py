@@ -12,7 +12,7 @@ from pathlib import Path
 from crawler.errors import UsageError
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.runtime.safe_text import shown
-from crawler.views.figures import counted, in_words
+from crawler.views.figures import counted, counts_in_words
 
 STDIN = "-"
 _SHOWN_REFUSALS = 20
@@ -134,4 +134,4 @@ class Refusals:
     def close(self, by_reason: Mapping[str, int]) -> None:
         """Print the total, if not every refusal was printed."""
         if self.total > _SHOWN_REFUSALS:
-            print(f"refused {counted(self.total)} in all: {in_words(by_reason)}", file=sys.stderr)
+            print(f"refused {counted(self.total)} in all: {counts_in_words(by_reason)}", file=sys.stderr)

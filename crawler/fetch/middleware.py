@@ -29,7 +29,7 @@ from crawler.errors import ConfigError, CrawlerError, FetchError
 from crawler.interfaces import Fetcher
 from crawler.model import Request
 from crawler.response import Response
-from crawler.runtime.tracebacks import in_words
+from crawler.runtime.tracebacks import error_in_words
 
 Fetch = Callable[[Request], Awaitable[Response]]
 Middleware = Callable[[Request, Fetch], Awaitable[Response]]
@@ -46,7 +46,7 @@ def _load(path: str) -> Middleware:
         found = getattr(import_module(module), name)
         found = found() if isinstance(found, type) else found
     except Exception as error:  # a user's code may fail in any way
-        raise ConfigError(f"DOWNLOADER_MIDDLEWARES: {path}: {in_words(error)}") from error
+        raise ConfigError(f"DOWNLOADER_MIDDLEWARES: {path}: {error_in_words(error)}") from error
     if not callable(found) or not _is_async(found):
         raise ConfigError(
             f"DOWNLOADER_MIDDLEWARES: {path} is not a middleware; write it as async def {name}(request, call_next), "
@@ -88,7 +88,7 @@ class MiddlewareFetcher:
         except (CrawlerError, asyncio.CancelledError):
             raise
         except Exception as error:
-            raise FetchError("middleware", in_words(error), transient=False) from error
+            raise FetchError("middleware", error_in_words(error), transient=False) from error
         if not isinstance(response, Response):
             raise _fault(f"returned {type(response).__name__}, not a Response")
         return response

@@ -32,7 +32,7 @@ def told(error: BaseException, own: Collection[str] = ()) -> tuple[str, str]:
     return line, "".join(whole.format())
 
 
-def in_words(error: BaseException, own: Collection[str] = ()) -> str:
+def error_in_words(error: BaseException, own: Collection[str] = ()) -> str:
     """Return name, text and line of the error, such as `KeyError: 'price' (spiders/shop.py:42)`."""
     line, _ = told(error, own)
     return f"{type(error).__name__}: {error}{f' ({line})' if line else ''}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from crawler.errors import ConfigError
-from crawler.runtime.tracebacks import in_words
+from crawler.runtime.tracebacks import error_in_words
 
 Broken = dict[str, ConfigError]  # file or place → why it could not be imported
 
@@ -117,6 +117,6 @@ def _imported(name: str, file: str, broken: Broken) -> ModuleType | None:
 
 
 def _load_error(file: str, error: BaseException) -> ConfigError:
-    wrong = ConfigError(f"{file}: {in_words(error, {file})}")
+    wrong = ConfigError(f"{file}: {error_in_words(error, {file})}")
     wrong.__cause__ = error
     return wrong

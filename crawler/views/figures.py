@@ -70,7 +70,7 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def in_words(figures: Mapping[str, int], limit: int = 100) -> str:
+def counts_in_words(figures: Mapping[str, int], limit: int = 100) -> str:
     """Format counts as `2xx 500, 4xx 6`; those beyond `limit` are summed as `others`."""
     named = [f"{shown(name)} {counted(count)}" for name, count in list(figures.items())[:limit]]
     rest = sum(list(figures.values())[limit:])
@@ -90,7 +90,7 @@ def group(counters: Mapping[str, int], prefix: str) -> dict[str, int]:
 
 def left_out(counters: Mapping[str, int]) -> str:
     """Return how many items and links of fetched pages were left out, by reason; empty if none."""
-    kinds = {"items": in_words(group(counters, "dropped")), "links": in_words(group(counters, "links"))}
+    kinds = {"items": counts_in_words(group(counters, "dropped")), "links": counts_in_words(group(counters, "links"))}
     return "; ".join(f"{kind}: {reasons}" for kind, reasons in kinds.items() if reasons)
 
 
@@ -100,7 +100,7 @@ FIRST_WINS = "the first request for a URL wins; Request(…, dont_filter=True) a
 def dead_words(stats: JobStats) -> str:
     """Return `7 (http_404 6, dns 1)`: the dead letters by kind, if none has been redriven since."""
     kinds = group(stats.counters, "dead")  # counted at death: some may have been redriven since
-    why = f" ({in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
+    why = f" ({counts_in_words(kinds)})" if sum(kinds.values()) == stats.dead else ""
     return f"{counted(stats.dead)}{why}"
 
 
@@ -131,7 +131,7 @@ def answers(counters: Mapping[str, int]) -> dict[str, int]:
 def answers_in_words(counters: Mapping[str, int]) -> str:
     """`2xx 500, no answer 3 (dns 2, timeout 1)`."""
     kinds = group(counters, "error")
-    return in_words(answers(counters)) + (f" ({in_words(kinds)})" if kinds else "")
+    return counts_in_words(answers(counters)) + (f" ({counts_in_words(kinds)})" if kinds else "")
 
 
 def pages(stats: JobStats) -> int:

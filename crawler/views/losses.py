@@ -15,7 +15,7 @@ from crawler.errors import Exit
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import JobStats
-from crawler.views.figures import group, in_words, other_callbacks, pages, several
+from crawler.views.figures import counts_in_words, group, other_callbacks, pages, several
 
 
 class Loss(Struct, frozen=True):
@@ -158,11 +158,11 @@ def _why_nothing(stats: JobStats, read: int, items: int) -> str:
         skips = group(counters, "skip")
         if set(skips) == {"robots"}:
             return f"no page was read: robots.txt forbids all of them; {PROGRAM} why URL names the line"
-        return f"no page was read: all were skipped ({in_words(skips)})" if skips else ""
+        return f"no page was read: all were skipped ({counts_in_words(skips)})" if skips else ""
     if items:
         return ""
     if dropped := group(counters, "dropped"):
-        return f"no item was kept: all were dropped ({in_words(dropped)})"
+        return f"no item was kept: all were dropped ({counts_in_words(dropped)})"
     if counters.get("empty/pages", 0) >= read:
         return "the callbacks yielded neither an item nor a request on any page; is a `yield` or `return` missing?"
     return f"no item: {several(read, 'page')} read, and no callback yielded one"

@@ -17,7 +17,7 @@ NEXT_SHOWN = 3
 _MEANINGS = {int(code): code.meaning for code in Exit}
 
 
-def in_words(table: Timetable, last: JobResult | None, now: float) -> dict[str, object]:
+def schedule_in_words(table: Timetable, last: JobResult | None, now: float) -> dict[str, object]:
     """Return what it is, when it runs next, how the last run ended, and what was skipped and why."""
     return {name: text for name, text in _lines(table, last, now) if text}
 

@@ -31,7 +31,7 @@ from crawler.response import Response
 from crawler.robots.gate import Verdict
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
-from crawler.runtime.tracebacks import in_words
+from crawler.runtime.tracebacks import error_in_words
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, lacking, run_callback
 from crawler.spiders.empty_fields import EmptyFields
@@ -108,7 +108,7 @@ class Visitor:
         try:
             ready = self._ready_for(lease.job, lease.request.spider)
         except Exception as error:  # the spider's own code has part in it, and may raise anything
-            return _left_to_others(str(error) if isinstance(error, CrawlerError) else in_words(error))
+            return _left_to_others(str(error) if isinstance(error, CrawlerError) else error_in_words(error))
         if why := lacking(ready.spider, lease.request):
             return _left_to_others(why)
         try:

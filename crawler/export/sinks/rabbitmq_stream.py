@@ -17,7 +17,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from crawler.amqp.address import Broker
-from crawler.amqp.connection import in_words
+from crawler.amqp.connection import reason_of
 from crawler.errors import ConfigError, OutputError
 from crawler.export.sinks.elsewhere import check_here
 from crawler.export.sinks.item_messages import JSON, about, id_of
@@ -216,5 +216,5 @@ async def _bounded(call: Coroutine[Any, Any, Result], seconds: float) -> Result:
 
 def _named(error: BaseException) -> str:
     """What the error says; rstream's say little besides their class."""
-    said = in_words(error)
+    said = reason_of(error)
     return said if isinstance(error, OSError) else f"{type(error).__name__}: {said}"

@@ -116,8 +116,8 @@ def test_answers_are_counted_by_class() -> None:
 def test_groups_are_sorted_by_size_and_long_ones_are_cut() -> None:
     skips = figures.group(COUNTERS, "skip")
     assert list(skips) == ["offsite", "robots"]
-    assert figures.in_words(skips) == "offsite 70, robots 5"
-    assert figures.in_words({str(n): 1 for n in range(5)}, limit=2) == "0 1, 1 1, others 3"
+    assert figures.counts_in_words(skips) == "offsite 70, robots 5"
+    assert figures.counts_in_words({str(n): 1 for n in range(5)}, limit=2) == "0 1, 1 1, others 3"
 
 
 def test_hosts_of_all_workers_are_joined() -> None:
