@@ -125,13 +125,23 @@ class Links(Protocol):
 
 
 class Ledger(Protocol):
-    """Which hosts share their turns."""
+    """Which hosts share their turns, and the turns that no claim can book."""
 
     async def join(self, host: str, group: str) -> float:
         """Make the host share turns and caps with all hosts of its group (empty: no group) from now on, in all jobs.
 
         The group of a literal address has the name of that host. Returns for how many seconds at most the host has been
         in the group; 0 if it joined now.
+        """
+
+    async def take_turn(self, worker: str, lease: Lease, group: str, pace: Pace) -> float:
+        """Take a turn of the host's group (empty: no group) before the host is asked. Idempotent.
+
+        Returns 0.0 if the lease has it, until its commit or until the worker is reaped. So it is at once when the claim
+        has booked it. In a store of several parts the group may be in the care of another part than the host: then over
+        all parts its requests are at most `pace.concurrency` at once, and `pace.delay` apart. Otherwise returns for how
+        many seconds the lease must not ask the host: the worker releases it (`Release.turn`), and no claim hands out
+        requests of the group's hosts in the host's part before that time.
         """
 
 

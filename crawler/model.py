@@ -189,6 +189,7 @@ class Release(Struct, frozen=True):
 
     reason: str
     delay: float = 0.0
+    turn: float = 0.0  # seconds until its host's address has a turn for it, which it was refused; 0: it was not
     own_limit: str = ""  # the limit of this machine that the visit met; empty if none
     lacks: str = (
         ""  # why this worker's program cannot read the page: it lacks the spider or the callback; empty if it can

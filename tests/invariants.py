@@ -134,6 +134,7 @@ class Shard:
     workers: frozenset[str] = frozenset()
     asking: dict[str, bytes] = field(default_factory=dict)  # host → the lease that has it to itself
     workers_jobs: dict[str, frozenset[bytes]] = field(default_factory=dict)
+    turns: dict[str, dict[str, str]] = field(default_factory=dict)  # worker → lease in another shard → group
     rules: dict[str, bytes] = field(default_factory=dict)  # what is in force → its number
     changes: list[str] = field(default_factory=list)  # of the rules, as they are logged
     schedules: dict[str, Any] = field(default_factory=dict)  # schedule → its timetable, without the revision
@@ -158,6 +159,7 @@ class State:
                 found[f"{number} {job.name}"] = (counters, entries, sorted(job.outbox), sorted(job.scope), job.exporter)
             found[f"{number} in flight"] = {host: _in_flight(it) for host, it in shard.ledger.items() if _in_flight(it)}
             found[f"{number} asking"] = shard.asking
+            found[f"{number} turns"] = {worker: sorted(its.values()) for worker, its in shard.turns.items()}
             found[f"{number} workers"] = sorted(shard.workers)
             found[f"{number} rules"] = (shard.rules, shard.changes)
             found[f"{number} schedules"] = shard.schedules
@@ -195,6 +197,8 @@ class State:
             shard.changes = [change.decode() for change, _ in content]
         elif kind == "worker" and isinstance(content, frozenset):
             shard.workers_jobs[name.removesuffix(":jobs")] = content
+        elif kind == "worker" and name.endswith(":turns"):
+            shard.turns[name.removesuffix(":turns")] = {its.decode(): group.decode() for its, group in content.items()}
 
 
 def _place(job: JobPart, part: str, content: Any) -> None:
@@ -240,15 +244,17 @@ def _in_flight(ledger: dict[bytes, bytes]) -> int:
 
 
 def _ledger_rules(shard: Shard) -> Iterator[str]:
-    """Requests in flight to a host, or to a group of hosts, lie in processing lists, of all jobs together."""
+    """Requests in flight to a host, or to a group of hosts, lie in processing lists, of all jobs together. Of a group
+    at home here, others lie in other shards: those that have a turn."""
     held = Counter(entry.host for job in shard.jobs.values() for entry in job.in_state("processing"))
     for host, count in list(held.items()):
         if group := shard.ledger.get(host, {}).get(b"group", b"").decode():
             held[group] += count
+    held.update(group for turns in shard.turns.values() for group in turns.values())
     for host in sorted(held.keys() | shard.ledger.keys()):
         booked = _in_flight(shard.ledger.get(host, {}))
         if booked != held[host]:
-            yield f"host {host}: {booked} in flight in the ledger, {held[host]} in processing lists"
+            yield f"host {host}: {booked} in flight in the ledger, {held[host]} in processing lists and turns"
     leases = {
         (entry.host, f"{job.name}\n{entry.worker}\n".encode() + entry.message)
         for job in shard.jobs.values()

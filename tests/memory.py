@@ -23,7 +23,7 @@ class MemoryFrontier:
         self.create_job, self.jobs, self.delete_job = one.jobs.create, one.jobs.all, one.jobs.delete
         self.durable, self.in_scope = one.adding.durable, one.links.in_scope
         self.maybe_new, self.maybe_new_urls = one.links.maybe_new, one.links.maybe_new_urls
-        self.set_aside, self.join = one.queue.set_aside, one.ledger.join
+        self.set_aside, self.join, self.take_turn = one.queue.set_aside, one.ledger.join, one.ledger.take_turn
         self.get_shared = one.asking.get_shared
         self.beat, self.reap = one.leases.beat, one.leases.reap
         self.stats, self.workers = one.reading.stats, one.reading.workers

@@ -129,8 +129,10 @@ async def start_worker(
 
     seeded = SeededHosts(links.in_scope, job_list.job)
     admission = Admission(seeded, message.check, maybe_new)
-    groups = HostGroups(connected.ledger, _group_of(settings, http.addresses))
-    visitor = Visitor(fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.booked, settings.CALLBACK_TIMEOUT)
+    groups = HostGroups(connected.ledger, _group_of(settings, http.addresses), name, pace(settings))
+    visitor = Visitor(
+        fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.too_early, settings.CALLBACK_TIMEOUT
+    )
     tally = Tally(VERSION, assigned)
     recycle_pages = settings.RECYCLE_PAGES if isinstance(slot, Slot) else 0  # nobody else starts another process
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS, recycle_pages)

@@ -28,6 +28,8 @@ Rules:
   the links again, which changes nothing.
 - A host joins a group (`join`) before a worker first asks it. From then on a claim books the host's turn and the
   group's in one step, and a commit settles both.
+- If the group is at home in another shard than the host, the claim books the turn in the host's shard alone. Before the
+  host is asked, the visit takes a turn at the group's home (`turn`); the commit ends it (`end_turns`), or `reap`.
 - A lease that asks a host for robots.txt (`take`) has the host to itself: claims hand out no other page of the host,
   in any job. The right ends with the lease, however the lease ends; it has no clock of its own.
 - A paused request stays where it is: claims pass it over until a person resumes it (`pause`). `commit` and `reap`

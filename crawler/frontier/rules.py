@@ -68,6 +68,9 @@ LOOK_AGAIN = 10_000
 POLL = 1_000
 """Time until a worker claims again when only a commit, a person or the exporter can make something due."""
 
+ROOM_POLL = 100
+"""Shortest time until a shard asks again for a turn of a group that is at home in another shard and has no room."""
+
 CATCH_UP = 100
 """Time that a spider or job with a rate may catch up on, because no worker claims every millisecond."""
 

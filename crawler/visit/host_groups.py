@@ -2,6 +2,7 @@
 
 Many names may lead to one address, and the server there receives the requests to all of them. The first claim of a host
 cannot know its address, so that visit only resolves it and releases its request; the next claim books the group's turn.
+If the group's turns are in the care of another shard than the host, the visit takes one there.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
-from crawler.interfaces import Ledger
-from crawler.model import Lease
+from crawler.interfaces import Ledger, Pace
+from crawler.model import Lease, Release
 from crawler.parsing.url import host_of
 
 FRESH_SECONDS = 600.0  # until the group is looked up again, because names move
@@ -27,8 +28,9 @@ GroupOf = Callable[[str], Awaitable[str | None]]
 
 
 class Membership(Struct, frozen=True):
-    """What this process knows of a host: since when the ledger has its group, and until when that is valid."""
+    """What this process knows of a host: its group, since when the ledger has it, and until when that is valid."""
 
+    group: str
     since: float  # monotonic seconds
     until: float
 
@@ -36,29 +38,35 @@ class Membership(Struct, frozen=True):
 class HostGroups:
     """Remembers the groups of the hosts visited lately."""
 
-    def __init__(self, ledger: Ledger, group_of: GroupOf) -> None:
+    def __init__(self, ledger: Ledger, group_of: GroupOf, worker: str, pace: Pace) -> None:
         self._ledger = ledger
         self._group_of = group_of
+        self._worker = worker
+        self._pace = pace
         self._members: OrderedDict[str, Membership] = OrderedDict()
 
-    async def booked(self, lease: Lease) -> bool:
-        """Whether the ledger knew the host's group when the lease was claimed, so that the claim booked its turn."""
+    async def too_early(self, lease: Lease) -> Release | None:
+        """How to release a lease that has no turn of its host and its host's group; None if it has them."""
         known = self._members.get(lease.host)
         if known is None or known.until < time.monotonic():
             known = self._members[lease.host] = await self._find_out(lease, known)
             if len(self._members) > MAX_HOSTS:
                 self._members.popitem(last=False)
-        return lease.claimed_at >= known.since
+        if lease.claimed_at < known.since:
+            return Release("address")  # the claim did not know the group, so that it did not book its turn
+        wait = await self._ledger.take_turn(self._worker, lease, known.group, self._pace)
+        return Release("turn", turn=wait) if wait else None
 
     async def _find_out(self, lease: Lease, before: Membership | None) -> Membership:
         if is_literal(lease.host):
-            return Membership(-math.inf, math.inf)
+            return Membership("", -math.inf, math.inf)
         group = await self._group_of(lease.request.url)
         if group is None:
-            return Membership(before.since if before else -math.inf, time.monotonic() + UNKNOWN_SECONDS)
+            group, since = (before.group, before.since) if before else ("", -math.inf)
+            return Membership(group, since, time.monotonic() + UNKNOWN_SECONDS)
         seconds = await self._ledger.join(lease.host, group)
         now = time.monotonic()
-        return Membership(now - seconds, now + FRESH_SECONDS)
+        return Membership(group, now - seconds, now + FRESH_SECONDS)
 
 
 def is_literal(host: str) -> bool:

@@ -1,6 +1,6 @@
 """Visits one URL: finds out, then decides. Nothing shared changes here; the worker commits the result.
 
-1. did the claim book the group's turn?   no, the group was unknown → Release; the next claim books it
+1. has the lease its group's turn?        no, the group was unknown, or has its turns elsewhere → Release
 2. does robots.txt allow the URL?         no → Skip; not known yet → Release, the turn went to robots.txt
 3. fetch                                  error → Retry or Dead by policy
 4. judge the status by policy             redirect → a new request; error → Retry or Dead
@@ -69,15 +69,15 @@ async def _no_rest() -> None:
     await asyncio.sleep(0)
 
 
-async def _booked(lease: Lease) -> bool:
-    return True
+async def _in_time(lease: Lease) -> None:
+    return None
 
 
 class Visitor:
     """Turns leases into visits.
 
-    `ready_for(job, spider)` raises `UsageError` if this worker has no such spider. `booked(lease)` is False if the
-    claim did not know the host's group yet (see `HostGroups`).
+    `ready_for(job, spider)` raises `UsageError` if this worker has no such spider. `too_early(lease)` tells how to
+    release a lease that does not have its turn (see `HostGroups`).
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Visitor:
         admission: Admission,
         slot: ParseSlot,
         maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
-        booked: Callable[[Lease], Awaitable[bool]] = _booked,
+        too_early: Callable[[Lease], Awaitable[Release | None]] = _in_time,
         callback_seconds: float | None = None,
     ) -> None:
         """An async callback is cancelled after `callback_seconds`."""
@@ -96,7 +96,7 @@ class Visitor:
         self._maybe_new_urls = maybe_new_urls
         self._admission = admission
         self._slot = slot
-        self._booked = booked
+        self._too_early = too_early
         self._callback_seconds = callback_seconds
         self._spider_errors = SpiderErrors()
         self._empty_fields: dict[tuple[str, str], EmptyFields] = {}
@@ -130,8 +130,8 @@ class Visitor:
         return visit
 
     async def _find_out(self, lease: Lease, ready: ReadySpider) -> Visit:
-        if not await self._booked(lease):
-            return Visit(Release("address"), unasked=True)
+        if release := await self._too_early(lease):
+            return Visit(release, unasked=True)
         if ready.gate is None:
             return replace(await self._fetch(lease, ready), host_delay=ready.delay)
         verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None)

@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from itertools import count, pairwise
 from statistics import median
 
+import pytest
+
 from tests.chaos.fleet import until
 from tests.chaos.judge import judge
 from tests.chaos.proxy import proxy_to
@@ -16,14 +18,20 @@ from tests.chaos.stage import IN_FLIGHT, LEASE, PER_HOST, Stage, Theatre
 from tests.website import Answer, Handler, Hit, slow
 
 
-async def test_p24_one_ledger_for_all(theatre: Theatre) -> None:
+@pytest.mark.parametrize("shards", [1, 6])
+async def test_p24_one_ledger_for_all(theatre: Theatre, shards: int) -> None:
     """Many workers, two jobs, many names of one address: one request at once, a delay apart, whoever dies meanwhile."""
     is_long = theatre.scale.is_long
     delay, names, workers, kills, restarts = (0.5, 20, 8, 10, 2) if is_long else (0.2, 4, 3, 2, 1)
-    settings = {"DOWNLOAD_DELAY": delay, "CONCURRENT_REQUESTS_PER_DOMAIN": 1, "DOWNLOAD_DELAY_JITTER": 0}
+    settings = {
+        "SHARDS": shards,
+        "DOWNLOAD_DELAY": delay,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+        "DOWNLOAD_DELAY_JITTER": 0,
+    }
     async with theatre(
         "P24",
-        "2 jobs, names of one address",
+        f"2 jobs, names of one address, {shards} shards",
         pages=5 * names,
         hosts=names,
         names=True,

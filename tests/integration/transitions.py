@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import shard_prefix
+from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
 from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
@@ -230,6 +231,60 @@ async def reap_in_a_group(scene: Scene) -> Call:
     await placed(scene, "a.example", "b.example")
     await scene.held(*pages(3), *pages(3, "b.example"))
     return lambda: scene.frontier.leases.reap("w1")
+
+
+# --- turns of groups at home in another shard than the lease
+
+
+def turn(scene: Scene, id: str) -> Call:
+    """Taken in the first shard, whatever shards there are; `PACE` lets three be under way."""
+    prefix = shard_prefix(scene.prefix, 0)
+    named = {"P": prefix, "worker": "w1", "host": "a.example", "group": "127.0.0.9", "id": id, "shard": "9"}
+    times = {"lease": 60_000, "delay": 0, "jitter": 0.0, "cap": PACE.concurrency, "random": 1}
+    return lambda: scene.server.run("turn", f"{prefix}workers", packed({**named, **times}))
+
+
+def end_turns(scene: Scene, *ids: str, held: Sequence[str] | None = None) -> Call:
+    """In the first shard."""
+    prefix = shard_prefix(scene.prefix, 0)
+    ended = [{"id": id, "job": "news", "age": 0, "is_unused": False} for id in ids]
+    named = {"P": prefix, "turns": ended, "held": held}
+    return lambda: scene.server.run("end_turns", f"{prefix}worker:w1:turns", packed(named))
+
+
+async def take_turn(scene: Scene) -> Call:
+    await turn(scene, "first")()
+    return turn(scene, "second")
+
+
+async def take_turn_without_room(scene: Scene) -> Call:
+    for number in range(PACE.concurrency):
+        assert await turn(scene, f"{number}")() == 0
+    return turn(scene, "one more")
+
+
+async def end_a_turn(scene: Scene) -> Call:
+    """Two of three, and one that the worker never had."""
+    await take_turn_without_room(scene)
+    return end_turns(scene, "0", "2", "other")
+
+
+async def end_lost_turns(scene: Scene) -> Call:
+    """All but one."""
+    await take_turn_without_room(scene)
+    return end_turns(scene, held=["1"])
+
+
+async def reap_turns(scene: Scene) -> Call:
+    await take_turn_without_room(scene)
+    return lambda: scene.frontier.leases.reap("w1")
+
+
+async def commit_early(scene: Scene) -> Call:
+    """The page goes back to the front of its group's line."""
+    await placed(scene, "a.example", "b.example")
+    leases = await scene.held(*pages(2), *pages(2, "b.example"))
+    return lambda: scene.commit(leases[:1], Release("turn", turn=LATER), unasked=True)
 
 
 # --- commit
@@ -536,6 +591,12 @@ TRANSITIONS = {
     "claim-in-a-group": Transition("claim", claim_in_a_group, refused=True),
     "join": Transition("join", join, refused=True),
     "join-elsewhere": Transition("join", join_elsewhere, refused=True),
+    "take-turn": Transition("turn", take_turn, refused=True),
+    "take-turn-without-room": Transition("turn", take_turn_without_room, refused=True),
+    "end-turns": Transition("end_turns", end_a_turn),
+    "end-lost-turns": Transition("end_turns", end_lost_turns),
+    "reap-turns": Transition("reap", reap_turns),
+    "commit-early": Transition("commit", commit_early),
     "commit-wakes-a-line": Transition("commit", commit_wakes_a_line, is_for_one_shard=True),
     "reap-in-a-group": Transition("reap", reap_in_a_group),
     "commit-done": Transition("commit", commit_of(Done(), items=(b'{"a":1}', b'{"b":2}'), status=200, size=9)),

@@ -70,6 +70,7 @@ def parts(
     jobs = RedisJobs(server, prefixes, identity)
     adding = RedisAdding(server, prefixes, jobs)
     handed_out = HandedOut(server, prefixes)
+    ledger = RedisLedger(server, prefixes, jobs, lease_seconds=lease_seconds)
     control = RedisControl(server, prefixes)
     letters = RedisDead(server, prefixes)
 
@@ -77,6 +78,7 @@ def parts(
         """React to a new connection: the server may have restarted and lost its last second."""
         adding.doubt()
         handed_out.doubt()
+        ledger.doubt()
 
     server.connected = doubt
     return Backend(
@@ -86,13 +88,14 @@ def parts(
             jobs,
             adding,
             handed_out,
+            ledger,
             lease_seconds=lease_seconds,
             outbox_limit=outbox_limit,
             exploding=exploding,
         ),
         adding=adding,
         links=adding,
-        ledger=RedisLedger(server, prefixes, jobs),
+        ledger=ledger,
         asking=RedisAsking(server, prefixes),
         leases=RedisLeases(
             server,

@@ -10,6 +10,7 @@
     P workers               zset    worker → the server's time (ms) when its lease ends
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
+    P worker:W:turns        hash    lease in another shard → the group, at home here, of which it has a turn
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms), the host's next turn; `before`,
                                     the value of `next` at the last claim; `inflight` requests; `pace` (ms) that `next`
                                     keeps; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
@@ -22,7 +23,10 @@
                                     day after its last use or rest
     P host:G                hash    the same of a group: `127.0.0.1`, which is also the ledger of the host of that
                                     name, or `*.example.com`; `@JOB` in `waiting` wakes the group's line of that job;
-                                    `cap` if a rule for one of its hosts set one
+                                    `cap` if a rule for one of its hosts set one. With several shards the shard that
+                                    its name leads to is its home: there `inflight` and `next` are those of all its
+                                    hosts, and `shards` are the numbers of the shards that wait for a turn, in order.
+                                    In other shards it spaces the claims of that shard alone
     P asking                hash    host → job, worker and message, a line each, of the lease that has the host to
                                     itself while it asks for robots.txt (`take.lua`); expires a day after its last use
     P mark                  string  written when a client waits for the server's disk or for replicas

@@ -1,25 +1,117 @@
-"""Which hosts share their turns on Redis."""
+"""Which hosts share their turns on Redis, and the turns of groups whose hosts lie in several shards."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
 
 from crawler.frontier.redis.jobs import RedisJobs
-from crawler.frontier.redis.keys import shard_for
+from crawler.frontier.redis.keys import shard_of
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.server import Server
+from crawler.interfaces import Pace
+from crawler.model import Lease, Visit
+
+_Named = tuple[str, bytes]  # job and message of a lease
 
 
 class RedisLedger:
-    """Implements `Ledger`."""
+    """Implements `Ledger`. The shard that a group's name leads to is its home. There lies the ledger of all its hosts'
+    turns; a host that lies in another shard has a claim of its own shard, and then takes a turn at the group's home.
 
-    def __init__(self, server: Server, shards: Sequence[str], jobs: RedisJobs) -> None:
+    `shards` are the prefixes of all shards.
+    """
+
+    def __init__(self, server: Server, shards: Sequence[str], jobs: RedisJobs, *, lease_seconds: float) -> None:
         self._server = server
         self._shards = shards
         self._jobs = jobs
+        self._lease_ms = int(lease_seconds * 1000)
+        # By worker: its leases that have a turn at a group's home, or may have one, and the number of that shard.
+        self._turns: dict[str, dict[_Named, int]] = defaultdict(dict)
+        self._in_doubt: set[str] = set()
+
+    def _home(self, name: str) -> int:
+        return shard_of(name, len(self._shards))
 
     async def join(self, host: str, group: str) -> float:
-        """Run the script in the host's shard. Hosts of the group in other shards do not share its turns."""
-        prefix = shard_for(host, self._shards)
+        """Run the script in the host's shard."""
+        prefix = self._shards[self._home(host)]
         arguments = (prefix, host, group, packed(list(self._jobs.known)))
         return float(await self._server.run("join", f"{prefix}host:{host}", *arguments)) / 1000
+
+    async def take_turn(self, worker: str, lease: Lease, group: str, pace: Pace) -> float:
+        """Run the script in the group's home, unless the host lies there, so that the claim has booked its turn."""
+        home, own = self._home(group), self._home(lease.host)
+        if not group or home == own:
+            return 0.0
+        prefix, name = self._shards[home], (lease.job, lease.message)
+        named = {
+            "P": prefix,
+            "worker": worker,
+            "host": lease.host,
+            "group": group,
+            "id": _id(name),
+            "shard": str(own),
+            "lease": self._lease_ms,
+            "delay": int(pace.delay * 1000),
+            "jitter": pace.jitter,
+            "cap": pace.concurrency,
+            "random": random.randrange(1, 2**31 - 1),
+        }
+        turns = self._turns[worker]
+        turns[name] = home  # before the call, whose reply may be lost
+        wait: int = await self._server.run("turn", f"{prefix}workers", packed(named))
+        if wait:
+            del turns[name]
+        return wait / 1000
+
+    async def end_turns(self, worker: str, visits: Iterable[tuple[Lease, Visit]]) -> Mapping[_Named, int]:
+        """End the turns of these leases. Return for each that had one: the ms until its group has the next turn."""
+        turns = self._turns.get(worker)
+        if not turns:
+            return {}
+        ending: defaultdict[int, dict[_Named, dict[str, Any]]] = defaultdict(dict)
+        now = self._server.clock()
+        for lease, visit in visits:
+            name = (lease.job, lease.message)
+            if name in turns:
+                age = None if visit.unasked or visit.asked_at is None else max(0, int((now - visit.asked_at) * 1000))
+                turn = {"id": _id(name), "job": lease.job, "age": age, "is_unused": visit.unasked}
+                ending[turns[name]][name] = turn
+        waits: dict[_Named, int] = {}
+        for home, its in ending.items():
+            waits.update(zip(its, await self._end(worker, home, list(its.values())), strict=True))
+            for name in its:
+                del turns[name]
+        return waits
+
+    def doubt(self) -> None:
+        """React to a new connection: a server may have lost that turns ended."""
+        self._in_doubt.update(self._turns)
+
+    async def end_lost(self, worker: str) -> None:
+        """After such doubt, end all turns that the worker no longer has."""
+        if worker not in self._in_doubt:
+            return
+        for home in range(len(self._shards)):
+            held = [_id(name) for name, its in self._turns[worker].items() if its == home]
+            await self._end(worker, home, [], held)
+        self._in_doubt.discard(worker)
+
+    async def _end(
+        self, worker: str, home: int, turns: Sequence[Mapping[str, Any]], held: Sequence[str] | None = None
+    ) -> Sequence[int]:
+        prefix = self._shards[home]
+        waits: Sequence[int] = await self._server.run(
+            "end_turns", f"{prefix}worker:{worker}:turns", packed({"P": prefix, "turns": turns, "held": held})
+        )
+        return waits
+
+
+def _id(name: _Named) -> str:
+    job, message = name
+    return blake2b(job.encode() + b"\n" + message, digest_size=12).hexdigest()

@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import structlog
@@ -18,6 +18,7 @@ from crawler.frontier.redis.errors import JobGone
 from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
+from crawler.frontier.redis.ledger import RedisLedger
 from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Pace
@@ -40,6 +41,7 @@ class RedisQueue:
         jobs: RedisJobs,
         adding: RedisAdding,
         handed_out: HandedOut,
+        ledger: RedisLedger,
         *,
         lease_seconds: float,
         outbox_limit: int,
@@ -50,6 +52,7 @@ class RedisQueue:
         self._jobs = jobs
         self._adding = adding
         self._handed_out = handed_out
+        self._ledger = ledger
         self._lease_ms = int(lease_seconds * 1000)
         self._outbox_limit = outbox_limit
         self._exploding = exploding
@@ -63,6 +66,7 @@ class RedisQueue:
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         """Claim from the shards in turn until the limit is reached. Each call begins with the next shard."""
         self._jobs.known.update((job.name, job) for job in jobs)
+        await self._ledger.end_lost(worker)
         # What a commit that is half done has ended in one shard still counts as handed out, so it must end first.
         is_calm = worker not in self._answers and all(name != worker for name, _ in self._claim_tokens)
         if is_calm and self._handed_out.is_in_doubt(worker):
@@ -100,6 +104,7 @@ class RedisQueue:
             "P": prefix,
             "worker": worker,
             "token": token,
+            "shard": str(shard),
             "limit": limit,
             "lease": self._lease_ms,
             "delay": int(pace.delay * 1000),
@@ -120,7 +125,8 @@ class RedisQueue:
         return read_claim(reply, self._epochs(), began, shard, len(self._shards))
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
-        """Add the links first; then commit items and acknowledgements, shard by shard."""
+        """End turns in other shards and add the links first; then commit items and acknowledgements, shard by shard."""
+        turns = await self._ledger.end_turns(worker, visits)
         by_job: dict[tuple[str, str], list[int]] = defaultdict(list)
         for number, (lease, _) in enumerate(visits):
             by_job[lease.job, lease.epoch].append(number)
@@ -138,7 +144,7 @@ class RedisQueue:
                 await self._adding.add_with_words(
                     job, [link for link in links if link[0].depth == 0], seed=True
                 )  # a seed's redirect
-                await self._commit_job(worker, job, visits, numbers, pace, accepted)
+                await self._commit_job(worker, job, visits, numbers, pace, turns, accepted)
             except JobGone:
                 reason = await self._jobs.forgotten(job)
                 if isinstance(reason, FrontierReplaced):
@@ -154,6 +160,7 @@ class RedisQueue:
         visits: Sequence[tuple[Lease, Visit]],
         numbers: Sequence[int],
         pace: Pace,
+        turns: Mapping[tuple[str, bytes], int],
         accepted: list[bool],
     ) -> None:
         by_shard: dict[int, list[int]] = defaultdict(list)
@@ -166,7 +173,10 @@ class RedisQueue:
             answers = self._answers[worker]
             if call not in answers:
                 now = self._server.clock()
-                endings = [ending(worker, *visits[number], now) for number in part]
+                ended = [visits[number] for number in part]
+                endings = [
+                    ending(worker, lease, visit, now, turns.get((lease.job, lease.message))) for lease, visit in ended
+                ]
                 answers[call] = await self._run_commit(worker, job, shard, endings, pace)
             for number, answer in zip(part, answers[call], strict=True):
                 accepted[number] = answer

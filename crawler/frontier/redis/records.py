@@ -138,6 +138,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     took: int | None = None
     pause: int = 0
     host_delay: int | None = None
+    turn: int | None = None
     delay: int = 0
     counters: Mapping[str, int] = {}
     items: int = 0
@@ -153,9 +154,14 @@ def failure_words(failure: Failure) -> str:
     return clean(f"{failure.message[:MAX_DETAIL]}{where}")
 
 
-def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
-    """The arguments of `commit.lua` for one lease: by name, and as byte strings. `now` has the clock of `asked_at`."""
+def ending(
+    worker: str, lease: Lease, visit: Visit, now: float, turn: int | None = None
+) -> tuple[Ending, tuple[bytes, bytes, bytes]]:
+    """The arguments of `commit.lua` for one lease: by name, and as byte strings. `now` has the clock of `asked_at`;
+    `turn`: ms until the group has its next turn, if the lease had one in another shard."""
     kind, delay, payload = outcome_arguments(worker, lease, visit.outcome)
+    if isinstance(visit.outcome, Release) and visit.outcome.turn:
+        turn = round(visit.outcome.turn * 1000)
     failure = visit.outcome.failure if isinstance(visit.outcome, (Retry, Dead)) else None
     # A dead page keeps its errback's items. A page that will be visited again brings them then.
     items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
@@ -172,6 +178,7 @@ def ending(worker: str, lease: Lease, visit: Visit, now: float) -> tuple[Ending,
         took=int(visit.seconds * 1000) if visit.health else None,
         pause=int(visit.pause * 1000),
         host_delay=None if visit.host_delay is None else int(visit.host_delay * 1000),
+        turn=turn,
         delay=int(delay * 1000),
         counters=counts(visit),
         items=len(items),
@@ -192,8 +199,8 @@ def outcome_arguments(worker: str, lease: Lease, outcome: Outcome) -> tuple[str,
             return "skip", 0.0, f"{reason}\n{clean(detail)[:MAX_DETAIL]}".encode()
         case Retry(delay=delay):
             return "retry", delay, wire.again(lease.message, failed=1)
-        case Release(delay=delay):
-            return "release", delay, wire.again(lease.message)
+        case Release(delay=delay, turn=turn):
+            return "early" if turn else "release", delay, wire.again(lease.message)
         case Dead(failure=failure, spent=spent):
             return "spent" if spent else "dead", 0.0, dead_record(worker, lease.message, failure)
 

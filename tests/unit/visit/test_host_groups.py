@@ -9,12 +9,15 @@ import pytest
 from msgspec.structs import replace
 from publicsuffixlist import PublicSuffixList
 
+from crawler.frontier.memory.backend import open_memory
+from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Pace
 from crawler.model import Job, Lease, Release, Request, Visit
-from crawler.visit.host_groups import HostGroups, alone, by_address, by_domain
+from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
 from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0)
+EARLY = Release("address")
 
 
 class Addresses:
@@ -72,41 +75,44 @@ class Queue:
     async def claim(self) -> Sequence[Lease]:
         return (await self.frontier.claim("w1", 10, [self.job], PACE)).leases
 
+    def groups(self, group_of: GroupOf) -> HostGroups:
+        return HostGroups(self.frontier, group_of, "w1", PACE)
+
     async def hand_back(self, lease: Lease) -> None:
         assert await self.frontier.commit("w1", [(lease, Visit(Release("address")))], PACE) == [True]
 
 
 async def test_a_first_request_is_handed_back_once() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
-    groups = HostGroups(queue.frontier, by_address(addresses))
+    groups = queue.groups(by_address(addresses))
     (lease,) = await queue.claim()
-    assert not await groups.booked(lease)
+    assert await groups.too_early(lease) == EARLY
     await queue.hand_back(lease)
     (lease,) = await queue.claim()
-    assert await groups.booked(lease)
-    assert await groups.booked(lease)
+    assert await groups.too_early(lease) is None
+    assert await groups.too_early(lease) is None
     assert len(addresses.asked) == 1
 
 
 async def test_another_worker_finds_it_known() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
-    await HostGroups(queue.frontier, by_address(addresses)).booked((await queue.claim())[0])
+    await queue.groups(by_address(addresses)).too_early((await queue.claim())[0])
     await queue.frontier.reap("w1")
     (lease,) = await queue.claim()
-    assert await HostGroups(queue.frontier, by_address(addresses)).booked(lease)
+    assert await queue.groups(by_address(addresses)).too_early(lease) is None
 
 
 async def test_a_request_claimed_before_the_group_was_known_to_anybody_is_not_booked() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
     (lease,) = await queue.claim()
     await queue.frontier.join("a.example", "127.0.0.9")
-    assert not await HostGroups(queue.frontier, by_address(addresses)).booked(lease)
+    assert await queue.groups(by_address(addresses)).too_early(lease) == EARLY
 
 
 async def test_a_literal_address_and_a_name_that_does_not_resolve_are_not_asked_about() -> None:
     queue = await Queue().open("http://127.0.0.9/", "http://[::1]/", "http://a.example/")
-    groups = HostGroups(queue.frontier, by_address(Addresses()))
-    assert all([await groups.booked(lease) for lease in await queue.claim()])
+    groups = queue.groups(by_address(Addresses()))
+    assert [await groups.too_early(lease) for lease in await queue.claim()] == [None] * 3
 
 
 async def test_with_pace_per_host_a_group_of_before_is_left() -> None:
@@ -114,8 +120,8 @@ async def test_with_pace_per_host_a_group_of_before_is_left() -> None:
     for host in ("a.example", "b.example"):
         await queue.frontier.join(host, "127.0.0.9")
     (lease,) = await queue.claim()
-    groups = HostGroups(queue.frontier, alone)
-    assert not await groups.booked(lease)
+    groups = queue.groups(alone)
+    assert await groups.too_early(lease)
     await queue.frontier.join("b.example", "")
     assert len(await queue.claim()) == 1
 
@@ -124,10 +130,34 @@ async def test_names_move(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while the address is looked up again; a host that changes its group is not booked there yet."""
     monkeypatch.setattr("crawler.visit.host_groups.FRESH_SECONDS", -1.0)
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
-    groups = HostGroups(queue.frontier, by_address(addresses))
+    groups = queue.groups(by_address(addresses))
     (lease,) = await queue.claim()
-    await groups.booked(lease)
+    await groups.too_early(lease)
     later = replace(lease, claimed_at=time.monotonic() + 0.001)  # the ledger counts in whole milliseconds
-    assert await groups.booked(later)
+    assert await groups.too_early(later) is None
     addresses.answer = ("127.0.0.8",)
-    assert not await groups.booked(replace(lease, claimed_at=time.monotonic()))
+    assert await groups.too_early(replace(lease, claimed_at=time.monotonic())) == EARLY
+
+
+@pytest.mark.parametrize("fresh", [600.0, -1.0])
+async def test_a_group_at_home_in_another_shard_gives_its_turns_there(
+    monkeypatch: pytest.MonkeyPatch, fresh: float
+) -> None:
+    """Also when the name does not resolve any more, so that the host keeps its group."""
+    monkeypatch.setattr("crawler.visit.host_groups.FRESH_SECONDS", fresh)
+    addresses = Addresses("127.0.0.9")
+    names = [
+        f"h{number}.example" for number in range(9) if shard_of(f"h{number}.example", 2) != shard_of("127.0.0.9", 2)
+    ]
+    async with open_memory(shards=2) as backend:
+        groups = HostGroups(backend.ledger, by_address(addresses), "w1", PACE)
+        job = await backend.jobs.create(Job("news"))
+        await backend.adding.add(job, [Request(f"http://{name}/") for name in names])
+        first, second, *_ = (await backend.queue.claim("w1", 9, [job], PACE)).leases
+        assert [await groups.too_early(lease) for lease in (first, second)] == [EARLY] * 2
+        addresses.answer = ()
+        first, second = (replace(lease, claimed_at=time.monotonic() + 0.001) for lease in (first, second))
+        assert await groups.too_early(first) is None
+        release = await groups.too_early(second)
+        assert release is not None
+        assert (release.reason, release.turn > 0) == ("turn", True)

@@ -3,7 +3,7 @@
 --
 -- KEYS  1 P workers
 -- ARGV  1 as MessagePack, by name:
---         P, worker, token
+--         P, worker, token, shard (its number, as text)
 --         limit   requests at most
 --         lease   ms for which the worker is presumed alive
 --         delay   ms between two requests to a host; jitter: largest random addition to it, as a share

@@ -7,23 +7,21 @@
 --         delay     ms between requests to a host that asked for no delay
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
 --         backoff   ms, the first back-off; patience: ms before failures of an unreachable host count as the page's
---         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
---                   delay that adapting may choose
+--         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, its longest delay
 --         visits    for each lease:
---           kind    done|skip|retry|release|aside|dead|spent (dead because its tries are used up)|junk
+--           kind    done|skip|retry|release|early (its group had no turn)|aside|dead|spent (dead: no tries are left)|junk
 --           host, status ('': none), size in bytes, health (see `health.lua`), verdict (see `alike.lua`)
 --           age     ms since the host was asked (nil: not asked, or unknown); is_unused: it was certainly not asked
---           took    ms that the answer took (nil: unknown)
---           pause   ms that the host asked for; host_delay: ms between requests that it asked for (nil: unchanged)
+--           took    ms that the answer took (nil: unknown); pause: ms that the host asked for
+--           host_delay  ms between requests that the host asked for (nil: unchanged)
 --           delay   ms before the request may be handed out again
+--           turn    ms until its group, which is at home in another shard, has a turn (nil: it is at home in this one)
 --           counters  name → how much to add
 --           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
---           cause   a word for a failure of the host (see `health.lua`)
---           failure words about the error of a retry or a dead page; '' for other kinds
+--           cause   a word for a failure of the host (see `health.lua`); failure: about the error of a retry or dead page
 --       then three byte strings for each lease: its message; its items as JSON lines; and
---         skip: the reason, a line break, the detail | retry, release, aside: the new message | dead, spent, junk: the
---         record
+--         skip: reason, line break, detail | retry, release, early, aside: the new message | dead, spent, junk: the record
 -- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says that
 -- its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the rest, a
 -- colon, and how often in a row the host rests. Or the error GONE.
@@ -65,6 +63,7 @@ local apply = {
   end,
   retry = function(visit, _, message) back_to_pending(visit.delay, message, 'retried') end,
   release = function(visit, _, message) back_to_pending(visit.delay, message, 'released') end,
+  early = function(_, _, message) back_to_pending(0, message, 'released') end,
   spared = function(_, message) back_to_pending(0, redelivered(message, 0), 'spared') end,
   aside = function(visit, _, message)
     redis.call('ZADD', J .. 'delayed', now + visit.delay, message)
@@ -106,7 +105,7 @@ local function end_lease(visit, message, items, payload)
   local is_spared = is_hosts and (kind == 'retry' or kind == 'spent')
   if kind ~= 'aside' then waits_no_more(J, message, counters) end
   if is_spared or kind == 'retry' then note_failing(J, message, visit.failure, now)
-  elseif kind ~= 'release' and kind ~= 'aside' and kind ~= 'junk' then fails_no_more(J, message) end
+  elseif kind ~= 'release' and kind ~= 'early' and kind ~= 'aside' and kind ~= 'junk' then fails_no_more(J, message) end
   apply[is_spared and 'spared' or kind](visit, message, payload)
   if visit.items > 0 and not is_spared then
     local kept, number = new_items(visit, items)
@@ -118,10 +117,11 @@ local function end_lease(visit, message, items, payload)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end
   watch(J, visit.host, message, visit.verdict, visit.failure, commit, now)
-  settle(P, visit.host, now, {
+  local groups_turn = settle(P, visit.host, now, {
     asked = visit.age and now - visit.age, pace = math.max(commit.delay, note_latency(commit, visit)),
-    delay = visit.host_delay, rest = rest, unused = visit.is_unused and J or nil,
+    delay = visit.host_delay, rest = rest, turn = visit.turn, unused = visit.is_unused and J or nil,
   })
+  if kind == 'early' and groups_turn then tally(counters, 'lined', stand_first(P, J, visit.host, groups_turn)) end
   return news, rest
 end
 

@@ -1,5 +1,6 @@
 -- needs: clock, message, counters, letters, line, ledger, alike, later, failing
--- processing → pending, for a dead or silent worker: its requests go back to the front of their hosts' lines.
+-- processing → pending, for a dead or silent worker: its requests go back to the front of their hosts' lines, and the
+-- turns that it has of groups at home here end.
 --
 -- KEYS  1 P workers
 -- ARGV  1 as MessagePack, by name:
@@ -77,6 +78,7 @@ for _, job in ipairs(redis.call('SMEMBERS', W .. ':jobs')) do
 end
 if reap.budget > 0 then
   redis.call('ZREM', KEYS[1], worker)
-  redis.call('DEL', W, W .. ':jobs')
+  for _, group in ipairs(redis.call('HVALS', W .. ':turns')) do settle_group(P, group, now, now) end
+  redis.call('DEL', W, W .. ':jobs', W .. ':turns')
 end
 return { worker, requeued, dead, reap.budget > 0 and 0 or 1 }

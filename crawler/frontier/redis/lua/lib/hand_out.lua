@@ -59,7 +59,7 @@ local function ask(claim, job, host, room)
 
   local pace = own.ordered or math.max(delay, adapted(own.latency, claim.target, claim.longest))
   pace = math.max(pace, own.delay)
-  local groups_pace = group and (group.ordered or math.min(own.ordered or delay, delay)) or 0
+  local groups_pace = group and shared_pace(claim, own, group) or 0
   room = math.min(room, own.cap - own.inflight, group and group.cap - group.inflight or own.cap)
   if pace > 0 or groups_pace > 0 then room = 1 end
   local taken, left = take(claim, job, host, room)

@@ -1,7 +1,8 @@
 -- needs: number, orders, asking
 -- Settles the ledger of hosts, and of groups of hosts that share an address, when a request in flight ends.
 --
--- Gives  settle(P, host, now, visit) and end_requests(P, name, n, inflight, waiting, due, now); see there
+-- Gives  settle(P, host, now, visit), settle_group(P, group, now, asked, unused, earliest) and
+--        end_requests(P, name, n, inflight, waiting, due, now); see there
 --        adapted(latency, target, longest) → the ms between requests to a host that takes `latency` ms for its
 --        answers, such that `target` requests are in flight at once; `longest` at most; 0: the pace is not adapted
 -- Stays true: `inflight` is the number of leases; the jobs named in `waiting` find the host or group due again.
@@ -33,19 +34,22 @@ local function unless_unused(J, set, name, due, inflight, before)
   return before
 end
 
--- Settles the ledger of the host's group, with the pace of the claim.
-local function settle_group(P, group, now, asked, unused)
+-- Settles the ledger of a group, with the pace of the claim; its next turn is at `earliest` (ms) or later. Returns it.
+local function settle_group(P, group, now, asked, unused, earliest)
   local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace', 'before')
   local due = unless_unused(unused, 'groups', group, as_number(ledger[1]), ledger[2], ledger[5])
-  if asked then due = math.max(due, asked + as_number(ledger[4])) end
+  due = math.max(due, asked and asked + as_number(ledger[4]) or 0, earliest or 0)
   end_requests(P, group, 1, as_number(ledger[2]), ledger[3] or '', due, now)
+  return due
 end
 
--- Ends a request to `host`: frees its turn, and wakes the jobs that wait for it. Of the visit:
+-- Ends a request to `host`: frees its turn, and wakes the jobs that wait for it. Returns its group's next turn (ms; nil:
+-- it has no group). Of the visit:
 --   asked  when the host was asked (ms; nil: it was not)
 --   pace   ms between requests to a host that asked for no delay (nil: the pace of the claim); a rule overrides it
 --   delay  ms between requests that this host asked for (nil: unchanged)
 --   rest   the earliest time (ms) at which it wants to be asked again (nil or 0: it did not say)
+--   turn   ms until its group has a turn in the group's home shard (nil: the group is at home in this one)
 --   unused the job's prefix if the host was certainly not asked, which frees the turn; nil otherwise
 local function settle(P, host, now, visit)
   local H, asked, rest = P .. 'host:' .. host, visit.asked, visit.rest or 0
@@ -63,5 +67,5 @@ local function settle(P, host, now, visit)
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
   asker_of(P, host) -- forgets the asker if its lease is the one that ended
   end_requests(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
-  if (ledger[6] or '') ~= '' then settle_group(P, ledger[6], now, asked, visit.unused) end
+  if (ledger[6] or '') ~= '' then return settle_group(P, ledger[6], now, asked, visit.unused, visit.turn and now + visit.turn) end
 end
