@@ -10,8 +10,9 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from crawler.errors import Exit
+from crawler.errors import ConfigError, Exit
 from crawler.runtime.tasks import end
+from crawler.runtime.tracebacks import error_in_words
 
 log = structlog.get_logger()
 
@@ -40,8 +41,13 @@ class Stoppable(Protocol):
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Like `asyncio.run`, but a signal that nothing else handles cancels `main`. Raises `Interrupted` in that case."""
-    return asyncio.run(_until_interrupted(main))
+    """Like `asyncio.run`, but a signal that nothing else handles cancels `main`. Raises `Interrupted` in that case, and
+    `ConfigError` if a task or timer of the user's own raises `SystemExit`, whose code would be taken for the command's.
+    """
+    try:
+        return asyncio.run(_until_interrupted(main))
+    except SystemExit as error:
+        raise ConfigError(f"your code ended the whole process: {error_in_words(error)}") from error
 
 
 async def _until_interrupted(main: Coroutine[Any, Any, Result]) -> Result:

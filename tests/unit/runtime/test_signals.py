@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
 
+from crawler.errors import ConfigError
 from crawler.runtime.signals import Interrupted, draining, run
 
 HUP, INT, TERM = signal.SIGHUP, signal.SIGINT, signal.SIGTERM
@@ -108,3 +110,15 @@ def test_what_was_run_to_its_end_is_returned() -> None:
         return "done"
 
     assert run(main()) == "done"
+
+
+def test_a_task_that_ends_the_process_does_not_choose_the_exit_code_of_the_command() -> None:
+    async def leave() -> None:
+        sys.exit(0)
+
+    async def main() -> None:
+        leaving = asyncio.create_task(leave())
+        await asyncio.wait({leaving})
+
+    with pytest.raises(ConfigError, match=r"SystemExit: 0 \(.*test_signals.py:\d+\)"):
+        run(main())
