@@ -50,6 +50,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # replicas that must have a page's links before the page is done, and an item before it is written; 0: none, so a
     # fail-over may lose pages or write items twice (docs/failures.md)
     REDIS_REPLICAS: Count = 0
+    ACCEPT_LOSS: bool = False  # crawl on a cluster with REDIS_REPLICAS=0, which is refused otherwise
     RABBITMQ_PASSWORD: str = ""  # for amqp://user@… without one: arguments are in the list of processes, this is not
     # where the exporter of a job tells what becomes of it: amqp://host/vhost?exchange=NAME (docs/queues.md)
     EVENTS_URL: str = ""

@@ -48,11 +48,7 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
     settings = config.settings
     async with AsyncExitStack() as stack:
         url = settings.REDIS_URL
-        if settings.REDIS_REPLICAS and url.partition(":")[0] in ("", "memory"):
-            raise ConfigError(
-                f"REDIS_REPLICAS={settings.REDIS_REPLICAS}: {url or 'the embedded server'} has no replicas; "
-                "set REDIS_URL to a server that has, or leave REDIS_REPLICAS out"
-            )
+        _check_replicas(settings)
         if not url:
             url = await asyncio.to_thread(_attach_embedded, config, stack)
         opener, capabilities = _kind_of(url)
@@ -69,13 +65,31 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
         yield connected
 
 
-def check_url(url: str) -> None:
-    """Raise `ConfigError` for a `REDIS_URL` that cannot be used, or names such a certificate. Connect nowhere."""
-    opener, _ = _kind_of(url)
-    if opener is _memory:
+def check_server(settings: Settings) -> None:
+    """Raise `ConfigError` for a `REDIS_URL` that cannot be used, names such a certificate, or does not go with
+    `REDIS_REPLICAS`. Connect nowhere."""
+    url = settings.REDIS_URL
+    if url and _kind_of(url)[0] is _memory:
         _memory_options(url)
-    else:
+    elif url:
         options(read(url))
+    _check_replicas(settings)
+
+
+def _check_replicas(settings: Settings) -> None:
+    url, replicas = settings.REDIS_URL, settings.REDIS_REPLICAS
+    if not url or _kind_of(url)[0] is _memory:
+        if replicas:
+            raise ConfigError(
+                f"REDIS_REPLICAS={replicas}: {url or 'the embedded server'} has no replicas; "
+                "set REDIS_URL to a server that has, or leave REDIS_REPLICAS out"
+            )
+    elif not replicas and not settings.ACCEPT_LOSS and read(url).kind == "cluster":
+        raise ConfigError(
+            f"REDIS_URL {mask(url)}: set REDIS_REPLICAS=1 (better with two replicas a master), because a master that "
+            "fails over to a replica that is behind loses the links that pages on other masters had; "
+            "ACCEPT_LOSS=true crawls without"
+        )
 
 
 def _attach_embedded(config: Config, stack: AsyncExitStack) -> str:
@@ -175,6 +189,9 @@ async def _warn(connected: Backend, config: Config) -> None:
     for advice in await connected.store.replica_advice():
         log.warning("replicas", server=connected.url, why=advice)
     address = read(url)
+    if address.kind == "sentinel" and not config.settings.REDIS_REPLICAS and not config.settings.ACCEPT_LOSS:
+        why = "a fail-over to a replica that is behind writes items twice; set REDIS_REPLICAS=1, or ACCEPT_LOSS=true"
+        log.warning("replicas", server=connected.url, why=why)
     is_near = all(host in ("127.0.0.1", "localhost", "::1") for host, _ in address.nodes)
     if not is_near and not (address.tls and address.password):
         log.warning("queue_server_open", server=connected.url, why="use rediss:// and a password across a network")

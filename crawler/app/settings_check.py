@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from crawler.app.broker import broker_of
 from crawler.app.config import Config, data_dir
-from crawler.app.connect import check_url
+from crawler.app.connect import check_server
 from crawler.app.spiders import routed_unknown_spiders, unknown_spiders
 from crawler.app.start_worker import public_suffixes
 from crawler.app.tickets import celery_results
@@ -68,8 +68,7 @@ def _uses(config: Config) -> Iterator[Callable[[], object]]:
     yield partial(client_context, settings.TLS_CA_FILE)
     if settings.PACE_PER == "domain":
         yield public_suffixes
-    if settings.REDIS_URL:
-        yield partial(check_url, settings.REDIS_URL)
+    yield partial(check_server, settings)
     if settings.EMBEDDED_BINARY:
         yield partial(find_binary, settings.EMBEDDED_BINARY)
     if settings.EVENTS_URL:

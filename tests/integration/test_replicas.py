@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import redis
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from crawler.app.config import Config
-from crawler.app.connect import connect
+from crawler.app.connect import check_server, connect
 from crawler.errors import ConfigError, FrontierUnavailable, ReplicasMissing
 from crawler.frontier.redis import barrier as module
 from crawler.frontier.redis.backend import open_redis
@@ -200,6 +201,15 @@ async def warnings(url: str, replicas: int) -> list[str]:
 def config(url: str, replicas: int) -> Config:
     """The settings of a command."""
     return Config(Settings(REDIS_URL=url, REDIS_REPLICAS=replicas), {}, Path())
+
+
+async def test_a_cluster_without_a_barrier_is_refused_unless_loss_is_accepted() -> None:
+    settings = Settings(REDIS_URL="redis+cluster://:geheim@127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r":\*\*\*@127.0.0.1:1: set REDIS_REPLICAS=1 .*; ACCEPT_LOSS=true crawls"):
+        async with connect(Config(settings, {}, Path())):
+            pass
+    check_server(replace(settings, ACCEPT_LOSS=True))
+    check_server(replace(settings, REDIS_REPLICAS=1))
 
 
 @pytest.mark.parametrize(("url", "whose"), [("", "the embedded server"), ("memory://", "memory://")])

@@ -12,8 +12,8 @@
     P worker:W:jobs         set     jobs in which it may have a processing list
     P worker:W:turns        hash    lease in another shard → the group, at home here, of which it has a turn
     P host:H                hash    the politeness ledger, for all jobs: `next` (ms), the host's next turn; `before`,
-                                    the value of `next` at the last claim; `inflight` requests; `pace` (ms) that `next`
-                                    keeps; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
+                                    the value of `next` at the last claim; `inflight` requests; `pace` (ms) at the last
+                                    claim; `delay` (ms) that the host asked for; `waiting`, the jobs to wake at its next
                                     commit; the `group` whose turns it shares, and `placed` (ms), when it joined;
                                     `busy`, the doublings of its back-off; `failures` in a row; `since` (ms), the first
                                     bad answer after the last good one; `rest` (ms), until when it rests; `cause`, how

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.frontier.redis.keys import shard_of
 from crawler.model import Dead, Done, Failure, Job, Outcome, Release, Request, Retry
 from crawler.testing.contract.world import Crawl, World, hosts, pages
 
@@ -130,19 +129,6 @@ async def test_a_failing_host_does_not_pause_its_spider(alarmed: Crawl) -> None:
     await visit(alarmed, *[Dead(FORBIDDEN)] * LEAST)
     await visit(alarmed, Dead(FORBIDDEN), host="b.example")
     assert await paused(alarmed) == [("host", "a.example")]
-
-
-async def test_nor_do_its_pages_that_were_in_flight_when_it_was_paused(alarmed: Crawl) -> None:
-    shard = shard_of("a.example", alarmed.world.shards)
-    others = [host for n in range(100) if shard_of(host := f"n{n}.example", alarmed.world.shards) == shard]
-    await alarmed.add(*[Request(url, spider="shop") for url in pages(3 * LEAST)])
-    for lease in (await alarmed.claim()).leases:
-        await alarmed.end(lease, Dead(FORBIDDEN))
-    for host in others[: LEAST - 2]:
-        await visit(alarmed, Dead(FORBIDDEN), host=host)
-    assert await paused(alarmed) == [("host", "a.example")], "with this host one less failed than pause a spider"
-    await visit(alarmed, Dead(FORBIDDEN), host=others[LEAST - 2])
-    assert await paused(alarmed) == [("host", "a.example"), ("spider", "shop")]
 
 
 async def test_a_callback_that_raises_pauses_its_spider_and_not_the_host(alarmed: Crawl) -> None:

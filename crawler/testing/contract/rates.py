@@ -77,17 +77,6 @@ async def test_nor_than_the_delay_by_which_the_host_waits(crawl: Crawl) -> None:
     assert await crawl.urls() == []
 
 
-@pytest.mark.parametrize("rate", ["rate a.example 1/s", "rate a.example 1000/s", "rate a.example off"])
-async def test_the_delay_that_a_host_has_just_told_counts_once(crawl: Crawl, rate: str) -> None:
-    """The claim has booked the next turn by the pace of the settings, and the page's end by the host's delay."""
-    usual = Pace(delay=30.0)
-    await crawl.add(*pages(2))
-    await crawl.end(await crawl.lease(pace=usual), pace=usual, asked_at=crawl.world.now(), host_delay=60.0)
-    await order(crawl, "rate a.example 1/s")
-    await order(crawl, rate)
-    assert (await crawl.claim()).wait == pytest.approx(60.0, abs=1.0)
-
-
 async def test_nor_than_the_rest_that_it_asked_for(crawl: Crawl) -> None:
     slow = Pace(delay=30.0)
     await crawl.add(*pages(2))

@@ -5,7 +5,7 @@
 --        is not the page's own, or '' if nothing was found out. `failure`: its words; `limits` holds `share` and `least`
 -- Stays true: a host or spider is paused when at least `least` of its last pages, and more than `share` of them, failed
 -- with the same kind; what a callback raises is never held against the host, and neither are refusals of one route that
--- the host never served, if it serves others; each failing host counts once for its spider.
+-- the host never served, if it serves others.
 
 -- The route of a message's URL: the first segment of its path, if anything follows it. Many sites refuse the pages of
 -- one route to guests (`/user/1`, `/member.php?id=1`).
@@ -83,8 +83,6 @@ local function watch(J, host, message, kind, failure, limits, now)
   end
   local _, _, attempt = read(message)
   if kind ~= 'ok' and attempt ~= '0' then return end
-  -- a page that was in flight when its host was paused: the host has counted already
-  if kind ~= 'ok' and kind ~= 'callback' and redis.call('HEXISTS', J .. 'paused', 'host ' .. host) == 1 then return end
   is_quiet = nil
   local known, paused = 0, false
   if kind ~= 'callback' then known, paused = note_outcome(J, 'host', host, kind, route, failure, limits, now) end

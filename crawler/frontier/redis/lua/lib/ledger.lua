@@ -57,11 +57,8 @@ local function settle(P, host, now, visit)
   local due = unless_unused(visit.unused, 'hosts', host, as_number(ledger[1]), ledger[2], ledger[8])
   due = math.max(due, rest)
   if asked then
-    local booked = as_number(ledger[5])
-    local pace = rule(P, 'rate host ' .. host) or visit.pace or booked
-    pace = math.max(pace, visit.delay or as_number(ledger[4]))
-    due = math.max(due, asked + pace)
-    if pace ~= booked then redis.call('HSET', H, 'pace', pace) end -- a new rule counts back from `due` by it
+    local pace = rule(P, 'rate host ' .. host) or visit.pace or as_number(ledger[5])
+    due = math.max(due, asked + math.max(pace, visit.delay or as_number(ledger[4])))
   end
   if visit.delay then redis.call('HSET', H, 'delay', visit.delay) end
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
