@@ -14,10 +14,11 @@ import structlog
 
 from crawler.app.config import Config, data_dir
 from crawler.embedded import server as embedded
-from crawler.errors import ConfigError, FrontierFull, UsageError
+from crawler.errors import ConfigError, FrontierFull, FrontierUnavailable, UsageError
 from crawler.frontier.redis.address import FORM, SCHEMES, mask, read
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.connection import options
+from crawler.frontier.redis.diagnosis import diagnose
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Capabilities
 from crawler.program import PROGRAM
@@ -57,9 +58,12 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
                 f"REDIS_URL={url} lives in one process, so this command would find nothing in it and leave nothing "
                 f"in it; use `{PROGRAM} crawl`, or a Redis or Valkey server: REDIS_URL={FORM}"
             )
-        connected = await Patience("queue_server_full", (FrontierFull,)).until_done(
-            lambda: stack.enter_async_context(opener(url, settings, capabilities))
-        )
+        try:
+            connected = await Patience("queue_server_full", (FrontierFull,)).until_done(
+                lambda: stack.enter_async_context(opener(url, settings, capabilities))
+            )
+        except FrontierUnavailable as error:
+            raise await diagnose(read(url)) or error from None
         if warn:
             await _warn(connected, config)
         yield connected
