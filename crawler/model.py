@@ -98,6 +98,7 @@ SITEMAP_CALLBACK = "parse_sitemap"
 
 class Follow(Struct, frozen=True):
     """Canonical URLs, such as `response.links`, that the crawler turns into requests with the callback `parse`.
+    A relative one is left out, counted (`links/malformed`), and logged with the spider's line.
 
     It makes no requests for links that the crawl certainly knows, as it does most links of most pages. `keep` chooses
     among the rest; what it refuses is counted as `links/filtered`. For another callback yield requests: here a URL that
@@ -106,6 +107,11 @@ class Follow(Struct, frozen=True):
 
     urls: Sequence[str]
     keep: Callable[[str], bool] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `TypeError` for one URL as text: its letters would be the links."""
+        if isinstance(self.urls, str):
+            raise TypeError(f"Follow({self.urls[:80]!r}): expected a list of URLs; for one write Follow([url])")
 
 
 class Unfollowed(Struct, frozen=True):

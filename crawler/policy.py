@@ -13,7 +13,7 @@ Randomness and the clock are arguments: `chance` is a number in 0..1, `now` is U
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -157,10 +157,10 @@ def verdict(visit: Visit) -> str:
     A 404 is `ok`: the page does not exist, but the host works.
     """
     match visit.outcome:
-        case Retry(failure=failure) | Dead(failure=failure) if failure.kind in SYSTEMIC:
-            return failure.kind
         case Done():
             return "ok"
+        case Retry(failure=failure) | Dead(failure=failure) if failure.kind in SYSTEMIC:
+            return failure.kind
         case Skip() | Dead() if visit.status is not None and visit.status < 500:
             return "ok"
     return ""
@@ -172,7 +172,7 @@ _OURS = frozenset({"internal", "robots"})  # the host answered, or was not asked
 def counts(visit: Visit) -> dict[str, int]:
     """The counters that a visit adds to its job's, besides its state and status: dropped items and links not followed,
     by reason; the kind of error if the host gave no answer; an own limit."""
-    found: Counter[str] = Counter()
+    found: dict[str, int] = defaultdict(int)
     for why, times in visit.dropped.items():
         found[f"dropped/{'_'.join(why.split())}"] += times
     for why, times in visit.unfollowed.items():

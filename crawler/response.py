@@ -67,7 +67,7 @@ class Response:
         """Media type in lower case without parameters; empty if the host sent none or did not know it."""
         return self._media_type.partition(";")[0]
 
-    @cached_property
+    @property
     def _media_type(self) -> str:
         return media_type(self.headers.get("content-type", ""))
 
@@ -107,7 +107,7 @@ class Response:
         tree.check_size(self.body, self.parse_limits)
         return True
 
-    @cached_property
+    @property
     def _reading(self) -> Reading:
         return Reading(self.encoding, self.parse_limits, self.cut.setdefault)
 
@@ -150,7 +150,7 @@ class Response:
             return html.links(self.root, self.url, self._reading)
         return html.scanned_links(scanned, self.url, self._reading)
 
-    @cached_property
+    @property
     def refresh(self) -> html.Refresh | None:
         """Where a `Refresh` header, or else a meta refresh, sends the reader.
 

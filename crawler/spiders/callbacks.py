@@ -9,40 +9,26 @@ from __future__ import annotations
 import asyncio
 import difflib
 import inspect
-from collections import Counter
 from collections.abc import (
-    AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
-    Generator,
-    Iterable,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from itertools import islice
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.errors import CrawlerError
-from crawler.model import BLANK, Failure, Follow, Request, Unfollowed
+from crawler.model import Failure, Request
 from crawler.parsing.charset import clean
-from crawler.parsing.url import BadUrl, canonical
-from crawler.runtime.safe_text import without_password
-from crawler.runtime.tracebacks import user_line
+from crawler.runtime.counts import added
 from crawler.spiders.base import DropItem, Spider, callback_name
-from crawler.spiders.failures import MAX_MESSAGE, definition, files_of
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
-
-MAX_RESULTS = 100_000
-"""Most items and requests that one page may yield, a `Follow` counting as one."""
-
-MAX_FOLLOWED = 1_000_000
-"""Most requests of one page, with those that are made of its `Follow`s. PARSE_MAXLINKS may not be higher."""
+from crawler.spiders.taken import CallbackError, Taken, all_new
 
 MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
@@ -53,22 +39,15 @@ _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its re
 CALLBACK = ("response",)  # the arguments of a callback
 ERRBACK = ("request", "failure")  # and of an errback
 
-NO_ITEM = "not_an_item"  # the kind of a stray that is no request, and what it is counted as
-
 Known = set[tuple[str, tuple[str, ...]]]  # names already checked, each with the arguments it was checked for
-Frames = Sequence[tuple[str, int]]  # file and line of each, the outermost first
 
 
-class CallbackError(CrawlerError):
-    """A callback does not exist, is not callable, or yields more than a page may."""
-
-
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """The results of a callback for one page."""
 
-    items: list[bytes]  # one line of JSON each
-    requests: list[Request]  # callbacks by name, known to the spider
-    dropped: Counter[str]  # items left out, by reason
+    items: list[bytes] = []  # one line of JSON each
+    requests: list[Request] = []  # callbacks by name, known to the spider
+    dropped: Mapping[str, int] = {}  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
     noted: Mapping[str, int] = {}  # what else the job counts, by its counters
     # what the callback yielded that is neither an item nor a request, or a request that nobody can fetch; the kind is
@@ -77,23 +56,22 @@ class Found(NamedTuple):
 
     def noting(self, counters: Mapping[str, int]) -> Found:
         """Return a copy with `counters` added to what else the job counts."""
-        return self._replace(noted=Counter(self.noted) + Counter(counters)) if counters else self
+        return replace(self, noted=added(self.noted, counters)) if counters else self
+
+    def dropping(self, reasons: Mapping[str, int]) -> Found:
+        """Return a copy with `reasons` added to the items left out."""
+        return replace(self, dropped=added(self.dropped, reasons)) if reasons else self
 
     def admitting(self, requests: list[Request], left_out: Mapping[str, int]) -> Found:
         """Return a copy with only these requests, and with `left_out` added to the counts by reason."""
-        unfollowed = Counter(self.unfollowed) + Counter(left_out) if left_out else self.unfollowed
-        return self._replace(requests=requests, unfollowed=unfollowed)
-
-
-def _all(urls: Sequence[str]) -> Sequence[str]:
-    return urls
+        return replace(self, requests=requests, unfollowed=added(self.unfollowed, left_out))
 
 
 async def run_callback(
     spider: Spider,
     name: str,
     *arguments: Any,
-    maybe_new: Callable[[Sequence[str]], Sequence[str]] = _all,
+    maybe_new: Callable[[Sequence[str]], Sequence[str]] = all_new,
     seconds: float | None = None,
 ) -> Found:
     """Call the spider's method `name` and collect its results. A callback gets a response; an errback gets the
@@ -106,49 +84,30 @@ async def run_callback(
     Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged; `TimeoutError` from the line
     that awaits if an async method takes longer than `seconds`.
     """
-    found = Found([], [], Counter())
-    results: list[Any] = []
-    strays: list[tuple[Any, Frames]] = []
+    taken = Taken(spider, name, maybe_new)
     try:
         given = callback_of(spider, name)(*arguments)
         if inspect.isawaitable(given) or hasattr(given, "__aiter__"):
-            async with _within(seconds, f"{spider.name}.{name}"):
-                await _gather(given, results, strays, f"{spider.name}.{name}")
+            async with _within(seconds, taken.who):
+                await taken.take_later(given)
         else:
-            await _gather(given, results, strays, f"{spider.name}.{name}")
+            taken.take(given)
     except DropItem as why:
-        found.dropped[_reason(why)] += 1
+        taken.dropped[_reason(why)] += 1
+    requests = _by_name(spider, taken.requests)
+    items = [line for item in taken.items if (line := await _encoded(spider, item, taken.dropped, seconds))]
+    if sum(map(len, items)) > MAX_ITEM_BYTES:
+        raise CallbackError(f"{taken.who} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
+    noted = {"empty/pages": 1} if taken.is_empty else {}
+    return Found(items, requests, taken.dropped, taken.unfollowed, noted, taken.strays)
+
+
+def _by_name(spider: Spider, requests: list[Request]) -> list[Request]:
     known: Known = set()
-    left_out: Counter[str] = Counter()
-    for result in results:
-        if isinstance(result, Request):
-            if result.errback or (result.callback, CALLBACK) not in known:
-                result = by_name(spider, result, known)
-            found.requests.append(result)
-        elif isinstance(result, Follow):
-            urls = maybe_new(result.urls)
-            kept = list(filter(result.keep, urls))
-            if len(kept) < len(urls):
-                left_out["filtered"] += len(urls) - len(kept)
-            found.requests.extend(replace(BLANK, url=url, spider=spider.name) for url in kept)
-        elif isinstance(result, Unfollowed):
-            left_out[result.reason] += result.links
-        else:
-            await _add_item(spider, result, found, seconds)
-    if len(found.requests) > MAX_FOLLOWED:
-        raise _too_many(f"{spider.name}.{name}", MAX_FOLLOWED)
-    if not results and not strays:
-        found = found.noting({"empty/pages": 1})
-    if strays:
-        found = found._replace(strays=[_stray(spider, name, *stray) for stray in strays])
-        for stray in found.strays:
-            if stray.kind == NO_ITEM:
-                found.dropped[NO_ITEM] += 1
-            else:
-                left_out["malformed"] += 1
-    if sum(map(len, found.items)) > MAX_ITEM_BYTES:
-        raise CallbackError(f"{spider.name}.{name} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
-    return found.admitting(found.requests, left_out) if left_out else found
+    return [
+        by_name(spider, request, known) if request.errback or (request.callback, CALLBACK) not in known else request
+        for request in requests
+    ]
 
 
 def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
@@ -238,33 +197,6 @@ def _name(spider: Spider, callback: Any) -> str:
     return name
 
 
-async def _gather(given: Any, results: list[Any], strays: list[tuple[Any, Frames]], who: str) -> None:
-    """Append what a callback gave, in any form, to `results`, including what came before an exception; what is neither
-    an item nor a request that can be fetched to `strays`, with the generators' frames."""
-
-    def take(result: Any) -> None:
-        if is_item(result) and not _why_not_fetched(result):  # a Request is a struct, as items may be
-            results.append(result)
-        elif result is not None:
-            strays.append((result, _frames(given)))
-
-    if inspect.isawaitable(given):
-        given = await given
-    if hasattr(given, "__aiter__"):
-        async for result in given:
-            take(result)
-            if len(results) + len(strays) > MAX_RESULTS:
-                break
-    else:
-        for result in islice(_iterable(given), MAX_RESULTS + 1):
-            if type(result) in _USUAL or (type(result) is Request and result.spider):
-                results.append(result)
-            else:
-                take(result)
-    if len(results) + len(strays) > MAX_RESULTS:
-        raise _too_many(who, MAX_RESULTS)
-
-
 @asynccontextmanager
 async def _within(seconds: float | None, who: str) -> AsyncIterator[None]:
     """Cancel what awaits in here after `seconds`, and raise a `TimeoutError` from the place where it did."""
@@ -278,73 +210,20 @@ async def _within(seconds: float | None, who: str) -> AsyncIterator[None]:
         raise TimeoutError(why).with_traceback(late.__cause__.__traceback__) from None
 
 
-def _frames(generator: Any) -> Frames:
-    """Return file and line of a generator, and of those that it yields from."""
-    found = []
-    while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
-        found.append((frame.f_code.co_filename, frame.f_lineno))
-        generator = getattr(generator, "gi_yieldfrom", None)
-    return found
-
-
-def _why_not_fetched(result: Any) -> str:
-    """Return why nobody can fetch the URL of a request; empty for other results, and for a request that
-    `response.follow` has made for this spider."""
-    if not isinstance(result, Request) or result.spider:
-        return ""
-    if not isinstance(result.url, str):  # of a copy, which is not checked when it is made
-        return f"{shown_value(result.url)}; write text, such as str(url)"
-    try:
-        canonical(result.url)
-    except BadUrl as error:
-        return str(error)
-    return ""
-
-
-def _stray(spider: Spider, name: str, value: Any, frames: Frames) -> Failure:
-    if inspect.iscoroutine(value):
-        value.close()  # otherwise Python warns that nobody awaited it
-    line = user_line(frames, files_of(type(spider))) or definition(type(spider), name)
-    if why := _why_not_fetched(value):
-        message = f"{spider.name}.{name} yielded a request for {why}"
-        return Failure("request_refused", without_password(message)[:MAX_MESSAGE], error="BadUrl", line=line)
-    way = next((way for kinds, way in _WAYS if isinstance(value, kinds)), "yield a dict, or a Request")
-    message = f"{spider.name}.{name} yielded {shown_value(value)}, which is neither an item nor a request; {way}"
-    return Failure(NO_ITEM, without_password(message)[:MAX_MESSAGE], error="ItemError", line=line)
-
-
-_USUAL = frozenset({dict, Follow, Unfollowed})
-_WAYS: tuple[tuple[Any, str], ...] = (
-    (Generator, "write `yield from` before it"),
-    (AsyncIterable, "write `async for one in it: yield one`"),
-    (Awaitable, "write `await` before it"),
-    ((list, tuple, set, frozenset), "yield its parts one by one, with `yield from`"),
-)
-
-
-def _too_many(who: str, most: int) -> CallbackError:
-    return CallbackError(f"{who} gave more than {most:,} items and requests for one page")
-
-
-def _iterable(given: Any) -> Iterable[Any]:
-    is_many = isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_item(given)
-    return given if is_many else (given,)
-
-
-async def _add_item(spider: Spider, item: Any, found: Found, seconds: float | None) -> None:
-    """Run `process_item` on the item and encode it, or count why it was dropped."""
+async def _encoded(spider: Spider, item: Any, dropped: dict[str, int], seconds: float | None) -> bytes:
+    """Run `process_item` on the item and encode it; empty if it was dropped, which is counted."""
     try:
         item = spider.process_item(item)
         if inspect.isawaitable(item):
             async with _within(seconds, f"{spider.name}.process_item"):
                 item = await item
     except DropItem as why:
-        found.dropped[_reason(why)] += 1
-        return
+        dropped[_reason(why)] += 1
+        return b""
     if not is_item(item):
         what = "None" if item is None else shown_value(item)
         raise ItemError(f"{spider.name}.process_item returned {what}; return the item, or raise DropItem(why)")
-    found.items.append(encode_item(item))
+    return encode_item(item)
 
 
 def _reason(why: DropItem) -> str:

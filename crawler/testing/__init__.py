@@ -105,7 +105,7 @@ async def run_spider_async(
     request = request or Request(url, callback=callback, meta=meta or {}, depth=depth, spider=made.name)
     response = _response(request, page, url, status, _HTML if headers is None else headers)
     found = await run_callback(made, callback, response)
-    return Result([msgspec.json.decode(item) for item in found.items], found.requests, found.dropped)
+    return Result([msgspec.json.decode(item) for item in found.items], found.requests, Counter(found.dropped))
 
 
 def _response(

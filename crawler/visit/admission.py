@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -38,13 +38,15 @@ class Admission:
         self._check = check
         self._maybe_new = maybe_new
 
-    def admit(self, lease: Lease, ready: ReadySpider, requests: list[Request]) -> tuple[list[Request], Counter[str]]:
+    def admit(
+        self, lease: Lease, ready: ReadySpider, requests: list[Request]
+    ) -> tuple[list[Request], Mapping[str, int]]:
         """The requests in scope, completed with canonical URL, depth and spider; and how many were left out, by reason.
 
         Raises `ValueError` for a request that would not arrive unchanged."""
         parent = lease.request
         admitted: list[Request] = []
-        left_out: Counter[str] = Counter()
+        left_out: dict[str, int] = defaultdict(int)
         for request in self._maybe_new(lease.job, requests):
             is_redirect = request.redirects > parent.redirects
             # A redirect has the depth of its source. A seed's redirect is a seed: it says where the site really is.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crawler.model import Request
 from crawler.response import Response
@@ -33,7 +32,7 @@ def heed(found: Found, response: Response, obeyed: DirectivePolicy, now: float) 
     directives = directives_of(response, obeyed.names, now) if matters else _NO_DIRECTIVES
     if found.items and obeyed.noindex and (directives.noindex or directives.expired):
         reason = "noindex" if directives.noindex else "unavailable_after"
-        found = found._replace(items=[], dropped=found.dropped + Counter({reason: len(found.items)}))
+        found = replace(found, items=[]).dropping({reason: len(found.items)})
     if found.requests and obeyed.nofollow and directives.nofollow:
         return _without(found, {request.url for request in found.requests}, response, "nofollow")
     if found.requests and obeyed.nofollow_links:

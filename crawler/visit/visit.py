@@ -14,8 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -29,6 +28,7 @@ from crawler.model import SITEMAP_CALLBACK, Dead, Done, Failure, Lease, Outcome,
 from crawler.parsing.request_fields import is_bare
 from crawler.response import Response
 from crawler.robots.gate import Verdict
+from crawler.runtime.counts import added
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
 from crawler.runtime.tracebacks import error_in_words
@@ -161,14 +161,14 @@ class Visitor:
     async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> Found:
         """Requests for the sitemaps of an origin, treated like links of the page that led there."""
         wanted = [Request(url, callback=SITEMAP_CALLBACK) for url in urls]
-        found = Found([], [], Counter()).admitting(*await self._admit_in_turns(lease, ready, wanted, _no_rest))
+        found = Found().admitting(*await self._admit_in_turns(lease, ready, wanted, _no_rest))
         return await self._on_seeded_hosts(lease, ready, found)
 
     async def _on_seeded_hosts(self, lease: Lease, ready: ReadySpider, found: Found) -> Found:
         """`found` without the requests that the spider may not follow; counts them as `offsite`."""
         links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
         offsite = len(found.requests) - len(links)
-        return found.admitting(links, {"offsite": offsite} if offsite else {})
+        return found.admitting(links, {"offsite": offsite}) if offsite else found
 
     async def _fetch(self, lease: Lease, ready: ReadySpider) -> Visit:
         began = time.monotonic()
@@ -203,7 +203,7 @@ class Visitor:
 
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then run the spider's callback on the page."""
-        nothing = Found([], [], Counter())
+        nothing = Found()
         if ready.retry.follows(response.status):
             target = policy.redirect(response, ready.retry)
             if isinstance(target, Request):
@@ -255,14 +255,16 @@ class Visitor:
             if isinstance(page, Response):
                 # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
                 found = heed(found, page, ready.directives, time.time())
-                found = self._with_refresh(lease, ready, page, found).noting(_told_cuts(page))
+                found = self._with_refresh(lease, ready, page, found)
+                if page.cut:
+                    found = found.noting(_told_cuts(page))
             if empty := sum(map(is_empty, found.items)):
                 found = found.noting({"empty/items": empty})
             self._note_fields(lease.job, ready.spider, callback, found.items)
             return Done(), found
         except PageTooLarge as error:
             log.warning("page_too_large", url=lease.request.url, why=str(error))
-            return Skip(error.reason, str(error)), Found([], [], Counter())
+            return Skip(error.reason, str(error)), Found()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and was_cancelled():
                 raise  # otherwise the `CancelledError` is the spider's own
@@ -272,7 +274,7 @@ class Visitor:
             failure = failure_of(type(ready.spider), callback, error)
             self._spider_errors.say(lease, ready.spider.name, callback, failure)
             outcome = policy.after_exception(error, failure, lease.attempt, ready.retry, chance=random.random())
-            return outcome, Found([], [], Counter())
+            return outcome, Found()
         finally:
             self._slot.leave(lease)
 
@@ -312,27 +314,27 @@ class Visitor:
         outcome, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
         found = await self._on_seeded_hosts(lease, ready, found)
         if not isinstance(outcome, Done):
-            found.dropped["errback"] += 1
+            found = found.dropping({"errback": 1})
         keys = item_keys(ready.spider.ITEM_KEY, found.items)
-        noted = Counter(visit.noted) + Counter(found.noted)
-        del noted["empty/pages"]  # an errback may well have nothing to give
+        # an errback may well have nothing to give
+        noted = {name: count for name, count in added(visit.noted, found.noted).items() if name != "empty/pages"}
         visit = replace(visit, items=tuple(found.items), item_keys=keys, dropped=found.dropped, noted=noted)
         return _with_links(visit, found)
 
     async def _admit_in_turns(
         self, lease: Lease, ready: ReadySpider, requests: list[Request], turn: Callable[[], Awaitable[None]]
-    ) -> tuple[list[Request], Counter[str]]:
+    ) -> tuple[list[Request], Mapping[str, int]]:
         """Do the same as `Admission.admit`, in chunks if there are many requests, with a `turn` for other pages before
         each."""
         if len(requests) <= LINKS_AT_ONCE:
             return self._admission.admit(lease, ready, requests)
         admitted: list[Request] = []
-        left_out: Counter[str] = Counter()
+        left_out: Mapping[str, int] = {}
         for at in range(0, len(requests), LINKS_AT_ONCE):
             await turn()
             some, others = self._admission.admit(lease, ready, requests[at : at + LINKS_AT_ONCE])
             admitted += some
-            left_out += others
+            left_out = added(left_out, others)
         return admitted, left_out
 
 
@@ -351,7 +353,7 @@ def _without_sitemaps(visit: Visit, listed: Collection[str]) -> Visit:
     if len(pages) == len(visit.links):
         return visit
     left_out = {"listed_sitemap": len(visit.links) - len(pages)}
-    return replace(visit, links=pages, unfollowed=Counter(visit.unfollowed) + Counter(left_out))
+    return replace(visit, links=pages, unfollowed=added(visit.unfollowed, left_out))
 
 
 def _left_to_others(why: str) -> Visit:
@@ -362,7 +364,7 @@ def _left_to_others(why: str) -> Visit:
 
 def _with_links(visit: Visit, found: Found) -> Visit:
     """The visit with the requests of `found` besides its own, and with what was left out of them."""
-    unfollowed = Counter(visit.unfollowed) + Counter(found.unfollowed) if visit.unfollowed else found.unfollowed
+    unfollowed = added(visit.unfollowed, found.unfollowed)
     return replace(visit, links=(*visit.links, *found.requests), unfollowed=unfollowed)
 
 

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 import crawler.spiders.callbacks
 from crawler import DropItem, Follow, Request, Response, Spider
 from crawler.model import Failure
-from crawler.spiders.callbacks import CallbackError, by_name, run_callback
+from crawler.spiders.callbacks import by_name, run_callback
 from crawler.spiders.items import ItemError
+from crawler.spiders.taken import CallbackError
 from crawler.testing import FakeFetcher, run_spider, run_spider_async
 
 ITEM = {"a": 1}
@@ -58,6 +59,10 @@ class Forms(Spider):
     def wanted(self, url: str) -> bool:
         self.seen.append(url)
         return not url.endswith("/no")
+
+    def follows_relative(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        yield Follow(["http://a.example/", "/x", None])  # type: ignore[list-item]  # here
 
     def follows(self, response: Response) -> Follow:
         self.seen.clear()
@@ -208,7 +213,7 @@ async def test_single_results_and_none(name: str, items: list[bytes], requests: 
 async def test_what_goes_wrong_is_said(
     name: str, error: type[Exception], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_RESULTS", 50)
+    monkeypatch.setattr(crawler.spiders.taken, "MAX_RESULTS", 50)
     with pytest.raises(error) as caught:
         await run_callback(Forms(), name, PAGE)
     assert told in str(caught.value)
@@ -266,7 +271,7 @@ async def test_a_request_that_nobody_can_fetch_is_told_with_its_line_and_the_res
 
 async def test_none_is_nothing_wherever_it_is_yielded() -> None:
     found = await run_callback(Forms(), "yields_none", PAGE)
-    assert (len(found.items), len(found.requests), found.dropped, found.strays) == (1, 1, {}, ())
+    assert (len(found.items), len(found.requests), found.dropped, found.strays) == (1, 1, {}, [])
     assert (await run_callback(Forms(), "yields_only_none", PAGE)).noted == {"empty/pages": 1}
 
 
@@ -299,14 +304,28 @@ async def test_links_to_follow_are_all_new_to_a_test() -> None:
 
 
 async def test_links_to_follow_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_FOLLOWED", 1)
+    monkeypatch.setattr(crawler.spiders.taken, "MAX_FOLLOWED", 1)
     with pytest.raises(CallbackError, match="more than 1 items"):
         await run_callback(Forms(), "follows", PAGE)
 
 
+async def test_links_to_follow_that_are_no_urls_are_told_with_their_line_and_the_others_stay() -> None:
+    found = await run_callback(Forms(), "follows_relative", PAGE)
+    (stray,) = found.strays
+    assert (stray.kind, [one.url for one in found.requests]) == ("request_refused", ["http://a.example/"])
+    assert stray.message.startswith("forms.follows_relative yielded a Follow with str ('/x'); it takes absolute URLs")
+    assert "# here" in Path(__file__).read_text().splitlines()[int(stray.line.rpartition(":")[2]) - 1]
+    assert (len(found.items), found.unfollowed) == (1, {"malformed": 2})
+
+
+def test_one_url_to_follow_is_no_list_of_letters() -> None:
+    with pytest.raises(TypeError, match=r"Follow\('http://a/'\): expected a list of URLs"):
+        Follow("http://a/")
+
+
 async def test_a_follow_counts_as_one_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else PARSE_MAXLINKS could not be raised."""
-    monkeypatch.setattr(crawler.spiders.callbacks, "MAX_RESULTS", 1)
+    monkeypatch.setattr(crawler.spiders.taken, "MAX_RESULTS", 1)
     assert len((await run_callback(Forms(), "follows", PAGE)).requests) == 2
 
 

@@ -1,0 +1,164 @@
+"""What one call of a callback gives: items, requests, and strays, each of which is told with the user's line."""
+
+from __future__ import annotations
+
+import inspect
+from collections import defaultdict
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from crawler.errors import CrawlerError
+from crawler.model import BLANK, Failure, Follow, Request, Unfollowed
+from crawler.parsing.request_fields import is_plain_url
+from crawler.parsing.url import BadUrl, canonical
+from crawler.runtime.safe_text import without_password
+from crawler.runtime.tracebacks import user_line
+from crawler.spiders.base import Spider
+from crawler.spiders.failures import MAX_MESSAGE, definition, files_of
+from crawler.spiders.items import is_item, shown_value
+
+MAX_RESULTS = 100_000
+"""Most results that one page may yield, a `Follow` counting as one."""
+
+MAX_FOLLOWED = 1_000_000
+"""Most requests of one page, with those that are made of its `Follow`s. PARSE_MAXLINKS may not be higher."""
+
+NO_ITEM = "not_an_item"
+"""The kind of a stray that is no request, and what it is counted as."""
+
+
+class CallbackError(CrawlerError):
+    """A callback does not exist, is not callable, or yields more than a page may."""
+
+
+def all_new(urls: Sequence[str]) -> Sequence[str]:
+    """Return the URLs as they are."""
+    return urls
+
+
+class Taken:
+    """What a callback has given so far, also if it raises in the end."""
+
+    def __init__(self, spider: Spider, name: str, maybe_new: Callable[[Sequence[str]], Sequence[str]]) -> None:
+        """`name` is the spider's method; `maybe_new` filters out the URLs of a `Follow` that are certainly known."""
+        self.who = f"{spider.name}.{name}"
+        self._spider = spider
+        self._name = name
+        self._maybe_new = maybe_new
+        self._count = 0
+        self.is_empty = True  # it gave nothing, or None alone
+        self.items: list[Any] = []
+        self.requests: list[Request] = []  # callbacks as the spider gave them
+        self.dropped: dict[str, int] = defaultdict(int)  # items, by reason
+        self.unfollowed: dict[str, int] = defaultdict(int)  # links, by reason
+        self.strays: list[Failure] = []  # as in `Found`
+
+    def take(self, given: Any) -> None:
+        """Take the results of a plain callback: an iterable, or one."""
+        for result in _iterable(given):
+            self._take_one(result, given)
+
+    async def take_later(self, given: Any) -> None:
+        """Take the results of an async callback."""
+        if inspect.isawaitable(given):
+            given = await given
+        if not hasattr(given, "__aiter__"):
+            self.take(given)
+            return
+        async for result in given:
+            self._take_one(result, given)
+
+    def _take_one(self, result: Any, given: Any) -> None:
+        self._count += 1
+        self._check(self._count, MAX_RESULTS)
+        if result is None:
+            return
+        self.is_empty = False
+        if isinstance(result, Follow):
+            self._take_follow(result, given)
+        elif isinstance(result, Unfollowed):
+            self.unfollowed[result.reason] += result.links
+        elif isinstance(result, Request):
+            if why := _why_not_fetched(result):
+                self._refuse(f"a request for {why}", 1, given)
+            else:
+                self.requests.append(result)
+        elif is_item(result):
+            self.items.append(result)
+        else:
+            self._drop(result, given)
+
+    def _take_follow(self, follow: Follow, given: Any) -> None:
+        urls = self._maybe_new(follow.urls)
+        kept = list(filter(follow.keep, urls)) if follow.keep else urls
+        if len(kept) < len(urls):
+            self.unfollowed["filtered"] += len(urls) - len(kept)
+        spider = self._spider.name
+        unfit = []
+        for url in kept:
+            if is_plain_url(url):
+                self.requests.append(replace(BLANK, url=url, spider=spider))
+            else:
+                unfit.append(url)
+        if unfit:
+            why = f"a Follow with {shown_value(unfit[0])}; it takes absolute URLs, such as response.links"
+            self._refuse(why, len(unfit), given)
+        self._check(len(self.requests), MAX_FOLLOWED)
+
+    def _check(self, count: int, most: int) -> None:
+        if count > most:
+            raise CallbackError(f"{self.who} gave more than {most:,} items and requests for one page")
+
+    def _refuse(self, what: str, links: int, given: Any) -> None:
+        self.unfollowed["malformed"] += links
+        self._tell("request_refused", "BadUrl", what, given)
+
+    def _drop(self, value: Any, given: Any) -> None:
+        self.dropped[NO_ITEM] += 1
+        if inspect.iscoroutine(value):
+            value.close()  # otherwise Python warns that nobody awaited it
+        way = next((way for kinds, way in _WAYS if isinstance(value, kinds)), "yield a dict, or a Request")
+        self._tell(NO_ITEM, "ItemError", f"{shown_value(value)}, which is neither an item nor a request; {way}", given)
+
+    def _tell(self, kind: str, error: str, what: str, given: Any) -> None:
+        spider = type(self._spider)
+        line = user_line(_frames(given), files_of(spider)) or definition(spider, self._name)
+        message = without_password(f"{self.who} yielded {what}")[:MAX_MESSAGE]
+        self.strays.append(Failure(kind, message, error=error, line=line))
+
+
+def _iterable(given: Any) -> Iterable[Any]:
+    is_many = isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_item(given)
+    return given if is_many else (given,)
+
+
+def _frames(generator: Any) -> Sequence[tuple[str, int]]:
+    """Return file and line of a generator, and of those that it yields from; the outermost first."""
+    found = []
+    while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):
+        found.append((frame.f_code.co_filename, frame.f_lineno))
+        generator = getattr(generator, "gi_yieldfrom", None)
+    return found
+
+
+def _why_not_fetched(request: Request) -> str:
+    """Return why nobody can fetch the URL; empty for a request that `response.follow` has made for this spider."""
+    if request.spider:
+        return ""
+    if not isinstance(request.url, str):  # of a copy, which is not checked when it is made
+        return f"{shown_value(request.url)}; write text, such as str(url)"
+    try:
+        canonical(request.url)
+    except BadUrl as error:
+        return str(error)
+    return ""
+
+
+_WAYS: tuple[tuple[Any, str], ...] = (
+    (Generator, "write `yield from` before it"),
+    (AsyncIterable, "write `async for one in it: yield one`"),
+    (Awaitable, "write `await` before it"),
+    ((list, tuple, set, frozenset), "yield its parts one by one, with `yield from`"),
+)
