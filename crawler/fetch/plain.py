@@ -39,15 +39,10 @@ def read_head(data: bytes | bytearray) -> PlainHead | None:
     found = _HEAD(data)
     if found is None or found.end() > MAX_HEAD:
         return None
-    headers: dict[str, str] = {}
-    for line in found[2].decode("ascii").split("\r\n")[:-1]:
-        name, _, value = line.partition(":")
-        name = name.lower()
-        if name in headers:
-            return None  # `http` keeps such values apart
-        headers[name] = value.strip(" \t")
-    if len(headers) > MAX_FIELDS:
-        return None
+    fields = _FIELDS(found[2].decode("ascii"))
+    headers = {name.lower(): value.rstrip(" \t") for name, value in fields}
+    if len(headers) < len(fields) or len(fields) > MAX_FIELDS:
+        return None  # `http` keeps the values of several fields of one name apart
     length = headers.get("content-length", "")
     if not _LENGTH(length) or not _UNPLAIN.isdisjoint(headers):
         return None
@@ -62,6 +57,7 @@ _HEAD: Final = re.compile(
     rb"HTTP/1\.1 (20[0-35-9]|30[0-35-9]|[45][0-9][0-9])(?: [ -~]*+)?+\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
 ).match
+_FIELDS: Final = re.compile(r"([^:]++):[ \t]*+([^\r]*+)\r\n").findall
 _LENGTH: Final = re.compile(r"[0-9]{1,15}").fullmatch
 # Fields that aiohttp's parser acts on or refuses, besides `connection` and `content-length`.
 _UNPLAIN: Final = frozenset({"transfer-encoding", "upgrade", "trailer", "proxy-connection", "sec-websocket-key1"})

@@ -17,7 +17,7 @@ MAX_PAGE = 2 * 1024 * 1024
 """Longest page that is scanned, in characters."""
 
 MAX_TAG = 1_000
-"""Longest tag of a link, in characters: a longer one may have more attributes than the parser keeps."""
+"""Most characters of a link's attributes besides `href`: longer ones may be more than the parser keeps."""
 
 META_SIGNS: Final = ("nofollow", "noindex", "none", "unavailable_after")
 """Page directives that forbid keeping the page or following its links."""
@@ -79,19 +79,20 @@ def scan(text: str) -> Hrefs | None:
                 metas.append(meta)
             continue
         href = double or single or bare
-        if len(before) + len(has_href) + len(href) + len(behind) > MAX_TAG:
-            return None
         if "&" in href:
             if "&" in _PLAIN_REFERENCE.sub("", href):
                 return None
             href = unescape(href)
-        if kind == "base":
-            base = href if base is None else base
-            continue
-        if before or behind:  # joined by a space, which a page may leave out after a quote
-            rests.append(f"{before} {behind}" if before and behind else before or behind)
-            indexes.append(len(links))
-        links.append(href)
+        if before or behind:
+            if len(before) + len(behind) > MAX_TAG:
+                return None
+            if kind != "base":  # joined by a space, which a page may leave out after a quote
+                rests.append(f"{before} {behind}" if before and behind else before or behind)
+                indexes.append(len(links))
+        if kind != "base":
+            links.append(href)
+        elif base is None:
+            base = href
     return Hrefs(links, base, indexes, rests, metas)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import filterfalse
 
 from crawler.frontier.rules import KNOWN_KEPT
 from crawler.model import Request
@@ -45,8 +46,7 @@ class SeenCache:
 
     def without_urls(self, urls: Sequence[str]) -> list[str]:
         """Return the URLs that may be new."""
-        young, old = self._young, self._old
-        return [url for url in urls if url not in young and url not in old]
+        return list(filterfalse(self._old.__contains__, filterfalse(self._young.__contains__, urls)))
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
