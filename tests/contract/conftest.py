@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import pytest
+import redis.asyncio
 
 from crawler.testing.contract.world import World, crawl, world
-from tests.contract.world import KINDS
+from tests.contract.world import KINDS, RedisWorld
 from tests.valkey import Valkey
 
 __all__ = ["crawl", "new_world", "world"]
@@ -18,3 +19,19 @@ __all__ = ["crawl", "new_world", "world"]
 def new_world(request: pytest.FixtureRequest, valkey_server: Valkey) -> Callable[[], World]:
     """The class that makes empty worlds."""
     return partial(KINDS[request.param], valkey_server)
+
+
+@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
+async def redis_world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
+    """A world of a kind with a server, for tests that look into it, or write into it."""
+    made = RedisWorld(valkey_server, request.param)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
+    """The client of a person who looks into that server, or writes into it, by hand."""
+    client = redis.asyncio.Redis.from_url(valkey_server.url)
+    yield client
+    await client.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,26 +21,15 @@ from crawler.schedules.timetable import timetable
 from crawler.testing.contract.schedules import NEWS
 from crawler.testing.contract.world import Crawl, failed, pages
 from tests.contract.world import RedisWorld
-from tests.valkey import Valkey
 
 HOST = "a.example"
 ODD = (b"", b"x", b"nan", b"-inf", b"1e999", b"0x1p3", b"9" * 400, b"\xff\xfe", b"-5", b"null", b"{}", b"[[", b" 1")
 
 
-@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
-    """Only the kinds with a server."""
-    made = RedisWorld(valkey_server, request.param)
-    yield made
-    await made.close()
-
-
 @pytest.fixture
-async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
-    """The client of a person who writes into the server by hand."""
-    client = redis.asyncio.Redis.from_url(valkey_server.url)
-    yield client
-    await client.aclose()
+def world(redis_world: RedisWorld) -> RedisWorld:
+    """Only the kinds with a server."""
+    return redis_world
 
 
 def first(world: RedisWorld) -> str:

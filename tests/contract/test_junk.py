@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 
 import pytest
 import redis.asyncio
@@ -16,23 +16,12 @@ from crawler.model import Claim, Failure
 from crawler.testing.contract.world import Crawl, pages
 from tests.contract.world import RedisWorld
 from tests.junk import CASES, HOST, JUNK, LATER, REQUEST, Case, mutants
-from tests.valkey import Valkey
-
-
-@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
-    """Only the kinds with a server."""
-    made = RedisWorld(valkey_server, request.param)
-    yield made
-    await made.close()
 
 
 @pytest.fixture
-async def client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
-    """The client of a person who writes into the queue by hand."""
-    client = redis.asyncio.Redis.from_url(valkey_server.url)
-    yield client
-    await client.aclose()
+def world(redis_world: RedisWorld) -> RedisWorld:
+    """Only the kinds with a server."""
+    return redis_world
 
 
 _READ = scripts.assemble("""-- needs: message

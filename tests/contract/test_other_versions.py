@@ -37,12 +37,10 @@ URL, HOST = "http://a.example/x", "a.example"
 REST = b',0,"http://a.example/x",0,"site",{},{"new":1.50}]'
 
 
-@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
+@pytest.fixture
+def world(redis_world: RedisWorld) -> RedisWorld:
     """Only the kinds with a server: in one process there is one version."""
-    made = RedisWorld(valkey_server, request.param)
-    yield made
-    await made.close()
+    return redis_world
 
 
 class Newer:

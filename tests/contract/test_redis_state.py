@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar, cast
 
 import pytest
@@ -22,20 +22,10 @@ from tests.valkey import Valkey
 T = TypeVar("T")
 
 
-@pytest.fixture(params=[1, 4], ids=["redis", "redis-4-shards"])
-async def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> AsyncIterator[RedisWorld]:
-    """Only the kinds with a server."""
-    made = RedisWorld(valkey_server, request.param)
-    yield made
-    await made.close()
-
-
 @pytest.fixture
-async def redis_client(valkey_server: Valkey) -> AsyncIterator[redis.asyncio.Redis]:
-    """A person with a command line."""
-    client = redis.asyncio.Redis.from_url(valkey_server.url)
-    yield client
-    await client.aclose()
+def world(redis_world: RedisWorld) -> RedisWorld:
+    """Only the kinds with a server."""
+    return redis_world
 
 
 async def _keys(client: redis.asyncio.Redis, world: RedisWorld, like: str = "*") -> list[str]:
@@ -51,61 +41,55 @@ async def _lists(client: redis.asyncio.Redis, world: RedisWorld, like: str) -> l
     return found
 
 
-async def test_pending_and_processing_are_lists(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
-) -> None:
+async def test_pending_and_processing_are_lists(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     await crawl.add(*pages(3), Request("http://a.example/high", priority=5))
-    assert len(await _lists(redis_client, world, ":pending:*")) == 4
+    assert len(await _lists(client, world, ":pending:*")) == 4
     leases = (await crawl.claim(2)).leases
     assert [lease.request.url for lease in leases] == ["http://a.example/high", "http://a.example/0"]
-    assert set(await _lists(redis_client, world, ":processing:*")) == {lease.message for lease in leases}
-    assert len(await _lists(redis_client, world, ":pending:*")) == 2
+    assert set(await _lists(client, world, ":processing:*")) == {lease.message for lease in leases}
+    assert len(await _lists(client, world, ":pending:*")) == 2
 
 
-async def test_lists_that_are_empty_are_gone(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
-) -> None:
+async def test_lists_that_are_empty_are_gone(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     """A finished crawl leaves no data that grows with its hosts but the seen-set and the ledger; `read` is bounded."""
     await crawl.add(*hosts(20), *[Request(f"{url}p", priority=3) for url in hosts(20)], seed=False)
     while leases := (await crawl.claim()).leases:
         await crawl.finish(leases)
-    left = [key.split(":", 2)[2] for key in await _keys(redis_client, world, ":job:*")]
+    left = [key.split(":", 2)[2] for key in await _keys(client, world, ":job:*")]
     grows = ("job:news:seen:", "job:news:stats", "job:news:read")
     assert {key for key in left if not key.startswith(grows)} == set()
 
 
 async def test_all_keys_of_a_shard_share_its_hash_tag(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     await _fill(crawl)
-    tags = {key[: key.index("}") + 1] for key in await _keys(redis_client, world)}
+    tags = {key[: key.index("}") + 1] for key in await _keys(client, world)}
     assert tags == {f"{{{world.prefix}:{shard}}}" for shard in range(world.shards)}
-    stray = [key.decode() async for key in redis_client.scan_iter(match=f"*{world.prefix}*", count=1000)]
+    stray = [key.decode() async for key in client.scan_iter(match=f"*{world.prefix}*", count=1000)]
     assert [key for key in stray if not key.startswith(f"{{{world.prefix}:")] == []
 
 
 async def test_nobody_searches_on_the_paths_of_a_worker(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters."""
-    await redis_client.config_resetstat()
+    await client.config_resetstat()
     await _fill(crawl)
     await crawl.frontier.reading.stats(crawl.job)
     await crawl.frontier.reading.workers()
     await crawl.frontier.leases.reap("w1")
     await crawl.outbox.read(crawl.job, {}, 10)
-    ran = {name.removeprefix("cmdstat_") for name in await redis_client.info("commandstats")}
+    ran = {name.removeprefix("cmdstat_") for name in await client.info("commandstats")}
     assert "evalsha" in ran
     assert not ran & {"keys", "scan", "sscan", "hscan", "zscan", "sort", "hkeys", "hvals"}
 
 
-async def test_deleting_a_job_leaves_no_key_of_it(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
-) -> None:
+async def test_deleting_a_job_leaves_no_key_of_it(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     await _fill(crawl)
-    assert await _keys(redis_client, world, ":job:news:*")
+    assert await _keys(client, world, ":job:news:*")
     await crawl.frontier.jobs.delete("news")
-    assert await _keys(redis_client, world, ":job:news:*") == []
+    assert await _keys(client, world, ":job:news:*") == []
 
 
 async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: RedisWorld) -> None:
@@ -150,11 +134,11 @@ JUNK = {
 
 @pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK.keys())
 async def test_junk_ends_among_the_dead_and_harms_nobody(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, junk: bytes
 ) -> None:
     await crawl.add(*pages(2))
-    (line,) = await _keys(redis_client, world, ":pending:*")
-    await redis_client.rpush(line, junk)
+    (line,) = await _keys(client, world, ":pending:*")
+    await client.rpush(line, junk)
     while (claim := await crawl.claim()).leases or claim.junk:
         assert all(await crawl.finish(claim.leases))
         for one in claim.junk:
@@ -169,13 +153,13 @@ async def test_junk_ends_among_the_dead_and_harms_nobody(
 
 @pytest.mark.parametrize("junk", [b"", b"junk", b"[1,0]", b"\xff\xfe"])
 async def test_junk_in_a_processing_list_is_buried_by_the_reaper(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis, junk: bytes
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, junk: bytes
 ) -> None:
     """The worker's own requests go back all the same."""
     await crawl.add("http://a.example/")
     await crawl.lease()
-    (line,) = await _keys(redis_client, world, ":processing:w1")
-    await redis_client.lpush(line, junk)
+    (line,) = await _keys(client, world, ":processing:w1")
+    await client.lpush(line, junk)
     (reaped,) = await crawl.frontier.leases.reap("w1")
     assert reaped.requeued == 1
     (letter,) = await crawl.frontier.letters.newest(crawl.job)
@@ -183,29 +167,29 @@ async def test_junk_in_a_processing_list_is_buried_by_the_reaper(
     assert await crawl.counts() == (1, 0, 0, 1)
 
 
-async def test_junk_frees_its_hosts_slot(world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis) -> None:
+async def test_junk_frees_its_hosts_slot(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
     await crawl.add("http://a.example/")
-    (line,) = await _keys(redis_client, world, ":pending:*")
-    await redis_client.rpush(line, JUNK["wrong-types"])
+    (line,) = await _keys(client, world, ":pending:*")
+    await client.rpush(line, JUNK["wrong-types"])
     await crawl.frontier.queue.claim("w1", 1, [crawl.job], AT_ONCE)
-    (held,) = await _lists(redis_client, world, ":processing:*")
+    (held,) = await _lists(client, world, ":processing:*")
     await crawl.frontier.queue.bury("w1", crawl.job, held, Failure("junk", "x"))
-    for key in await _keys(redis_client, world, ":host:*"):
-        assert int(await redis_client.hget(key, "inflight") or 0) == 0
+    for key in await _keys(client, world, ":host:*"):
+        assert int(await client.hget(key, "inflight") or 0) == 0
 
 
 async def test_a_message_of_a_later_version_is_left_as_it_is(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     await crawl.add(*pages(1))
-    (line,) = await _keys(redis_client, world, ":pending:*")
+    (line,) = await _keys(client, world, ":pending:*")
     later = b'[7,0,0,0,0,"http://a.example/",0,"",{"new":1}]'
-    await redis_client.lset(line, 0, later)  # type: ignore[arg-type]
+    await client.lset(line, 0, later)  # type: ignore[arg-type]
     (junk,) = (await crawl.claim()).junk
     assert (junk.version, junk.message) == (7, later)
     assert await crawl.frontier.queue.set_aside("w1", crawl.job, junk.message, 60.0)
-    (delayed,) = await _keys(redis_client, world, ":delayed")
-    assert await redis_client.zrange(delayed, 0, -1) == [later]
+    (delayed,) = await _keys(client, world, ":delayed")
+    assert await client.zrange(delayed, 0, -1) == [later]
     assert await crawl.counts() == (1, 0, 0, 0)
 
 
@@ -311,28 +295,28 @@ async def _fill(crawl: Crawl) -> None:
 
 
 async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_created_again(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
     """Otherwise the new job would never fetch the URLs that the old one knew."""
     await crawl.add(*hosts(20))
     async with open_redis(Server(world.server.url), prefix=world.prefix) as cut:
-        for key in await _keys(redis_client, world, ":stats"):
-            await redis_client.delete(key)  # as far as `forget` comes
-        await redis_client.sadd(f"{{{world.prefix}:0}}:deleted", "news")
+        for key in await _keys(client, world, ":stats"):
+            await client.delete(key)  # as far as `forget` comes
+        await client.sadd(f"{{{world.prefix}:0}}:deleted", "news")
         again = Crawl(world, cut, await cut.jobs.create(Job("news")))
         assert again.job.epoch != crawl.job.epoch
         assert await again.add(*hosts(20)) == 20
-        assert await redis_client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
+        assert await client.smembers(f"{{{world.prefix}:0}}:deleted") == set()
 
 
 @pytest.mark.parametrize("left", [b'news\nw9\n[1,0,0,0,0,"http://a.example/",0,""]', b"\xff", b"", b"a\nb\n\nc"])
 async def test_a_host_is_free_whatever_a_lease_that_is_gone_left_behind(
-    world: RedisWorld, crawl: Crawl, redis_client: redis.asyncio.Redis, left: bytes
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, left: bytes
 ) -> None:
     """A reaper of an older version takes the asker's lease and knows nothing of `asking`."""
     await crawl.add(*pages(2))
     shard = shard_prefix(world.prefix, shard_of("a.example", world.shards))
-    await redis_client.hset(f"{shard}asking", "a.example", left)
+    await client.hset(f"{shard}asking", "a.example", left)
     lease, _ = (await crawl.claim()).leases
-    assert await redis_client.exists(f"{shard}asking") == 0
+    assert await client.exists(f"{shard}asking") == 0
     assert await crawl.frontier.asking.take_host("w1", lease)
