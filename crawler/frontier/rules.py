@@ -126,6 +126,22 @@ RELEASED_AT_ONCE = 1_000
 """Hosts that become due at once when a pause is lifted or a rule changes; later claims find the others."""
 
 # ---------------------------------------------------------------------------------------------------------
+# Time and generations (`generation.lua`)
+
+CLOCK_NOTED = 100
+"""Time after which the frontier's time is written down again."""
+
+FIRST_GENERATION = 10**14
+"""No clock comes so far (the year 5138). So in a stream whose last id begins with a generation, `XADD *` counts on from
+that id, and ids need no clock."""
+
+GENERATION_SPREAD = 10**9
+"""Bound of what is added to a generation by the name of its server, so that no two servers begin the same."""
+
+GENERATIONS_BYTES = 1_600
+"""Bytes kept of the earlier generations of a shard: a hundred, each with 15 digits and a space."""
+
+# ---------------------------------------------------------------------------------------------------------
 # What the frontier keeps, and for how long
 
 LEDGER_TTL = DAY

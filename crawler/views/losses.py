@@ -51,6 +51,10 @@ _ROWS: Mapping[str, _Row] = {
     "dropped/errback": _Row("errback", "failed; what they would have yielded is lost, and the log says why"),
     "empty/items": _Row("item", "no field has a value; check the selectors"),
     "empty/pages": _Row("page", "neither an item nor a request was yielded", is_asked_for=True),
+    # --- pages whose items come twice
+    "twice/pages": _Row(
+        "page", "their items are written twice: a replica was promoted that did not know that they had been exported"
+    ),
     # --- links and requests
     "links/offsite": _Row("link", "outside allowed_domains or the seeded hosts", is_asked_for=True),
     "links/depth": _Row(
@@ -95,6 +99,7 @@ _OTHERS: Mapping[str, _Row] = {
     "dropped": _Row("item", "dropped by the spider", is_asked_for=True),
     "links": _Row("link", "left out by the spider", is_asked_for=True),
     "cut": _Row("page", "cut off at a bound"),
+    "twice": _Row("page", "written twice"),
     "empty": _Row("page", "yielded nothing", is_asked_for=True),
 }
 """The rows of counters without a row of their own, by prefix."""

@@ -24,7 +24,7 @@ class Proxy:
     """Passes bytes on until told otherwise. Every change holds for connections that are open and for new ones."""
 
     def __init__(self, target: Path | int) -> None:
-        self._target = target
+        self.target = target
         self.port = 0
         self._open = asyncio.Event()
         self._open.set()
@@ -99,9 +99,9 @@ class Proxy:
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._open.wait()
         up_reader, up_writer = await (
-            asyncio.open_unix_connection(str(self._target))
-            if isinstance(self._target, Path)
-            else asyncio.open_connection("127.0.0.1", self._target)
+            asyncio.open_unix_connection(str(self.target))
+            if isinstance(self.target, Path)
+            else asyncio.open_connection("127.0.0.1", self.target)
         )
         link = (writer, up_writer)
         self._links.add(link)

@@ -101,6 +101,8 @@ COMMANDS = st.one_of(
     command("ZPOPMIN", KEYS),
     command("ZPOPMIN", KEYS, COUNTS),
     command("XADD", KEYS, st.one_of(NO_TRIM, TRIM), IDS, some(WORDS, WORDS)),
+    command("XDEL", KEYS, some(IDS)),
+    command("XINFO", st.just(b"STREAM"), KEYS),
     command("XLEN", KEYS),
     command("XRANGE", KEYS, STARTS, ENDS, COUNT),
     command("XREVRANGE", KEYS, ENDS, STARTS, COUNT),
@@ -134,6 +136,8 @@ def reply(run: Any, words: tuple[bytes, ...]) -> Any:
     except ResponseError as error:
         return f"error {'WRONGTYPE' if 'WRONGTYPE' in str(error) else ''}"
     name = words[0].upper()
+    if name == b"XINFO":
+        return found[found.index(b"last-generated-id") + 1]
     if name in (b"HSCAN", b"SCAN"):
         found = [found[0], ordered(found[1], 2 if name == b"HSCAN" else 1)]
     return ordered(found, UNORDERED[name]) if name in UNORDERED else plain(found)

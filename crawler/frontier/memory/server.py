@@ -7,7 +7,7 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -41,6 +41,9 @@ class MemoryServer(Server):
 
     async def open(self) -> None:
         """Do nothing: there is no connection to open."""
+
+    async def adopt(self, shards: Sequence[str]) -> None:
+        """Do nothing: no other server will ever answer."""
 
     async def close(self) -> None:
         """Do nothing: the data stays."""

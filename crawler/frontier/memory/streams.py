@@ -43,6 +43,24 @@ class Streams(Keyspace):
         self._added(key)
         return b"%d-%d" % new
 
+    def cmd_xdel(self, key: bytes, *ids: bytes) -> int:
+        found = self._find(key, Stream)
+        if found is None:
+            return 0
+        names = {entry_id(word, 0) for word in ids}
+        before = len(found.entries)
+        found.entries = [entry for entry in found.entries if entry[0] not in names]
+        return before - len(found.entries)
+
+    def cmd_xinfo(self, what: bytes, key: bytes) -> list[Any]:
+        """Of a stream the last id alone."""
+        found = self._find(key, Stream)
+        if what.upper() != b"STREAM":
+            raise unknown(what)
+        if found is None:
+            raise ResponseError("no such key")
+        return [b"last-generated-id", b"%d-%d" % found.last]
+
     def cmd_xlen(self, key: bytes) -> int:
         return len(self._get(key, Stream).entries)
 

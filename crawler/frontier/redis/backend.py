@@ -73,12 +73,14 @@ def parts(
     ledger = RedisLedger(server, prefixes, jobs, lease_seconds=lease_seconds)
     control = RedisControl(server, prefixes)
     letters = RedisDead(server, prefixes)
+    outbox = RedisOutbox(server, prefixes)
 
     def doubt() -> None:
         """React to a new connection: the server may have restarted and lost its last second."""
         adding.doubt()
         handed_out.doubt()
         ledger.doubt()
+        outbox.doubt()
 
     server.connected = doubt
     return Backend(
@@ -110,7 +112,7 @@ def parts(
         traces=RedisTraces(server, prefixes, jobs, letters, control),
         letters=letters,
         pauses=RedisPauses(server, prefixes),
-        outbox=RedisOutbox(server, prefixes),
+        outbox=outbox,
         tickets=RedisTickets(server, prefixes[0]),
         control=control,
         broadcasts=control,

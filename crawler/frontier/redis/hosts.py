@@ -10,6 +10,7 @@ from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.times import frontier_ms
 from crawler.model import Job
 from crawler.status import HostTurn, HostView
 
@@ -20,7 +21,8 @@ def read_turn(
     values: Sequence[bytes | None], now: float, group_next: bytes | None = None, asker: bytes | None = None
 ) -> HostTurn:
     """Convert the `FIELDS` of a host's ledger, `next` of its group's ledger, and the host's entry in `asking`. `now` is
-    the server's time in ms."""
+    the
+    frontier's time in ms."""
     due, inflight, delay, group, rest, busy, failures, latency, cause = values
     times, asked, kind = read_cause(text(cause))
     return HostTurn(
@@ -65,11 +67,10 @@ class RedisHosts:
     async def _in_shard(self, shard: str, job: Job, limit: int) -> list[HostView]:
         prefix = job_prefix(shard, job.name)
         client = self._server.at(shard)
-        with errors(self._server.shown):
-            seconds, micros = await client.time()
+        now = await frontier_ms(self._server, shard)
         asked = await self._asked(shard, limit)
         names = list(dict.fromkeys([*(host for _, host in asked), *await self._waiting(shard, prefix, asked, limit)]))
-        turns = await self._turns(shard, names, seconds * 1000 + micros / 1000)
+        turns = await self._turns(shard, names, now)
         with errors(self._server.shown):
             held = {text(host) for host in await client.zrange(f"{prefix}held", 0, limit - 1)}
         pending = await self._pending(prefix, names)

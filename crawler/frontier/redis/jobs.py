@@ -12,6 +12,7 @@ from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.keys import check_job_name, job_prefix, shard_prefix
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.times import wall_seconds
 from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS
 from crawler.model import Job
 from crawler.program import PROGRAM
@@ -33,7 +34,9 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
             number, identity = await client.mget(f"{first}shards", f"{first}id")
     if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
         raise FrontierError(f"{server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
-    return tuple(shard_prefix(prefix, shard) for shard in range(int(number))), identity
+    prefixes = tuple(shard_prefix(prefix, shard) for shard in range(int(number)))
+    await server.adopt(prefixes)
+    return prefixes, identity
 
 
 class RedisJobs:
@@ -65,11 +68,9 @@ class RedisJobs:
             is_half_deleted = await client.sismember(f"{self._shards[0]}deleted", job.name)
         if is_half_deleted:
             await self.delete(job.name)  # finish a deletion that was interrupted
+        created = await wall_seconds(self._server, self._shards[0])
+        new = msgspec.structs.replace(job, epoch=job.epoch or secrets.token_hex(8), created=created)
         with errors(self._server.shown):
-            seconds, micros = await client.time()
-            new = msgspec.structs.replace(
-                job, epoch=job.epoch or secrets.token_hex(8), created=seconds + micros / 1_000_000
-            )
             await self._server.write(registry, ("HSETNX", registry, job.name, msgspec.json.encode(new)))
             try:
                 job = _read(job.name, await client.hget(registry, job.name))

@@ -7,7 +7,10 @@
     P jobs                  hash    job name → its record as JSON (shard 0 only)
     P deleted               set     jobs whose deletion has begun (shard 0 only); their remaining keys count as deleted
     P tickets               hash    id of a task that waits for the result of a job → the ticket as JSON (shard 0 only)
-    P workers               zset    worker → the server's time (ms) when its lease ends
+    P clock                 hash    `offset` (ms) of the frontier's time from the server's clock; `last` (ms), the last
+                                    one written down; `server`, the replication id of the server that answers; its
+                                    `generation`, and those `before` (`generation.lua`)
+    P workers               zset    worker → the frontier's time (ms) when its lease ends
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list
     P worker:W:turns        hash    lease in another shard → the group, at home here, of which it has a turn
@@ -67,13 +70,15 @@
                                     admitted again; empty: redirected as well
     J scope                 set     hosts that were seeded
     J seeders               zset    seeder → time (ms) until which it is presumed to be at work
-    J outbox                stream  `i`: the items of one page, JSON lines
+    J outbox                stream  `i`: the items of one page, JSON lines; `u` its URL, `s` its spider
+    J forked                string  generation of the outbox, a space, the last position before it; once an exporter has
+                                    asked: the last one of its sink that the server before this one gave out
     J skips                 stream  `url`, `reason`, `detail` of the last skips, some 10,000; with reason
                                     `other_callback`, requests that were not admitted, and the callback they named
     J exported              hash    shard → position of the last entry that was removed from its outbox; `location`
                                     and `inode` of the sink that has the items (shard 0 only)
-    J read                  stream  `worker`, and URL → status, bytes, items, links of each page that a commit ended as
-                                    read; the last 2,000 commits
+    J read                  stream  `worker`, and URL → status, bytes, items, links, and the position of its items, of
+                                    each page that a commit ended as read; the last 2,000 commits
     J exporter              string  the name of the exporter, expiring
     J failing               hash    URL of a request that waits for another try → when it failed (ms), a space, its last
                                     error; at most 10,000

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
+import structlog
 
-from crawler.frontier.redis.errors import errors
+from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
 from crawler.model import Exported, Job, OutboxEntry
+
+log = structlog.get_logger()
+
+POSITION = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 
 class RedisOutbox:
@@ -22,9 +29,36 @@ class RedisOutbox:
         self._shards = shards
         self._unreadable = Unreadable("outbox entry", "nothing to do: it is not a page's items, no sink gets it")
         self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position known to be on the server's disk
+        self._connections = 0  # of this process so far
+        self._resumed: dict[str, int] = {}  # epoch → connections when the server was last told what the sink has
+        self._acknowledged: dict[str, Exported] = {}  # epoch → what was acknowledged last
+
+    def doubt(self) -> None:
+        """React to a new connection: another server may answer, which lacks the last of what this process has read."""
+        self._connections += 1
+
+    async def _resume(self, job: Job, positions: Mapping[int, str]) -> None:
+        """Once for each new connection, tell the server what the sink has, and repeat the last acknowledgement."""
+        connections = self._connections
+        if self._resumed.get(job.epoch) == connections:
+            return
+        again = doubtful = 0
+        for number, position in positions.items():
+            prefix = job_prefix(self._shards[number], job.name)
+            with suppress(JobGone):  # whoever exports notices by itself
+                counts = await self._server.run("resume", f"{prefix}outbox", prefix, job.epoch, position)
+                again, doubtful = again + counts[0], doubtful + counts[1]
+        if again or doubtful:
+            why = "the queue server that answers now does not know that they were exported"
+            log.warning("items_come_twice", job=job.name, pages=again, perhaps=doubtful, why=why)
+        self._durable.pop(job.epoch, None)
+        self._resumed[job.epoch] = connections
+        if job.epoch in self._acknowledged:
+            await self._acknowledge(job, self._acknowledged[job.epoch])
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
         """XRANGE after the given positions. Returns when what it found is on the server's disk."""
+        await self._resume(job, after)
         entries = await self._read(job, after, limit)
         if not self._are_durable(job, entries):
             await self._wait_for_disk(job)
@@ -75,6 +109,11 @@ class RedisOutbox:
 
     async def acknowledge(self, job: Job, exported: Exported) -> None:
         """Note the positions, then XTRIM the entries up to and including them."""
+        await self._resume(job, exported.positions)
+        self._acknowledged[job.epoch] = exported
+        await self._acknowledge(job, exported)
+
+    async def _acknowledge(self, job: Job, exported: Exported) -> None:
         pipeline = self._server.pipeline()
         where = {"location": exported.location, "inode": exported.inode}
         pipeline.hset(self._exported(job), mapping={**where, **{str(n): at for n, at in exported.positions.items()}})

@@ -10,6 +10,7 @@ from crawler.errors import FrontierReplaced
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.times import wall_seconds
 from crawler.program import PROGRAM
 from crawler.schedules.timetable import Timetable, problems
 
@@ -19,6 +20,7 @@ class RedisSchedules:
 
     def __init__(self, server: Server, shards: Sequence[str], identity: bytes) -> None:
         self._server = server
+        self._shard = shards[0]
         self._key = f"{shards[0]}schedules"
         self._id_key = f"{shards[0]}id"
         self._id = identity
@@ -26,9 +28,7 @@ class RedisSchedules:
 
     async def now(self) -> float:
         """Ask the server."""
-        with errors(self._server.shown):
-            seconds, micros = await self._server.at(self._key).time()
-        return float(seconds + micros / 1_000_000)
+        return await wall_seconds(self._server, self._shard)
 
     async def all(self) -> list[Timetable]:
         """Read the hash. Raise `FrontierReplaced` if the server is not the one that was opened."""

@@ -12,7 +12,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
 from crawler.errors import ConfigError
@@ -21,6 +21,7 @@ from crawler.frontier.redis.address import read
 from crawler.frontier.redis.barrier import Barrier
 from crawler.frontier.redis.connection import connection_class, endpoint, options
 from crawler.frontier.redis.errors import cluster_error, errors
+from crawler.frontier.redis.generations import Generations
 
 
 class Server:
@@ -42,6 +43,7 @@ class Server:
         self._name = name
         # Called at each new connection: the server may have lost data since the last one.
         self.connected: Callable[[], None] = lambda: None
+        self._generations = Generations(self.shown)
         self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
         self._options = {
@@ -133,6 +135,15 @@ class Server:
             found = min([int((await client.info("replication"))["connected_slaves"]) for client in self.masters()])
         return self.barrier.advice(found, self._min_replicas)
 
+    async def adopt(self, shards: Sequence[str]) -> None:
+        """From now on each new connection looks whether another server answers for these shards, and there is no other
+        connection."""
+        self._generations.shards = shards
+        with errors(self.shown):
+            for client in self.masters():
+                await client.connection_pool.disconnect()
+                await client.ping()
+
     async def uptime(self) -> float:
         """Seconds since the server started; of several, since the last of them started."""
         with errors(self.shown):
@@ -152,9 +163,12 @@ class Server:
         execute = self._execute_behind_barrier if barrier and self.barrier.replicas else self.at(key).execute_command
         with errors(self.shown):
             try:
-                return await execute("EVALSHA", self._hashes[script], 1, key, *arguments)
-            except NoScriptError:  # first use, or the server was restarted
+                with suppress(NoScriptError):  # first use, or the server was restarted
+                    return await execute("EVALSHA", self._hashes[script], 1, key, *arguments)
                 return await execute("EVAL", self._sources[script], 1, key, *arguments)
+            except ReadOnlyError:  # it is a replica now; when it is promoted again, a new connection must notice
+                await self.at(key).connection_pool.disconnect()
+                raise
 
     async def _execute_behind_barrier(self, *command: Any) -> Any:
         key = command[3]
@@ -169,14 +183,18 @@ class Server:
                     connection_class(self.address, blocking=True),
                     retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
                     client_name=f"{self._name}:beat",
+                    redis_connect_func=self._generations.greet_in_thread,
                     **self._options,
                 )
             )
         with errors(self.shown):
             try:
-                return self._beating.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
-            except NoScriptError:
+                with suppress(NoScriptError):
+                    return self._beating.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
                 return self._beating.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+            except ReadOnlyError:
+                self._beating.connection_pool.disconnect()
+                raise
 
     def _connect(self) -> redis.asyncio.Redis:
         # Few retries here: every caller retries in its own loop and reports the outage.
@@ -194,4 +212,5 @@ class Server:
 
     async def _greet(self, connection: Any) -> None:
         await connection.on_connect()
+        await self._generations.greet(connection)
         self.connected()

@@ -14,8 +14,10 @@ from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_for
+from crawler.frontier.redis.outbox import POSITION
 from crawler.frontier.redis.records import number, read_failing, text
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.redis.views import read_pauses
 from crawler.frontier.rules import READS_CHUNK, TRACE_CHUNK
 from crawler.model import Job
@@ -74,7 +76,7 @@ class _Look:
 
     async def at_all(self) -> Trace:
         """Search all places, in the order in which requests move through them."""
-        now = await self._now()
+        now = await frontier_ms(self._server, self._shard)
         pending, unseen = await self._pending()
         delayed, more = await self._delayed(now)
         sightings = [*pending, *delayed, *await self._processing(), *await self._given_up()]
@@ -100,10 +102,6 @@ class _Look:
         key = arguments[0] if arguments else self._shard
         with errors(self._server.shown):
             return await getattr(self._server.at(key), command)(*arguments, **options)
-
-    async def _now(self) -> float:
-        seconds, micros = await self._ask("time")
-        return float(seconds * 1000 + micros / 1000)
 
     # --- the places
 
@@ -204,20 +202,20 @@ class _Look:
             chunk = await self._ask("xrevrange", f"{self._prefix}read", max=end, count=READS_CHUNK)
             for name, pages in chunk:
                 if url in pages:
-                    figures = [int(number(figure)) for figure in pages[url].split(b" ")]
-                    when = name.partition(b"-")[0]
-                    status, size, items, links = (*figures, 0, 0, 0, 0)[:4]
-                    exported = not await self._is_in_outbox(url, when)
-                    worker = text(pages.get(b"worker"))
-                    return PageRead(int(when) / 1000, worker, status, size, items, links, exported)
+                    *figures, position = (*pages[url].split(b" "), b"", b"", b"", b"", b"")[:5]
+                    status, size, items, links = (int(number(figure)) for figure in figures)
+                    when, worker = int(name.partition(b"-")[0]) / 1000, text(pages.get(b"worker"))
+                    exported = not await self._is_in_outbox(text(position))
+                    return PageRead(when, worker, status, size, items, links, exported)
             if len(chunk) < READS_CHUNK:
                 return None
             end = f"({chunk[-1][0].decode()}"
 
-    async def _is_in_outbox(self, url: bytes, when: bytes) -> bool:
-        """Whether items of a page that was committed in that millisecond wait for the exporter."""
-        entries = await self._ask("xrange", f"{self._prefix}outbox", min=when, max=when)
-        return any(fields.get(b"u") == url for _, fields in entries)
+    async def _is_in_outbox(self, position: str) -> bool:
+        """Whether the items at that position wait for the exporter."""
+        if not POSITION.fullmatch(position):
+            return False
+        return bool(await self._ask("xrange", f"{self._prefix}outbox", min=position, max=position))
 
     async def _failing(self) -> Failing | None:
         record = await self._ask("hget", f"{self._prefix}failing", self._url)

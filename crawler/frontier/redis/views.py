@@ -18,6 +18,7 @@ from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
 from crawler.model import Job
 from crawler.status import HostView, JobStats, Pause, WorkerInfo
@@ -61,10 +62,10 @@ class RedisViews:
 
     async def _stats(self, job: Job) -> JobStats:
         """The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
-        seeders, finished, now = await self._read_ends(job)
+        seeders, finished = await self._read_ends(job)
         exporter = await self._read_exporter(job)
         rules = await self._control.rules()
-        shards = [await self._read_shard(shard, job, now) for shard in self._shards]
+        shards = [await self._read_shard(shard, job) for shard in self._shards]
         counters: Counter[str] = Counter()
         for shard in shards:
             counters.update({name: int(number(value)) for name, value in shard["stats"].items() if name != "epoch"})
@@ -100,24 +101,23 @@ class RedisViews:
             },
         )
 
-    async def _read_ends(self, job: Job) -> tuple[int, int, int]:
-        """(seeders at work, requests that have ended, the server's time in ms); must be read first."""
+    async def _read_ends(self, job: Job) -> tuple[int, int]:
+        """(seeders at work, requests that have ended); must be read first."""
         client = self._server.at(self._shards[0])
+        now = await frontier_ms(self._server, self._shards[0])
         with errors(self._server.shown):
-            seconds, micros = await client.time()
-            now = seconds * 1000 + micros // 1000
             seeders = await client.zcount(f"{job_prefix(self._shards[0], job.name)}seeders", now, "+inf")
             pipeline = self._server.pipeline()
             for shard in self._shards:
                 pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
-            return seeders, sum(int(number(value)) for value in await pipeline.execute()), now
+            return seeders, sum(int(number(value)) for value in await pipeline.execute())
 
     async def _read_exporter(self, job: Job) -> str:
         with errors(self._server.shown):
             return text(await self._server.at(self._shards[0]).get(f"{job_prefix(self._shards[0], job.name)}exporter"))
 
-    async def _read_shard(self, shard: str, job: Job, now: int) -> dict[str, Any]:
-        prefix = job_prefix(shard, job.name)
+    async def _read_shard(self, shard: str, job: Job) -> dict[str, Any]:
+        prefix, now = job_prefix(shard, job.name), await frontier_ms(self._server, shard)
         pipeline = self._server.pipeline()
         pipeline.hgetall(f"{prefix}stats")
         pipeline.xlen(f"{prefix}outbox")
@@ -182,16 +182,15 @@ class RedisViews:
         """Read the workers of the first shard: every worker sends its heartbeat to all shards."""
         shard = self._shards[0]
         client = self._server.at(shard)
+        now = await frontier_ms(self._server, shard)
         with errors(self._server.shown):
-            seconds, micros = await client.time()
             known = await client.zrange(f"{shard}workers", 0, -1, withscores=True)
             pipeline = self._server.pipeline()
             for worker, _ in known:
                 pipeline.hget(shard.encode() + b"worker:" + worker, "info")
             infos = await pipeline.execute() if known else []
-        now = seconds + micros / 1_000_000
         return [
-            WorkerInfo(text(worker), float(until) / 1000 - now, _info(info))
+            WorkerInfo(text(worker), (float(until) - now) / 1000, _info(info))
             for (worker, until), info in zip(known, infos, strict=True)
         ]
 

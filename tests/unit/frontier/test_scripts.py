@@ -28,6 +28,8 @@ NO_RULES = {
     ("commit", "3"): "byte strings of a lease",
     ("drop", "3"): "its first id among the arguments",
     ("redrive", "3"): "its first letter among the arguments",
+    ("generation", "8"): "hexadecimal digits of the server's name, which fit into a number",
+    ("generation", "16"): "their base",
 }
 """Numerals that are encodings, by file."""
 

@@ -9,4 +9,5 @@
 
 redis.call('ZREM', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[1], now_ms() + ARGV[3], ARGV[2])
+note_time()
 if ARGV[4] ~= '{}' then redis.call('HSET', ARGV[1] .. 'worker:' .. ARGV[2], 'info', ARGV[4]) end

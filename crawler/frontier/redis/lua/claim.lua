@@ -128,6 +128,7 @@ end
 local again = replay()
 if again then return again end
 redis.call('ZADD', KEYS[1], now + claim.lease, claim.worker)
+note_time()
 for _, job in ipairs(in_order(P, claim.jobs)) do
   job.J = P .. 'job:' .. job.name .. ':'
   job.stats = job.J .. 'stats'

@@ -1,4 +1,4 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox
 -- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
@@ -107,12 +107,10 @@ local function end_lease(visit, message, items, payload)
   if is_spared or kind == 'retry' then note_failing(J, message, visit.failure, now)
   elseif kind ~= 'release' and kind ~= 'early' and kind ~= 'aside' and kind ~= 'junk' then fails_no_more(J, message) end
   apply[is_spared and 'spared' or kind](visit, message, payload)
+  local position = ''
   if visit.items > 0 and not is_spared then
     local kept, number = new_items(visit, items)
-    if number > 0 then
-      local url, spider = page_of(message)
-      redis.call('XADD', J .. 'outbox', '*', 'i', kept, 'u', url, 's', spider or '')
-    end
+    if number > 0 then position = append(J, message, kept) end
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end
@@ -122,18 +120,18 @@ local function end_lease(visit, message, items, payload)
     delay = visit.host_delay, rest = rest, turn = visit.turn, unused = visit.is_unused and J or nil,
   })
   if kind == 'early' and groups_turn then tally(counters, 'lined', stand_first(P, J, visit.host, groups_turn)) end
-  return news, rest
+  return news, rest, position
 end
 
 local replies, rests, pages_read = {}, {}, {}
 for i, visit in ipairs(commit.visits) do
   local message, items, payload = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
   if redis.call('LREM', KEYS[1], 1, message) == 1 then
-    local news, rest = end_lease(visit, message, items, payload)
+    local news, rest, position = end_lease(visit, message, items, payload)
     replies[i] = news == nil and '1' or news == came_back and 'b' or 'r'
     if visit.kind == 'done' then
       pages_read[#pages_read + 1] = string.match(message, '"([^"]*)"') -- the URL, without a whole parse
-      pages_read[#pages_read + 1] = string.format('%s %d %d %d', visit.status, visit.size, visit.items, visit.links)
+      pages_read[#pages_read + 1] = string.format('%s %d %d %d %s', visit.status, visit.size, visit.items, visit.links, position)
     end
     if replies[i] == 'r' then rests[#rests + 1] = string.format(' %d:%d', rest - now, news) end
   elseif visit.kind ~= 'junk' and visit.kind ~= 'aside' then -- the client sends those to each shard
@@ -142,6 +140,7 @@ for i, visit in ipairs(commit.visits) do
   replies[i] = replies[i] or '0'
 end
 count(J .. 'stats', counters)
+note_time()
 if #pages_read > 0 then
   redis.call('XADD', J .. 'read', 'MAXLEN', '~', READS_KEPT, '*', 'worker', commit.worker, unpack(pages_read))
 end

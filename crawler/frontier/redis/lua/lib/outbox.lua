@@ -1,0 +1,38 @@
+-- needs: clock, message
+-- Appends pages to a job's outbox. A position is `GENERATION-NUMBER`: no clock is in it.
+--
+-- Gives  in_generation(J) → the generation of the outbox, and the last position before it; nil for a shard without
+--        generations (`memory://`), whose server is never another one. Begins the generation of the shard if need be
+--        append(J, message, items) → the position of a page's items
+-- Stays true: positions grow, also beyond all that a server had of which this one was a replica: an id that Redis
+-- chooses (`*`) counts on from the last one, because no clock reaches a generation.
+
+local function last_position(J)
+  if redis.call('EXISTS', J .. 'outbox') == 0 then return '0-0' end
+  local info = redis.call('XINFO', 'STREAM', J .. 'outbox')
+  for at = 1, #info, 2 do
+    if info[at] == 'last-generated-id' then return info[at + 1] end
+  end
+end
+
+local function in_generation(J)
+  local current = redis.call('HGET', clock_beside(J), 'generation')
+  if not current then return nil end
+  local known, last = string.match(redis.call('GET', J .. 'forked') or '', '^(%d+) (%S+)$')
+  if known == current then return current, last end
+  last = last_position(J)
+  local first = current .. '-0'
+  redis.call('XDEL', J .. 'outbox', redis.call('XADD', J .. 'outbox', first, 'i', ''))
+  redis.call('SET', J .. 'forked', current .. ' ' .. last)
+  return current, last
+end
+
+local is_begun = false
+local function append(J, message, items)
+  if not is_begun then
+    in_generation(J)
+    is_begun = true
+  end
+  local url, spider = page_of(message)
+  return redis.call('XADD', J .. 'outbox', '*', 'i', items, 'u', url, 's', spider or '')
+end

@@ -1,0 +1,55 @@
+-- needs: clock, number, counters, outbox
+-- An exporter tells this server which pages its sink has: a server that was promoted may not know that they were read.
+--
+-- KEYS  1 J outbox
+-- ARGV  1 J   2 epoch   3 the last position that the sink has
+-- Returns { pages in the sink that this server does not know, so that they come again; pages of this server that may be
+-- in the sink already }, or the error GONE.
+-- Stays true: all that waits in the outbox and is not in the sink is behind that position; each page in the sink that
+-- comes again is counted once, as `twice/pages`. The first write frees memory, so a server that is out of memory still
+-- lets the exporter work.
+--
+-- A position of a generation that this shard never had means that two replicas were promoted, one after the other, of
+-- which the second had not heard of the first. Then nobody knows what the sink has of this outbox: it gets new positions.
+
+local J, position = ARGV[1], ARGV[3]
+if gone(J .. 'stats', ARGV[2]) then return redis.error_reply('GONE') end
+
+local function parts(id)
+  local generation, number = string.match(id, '^(%d+)-(%d+)$')
+  return as_number(generation), as_number(number)
+end
+
+local function is_behind(id, other)
+  local generation, number = parts(id)
+  local its, its_number = parts(other)
+  return generation > its or generation == its and number > its_number
+end
+
+local clock, its = clock_beside(J), parts(position)
+local found = redis.call('HMGET', clock, 'generation', 'before')
+local current, before = as_number(found[1]), ' ' .. (found[2] or '') .. ' '
+if current == 0 then return { 0, 0 } end
+redis.call('XDEL', KEYS[1], position)
+local is_known = its < FIRST_GENERATION or its == current
+  or string.find(before, string.format(' %d ', its), 1, true) ~= nil
+if its > current then
+  redis.call('HSET', clock, 'generation', string.format('%d', its + 1), 'before', before .. found[1])
+end
+local generation, last = in_generation(J)
+
+local moved = 0
+if not is_known then
+  for _, entry in ipairs(redis.call('XRANGE', J .. 'outbox', '-', position)) do
+    redis.call('XADD', J .. 'outbox', '*', unpack(entry[2]))
+    redis.call('XDEL', J .. 'outbox', entry[1])
+    moved = moved + 1
+  end
+end
+if its == as_number(generation) or not is_behind(position, last) then return { 0, moved } end
+local _, number = parts(position)
+local began, known = parts(last)
+local lost = its == began and number - known or its >= FIRST_GENERATION and number or 0
+redis.call('SET', J .. 'forked', generation .. ' ' .. position)
+count(J .. 'stats', { ['twice/pages'] = lost })
+return { lost, moved }
