@@ -45,7 +45,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- the queue server
     REDIS_URL: str = ""  # redis:// rediss:// unix:// memory://; empty: the embedded server of this folder
     KEY_PREFIX: str = "crawler"  # first part of every key
-    SHARDS: Annotated[int, Meta(ge=1, le=1024)] = 1  # more for a cluster; the first command on an empty server fixes it
+    # parts of the frontier, each on one server; 0: one, and in a cluster two for each master; the first command on an
+    # empty server fixes it
+    SHARDS: Annotated[int, Meta(ge=0, le=1024)] = 0
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
     # replicas that must have a page's links before the page is done, and an item before it is written; 0: none, so a
     # fail-over may lose pages or write items twice (docs/failures.md)

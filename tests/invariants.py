@@ -38,16 +38,18 @@ _HEAD = re.compile(rb'\[\d+,(\d+),(\d+),(\d+),(-?\d+),"https?://(\[[^\]]*\]|[^/:
 _KEY = re.compile(r"\{(.+):(\d+)\}:(.+)", re.DOTALL)
 
 
-def check(url: str, prefix: str = "crawler") -> None:
-    """Raise `AssertionError` that names every broken rule."""
-    broken = read(url, prefix).violations()
+def check(*urls: str, prefix: str = "crawler") -> None:
+    """Raise `AssertionError` that names every broken rule. `urls`: of all servers that have shards."""
+    broken = read(*urls, prefix=prefix).violations()
     assert not broken, "\n".join(broken)
 
 
-def read(url: str, prefix: str = "crawler") -> State:
-    """The whole frontier as it is at one moment."""
-    with redis.Redis.from_url(url) as client:
-        rows = cast("list[list[Any]]", client.eval(_READ, 0, f"{{{prefix}:*"))
+def read(*urls: str, prefix: str = "crawler") -> State:
+    """The whole frontier as it is at one moment; on several servers, at one moment on each."""
+    rows: list[list[Any]] = []
+    for url in urls:
+        with redis.Redis.from_url(url) as client:
+            rows += cast("list[list[Any]]", client.eval(_READ, 0, f"{{{prefix}:*"))
     state = State({key: _content(kind, content) for key, kind, content in rows})
     for key, content in state.raw.items():
         state.place(key.decode(), content)

@@ -184,8 +184,15 @@ class SentinelFleet(_Fleet):
 
     def failover(self) -> Valkey:
         """Have the sentinels promote a replica in order. Return it when all follow it."""
-        before = self.master()
-        wait_for(lambda: ask(self.sentinels[0], "SENTINEL", "FAILOVER", NAME), "a replica that can be promoted")
+        before, first = self.master(), self.sentinels[0]
+
+        def promoted() -> bool:
+            if self._told(first) != before.port:
+                return True
+            ask(first, "SENTINEL", "FAILOVER", NAME)  # an error while no replica is good enough, or it is under way
+            return False
+
+        wait_for(promoted, "a replica that can be promoted")
         return self.wait_for_promotion(before)
 
     def wait_for_promotion(self, before: Valkey) -> Valkey:

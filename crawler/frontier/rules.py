@@ -186,6 +186,10 @@ ALL_KNOWN_KEPT = 200_000
 MAX_SHARDS = 1_024
 """Shards of one frontier: a claim may ask each of them."""
 
+SHARDS_PER_MASTER = 2
+"""Shards for each master of a cluster, unless `SHARDS` says otherwise: room for twice as many masters. More cost each
+page more calls, because its links go to the shards of their hosts."""
+
 MAX_TICKET = 1_000_000
 """Bytes of a ticket: every exporter reads all of them once a second."""
 

@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, server: Valkey, connection: Server, frontier: Backend, job: Job) -> None:
         self.server = server
-        self.client = connection.client
+        self.client = connection.at("")
         self.frontier = frontier
         self.job = job
 

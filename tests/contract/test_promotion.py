@@ -214,7 +214,7 @@ async def test_a_generation_begins_once_for_each_server(world: Servers, crawl: C
 
     async def told(id: str, before: str = "", uptime: int = 0) -> tuple[int, bytes]:
         reply = await world.server.run("generation", shard, id, before, uptime, "")
-        return reply, await world.server.client.hget(shard, "generation")
+        return reply, await world.server.at("").hget(shard, "generation")
 
     one = await told("a")
     assert one[0] == 1
@@ -227,11 +227,11 @@ async def test_a_generation_begins_once_for_each_server(world: Servers, crawl: C
 async def test_generations_grow_beyond_any_clock_and_are_remembered(world: Servers, crawl: Crawl) -> None:
     key, found = f"{shard_prefix(world.prefix, 0)}clock", []
     for _ in range(120):
-        found.append(int(await world.server.client.hget(key, "generation")))
+        found.append(int(await world.server.at("").hget(key, "generation")))
         await world.answer(shift=-3600.0)
     assert found == sorted(set(found))
     assert found[0] > 10**14
-    before = [int(word) for word in (await world.server.client.hget(key, "before")).split()]
+    before = [int(word) for word in (await world.server.at("").hget(key, "before")).split()]
     assert before == found[-100:]
 
 
@@ -341,8 +341,8 @@ async def test_an_outbox_with_ids_of_the_clock_goes_on(world: Servers) -> None:
     await world.answer()
     new = await read_pages(crawl, leases[3:5])
     entries = [f"{shard_prefix(world.prefix, number)}job:news:outbox" for number in range(world.shards)]
-    (outbox,) = [key for key in entries if await world.server.client.exists(key)]
-    await world.server.client.xadd(outbox, {"i": b"{}", "u": "old-worker"})
+    (outbox,) = [key for key in entries if await world.server.at("").exists(key)]
+    await world.server.at("").xadd(outbox, {"i": b"{}", "u": "old-worker"})
     new += await read_pages(crawl, leases[5:])
     assert await exported(crawl, positions) == sorted([*waiting, *new, "old-worker"])
     assert await crawl.counter("twice/pages") == 0

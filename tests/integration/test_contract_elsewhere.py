@@ -57,7 +57,7 @@ class Elsewhere(World):
         self.time += seconds + 0.002
 
     async def expire(self, worker, others=()):
-        await self.server.client.zadd("{crawler:0}:workers", {worker: 1}, xx=True)
+        await self.server.at("").zadd("{crawler:0}:workers", {worker: 1}, xx=True)
 
 
 @pytest.fixture

@@ -263,7 +263,7 @@ async def _one_batch(queue: Queue, chance: random.Random, number: int) -> None:
     assert stats.pending == queue.expected[LATER]
     # what is put there by hand has no fingerprint, and may be but for its counts what lies elsewhere
     others = ("fingerprints", "places:")
-    broken = invariants.read(queue.url, PREFIX).violations()
+    broken = invariants.read(queue.url, prefix=PREFIX).violations()
     assert not [text for text in broken if not any(word in text for word in others)]
     queue.jobs = []
     assert await queue.frontier.jobs.delete(job.name)

@@ -55,8 +55,8 @@ async def test_the_heartbeats_thread_and_the_rest_verify_the_server_and_show_our
             server = Server(f"rediss://127.0.0.1:{port}/0?{query}", ca_file=str(tmp_path / "ca.pem"))
             try:
                 await server.open()
-                await asyncio.to_thread(server.run_in_thread, "beat", "{x}:workers", "{x}:", "w", 1, "{}")
-                assert await server.client.zscore("{x}:workers", "w")
+                await asyncio.to_thread(server.run_in_thread, "beat", "{x:0}:workers", "{x:0}:", "w", 1, "{}")
+                assert await server.at("{x:0}:").zscore("{x:0}:workers", "w")
             finally:
                 await server.close()
             await opened(f"valkeys://127.0.0.1:{port}/0?{query}&ssl_ca_certs={tmp_path}/ca.pem")

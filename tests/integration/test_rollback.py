@@ -11,7 +11,7 @@ import pytest
 
 from crawler.errors import FrontierUnavailable
 from crawler.frontier.redis import adding as module
-from crawler.frontier.redis import server as connection
+from crawler.frontier.redis import barrier
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
@@ -69,8 +69,8 @@ async def test_junk_that_was_buried_in_the_lost_second_is_junk_again() -> None:
             job = await frontier.jobs.create(Job("news"))
             await frontier.adding.add(job, [Request("http://a.example/")], seed=True)
             line = "{crawler:0}:job:news:pending:0:a.example"
-            (message,) = await cast(Server, frontier.store).client.lrange(line, 0, -1)
-            await cast(Server, frontier.store).client.lset(line, 0, message.replace(b"[1,", b"[9,", 1))
+            (message,) = await cast(Server, frontier.store).at(line).lrange(line, 0, -1)
+            await cast(Server, frontier.store).at(line).lset(line, 0, message.replace(b"[1,", b"[9,", 1))
             (junk,) = (await frontier.queue.claim("w1", 10, [job], PACE)).junk
             shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
             assert await frontier.queue.set_aside("w1", job, junk.message, 60.0)
@@ -94,10 +94,10 @@ async def test_items_are_exported_when_the_servers_disk_has_them(fsync: str) -> 
 
 
 async def test_items_that_the_servers_disk_does_not_have_yet_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "SYNC_MS", 50)
+    monkeypatch.setattr(barrier, "SYNC_MS", 50)
     async with claimed() as (_, frontier, job, lease):
         await frontier.queue.commit("w1", [(lease, Visit(Done(), items=(b"{}",)))], PACE)
-        client = cast(Server, frontier.store).client
+        client = cast(Server, frontier.store).at("")
         await client.config_set("appendfsync", "no")  # behind our back: a disk that takes for ever
         await frontier.adding.seeding(job, "s1", 0)
         with pytest.raises(FrontierUnavailable, match="disk of the queue server"):

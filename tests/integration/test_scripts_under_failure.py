@@ -50,7 +50,7 @@ async def network(valkey_server: Valkey) -> AsyncIterator[Cutter]:
 
 def look(server: Valkey, scene: Scene) -> Any:
     """The state, in which all invariants hold."""
-    state = read(server.url, scene.prefix)
+    state = read(server.url, prefix=scene.prefix)
     assert state.violations() == []
     return state
 
@@ -88,7 +88,7 @@ async def test_without_memory_nothing_happens_or_all_of_it(server: Valkey, trans
     expected, _ = await undisturbed(server, transition)
     async with scene(server.url) as it:
         call = await transition.arrange(it)
-        before = read(server.url, it.prefix)
+        before = read(server.url, prefix=it.prefix)
         await it.raw.config_set("maxmemory", NO_MEMORY)
         try:
             await call()
@@ -99,7 +99,7 @@ async def test_without_memory_nothing_happens_or_all_of_it(server: Valkey, trans
             await it.raw.config_set("maxmemory", 0)
         assert refused == transition.refused
         if refused:
-            assert read(server.url, it.prefix).raw == before.raw
+            assert read(server.url, prefix=it.prefix).raw == before.raw
             await call()
         assert look(server, it).account() == expected
 

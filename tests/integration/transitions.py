@@ -82,7 +82,7 @@ class Scene:
     @property
     def raw(self) -> redis.asyncio.Redis:
         """The connection."""
-        client: redis.asyncio.Redis = self.server.client
+        client: redis.asyncio.Redis = self.server.at("")
         return client
 
 

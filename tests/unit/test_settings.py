@@ -219,7 +219,7 @@ def test_every_setting_is_read_somewhere() -> None:
 def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text("DOWNLOAD_DELAY = 'slow'\nDOWNLOAD_DELY = 1\nALLOWED_NETWORKS = ['home']\n")
     with pytest.raises(ConfigError) as error:
-        load(tmp_path, overrides={"RETRY_TIME": "1"}, environ={"CRAWLER_SHARDS": "0"})
+        load(tmp_path, overrides={"RETRY_TIME": "1"}, environ={"CRAWLER_SHARDS": "-1"})
     told = str(error.value).splitlines()
     assert len(told) == 5
     for name in ("DOWNLOAD_DELAY=", "DOWNLOAD_DELY", "ALLOWED_NETWORKS", "RETRY_TIME", "SHARDS"):

@@ -19,6 +19,7 @@ from crawler.frontier.memory.lua import Scripts
 from crawler.frontier.memory.store import Store
 from crawler.frontier.redis.barrier import Barrier
 from crawler.frontier.redis.errors import errors
+from crawler.frontier.redis.nodes import OneNode
 from crawler.frontier.redis.server import Server
 
 
@@ -28,6 +29,7 @@ class MemoryServer(Server):
 
     def __init__(self, url: str = "memory://", *, clock: Callable[[], float] = time.monotonic) -> None:
         self.url = self.shown = url
+        self.is_cluster = False
         self.timeout = math.inf  # no answer is late
         self.barrier = Barrier(url, 0, self.timeout)
         self.clock = clock
@@ -37,7 +39,7 @@ class MemoryServer(Server):
         self.scripts = Scripts(self.store)
         self._lock = threading.Lock()
         self._arrivals: dict[bytes, asyncio.Event] = {}  # by stream; its next entry sets the event
-        self.client: Any = _Client(self)
+        self._nodes = OneNode(_Client(self))
 
     async def open(self) -> None:
         """Do nothing: there is no connection to open."""

@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from crawler.errors import ConfigError
 from crawler.runtime import url_words
@@ -156,6 +157,11 @@ def read(url: str) -> Address:
         sentinel_password=words.sentinel_password,
         tls=words.tls() if tls else None,
     )
+
+
+def for_sentinels(address: Address) -> Address:
+    """The address with the login of the sentinels, which have no databases."""
+    return replace(address, user=address.sentinel_user, password=address.sentinel_password, db=0)
 
 
 def _wrong(url: str, why: str) -> ConfigError:

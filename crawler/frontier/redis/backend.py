@@ -30,12 +30,13 @@ from crawler.interfaces import Backend, Capabilities
 
 @asynccontextmanager
 async def open_redis(
-    server: Server, *, prefix: str = "crawler", shards: int = 1, **options: Any
+    server: Server, *, prefix: str = "crawler", shards: int = 0, **options: Any
 ) -> AsyncIterator[Backend]:
     """Open the server, yield the backend on it, and close the server at the end.
 
-    `shards` applies to an empty server; any other keeps its number of shards. `options` are those of `parts`. Raises
-    `ConfigError` for a server that cannot be trusted with a crawl, and `FrontierUnavailable`.
+    `shards` applies to an empty server (0: one, or some for each master of a cluster); any other keeps its number.
+    `options` are those of `parts`. Raises `ConfigError` for a server that cannot be trusted with a crawl, and
+    `FrontierUnavailable`.
     """
     try:
         await server.open()

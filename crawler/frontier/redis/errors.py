@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,6 @@ from redis.exceptions import (
     ClusterCrossSlotError,
     ClusterDownError,
     ConnectionError,
-    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -23,7 +23,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from crawler.errors import ConfigError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
+from crawler.errors import ConfigError, CrawlerError, FrontierDiskFull, FrontierError, FrontierFull, FrontierUnavailable
 from crawler.frontier.redis import acl
 
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
@@ -43,39 +43,47 @@ def errors(shown: str) -> Iterator[None]:
     """Convert the library's errors to `FrontierError`s and `ConfigError`s; no other code does."""
     try:
         yield
-    except (MovedError, AskError, ClusterCrossSlotError):
-        raise cluster_error(shown) from None
-    except AuthenticationError:
-        raise _password_error(shown) from None
-    except (ConnectionError, TimeoutError, OSError) as error:
-        text = str(error) or type(error).__name__
+    except (RedisError, OSError) as error:
+        node = getattr(error, "node", "")  # of several servers, the one that failed (see `nodes.py`)
+        raise _converted(error, f"{shown} (node {node})" if node else shown, is_one_of_many=bool(node)) from None
+
+
+def _converted(error: RedisError | OSError, shown: str, *, is_one_of_many: bool) -> CrawlerError:
+    text = str(error) or type(error).__name__
+    if isinstance(error, ClusterCrossSlotError) or (isinstance(error, AskError) and not is_one_of_many):
+        return cluster_error(shown)
+    if isinstance(error, AskError):
+        return FrontierUnavailable(f"the queue server {shown} is giving a slot to another node: waiting for it")
+    if isinstance(error, AuthenticationError):
+        return _password_error(shown)
+    if isinstance(error, (ConnectionError, TimeoutError, OSError)):
         if "Invalid Database" in text:  # the library's text for a server that refuses SELECT
-            raise _database_error(shown) from None
+            return _database_error(shown)
         if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
-            raise _password_error(shown) from None
-        hint = " (rediss:// uses TLS: does that port?)" if shown.startswith("rediss:") else ""
-        raise FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}") from None
-    except ResponseError as error:
-        text = str(error)
-        if isinstance(error, NoPermissionError) or any(words in text for words in _REFUSED_IN_SCRIPTS):
-            raise acl.refusal(shown, text) from None
-        if text.startswith("DB index is out of range"):
-            raise _database_error(shown) from None
-        if text.startswith("GONE"):
-            raise JobGone(f"{shown}: the server does not know this job") from None
-        if isinstance(error, OutOfMemoryError) or "OOM command" in text:
-            raise FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room") from None
-        if text.startswith(("NOAUTH", "WRONGPASS")):
-            raise _password_error(shown) from None
-        if text.startswith("MISCONF"):
-            raise FrontierDiskFull(
-                f"the queue server {shown} cannot write to its disk{_disk_of(shown)}: {text}"
-            ) from None
-        if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
-            raise FrontierUnavailable(f"the queue server {shown} is not ready: {text}") from None
-        raise FrontierError(f"the queue server {shown} refused: {text}") from None
-    except RedisError as error:
-        raise FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {error}") from None
+            return _password_error(shown)
+        hint = " (rediss:// uses TLS: does that port?)" if shown.startswith("rediss") else ""
+        return FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}")
+    if isinstance(error, ResponseError):
+        return _refused(error, text, shown)
+    return FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {text}")
+
+
+def _refused(error: ResponseError, text: str, shown: str) -> CrawlerError:
+    if isinstance(error, NoPermissionError) or any(words in text for words in _REFUSED_IN_SCRIPTS):
+        return acl.refusal(shown, text)
+    if text.startswith("DB index is out of range"):
+        return _database_error(shown)
+    if text.startswith("GONE"):
+        return JobGone(f"{shown}: the server does not know this job")
+    if isinstance(error, OutOfMemoryError) or "OOM command" in text:
+        return FrontierFull(f"the queue server {shown} is out of memory (maxmemory); waiting for room")
+    if text.startswith(("NOAUTH", "WRONGPASS")):
+        return _password_error(shown)
+    if text.startswith("MISCONF"):
+        return FrontierDiskFull(f"the queue server {shown} cannot write to its disk{_disk_of(shown)}: {text}")
+    if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
+        return FrontierUnavailable(f"the queue server {shown} is not ready: {text}")
+    return FrontierError(f"the queue server {shown} refused: {text}")
 
 
 def _database_error(shown: str) -> ConfigError:
@@ -83,10 +91,10 @@ def _database_error(shown: str) -> ConfigError:
 
 
 def cluster_error(shown: str) -> ConfigError:
-    return ConfigError(
-        f"{shown}: this server is one node of a cluster, and no crawl can be spread over several; "
-        "give the crawler a server of its own (cluster-enabled no)"
-    )
+    """The error for a URL of one server that is a node of a cluster."""
+    url = re.sub(r"^(redis|rediss|valkey|valkeys)://([^/?]*).*", r"\1+cluster://\2", shown)
+    instead = f"write {url}" if url != shown else "write redis+cluster://HOST:PORT"
+    return ConfigError(f"{shown}: this server is one node of a cluster; {instead}")
 
 
 def _disk_of(shown: str) -> str:

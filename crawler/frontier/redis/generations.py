@@ -30,6 +30,10 @@ class Generations:
         self._source = scripts.source("generation")
         self._met: set[str] = set()  # replication ids of servers whose shards have their generation
 
+    def doubt(self) -> None:
+        """React to shards that other servers have now: each server is new to them."""
+        self._met.clear()
+
     async def greet(self, connection: Any) -> None:
         """Send the first commands on a new connection of redis-py.
 

@@ -9,11 +9,11 @@ import msgspec
 
 from crawler.errors import FrontierError, FrontierReplaced, UsageError
 from crawler.frontier.redis.errors import JobGone, errors
-from crawler.frontier.redis.keys import check_job_name, job_prefix, shard_prefix
+from crawler.frontier.redis.keys import check_job_name, job_prefix, several, shard_prefix, spread
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import wall_seconds
-from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS
+from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS, SHARDS_PER_MASTER
 from crawler.model import Job
 from crawler.program import PROGRAM
 
@@ -21,7 +21,8 @@ _UNREADABLE = (ValueError, RecursionError, UsageError)
 
 
 async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ...], bytes]:
-    """The prefixes of the shards and the frontier's random name; creates the frontier if there is none.
+    """The prefixes of the shards and the frontier's random name; creates the frontier if there is none, with `shards`
+    shards (0: as many as suit the server).
 
     Raises `FrontierError` if the stored number of shards is not a valid number."""
     first = shard_prefix(prefix, 0)
@@ -29,12 +30,13 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
     with errors(server.shown):
         number, identity = await client.mget(f"{first}shards", f"{first}id")
         if number is None or identity is None:
-            new = {"shards": shards, "id": secrets.token_hex(8)}
+            suitable = SHARDS_PER_MASTER * len(server.masters()) if server.is_cluster else 1
+            new = {"shards": shards or suitable, "id": secrets.token_hex(8)}
             await server.write(first, *(("SET", f"{first}{name}", value, "NX") for name, value in new.items()))
             number, identity = await client.mget(f"{first}shards", f"{first}id")
     if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
         raise FrontierError(f"{server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
-    prefixes = tuple(shard_prefix(prefix, shard) for shard in range(int(number)))
+    prefixes = spread(prefix, int(number)) if server.is_cluster else several(prefix, int(number))
     await server.adopt(prefixes)
     return prefixes, identity
 

@@ -1,6 +1,6 @@
 """Every key in the server: name, type, meaning. The scripts build the same names from the shard's prefix.
 
-`P` is the shard's prefix `{PREFIX:SHARD}:`; the braces are the cluster's hash tag. `J` is `P job:NAME:`.
+`P` is the shard's prefix `{PREFIX:NUMBER}:`; the braces are the cluster's hash tag. `J` is `P job:NAME:`.
 
     P id                    string  random name of this frontier; if it is gone or changed, the server was replaced
     P shards                string  number of shards (shard 0 only), fixed at creation
@@ -33,6 +33,8 @@
     P asking                hash    host → job, worker and message, a line each, of the lease that has the host to
                                     itself while it asks for robots.txt (`take.lua`); expires a day after its last use
     P mark                  string  written when a client waits for the server's disk or for replicas
+    P absent                        never written; each script names it beside its key, so that a cluster that moves the
+                                    keys of a slot one by one runs no script on half of them
     P rules                 hash    `ACTION WHAT NAME`, followed by ` in JOB` if it applies to one job only → a rule:
                                     its number for claims, a space, the rule as JSON
     P turns                 hash    `spider S` or `job J` that has a rate → time (ms) of its next request
@@ -87,11 +89,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Sequence
 
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
+
 from crawler.errors import UsageError
+
+SLOTS = REDIS_CLUSTER_HASH_SLOTS
 
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -99,6 +106,27 @@ _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 def shard_prefix(prefix: str, shard: int) -> str:
     """`P` of a shard."""
     return f"{{{prefix}:{shard}}}:"
+
+
+def several(prefix: str, shards: int) -> tuple[str, ...]:
+    """`P` of each shard."""
+    return tuple(shard_prefix(prefix, shard) for shard in range(shards))
+
+
+def spread(prefix: str, shards: int) -> tuple[str, ...]:
+    """`P` of each shard in a cluster: the first ones of which each lies in another one of `shards` equal parts of the
+    slots. Masters that have equal ranges of slots then have equally many shards, or nearly so."""
+    found: dict[int, str] = {}
+    numbers = itertools.count()
+    while len(found) < shards:
+        its = shard_prefix(prefix, next(numbers))
+        found.setdefault(key_slot(its.encode()) * shards // SLOTS, its)
+    return tuple(found.values())
+
+
+def absent_beside(key: str) -> str:
+    """`P absent` of the shard that a key belongs to."""
+    return f"{key[: key.index('}') + 1]}:absent"
 
 
 def job_prefix(shard_prefix: str, job: str) -> str:

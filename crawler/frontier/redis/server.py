@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha1
 from typing import Any
@@ -17,15 +17,18 @@ from redis.retry import Retry
 
 from crawler.errors import ConfigError
 from crawler.frontier.redis import scripts
-from crawler.frontier.redis.address import read
+from crawler.frontier.redis.address import for_sentinels, read
 from crawler.frontier.redis.barrier import Barrier
 from crawler.frontier.redis.connection import connection_class, endpoint, options
 from crawler.frontier.redis.errors import cluster_error, errors
 from crawler.frontier.redis.generations import Generations
+from crawler.frontier.redis.keys import absent_beside
+from crawler.frontier.redis.nodes import ManyNodes, OneNode
+from crawler.frontier.redis.slots import Slots
 
 
 class Server:
-    """Runs scripts and commands on one server, over at most 17 connections."""
+    """Runs scripts and commands on one server, or on the masters of several, over at most 17 connections to each."""
 
     def __init__(
         self, url: str, *, timeout: float = 5.0, name: str = "crawler", ca_file: str = "", replicas: int = 0
@@ -35,50 +38,48 @@ class Server:
         self.url = url
         self.address = read(url)
         self.shown = self.address.shown
-        if self.address.kind != "single":
-            raise ConfigError(f"{self.shown}: the crawler cannot use a Sentinel or a cluster yet")
+        self.is_cluster = self.address.kind == "cluster"
         self.timeout = timeout  # seconds for one reply
         self.barrier = Barrier(self.shown, replicas, timeout)
         self.clock: Callable[[], float] = time.monotonic  # the clock of `claimed_at` and `asked_at`
-        self._name = name
         # Called at each new connection: the server may have lost data since the last one.
         self.connected: Callable[[], None] = lambda: None
         self._generations = Generations(self.shown)
         self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
         self._options = {
-            **options(self.address, ca_file),
-            **endpoint(self.address),
+            "encoding_errors": "backslashreplace",  # for the names of files that are no UTF-8
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
+            **options(self.address, ca_file),
         }
-        # The library's annotations include replies that we never request; `Any` is the honest type of its results.
-        self.client: Any = self._connect()
-        self._beating: Any = None
+        self._name = name
+        self._nodes = self._connect(ca_file)
         self._fsync = ""  # the server's `appendfsync`; empty if unknown
         self._min_replicas = 0  # its `min-replicas-to-write`; 0 if unknown
 
     def at(self, key: str) -> Any:
         """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
         of the shard names it as well as a key."""
-        return self.client
+        return self._nodes.at(key)
 
     def pipeline(self) -> Any:
         """A pipeline of the library, without a transaction. The first argument of each command is its key; the keys may
         lie in several shards."""
-        return self.client.pipeline(transaction=False)
+        return self._nodes.pipeline()
 
     def split(self, keys: Sequence[str]) -> list[list[str]]:
         """The keys of each server that has some of them."""
-        return [list(keys)]
+        return self._nodes.split(keys)
 
     def masters(self) -> list[Any]:
         """The clients of all servers that have keys."""
-        return [self.client]
+        return self._nodes.masters()
 
     async def open(self) -> None:
         """Check that the servers can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
         with errors(self.shown):
+            await self._nodes.open()
             for client in self.masters():
                 await self._check(client)
 
@@ -86,7 +87,7 @@ class Server:
         await client.ping()
         info = await client.info("server")
         policy = (await client.info("memory")).get("maxmemory_policy", "noeviction")
-        is_node = (await client.info("cluster")).get("cluster_enabled")
+        is_node = not self.is_cluster and (await client.info("cluster")).get("cluster_enabled")
         if is_node and int((await client.cluster("info"))["cluster_size"]) != 1:
             raise cluster_error(self.shown)
         with suppress(ResponseError):  # the account may lack the permission
@@ -151,23 +152,22 @@ class Server:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.client.aclose()
-        if self._beating is not None:
-            self._beating.close()
+        await self._nodes.close()
 
     async def run(self, script: str, key: str, *arguments: Any, barrier: bool = False) -> Any:
         """Run a script by name, and with `barrier` return behind the barrier (see `write`).
 
         Raises `FrontierError` and its subclasses, such as `JobGone`.
         """
-        execute = self._execute_behind_barrier if barrier and self.barrier.replicas else self.at(key).execute_command
+        client = self.at(key)
+        execute = self._execute_behind_barrier if barrier and self.barrier.replicas else client.execute_command
         with errors(self.shown):
             try:
                 with suppress(NoScriptError):  # first use, or the server was restarted
-                    return await execute("EVALSHA", self._hashes[script], 1, key, *arguments)
-                return await execute("EVAL", self._sources[script], 1, key, *arguments)
+                    return await execute("EVALSHA", self._hashes[script], *self._keys(key), *arguments)
+                return await execute("EVAL", self._sources[script], *self._keys(key), *arguments)
             except ReadOnlyError:  # it is a replica now; when it is promoted again, a new connection must notice
-                await self.at(key).connection_pool.disconnect()
+                await client.connection_pool.disconnect()
                 raise
 
     async def _execute_behind_barrier(self, *command: Any) -> Any:
@@ -177,40 +177,54 @@ class Server:
 
     def run_in_thread(self, script: str, key: str, *arguments: Any) -> Any:
         """Do the same from a thread, on a connection of its own. Only one thread may use it."""
-        if self._beating is None:
-            self._beating = redis.Redis.from_pool(
-                redis.ConnectionPool(
-                    connection_class(self.address, blocking=True),
-                    retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
-                    client_name=f"{self._name}:beat",
-                    redis_connect_func=self._generations.greet_in_thread,
-                    **self._options,
-                )
-            )
+        client: Any = self._nodes.in_thread(key)
         with errors(self.shown):
             try:
                 with suppress(NoScriptError):
-                    return self._beating.execute_command("EVALSHA", self._hashes[script], 1, key, *arguments)
-                return self._beating.execute_command("EVAL", self._sources[script], 1, key, *arguments)
+                    return client.execute_command("EVALSHA", self._hashes[script], *self._keys(key), *arguments)
+                return client.execute_command("EVAL", self._sources[script], *self._keys(key), *arguments)
             except ReadOnlyError:
-                self._beating.connection_pool.disconnect()
+                client.connection_pool.disconnect()
                 raise
 
-    def _connect(self) -> redis.asyncio.Redis:
+    def _keys(self, key: str) -> tuple[Any, ...]:
+        """The keys of a script, with their number.
+
+        A cluster may be moving the keys of a slot one by one. A node then runs a script only if it has all its keys, so
+        each also names one that nobody has."""
+        return (1, key) if self.address.kind == "single" else (2, key, absent_beside(key))
+
+    def _connect(self, ca_file: str) -> OneNode | ManyNodes:
+        if self.address.kind == "single":
+            where = endpoint(self.address)
+            client = redis.asyncio.Redis.from_pool(self._pool(where))
+            return OneNode(client, lambda: redis.Redis.from_pool(self._pool_in_thread(where)))
+        to_ask = options(for_sentinels(self.address), ca_file) if self.address.kind == "sentinel" else {}
+        slots = Slots(self.address, self._pool_in_thread, to_ask, self._generations.doubt)
+        return ManyNodes(slots, self._pool, self._pool_in_thread)
+
+    def _pool(self, where: Mapping[str, Any]) -> redis.asyncio.ConnectionPool:
         # Few retries here: every caller retries in its own loop and reports the outage.
-        pool = redis.asyncio.BlockingConnectionPool(
+        return redis.asyncio.BlockingConnectionPool(
             max_connections=16,
             timeout=self.timeout * 4,
             connection_class=connection_class(self.address),
             retry=AsyncRetry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
             client_name=self._name,
-            encoding_errors="backslashreplace",  # for the names of files that are no UTF-8
             redis_connect_func=self._greet,
-            **self._options,
+            **{**self._options, **where},
         )
-        return redis.asyncio.Redis.from_pool(pool)
+
+    def _pool_in_thread(self, where: Mapping[str, Any]) -> redis.ConnectionPool:
+        return redis.ConnectionPool(
+            connection_class(self.address, blocking=True),
+            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+            client_name=f"{self._name}:beat",
+            **{"redis_connect_func": self._generations.greet_in_thread, **self._options, **where},
+        )
 
     async def _greet(self, connection: Any) -> None:
         await connection.on_connect()
+        await self._nodes.confirm(connection)
         await self._generations.greet(connection)
         self.connected()

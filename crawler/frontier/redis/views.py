@@ -185,7 +185,7 @@ class RedisViews:
         now = await frontier_ms(self._server, shard)
         with errors(self._server.shown):
             known = await client.zrange(f"{shard}workers", 0, -1, withscores=True)
-            pipeline = self._server.pipeline()
+            pipeline = client.pipeline(transaction=False)
             for worker, _ in known:
                 pipeline.hget(shard.encode() + b"worker:" + worker, "info")
             infos = await pipeline.execute() if known else []

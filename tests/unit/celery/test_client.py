@@ -22,7 +22,7 @@ from pathlib import Path
 from crawler.celery.client import client
 
 async def name(connected):
-    return await connected.store.client.client_id()
+    return await connected.store.at("").client_id()
 
 before = client(Path(".")).run(name)
 if child := os.fork():
