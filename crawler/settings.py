@@ -43,7 +43,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of one process, checked. Only `crawler/app/` reads them and passes values on."""
 
     # --- the queue server
-    REDIS_URL: str = ""  # redis:// rediss:// unix:// memory://; empty: the embedded server of this folder
+    REDIS_URL: str = ""  # one server, Sentinel, a cluster (docs/servers.md), memory://; empty: an embedded one
     KEY_PREFIX: str = "crawler"  # first part of every key
     # parts of the frontier, each on one server; 0: one, and in a cluster two for each master; the first command on an
     # empty server fixes it

@@ -180,7 +180,7 @@ def _instead_of(scheme: str) -> str:
         )
     near = next(iter(difflib.get_close_matches(scheme, _KINDS, n=1)), "")
     meant = f"; did you mean {near}://?" if near else f", for example {FORM}"
-    return f"expected redis://, rediss://, unix:// or memory://{meant}"
+    return f"expected redis://, rediss://, unix://, redis+sentinel://, redis+cluster:// or memory://{meant}"
 
 
 async def _warn(connected: Backend, config: Config) -> None:

@@ -42,7 +42,10 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("a.example:6379", "expected redis://, rediss://, unix:// or memory://, for example redis://127.0.0.1:6379/0"),
+        (
+            "a.example:6379",
+            r"expected redis://, rediss://, unix://, redis\+sentinel://, redis\+cluster:// or memory://, for example redis://",
+        ),
         ("reddis://a.example", r"did you mean redis://\?"),
         ("rediss//a.example", r"did you mean rediss://\?"),
         ("redis:6379", r"did you mean redis://\?"),

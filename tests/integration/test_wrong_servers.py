@@ -22,6 +22,7 @@ from crawler.errors import CrawlerError
 from crawler.settings import Settings
 from tests.tls_proxy import tls_before
 from tests.valkey import Valkey
+from tests.valkey_fleet import ClusterFleet, SentinelFleet, ask
 
 PASSWORD = "geheim"
 
@@ -61,13 +62,24 @@ async def web() -> AsyncIterator[int]:
         yield int(listening.sockets[0].getsockname()[1])
 
 
-async def told(url: str) -> tuple[int, str]:
-    """The exit code, and what a person is told."""
+async def check(url: str, code: int, why: str) -> None:
+    """See that opening it fails with this exit code, and that this is what a person is told."""
+    settings = Settings(REDIS_URL=url, REDIS_TIMEOUT=1.0, ACCEPT_LOSS=True)
     with pytest.raises(CrawlerError) as refused:
-        async with connect(Config(Settings(REDIS_URL=url, REDIS_TIMEOUT=1.0), {}, Path())):
+        async with connect(Config(settings, {}, Path())):
             pass
-    assert PASSWORD not in str(refused.value)
-    return refused.value.exit_code, str(refused.value)
+    text = str(refused.value)
+    assert refused.value.exit_code == code, text
+    assert re.search(why, text), text
+    assert PASSWORD not in text
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +108,68 @@ async def told(url: str) -> tuple[int, str]:
         ("unix:///no/such.sock", 69, "no answer from the queue server unix:///no/such.sock"),
     ],
 )
-async def test_one_server(plain: Valkey, locked: Valkey, url: str, code: int, why: str) -> None:
-    with socket.socket() as taken:  # nobody listens there
-        taken.bind(("127.0.0.1", 0))
-        async with secured(plain, "127.0.0.1") as tls, web() as http:
-            ports = {"plain": plain.port, "locked": locked.port, "tls": tls, "web": http}
-            found = await told(url.format(**ports, nobody=taken.getsockname()[1]))
-    assert found[0] == code
-    assert re.search(why, found[1]), found[1]
+async def test_one_server(plain: Valkey, locked: Valkey, nobody: int, url: str, code: int, why: str) -> None:
+    async with secured(plain, "127.0.0.1") as tls, web() as http:
+        ports = {"plain": plain.port, "locked": locked.port, "tls": tls, "web": http}
+        await check(url.format(**ports, nobody=nobody), code, why)
+
+
+@pytest.fixture(scope="module")
+def sentinels() -> Iterator[SentinelFleet]:
+    """The second one has a password of its own."""
+    with SentinelFleet() as fleet:
+        ask(fleet.sentinels[1], "ACL", "SETUSER", "default", f">{PASSWORD}", "-@all", "+auth")
+        yield fleet
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "why"),
+    [
+        ("redis://127.0.0.1:{open}/0", 78, r"is a sentinel; write redis\+sentinel://127.0.0.1:\d+/crawl/0"),
+        ("redis+sentinel://127.0.0.1:{open}/shop", 78, "watches no master named 'shop'; it watches crawl"),
+        ("sentinel://127.0.0.1:{open}?master_name=shop", 78, "watches no master named 'shop'; it watches crawl"),
+        ("redis+sentinel://127.0.0.1:{open}/crawl/99", 78, r"no database of this number"),
+        ("redis+sentinel://me:geheim@127.0.0.1:{open}/crawl", 78, r"node .* rejected the user name or password"),
+        ("redis+sentinel://127.0.0.1:{locked}/crawl", 78, "refuses the login: .*sentinel_password=PASSWORD"),
+        ("redis+sentinel://127.0.0.1:{locked}/crawl?sentinel_password=wrong", 78, "refuses the login: .*sentinel_pass"),
+        (
+            "redis+sentinel://127.0.0.1:{locked}/crawl?sentinel_password=geheim",
+            78,
+            r"its user needs .*\+sentinel\|get-master-addr-by-name",
+        ),
+        ("redis+sentinel://127.0.0.1:{data}/crawl", 78, r"is no sentinel; write redis://127.0.0.1:\d+/0"),
+        (
+            "redis+cluster://127.0.0.1:{open}",
+            78,
+            r"is not a node of a cluster; write redis\+sentinel://127.0.0.1:\d+/N",
+        ),
+        ("redis+cluster://127.0.0.1:{data}", 78, r"is not a node of a cluster; write redis://127.0.0.1:\d+/0"),
+        ("rediss+sentinel://127.0.0.1:{open}/crawl", 78, r"speaks no TLS; write redis\+sentinel:// instead"),
+        ("redis+sentinel://127.0.0.1:{nobody}/crawl", 69, r"no answer from the queue server redis\+sentinel://"),
+    ],
+)
+async def test_sentinels(sentinels: SentinelFleet, nobody: int, url: str, code: int, why: str) -> None:
+    first, second, _ = sentinels.sentinels
+    ports = {"open": first.port, "locked": second.port, "data": sentinels.nodes[0].port}
+    await check(url.format(**ports, nobody=nobody), code, why)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ClusterFleet]:
+    with ClusterFleet(masters=3, replicas=0) as fleet:
+        yield fleet
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "why"),
+    [
+        ("redis://127.0.0.1:{node}/0", 78, r"one node of a cluster; write redis\+cluster://127.0.0.1:\d+$"),
+        ("redis://127.0.0.1:{node}/3", 78, "no database of this number; end REDIS_URL with /0"),
+        ("redis+cluster://me:geheim@127.0.0.1:{node}", 78, r"me:\*\*\*@.* rejected the user name or password"),
+        ("rediss+cluster://127.0.0.1:{node}", 78, r"speaks no TLS; write redis\+cluster:// instead"),
+        ("redis+sentinel://127.0.0.1:{node}/crawl", 78, "is no sentinel; write redis://127.0.0.1"),
+        ("redis+cluster://127.0.0.1:{nobody}", 69, r"no answer from the queue server redis\+cluster://"),
+    ],
+)
+async def test_a_cluster(cluster: ClusterFleet, nobody: int, url: str, code: int, why: str) -> None:
+    await check(url.format(node=cluster.nodes[0].port, nobody=nobody), code, why)

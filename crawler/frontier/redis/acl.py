@@ -14,6 +14,9 @@ RULE = (
 )
 """For `ACL SETUSER`: the keys and commands of every command of ours; a single server needs no `cluster`."""
 
+SENTINEL_RULE = "-@all +@connection -@dangerous +sentinel|get-master-addr-by-name +sentinel|masters"
+"""The same for sentinels that have users of their own."""
+
 _WORDS_OF_SCRIPTS = {word for script in scripts.NAMES for word in re.findall(rb"'([A-Z]{3,})'", scripts.source(script))}
 COMMANDS = (
     *sorted(word.decode() for word in _WORDS_OF_SCRIPTS),

@@ -31,7 +31,7 @@ from crawler.frontier.redis import acl
 # those errors lack the code.
 _PASSING = ("BUSY", "NOREPLICAS")
 _REFUSED_IN_SCRIPTS = ("ACL failure in script", "The user executing the script")  # of Redis 7 and later; 6.2
-_PASSING_CLASSES = (ReadOnlyError, ClusterDownError, TryAgainError)
+_PASSING_CLASSES = (ClusterDownError, TryAgainError)
 
 
 class JobGone(FrontierError):
@@ -61,8 +61,9 @@ def _converted(error: RedisError | OSError, shown: str, *, is_one_of_many: bool)
             return _database_error(shown)
         if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
             return _password_error(shown)
-        hint = " (rediss:// uses TLS: does that port?)" if shown.startswith("rediss") else ""
-        return FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}")
+        if "CERTIFICATE" in text:
+            return _certificate_error(shown, text)
+        return FrontierUnavailable(f"no answer from the queue server {shown}: {text}")
     if isinstance(error, ResponseError):
         return _refused(error, text, shown)
     return FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {text}")
@@ -81,6 +82,11 @@ def _refused(error: ResponseError, text: str, shown: str) -> CrawlerError:
         return _password_error(shown)
     if text.startswith("MISCONF"):
         return FrontierDiskFull(f"the queue server {shown} cannot write to its disk{_disk_of(shown)}: {text}")
+    if isinstance(error, ReadOnlyError):
+        return FrontierUnavailable(
+            f"the queue server {shown} is a replica, which takes no writes: waiting until it is promoted; "
+            "if nothing promotes it, REDIS_URL must name its master"
+        )
     if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
         return FrontierUnavailable(f"the queue server {shown} is not ready: {text}")
     return FrontierError(f"the queue server {shown} refused: {text}")
@@ -97,6 +103,13 @@ def cluster_error(shown: str) -> ConfigError:
     return ConfigError(f"{shown}: this server is one node of a cluster; {instead}")
 
 
+def sentinel_error(shown: str, names: list[str]) -> ConfigError:
+    """The error for a URL of one server that is a sentinel; `names` are those of its masters."""
+    host = re.sub(r"^\w+://([^/?]*).*", r"\1", shown)
+    instead = " or ".join(f"redis+sentinel://{host}/{name}/0" for name in names or ["NAME"])
+    return ConfigError(f"{shown}: this server is a sentinel; write {instead}")
+
+
 def _disk_of(shown: str) -> str:
     """Name the folder of a server on this machine and the space on its disk; empty for a server elsewhere."""
     folder = Path(shown.removeprefix("unix://")).parent
@@ -106,7 +119,17 @@ def _disk_of(shown: str) -> str:
     return f" ({folder} on the disk {disk}, {shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
 
 
+def _certificate_error(shown: str, text: str) -> ConfigError:
+    if "CERTIFICATE_REQUIRED" in text:
+        return ConfigError(f"{shown}: the server asks for our certificate: add ?ssl_certfile=FILE&ssl_keyfile=FILE")
+    return ConfigError(
+        f"{shown}: the server's certificate is not accepted: {text}; TLS_CA_FILE adds its authority, and "
+        "?ssl_server_hostname=NAME tells the name in it if that is not the host"
+    )
+
+
 def _password_error(shown: str) -> ConfigError:
     if ":***@" not in shown:  # the texts of servers differ
-        return ConfigError(f"{shown}: the server requires a password: REDIS_URL=redis://:PASSWORD@HOST:PORT/0")
+        url = re.sub(r"://(\*\*\*@)?", "://:PASSWORD@", shown.partition(" ")[0], count=1)
+        return ConfigError(f"{shown}: the server requires a password: REDIS_URL={url}")
     return ConfigError(f"{shown}: the server rejected the user name or password; check REDIS_URL")

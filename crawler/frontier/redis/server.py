@@ -20,7 +20,7 @@ from crawler.frontier.redis import scripts
 from crawler.frontier.redis.address import for_sentinels, read
 from crawler.frontier.redis.barrier import Barrier
 from crawler.frontier.redis.connection import connection_class, endpoint, options
-from crawler.frontier.redis.errors import cluster_error, errors
+from crawler.frontier.redis.errors import cluster_error, errors, sentinel_error
 from crawler.frontier.redis.generations import Generations
 from crawler.frontier.redis.keys import absent_beside
 from crawler.frontier.redis.nodes import ManyNodes, OneNode
@@ -86,6 +86,8 @@ class Server:
     async def _check(self, client: Any) -> None:
         await client.ping()
         info = await client.info("server")
+        if "sentinel" in (info.get("redis_mode"), info.get("server_mode")):  # of Redis; of Valkey
+            raise sentinel_error(self.shown, [*await client.sentinel_masters()])
         policy = (await client.info("memory")).get("maxmemory_policy", "noeviction")
         is_node = not self.is_cluster and (await client.info("cluster")).get("cluster_enabled")
         if is_node and int((await client.cluster("info"))["cluster_size"]) != 1:

@@ -14,14 +14,17 @@ from redis.exceptions import (
     AuthenticationError,
     ClusterDownError,
     ConnectionError,
+    NoPermissionError,
     RedisError,
     ResponseError,
     TimeoutError,
 )
 
 from crawler.errors import ConfigError
+from crawler.frontier.redis import acl
 from crawler.frontier.redis.address import Address
 from crawler.frontier.redis.keys import SLOTS
+from crawler.runtime.safe_text import shown as printed
 
 Node = tuple[str, int]
 """Host and port."""
@@ -90,7 +93,12 @@ class Slots:
                 self._meet(found)
                 self.map = found
                 return
-            except AuthenticationError:
+            except AuthenticationError as error:
+                if self.are_told_by_sentinels:
+                    raise self._wrong(
+                        f"the sentinel {named(node)} refuses the login: {error}; the sentinels' own is "
+                        "?sentinel_username=NAME&sentinel_password=PASSWORD"
+                    ) from None
                 raise
             except (ConnectionError, TimeoutError, ClusterDownError, OSError) as error:
                 wrong = error
@@ -111,26 +119,33 @@ class Slots:
             return str(error)
         return ""
 
+    def _wrong(self, why: str) -> ConfigError:
+        return ConfigError(f"{self._address.shown}: {why}")
+
     def _read_sentinel(self, client: Any, node: Node) -> Map:
         name = self._address.master
         try:
             found = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
-        except ResponseError as error:
-            raise ConfigError(f"{self._address.shown}: {named(node)} is no sentinel: {error}") from None
+            names = [] if found else [*client.sentinel_masters()]
+        except NoPermissionError as error:
+            raise self._wrong(f"sentinel {named(node)}: {error}; its user needs {acl.SENTINEL_RULE}") from None
+        except ResponseError:
+            raise self._wrong(f"{named(node)} is no sentinel; write redis://{named(node)}/0") from None
         if found is None:
-            raise ConfigError(f"{self._address.shown}: the sentinel {named(node)} watches no master named {name!r}")
+            known = f"it watches {', '.join(names)}" if names else "it watches none"
+            raise self._wrong(f"the sentinel {named(node)} watches no master named {printed(name)!r}; {known}")
         host, port = found
         return Map([(SLOTS - 1, (host.decode(), int(port)))], self._address.nodes)
 
     def _read_cluster(self, client: Any, node: Node) -> Map:
         try:
             found = client.execute_command("CLUSTER", "SLOTS")
+        except NoPermissionError:
+            raise
         except ResponseError as error:
-            if "cluster support disabled" not in str(error):
-                raise
-            raise ConfigError(
-                f"{self._address.shown}: {named(node)} is not a node of a cluster; write redis://{named(node)}/0"
-            ) from None
+            is_sentinel = "unknown command" in str(error)
+            instead = f"redis+sentinel://{named(node)}/NAME/0" if is_sentinel else f"redis://{named(node)}/0"
+            raise self._wrong(f"{named(node)} is not a node of a cluster; write {instead}") from None
         ranges, nodes = [], []
         for _, last, *servers in found:
             here = [((host or b"").decode() or node[0], int(port)) for host, port, *_ in servers]
