@@ -579,6 +579,34 @@ async def change_schedule(scene: Scene) -> Call:
 
 _ONE_OF_EACH = (Done(), Skip("robots"), Retry(WHY, 0.0), Retry(WHY, LATER), Release("drain"), Dead(WHY))
 
+# --- another server answers
+
+
+async def begin_generation(scene: Scene) -> Call:
+    """With listeners to be told."""
+    prefix = shard_prefix(scene.prefix, 0)
+    return lambda: scene.server.run("generation", f"{prefix}clock", "a1b2" * 10, "", 0, f"{prefix}calls")
+
+
+def resumed(further: int) -> Callable[[Scene], Awaitable[Call]]:
+    """An exporter has three pages that the server does not know; in a generation so much later than the server's."""
+
+    async def arrange(scene: Scene) -> Call:
+        prefix = f"{shard_prefix(scene.prefix, 0)}job:news:"
+        await scene.commit(await scene.held(*pages(1)), Done(), items=(b"{}",))
+        (entry,) = await scene.frontier.outbox.read(scene.job, {}, 1)
+        generation, number = map(int, entry.position.split("-"))
+        await (await begin_generation(scene))()
+        position = f"{generation + further}-{number + 3}"
+        return lambda: scene.server.run("resume", f"{prefix}outbox", prefix, scene.job.epoch, position)
+
+    return arrange
+
+
+resume_export = resumed(0)
+resume_export_of_another = resumed(10**12)
+
+
 TRANSITIONS = {
     "add": Transition("add", add, refused=True),
     "add-and-split": Transition("add", add_and_split, refused=True),
@@ -647,4 +675,7 @@ TRANSITIONS = {
     "seeding": Transition("seeding", seeding_first),
     "seeding-again": Transition("seeding", seeding_again),
     "seeding-ends": Transition("seeding", seeding_ends),
+    "generation": Transition("generation", begin_generation),
+    "resume-export": Transition("resume", resume_export, is_for_one_shard=True),
+    "resume-export-of-another": Transition("resume", resume_export_of_another, is_for_one_shard=True),
 }

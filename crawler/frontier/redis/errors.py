@@ -46,6 +46,10 @@ def errors(shown: str) -> Iterator[None]:
     except (RedisError, OSError) as error:
         node = getattr(error, "node", "")  # of several servers, the one that failed (see `nodes.py`)
         raise _converted(error, f"{shown} (node {node})" if node else shown, is_one_of_many=bool(node)) from None
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):  # uvloop says that of a connection that was reset just now
+            raise
+        raise FrontierUnavailable(f"no answer from the queue server {shown}: the connection was reset") from None
 
 
 def _converted(error: RedisError | OSError, shown: str, *, is_one_of_many: bool) -> CrawlerError:

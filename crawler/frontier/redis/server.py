@@ -169,7 +169,8 @@ class Server:
                     return await execute("EVALSHA", self._hashes[script], *self._keys(key), *arguments)
                 return await execute("EVAL", self._sources[script], *self._keys(key), *arguments)
             except ReadOnlyError:  # it is a replica now; when it is promoted again, a new connection must notice
-                await client.connection_pool.disconnect()
+                await client.connection_pool.disconnect(inuse_connections=False)
+                await client.connection_pool.update_active_connections_for_reconnect()
                 raise
 
     async def _execute_behind_barrier(self, *command: Any) -> Any:
