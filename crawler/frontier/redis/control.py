@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from crawler.control.rules import check_rule, key_of, number_of
 from crawler.errors import FrontierFull, FrontierUnavailable, UsageError
 from crawler.frontier.redis.errors import errors
+from crawler.frontier.redis.keys import shard_for
 from crawler.frontier.redis.records import Unreadable, packed, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import ANSWER_SECONDS, BROADCASTS_KEPT, HEAR_SECONDS
@@ -54,6 +55,7 @@ class RedisControl:
             "token": token,
             "undoes": undoes,
             "jobs": [text(job) for job in jobs],
+            "group": await self._group(rule.name) if rule.what == "host" else "",
         }
         made = at = before = call = ""
         for shard in self._shards:
@@ -63,6 +65,12 @@ class RedisControl:
             if not made:
                 made, at, before, call = (part.decode() for part in reply)
         return RuleChange(replace(rule, id=made, at=int(at) / 1000), before, undoes, call)
+
+    async def _group(self, host: str) -> str:
+        """The group that the host shares its turns with, as its own shard knows: the group's home may be another."""
+        shard = shard_for(host, self._shards)
+        with errors(self._server.shown):
+            return text(await self._server.at(shard).hget(f"{shard}host:{host}", "group"))
 
     async def rules(self) -> list[Rule]:
         """Read the rules of the first shard."""

@@ -7,16 +7,18 @@ from itertools import pairwise
 
 import pytest
 
+from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Pace
-from crawler.model import Done, Lease, Release, Skip, Visit
+from crawler.model import Done, Job, Lease, Release, Skip, Visit
 from crawler.testing.contract.groups import ADDRESS, place
-from crawler.testing.contract.world import Crawl, World, hosts
+from crawler.testing.contract.rules import order
+from crawler.testing.contract.world import Crawl, World, hosts, pages
 
 QUICK = Pace(delay=0.02)
 NOT_SO_QUICK = Pace(delay=0.05)  # who comes a delay too late for its turn has to wait for the next one
 SLOW = Pace(delay=60.0)
 ONE_AT_ONCE, TWO_AT_ONCE = Pace(delay=0.0), Pace(delay=0.0, concurrency=2)
-NAMES = 20
+NAMES = 12
 ANSWER = 0.003  # seconds that a host takes for its answer
 LOOK = 0.1  # seconds between two claims at most
 
@@ -29,7 +31,8 @@ class Visits:
         self.pace = pace
         self.under_way: list[tuple[str, Lease]] = []
         self.asked: list[tuple[float, str]] = []  # when, which host
-        self.claims = self.refused = 0
+        self.refusals: list[str] = []  # hosts
+        self.claims = 0
 
     async def begin(self, worker: str = "w1") -> float:
         """Claim once, and release what has no turn. Returns the seconds until the next claim."""
@@ -38,7 +41,7 @@ class Visits:
         for lease in claim.leases:
             wait = await self.crawl.frontier.ledger.take_turn(worker, lease, ADDRESS, self.pace)
             if wait:
-                self.refused += 1
+                self.refusals.append(lease.host)
                 early = Release("turn", turn=wait)
                 assert await self.crawl.end(lease, early, worker=worker, pace=self.pace, unasked=True)
             else:
@@ -62,6 +65,21 @@ class Visits:
         return one
 
 
+def lying_away(world: World) -> list[str]:
+    """URLs of names that lie in other shards than the home of their address, if there is more than one."""
+    home = shard_of(ADDRESS, world.shards)
+    return [url for url in hosts(NAMES) if world.shards == 1 or shard_of(url.split("/")[2], world.shards) != home]
+
+
+@pytest.fixture
+async def away(world: World) -> Crawl:
+    """A job with a page on each of these."""
+    crawl = await Crawl.create(world)
+    await crawl.add(*lying_away(world))
+    await place(crawl, lying_away(world))
+    return crawl
+
+
 @pytest.fixture
 async def shared(world: World) -> Crawl:
     """A job with a page on each of many names of one address, which lie in all shards."""
@@ -83,7 +101,7 @@ async def test_the_names_of_an_address_share_its_delay_wherever_they_lie(world: 
     times = [when for when, _ in visits.asked]
     assert len(times) == 2 * NAMES
     assert min(later - earlier for earlier, later in pairwise(times)) >= 0.95 * QUICK.delay
-    assert visits.refused <= (0 if world.shards == 1 else 3 * len(times))
+    assert len(visits.refusals) <= 5 * len(times) * (world.shards > 1)
     assert visits.claims <= 6 * len(times)
 
 
@@ -111,13 +129,13 @@ async def test_over_all_shards_no_more_than_the_cap_are_under_way(world: World, 
     assert {host for _, host in visits.asked} == {url.split("/")[2] for url in hosts(NAMES)}
 
 
-async def test_a_turn_that_is_taken_twice_is_one_turn(world: World, shared: Crawl) -> None:
+async def test_a_turn_that_is_taken_twice_is_one_turn(world: World, away: Crawl) -> None:
     """The reply to the first call was lost."""
-    visits = Visits(shared, TWO_AT_ONCE)
+    visits = Visits(away, TWO_AT_ONCE)
     await visits.begin()
     for worker, lease in visits.under_way:
         for _ in range(2):
-            assert await shared.frontier.ledger.take_turn(worker, lease, ADDRESS, TWO_AT_ONCE) == 0.0
+            assert await away.frontier.ledger.take_turn(worker, lease, ADDRESS, TWO_AT_ONCE) == 0.0
     await visits.end()
     for _ in range(5):
         await world.pass_time(await visits.begin())
@@ -125,9 +143,9 @@ async def test_a_turn_that_is_taken_twice_is_one_turn(world: World, shared: Craw
 
 
 @pytest.mark.parametrize("is_known_dead", [True, False])
-async def test_the_turn_of_a_dead_worker_is_free_again(world: World, shared: Crawl, is_known_dead: bool) -> None:
-    """It may have asked the host until it died, so that the delay begins then."""
-    visits = Visits(shared, ONE_AT_ONCE)
+async def test_the_turn_of_a_dead_worker_is_free_again(world: World, away: Crawl, is_known_dead: bool) -> None:
+    """Until somebody reaps it, nobody else has it."""
+    visits = Visits(away, ONE_AT_ONCE)
     await visits.until_one("w1")
     visits.under_way.clear()
     for _ in range(3):
@@ -135,8 +153,61 @@ async def test_the_turn_of_a_dead_worker_is_free_again(world: World, shared: Cra
     assert visits.under_way == []
     if not is_known_dead:
         await world.expire("w1", ["w2"])
-    assert await shared.frontier.leases.reap("w1" if is_known_dead else None)
+    assert await away.frontier.leases.reap("w1" if is_known_dead else None)
     await visits.until_one("w2")
+
+
+async def test_the_delay_begins_when_the_host_was_asked(world: World, away: Crawl) -> None:
+    """Not when the turn was taken: the worker may have needed a while."""
+    pace = Pace(delay=30.0)
+    first, *others = (await away.claim(pace=pace)).leases
+    assert await away.frontier.ledger.take_turn("w1", first, ADDRESS, pace) == 0.0
+    await world.pass_time(1.0)
+    assert await away.end(first, pace=pace, asked_at=world.now())
+    wait = (await away.claim(pace=pace)).wait or 0.0
+    if world.shards > 1:
+        wait = await away.frontier.ledger.take_turn("w1", others[0], ADDRESS, pace)
+    assert 29 < wait <= 30
+
+
+async def test_a_name_whose_address_nobody_else_wants_is_refused_no_turn(world: World, away: Crawl) -> None:
+    """Its shard knows from each commit when the address has its next turn."""
+    name = lying_away(world)[0]
+    await away.frontier.jobs.delete("news")
+    alone = Crawl(world, away.frontier, await away.frontier.jobs.create(Job("alone")))
+    await alone.add(*(f"{name}{number}" for number in range(8)))
+    visits = Visits(alone, Pace(delay=0.02, jitter=1.0))
+    while not await alone.finished():
+        wait = await visits.begin()
+        await world.pass_time(0.0 if visits.under_way else wait)
+        await visits.end()
+    assert visits.refusals == []
+
+
+async def test_a_page_that_was_refused_comes_before_the_others_of_its_shard(world: World, away: Crawl) -> None:
+    shards = [shard_of(url.split("/")[2], world.shards) for url in lying_away(world)]
+    visits = Visits(away, ONE_AT_ONCE)
+    await visits.until_one()
+    await visits.begin()
+    refused = {host: shard_of(host, world.shards) for host in visits.refusals}
+    assert max(shards.count(shard) for shard in refused.values()) > 1 if world.shards > 1 else not refused
+    while refused:
+        await visits.end()
+        await visits.until_one()
+        ((_, lease),) = visits.under_way
+        shard = shard_of(lease.host, world.shards)
+        assert lease.host in refused or shard not in refused.values()
+        refused.pop(lease.host, None)
+
+
+async def test_without_room_nobody_asks_for_a_turn_again_and_again(world: World, away: Crawl) -> None:
+    visits = Visits(away, ONE_AT_ONCE)
+    await visits.until_one()
+    before = len(visits.refusals)
+    for _ in range(30):
+        await visits.begin()
+        await world.pass_time(0.01)
+    assert len(visits.refusals) - before <= 4 * (world.shards - 1)
 
 
 async def test_a_turn_that_was_not_used_is_free_at_once(world: World, shared: Crawl) -> None:
@@ -152,13 +223,45 @@ async def test_a_turn_that_was_not_used_is_free_at_once(world: World, shared: Cr
     await world.check()
 
 
+async def test_a_raised_rate_of_a_host_lets_its_address_go_on_earlier_wherever_its_home_is(
+    world: World, shared: Crawl
+) -> None:
+    visits = Visits(shared, SLOW)
+    await visits.until_one()
+    await visits.end()
+    for _ in range(4):
+        await visits.begin()
+    assert visits.under_way == []
+    await order(shared, f"rate {lying_away(world)[0]} 20/s")
+    for _ in range(10):
+        await world.pass_time(0.05)
+        await visits.begin()
+    assert len(visits.under_way) == 1
+
+
+async def test_a_cap_of_a_host_is_its_address_s_until_it_is_lifted(world: World, shared: Crawl) -> None:
+    host = lying_away(world)[0].split("/")[2]
+    await shared.add(*pages(4, host))
+    visits = Visits(shared, ONE_AT_ONCE)
+    await order(shared, "concurrency elsewhere.example 9")  # so that there are rules in the end, too
+    await order(shared, f"concurrency {host} 3")
+    for _ in range(12):
+        await world.pass_time(await visits.begin())
+    assert len(visits.under_way) == 3
+    await order(shared, f"concurrency {host} off")
+    await visits.end()
+    for _ in range(4):
+        await world.pass_time(await visits.begin())
+    assert len(visits.under_way) == 1
+
+
 async def test_the_worker_that_was_refused_a_turn_hands_the_page_back_unharmed(world: World, shared: Crawl) -> None:
     visits = Visits(shared, SLOW)
     for _ in range(2 * NAMES):
         await visits.begin()
     assert len(visits.under_way) == 1
     assert await shared.counts() == (NAMES - 1, 1, 0, 0)
-    assert visits.refused <= world.shards, "each shard has asked once, and no claim asks again before its time"
+    assert len(visits.refusals) <= world.shards, "each shard has asked once, and no claim asks again before its time"
     await visits.end()
     assert (await shared.frontier.reading.stats(shared.job)).counters.get("retried", 0) == 0
     await world.check()

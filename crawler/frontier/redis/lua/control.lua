@@ -9,6 +9,7 @@
 --         token, undoes (number of a change)
 --         id, at  number and time (ms) of this change, as text; both '': it is new, and this shard keeps the log
 --         jobs    the names of all jobs
+--         group   of the host, which may be at home in this shard though the host lies in another; '': none
 -- Returns { id, time, value before, id of the broadcast }.
 -- Stays true: hosts that wait by an old pace become due by the new one, but never before the time that they asked for;
 -- hosts that were held or full become due; the same token changes nothing twice.
@@ -67,9 +68,8 @@ local function wake(ledger, set, mark)
 end
 
 local function look_at(host)
-  local H = P .. 'host:' .. host
-  local group = redis.call('HGET', H, 'group') or ''
-  if action == 'rate' then move_turn(H, false) end
+  local group = change.group
+  if action == 'rate' then move_turn(P .. 'host:' .. host, false) end
   if group ~= '' then
     local G = P .. 'host:' .. group
     if action == 'rate' then move_turn(G, true) end
