@@ -101,11 +101,14 @@ async def test_a_name_that_looks_like_a_pattern_deletes_nothing_else(world: Redi
 
 
 async def test_the_shards_are_those_of_the_creation(world: RedisWorld, crawl: Crawl) -> None:
-    """A client with another number of shards in its settings adopts the stored number."""
+    """A client that names no number has them; one that names another is refused."""
     await crawl.add(*hosts(10))
-    async with open_redis(Server(world.server.url), prefix=world.prefix, shards=9) as other:
+    async with open_redis(Server(world.server.url), prefix=world.prefix) as other:
         claim = await other.queue.claim("w2", 50, [crawl.job], AT_ONCE)
     assert len(claim.leases) == 10
+    with pytest.raises(ConfigError, match=f"SHARDS=9: .*created with {world.shards}, for good"):
+        async with open_redis(Server(world.server.url), prefix=world.prefix, shards=9):
+            pass
 
 
 async def test_each_claim_begins_with_another_shard(world: RedisWorld, crawl: Crawl) -> None:

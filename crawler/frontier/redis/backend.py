@@ -34,9 +34,9 @@ async def open_redis(
 ) -> AsyncIterator[Backend]:
     """Open the server, yield the backend on it, and close the server at the end.
 
-    `shards` applies to an empty server (0: one, or some for each master of a cluster); any other keeps its number.
-    `options` are those of `parts`. Raises `ConfigError` for a server that cannot be trusted with a crawl, and
-    `FrontierUnavailable`.
+    `shards` applies to an empty server (0: one, or some for each master of a cluster); any other keeps its number, and
+    another one is refused. `options` are those of `parts`. Raises `ConfigError` for a server that cannot be trusted
+    with a crawl, and `FrontierUnavailable`.
     """
     try:
         await server.open()

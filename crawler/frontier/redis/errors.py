@@ -29,7 +29,7 @@ from crawler.frontier.redis import acl
 # Errors that pass by themselves: a long script, a full disk under the append-only file, a fail-over, and a script that
 # a person killed, which is possible only before its first write. For some codes the library has classes; the texts of
 # those errors lack the code.
-_PASSING = ("BUSY", "NOREPLICAS")
+_PASSING = ("BUSY", "NOREPLICAS", "UNBLOCKED", "WAIT cannot be used", "WAITAOF cannot be used")
 _REFUSED_IN_SCRIPTS = ("ACL failure in script", "The user executing the script")  # of Redis 7 and later; 6.2
 _PASSING_CLASSES = (ClusterDownError, TryAgainError)
 
@@ -45,16 +45,16 @@ def errors(shown: str) -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         node = getattr(error, "node", "")  # of several servers, the one that failed (see `nodes.py`)
-        raise _converted(error, f"{shown} (node {node})" if node else shown, is_one_of_many=bool(node)) from None
+        raise _converted(error, f"{shown} (node {node})" if node else shown) from None
     except RuntimeError as error:
         if "handler is closed" not in str(error):  # uvloop says that of a connection that was reset just now
             raise
         raise FrontierUnavailable(f"no answer from the queue server {shown}: the connection was reset") from None
 
 
-def _converted(error: RedisError | OSError, shown: str, *, is_one_of_many: bool) -> CrawlerError:
+def _converted(error: RedisError | OSError, shown: str) -> CrawlerError:
     text = str(error) or type(error).__name__
-    if isinstance(error, ClusterCrossSlotError) or (isinstance(error, AskError) and not is_one_of_many):
+    if isinstance(error, (AskError, ClusterCrossSlotError)) and "+cluster://" not in shown:
         return cluster_error(shown)
     if isinstance(error, AskError):
         return FrontierUnavailable(f"the queue server {shown} is giving a slot to another node: waiting for it")

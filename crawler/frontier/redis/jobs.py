@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Sequence
 
 import msgspec
+import structlog
 
-from crawler.errors import FrontierError, FrontierReplaced, UsageError
+from crawler.errors import ConfigError, FrontierError, FrontierReplaced, UsageError
 from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.keys import check_job_name, job_prefix, several, shard_prefix, spread
 from crawler.frontier.redis.records import Unreadable, text
@@ -17,6 +18,8 @@ from crawler.frontier.rules import MAX_EPOCH, MAX_SHARDS, SHARDS_PER_MASTER
 from crawler.model import Job
 from crawler.program import PROGRAM
 
+log = structlog.get_logger()
+
 _UNREADABLE = (ValueError, RecursionError, UsageError)
 
 
@@ -24,7 +27,9 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
     """The prefixes of the shards and the frontier's random name; creates the frontier if there is none, with `shards`
     shards (0: as many as suit the server).
 
-    Raises `FrontierError` if the stored number of shards is not a valid number."""
+    Raises `ConfigError` for another number of shards than the frontier has, and `FrontierError` if the stored number is
+    not valid.
+    """
     first = shard_prefix(prefix, 0)
     client = server.at(first)
     with errors(server.shown):
@@ -36,8 +41,18 @@ async def adopt(server: Server, prefix: str, shards: int) -> tuple[tuple[str, ..
             number, identity = await client.mget(f"{first}shards", f"{first}id")
     if not number.isdigit() or not 0 < int(number[:5]) <= MAX_SHARDS:
         raise FrontierError(f"{server.shown}: {first}shards holds {number[:50]!r}, not a number of shards")
+    if shards not in (0, int(number)):
+        raise ConfigError(
+            f"SHARDS={shards}: the frontier {prefix!r} on {server.shown} was created with {int(number)}, for good: of "
+            "known URLs it has fingerprints, which do not tell the host, so nobody can move them to other shards. "
+            "Leave SHARDS out, or take another KEY_PREFIX and crawl anew"
+        )
     prefixes = spread(prefix, int(number)) if server.is_cluster else several(prefix, int(number))
     await server.adopt(prefixes)
+    idle = len(server.masters()) - len(server.split(prefixes))
+    if idle > 0:
+        why = f"{idle} of {len(server.masters())} masters have none of the {len(prefixes)} shards; SHARDS is fixed"
+        log.warning("masters_without_shards", server=server.shown, why=why)
     return prefixes, identity
 
 

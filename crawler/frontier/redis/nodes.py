@@ -212,7 +212,7 @@ class _Pipeline(redis.asyncio.client.Pipeline):
         except RedisError as error:
             await self._client.after(error, seen)
             raise
-        failed = [reply for reply in replies if isinstance(reply, RedisError)]
+        failed = [_note(reply, self._client.node) for reply in replies if isinstance(reply, RedisError)]
         if failed and isinstance(failed[0], _ELSEWHERE):
             other = await self._client.after(failed[0], seen)
             if replies[0] is failed[0]:  # nothing has run
@@ -220,7 +220,7 @@ class _Pipeline(redis.asyncio.client.Pipeline):
                 again.command_stack = stack
                 return list(await again.execute(raise_on_error))
         if failed and raise_on_error:
-            raise _note(failed[0], self._client.node)
+            raise failed[0]
         return list(replies)
 
 
