@@ -41,6 +41,9 @@ class Response:
         self.url = url
         self.status = status
         self.headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self._media_type = media_type(self.headers.get("content-type", ""))  # with its charset
+        self.content_type = self._media_type.partition(";")[0]
+        """Media type in lower case without parameters; empty if the host sent none or did not know it."""
         self.body = body
         self.request = request or replace(BLANK, url=url)
         self.seconds = seconds  # from the request to the last byte
@@ -61,15 +64,6 @@ class Response:
     def depth(self) -> int:
         """Links from a seed."""
         return self.request.depth
-
-    @property
-    def content_type(self) -> str:
-        """Media type in lower case without parameters; empty if the host sent none or did not know it."""
-        return self._media_type.partition(";")[0]
-
-    @property
-    def _media_type(self) -> str:
-        return media_type(self.headers.get("content-type", ""))
 
     @property
     def is_html(self) -> bool:
@@ -156,7 +150,8 @@ class Response:
 
         One inside `noscript` counts on a page without links alone.
         """
-        if said := html.refresh_of(self.headers.get("refresh") or "", self.url):
+        header = self.headers.get("refresh")
+        if header and (said := html.refresh_of(header, self.url)):
             return said
         if not self.is_html or not (self._has_tree or self._scanned is None or self._scanned.may_refresh()):
             return None

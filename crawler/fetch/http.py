@@ -49,6 +49,8 @@ _ASCII = bytes(range(128))
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110 §9.2.2
 
+_TIMED_OUT = int(HTTPStatus.REQUEST_TIMEOUT)  # a look into the enumeration costs more than the rest of the test
+
 _SURPLUS = "more bytes came than its Content-Length says"
 _DATALOSS = "its answer broke off (DOWNLOAD_FAIL_ON_DATALOSS is off)"
 _NO_BODY = "its answer has a body that cannot be read; its status and headers were"
@@ -173,7 +175,7 @@ class HttpFetcher:
         request: make the exchange again at once, on a new connection (RFC 9112 §9.3.1; for 408, RFC 9110 §15.5.9)."""
         try:
             answer = await self._ask_again(request) or await self._ask(request)
-            if answer.status != HTTPStatus.REQUEST_TIMEOUT or not answer.conversation.is_kept:
+            if answer.status != _TIMED_OUT or not answer.conversation.is_kept:
                 return answer
         except Unanswered:
             if request.method not in _IDEMPOTENT:

@@ -70,7 +70,8 @@ def _joined(base: str, hrefs: Iterable[str], how: Reading) -> list[str]:
     found = join_links(base, hrefs, limit=limit + 1, encoding=how.encoding, cut=how.cut)
     if len(found) > limit:
         how.cut("links", f"more than {limit:,} links; the others were not taken (PARSE_MAXLINKS)")
-    return found[:limit]
+        found.pop()
+    return found
 
 
 def links_not_to_follow(root: etree._Element, url: str, how: Reading = _PLAIN) -> frozenset[str]:

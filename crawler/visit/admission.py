@@ -61,12 +61,16 @@ class Admission:
                 admitted.append(self._check(complete))
         return admitted, left_out
 
-    async def on_seeded_hosts(self, lease: Lease, ready: ReadySpider, requests: list[Request]) -> list[Request]:
-        """The requests that the spider may follow: if it stays on seeded hosts, only those to such hosts."""
+    async def on_seeded_hosts(
+        self, lease: Lease, ready: ReadySpider, requests: list[Request]
+    ) -> tuple[list[Request], Mapping[str, int]]:
+        """The requests that the spider may follow: if it stays on seeded hosts, only those to such hosts. The others
+        are counted as `offsite`."""
         if not ready.spider.stay_on_seeded_hosts:
-            return requests
+            return requests, {}
         to = [host_of(request.url) for request in requests]
         moved = {host for host, request in zip(to, requests, strict=True) if request.depth == 0}  # a seed's redirect
         hosts = set(to) - {lease.host} - moved
         seeded = (await self._seeded.among(lease.job, hosts) if hosts else set()) | {lease.host} | moved
-        return [request for host, request in zip(to, requests, strict=True) if host in seeded]
+        kept = [request for host, request in zip(to, requests, strict=True) if host in seeded]
+        return kept, {"offsite": len(requests) - len(kept)} if len(kept) < len(requests) else {}

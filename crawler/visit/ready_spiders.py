@@ -38,6 +38,8 @@ class ReadySpider(Struct, frozen=True):
 
     def for_request(self, request: Request) -> ReadySpider:
         """The same with the retry policy that the request asks for."""
+        if not request.meta:
+            return self
         retry = for_request(self.retry, request.meta)
         return self if retry is self.retry else replace(self, retry=retry)
 

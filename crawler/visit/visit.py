@@ -133,7 +133,7 @@ class Visitor:
         if release := await self._too_early(lease):
             return Visit(release, unasked=True)
         if ready.gate is None:
-            return replace(await self._fetch(lease, ready), host_delay=ready.delay)
+            return await self._fetch(lease, ready, ready.delay)
         verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None)
         visit = await self._obey(verdict, lease, ready)
         if verdict.listed:
@@ -156,35 +156,29 @@ class Visitor:
         crawl_delay = ready.delay
         if verdict.crawl_delay is not None:
             crawl_delay = max(verdict.crawl_delay, ready.delay or 0.0)
-        return replace(await self._fetch(lease, ready), host_delay=crawl_delay)
+        return await self._fetch(lease, ready, crawl_delay)
 
     async def _sitemaps(self, lease: Lease, ready: ReadySpider, urls: Iterable[str]) -> Found:
         """Requests for the sitemaps of an origin, treated like links of the page that led there."""
         wanted = [Request(url, callback=SITEMAP_CALLBACK) for url in urls]
         found = Found().admitting(*await self._admit_in_turns(lease, ready, wanted, _no_rest))
-        return await self._on_seeded_hosts(lease, ready, found)
+        return found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
 
-    async def _on_seeded_hosts(self, lease: Lease, ready: ReadySpider, found: Found) -> Found:
-        """`found` without the requests that the spider may not follow; counts them as `offsite`."""
-        links = await self._admission.on_seeded_hosts(lease, ready, found.requests)
-        offsite = len(found.requests) - len(links)
-        return found.admitting(links, {"offsite": offsite}) if offsite else found
-
-    async def _fetch(self, lease: Lease, ready: ReadySpider) -> Visit:
+    async def _fetch(self, lease: Lease, ready: ReadySpider, host_delay: float | None) -> Visit:
         began = time.monotonic()
         try:
             response = await self._fetcher.fetch(lease.request)
         except OwnLimit as limit:
-            return _handed_back(limit)
+            return _handed_back(limit, host_delay)
         except FetchError as error:
             outcome = policy.judge_error(error, lease.attempt, ready.retry, chance=random.random())
-            ended = time.monotonic()
-            return Visit(outcome, asked_at=ended, seconds=ended - began, health=policy.health(error))
+            ended, health = time.monotonic(), policy.health(error)
+            return Visit(outcome, asked_at=ended, seconds=ended - began, health=health, host_delay=host_delay)
         asked_at = response.answered_at or time.monotonic()
         try:
             outcome, found = await self._read(lease, ready, response)
         except OwnLimit as limit:
-            return _handed_back(limit)
+            return _handed_back(limit, host_delay)
         visit = Visit(
             outcome,
             items=tuple(found.items),
@@ -197,9 +191,11 @@ class Visitor:
             seconds=response.seconds,
             pause=policy.pause(response, time.time()),
             health=policy.health(response),
+            host_delay=host_delay,
         )
         del response  # its tree may be large, and a call to the frontier may take long
-        return _with_links(visit, await self._on_seeded_hosts(lease, ready, found))
+        found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
+        return _with_links(visit, found)
 
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then run the spider's callback on the page."""
@@ -312,7 +308,7 @@ class Visitor:
 
     async def _call_errback(self, lease: Lease, ready: ReadySpider, visit: Visit, failure: Failure) -> Visit:
         outcome, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
-        found = await self._on_seeded_hosts(lease, ready, found)
+        found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
         if not isinstance(outcome, Done):
             found = found.dropping({"errback": 1})
         keys = item_keys(ready.spider.ITEM_KEY, found.items)
@@ -368,10 +364,11 @@ def _with_links(visit: Visit, found: Found) -> Visit:
     return replace(visit, links=(*visit.links, *found.requests), unfollowed=unfollowed)
 
 
-def _handed_back(limit: OwnLimit) -> Visit:
+def _handed_back(limit: OwnLimit, host_delay: float | None = None) -> Visit:
     """Release the page without an attempt and without judging the host. The host may have been asked, so its next turn
     counts from now."""
-    return Visit(Release("own limit", own_limit=str(limit)), asked_at=time.monotonic())
+    outcome = Release("own limit", own_limit=str(limit))
+    return Visit(outcome, asked_at=time.monotonic(), host_delay=host_delay)
 
 
 def _again(failure: Failure, lease: Lease, retry: policy.RetryPolicy, at_least: float = 0.0) -> Outcome:
