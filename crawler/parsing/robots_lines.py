@@ -1,9 +1,10 @@
 """Split a robots.txt into its lines (RFC 9309 §2.2): the name and the value of each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from crawler.parsing.sitemap import GZIP, gunzipped
+from crawler.parsing.url import join_links
 
 MAX_BYTES = 500 * 1024
 """How much of a robots.txt is read (RFC 9309 §2.5), cut at the end of a line."""
@@ -81,10 +82,18 @@ def as_utf8(value: str) -> str:
 
 
 def sitemaps_in(body: bytes) -> list[str]:
-    """The values of the Sitemap lines as written, each once; none in what is no text. They are relative to the URL of
-    the robots.txt."""
+    """The values of the Sitemap lines as written, each once; none in what is no text."""
     try:
         text = as_text(body)
     except ValueError:
         return []
-    return list(dict.fromkeys(as_utf8(value) for name, value in lines(text) if name == "sitemap" and value))
+    return list(dict.fromkeys(as_utf8(value) for name, value in lines(text) if name == "sitemap"))
+
+
+def usable_sitemaps(values: Sequence[str], url: str) -> tuple[list[str], list[str]]:
+    """The canonical URLs of different Sitemap lines of the robots.txt at `url`, and the values without a URL that can
+    be fetched."""
+    urls = join_links(url, filter(None, values))
+    return urls, [value for value in values if not (value and join_links(url, [value]))] if len(urls) < len(
+        values
+    ) else []

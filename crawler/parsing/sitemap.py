@@ -7,6 +7,7 @@ never reaches the parser.
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -56,10 +57,11 @@ def parse(
     _read(_inflated(body, how), reader, how)
     found: tuple[list[Any], list[Any]] = reader.pages, reader.sitemaps
     if choose is None and not alternates:
-        return _joined(url, *found, how)
+        return _joined(url, *found, reader.without_url, how)
     chosen = [list(choose(some)) if choose and some else some for some in found]
     pages, sitemaps = (_urls(some, alternates=alternates) for some in chosen)
-    return _joined(url, pages, sitemaps, how)._replace(unchosen=max(0, sum(map(len, found)) - sum(map(len, chosen))))
+    joined = _joined(url, pages, sitemaps, reader.without_url, how)
+    return joined._replace(unchosen=max(0, sum(map(len, found)) - sum(map(len, chosen))))
 
 
 def is_sitemap(body: bytes) -> bool:
@@ -68,16 +70,16 @@ def is_sitemap(body: bytes) -> bool:
     return _root(_in_utf8(head)) is not None
 
 
-def _joined(url: str, pages: list[str], sitemaps: list[str], how: Reading) -> Sitemap:
+def _joined(url: str, pages: list[str], sitemaps: list[str], without_url: int, how: Reading) -> Sitemap:
     most = how.limits.sitemap_urls
-    found = Sitemap(join_links(url, pages, limit=most + 1), join_links(url, sitemaps, limit=most + 1), 0)
+    found = Sitemap(join_links(url, pages, limit=most + 1), join_links(url, sitemaps, limit=most + 1), without_url)
     if max(len(found.pages), len(found.sitemaps)) > most:
         how.cut("sitemap", f"more than {most:,} URLs; the others were not taken (SITEMAP_MAXURLS)")
-        return Sitemap(found.pages[:most], found.sitemaps[:most], 0)
+        return Sitemap(found.pages[:most], found.sitemaps[:most], without_url)
     different = {*pages, *sitemaps}
     if len(different) == len(found.pages) + len(found.sitemaps):
         return found
-    return found._replace(left_out=sum(not join_links(url, [one]) for one in different))
+    return found._replace(left_out=without_url + sum(not join_links(url, [one]) for one in different))
 
 
 def _urls(entries: Iterable[Entry], *, alternates: bool) -> list[str]:
@@ -161,18 +163,21 @@ def _in_utf8(body: bytes) -> bytes:
 
 def _read_text(body: bytes, reader: Reader, how: Reading) -> None:
     """One URL per line, in UTF-8. Only absolute URLs: otherwise any text would pass as a list of relative ones."""
-    body = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r", b"\n")
-    lowered = body.lower()
-    end = 0
-    for _ in range(2 * how.limits.sitemap_urls):  # some may be repeated or invalid
-        at = lowered.find(b"http", end)
-        if at < 0:
-            return
-        end = lowered.find(b"\n", at) % (len(body) + 1)  # -1 becomes the end of the last line
-        line = body[body.rfind(b"\n", 0, at) + 1 : end].strip(b" \t")
+    lines = _LINES(body.removeprefix(b"\xef\xbb\xbf"))
+    others = 0
+    for found in islice(lines, 2 * how.limits.sitemap_urls):  # some may be repeated or invalid
+        line = found[0].strip(b" \t")
         if line[:8].lower().startswith((b"http://", b"https://")):
             reader.take("page", line[:MAX_LENGTH].decode("utf-8", "replace"))
-    how.cut("sitemap", _TOO_MUCH)
+        elif line and not line.startswith(b"#"):
+            others += 1
+    if reader.count:
+        reader.without_url = others
+        if next(lines, None):
+            how.cut("sitemap", _TOO_MUCH)
+
+
+_LINES: Final = re.compile(rb"[^\r\n]+").finditer
 
 
 class _FeedItem(msgspec.Struct):
@@ -192,7 +197,9 @@ def _read_json(body: bytes, reader: Reader) -> None:
     except msgspec.DecodeError:
         return
     for item in feed.items:
-        reader.take("page", _text(item.url) or _text(item.external_url))
+        link = _text(item.url) or _text(item.external_url)
+        reader.take("page", link)
+        reader.without_url += not link.strip()
     reader.take("sitemap", _text(feed.next_url))
 
 

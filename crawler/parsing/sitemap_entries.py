@@ -27,6 +27,7 @@ _PLACES: Final = {
 }
 _ITEMS: Final = frozenset({"item", "entry"})
 _ENTRIES: Final = frozenset({"url", "sitemap", *_ITEMS})
+_LISTS: Final = frozenset({"urlset", "sitemapindex", "channel", "rss", "feed", "RDF"})  # a channel's image has a `url`
 _XML_BASE: Final = "{http://www.w3.org/XML/1998/namespace}base"
 _RDF_ABOUT: Final = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 
@@ -37,6 +38,7 @@ class Reader:
     def __init__(self, url: str) -> None:
         self.pages: list[Any] = []
         self.sitemaps: list[Any] = []
+        self.without_url = 0  # entries that name no URL
         self.has_ended = False
         self._path: list[str] = []  # names from the root to the open element
         self._bases = [(0, url)]  # each with the depth of the element that sets it (XML Base)
@@ -44,7 +46,7 @@ class Reader:
         self._length = 0
         self._instead = ""  # the URL of this item, if it has no link
         self._is_permalink = False  # what `guid` says of itself
-        self._before = 0  # pages before this item
+        self._before = 0  # URLs before this entry
 
     @property
     def count(self) -> int:
@@ -63,8 +65,8 @@ class Reader:
         self._path.append(name)
         if attributes and _XML_BASE in attributes:
             self._bases.append((len(self._path), self._joined(attributes[_XML_BASE])))
-        if name in _ITEMS:
-            self._before, self._instead = len(self.pages), attributes.get(_RDF_ABOUT, "")
+        if name in _ENTRIES:
+            self._before, self._instead = self.count, attributes.get(_RDF_ABOUT, "")
         if name == "link" and parent in _ITEMS and "href" in attributes:
             if attributes.get("rel", "alternate") == "alternate":
                 self.take("page", attributes["href"])  # Atom, also inside RSS
@@ -83,15 +85,22 @@ class Reader:
         if self._bases[-1][0] == len(self._path):
             self._bases.pop()
         name = self._path.pop()
-        kind = _PLACES.get((self._path[-1] if self._path else "", name))
+        parent = self._path[-1] if self._path else ""
+        kind = _PLACES.get((parent, name))
         if kind and self._text is not None:
             text, self._text = "".join(self._text).strip(), None
             if kind != "instead":
                 self.take(kind, text)
             elif self._is_permalink or text.startswith(("http://", "https://")):
                 self._instead = text
-        elif name in _ITEMS and self._instead and len(self.pages) == self._before:
+        elif name in _ENTRIES and self.count == self._before:
+            self._end_without_url(parent)
+
+    def _end_without_url(self, parent: str) -> None:
+        if self._instead:
             self.take("page", self._instead)
+        elif parent in _LISTS:
+            self.without_url += 1
 
     def close(self) -> None:
         """Called by the parser for its result, which is None."""

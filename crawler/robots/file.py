@@ -112,7 +112,7 @@ class _Reader:
                 self._block.delays += _crawl_delay(value)
             case "request-rate":
                 self._block.delays += _request_rate(value)
-            case "sitemap" if value:
+            case "sitemap":
                 self.sitemaps.append(as_utf8(value))
 
     def _begin(self, agent: str) -> None:

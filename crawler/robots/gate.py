@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import structlog
@@ -17,10 +17,11 @@ from crawler.errors import FetchError
 from crawler.interfaces import Asking, Fetcher
 from crawler.model import Lease, Request
 from crawler.parsing import robots_lines
-from crawler.parsing.url import BadUrl, canonical, join_links, origin_of
+from crawler.parsing.url import BadUrl, canonical, origin_of
 from crawler.response import Response
 from crawler.robots import answer as robots
 from crawler.robots.file import ALLOW_ALL, Robots
+from crawler.runtime.safe_text import shown
 
 log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ MAX_ORIGINS = 5_000  # for which this process keeps rules
 MAX_BYTES = 4_000_000  # of the robots.txt files of these rules; the parsed rules take several times as much memory
 ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
+SHOWN_LINES, SHOWN_LENGTH = 3, 100  # Sitemap lines without a URL that one log line shows, and characters of each
 REFRESH_SECONDS = 300.0  # after which this process reads the shared copy again
 
 
@@ -44,7 +46,7 @@ class Verdict(Struct, frozen=True):
     delay: float = 0.0
     why: str = ""  # for `disallow` the rule, for `unreachable` the answer
     error: FetchError | None = None  # why this request for robots.txt failed
-    cut: bool = False  # whether the answer to this request is longer than what is read of it
+    noted: Mapping[str, int] = {}  # what the job counts of the answer to this request, by its counters
     asked_at: float | None = None
     sitemaps: tuple[str, ...] = ()  # canonical URLs, when the job of the request first meets this origin
     listed: frozenset[str] = frozenset()  # the same URLs, whenever the job reads them
@@ -61,6 +63,7 @@ class Cached(Struct, frozen=True):
     crawl_delay: float | None  # seconds, cut to ROBOTSTXT_MAX_DELAY
     sitemaps: tuple[str, ...]
     listed: frozenset[str]  # the same
+    unusable: tuple[str, ...]  # values of Sitemap lines without a URL that can be fetched
     offered: set[str]  # jobs that were offered the sitemaps
 
     @property
@@ -154,8 +157,8 @@ class RobotsGate:
         await self._asking.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
-        self._say_what_is_cut(origin, known)
-        return Verdict("again", asked_at=asked_at, cut=known.is_cut, sitemaps=_offer(known, job) if job else ())
+        noted = self._say_what_is_lost(origin, known, wants_sitemaps=bool(job))
+        return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=_offer(known, job) if job else ())
 
     async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
         """Fetch robots.txt within `ASK_SECONDS`. Raises `FetchError`, after that time with kind `timeout`."""
@@ -187,9 +190,12 @@ class RobotsGate:
         pause = policy.pause(response, now)
         return robots.verdict_source(response.status, body, seconds=self._cache_seconds, pause=pause, now=now)
 
-    def _say_what_is_cut(self, origin: str, known: Cached) -> None:
-        """Log what the gate cuts. Only the asker logs it, so it appears once per fetch of robots.txt."""
+    def _say_what_is_lost(self, origin: str, known: Cached, *, wants_sitemaps: bool) -> dict[str, int]:
+        """Log what the gate cuts and cannot use, and return what the job counts of it. Only the asker does, so it
+        appears once per fetch of robots.txt."""
+        noted = {}
         if known.is_cut:
+            noted["cut/robots"] = 1
             log.warning(
                 "robots_txt_cut", origin=origin, why=f"only its first {robots_lines.MAX_BYTES:,} bytes are read"
             )
@@ -202,6 +208,16 @@ class RobotsGate:
                 used=self._max_delay,
                 why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
             )
+        if known.unusable and wants_sitemaps:
+            noted["links/robots_sitemaps"] = len(known.unusable)
+            shows = ", ".join(shown(value or "(empty)")[:SHOWN_LENGTH] for value in known.unusable[:SHOWN_LINES])
+            log.warning(
+                "robots_sitemaps_unusable",
+                origin=origin,
+                lines=len(known.unusable),
+                why=f"Sitemap lines of its robots.txt without a URL that can be fetched: {shows}",
+            )
+        return noted
 
     def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
         before = self._known.pop(origin, None)
@@ -222,7 +238,7 @@ class RobotsGate:
         left = max(answer.left(self._clock()), 1.0)  # the shared copy exists, so keep it 1 s even if the clocks differ
         if answer.kind != "disallow":
             left = min(left, REFRESH_SECONDS)
-        sitemaps = tuple(join_links(f"{origin}/robots.txt", rules.sitemaps))
+        sitemaps, unusable = robots_lines.usable_sitemaps(rules.sitemaps, f"{origin}/robots.txt")
         return Cached(
             answer=replace(answer, body=b""),
             rules=rules,
@@ -230,8 +246,9 @@ class RobotsGate:
             mark=mark,
             until=self._clock() + left,
             crawl_delay=None if asked is None else min(asked, self._max_delay),
-            sitemaps=sitemaps,
+            sitemaps=tuple(sitemaps),
             listed=frozenset(sitemaps),
+            unusable=tuple(unusable),
             offered=set(),
         )
 

@@ -13,9 +13,8 @@ from msgspec.structs import replace
 from crawler.model import BLANK, SITEMAP_CALLBACK, Failure, Request, Unfollowed
 from crawler.parsing import scrapy_words, sitemap
 from crawler.parsing.limits import Reading
-from crawler.parsing.robots_lines import sitemaps_in
+from crawler.parsing.robots_lines import sitemaps_in, usable_sitemaps
 from crawler.parsing.sitemap_entries import Entry
-from crawler.parsing.url import join_links
 from crawler.response import Response
 from crawler.runtime.logs import USERS
 
@@ -162,7 +161,8 @@ def _listed(spider: Spider, response: Response, found: sitemap.Sitemap) -> Itera
 
 def _read(spider: Spider, response: Response) -> sitemap.Sitemap:
     if _is_robots_txt(response):
-        return sitemap.Sitemap([], join_links(response.url, sitemaps_in(response.body)), 0)
+        urls, unusable = usable_sitemaps(sitemaps_in(response.body), response.url)
+        return sitemap.Sitemap([], urls, len(unusable))
     choose = None if type(spider).sitemap_filter is Spider.sitemap_filter else spider.sitemap_filter
     how = Reading(limits=response.parse_limits, cut=response.cut.setdefault)
     return sitemap.parse(response.body, response.url, choose, alternates=spider.sitemap_alternate_links, how=how)

@@ -79,6 +79,10 @@ _ROWS: Mapping[str, _Row] = {
     "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),
     "links/sitemap_level": _Row("sitemap", "not followed: too deep in indexes; raise SITEMAP_MAXLEVEL"),
     "links/sitemap_entries": _Row("sitemap URL", "not followed: without a URL that can be fetched"),
+    "links/robots_sitemaps": _Row(
+        "Sitemap line",
+        "of robots.txt, not followed: without a URL that can be fetched (`robots_sitemaps_unusable` in the log)",
+    ),
     # --- parts of pages; the log names the pages (`page_cut`)
     "cut/links": _Row("page", "had more links than are taken from one: raise PARSE_MAXLINKS"),
     "cut/long_urls": _Row("page", "had links with URLs too long to be followed"),

@@ -147,8 +147,8 @@ class Visitor:
             case "disallow":
                 return Visit(Skip("robots", verdict.why), unasked=True)
             case "again":
-                cut = {"cut/robots": 1} if verdict.cut else {}
-                return Visit(Release("robots"), asked_at=verdict.asked_at, unasked=verdict.asked_at is None, noted=cut)
+                asked_at = verdict.asked_at
+                return Visit(Release("robots"), asked_at=asked_at, unasked=asked_at is None, noted=verdict.noted)
             case "unreachable":
                 error = verdict.error  # None: another page asked
                 health = "down" if error is None or error.kind in policy.UNREADABLE else policy.health(error)

@@ -392,6 +392,31 @@ def test_a_url_that_is_too_long_is_counted(body: bytes) -> None:
     assert parse(body, URL).left_out == 1
 
 
+ITEM = f"<item><link>{ONE}</link></item>"
+ATOM = f"<entry><link href='{ONE}'/></entry>"
+
+
+@pytest.mark.parametrize(
+    ("body", "without"),
+    [
+        (f"<urlset><url><loc>{ONE}</loc></url><url><lastmod>2024</lastmod></url><url><loc/></url></urlset>", 2),
+        (f"<sitemapindex><sitemap/><sitemap><loc> </loc></sitemap></sitemapindex><url><loc>{ONE}</loc></url>", 2),
+        (f"<rss><channel><image><url>/i.png</url></image>{ITEM}<item><title>x</title></item></channel></rss>", 1),
+        (f"<rss><channel>{ITEM}<item><guid>urn:x</guid><link></link></item></channel></rss>", 1),
+        (f"<feed>{ATOM}<entry><link rel='enclosure' href='/x'/><id>urn:x</id></entry></feed>", 1),
+        (f"<rdf:RDF>{ITEM}<item/></rdf:RDF>", 1),
+        (f'{{"items": [{{"url": "{ONE}"}}, {{"url": null}}, {{"external_url": " "}}]}}', 2),
+        (f"{ONE}\n# a comment\n\n  \n/relative\nftp://a.example/\n", 2),
+        ("# no list\n/relative\n", 0),
+        ("<html><body><url>x</url><item>y</item></body></html>", 0),
+    ],
+)
+@pytest.mark.parametrize("choose", [None, list])
+def test_entries_without_a_url_are_counted(body: str, without: int, choose: Choose | None) -> None:
+    found = parse(body.encode(), URL, choose)
+    assert (found.pages, found.left_out) == ([ONE] if ONE in body else [], without)
+
+
 def test_no_tree_is_built() -> None:
     body = numbered(5_000)
     tracemalloc.start()

@@ -96,7 +96,7 @@ def test_crawl_delay(robots: str, delay: float | None) -> None:
 
 def test_sitemaps_belong_to_no_group_and_come_once() -> None:
     body = b"Sitemap: https://a/s\nUser-agent: x\nsitemap: /t # t\nSitemap:\nDisallow: /\nSite-map: https://a/s\n"
-    assert Robots.parse(body).sitemaps == ("https://a/s", "/t")
+    assert Robots.parse(body).sitemaps == ("https://a/s", "/t", "")
 
 
 def test_constants() -> None:

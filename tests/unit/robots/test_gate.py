@@ -94,9 +94,9 @@ async def test_what_is_cut_off_a_robots_txt_is_told_by_the_visit_that_asks() -> 
             robots, _ = made({"http://a.example/robots.txt": body})
             with capture_logs() as logs:
                 verdict = await ask(robots, "http://a.example/")
-            assert (verdict.word, verdict.cut) == ("again", is_cut)
+            assert (verdict.word, verdict.noted) == ("again", {"cut/robots": 1} if is_cut else {})
             assert [one["event"] for one in logs] == ["robots_txt_cut"] * is_cut
-            assert not (await ask(robots, "http://a.example/")).cut
+            assert not (await ask(robots, "http://a.example/")).noted
 
 
 async def test_every_sitemap_of_a_robots_txt_is_offered() -> None:
@@ -216,6 +216,21 @@ async def test_sitemaps_are_offered_once_a_job() -> None:
     assert (await ask(robots, url)).sitemaps == (), "this one does not want them"
     assert (await ask(robots, "http://a.example/private", "other")).sitemaps == LISTED
     assert (await ask(robots, url, "other")).sitemaps == ()
+
+
+@pytest.mark.parametrize("job", ["news", None])
+async def test_sitemap_lines_without_a_url_are_told_by_the_visit_that_asks_if_it_wants_sitemaps(
+    job: str | None,
+) -> None:
+    body = SITEMAPS + b"Sitemap:\nSitemap: # none\nSitemap: http://[\nSitemap: %s\n" % (b"x" * 10_000)
+    robots, _ = made({"http://a.example/robots.txt": body})
+    with capture_logs() as logs:
+        assert (await ask(robots, "http://a.example/", job)).noted == ({"links/robots_sitemaps": 4} if job else {})
+        assert not (await ask(robots, "http://a.example/", "other")).noted
+    told = "Sitemap lines of its robots.txt without a URL that can be fetched: mailto:me, (empty), http://["
+    assert [(one["event"], one["lines"], one["why"]) for one in logs] == (
+        [("robots_sitemaps_unusable", 4, told)] if job else []
+    )
 
 
 async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> None:

@@ -34,7 +34,13 @@ def test_these_counters_are_losses() -> None:
         ),
         *("cut/sitemap_end", "cut/surplus", "cut/text", "dropped/errback", "dropped/no_sitemap"),
         *("dropped/not_an_item", "empty/items", "links/malformed", "links/other_callback", "links/redirects"),
-        *("links/sitemap_entries", "links/sitemap_level", "skip/parse_maxnodes", "skip/parse_maxsize"),
+        *(
+            "links/robots_sitemaps",
+            "links/sitemap_entries",
+            "links/sitemap_level",
+            "skip/parse_maxnodes",
+            "skip/parse_maxsize",
+        ),
         "twice/pages",
     ]
 

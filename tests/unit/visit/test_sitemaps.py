@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from crawler.frontier import message
 from crawler.interfaces import Pace
-from crawler.model import Job, Request
+from crawler.model import Job, Request, Unfollowed
 from crawler.parsing.limits import ParseLimits
 from crawler.parsing.scope import Scope
 from crawler.parsing.sitemap_entries import Entry
@@ -303,7 +303,7 @@ def test_entries_are_chosen_by_what_stands_beside_them() -> None:
 async def test_what_the_rules_leave_out_is_counted() -> None:
     site = {
         f"{A}/": "<p>home",
-        f"{A}/robots.txt": b"Sitemap: /i.xml",
+        f"{A}/robots.txt": b"Sitemap: /i.xml\nSitemap: mailto:me",
         f"{A}/i.xml": index(f"{A}/pots.xml", f"{A}/news.xml", "mailto:me"),
         f"{A}/pots.xml": urlset(f"{A}/pot/1", f"{A}/about", f"{A}/about/us") + b"<a></a>" * 100_000,
         f"{A}/pot/1": "<p>pot",
@@ -312,7 +312,14 @@ async def test_what_the_rules_leave_out_is_counted() -> None:
     left_out = {name: count for name, count in stats.counters.items() if name.startswith("links/")}
     counts = {"follow": 1, "rules": 2, "entries": 1}
     assert stats.counters["cut/sitemap"] == 1
-    assert left_out == {f"links/sitemap_{why}": count for why, count in counts.items()}
+    assert left_out == {f"links/sitemap_{why}": count for why, count in counts.items()} | {"links/robots_sitemaps": 1}
+
+
+def test_what_a_robots_txt_lists_without_a_url_is_counted() -> None:
+    body = b"Sitemap: /news.xml\nSitemap:\nSitemap: mailto:me\n"
+    results = Ruled().parse_sitemap(Response(f"{A}/robots.txt", body=body))
+    assert isinstance(results, Iterator)
+    assert Unfollowed("sitemap_entries", 2) in results
 
 
 def having(**attributes: Any) -> Spider:
