@@ -264,7 +264,7 @@ class Store(Protocol):
     """The server or process that keeps the state."""
 
     async def uptime(self) -> float:
-        """Return the seconds since the store started."""
+        """Return the seconds for which the same store has answered: since it started, or took the place of another."""
 
     async def keeps_data(self) -> bool:
         """Return whether the crawl survives a restart."""

@@ -18,8 +18,8 @@ class Reaper:
     """Reaps every quarter of a lease, but not when an outage of the server may be why workers are silent.
 
     After an outage every heartbeat is late, and a reaper would take requests from living workers. So after an outage
-    that it has met itself, or after a start of the server, the reaper waits for a whole lease, in which every living
-    worker sends a heartbeat.
+    that it has met itself, or after another server has begun to answer (it has started, or it is a promoted replica,
+    which lacks the last heartbeats), the reaper waits for a whole lease, in which every living worker sends one.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class Reaper:
         lease_seconds: float,
         uptime: Callable[[], Awaitable[float]],
     ) -> None:
-        """`reap()` takes back the requests of expired workers; `uptime()` returns how long the server has run, in
-        seconds."""
+        """`reap()` takes back the requests of expired workers; `uptime()` returns for how many seconds the same server
+        has answered."""
         self._reap = reap
         self._lease = lease_seconds
         self._uptime = uptime

@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.errors import FrontierError, FrontierReplaced
+from crawler.errors import FrontierError, FrontierReplaced, ReplicasMissing
 from crawler.interfaces import Pace, Queue
 from crawler.model import LACKING, Claim, Failure, Job, Junk, Lease, Release, Visit
 from crawler.runtime.incident import Incident
@@ -84,6 +84,7 @@ class Worker:
         self._has_finished = asyncio.Event()
         self._all_committed = asyncio.Event()
         self._patience = Patience("queue_server_away")
+        self._replicas = Patience("replicas_missing", (ReplicasMissing,))  # an outage for links, but not for claims
         self._lease_over = Incident("lease_not_renewed")
         self._concurrency = Concurrency(options.concurrency)
         self._left: dict[str, float] = {}  # job → until when it is left to workers whose program has what ours lacks
@@ -338,9 +339,8 @@ class Worker:
 
     async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
         """Commit the batch, and retry until the server answers. A repeated batch counts once."""
-        return await self._patience.until_done(
-            lambda: self._queue.commit(self._options.name, batch, self._options.pace)
-        )
+        commit = partial(self._queue.commit, self._options.name, batch, self._options.pace)
+        return await self._patience.until_done(lambda: self._replicas.until_done(commit))
 
     # --- stopping
 

@@ -3,6 +3,7 @@
 crawl   sites crawled by the crawler and its peers, interleaved
 queue   the frontier alone
 growth  the frontier when it is large, against a small one
+fleets  the frontier on one server, under sentinels, on a cluster
 amqp    a message of RabbitMQ, a URL that comes in from it, an item that goes out
 lag     how long one page keeps the others of a worker waiting
 plot    tables and pictures of saved results
@@ -36,6 +37,10 @@ def main() -> int:
             from scripts.benchmark import growth
 
             return growth.main(options.only, options.pending, options.hosts, options.server, options.save)
+        case "fleets":
+            from scripts.benchmark import fleets
+
+            return fleets.main(options.repeat)
         case "amqp":
             from scripts.benchmark import amqp
 
@@ -98,6 +103,8 @@ def _options() -> argparse.Namespace:
     growth.add_argument("--pending", type=int, nargs=2, default=[100_000, 10_000_000], metavar="N")
     growth.add_argument("--hosts", type=int, nargs=2, default=[1_000, 1_000_000], metavar="N")
     growth.add_argument("--server", default="", metavar="PROGRAM", help="queue server to use instead of the wheel's")
+    fleets = commands.add_parser("fleets", help="one server, sentinels, a cluster")
+    fleets.add_argument("--repeat", type=int, default=3, help="rounds; prints medians and ranges (%(default)s)")
     amqp = commands.add_parser("amqp", help="messages of RabbitMQ: CPU of client and broker")
     amqp.add_argument("--messages", type=int, default=10_000, help="messages in a round (%(default)s)")
     amqp.add_argument("--repeat", type=int, default=3, help="rounds; prints medians (%(default)s)")

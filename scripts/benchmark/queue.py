@@ -70,7 +70,7 @@ async def page(bench: Bench, sizes: Sequence[int]) -> None:
     """Measure claim, add of a page's links (one in 35 is new, as in real crawls) and commit: CPU of both sides."""
     await bench.fill(PAGES)
     server = bench.server_cpu()
-    client = await _visit_all(bench.frontier, bench.job)
+    client = await visit_all(bench.frontier, bench.job)
     server = bench.server_cpu() - server
     tell("a page with 35 links", f"client {client / PAGES * 1e6:.0f} µs, server {server / PAGES * 1e6:.0f} µs CPU")
 
@@ -80,11 +80,11 @@ async def in_process(bench: Bench, sizes: Sequence[int]) -> None:
     async with open_memory() as frontier:
         job = await frontier.jobs.create(Job("bench"))
         await fill(frontier, job, PAGES)
-        seconds = await _visit_all(frontier, job)
+        seconds = await visit_all(frontier, job)
     tell("the same with memory://", f"{seconds / PAGES * 1e6:.0f} µs CPU")
 
 
-async def _visit_all(frontier: Backend, job: Job) -> float:
+async def visit_all(frontier: Backend, job: Job) -> float:
     """Claim and commit `PAGES` pages with their links. Return this process's CPU seconds."""
     started = time.process_time()
     new = iter(range(10_000_000, 20_000_000))

@@ -5,6 +5,7 @@ A frozen replica has nothing new, and its server goes on answering: that is what
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from crawler.model import Done, Job, Request, Rule, Ticket, Visit
 from crawler.schedules.timetable import Schedule, Timetable
 from crawler.settings import Settings
 from tests.valkey import Valkey
+from tests.valkey_fleet import wait_for
 
 PACE = Pace(delay=0)
 JOB = Job("job")
@@ -50,10 +52,18 @@ def replica_of(server: Valkey, *, appendonly: bool = True) -> Iterator[Valkey]:
             yield replica
 
 
+@contextmanager
+def away(replica: Valkey) -> Iterator[None]:
+    """Freeze the replica. Nobody need wait for it for long then."""
+    with replica.frozen(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "REPLICA_MS", 100)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica that has not answered after a tenth of a second will not."""
-    monkeypatch.setattr(module, "REPLICA_MS", 100)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas that are there answer sooner or later."""
+    monkeypatch.setattr(module, "REPLICA_MS", 5000)
 
 
 @asynccontextmanager
@@ -92,7 +102,7 @@ async def test_what_others_are_told_of_waits_for_a_replica(
     server, replica = pair
     async with opened(server, request) as frontier:
         job = await seeded(frontier)
-        with replica.frozen(), pytest.raises(ReplicasMissing, match=r"has 0 of the 1 replicas .* \(REDIS_REPLICAS=1\)"):
+        with away(replica), pytest.raises(ReplicasMissing, match=r"has 0 of the 1 replicas .* \(REDIS_REPLICAS=1\)"):
             await CALLS[what](frontier, job)
         await CALLS[what](frontier, job)
 
@@ -104,7 +114,7 @@ async def test_pages_wait_with_their_links_and_are_not_done_before(
     server, replica = pair
     async with opened(server, request) as frontier:
         job = await seeded(frontier)
-        with replica.frozen():
+        with away(replica):
             frontier.leases.beat("me", {})
             (lease,) = (await frontier.queue.claim("me", 9, [job], PACE)).leases
             visits = [(lease, Visit(Done(), links=(Request(LINK, depth=1),)))]
@@ -125,7 +135,7 @@ async def test_the_new_ones_are_told_once_they_are_kept(
     seeds = [Request(f"http://{name}.example/") for name in "abc"]
     async with opened(server, request) as frontier:
         job = await seeded(frontier)
-        with replica.frozen(), pytest.raises(ReplicasMissing):
+        with away(replica), pytest.raises(ReplicasMissing):
             await frontier.adding.add(job, seeds[:1], seed=True)
         added = await frontier.adding.add(job, seeds[:1], seed=True)
         assert (added.new, added.known) == (1, 0)
@@ -140,7 +150,7 @@ async def test_items_are_read_and_a_job_is_finished_only_behind_the_barrier(
     server, replica = pair
     async with opened(server, request) as frontier, opened(server, request, replicas=0) as careless:
         job = await seeded(frontier)
-        with replica.frozen():
+        with away(replica):
             (lease,) = (await frontier.queue.claim("me", 9, [job], PACE)).leases
             assert await frontier.queue.commit("me", [(lease, Visit(Done(), (b'{"a":1}',)))], PACE) == [True]
             assert (await careless.reading.stats(job)).finished
@@ -174,7 +184,7 @@ async def test_a_server_without_an_append_only_file_has_its_replicas(request: py
         async with opened(server, request) as frontier:
             await seeded(frontier)
             await frontier.adding.durable()
-            with replica.frozen(), pytest.raises(ReplicasMissing):
+            with away(replica), pytest.raises(ReplicasMissing):
                 await frontier.adding.durable()
 
 
@@ -217,3 +227,29 @@ async def test_a_server_that_can_have_no_replicas_is_refused(url: str, whose: st
     with pytest.raises(ConfigError, match=f"REDIS_REPLICAS=1: {whose} has no replicas"):
         async with connect(config(url, 1), alone=True):
             pass
+
+
+async def test_a_server_that_becomes_a_replica_while_it_waits_is_an_outage(request: pytest.FixtureRequest) -> None:
+    """Sentinels and clusters do that to a master that they replace. What it wrote last may be lost."""
+    with Valkey(tcp=True, appendonly=True) as server, redis.Redis.from_url(server.url) as client:
+        async with opened(server, request, replicas=0) as frontier:
+            await seeded(frontier)
+        async with opened(server, request) as frontier:
+            waiting = asyncio.create_task(frontier.adding.durable())
+            await asyncio.to_thread(wait_for, lambda: client.info("clients")["blocked_clients"] > 0, "the wait")
+            client.replicaof("127.0.0.1", "1")
+            with pytest.raises(FrontierUnavailable, match="is a replica, which takes no writes"):
+                await waiting
+
+
+async def test_a_promoted_replica_is_young_however_long_it_has_run(request: pytest.FixtureRequest) -> None:
+    """It lacks the last heartbeats, so reapers must wait for new ones."""
+    with Valkey(tcp=True) as server, replica_of(server, appendonly=False) as replica:
+        async with opened(server, request) as before:
+            while await before.store.uptime() < 0.5:
+                await before.adding.durable()  # takes the replica some time to confirm
+            with redis.Redis.from_url(replica.url) as client:
+                client.replicaof("NO", "ONE")
+            async with opened(replica, request, replicas=0) as after:
+                young = await after.store.uptime()
+                assert young + 0.4 < await before.store.uptime()

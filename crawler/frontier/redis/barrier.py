@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from redis.exceptions import ReadOnlyError, ResponseError
+
 from crawler.errors import FrontierUnavailable, ReplicasMissing
 from crawler.frontier.redis.keys import mark_beside
 
@@ -18,6 +20,8 @@ REPLICA_MS = 1000  # longest wait for replicas to have what was written; on a go
 
 # The first write frees memory, so a server that is out of memory still runs it.
 _MARK = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], 1)"
+
+_DEMOTED = ("UNBLOCKED", "cannot be used with replica instances")  # what WAIT and WAITAOF say
 
 Command = tuple[Any, ...]
 
@@ -100,11 +104,18 @@ class Barrier:
 
 
 async def _together(client: Any, commands: Sequence[Command]) -> list[Any]:
-    """Run the commands over one connection and return their replies; an error is the reply of its command."""
+    """Run the commands over one connection and return their replies; an error is the reply of its command.
+
+    Raises `ReadOnlyError` if the server has become a replica meanwhile: then nothing waits any longer.
+    """
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    return list(await pipeline.execute(raise_on_error=False))
+    replies = list(await pipeline.execute(raise_on_error=False))
+    for reply in replies:
+        if isinstance(reply, ResponseError) and any(words in str(reply) for words in _DEMOTED):
+            raise ReadOnlyError(f"READONLY {reply}")
+    return replies
 
 
 def _mark(key: str) -> Command:

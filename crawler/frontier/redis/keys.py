@@ -9,7 +9,8 @@
     P tickets               hash    id of a task that waits for the result of a job → the ticket as JSON (shard 0 only)
     P clock                 hash    `offset` (ms) of the frontier's time from the server's clock; `last` (ms), the last
                                     one written down; `server`, the replication id of the server that answers; its
-                                    `generation`, and those `before` (`generation.lua`)
+                                    `generation`, since when (ms) it lasts, `since`, and those `before`
+                                    (`generation.lua`)
     P workers               zset    worker → the frontier's time (ms) when its lease ends
     P worker:W              hash    token and extent of its last claim, token and reply of its last commit, info
     P worker:W:jobs         set     jobs in which it may have a processing list

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -148,9 +149,10 @@ class Server:
                 await client.ping()
 
     async def uptime(self) -> float:
-        """Seconds since the server started; of several, since the last of them started."""
-        with errors(self.shown):
-            return min([float((await client.info("server"))["uptime_in_seconds"]) for client in self.masters()])
+        """Seconds for which the same server has answered for every shard: since it started, or since a replica took
+        its place. A promoted replica may have run for long, but not with the last heartbeats."""
+        found = [await self.run("now", f"{shard}clock") for shard in self._generations.shards]
+        return min((float(now - since) / 1000 for now, _, since in found if since <= now), default=math.inf)
 
     async def close(self) -> None:
         """Close the connections."""

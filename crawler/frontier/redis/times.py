@@ -16,5 +16,5 @@ async def wall_seconds(server: Server, shard: str) -> float:
 
 
 async def _read(server: Server, shard: str) -> tuple[int, int]:
-    now, wall = await server.run("now", f"{shard}clock")
+    now, wall, _ = await server.run("now", f"{shard}clock")
     return now, wall

@@ -86,12 +86,15 @@ async def test_nor_than_the_rest_that_it_asked_for(crawl: Crawl) -> None:
     assert ((await crawl.claim()).wait or 0) > 50
 
 
-async def test_a_rule_for_a_host_that_is_held_has_it_looked_at_where_it_waits(crawl: Crawl) -> None:
+@pytest.mark.parametrize("rule", ["concurrency a.example 4", "rate spider:shop 1/s"])
+async def test_a_rule_for_a_host_that_is_held_or_any_spider_has_it_looked_at_where_it_waits(
+    crawl: Crawl, rule: str
+) -> None:
     other = await crawl.frontier.jobs.create(Job("other"))
     await crawl.add(*pages(2))
     await crawl.frontier.pauses.pause(crawl.job, "host", "a.example", "a person said so")
     assert await crawl.urls() == []
-    await order(crawl, "concurrency a.example 4")
+    await order(crawl, rule)
     stats = [await crawl.frontier.reading.stats(job) for job in (crawl.job, other)]
     assert [(one.held, one.ready) for one in stats] == [(0, 1), (0, 0)]
 
@@ -194,12 +197,34 @@ async def test_a_lowered_rate_of_a_host_is_not_its_neighbours(crawl: Crawl) -> N
     assert sorted(await finish_all(crawl)) == ["http://a.example/0", *pages(3, "b.example")]
 
 
+async def test_nor_is_one_that_is_lowered_while_the_address_waits(crawl: Crawl) -> None:
+    slow, neighbour = Pace(delay=0.05), beside(crawl, "a.example")
+    await on_one_address(crawl, "a.example", neighbour)
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(pace=slow), pace=slow)
+    await crawl.add(f"http://{neighbour}/")
+    await order(crawl, "rate a.example 1/h")
+    await crawl.world.pass_time(0.05)
+    assert await crawl.urls(pace=slow) == [f"http://{neighbour}/"]
+
+
 async def test_a_rate_of_the_address_holds_for_all_its_hosts(crawl: Crawl) -> None:
     neighbour = beside(crawl, "a.example")
     await on_one_address(crawl, "a.example", neighbour)
     await crawl.add(*pages(3), *pages(3, neighbour))
     await order(crawl, f"rate {ADDRESS} 1/h")
     assert len(await finish_all(crawl)) == 1
+
+
+async def test_a_raised_rate_of_an_address_holds_for_the_hosts_in_its_line(crawl: Crawl) -> None:
+    neighbour = beside(crawl, "a.example")
+    await on_one_address(crawl, "a.example", neighbour)
+    await crawl.add("http://a.example/", f"http://{neighbour}/")
+    await order(crawl, f"rate {ADDRESS} 1/h")
+    assert len(await finish_all(crawl)) == 1
+    await order(crawl, f"rate {ADDRESS} 1000/s")
+    await crawl.world.pass_time(0.002)
+    assert len(await crawl.urls()) == 1
 
 
 async def test_with_a_rate_an_address_gives_one_request_at_a_time(crawl: Crawl) -> None:
@@ -219,6 +244,19 @@ async def test_concurrency_of_a_host_is_not_held_down_by_its_address(crawl: Craw
     assert len(await crawl.urls(pace=one)) == 3
     await order(crawl, "concurrency a.example off")
     assert len(await crawl.urls(pace=one)) == 0
+
+
+async def test_without_the_concurrency_of_its_host_an_address_has_the_cap_of_the_settings_again(crawl: Crawl) -> None:
+    one, neighbour = Pace(delay=0.0, concurrency=1), beside(crawl, "a.example")
+    await on_one_address(crawl, "a.example", neighbour)
+    await crawl.add(*pages(4), *pages(4, neighbour))
+    await order(crawl, "priority job:news 1")
+    await order(crawl, "concurrency a.example 2")
+    leases = (await crawl.claim(pace=one)).leases
+    assert len(leases) == 2
+    await order(crawl, "concurrency a.example off")
+    await crawl.finish(leases)
+    assert len(await crawl.urls(pace=one)) == 1, "though another rule is in force"
 
 
 @pytest.mark.parametrize("subject", ["a.example", "spider:shop", "job:news"])
@@ -253,6 +291,15 @@ async def test_a_spider_or_a_job_is_handed_out_no_faster_than_its_rate(crawl: Cr
     await order(crawl, f"rate {subject} off")
     await finish_all(crawl)
     assert await crawl.finished(), "what had been put off is looked at again at once"
+
+
+@pytest.mark.parametrize("subject", ["spider:shop", "job:news"])
+async def test_a_raised_rate_of_a_spider_or_a_job_holds_at_once(crawl: Crawl, subject: str) -> None:
+    await crawl.add(*[Request(url, spider="shop") for url in pages(2)])
+    await order(crawl, f"rate {subject} 1/h")
+    assert len(await finish_all(crawl)) == 1
+    await order(crawl, f"rate {subject} 1000/s")
+    assert len(await finish_all(crawl)) == 1
 
 
 async def test_a_spiders_rate_is_not_its_neighbours(crawl: Crawl) -> None:

@@ -28,7 +28,7 @@ local own = tonumber(string.sub(ARGV[1], 1, 8), 16) % GENERATION_SPREAD
 generation = string.format('%d', math.max(generation + 1, FIRST_GENERATION + now) + own)
 redis.call('HDEL', clock, 'server')
 redis.call('HSET', clock,
-  'server', ARGV[1], 'generation', generation, 'before', before, 'last', now, 'offset', now - wall)
+  'server', ARGV[1], 'generation', generation, 'before', before, 'since', now, 'last', now, 'offset', now - wall)
 if server and ARGV[4] ~= '' then -- listeners wait for ids behind the last one that they have heard
   redis.call('XADD', ARGV[4], 'MAXLEN', '~', BROADCASTS_KEPT, generation .. '-0', 'w', 'rule')
 end
