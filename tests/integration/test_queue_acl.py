@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
@@ -86,7 +87,7 @@ def test_the_rules_are_documented() -> None:
 
 @pytest.mark.parametrize("kind", [ClusterFleet, SentinelFleet])
 async def test_the_rule_is_enough_for_several_servers(kind: type[ClusterFleet] | type[SentinelFleet]) -> None:
-    with kind() as fleet:
+    with kind() as fleet, capture_logs() as logs:
         for node in fleet.nodes:
             ask(node, "ACL", "SETUSER", "crawl", "on", ">secret", *RULE.format(prefix="crawler").split())
         url = fleet.url.replace("://", "://crawl:secret@")
@@ -103,6 +104,7 @@ async def test_the_rule_is_enough_for_several_servers(kind: type[ClusterFleet] |
         for node in fleet.nodes:
             refused = {entry[b"object"] for entry in ask(node, "ACL", "LOG")}
             assert refused <= {b"config|get"}
+    assert "min-replicas" not in str(logs)  # nobody knows it
 
 
 async def test_what_clouds_forbid_is_done_without(admin: Any) -> None:

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
-from crawler.errors import ConfigError, CrawlerError
+from crawler.errors import ConfigError, CrawlerError, FrontierUnavailable
 from crawler.frontier.redis.server import Server
 from crawler.settings import Settings
 from tests.tls_proxy import tls_before
-from tests.valkey import Valkey
+from tests.valkey import Valkey, free_port
+from tests.valkey_fleet import Sentinel, ask, wait_for
 
 # The certificate is for a name, and the server is dialled by its address.
 NAME = "queue.example"
@@ -41,8 +42,14 @@ def of_server(authority: trustme.CA, *, asks: bool = False) -> ssl.SSLContext:
     return context
 
 
+def all_of(folder: Path) -> str:
+    """All that the server needs to be known and to know us."""
+    names = f"ssl_server_hostname={NAME}&ssl_ca_certs={folder}/ca.pem"
+    return f"{names}&ssl_certfile={folder}/cert.pem&ssl_keyfile={folder}/key.pem"
+
+
 async def opened(url: str) -> None:
-    async with connect(Config(Settings(REDIS_URL=url), {}, Path())) as backend:
+    async with connect(Config(Settings(REDIS_URL=url, ACCEPT_LOSS=True), {}, Path())) as backend:
         assert await backend.jobs.all() == []
 
 
@@ -51,7 +58,7 @@ async def test_the_heartbeats_thread_and_the_rest_verify_the_server_and_show_our
 ) -> None:
     with Valkey() as real:
         async with tls_before(real, of_server(authority, asks=True)) as port:
-            query = f"ssl_server_hostname={NAME}&ssl_certfile={tmp_path}/cert.pem&ssl_keyfile={tmp_path}/key.pem"
+            query = all_of(tmp_path).replace(f"&ssl_ca_certs={tmp_path}/ca.pem", "")
             server = Server(f"rediss://127.0.0.1:{port}/0?{query}", ca_file=str(tmp_path / "ca.pem"))
             try:
                 await server.open()
@@ -59,7 +66,34 @@ async def test_the_heartbeats_thread_and_the_rest_verify_the_server_and_show_our
                 assert await server.at("{x:0}:").zscore("{x:0}:workers", "w")
             finally:
                 await server.close()
-            await opened(f"valkeys://127.0.0.1:{port}/0?{query}&ssl_ca_certs={tmp_path}/ca.pem")
+            await opened(f"valkeys://127.0.0.1:{port}/0?{all_of(tmp_path)}")
+
+
+async def test_the_sentinels_and_the_master_that_they_name_are_verified(authority: trustme.CA, tmp_path: Path) -> None:
+    with Valkey(tcp=True) as data, Sentinel(data) as sentinel:
+        async with (
+            tls_before(data, of_server(authority, asks=True)) as master,
+            tls_before(sentinel, of_server(authority, asks=True)) as port,
+        ):
+            ask(sentinel, "SENTINEL", "REMOVE", "crawl")
+            ask(sentinel, "SENTINEL", "MONITOR", "crawl", "127.0.0.1", master, 1)
+            with pytest.raises(ConfigError, match="CERTIFICATE_VERIFY_FAILED"):
+                await opened(f"rediss+sentinel://127.0.0.1:{port}/crawl")
+            await opened(f"rediss+sentinel://127.0.0.1:{port}/crawl?{all_of(tmp_path)}")
+
+
+async def test_each_node_of_a_cluster_is_verified(authority: trustme.CA, tmp_path: Path) -> None:
+    cluster = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
+    with Valkey(tcp=True, options=cluster) as node:
+        async with tls_before(node, of_server(authority, asks=True)) as port:
+            ask(node, "CONFIG", "SET", "cluster-announce-port", port)
+            ask(node, "CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+            await asyncio.to_thread(
+                wait_for, lambda: b"cluster_state:ok" in ask(node, "CLUSTER", "INFO"), "the cluster"
+            )
+            with pytest.raises(ConfigError, match="CERTIFICATE_VERIFY_FAILED"):
+                await opened(f"rediss+cluster://127.0.0.1:{port}")
+            await opened(f"rediss+cluster://127.0.0.1:{port}?{all_of(tmp_path)}")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +112,15 @@ async def test_a_certificate_that_does_not_fit_is_refused(
         async with tls_before(real, of_server(authority)) as port:
             with pytest.raises(CrawlerError, match=why):
                 await opened(f"rediss://127.0.0.1:{port}/0?{query.format(tmp_path)}")
+
+
+async def test_who_shows_no_certificate_is_told_that_the_server_may_ask_for_one(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    with Valkey() as real:
+        async with tls_before(real, of_server(authority, asks=True)) as port:
+            with pytest.raises(FrontierUnavailable, match="does it ask for our certificate"):
+                await opened(f"rediss://127.0.0.1:{port}/0?{all_of(tmp_path).partition('&ssl_certfile')[0]}")
 
 
 async def test_tls_that_is_not_verified_is_warned_about(authority: trustme.CA) -> None:

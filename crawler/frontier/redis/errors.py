@@ -33,6 +33,10 @@ _PASSING = ("BUSY", "NOREPLICAS", "UNBLOCKED", "WAIT cannot be used", "WAITAOF c
 _REFUSED_IN_SCRIPTS = ("ACL failure in script", "The user executing the script")  # of Redis 7 and later; 6.2
 _PASSING_CLASSES = (ClusterDownError, TryAgainError)
 
+_TLS = re.compile(r"(rediss|valkeys|\w+\+ssl)\b").match
+# A server that asks for our certificate cuts the connection, and what it says is mostly lost.
+_CERTIFICATE_HINT = " (does it ask for our certificate? ?ssl_certfile=FILE&ssl_keyfile=FILE shows one)"
+
 
 class JobGone(FrontierError):
     """A script found that the server does not know the job with this epoch."""
@@ -65,9 +69,11 @@ def _converted(error: RedisError | OSError, shown: str) -> CrawlerError:
             return _database_error(shown)
         if any(word in text for word in ("WRONGPASS", "NOAUTH", "invalid username-password")):
             return _password_error(shown)
-        if "CERTIFICATE" in text:
+        if "CERTIFICATE_VERIFY_FAILED" in text:
             return _certificate_error(shown, text)
-        return FrontierUnavailable(f"no answer from the queue server {shown}: {text}")
+        is_cut = "reset by peer" in text or "closed by server" in text
+        hint = _CERTIFICATE_HINT if is_cut and _TLS(shown) and "ssl_certfile" not in shown else ""
+        return FrontierUnavailable(f"no answer from the queue server {shown}: {text}{hint}")
     if isinstance(error, ResponseError):
         return _refused(error, text, shown)
     return FrontierUnavailable(f"queue server {shown}: {type(error).__name__}: {text}")
@@ -124,8 +130,6 @@ def _disk_of(shown: str) -> str:
 
 
 def _certificate_error(shown: str, text: str) -> ConfigError:
-    if "CERTIFICATE_REQUIRED" in text:
-        return ConfigError(f"{shown}: the server asks for our certificate: add ?ssl_certfile=FILE&ssl_keyfile=FILE")
     return ConfigError(
         f"{shown}: the server's certificate is not accepted: {text}; TLS_CA_FILE adds its authority, and "
         "?ssl_server_hostname=NAME tells the name in it if that is not the host"

@@ -57,7 +57,7 @@ class Server:
         self._name = name
         self._nodes = self._connect(ca_file)
         self._fsync = ""  # the server's `appendfsync`; empty if unknown
-        self._min_replicas = 0  # its `min-replicas-to-write`; 0 if unknown
+        self._min_replicas = 1  # its `min-replicas-to-write`; nobody is advised to change it if it is unknown
 
     def at(self, key: str) -> Any:
         """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
