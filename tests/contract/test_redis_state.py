@@ -73,7 +73,8 @@ async def test_all_keys_of_a_shard_share_its_hash_tag(
 async def test_nobody_searches_on_the_paths_of_a_worker(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
-    """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters."""
+    """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters, and (HVALS) the turns that
+    a dead worker had booked, which are no more than its requests in flight."""
     await client.config_resetstat()
     await _fill(crawl)
     await crawl.frontier.reading.stats(crawl.job)
@@ -82,7 +83,7 @@ async def test_nobody_searches_on_the_paths_of_a_worker(
     await crawl.outbox.read(crawl.job, {}, 10)
     ran = {name.removeprefix("cmdstat_") for name in await client.info("commandstats")}
     assert "evalsha" in ran
-    assert not ran & {"keys", "scan", "sscan", "hscan", "zscan", "sort", "hkeys", "hvals"}
+    assert not ran & {"keys", "scan", "sscan", "hscan", "zscan", "sort", "hkeys"}
 
 
 async def test_deleting_a_job_leaves_no_key_of_it(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
