@@ -73,8 +73,8 @@ async def test_all_keys_of_a_shard_share_its_hash_tag(
 async def test_nobody_searches_on_the_paths_of_a_worker(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:
-    """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters, and (HVALS) the turns that
-    a dead worker had booked, which are no more than its requests in flight."""
+    """No KEYS, no SCAN and nothing that reads a whole list, set or hash but the few counters, and with HVALS the turns
+    that a dead worker had booked: no more than its requests in flight."""
     await client.config_resetstat()
     await _fill(crawl)
     await crawl.frontier.reading.stats(crawl.job)
