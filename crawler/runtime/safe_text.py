@@ -18,7 +18,8 @@ _UNSAFE_IN_LINES = re.compile(_UNSAFE.pattern.replace(r"\x00-\x1f", r"\x00-\x08\
 # even if the password contains a character that should have been escaped.
 _WEB_USERINFO = re.compile(r"\b(https?://)[^/?#\s@\"'<>]*(?:@[^/?#\s@\"'<>]*)*@", re.IGNORECASE)
 _SERVER_USERINFO = re.compile(r"\b((?!https?:)[a-z][a-z0-9+.-]*://[^:@/\s]*):\S+@", re.IGNORECASE)
-_REDIS_USER = re.compile(r"\b(rediss?://)[^:@/\s]+@", re.IGNORECASE)  # mostly a password that lacks its colon
+# mostly a password that lacks its colon
+_REDIS_USER = re.compile(r"\b((?:rediss?|valkeys?|sentinel)(?:\+[a-z]+)?://)[^:@/\s]+@", re.IGNORECASE)
 _PASSWORD_ARGUMENT = re.compile(r"([?&;](?:\w*password|passwd|pass)=)[^&\s\"']*", re.IGNORECASE)
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.errors import ConfigError, CrawlerError, FrontierUnavailable
+from crawler.frontier.redis.address import read
+from crawler.frontier.redis.connection import tls_context
 from crawler.frontier.redis.server import Server
 from crawler.settings import Settings
 from tests.tls_proxy import tls_before
@@ -121,6 +125,24 @@ async def test_who_shows_no_certificate_is_told_that_the_server_may_ask_for_one(
         async with tls_before(real, of_server(authority, asks=True)) as port:
             with pytest.raises(FrontierUnavailable, match="does it ask for our certificate"):
                 await opened(f"rediss://127.0.0.1:{port}/0?{all_of(tmp_path).partition('&ssl_certfile')[0]}")
+
+
+async def test_a_certificate_for_another_name_may_be_accepted(authority: trustme.CA, tmp_path: Path) -> None:
+    with Valkey() as real:
+        async with tls_before(real, of_server(authority)) as port:
+            await opened(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/ca.pem&ssl_check_hostname=false")
+
+
+def test_an_encrypted_key_needs_its_password_and_nobody_is_asked(authority: trustme.CA, tmp_path: Path) -> None:
+    key = serialization.load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    form, whole = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    secret = serialization.BestAvailableEncryption(b"geheim")
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(form, whole, secret))
+    tls = read(f"rediss://host?ssl_certfile={tmp_path}/cert.pem&ssl_keyfile={tmp_path}/key.pem").tls
+    assert tls
+    with pytest.raises(ConfigError, match=r"ssl_keyfile=.*needs ssl_password"):
+        tls_context(tls)
+    tls_context(replace(tls, ssl_password="geheim"))
 
 
 async def test_tls_that_is_not_verified_is_warned_about(authority: trustme.CA) -> None:

@@ -58,7 +58,10 @@ def tls_context(tls: Tls, ca_file: str = "") -> ssl.SSLContext:
     with _named(f"ssl_ca_certs={tls.ssl_ca_certs} ssl_ca_path={tls.ssl_ca_path}", "PEM certificates"):
         if tls.ssl_ca_certs or tls.ssl_ca_path:
             context.load_verify_locations(tls.ssl_ca_certs or None, tls.ssl_ca_path or None)
-    with _named(f"ssl_certfile={tls.ssl_certfile} ssl_keyfile={tls.ssl_keyfile}", "a PEM certificate and its key"):
+    with _named(
+        f"ssl_certfile={tls.ssl_certfile} ssl_keyfile={tls.ssl_keyfile}",
+        "PEM certificate and key (an encrypted one needs ssl_password)",
+    ):
         if tls.ssl_certfile or tls.ssl_keyfile:
             context.load_cert_chain(tls.ssl_certfile, tls.ssl_keyfile or None, lambda: tls.ssl_password)
     context.check_hostname = tls.ssl_check_hostname and tls.ssl_cert_reqs != "none"

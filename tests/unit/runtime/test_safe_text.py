@@ -44,6 +44,8 @@ def test_a_traceback_keeps_its_lines() -> None:
         ("redis://:geheim@host:6379/0", "redis://:***@host:6379/0"),
         ("rediss://user:geheim@host/0 refused", "rediss://user:***@host/0 refused"),
         ("redis://geheim@host/0 refused", "redis://***@host/0 refused"),
+        ("valkeys+cluster://geheim@host1,host2", "valkeys+cluster://***@host1,host2"),
+        ("sentinel://geheim@host1;sentinel://:geheim@host2", "sentinel://***@host1;sentinel://:***@host2"),
         ("redis://:geh/e@im@host/0", "redis://:***@host/0"),
         ("unix://:geheim@/run/valkey.sock", "unix://:***@/run/valkey.sock"),
         ("redis://host/0?password=geheim&x=1", "redis://host/0?password=***&x=1"),
