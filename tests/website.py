@@ -111,16 +111,26 @@ class Site:
     """Pages 0 … `pages` - 1, spread over the hosts, all reachable from each host's first page.
 
     The same `seed` gives the same site. `port` is set when it is served. With `names` the hosts are names, all of one
-    address: who asks for them needs the lines of `hosts_file`.
+    address: who asks for them needs the lines of `hosts_file`. In a `tree` each page has two children and no other
+    links: one link that is lost is never found again. `addresses` are those of the hosts.
     """
 
     def __init__(
-        self, pages: int = 200, hosts: int = 4, seed: int = 1, *, size: int = 2_000, names: bool = False
+        self,
+        pages: int = 200,
+        hosts: int = 4,
+        seed: int = 1,
+        *,
+        size: int = 2_000,
+        names: bool = False,
+        tree: bool = False,
+        addresses: str = "127.0.1.{}",
     ) -> None:
         self.pages = pages
-        self.hosts = [f"n{number}.example" if names else f"127.0.1.{number}" for number in range(1, hosts + 1)]
+        self.hosts = [f"n{number}.example" if names else addresses.format(number) for number in range(1, hosts + 1)]
         self.seed = seed
         self.size = size  # of a page's text, in characters
+        self.tree = tree
         self.port = 80
         self.robots = ALLOW_ALL
         self._handlers: defaultdict[str, list[tuple[str, Handler]]] = defaultdict(list)
@@ -129,7 +139,7 @@ class Site:
 
     def address(self, host: str) -> str:
         """Where a host is served."""
-        return host if host.startswith("127.") else "127.0.1.1"
+        return "127.0.1.1" if host.endswith(".example") else host
 
     @property
     def hosts_file(self) -> str:
@@ -222,6 +232,8 @@ class Site:
 
     def _draw_targets(self, n: int) -> list[int]:
         """5 to 30: four children in a tree, so that every page is reachable, the others by chance."""
+        if self.tree:
+            return [child for child in (2 * n + 1, 2 * n + 2) if child < self.pages]
         chance = random.Random(f"{self.seed} links {n}")
         first = 4 * n + 1
         targets = dict.fromkeys(child for child in range(first, first + 4) if child < self.pages)

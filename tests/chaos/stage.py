@@ -10,10 +10,10 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
@@ -66,6 +66,18 @@ class Scale:
     def patience(self) -> float:
         """Seconds in which a crawl must come to its end, faults included."""
         return 45.0 + self.pages / 10 + self.faults * 8
+
+
+class Servers(AbstractContextManager[object], Protocol):
+    """Several queue servers behind one address, which are there in the `with` block."""
+
+    @property
+    def nodes(self) -> Sequence[Valkey]:
+        """Those with data."""
+
+    @property
+    def url(self) -> str:
+        """Where clients find them."""
 
 
 class Stage:
@@ -327,23 +339,33 @@ class Theatre:
         network: bool = False,
         folder: str = "project",
         names: bool = False,
+        tree: bool = False,
+        addresses: str = "127.0.1.{}",
+        servers: Servers | None = None,
     ) -> AsyncIterator[Stage]:
         """Set the stage; at the end print its row, and fail when a figure misses its target.
 
-        With `names` the hosts are names of one address.
+        With `names` the hosts are names of one address; in a `tree` each page is linked once; `addresses` are those of
+        the hosts. `servers` play the queue server, if it is not one alone.
         """
         row = Row(promise, title, self.seed)
         TABLE.append(row)
         started = time.monotonic()
-        site = Site(pages or self.scale.pages, hosts or self.scale.hosts, self.seed, size=400, names=names)
+        pages, hosts = pages or self.scale.pages, hosts or self.scale.hosts
+        site = Site(pages, hosts, self.seed, size=400, names=names, tree=tree, addresses=addresses)
         site.on("/", slow(self.scale.page_seconds if page_seconds is None else page_seconds))
         async with AsyncExitStack() as stack:
-            server = stack.enter_context(Valkey(appendonly=True, fsync=fsync, options=options))
+            if servers is None:
+                server = stack.enter_context(Valkey(appendonly=True, fsync=fsync, options=options))
+            else:
+                stack.enter_context(servers)
+                server = servers.nodes[0]
             web = await stack.enter_async_context(serve(site))
             proxy = await stack.enter_async_context(proxy_to(server.socket)) if network else None
             project = self.folder / folder
             project.mkdir()
-            fleet = Fleet(project, proxy.url if proxy else server.url, {**SETTINGS, **(settings or {})})
+            url = (proxy or servers or server).url
+            fleet = Fleet(project, url, {**SETTINGS, **(settings or {})})
             stack.push_async_callback(fleet.close)
             if names:
                 (project / "hosts").write_text(site.hosts_file)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from crawler.errors import FrontierError, FrontierUnavailable
+from crawler.errors import FrontierError, FrontierUnavailable, ReplicasMissing
 from crawler.interfaces import Pace
 from crawler.model import LACKING, Claim, Done, Failure, Job, Junk, Lease, Release, Request, Visit
 from crawler.status import JobStats
@@ -87,6 +87,32 @@ async def test_junk_of_a_job_that_is_deleted_meanwhile_harms_nobody() -> None:
             await frontier.create_job(Job("news"))
         await frontier.add(job, [Request("http://a.example/")], seed=True)
         await run_until_finished(frontier, job)
+
+
+class Alone(MemoryFrontier):
+    """Waits for replicas in vain until two more claims have been answered."""
+
+    claims = 0
+    until = 0
+
+    async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
+        self.claims += 1
+        return await super().claim(worker, limit, jobs, pace)
+
+    async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
+        self.until = self.until or self.claims + 2
+        if self.claims < self.until:
+            raise ReplicasMissing("has 0 of the 1 replicas")
+        return await super().commit(worker, visits, pace)
+
+
+async def test_missing_replicas_are_one_incident_though_claims_go_on() -> None:
+    frontier = Alone()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request("http://a.example/")], seed=True)
+    with capture_logs() as logs:
+        await run_until_finished(frontier, job)
+    assert [line["event"] for line in logs] == ["replicas_missing", "replicas_missing_over"]
 
 
 async def test_large_pages_are_committed_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
