@@ -46,7 +46,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     REDIS_URL: str = ""  # one server, Sentinel, a cluster (docs/servers.md), memory://; empty: an embedded one
     KEY_PREFIX: str = "crawler"  # first part of every key
     # parts of the frontier, each on one server; 0: one, and in a cluster two for each master; the first command on an
-    # empty server fixes it
+    # empty server fixes it; with more than one, `ITEM_KEY` of a spider is exact within each only
     SHARDS: Annotated[int, Meta(ge=0, le=1024)] = 0
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
     # replicas that must have a page's links before the page is done, and an item before it is written; 0: none, so a

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from crawler.parsing.robots_lines import sitemaps_in, usable_sitemaps
 from crawler.parsing.sitemap_entries import Entry
 from crawler.response import Response
 from crawler.runtime.logs import USERS
+from crawler.spiders.items import ItemError, shown_value
 
 Results = Iterable[Any] | AsyncIterable[Any] | None
 
@@ -163,9 +164,17 @@ def _read(spider: Spider, response: Response) -> sitemap.Sitemap:
     if _is_robots_txt(response):
         urls, unusable = usable_sitemaps(sitemaps_in(response.body), response.url)
         return sitemap.Sitemap([], urls, len(unusable))
-    choose = None if type(spider).sitemap_filter is Spider.sitemap_filter else spider.sitemap_filter
+    choose = None if type(spider).sitemap_filter is Spider.sitemap_filter else partial(_chosen, spider)
     how = Reading(limits=response.parse_limits, cut=response.cut.setdefault)
     return sitemap.parse(response.body, response.url, choose, alternates=spider.sitemap_alternate_links, how=how)
+
+
+def _chosen(spider: Spider, entries: Iterable[Entry]) -> Iterator[Entry]:
+    for entry in spider.sitemap_filter(entries):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("loc"), str):
+            gave = f"{spider.name}.sitemap_filter gave {shown_value(entry)}"
+            raise ItemError(f"{gave}; yield the entries that it gets, with their loc", "sitemap_filter")
+        yield entry
 
 
 def _callbacks(spider: Spider) -> Callable[[str], str]:

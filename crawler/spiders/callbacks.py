@@ -94,7 +94,7 @@ async def run_callback(
             taken.take(given)
     except DropItem as why:
         taken.dropped[_reason(why)] += 1
-    requests = _by_name(spider, taken.requests)
+    requests = _by_name(spider, taken)
     items = [line for item in taken.items if (line := await _encoded(spider, item, taken.dropped, seconds))]
     if sum(map(len, items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{taken.who} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
@@ -102,12 +102,17 @@ async def run_callback(
     return Found(items, requests, taken.dropped, taken.unfollowed, noted, taken.strays)
 
 
-def _by_name(spider: Spider, requests: list[Request]) -> list[Request]:
+def _by_name(spider: Spider, taken: Taken) -> list[Request]:
     known: Known = set()
-    return [
-        by_name(spider, request, known) if request.errback or (request.callback, CALLBACK) not in known else request
-        for request in requests
-    ]
+    requests = taken.requests
+    for place, request in enumerate(requests):
+        if request.errback or (request.callback, CALLBACK) not in known:
+            try:
+                requests[place] = by_name(spider, request, known)
+            except CallbackError as error:
+                error.line = taken.line_of(request)
+                raise
+    return requests
 
 
 def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
@@ -222,7 +227,8 @@ async def _encoded(spider: Spider, item: Any, dropped: dict[str, int], seconds: 
         return b""
     if not is_item(item):
         what = "None" if item is None else shown_value(item)
-        raise ItemError(f"{spider.name}.process_item returned {what}; return the item, or raise DropItem(why)")
+        wrong = f"{spider.name}.process_item returned {what}; return the item, or raise DropItem(why)"
+        raise ItemError(wrong, "process_item")
     return encode_item(item)
 
 

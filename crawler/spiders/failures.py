@@ -19,8 +19,8 @@ _MAX_TRACEBACK = 8_000  # characters of its last lines
 def failure_of(spider: type[Spider], method: str, error: BaseException) -> Failure:
     """Return the failure for an exception of the spider's method, without credentials, which its text may quote.
 
-    Its line is that of the user's code in which the error arose. An error in what the method gave arises nowhere in
-    that code, and gets the line of the method.
+    Its line is that of the user's code in which the error arose. An error in what a method gave arises nowhere in that
+    code, and gets the line that gave it, or that of the method.
     """
     name = type(error).__name__
     try:
@@ -33,7 +33,7 @@ def failure_of(spider: type[Spider], method: str, error: BaseException) -> Failu
         without_password(f"{name}: {text}"[: 2 * MAX_MESSAGE])[:MAX_MESSAGE],
         traceback=without_password(whole[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
         error=name,
-        line=line or definition(spider, method),
+        line=line or getattr(error, "line", "") or definition(spider, getattr(error, "method", "") or method),
     )
 
 

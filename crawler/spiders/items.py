@@ -33,7 +33,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ItemError(CrawlerError):
-    """What a callback yielded cannot be stored; the text names the field, its type and the remedy."""
+    """What a method of a spider gave cannot be used; the text names the field, its type and the remedy."""
+
+    def __init__(self, why: str, method: str = "") -> None:
+        """`method`: the name of the method if it is not the callback."""
+        super().__init__(why)
+        self.method = method
 
 
 def encode_item(item: Any) -> bytes:

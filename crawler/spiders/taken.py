@@ -29,8 +29,14 @@ NO_ITEM = "not_an_item"
 """The kind of a stray that is no request, and what it is counted as."""
 
 
+Frames = Sequence[tuple[str, int]]  # file and line of each, the outermost first
+
+
 class CallbackError(CrawlerError):
-    """A callback does not exist, is not callable, or yields more than a page may."""
+    """A callback does not exist, is not callable, or yields more than a page may. `line` is that of the user's code,
+    if it is known."""
+
+    line = ""
 
 
 def all_new(urls: Sequence[str]) -> Sequence[str]:
@@ -51,6 +57,7 @@ class Taken:
         self.is_empty = True  # it gave nothing, or None alone
         self.items: list[Any] = []
         self.requests: list[Request] = []  # callbacks as the spider gave them
+        self._places: dict[tuple[Any, Any], Frames] = {}  # callback and errback → where they were first named
         self.dropped: dict[str, int] = defaultdict(int)  # items, by reason
         self.unfollowed: dict[str, int] = defaultdict(int)  # links, by reason
         self.strays: list[Failure] = []  # as in `Found`
@@ -70,6 +77,10 @@ class Taken:
         async for result in given:
             self._take_one(result, given)
 
+    def line_of(self, request: Request) -> str:
+        """The user's line that first named the callbacks of this request; empty if it is not known."""
+        return user_line(self._places.get((request.callback, request.errback), ()), files_of(type(self._spider)))
+
     def _take_one(self, result: Any, given: Any) -> None:
         self._count += 1
         self._check(self._count, MAX_RESULTS)
@@ -85,6 +96,9 @@ class Taken:
                 self._refuse(f"a request for {why}", 1, given)
             else:
                 self.requests.append(result)
+                named = (result.callback, result.errback)
+                if named not in self._places:
+                    self._places[named] = _frames(given)
         elif is_item(result):
             self.items.append(result)
         else:
@@ -134,7 +148,7 @@ def _iterable(given: Any) -> Iterable[Any]:
     return given if is_many else (given,)
 
 
-def _frames(generator: Any) -> Sequence[tuple[str, int]]:
+def _frames(generator: Any) -> Frames:
     """Return file and line of a generator, and of those that it yields from; the outermost first."""
     found = []
     while frame := getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None):

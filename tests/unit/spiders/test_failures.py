@@ -1,18 +1,18 @@
 """What is kept of an exception of a spider's own code."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crawler import Response, Spider
+from crawler import Request, Response, Spider
 from crawler.spiders.callbacks import run_callback
 from crawler.spiders.failures import failure_of
 
 ITEM = {"a": 1}
-PAGE = Response("http://example.com/")
+PAGE = Response("http://example.com/", body=b"<urlset><url><loc>/x</loc></url></urlset>")
 
 
 class Faulty(Spider):
@@ -25,6 +25,25 @@ class Faulty(Spider):
 
     def through_a_library(self, response: Response) -> Any:
         return json.loads("{")
+
+    def names_a_callback_that_is_missing(self, response: Response) -> Iterator[Any]:
+        yield Request("http://a.example/", callback="own")
+        yield Request("http://a.example/", callback="owm")  # no such callback
+
+    def names_an_errback_that_is_none(self, response: Response) -> Iterator[Any]:
+        yield from self.names_it(response)
+
+    def names_it(self, response: Response) -> Iterator[Any]:
+        yield Request("http://a.example/", errback="own")  # no errback
+
+    def gives_an_item(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+
+    def process_item(self, item: Any) -> Any:
+        """Forget to return it."""
+
+    def sitemap_filter(self, entries: Iterable[Any]) -> Iterable[Any]:
+        return [entry["loc"] for entry in entries]
 
 
 class Heir(Faulty):
@@ -40,6 +59,10 @@ class Heir(Faulty):
         (Faulty(), "through_a_library", "JSONDecodeError", "json.loads("),
         (Heir(), "own", "KeyError", 'ITEM["b"]'),
         (Faulty(), "missing", "CallbackError", ""),
+        (Faulty(), "names_a_callback_that_is_missing", "CallbackError", "# no such callback"),
+        (Faulty(), "names_an_errback_that_is_none", "CallbackError", "# no errback"),
+        (Faulty(), "gives_an_item", "ItemError", "def process_item("),
+        (Faulty(), "parse_sitemap", "ItemError", "def sitemap_filter("),
     ],
 )
 async def test_a_failure_names_the_deepest_line_of_the_spiders_own_file(
