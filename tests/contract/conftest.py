@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
 import pytest
@@ -11,8 +11,23 @@ import redis.asyncio
 from crawler.testing.contract.world import World, crawl, world
 from tests.contract.world import KINDS, RedisWorld
 from tests.valkey import Valkey
+from tests.valkey_fleet import ClusterFleet, SentinelFleet
 
 __all__ = ["crawl", "new_world", "world"]
+
+
+@pytest.fixture(scope="package")
+def sentinel_fleet() -> Iterator[SentinelFleet]:
+    """One for all tests of this folder."""
+    with SentinelFleet() as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="package")
+def cluster_fleet() -> Iterator[ClusterFleet]:
+    """One for all tests of this folder."""
+    with ClusterFleet() as fleet:
+        yield fleet
 
 
 @pytest.fixture(params=KINDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -11,21 +11,6 @@ from crawler.testing.contract import *  # noqa: F403 - as another project does
 from crawler.testing.contract.world import World
 from tests.contract.world import KINDS, ClusterWorld, SentinelWorld
 from tests.valkey import Valkey
-from tests.valkey_fleet import ClusterFleet, SentinelFleet
-
-
-@pytest.fixture(scope="module")
-def sentinel_fleet() -> Iterator[SentinelFleet]:
-    """One for all tests."""
-    with SentinelFleet() as fleet:
-        yield fleet
-
-
-@pytest.fixture(scope="module")
-def cluster_fleet() -> Iterator[ClusterFleet]:
-    """One for all tests."""
-    with ClusterFleet() as fleet:
-        yield fleet
 
 
 @pytest.fixture(params=[*KINDS, "sentinel", "cluster"])

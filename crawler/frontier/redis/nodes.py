@@ -224,12 +224,18 @@ class _Pipeline(redis.asyncio.client.Pipeline):
         return list(replies)
 
 
+_Call = tuple[str, str, tuple[Any, ...], dict[str, Any]]
+"""Command, key, the other arguments, options."""
+
+
 class _Pipelines:
-    """Looks like the library's pipeline, and sends each node its part. The first argument of a command is its key."""
+    """Looks like the library's pipeline, and sends each node its part. The first argument of a command is its key.
+
+    If one of the keys was moved, it sends all of the commands again, so they must be such as may run twice."""
 
     def __init__(self, nodes: ManyNodes) -> None:
         self._nodes = nodes
-        self._calls: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = []
+        self._calls: list[_Call] = []
 
     def __getattr__(self, command: str) -> Callable[..., _Pipelines]:
         def add(key: str, *arguments: Any, **options: Any) -> _Pipelines:
@@ -241,6 +247,12 @@ class _Pipelines:
     async def execute(self) -> list[Any]:
         """Return the replies in the order of the commands."""
         calls, self._calls = self._calls, []
+        try:
+            return await self._replies(calls)
+        except MovedError:
+            return await self._replies(calls)
+
+    async def _replies(self, calls: Sequence[_Call]) -> list[Any]:
         parts: dict[_Client, tuple[Any, list[int]]] = {}
         for number, (command, key, arguments, options) in enumerate(calls):
             client = self._nodes.at(key)

@@ -66,7 +66,7 @@ class Server:
 
     def pipeline(self) -> Any:
         """A pipeline of the library, without a transaction. The first argument of each command is its key; the keys may
-        lie in several shards."""
+        lie in several shards, and the commands may run twice."""
         return self._nodes.pipeline()
 
     def split(self, keys: Sequence[str]) -> list[list[str]]:
@@ -223,9 +223,13 @@ class Server:
     def _pool_in_thread(self, where: Mapping[str, Any]) -> redis.ConnectionPool:
         return redis.ConnectionPool(
             connection_class(self.address, blocking=True),
-            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
             client_name=f"{self._name}:beat",
-            **{"redis_connect_func": self._generations.greet_in_thread, **self._options, **where},
+            **{
+                "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 1),
+                "redis_connect_func": self._generations.greet_in_thread,
+                **self._options,
+                **where,
+            },
         )
 
     async def _greet(self, connection: Any) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import (
     AuthenticationError,
@@ -19,12 +20,15 @@ from redis.exceptions import (
     ResponseError,
     TimeoutError,
 )
+from redis.retry import Retry
 
 from crawler.errors import ConfigError
 from crawler.frontier.redis import acl
 from crawler.frontier.redis.address import Address
 from crawler.frontier.redis.keys import SLOTS
 from crawler.runtime.safe_text import shown as printed
+
+ASK_SECONDS = 1.0  # longest wait for the answer of one node; the next one may know as well
 
 Node = tuple[str, int]
 """Host and port."""
@@ -72,7 +76,8 @@ class Slots:
         keys have come to another node; then a connection to that node is made, which `pool` greets."""
         self._address = address
         self._pool = pool
-        self._to_ask = {**to_ask, "redis_connect_func": None}
+        once = {"retry": Retry(NoBackoff(), 0), "socket_timeout": ASK_SECONDS, "socket_connect_timeout": ASK_SECONDS}
+        self._to_ask = {**to_ask, **once, "redis_connect_func": None}
         self._moved = moved
         self.are_told_by_sentinels = address.kind == "sentinel"
         self.map = Map([(SLOTS - 1, address.nodes[0])], address.nodes)

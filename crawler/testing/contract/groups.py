@@ -102,7 +102,7 @@ async def test_hosts_of_a_group_take_turns(world: World, grouped: Crawl) -> None
         turns += [lease.host for lease in claim.leases]
         for lease in claim.leases:
             await grouped.end(lease, pace=QUICK)
-        await world.pass_time(claim.wait or 0.0)
+        await world.pass_time(QUICK.delay if claim.leases else claim.wait or 0.0)
     assert Counter(turns) == dict.fromkeys(names, 10)
     assert all(len(set(turns[at : at + 3])) == 3 for at in range(3, 27))
 

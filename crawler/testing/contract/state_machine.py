@@ -446,7 +446,7 @@ def _number(message: str) -> int:
 def test_the_backend_does_what_the_model_does(new_world: Callable[[], World]) -> None:
     """Run thousands of random steps."""
     settings = hypothesis.settings(
-        max_examples=max(10, int(hypothesis.settings().max_examples * new_world().examples)),
+        max_examples=max(3, int(hypothesis.settings().max_examples * new_world().examples)),
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.data_too_large],
