@@ -45,8 +45,9 @@ def container(file: Mapping[str, Any], service: Mapping[str, Any], folder: Path)
     for name in ("etc", "data", "bin"):
         (folder / name).mkdir(parents=True)
     content = here(file["configs"][config["source"]]["content"], folder)
-    # a container has no other address
-    own = f"sentinel announce-ip {address}" if config["source"] == "sentinel" else f"bind-source-addr {address}"
+    # a container has no other address; replicas begin at once
+    of_node = f"bind-source-addr {address}\nrepl-diskless-sync-delay 0"
+    own = f"sentinel announce-ip {address}" if config["source"] == "sentinel" else of_node
     Path(here(config["target"], folder)).write_text(f"{content}bind {address}\n{own}\n")
     (folder / "bin" / "valkey-server").symlink_to(get_binary_path())
     command = [here(word, folder) for word in service.get("command", ["valkey-server", "/etc/valkey.conf"])]
@@ -80,6 +81,10 @@ def test_commands_find_the_replica_that_the_sentinels_have_promoted(nodes: dict[
             master = sentinel.execute_command("SENTINEL", "MASTER", "crawl")
             return str(master["ip"]) if master["num-slaves"] == master["num-other-sentinels"] == "2" else ""
 
+    for name in ("sentinel-1", "sentinel-2", "sentinel-3"):  # by default they look every two and every ten seconds
+        with Redis(host=nodes[name], port=26379, password=PASSWORD) as sentinel:
+            often = ("SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200)
+            wait_for(lambda: sentinel.execute_command(*often), name)  # noqa: B023 - called before the next one
     wait_for(lambda: told() == nodes["valkey"], "sentinels that know all nodes")
     with Redis(host=nodes["sentinel-1"], port=26379, password=PASSWORD) as sentinel:
         wait_for(lambda: sentinel.execute_command("SENTINEL", "FAILOVER", "crawl"), "a replica that can be promoted")

@@ -90,7 +90,6 @@ def nobody() -> Iterator[int]:
         ("redis://nobody:geheim@127.0.0.1:{locked}/0", 78, r"nobody:\*\*\*@.* rejected the user name or password"),
         ("redis://127.0.0.1:{plain}/99", 78, "no database of this number; end REDIS_URL with /0"),
         ("rediss://127.0.0.1:{plain}/0", 78, r"127.0.0.1:\d+ speaks no TLS; write redis:// instead of rediss://"),
-        ("valkeys://127.0.0.1:{plain}/0", 78, "write redis:// instead of valkeys://"),
         ("redis://127.0.0.1:{tls}/0", 78, r"127.0.0.1:\d+ speaks TLS; write rediss:// instead of redis://"),
         (
             "redis://127.0.0.1:{web}/0",
