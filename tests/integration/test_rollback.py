@@ -55,6 +55,37 @@ async def test_a_worker_that_lives_on_visits_again_what_it_had_committed() -> No
         assert (await frontier.reading.stats(job)).done == 1
 
 
+async def test_a_commit_that_is_half_done_when_its_half_is_lost_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages count as handed out until all of it is done: a look in between finds nothing and proves nothing."""
+    with Valkey(appendonly=True) as server:
+        link = Server(server.url)
+        async with open_redis(link, shards=2) as frontier:
+            job = await frontier.jobs.create(Job("news"))
+            await frontier.adding.add(job, [Request(f"http://{name}.example/") for name in "abcd"], seed=True)
+            leases = (await frontier.queue.claim("w1", 10, [job], PACE)).leases
+            shutil.copytree(server.folder / "appendonlydir", server.folder / "before")
+            visits = [(lease, Visit(Done())) for lease in leases]
+            with monkeypatch.context() as patch:
+                done: list[str] = []
+
+                async def run_once(script: str, key: str, *arguments: object, barrier: bool = False) -> object:
+                    if script == "commit" and done:
+                        raise FrontierUnavailable("the other shard is away")
+                    done.append(key)
+                    return await Server.run(link, script, key, *arguments, barrier=barrier)
+
+                patch.setattr(link, "run", run_once)
+                with pytest.raises(FrontierUnavailable):
+                    await frontier.queue.commit("w1", visits, PACE)
+            roll_back(server)
+            await patiently(lambda: frontier.reading.stats(job))
+            assert (await frontier.queue.claim("w1", 10, [job], PACE)).leases == ()
+            assert await frontier.queue.commit("w1", visits, PACE) == [True] * 4
+            again = (await frontier.queue.claim("w1", 10, [job], PACE)).leases
+            assert 0 < len(again) < 4
+            assert {lease.message for lease in again} < {lease.message for lease in leases}
+
+
 async def test_a_worker_is_not_given_again_what_it_is_at_work_on() -> None:
     async with claimed() as (server, frontier, job, lease):
         roll_back(server)
