@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crawler.frontier.redis.keys import shard_prefix
+from crawler.frontier.redis.keys import shard_of, shard_prefix
 from crawler.interfaces import Pace
 from crawler.model import Broadcast, Exported, Lease
 from crawler.schedules.timetable import Schedule, changed, timetable
@@ -59,7 +59,7 @@ class Servers(MemoryWorld):
         return int(max(replies))
 
 
-@pytest.fixture(params=[1, 4], ids=["one", "4-shards"])
+@pytest.fixture(params=[1, 4], ids=["memory", "memory-4-shards"])
 def world(request: pytest.FixtureRequest, valkey_server: Valkey) -> Servers:
     """An empty one."""
     return Servers(valkey_server, request.param)
@@ -175,14 +175,42 @@ async def test_after_a_restart_the_time_in_between_counts(world: Servers, crawl:
 
 
 async def test_time_never_steps_back(world: Servers, crawl: Crawl) -> None:
-    before = await times(world)
     for shift, uptime in itertools.product(SHIFTS, (0.0, 1.0, LONG_RUNNING)):
         await world.pass_time(0.3)
         at_work(crawl)
+        before = await times(world)
         await world.answer(shift=shift, uptime=uptime)
         after = await times(world)
         assert all(then <= now for then, now in zip(before, after, strict=True))
-        before = after
+
+
+async def test_a_restart_of_a_promoted_server_keeps_its_time(world: Servers, crawl: Crawl) -> None:
+    at_work(crawl)
+    await world.answer(shift=-30.0)
+    at_work(crawl)
+    before = await times(world)
+    await world.pass_time(100.0)
+    assert await world.answer(uptime=1.0, heir=False) == 1
+    passed = [after - then for then, after in zip(before, await times(world), strict=True)]
+    assert passed == pytest.approx([100_000] * world.shards, abs=1000 * EXACT)
+
+
+async def test_the_time_is_written_down_again_after_a_tenth_of_a_second(world: Servers, crawl: Crawl) -> None:
+    key, found = f"{shard_prefix(world.prefix, 0)}clock", []
+    at_work(crawl)
+    for _ in range(4):
+        found.append(await world.server.at("").hget(key, "last"))
+        await world.pass_time(0.058)
+        at_work(crawl)
+    assert found == [found[0], found[0], found[2], found[2]]
+    assert found[2] > found[0]
+
+
+async def test_milliseconds_are_exact(world: Servers, crawl: Crawl) -> None:
+    await world.pass_time(0.9)
+    now, wall = await world.server.run("now", f"{shard_prefix(world.prefix, 0)}clock")
+    assert abs(wall - world.server.store._clock() * 1000) <= 1
+    assert now == wall
 
 
 async def times(world: Servers) -> list[int]:
@@ -233,6 +261,24 @@ async def test_generations_grow_beyond_any_clock_and_are_remembered(world: Serve
     assert found[0] > 10**14
     before = [int(word) for word in (await world.server.at("").hget(key, "before")).split()]
     assert before == found[-100:]
+
+
+async def test_a_generation_is_greater_whatever_the_name_of_its_server(world: Servers, crawl: Crawl) -> None:
+    """Also in one millisecond, and for the name that adds nothing."""
+    key, found = f"{shard_prefix(world.prefix, 0)}clock", []
+    for name in ("0" * 40, "0" * 39 + "1", "ffffffff" * 5, "0" * 40):
+        await world.server.run("generation", key, name, "", 0, "")
+        found.append(int(await world.server.at("").hget(key, "generation")))
+    assert found == sorted(set(found))
+
+
+async def test_the_first_generation_is_told_to_nobody(world: Servers) -> None:
+    crawl = await Crawl.create(world)
+    await world.answer()
+    assert await crawl.frontier.broadcasts.last_broadcast() == "0-0"
+    await world.answer()
+    assert await crawl.frontier.broadcasts.last_broadcast() > "1"
+    assert not await world.server.at("").exists(""), "only one shard has broadcasts"
 
 
 # --- positions
@@ -327,6 +373,50 @@ async def test_two_promotions_of_which_the_second_replica_has_not_heard_lose_not
     assert await crawl.counter("twice/pages") == 3
     later = await read_pages(crawl, leases[3:6])
     assert await exported(crawl, positions) == later
+
+
+async def test_what_a_server_says_to_positions_of_a_sink(world: Servers) -> None:
+    """(pages in the sink that come again, pages that may be in it) for each; the second time nothing is new."""
+    crawl = await Crawl.create(world)
+    await crawl.add("http://a.example/")
+    shard = shard_prefix(world.prefix, shard_of("a.example", world.shards))
+    outbox, clock = f"{shard}job:news:outbox", f"{shard}clock"
+
+    async def said(position: str) -> tuple[list[int], list[int]]:
+        call = ("resume", outbox, f"{shard}job:news:", crawl.job.epoch, position)
+        return await world.server.run(*call), await world.server.run(*call)
+
+    async def generation() -> int:
+        return int(await world.server.at("").hget(clock, "generation"))
+
+    nothing = [0, 0], [0, 0]
+    assert await said("1795900000000-3") == nothing, "no generation has begun"
+    await world.answer()
+    assert await said("1795900000000-3") == nothing, "of an older version: nobody can count"
+    first = await generation()
+    await crawl.add(*pages(3))
+    await read_pages(crawl, (await crawl.claim(4)).leases)
+    await world.answer()
+    second = await generation()
+    assert await said(f"{first}-1") == await said(f"{first}-2") == nothing
+    assert await said(f"{first}-7") == ([3, 0], [0, 0])
+    assert await said(f"{first}-7") == await said(f"{first}-6") == nothing
+    assert await said(f"{second}-0") == nothing
+    waiting = await world.server.at("").xrange(outbox)
+
+    between = (first + second) // 2
+    assert (await said(f"{between}-4"))[0] == [4, 2]
+    moved = await world.server.at("").xrange(outbox)
+    assert [fields for _, fields in moved] == [fields for _, fields in waiting]
+    assert all(position.startswith(b"%d-" % second) for position, _ in moved)
+    assert await generation() == second
+
+    beyond = second + 10**10
+    assert (await said(f"{beyond}-7"))[0] == [7, 2]
+    assert await generation() == beyond + 1
+    assert (await world.server.at("").hget(clock, "before")).split()[-2:] == [b"%d" % first, b"%d" % second]
+    assert len(await world.server.at("").xrange(outbox)) == 2
+    assert await crawl.counter("twice/pages") == 3 + 4 + 7
 
 
 async def test_an_outbox_with_ids_of_the_clock_goes_on(world: Servers) -> None:

@@ -1,4 +1,4 @@
--- needs: clock, number
+-- needs: clock, number, generations
 -- Begins a new generation of a shard when another server answers for it than before: a replica was promoted, or the
 -- server has started again. Each client calls this on each new connection, before it uses the shard.
 --
@@ -12,23 +12,20 @@
 -- memory, so a server that is out of memory can be used again.
 
 local clock = clock_beside(KEYS[1])
-local found = redis.call('HMGET', clock, 'server', 'generation', 'before', 'last', 'offset')
-local server, generation, before = found[1], as_number(found[2]), found[3] or ''
+local found = redis.call('HMGET', clock, 'server', 'last', 'offset')
+local server, last, wall = found[1], as_number(found[2]), wall_ms()
 if server == ARGV[1] then return 0 end
 
 -- A process that ran when that time was written down had the data as a replica.
-local last, wall = as_number(found[4]), wall_ms()
-local by_clock = wall + as_number(found[5])
+local by_clock = wall + as_number(found[3])
 local is_promoted = server and (server == ARGV[2] or by_clock - ARGV[3] < last)
 local now = is_promoted and last + CLOCK_NOTED or math.max(last, by_clock)
 
-if generation > 0 then before = string.sub(before .. ' ' .. found[2], -GENERATIONS_BYTES) end
+redis.call('HDEL', clock, 'server')
+redis.call('HSET', clock, 'server', ARGV[1], 'since', now, 'last', now, 'offset', now - wall)
 -- Not the same as one that has begun on another replica, of which this one has not heard
 local own = tonumber(string.sub(ARGV[1], 1, 8), 16) % GENERATION_SPREAD
-generation = string.format('%d', math.max(generation + 1, FIRST_GENERATION + now) + own)
-redis.call('HDEL', clock, 'server')
-redis.call('HSET', clock,
-  'server', ARGV[1], 'generation', generation, 'before', before, 'since', now, 'last', now, 'offset', now - wall)
+local generation = begin_generation(clock, FIRST_GENERATION + now, own)
 if server and ARGV[4] ~= '' then -- listeners wait for ids behind the last one that they have heard
   redis.call('XADD', ARGV[4], 'MAXLEN', '~', BROADCASTS_KEPT, generation .. '-0', 'w', 'rule')
 end

@@ -1,4 +1,4 @@
--- needs: clock, number, counters, outbox
+-- needs: clock, number, counters, generations, outbox
 -- An exporter tells this server which pages its sink has: a server that was promoted may not know that they were read.
 --
 -- KEYS  1 J outbox
@@ -27,15 +27,11 @@ local function is_behind(id, other)
 end
 
 local clock, its = clock_beside(J), parts(position)
-local found = redis.call('HMGET', clock, 'generation', 'before')
-local current, before = as_number(found[1]), ' ' .. (found[2] or '') .. ' '
+local current = as_number(redis.call('HGET', clock, 'generation'))
 if current == 0 then return { 0, 0 } end
 redis.call('XDEL', KEYS[1], position)
-local is_known = its < FIRST_GENERATION or its == current
-  or string.find(before, string.format(' %d ', its), 1, true) ~= nil
-if its > current then
-  redis.call('HSET', clock, 'generation', string.format('%d', its + 1), 'before', before .. found[1])
-end
+local is_known = its < FIRST_GENERATION or is_known_generation(clock, its)
+if its > current then begin_generation(clock, its + 1, 0) end
 local generation, last = in_generation(J)
 
 local moved = 0
