@@ -53,7 +53,8 @@ _ROWS: Mapping[str, _Row] = {
     "empty/pages": _Row("page", "neither an item nor a request was yielded", is_asked_for=True),
     # --- pages whose items come twice
     "twice/pages": _Row(
-        "page", "their items are written twice: a replica was promoted that did not know that they had been exported"
+        "page",
+        "their items are written twice: a replica was promoted that did not know them (REDIS_REPLICAS prevents it)",
     ),
     # --- links and requests
     "links/offsite": _Row("link", "outside allowed_domains or the seeded hosts", is_asked_for=True),

@@ -208,7 +208,7 @@ async def test_the_time_is_written_down_again_after_a_tenth_of_a_second(world: S
 
 async def test_milliseconds_are_exact(world: Servers, crawl: Crawl) -> None:
     await world.pass_time(0.9)
-    now, wall = await world.server.run("now", f"{shard_prefix(world.prefix, 0)}clock")
+    now, wall, _ = await world.server.run("now", f"{shard_prefix(world.prefix, 0)}clock")
     assert abs(wall - world.server.store._clock() * 1000) <= 1
     assert now == wall
 
@@ -339,6 +339,31 @@ async def test_what_comes_again_is_counted_also_if_new_pages_were_faster(world: 
     await world.answer(replica)
     news = await read_pages(crawl, leases[1:])
     assert await exported(crawl, positions) == news
+    assert await crawl.counter("twice/pages") == 3
+
+
+async def test_a_server_that_answers_in_the_middle_of_a_read_is_told_first(
+    world: Servers, crawl: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is made for the read itself, and pages of the new generation wait already."""
+    await crawl.add(*pages(5))
+    leases = (await crawl.claim()).leases
+    positions: dict[int, str] = {}
+    replica = world.copied()
+    await read_pages(crawl, leases[:3])
+    assert len(await exported(crawl, positions)) == 3
+    outbox: Any = crawl.outbox
+    read, news = outbox._read, list[str]()
+
+    async def another_answers(*arguments: Any) -> Any:
+        if not news:
+            await world.answer(replica)
+            news.extend(await read_pages(crawl, leases))
+            outbox.doubt()
+        return await read(*arguments)
+
+    monkeypatch.setattr(outbox, "_read", another_answers)
+    assert await exported(crawl, positions) == news == sorted(pages(5))
     assert await crawl.counter("twice/pages") == 3
 
 

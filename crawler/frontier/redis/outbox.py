@@ -57,12 +57,16 @@ class RedisOutbox:
             await self._acknowledge(job, self._acknowledged[job.epoch])
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        """XRANGE after the given positions. Returns when what it found is on the server's disk."""
-        await self._resume(job, after)
-        entries = await self._read(job, after, limit)
-        if not self._are_durable(job, entries):
-            await self._wait_for_disk(job)
-        return entries
+        """XRANGE after the given positions. Returns when what it found is on the server's disk.
+
+        What was read over one connection means nothing after another was made meanwhile: it is read again."""
+        while True:
+            await self._resume(job, after)
+            entries = await self._read(job, after, limit)
+            if not self._are_durable(job, entries):
+                await self._wait_for_disk(job)
+            if self._resumed[job.epoch] == self._connections:
+                return entries
 
     def _are_durable(self, job: Job, entries: Sequence[OutboxEntry]) -> bool:
         durable = self._durable.get(job.epoch, {})
