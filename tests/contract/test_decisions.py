@@ -251,6 +251,14 @@ async def test_how_many_routes_and_hosts_that_are_served_are_remembered(world: S
     assert [pause.name for pause in (await crawl.frontier.reading.stats(crawl.job)).paused] == [HOST]
 
 
+async def test_a_failure_that_puts_no_host_to_rest_is_no_news(crawl: Crawl) -> None:
+    await crawl.add(*pages(2, HOST))
+    with capture_logs() as logs:
+        await crawl.end(await crawl.lease(), OUTCOMES["retry"], health="down")
+        await crawl.end(await crawl.lease(), health="ok")
+    assert logs == []
+
+
 async def test_a_rest_and_its_end_are_one_log_line_each(world: ServerWorld) -> None:
     crawl = await Crawl.create(world)
     await crawl.add(*pages(4, HOST))

@@ -236,6 +236,26 @@ async def test_the_delay_follows_the_latency(world: World, crawl: Crawl) -> None
         assert delay - 0.5 < wait <= delay + 0.01, found
 
 
+async def test_for_one_request_at_once_the_delay_is_the_latency(world: World, crawl: Crawl) -> None:
+    pace = Pace(delay=1.0, target=1.0, longest=30.0)
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(pace=pace), pace=pace, asked_at=world.now(), status=200, health="ok", seconds=8.0)
+    assert (await crawl.claim(pace=pace)).wait == pytest.approx(8.0, abs=0.5)
+
+
+async def test_a_visit_of_unknown_latency_leaves_the_delay_as_it_is(crawl: Crawl) -> None:
+    pace = Pace(delay=1.0, target=1.0, longest=30.0)
+    await crawl.add(*pages(2))
+    assert await crawl.end(await crawl.lease(pace=pace), pace=pace)
+    assert ((await crawl.claim(pace=pace)).wait or 0.0) <= 1.0
+
+
+async def test_without_a_delay_a_host_is_due_at_once(world: World, crawl: Crawl) -> None:
+    await crawl.add(*pages(2))
+    await crawl.end(await crawl.lease(), asked_at=world.now(), status=200, health="ok", seconds=8.0)
+    assert len(await crawl.urls()) == 1
+
+
 async def test_it_is_never_shorter_than_the_delay_and_off_by_default(world: World, crawl: Crawl) -> None:
     await crawl.add(*pages(3), *pages(3, "b.example"))
     leases = {lease.host: lease for lease in (await crawl.claim(pace=Pace(delay=5.0))).leases}

@@ -75,7 +75,6 @@ local function note_latency(commit, visit)
   if commit.target == 0 or not took then return 0 end
   local H, is_good = commit.P .. 'host:' .. visit.host, string.sub(visit.status, 1, 1) == '2'
   local before = as_number(redis.call('HGET', H, 'latency'))
-  if before == 0 then before = took end
   local latency = math.max(took, is_good and (before + took) / 2 or before)
   redis.call('HSET', H, 'latency', math.ceil(latency))
   return adapted(latency, commit.target, commit.longest)
