@@ -85,7 +85,10 @@ class Generations:
                 found.add(_good(reply))
         self._met.add(id)
         if _PROMOTED in found:
-            why = "a replica was promoted, or the server was restored; what it had not received yet is done once more"
+            why = (
+                "a replica was promoted, a slot came from another master, or the server was restored; "
+                "what it had not received yet is done once more"
+            )
             log.warning("queue_server_promoted", server=self._shown, why=why)
 
 
