@@ -312,7 +312,7 @@ def problems_for_one(layer: Mapping[str, Any], origin: str, *, rated: bool = Fal
 def parse_override(text: str) -> tuple[str, str]:
     """Split the `NAME=VALUE` of a `-s` option. Raise `ConfigError` if it is malformed; `load` checks the name."""
     name, sign, value = text.partition("=")
-    if not sign:
+    if not sign or not name.strip():
         raise ConfigError(f"-s {text}: expected NAME=VALUE, for example -s DOWNLOAD_DELAY=0.5")
     return name.strip(), value
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
@@ -66,11 +68,10 @@ def _check_readable(name: str) -> None:
 
 
 def _lines(name: str) -> Iterator[str]:
-    if name == STDIN:
-        with open(sys.stdin.fileno(), encoding="utf-8-sig", errors="replace", closefd=False) as lines:
-            yield from lines
-    else:
-        with open(name, encoding="utf-8-sig", errors="replace") as lines:
+    is_pipe = name == STDIN
+    with open(sys.stdin.fileno() if is_pipe else name, "rb", closefd=not is_pipe) as file:
+        is_wide = file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as PowerShell writes a file
+        with io.TextIOWrapper(file, encoding="utf-16" if is_wide else "utf-8-sig", errors="replace") as lines:
             yield from lines
 
 

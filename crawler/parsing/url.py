@@ -321,9 +321,14 @@ def _why_not_http(url: str, href: str) -> str:
     return f"scheme {scheme[:20]!r} is not supported, only http and https are"
 
 
+_QUOTES = "\"'`<>“”‘’«»"  # around a URL in a text
+
+
 def _proposal(url: str) -> str:
-    guess = url.strip()
+    guess = url.strip().strip(_QUOTES)
     try:
+        if guess.lower().startswith(("http://", "https://")):
+            return f"write {canonical(guess)}"
         return f"write {canonical('https:' + '//' * (not guess.startswith('//')) + guess)}"
     except BadUrl:
         return "write it with https:// in front"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -22,6 +23,16 @@ class NotAdmitted(ValueError):
         self.why = why
 
 
+_next_url = re.compile(r"\shttps?://", re.IGNORECASE).search
+
+
+def _is_table_row(line: str) -> bool:
+    """Whether a line holds more than a URL. The URL standard would make one of it: it removes tabs, and encodes other
+    white space."""
+    line = line.strip()
+    return "\t" in line or _next_url(line) is not None
+
+
 class Admission:
     """The checks that every seed passes, wherever it comes from."""
 
@@ -35,6 +46,8 @@ class Admission:
     def admit(self, seed: str | Request) -> Request:
         """Return the request for a seed. Raise `NotAdmitted`."""
         text = seed if isinstance(seed, str) else seed.url
+        if isinstance(seed, str) and _is_table_row(seed):
+            raise NotAdmitted("bad url", text, "more than a URL: give one on each line, and nothing else")
         try:
             url = canonical(text)
             self._guard.check_host(host_of(url))

@@ -190,9 +190,10 @@ def test_an_override_is_a_name_and_all_behind_the_first_sign(text: str, pair: tu
     assert parse_override(text) == pair
 
 
-def test_an_override_without_a_value_says_how_to_write_one() -> None:
+@pytest.mark.parametrize("text", ["DOWNLOAD_DELAY", "=3", " =3"])
+def test_an_override_without_a_name_or_a_value_says_how_to_write_one(text: str) -> None:
     with pytest.raises(ConfigError, match="expected NAME=VALUE"):
-        parse_override("DOWNLOAD_DELAY")
+        parse_override(text)
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -24,6 +24,14 @@ def test_arguments_come_first_then_files_without_blank_lines_and_comments(tmp_pa
     assert seeds.repeatable
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_may_be_in_utf_16(tmp_path: Path, encoding: str) -> None:
+    """PowerShell writes such a file for `>`."""
+    file = tmp_path / "seeds"
+    file.write_bytes("\ufeffhttp://a/\r\n# é\r\nhttp://b/\r\n".encode(encoding))
+    assert list(Seeds([], [str(file)])) == ["http://a/", "http://b/"]
+
+
 def test_files_are_streamed(tmp_path: Path) -> None:
     file = tmp_path / "seeds"
     file.write_text("http://a/\n" * 100_000)
