@@ -244,6 +244,17 @@ async def test_the_innocent_are_put_back_uncounted_however_often(brief: Crawl) -
     assert await brief.counts() == (0, 5, 0, 0)
 
 
+async def test_nor_does_that_count_when_a_worker_and_its_supervisor_are_gone(world: World, brief: Crawl) -> None:
+    await brief.add("http://a.example/")
+    for number in range(5):
+        await brief.lease(worker=f"w{number}")
+        await brief.frontier.leases.reap(f"w{number}")
+    await brief.lease(worker="last")
+    await world.expire("last")
+    (reaped,) = await brief.frontier.leases.reap()
+    assert (reaped.requeued, reaped.dead) == (1, 0)
+
+
 async def test_blame_and_retries_share_the_account(brief: Crawl) -> None:
     await brief.add("http://a.example/")
     await brief.end(await brief.lease(), Retry(failed(), 0.0))
