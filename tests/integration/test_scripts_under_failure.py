@@ -154,7 +154,7 @@ async def test_a_script_killed_before_its_first_write(durable: Valkey, transitio
     expected, _ = await undisturbed(durable, transition)
     async with scene(durable.url) as it:
         call = await transition.arrange(it)
-        before = read(durable.url, it.prefix)
+        before = read(durable.url, prefix=it.prefix)
         with fault_at(it.server, transition.script, 1, HANG):
             calling = asyncio.ensure_future(call())
             await _hangs(durable)
@@ -162,7 +162,7 @@ async def test_a_script_killed_before_its_first_write(durable: Valkey, transitio
                 client.script_kill()
             with pytest.raises(FrontierUnavailable):
                 await calling
-        assert transition.is_two_scripts or read(durable.url, it.prefix).raw == before.raw
+        assert transition.is_two_scripts or read(durable.url, prefix=it.prefix).raw == before.raw
         await call()
         assert look(durable, it).account() == expected
 
@@ -173,7 +173,7 @@ async def test_a_server_killed_in_the_middle(durable: Valkey, transition: Transi
     for write in _places(writes, 2):
         async with scene(durable.url) as it:
             call = await transition.arrange(it)
-            before = read(durable.url, it.prefix)
+            before = read(durable.url, prefix=it.prefix)
             with fault_at(it.server, transition.script, write, HANG):
                 calling = asyncio.ensure_future(call())
                 await _hangs(durable)
@@ -186,7 +186,7 @@ async def test_a_server_killed_in_the_middle(durable: Valkey, transition: Transi
                 with pytest.raises(FrontierUnavailable):
                     await calling
             durable.start()
-            assert transition.is_two_scripts or read(durable.url, it.prefix).raw == before.raw
+            assert transition.is_two_scripts or read(durable.url, prefix=it.prefix).raw == before.raw
             await call()
             assert look(durable, it).account() == expected
 
