@@ -8,10 +8,11 @@
 --        note_time() writes how far the time has come, once `now_ms` was called; it is not a script's first write
 -- Stays true: the frontier's time never steps back, except by the CLOCK_NOTED ms that need not be written down.
 
-local shown -- what the clock showed when `now_ms` was called
+-- The server's clock, the last time written down, and the time, as `now_ms` read them
+local read_wall, read_last, read_now
 
 local function clock_beside(key)
-  return string.match(key, '^{.-:%d+}:') .. 'clock'
+  return string.match(key, '^.-}:') .. 'clock'
 end
 
 local function wall_ms()
@@ -20,14 +21,13 @@ local function wall_ms()
 end
 
 local function now_ms()
-  local found, wall = redis.call('HMGET', clock_beside(KEYS[1]), 'offset', 'last'), wall_ms()
-  local last = as_number(found[2])
-  shown = { wall = wall, last = last, now = math.max(last, wall + as_number(found[1])) }
-  return shown.now
+  local found = redis.call('HMGET', clock_beside(KEYS[1]), 'offset', 'last')
+  read_wall, read_last = wall_ms(), as_number(found[2])
+  read_now = math.max(read_last, read_wall + as_number(found[1]))
+  return read_now
 end
 
 local function note_time()
-  local now = shown.now
-  if now < shown.last + CLOCK_NOTED and now > shown.last then return end
-  redis.call('HSET', clock_beside(KEYS[1]), 'last', now, 'offset', now - shown.wall)
+  if read_now < read_last + CLOCK_NOTED and read_now > read_last then return end
+  redis.call('HSET', clock_beside(KEYS[1]), 'last', read_now, 'offset', read_now - read_wall)
 end
