@@ -199,7 +199,7 @@ async def test_p37_slots_move(theatre: Theatre) -> None:
             await asyncio.to_thread(servers.move_slot, shard, target, pause=0.01)
         stage.row.told("slots moved", len(shards))
         crawl = await stage.finish()
-        stage.expect(crawl, refetched=IN_FLIGHT * stage.scale.workers)
+        stage.expect(crawl, refetched=len(shards) * IN_FLIGHT * stage.scale.workers)
 
 
 @pytest.mark.long

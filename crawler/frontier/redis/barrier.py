@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from crawler.errors import FrontierUnavailable, ReplicasMissing
-from crawler.frontier.redis.keys import mark_beside
+from crawler.frontier.redis.keys import absent_beside, mark_beside
 
 SYNC_MS = 2000  # longest wait for a server's disk, which syncs once a second (`appendfsync everysec`)
 REPLICA_MS = 1000  # longest wait for replicas to have what was written; on a good network they need less than one
@@ -119,7 +119,8 @@ async def _together(client: Any, commands: Sequence[Command]) -> list[Any]:
 
 
 def _mark(key: str) -> Command:
-    return ("EVAL", _MARK, 1, mark_beside(key))
+    # The second key keeps it from a slot whose keys are moving: what DEL has deleted could not be set again there.
+    return ("EVAL", _MARK, 2, mark_beside(key), absent_beside(key))
 
 
 def _good(replies: list[Any]) -> list[Any]:
