@@ -98,8 +98,8 @@ class Barrier:
             raise FrontierUnavailable(f"the disk of the queue server {self._shown} is slow: waiting for it")
         if theirs < self.replicas:
             raise FrontierUnavailable(
-                f"the replicas of the queue server {self._shown} have not written to their disks what they have; each "
-                "needs `appendonly yes`: waiting for them"
+                f"the replicas of the queue server {self._shown} have not written to their disks yet what they have: "
+                "waiting for them; if that lasts, look whether each has `appendonly yes`"
             )
 
 
