@@ -68,9 +68,14 @@ SeedFiles = Annotated[
 ]
 
 
-def _of_json_lines(name: str) -> str:
-    """Return the name of the file, or the URL, for the items. Raise `UsageError` if a file's ending promises another
-    format, or if no sink has the URL's scheme."""
+def _of_json_lines(context: typer.Context, parameter: typer.CallbackParam, name: str) -> str:
+    """Return the name of the file, or the URL, for the items. Raise `UsageError` for an empty name, if a file's ending
+    promises another format, or if no sink has the URL's scheme."""
+    source = context.get_parameter_source(parameter.name or "")
+    if not name and source is not None and source.name == "COMMANDLINE":
+        raise UsageError(
+            f"{parameter.opts[0]}: the name is empty, as of an unset variable; name a file, or leave it out"
+        )
     if "://" in name:
         if not is_amqp(name):
             raise UsageError(

@@ -42,6 +42,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["seed", "http://127.0.0.1/", "--spider", "sit"], 2, r"no spider is named 'sit'; did you mean site\?"),
         (["crawl", "http://127.0.0.1/", "--spider", "zzz"], 2, "there are: .*site"),
         (["seed", "http://127.0.0.1/", "-a", "x"], 2, "-a x: expected NAME=VALUE"),
+        (["crawl", "http://127.0.0.1/", "-o", ""], 2, "-o: the name is empty, as of an unset variable"),
         (["seed"], 2, "no seeds: give URLs, -f FILE or - for stdin"),
         (["seed", "-f", "nothing"], 2, "-f nothing: no such file"),
         (["crawl", "-"], 2, "needs a name: --job NAME"),
