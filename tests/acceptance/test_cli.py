@@ -63,7 +63,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["jobs", "burn"], 2, "'burn' is not one of 'list', 'delete'"),
         (["status", "-s", "DOWNLOAD_DELY=1"], 78, r"unknown setting DOWNLOAD_DELY .*did you mean DOWNLOAD_DELAY\?"),
         (["-s", "LOG_LEVEL=loud", "status"], 78, r"LOG_LEVEL='loud' \(from -s\): expected one of DEBUG"),
-        (["status", "-s", "REDIS_URL=ftp://host"], 78, "redis+sentinel://, redis+cluster:// or memory://"),
+        (["status", "-s", "REDIS_URL=ftp://host"], 78, r"redis\+sentinel://, redis\+cluster:// or memory://"),
         (["worker", "-s", "REDIS_URL=memory://"], 2, "lives in one process"),
         (["up", "-s", "REDIS_URL=redis://host"], 2, r"REDIS_URL is set \(-s\)"),
     ],
