@@ -37,7 +37,10 @@ class Hrefs(NamedTuple):
 
     def marked(self) -> frozenset[int] | None:
         """The indexes in `links` of links marked with one of `LINK_DIRECTIVES`; None if only a parser can tell."""
-        tags = {self.indexes[at]: rest for at, rest in _telling(self.rests, LINK_DIRECTIVES)}
+        telling = _telling(self.rests, LINK_DIRECTIVES)
+        if not telling:  # as on most pages
+            return frozenset()
+        tags = {self.indexes[at]: rest for at, rest in telling}
         rels = {place: _attributes(rest).get("rel", "") for place, rest in tags.items()}
         if any("&" in rel for rel in rels.values()):
             return None
