@@ -21,8 +21,7 @@ def read_turn(
     values: Sequence[bytes | None], now: float, group_next: bytes | None = None, asker: bytes | None = None
 ) -> HostTurn:
     """Convert the `FIELDS` of a host's ledger, `next` of its group's ledger, and the host's entry in `asking`. `now` is
-    the
-    frontier's time in ms."""
+    the frontier's time in ms."""
     due, inflight, delay, group, rest, busy, failures, latency, cause = values
     times, asked, kind = read_cause(text(cause))
     return HostTurn(
