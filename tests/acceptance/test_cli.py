@@ -172,8 +172,9 @@ async def test_tls_towards_a_port_without_it_ends_with_a_line(bare: Shell) -> No
     with Valkey(tcp=True) as server:
         url = f"rediss://127.0.0.1:{server.port}/0"
         ended = await bare.run("status", "-s", "REDIS_TIMEOUT=0.5", REDIS_URL=url)
-    assert ended.code == 69
+    assert ended.code == 78
     assert url in ended.error
+    assert "write redis://" in ended.error
 
 
 # ---------------------------------------------------------------------------------------------------------
