@@ -183,28 +183,29 @@ class SentinelFleet(_Fleet):
         return self._node(ports[len(ports) // 2])
 
     def failover(self) -> Valkey:
-        """Have the sentinels promote a replica in order. Return it when all follow it."""
+        """Have the sentinels promote a replica in order. Return it when all follow it.
+
+        A sentinel that has not heard of the promotion yet may turn the new master back into a replica. Then all promote
+        the old one again, and they are asked once more.
+        """
         before, first = self.master(), self.sentinels[0]
 
         def promoted() -> bool:
-            if self._told(first) != before.port:
-                return True
-            ask(first, "SENTINEL", "FAILOVER", NAME)  # an error while no replica is good enough, or it is under way
-            return False
+            if self._told(first) == before.port:
+                ask(first, "SENTINEL", "FAILOVER", NAME)  # an error while no replica is good enough, or it is under way
+            return self._follow_another(before)
 
-        wait_for(promoted, "a replica that can be promoted")
-        return self.wait_for_promotion(before)
+        wait_for(promoted, "a promotion in order")
+        return self.master()
 
     def wait_for_promotion(self, before: Valkey) -> Valkey:
         """Wait until all sentinels name another master, and return it."""
-        running = [sentinel for sentinel in self.sentinels if sentinel.answers]
-
-        def promoted() -> bool:
-            ports = {self._told(sentinel) for sentinel in running}
-            return len(ports) == 1 and before.port not in ports and self.master() in self.masters()
-
-        wait_for(promoted, "a promotion")
+        wait_for(lambda: self._follow_another(before), "a promotion")
         return self.master()
+
+    def _follow_another(self, before: Valkey) -> bool:
+        ports = {self._told(sentinel) for sentinel in self.sentinels if sentinel.answers}
+        return len(ports) == 1 and before.port not in ports and self.master() in self.masters()
 
     def _told(self, sentinel: Valkey) -> int:
         return int(ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)[1])
