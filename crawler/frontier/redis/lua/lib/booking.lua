@@ -17,9 +17,9 @@
 -- costs the others one turn.
 
 -- The shards in a group's line, and how many of them are before `shard`: all, if it is not in line.
-local NO_LINE = {}
+local no_line = {}
 local function line_of_shards(text, shard)
-  if not text or text == '' then return NO_LINE, 0 end
+  if not text or text == '' then return no_line, 0 end
   local line, ahead = {}, nil
   for each in string.gmatch(text, '%S+') do
     if each == shard then ahead = #line end
