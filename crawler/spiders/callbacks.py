@@ -28,7 +28,7 @@ from crawler.parsing.charset import clean
 from crawler.runtime.counts import added
 from crawler.spiders.base import DropItem, Spider, callback_name
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
-from crawler.spiders.taken import CallbackError, Taken, all_new
+from crawler.spiders.taken import CallbackError, Frames, Taken, all_new
 
 MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
@@ -95,7 +95,7 @@ async def run_callback(
     except DropItem as why:
         taken.dropped[_reason(why)] += 1
     requests = _by_name(spider, taken)
-    items = [line for item in taken.items if (line := await _encoded(spider, item, taken.dropped, seconds))]
+    items = [line for given in taken.items if (line := await _encoded(spider, *given, taken, seconds))]
     if sum(map(len, items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{taken.who} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     noted = {"empty/pages": 1} if taken.is_empty else {}
@@ -110,7 +110,7 @@ def _by_name(spider: Spider, taken: Taken) -> list[Request]:
             try:
                 requests[place] = by_name(spider, request, known)
             except CallbackError as error:
-                error.line = taken.line_of(request)
+                error.line = taken.line_that_named(request)
                 raise
     return requests
 
@@ -215,7 +215,7 @@ async def _within(seconds: float | None, who: str) -> AsyncIterator[None]:
         raise TimeoutError(why).with_traceback(late.__cause__.__traceback__) from None
 
 
-async def _encoded(spider: Spider, item: Any, dropped: dict[str, int], seconds: float | None) -> bytes:
+async def _encoded(spider: Spider, item: Any, frames: Frames, taken: Taken, seconds: float | None) -> bytes:
     """Run `process_item` on the item and encode it; empty if it was dropped, which is counted."""
     try:
         item = spider.process_item(item)
@@ -223,13 +223,17 @@ async def _encoded(spider: Spider, item: Any, dropped: dict[str, int], seconds: 
             async with _within(seconds, f"{spider.name}.process_item"):
                 item = await item
     except DropItem as why:
-        dropped[_reason(why)] += 1
+        taken.dropped[_reason(why)] += 1
         return b""
     if not is_item(item):
         what = "None" if item is None else shown_value(item)
         wrong = f"{spider.name}.process_item returned {what}; return the item, or raise DropItem(why)"
         raise ItemError(wrong, "process_item")
-    return encode_item(item)
+    try:
+        return encode_item(item)
+    except ItemError as error:
+        error.line = taken.line_of(frames)
+        raise
 
 
 def _reason(why: DropItem) -> str:

@@ -33,7 +33,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ItemError(CrawlerError):
-    """What a method of a spider gave cannot be used; the text names the field, its type and the remedy."""
+    """What a method of a spider gave cannot be used; the text names the field, its type and the remedy. `line` is that
+    of the user's code, if it is known."""
+
+    line = ""
 
     def __init__(self, why: str, method: str = "") -> None:
         """`method`: the name of the method if it is not the callback."""

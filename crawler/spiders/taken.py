@@ -55,7 +55,7 @@ class Taken:
         self._maybe_new = maybe_new
         self._count = 0
         self.is_empty = True  # it gave nothing, or None alone
-        self.items: list[Any] = []
+        self.items: list[tuple[Any, Frames]] = []  # each with where it was given
         self.requests: list[Request] = []  # callbacks as the spider gave them
         self._places: dict[tuple[Any, Any], Frames] = {}  # callback and errback → where they were first named
         self.dropped: dict[str, int] = defaultdict(int)  # items, by reason
@@ -77,9 +77,13 @@ class Taken:
         async for result in given:
             self._take_one(result, given)
 
-    def line_of(self, request: Request) -> str:
+    def line_that_named(self, request: Request) -> str:
         """The user's line that first named the callbacks of this request; empty if it is not known."""
-        return user_line(self._places.get((request.callback, request.errback), ()), files_of(type(self._spider)))
+        return self.line_of(self._places.get((request.callback, request.errback), ()))
+
+    def line_of(self, frames: Frames) -> str:
+        """The user's line among these frames; empty if it is not known, as of an item in a list."""
+        return user_line(frames, files_of(type(self._spider)))
 
     def _take_one(self, result: Any, given: Any) -> None:
         self._count += 1
@@ -100,7 +104,7 @@ class Taken:
                 if named not in self._places:
                     self._places[named] = _frames(given)
         elif is_item(result):
-            self.items.append(result)
+            self.items.append((result, _frames(given)))
         else:
             self._drop(result, given)
 
@@ -137,8 +141,7 @@ class Taken:
         self._tell(NO_ITEM, "ItemError", f"{shown_value(value)}, which is neither an item nor a request; {way}", given)
 
     def _tell(self, kind: str, error: str, what: str, given: Any) -> None:
-        spider = type(self._spider)
-        line = user_line(_frames(given), files_of(spider)) or definition(spider, self._name)
+        line = self.line_of(_frames(given)) or definition(type(self._spider), self._name)
         message = without_password(f"{self.who} yielded {what}")[:MAX_MESSAGE]
         self.strays.append(Failure(kind, message, error=error, line=line))
 

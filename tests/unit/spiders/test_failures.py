@@ -1,7 +1,7 @@
 """What is kept of an exception of a spider's own code."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,25 @@ class Faulty(Spider):
         return [entry["loc"] for entry in entries]
 
 
+class Storing(Spider):
+    """Keeps its items as they are, some of which cannot be stored."""
+
+    name = "storing"
+
+    def one_of_two(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        yield {"price": print}  # one of two
+
+    def deep(self, response: Response) -> Iterator[Any]:
+        yield from self.one_of_two(response)
+
+    async def later(self, response: Response) -> AsyncIterator[Any]:
+        yield {"price": print}  # later
+
+    def in_a_list(self, response: Response) -> Any:
+        return [{"price": print}]
+
+
 class Heir(Faulty):
     """Has no line of its own."""
 
@@ -61,6 +80,10 @@ class Heir(Faulty):
         (Faulty(), "missing", "CallbackError", ""),
         (Faulty(), "names_a_callback_that_is_missing", "CallbackError", "# no such callback"),
         (Faulty(), "names_an_errback_that_is_none", "CallbackError", "# no errback"),
+        (Storing(), "one_of_two", "ItemError", "# one of two"),
+        (Storing(), "deep", "ItemError", "# one of two"),
+        (Storing(), "later", "ItemError", "# later"),
+        (Storing(), "in_a_list", "ItemError", "def in_a_list("),
         (Faulty(), "gives_an_item", "ItemError", "def process_item("),
         (Faulty(), "parse_sitemap", "ItemError", "def sitemap_filter("),
     ],
