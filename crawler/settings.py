@@ -411,6 +411,6 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     kind = _FIELDS[name].type
     try:
         return converted(value, kind)
-    except (msgspec.ValidationError, ValueError) as error:
+    except ValueError as error:
         shown = MASK if name in _MAY_HOLD_LOGINS else repr(value)
         raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None

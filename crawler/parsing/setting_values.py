@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from crawler.parsing.expected import expected
+
 _MOST: Mapping[type, int] = {float: 10**9, int: 10**12}
 """The largest numbers: 31 years in seconds, a terabyte. The queue server's numbers end not far beyond."""
 
@@ -15,14 +17,17 @@ _NO = frozenset({"0", "false", "no", "off"})
 
 
 def converted(value: Any, kind: Any) -> Any:
-    """Return the value as one of the type `kind`. Raise `ValueError` or `msgspec.ValidationError` if it is none."""
+    """Return the value as one of the type `kind`. Raise `ValueError`, which says what to write, if it is none."""
     if isinstance(value, str) and kind is not str:
         value = _from_text(value, kind)
     if isinstance(value, (set, frozenset)):
         value = sorted(value)
     if isinstance(value, Mapping) and get_origin(kind) is tuple:
         value = _in_order(value)
-    found = msgspec.convert(value, kind, strict=False)
+    try:
+        found = msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(expected(error)) from None
     most = _MOST.get(type(found))
     if most and not abs(found) <= most:
         raise ValueError(f"expected a number up to {most:,}")

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from crawler.errors import ConfigError
+from crawler.parsing.expected import expected
 from crawler.runtime.safe_text import shown
 
 Words = TypeVar("Words", bound=Struct)
@@ -33,7 +34,7 @@ def read(query: str, base: str, words: type[Words]) -> Words:
     try:
         return msgspec.convert(values, words, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {_in_words(str(error))}") from None
+        raise ConfigError(f"{where}: {_in_words(error)}") from None
 
 
 def has_word(url: str, name: str) -> bool:
@@ -41,9 +42,9 @@ def has_word(url: str, name: str) -> bool:
     return any(word == name for word, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True))
 
 
-def _in_words(error: str) -> str:
-    missing = re.search(r"missing required field `(\w+)`", error)
+def _in_words(error: msgspec.ValidationError) -> str:
+    missing = re.search(r"missing required field `(\w+)`", str(error))
     if missing:
         return f"{missing[1]} is missing; write ?{missing[1]}=NAME"
-    what, _, path = error.partition(" - at `$.")
-    return f"{path.rstrip('`')}: {what[:1].lower()}{what[1:]}" if path else what
+    what, _, path = expected(error).partition(" - at `$.")
+    return f"{path.rstrip('`')}: {what}" if path else what

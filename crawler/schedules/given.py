@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from crawler.parsing.expected import expected
 from crawler.schedules.timetable import Schedule, problems
 from crawler.schedules.words import wrong_words
 
@@ -39,8 +40,8 @@ def wrong_in_settings(name: str, fields: Mapping[str, Any], settable: Collection
         return
     try:
         schedule = from_settings(name, fields, "")
-    except (msgspec.ValidationError, ValueError) as error:
-        yield str(error)
+    except msgspec.ValidationError as error:
+        yield expected(error)
         return
     yield from problems(schedule)
     yield from wrong_words(schedule.command, settable)

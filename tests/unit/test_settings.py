@@ -87,11 +87,12 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("DOWNLOAD_DELAY", "soon", r"DOWNLOAD_DELAY='soon' \(from -s\)"),
+        ("DOWNLOAD_DELAY", "1,5", r"DOWNLOAD_DELAY='1,5' \(from -s\): expected a number such as 0.5, got text"),
+        ("CONCURRENT_REQUESTS", "1.5", r"CONCURRENT_REQUESTS='1.5' \(from -s\): expected a whole number, got text"),
         ("DOWNLOAD_DELAY", "inf", r"DOWNLOAD_DELAY='inf' \(from -s\): expected a number up to 1,000,000,000"),
         ("BACKOFF_SECONDS", "1e10", r"BACKOFF_SECONDS='1e10' \(from -s\): expected a number up to 1,000,000,000"),
         ("CONCURRENT_REQUESTS", "9" * 20, r"expected a number up to 1,000,000,000,000"),
-        ("RETRY_HTTP_CODES", "5000", r"RETRY_HTTP_CODES='5000' \(from -s\): Expected `int` <= 999"),
+        ("RETRY_HTTP_CODES", "5000", r"RETRY_HTTP_CODES='5000' \(from -s\): expected a whole number <= 999"),
         ("USER_AGENT", "bot/1\nx: y", r"USER_AGENT: headers\['user-agent'\] holds a line break"),
         ("DEFAULT_REQUEST_HEADERS", '{"a b": "c"}', r"DEFAULT_REQUEST_HEADERS: headers: 'a b' is no name of a header"),
         ("DOWNLOAD_DELAY", "-1", r"DOWNLOAD_DELAY='-1' \(from -s\): .*>= 0"),
@@ -240,7 +241,7 @@ def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_pa
         (
             r"rate in SPIDERS['shop']: '10 a minute' is not a rate: write 10/s, 30/m or 0.5/h",
             r"unknown setting DOWNLOAD_DELAI (from SPIDERS['shop']); did you mean DOWNLOAD_DELAY?",
-            r"setting RETRY_TIMES=-1 (from SPIDERS['shop']): Expected `int` >= 0",
+            r"setting RETRY_TIMES=-1 (from SPIDERS['shop']): expected a whole number >= 0",
             r"USER_AGENT in SPIDERS['shop']: it holds for a whole process; set it in settings.py, or with -s",
             r"ITEM_PIPELINES is a setting of Scrapy (from SPIDERS['news']): write def process_item(self, item)",
             r"unknown setting rates (from SPIDERS['news']); did you mean rate?",

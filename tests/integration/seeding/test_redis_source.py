@@ -117,7 +117,7 @@ async def test_an_outage_is_told_and_then_over() -> None:
         ("redis://host/0?list=a&stream=b", r"write \?list=NAME or \?stream=NAME"),
         ("redis://host/0?lst=a", "unknown word 'lst'; did you mean list"),
         ("redis://:secret@host/x?list=a", r"redis://:\*\*\*@host"),
-        ("redis://host/0?list=a&prefetch=0", "prefetch: expected `int` >= 1"),
+        ("redis://host/0?list=a&prefetch=0", "prefetch: expected a whole number >= 1"),
     ],
 )
 def test_a_wrong_url_says_what_to_write(url: str, why: str) -> None:
