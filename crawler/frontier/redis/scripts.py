@@ -7,6 +7,7 @@ The first line of a script or library that uses others names them: `-- needs: me
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib.resources import files
 
 from crawler.frontier import rules
@@ -20,6 +21,7 @@ _NEEDS = re.compile(r"-- needs: ([a-z_]+(?:, [a-z_]+)*)\n")
 NUMBERS = {name: value for name, value in vars(rules).items() if name.isupper() and isinstance(value, int | float)}
 
 
+@cache
 def source(name: str) -> bytes:
     """A transition as it is sent to the server. Raises `LookupError` if it needs a library that does not exist."""
     return assemble((_FOLDER / f"{name}.lua").read_text()).encode()
@@ -29,10 +31,15 @@ def assemble(script: str) -> str:
     """Do the same for the text of a script."""
     libraries: dict[str, str] = {}
     _collect(script, libraries)
-    whole = "\n".join([*libraries.values(), script])
-    words = set(re.findall(r"\b[A-Z][A-Z_]+\b", whole))
+    parts = [*libraries.values(), script]
+    words = frozenset().union(*map(_words, parts))
     numbers = [f"local {name} = {value!r}\n" for name, value in NUMBERS.items() if name in words]
-    return "".join(numbers) + whole
+    return "".join(numbers) + "\n".join(parts)
+
+
+@cache
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\b[A-Z][A-Z_]+\b", text))
 
 
 def _collect(script: str, libraries: dict[str, str]) -> None:
@@ -41,9 +48,14 @@ def _collect(script: str, libraries: dict[str, str]) -> None:
     for name in needs[1].split(", ") if needs else ():
         if name in libraries:
             continue
-        path = _FOLDER / "lib" / f"{name}.lua"
-        if not path.is_file():
-            raise LookupError(f"no library {name!r} in lua/lib")
-        library = path.read_text()
+        library = _library(name)
         _collect(library, libraries)
         libraries[name] = library
+
+
+@cache
+def _library(name: str) -> str:
+    path = _FOLDER / "lib" / f"{name}.lua"
+    if not path.is_file():
+        raise LookupError(f"no library {name!r} in lua/lib")
+    return path.read_text()
