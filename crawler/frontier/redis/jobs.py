@@ -129,16 +129,23 @@ class RedisJobs:
         for number, shard in enumerate(self._shards):
             prefix = job_prefix(shard, name)
             await self._server.run("forget", f"{prefix}stats", shard, prefix, "" if number else name, barrier=True)
-            with errors(self._server.shown):
-                its = self._server.at(shard)
-                async for key in its.scan_iter(match=f"{_escape(prefix)}*", count=1000):
-                    await its.unlink(key)
+            await self._remove(prefix)
             await self._server.write(f"{prefix}stats")
         with errors(self._server.shown):
             await client.hdel(f"{self._shards[0]}jobs", name)
             await client.srem(f"{self._shards[0]}deleted", name)
         self.known.pop(name, None)
         return bool(known)
+
+    async def _remove(self, prefix: str) -> None:
+        """Remove the keys of a job in one shard."""
+        client = None
+        with errors(self._server.shown):
+            while client is not self._server.at(prefix):  # a scan names no key, so it finds nothing where they were
+                client = self._server.at(prefix)
+                async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
+                    await client.unlink(key)
+                await client.exists(f"{prefix}stats")  # finds out where they are now
 
 
 def _read(name: str, record: bytes) -> Job:
