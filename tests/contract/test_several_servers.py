@@ -140,6 +140,48 @@ async def test_what_found_its_slot_moved_runs_at_once_on_the_other_node(world: C
     assert len((await crawl.claim(30)).leases) == 24
 
 
+async def test_a_job_is_deleted_where_its_keys_are_now(world: ClusterWorld) -> None:
+    """A scan names no key, so no node says that they have moved."""
+    crawl = await Crawl.create(world)
+    await crawl.add(*hosts(24))
+    shard = world.prefixes()[3]
+    target = next(master for master in world.fleet.masters() if master is not world.fleet.master(shard))
+
+    class Moving(Server):
+        async def run(self, script: str, key: str, *arguments: Any, barrier: bool = False) -> Any:
+            reply = await super().run(script, key, *arguments, barrier=barrier)
+            if script == "forget" and key.startswith(shard):
+                await asyncio.to_thread(world.fleet.move_slot, shard, target)
+            return reply
+
+    async with open_redis(Moving(world.server.url), prefix=world.prefix) as frontier:
+        assert ask(world.fleet.master(shard), "KEYS", f"{shard}job:*")
+        assert await frontier.jobs.delete(crawl.job.name)
+    assert world.fleet.master(shard) is target
+    assert ask(target, "KEYS", f"{shard}job:*") == []
+
+
+# --- what the weakest of them keeps
+
+
+async def test_the_weakest_server_decides_what_is_waited_for_and_advised(world: ClusterWorld) -> None:
+    """With `appendfsync no` nothing tells when the file reaches the disk, so whoever waited for that server's would
+    wait for ever."""
+    first, *others = world.fleet.masters()
+    ask(first, "CONFIG", "SET", "appendonly", "yes", "appendfsync", "no")
+    for master in others:
+        ask(master, "CONFIG", "SET", "min-replicas-to-write", 1)
+    try:
+        async with open_redis(Server(world.server.url, replicas=1), prefix=world.prefix) as frontier:
+            await frontier.adding.durable()
+            assert not await frontier.store.keeps_data()
+            assert "min-replicas-to-write is 0" in str(await frontier.store.replica_advice())
+    finally:
+        ask(first, "CONFIG", "SET", "appendonly", "no", "appendfsync", "everysec")
+        for master in others:
+            ask(master, "CONFIG", "SET", "min-replicas-to-write", 0)
+
+
 # --- who answers
 
 

@@ -39,6 +39,17 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
     assert [line["event"] for line in logs] == ["no_append_only_file"]
 
 
+async def test_a_command_makes_one_connection_and_needs_few_round_trips_to_begin() -> None:
+    """Those of a far server are most of what a short command takes. The library alone sends five."""
+    with Valkey(tcp=True, appendonly=True) as server, Redis.from_url(server.url) as client:
+        await _opened(server.url)
+        before = client.info("stats")
+        await _opened(server.url)
+        after = client.info("stats")
+    assert after["total_connections_received"] - before["total_connections_received"] == 1
+    assert after["total_commands_processed"] - before["total_commands_processed"] <= 5 + 8 + 2  # 2 inside of scripts
+
+
 @pytest.mark.parametrize(
     ("url", "told"),
     [

@@ -56,8 +56,8 @@ class Server:
         }
         self._name = name
         self._nodes = self._connect(ca_file)
-        self._fsync = ""  # the server's `appendfsync`; empty if unknown
-        self._min_replicas = 1  # its `min-replicas-to-write`; nobody is advised to change it if it is unknown
+        self._fsync = ""  # the weakest `appendfsync` of the servers; empty if unknown
+        self._has_file = False  # whether each writes an append-only file
 
     def at(self, key: str) -> Any:
         """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
@@ -81,35 +81,33 @@ class Server:
         """Check that the servers can be trusted with a crawl. Raises `ConfigError`, `FrontierUnavailable`."""
         with errors(self.shown):
             await self._nodes.open()
-            for client in self.masters():
-                await self._check(client)
+            infos = [await self._check(client) for client in self.masters()]
+            found = [await _configured(client, "appendfsync") for client in self.masters()]
+        self._has_file = all(info.get("aof_enabled") for info in infos)
+        self._fsync = "no" if "no" in found else min(found)
 
-    async def _check(self, client: Any) -> None:
-        await client.ping()
-        info = await client.info("server")
+    async def _check(self, client: Any) -> dict[str, Any]:
+        """Return what the server says of itself. Raises `ConfigError`."""
+        info: dict[str, Any] = await client.info()
         if "sentinel" in (info.get("redis_mode"), info.get("server_mode")):  # of Redis; of Valkey
             raise sentinel_error(self.shown, [*await client.sentinel_masters()])
-        policy = (await client.info("memory")).get("maxmemory_policy", "noeviction")
-        is_node = not self.is_cluster and (await client.info("cluster")).get("cluster_enabled")
+        is_node = not self.is_cluster and info.get("cluster_enabled")
         if is_node and int((await client.cluster("info"))["cluster_size"]) != 1:
             raise cluster_error(self.shown)
-        with suppress(ResponseError):  # the account may lack the permission
-            self._fsync = (await client.config_get("appendfsync")).get("appendfsync", "")
-            self._min_replicas = int((await client.config_get("min-replicas-to-write")).get("min-replicas-to-write", 0))
         version = str(info.get("valkey_version") or info.get("redis_version") or "0")
         if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
             raise ConfigError(f"{self.shown}: server version {version}; Redis 6.2 is the oldest that works")
+        policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             raise ConfigError(
                 f"{self.shown}: maxmemory-policy is {policy}, so the server may evict requests; "
                 "set `maxmemory-policy noeviction` on it"
             )
+        return info
 
     async def keeps_data(self) -> bool:
-        """Whether each server writes an append-only file; without one a restart loses the crawl."""
-        with errors(self.shown):
-            found = [(await client.info("persistence")).get("aof_enabled") for client in self.masters()]
-        return all(found)
+        """Whether each server wrote an append-only file when it was opened; without one a restart loses the crawl."""
+        return self._has_file
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
         """Run the commands `before`, then wait until everything written so far to the server that has `key` is on its
@@ -136,17 +134,25 @@ class Server:
         if not self.barrier.replicas:
             return []
         with errors(self.shown):
-            found = min([int((await client.info("replication"))["connected_slaves"]) for client in self.masters()])
-        return self.barrier.advice(found, self._min_replicas)
+            found = [int((await client.info("replication"))["connected_slaves"]) for client in self.masters()]
+            # Nobody is advised to change what is unknown.
+            least = [int(await _configured(client, "min-replicas-to-write") or 1) for client in self.masters()]
+        return self.barrier.advice(min(found), min(least))
 
     async def adopt(self, shards: Sequence[str]) -> None:
-        """From now on each new connection looks whether another server answers for these shards, and there is no other
-        connection."""
+        """From now on each connection has looked whether another server answers for these shards: the one that `open`
+        has made to each server does it now, others when they begin."""
         self._generations.shards = shards
         with errors(self.shown):
             for client in self.masters():
-                await client.connection_pool.disconnect()
-                await client.ping()
+                connection = await client.connection_pool.get_connection()
+                try:
+                    await self._generations.greet(connection)
+                except BaseException:
+                    await connection.disconnect()  # a reply may still come
+                    raise
+                finally:
+                    await client.connection_pool.release(connection)
 
     async def uptime(self) -> float:
         """Seconds for which the same server has answered for every shard: since it started, or since a replica took
@@ -237,3 +243,10 @@ class Server:
         await self._nodes.confirm(connection)
         await self._generations.greet(connection)
         self.connected()
+
+
+async def _configured(client: Any, name: str) -> str:
+    """A value of the server's configuration; empty if it does not tell, because the user may lack the permission."""
+    with suppress(ResponseError):
+        return str((await client.config_get(name)).get(name, ""))
+    return ""
