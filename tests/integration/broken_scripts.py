@@ -27,7 +27,7 @@ _READS = [
         "HKEYS",
         "HLEN",
         "HMGET",
-        "HVALS",
+        "HRANDFIELD",
         "LINDEX",
         "LPOS",
         "LRANGE",

@@ -69,7 +69,6 @@ COMMANDS = st.one_of(
     command("HMGET", KEYS, some(WORDS)),
     command("HGETALL", KEYS),
     command("HKEYS", KEYS),
-    command("HVALS", KEYS),
     command("HLEN", KEYS),
     command("HEXISTS", KEYS, WORDS),
     command("HDEL", KEYS, some(WORDS)),
@@ -110,7 +109,7 @@ COMMANDS = st.one_of(
     command("XTRIM", KEYS, TRIM),
     command("SCAN", st.just(b"0"), maybe(b"MATCH", b"{p:*"), maybe(b"COUNT", b"1000")),
 )
-UNORDERED = {b"SMEMBERS": 1, b"HGETALL": 2, b"HKEYS": 1, b"HVALS": 1, b"HRANDFIELD": 2}
+UNORDERED = {b"SMEMBERS": 1, b"HGETALL": 2, b"HKEYS": 1, b"HRANDFIELD": 2}
 LOOKS = {
     b"string": (b"GET",),
     b"hash": (b"HGETALL",),

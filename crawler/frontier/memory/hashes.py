@@ -45,9 +45,6 @@ class Hashes(Keyspace):
     def cmd_hkeys(self, key: bytes) -> list[bytes]:
         return list(self._get(key, dict))
 
-    def cmd_hvals(self, key: bytes) -> list[bytes]:
-        return list(self._get(key, dict).values())
-
     def cmd_hlen(self, key: bytes) -> int:
         return len(self._get(key, dict))
 

@@ -7,7 +7,7 @@
 --         P
 --         worker       '': any worker whose lease has expired
 --         max_crashes  crashes after which a request is dead
---         budget       requests to move at most
+--         budget       requests to move, and turns to end, at most
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
 --         blame        the request that killed the worker (nil: unknown): job, kind (retry|dead), delay ms, failure (words)
 --       2 its message   3 its new message, or its record   (only with `blame`)
@@ -77,8 +77,15 @@ for _, job in ipairs(redis.call('SMEMBERS', W .. ':jobs')) do
   if redis.call('EXISTS', J .. 'stats') == 1 then count(J .. 'stats', counters) end
 end
 if reap.budget > 0 then
+  local turns = redis.call('HRANDFIELD', W .. ':turns', reap.budget, 'WITHVALUES')
+  for at = 1, #turns, 2 do
+    reap.budget = reap.budget - 1
+    redis.call('HDEL', W .. ':turns', turns[at])
+    settle_group(P, turns[at + 1], now, now)
+  end
+end
+if reap.budget > 0 then
   redis.call('ZREM', KEYS[1], worker)
-  for _, group in ipairs(redis.call('HVALS', W .. ':turns')) do settle_group(P, group, now, now) end
-  redis.call('DEL', W, W .. ':jobs', W .. ':turns')
+  redis.call('DEL', W, W .. ':jobs')
 end
 return { worker, requeued, dead, reap.budget > 0 and 0 or 1 }
