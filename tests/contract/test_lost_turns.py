@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,30 @@ async def test_a_turn_whose_end_was_lost_ends_at_the_next_connection(away: Crawl
         await client.client_kill_filter(_type="normal", skipme=True)
     await visits.until_one()
     await visits.end()
+
+
+async def test_a_turn_that_is_taken_while_lost_ones_are_looked_for_stays(
+    away: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Visits go on meanwhile."""
+    visits = Visits(away, ONE_AT_ONCE)
+    await visits.until_one()
+    await visits.end()
+    lease = await away.lease(pace=ONE_AT_ONCE)
+    ledger: Any = away.frontier.ledger
+    client, key = ledger._server.at(""), f"{ledger._shards[HOME]}worker:w1:turns"
+    read, waits = client.hkeys, list[float]()
+
+    async def meanwhile(of: str) -> Any:
+        if of == key:
+            waits.append(await ledger.take_turn("w1", lease, ADDRESS, ONE_AT_ONCE))
+        return await read(of)
+
+    monkeypatch.setattr(client, "hkeys", meanwhile)
+    ledger.doubt()
+    await ledger.end_lost("w1")
+    assert (waits, await client.hlen(key)) == ([0.0], 1)
+    assert await away.end(lease, pace=ONE_AT_ONCE)
 
 
 async def test_a_turn_whose_reply_was_lost_ends_with_its_lease(away: Crawl, network: Proxy) -> None:

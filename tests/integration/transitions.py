@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -244,12 +244,11 @@ def turn(scene: Scene, id: str) -> Call:
     return lambda: scene.server.run("turn", f"{prefix}workers", packed({**named, **times}))
 
 
-def end_turns(scene: Scene, *ids: str, held: Sequence[str] | None = None) -> Call:
+def end_turns(scene: Scene, *ids: str) -> Call:
     """In the first shard."""
     prefix = shard_prefix(scene.prefix, 0)
     ended = [{"id": id, "job": "news", "age": 0, "is_unused": False} for id in ids]
-    named = {"P": prefix, "turns": ended, "held": held}
-    return lambda: scene.server.run("end_turns", f"{prefix}worker:w1:turns", packed(named))
+    return lambda: scene.server.run("end_turns", f"{prefix}worker:w1:turns", packed({"P": prefix, "turns": ended}))
 
 
 async def take_turn(scene: Scene) -> Call:
@@ -267,12 +266,6 @@ async def end_a_turn(scene: Scene) -> Call:
     """Two of three, and one that the worker never had."""
     await take_turn_without_room(scene)
     return end_turns(scene, "0", "2", "other")
-
-
-async def end_lost_turns(scene: Scene) -> Call:
-    """All but one."""
-    await take_turn_without_room(scene)
-    return end_turns(scene, held=["1"])
 
 
 async def reap_turns(scene: Scene) -> Call:
@@ -622,7 +615,6 @@ TRANSITIONS = {
     "take-turn": Transition("turn", take_turn, refused=True),
     "take-turn-without-room": Transition("turn", take_turn_without_room, refused=True),
     "end-turns": Transition("end_turns", end_a_turn),
-    "end-lost-turns": Transition("end_turns", end_lost_turns),
     "reap-turns": Transition("reap", reap_turns),
     "commit-early": Transition("commit", commit_early),
     "commit-wakes-a-line": Transition("commit", commit_wakes_a_line, is_for_one_shard=True),

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
+from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import shard_of
-from crawler.frontier.redis.records import packed
+from crawler.frontier.redis.records import packed, text
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Pace
 from crawler.model import Lease, Visit
@@ -32,7 +33,8 @@ class RedisLedger:
         self._lease_ms = int(lease_seconds * 1000)
         # By worker: its leases that have a turn at a group's home, or may have one, and the number of that shard.
         self._turns: dict[str, dict[_Named, int]] = defaultdict(dict)
-        self._in_doubt: set[str] = set()
+        self._connections = 0  # of this process so far
+        self._compared: dict[str, int] = {}  # worker → connections when its turns were last compared
 
     def _home(self, name: str) -> int:
         return shard_of(name, len(self._shards))
@@ -62,6 +64,7 @@ class RedisLedger:
             "cap": pace.concurrency,
             "random": random.randrange(1, 2**31 - 1),
         }
+        self._compared.setdefault(worker, self._connections)
         turns = self._turns[worker]
         turns[name] = home  # before the call, whose reply may be lost
         wait: int = await self._server.run("turn", f"{prefix}workers", packed(named))
@@ -91,25 +94,34 @@ class RedisLedger:
 
     def doubt(self) -> None:
         """React to a new connection: a server may have lost that turns ended."""
-        self._in_doubt.update(self._turns)
+        self._connections += 1
 
     async def end_lost(self, worker: str) -> None:
         """After such doubt, end all turns that the worker no longer has."""
-        if worker not in self._in_doubt:
+        connections = self._connections
+        if self._compared.get(worker, connections) == connections:
             return
         for home in range(len(self._shards)):
-            held = [_id(name) for name, its in self._turns[worker].items() if its == home]
-            await self._end(worker, home, [], held)
-        self._in_doubt.discard(worker)
+            await self._end_lost(worker, home)
+        self._compared[worker] = connections
 
-    async def _end(
-        self, worker: str, home: int, turns: Sequence[Mapping[str, Any]], held: Sequence[str] | None = None
-    ) -> Sequence[int]:
-        prefix = self._shards[home]
-        waits: Sequence[int] = await self._server.run(
-            "end_turns", f"{prefix}worker:{worker}:turns", packed({"P": prefix, "turns": turns, "held": held})
-        )
+    async def _end_lost(self, worker: str, home: int) -> None:
+        key = self._key(worker, home)
+        with errors(self._server.shown):
+            booked = [text(id) for id in await self._server.at(key).hkeys(key)]
+        has = {_id(name) for name in self._turns[worker]}  # read after them: visits go on taking turns
+        # The host may have been asked a moment ago.
+        lost = [{"id": id, "job": "", "age": 0, "is_unused": False} for id in booked if id not in has]
+        if lost:
+            await self._end(worker, home, lost)
+
+    async def _end(self, worker: str, home: int, turns: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+        arguments = packed({"P": self._shards[home], "turns": turns})
+        waits: Sequence[int] = await self._server.run("end_turns", self._key(worker, home), arguments)
         return waits
+
+    def _key(self, worker: str, home: int) -> str:
+        return f"{self._shards[home]}worker:{worker}:turns"
 
 
 def _id(name: _Named) -> str:

@@ -1,12 +1,11 @@
 -- needs: clock, ledger
--- Ends turns of groups at home in this shard, which leases in other shards had.
+-- Ends turns of groups at home in this shard, which leases in other shards have or had.
 --
 -- KEYS  1 P worker:W:turns
 -- ARGV  1 as MessagePack, by name:
 --         P
 --         turns  for each: id (of the lease), job, age (ms since the host was asked; nil: not asked, or unknown),
 --                is_unused (it was certainly not asked)
---         held   ids of the leases that the worker still has: all its other turns end (nil: none but `turns` end)
 -- Returns for each of `turns` after how many ms its group has its next turn; 0 if the worker did not have that turn.
 -- Stays true: a turn ends once; the group's next turn is a delay after the moment when its host was asked.
 
@@ -23,12 +22,5 @@ end
 for i, turn in ipairs(ending.turns) do
   local unused = turn.is_unused and P .. 'job:' .. turn.job .. ':' or nil
   waits[i] = math.max(0, end_turn(turn.id, turn.age and now - turn.age, unused) - now)
-end
-if ending.held then
-  local held = {}
-  for _, id in ipairs(ending.held) do held[id] = true end
-  for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
-    if not held[id] then end_turn(id, now) end -- the host may have been asked a moment ago
-  end
 end
 return waits
