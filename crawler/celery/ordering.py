@@ -51,7 +51,7 @@ class Ordering(Task):
         app = self._get_app()
         check_app(app)
         task_id = task_id or uuid()
-        if kwargs and "job" in kwargs:
+        if kwargs and kwargs.get("job"):
             kwargs = {**kwargs, "job": job_name(str(kwargs["job"]), task_id)}
         if not (options.get("ignore_result") or app.conf.task_ignore_result or app.conf.task_always_eager):
             note_pending(app, task_id)

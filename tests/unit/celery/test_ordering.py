@@ -61,10 +61,12 @@ def test_a_job_is_named_when_its_task_is_sent() -> None:
     install(app)
     app.loader.import_default_modules()
     crawl = app.tasks["crawler.celery.crawl"]
-    crawl.apply_async((["http://a.example/"],), {"job": "news-{date}-{id}"}, task_id="t1")
+    for job in ("news-{date}-{id}", None):
+        crawl.apply_async((["http://a.example/"],), {"job": job}, task_id="t1")
     with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
-        (_, sent, _) = queue.get(timeout=5).payload
-    assert re.fullmatch(r"news-20\d\d-\d\d-\d\d-t1", sent["job"])
+        named, unnamed = (queue.get(timeout=5).payload[1]["job"] for _ in range(2))
+    assert re.fullmatch(r"news-20\d\d-\d\d-\d\d-t1", named)
+    assert unnamed is None, "the task's id will be its name"
     with pytest.raises(UsageError, match=r"a name has places for \{id\}, \{date\}, \{hour\}, \{minute\}, \{second\}"):
         crawl.delay(["http://a.example/"], job="news-{datetime}")
 
