@@ -94,6 +94,6 @@ def usable_sitemaps(values: Sequence[str], url: str) -> tuple[list[str], list[st
     """The canonical URLs of different Sitemap lines of the robots.txt at `url`, and the values without a URL that can
     be fetched."""
     urls = join_links(url, filter(None, values))
-    return urls, [value for value in values if not (value and join_links(url, [value]))] if len(urls) < len(
-        values
-    ) else []
+    if len(urls) == len(values):
+        return urls, []
+    return urls, [value for value in values if not (value and join_links(url, [value]))]
