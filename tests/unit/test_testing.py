@@ -1,0 +1,58 @@
+"""What users test their spiders with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from crawler import Request, Response, Spider
+from crawler.testing import FakeFetcher, run_spider, run_spider_async
+
+NEXT = Request("http://example.com/next")
+
+
+class Giving(Spider):
+    name = "giving"
+    given: tuple[Any, ...] = ()
+
+    def parse(self, response: Response) -> Iterator[Any]:
+        yield from self.given
+
+    def one_item(self, response: Response) -> dict[str, int]:
+        return {"a": 1}
+
+
+def test_run_spider_takes_a_class_or_an_instance() -> None:
+    spider = Giving()
+    spider.given = ({"a": b"\xff"}, NEXT)
+    result = run_spider(spider, "<p>", url="http://example.com/x", depth=2)
+    assert (result.items, result.urls) == ([{"a": "\ufffd"}], [NEXT.url])
+    assert run_spider(Giving) == ([], [], {})
+
+
+async def test_run_spider_in_an_event_loop() -> None:
+    assert (await run_spider_async(Giving, callback="one_item")).items == [{"a": 1}]
+
+
+async def test_fake_fetcher_answers_from_its_pages_and_remembers_the_requests() -> None:
+    fetcher = FakeFetcher(
+        {
+            "http://a.example/": "<p>ü",
+            "http://a.example/raw": Response("http://a.example/raw", status=301, headers={"location": "/"}),
+            "http://a.example/flaky": [TimeoutError("slow"), b"ok"],
+        }
+    )
+    page = await fetcher.fetch(Request("http://a.example/", depth=3))
+    assert (page.text, page.status, page.is_html, page.depth) == ("<p>ü", 200, True, 3)
+    moved = await fetcher.fetch(Request("http://a.example/raw"))
+    assert (moved.status, moved.headers["location"]) == (301, "/")
+    with pytest.raises(TimeoutError):
+        await fetcher.fetch(Request("http://a.example/flaky"))
+    for _ in range(2):
+        assert (await fetcher.fetch(Request("http://a.example/flaky"))).body == b"ok"
+    assert (await fetcher.fetch(Request("http://a.example/none"))).status == 404
+    assert len(fetcher.urls) == 6
+    await fetcher.close()
+    assert fetcher.closed
