@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import time
-import tracemalloc
-from collections.abc import Callable, Iterable
 from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.parsing.limits import ParseLimits, Reading
 from crawler.parsing.sitemap import Choose, Sitemap, is_sitemap, parse
-from crawler.parsing.sitemap_entries import Entry
 
 URL = "http://a.example/maps/sitemap.xml"
 HEAD = (
@@ -23,7 +18,7 @@ HEAD = (
 )
 
 
-_packed = partial(gzip.compress, mtime=0)  # without the time, so that a test has the same name in every run
+packed = partial(gzip.compress, mtime=0)  # without the time, so that a test has the same name in every run
 
 
 def urlset(*entries: str) -> bytes:
@@ -81,7 +76,7 @@ TWO = "http://a.example/2?x=1&y=2"
         (urlset("<loc>/0</url>", f"<loc>{ONE}</loc>"), ["http://a.example/0", ONE]),
         (urlset(f"<loc>{ONE}</loc>") + urlset("<loc>/2</loc>"), [ONE, "http://a.example/2"]),
         (
-            _packed(urlset(f"<loc>{ONE}</loc>")) + _packed(urlset("<loc>/2</loc>")),
+            packed(urlset(f"<loc>{ONE}</loc>")) + packed(urlset("<loc>/2</loc>")),
             [ONE, "http://a.example/2"],
         ),
         # what stands before the root element is passed over
@@ -125,10 +120,10 @@ TWO = "http://a.example/2?x=1&y=2"
         (f"{ONE}\r\tHTTP://a.example/2?x=1&y=2\r".encode(), [ONE, TWO]),
         (b"\xef\xbb\xbf" + ONE.encode(), [ONE]),
         # compressed, whatever its name and content type say
-        (_packed(urlset(f"<loc>{ONE}</loc>")), [ONE]),
-        (_packed(ONE.encode()) + _packed(f"\n{TWO}".encode()), [ONE, TWO]),
-        (_packed(ONE.encode()) + b"garbage", [ONE]),
-        (_packed(_packed(urlset(f"<loc>{ONE}</loc>"))), [ONE]),
+        (packed(urlset(f"<loc>{ONE}</loc>")), [ONE]),
+        (packed(ONE.encode()) + packed(f"\n{TWO}".encode()), [ONE, TWO]),
+        (packed(ONE.encode()) + b"garbage", [ONE]),
+        (packed(packed(urlset(f"<loc>{ONE}</loc>"))), [ONE]),
         # garbage
         (b"", []),
         (b"\0" * 5_000, []),
@@ -260,7 +255,7 @@ def test_a_json_feed_leads_to_its_next_page() -> None:
     ("body", "is_one"),
     [
         (urlset(), True),
-        (_packed(urlset()), True),
+        (packed(urlset()), True),
         (b"<br>Warning\n<rss>", True),
         (b'<feed xmlns="http://www.w3.org/2005/Atom"/>', True),
         (urlset().decode().encode("utf-16"), True),
@@ -280,106 +275,6 @@ def test_no_entity_and_no_inclusion_is_resolved() -> None:
     assert parse(body, URL).pages == ["http://a.example/&unknown;1"]
     include = b'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/passwd" parse="text"/>'
     assert parse(b"<urlset><url><loc>/" + include + b"1</loc></url></urlset>", URL).pages == [ONE]
-
-
-LARGE: dict[str, tuple[Callable[[], bytes], int]] = {
-    "60,000 pages": (lambda: numbered(60_000), ParseLimits().sitemap_urls),
-    "60,000 lines": (lambda: b"".join(b"http://a.example/%d\n" % n for n in range(60_000)), ParseLimits().sitemap_urls),
-    "the same page for ever": (lambda: b"http://a.example/1\n" * 2_500_000, 1),
-    "nothing but elements": (lambda: b"<urlset>" + b"<a/>" * 5_000_000, 0),
-    "elements in elements": (lambda: b"<a>" * 1_000_000, 0),
-    "a URL without end": (lambda: b"<urlset><url><loc>" + b"x" * 20_000_000, 0),
-    "attributes without end": (lambda: b"<urlset " + b"".join(b'a%d="" ' % n for n in range(200_000)), 0),
-    "attributes that do not end": (lambda: b'<urlset><a b="' * 3_000_000, 0),
-    "pages without a URL": (lambda: b"<urlset>" + b"<url><loc></loc></url>" * 1_000_000, 0),
-    "CDATA without end": (lambda: b"<urlset>" + b"&<![CDATA[" * 2_000_000, 0),
-    "CDATA": (lambda: b"<urlset>" + b"<![CDATA[&]]>" * 3_000_000, 0),
-    "ampersands": (lambda: b"<urlset><url><loc>" + b"&" * 50_000_000, 0),
-    "escaped ampersands": (lambda: b"<urlset><url><loc>" + b"&amp;" * 10_000_000, 0),
-    "numbers of no characters": (lambda: b"<urlset>" + b"&#xD800;" * 5_000_000, 0),
-    "tags that are none": (lambda: b"<urlset>" + b"< " * 25_000_000, 0),
-    "instructions": (lambda: b"<urlset>" + b"<?" * 25_000_000, 0),
-    "zero bytes": (lambda: b"<urlset>" + bytes(50_000_000), 0),
-    "line ends": (lambda: b"\n" * 50_000_000, 0),
-    "spaces": (lambda: b" " * 50_000_000, 0),
-    "one line": (lambda: b"0" * 50_000_000, 0),
-    "lines that are almost URLs": (lambda: b"http\n" * 10_000_000, 0),
-    "a gzip of nothing, 100 MB": (lambda: _packed(bytes(100_000_000), compresslevel=1), 0),
-    "a gzip of gzips": (lambda: _packed(b"") * 500_000, 0),
-}
-
-
-@pytest.fixture(scope="module")
-def honest() -> float:
-    """CPU seconds for as many pages as a sitemap may have."""
-    body = numbered(ParseLimits().sitemap_urls)
-    began = time.process_time()
-    parse(body, URL)
-    return time.process_time() - began
-
-
-@pytest.mark.parametrize("name", LARGE)
-def test_large_ones_are_bounded(name: str, honest: float) -> None:
-    """Whatever it holds, it costs no more than twice what a long honest one costs. Figures: `pytest -s`."""
-    make, count = LARGE[name]
-    body = make()
-    began = time.process_time()
-    found = parse(body, URL)
-    seconds = time.process_time() - began
-    print(f"\n{name}: {len(body):,} bytes, {len(found.pages):,} pages in {seconds:.2f} s, {seconds / honest:.2f} ×")
-    assert len(found.pages) == count
-    assert seconds < 2 * honest
-
-
-@pytest.mark.parametrize("choose", [None, list], ids=["urls", "entries"])
-@pytest.mark.parametrize(
-    ("body", "pages", "why"),
-    [
-        (b"<urlset>%s" + b" " * 200_000 + b"%s</urlset>", 2, ""),
-        (b"<urlset>%s" + b"<a></a>" * 100_000 + b"%s</urlset>", 1, "SITEMAP_MAXURLS"),
-        (b"<urlset>%s" + b" " * 800_000 + b"%s</urlset>", 1, "SITEMAP_MAXSIZE"),
-        (b"http://a.example/0\n" + b" " * 800_000 + b"\nhttp://a.example/1%.0s%.0s", 1, "SITEMAP_MAXSIZE"),
-        (b"http://a.example/0\n" * 3 + b"http://a.example/1\nhttp://a.example/2%.0s%.0s", 2, "SITEMAP_MAXURLS"),
-    ],
-)
-def test_one_that_is_not_read_to_its_end_says_so(choose: Choose | None, body: bytes, pages: int, why: str) -> None:
-    told: dict[str, str] = {}
-    limits = ParseLimits(sitemap_size=800_000, sitemap_urls=2 if b"%.0s" in body else 50_000)
-    how = Reading(limits=limits, cut=told.setdefault)
-    first, last = (b"<url><loc>http://a.example/%d</loc></url>" % n for n in range(2))
-    for written in (body % (first, last), _packed(body % (first, last))):
-        told.clear()
-        assert len(parse(written, URL, choose, how=how).pages) == pages
-        assert [*told][:1] == ["sitemap"] * bool(why)
-        assert why in told.get("sitemap", "")
-
-
-WHOLE = urlset(*(f"<loc>{ONE}?{number}</loc>" for number in range(5_000)))
-PACKED = _packed(WHOLE)
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        (WHOLE, ""),
-        (PACKED, ""),
-        (PACKED + b"garbage", ""),
-        (WHOLE + b"\n<!-- made by x -->\n", ""),
-        (WHOLE[:100_000], "XML"),
-        (WHOLE[:-9], "XML"),  # its last tag
-        (WHOLE[: WHOLE.rindex(b"<url>") + 2], "XML"),
-        (WHOLE + b"<!-- made by x", "XML"),
-        (PACKED[:9_000], "gzip"),
-        (PACKED[:9_000] + b"x" * 90_000, "gzip"),
-        (PACKED[:-4], "gzip"),
-        (b"".join(_packed(line + b"\n") for line in [ONE.encode()] * 21), "gzip"),
-    ],
-)
-def test_one_that_breaks_off_says_so(body: bytes, why: str) -> None:
-    told: dict[str, str] = {}
-    assert parse(body, URL, how=Reading(cut=told.setdefault)).pages
-    assert [*told][:1] == ["sitemap_end"] * bool(why)
-    assert why in told.get("sitemap_end", "")
 
 
 def test_an_entry_that_comes_twice_is_no_loss() -> None:
@@ -417,15 +312,6 @@ def test_entries_without_a_url_are_counted(body: str, without: int, choose: Choo
     assert (found.pages, found.left_out) == ([ONE] if ONE in body else [], without)
 
 
-def test_no_tree_is_built() -> None:
-    body = numbered(5_000)
-    tracemalloc.start()
-    parse(body, URL)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 2 * len(body) + 5_000_000
-
-
 TOKENS = """
 <urlset> </urlset> <url> </url> <loc> </loc> <sitemap> <!DOCTYPE <![CDATA[ ]]> &amp; &x; http:// /1 é < > &#xD800;
 &#0; <?xml?> <?xml\tencoding="utf-16"?>
@@ -435,67 +321,7 @@ PIECES = st.lists(st.sampled_from([*TOKENS.split(), "\0", "\n"]), max_size=30).m
 )
 
 
-@given(st.binary(max_size=300) | PIECES | PIECES.map(_packed))
+@given(st.binary(max_size=300) | PIECES | PIECES.map(packed))
 def test_no_body_raises(body: bytes) -> None:
     for url in (*(found := parse(body, URL)).pages, *found.sitemaps):
         assert url.startswith(("http://", "https://"))
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Entries
-
-
-def entries(body: bytes) -> list[Entry]:
-    """What a filter gets to see."""
-    seen: list[Entry] = []
-
-    def choose(some: Iterable[Entry]) -> Iterable[Entry]:
-        seen.extend(some)
-        return some
-
-    parse(body, URL, choose)
-    return seen
-
-
-MORE = (
-    "<lastmod> 2024-05-01\n</lastmod><loc>/1</loc><priority>0.5</priority>"
-    '<xhtml:link rel="alternate" hreflang="de" href="/de/1"/><xhtml:link rel="alternate" hreflang="fr" href="/fr/1"/>'
-    "<image:image><image:loc>/1.png</image:loc></image:image>"
-)
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (urlset(MORE), {"loc": "/1", "lastmod": "2024-05-01", "priority": "0.5", "alternate": ["/de/1", "/fr/1"]}),
-        (b"<sitemapindex><sitemap><loc>/s</loc><lastmod>x</lastmod>", {"loc": "/s", "lastmod": "x"}),
-        (b"<rss><item><link>/1</link><pubDate>x</pubDate></item></rss>", {"loc": "/1", "pubDate": "x"}),
-        (b'<feed><entry><updated>x</updated><link href="/1"/></entry></feed>', {"loc": "/1", "updated": "x"}),
-        (b"http://a.example/1\n", {"loc": ONE}),
-    ],
-    ids=["pages", "index-cut-off", "rss", "atom", "text"],
-)
-def test_a_filter_sees_what_stands_beside_a_url(body: bytes, expected: Entry) -> None:
-    (entry,) = entries(body)
-    assert entry.items() >= expected.items()
-
-
-def test_a_filter_decides_what_is_taken_and_what_is_left_out_is_counted() -> None:
-    body = urlset("<loc>/1</loc><lastmod>2024</lastmod>", "<loc>/2</loc>", "<loc>/3</loc><lastmod>2025</lastmod>")
-    found = parse(body, URL, lambda some: [entry for entry in some if entry.get("lastmod", "") >= "2025"])
-    assert (found.pages, found.unchosen) == (["http://a.example/3"], 2)
-
-
-def test_an_index_is_filtered_too() -> None:
-    found = parse(b"<sitemapindex><sitemap><loc>/s</loc></sitemap></sitemapindex>", URL, lambda some: ())
-    assert (found.sitemaps, found.unchosen) == ([], 1)
-
-
-def test_alternate_links_are_taken_when_asked_for() -> None:
-    assert parse(urlset(MORE), URL).pages == [ONE]
-    assert parse(urlset(MORE), URL, alternates=True).pages == [ONE, "http://a.example/de/1", "http://a.example/fr/1"]
-
-
-@pytest.mark.parametrize("body", [numbered(3), urlset(MORE, "<loc>/2</loc><loc>/3</loc>"), b"junk", b"<urlset><url>"])
-def test_a_filter_that_takes_all_changes_nothing(body: bytes) -> None:
-    assert parse(body, URL, lambda some: some) == parse(body, URL)
