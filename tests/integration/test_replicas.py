@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -141,6 +142,29 @@ async def test_the_new_ones_are_told_once_they_are_kept(
         assert (added.new, added.known) == (1, 0)
         added = await frontier.adding.add(job, seeds, seed=True)
         assert (added.new, added.known) == (2, 1)
+
+
+async def test_what_one_shard_has_added_is_told_though_the_next_was_away(
+    pair: tuple[Valkey, Valkey], request: pytest.FixtureRequest
+) -> None:
+    seeds = [Request(f"http://{name}.example/") for name in "abcdefghijkl"]
+    called: list[str] = []
+
+    class SecondIsAway(Server):
+        async def run(self, script: str, key: str, *arguments: Any, barrier: bool = False) -> Any:
+            if script == "add":
+                called.append(key)
+                if len(called) == 2:
+                    raise FrontierUnavailable("away")
+            return await super().run(script, key, *arguments, barrier=barrier)
+
+    async with open_redis(SecondIsAway(pair[0].url), prefix=request.node.name, shards=2) as frontier:
+        job = await frontier.jobs.create(JOB)
+        with pytest.raises(FrontierUnavailable):
+            await frontier.adding.add(job, seeds, seed=True)
+        added = await frontier.adding.add(job, seeds, seed=True)
+        assert len(set(called)) == 2, "one call for each shard"
+        assert (added.new, added.known) == (12, 0)
 
 
 async def test_items_are_read_and_a_job_is_finished_only_behind_the_barrier(

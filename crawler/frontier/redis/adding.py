@@ -45,7 +45,7 @@ class RedisAdding:
         self._known: dict[str, SeenCache] = {}  # by epoch, the last used at the end
         # For a repeated call after one that failed: epoch → (requests, words).
         self._adds: dict[str, tuple[Sequence[Request], list[str]]] = {}
-        self._waiting: Counter[str] = Counter()  # epoch → new requests of calls that failed for want of replicas
+        self._waiting: Counter[str] = Counter()  # epoch → new requests of calls that failed
 
     def doubt(self) -> None:
         """Forget all known URLs: a restarted server may have lost its last second, so it must be asked again."""
@@ -67,9 +67,13 @@ class RedisAdding:
         known = self._known.get(job.epoch, SeenCache())
         fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or known_as(pair[0]) not in known]
         new = 0
-        for shard, groups in self._batches(job, fresh):
-            prefix = job_prefix(shard, job.name)
-            new += await self._run_add(job, prefix, seed=seed, groups=groups)
+        try:
+            for shard, groups in self._batches(job, fresh):
+                new += await self._run_add(job, job_prefix(shard, job.name), seed=seed, groups=groups)
+        except (FrontierUnavailable, FrontierFull) as error:
+            # The repeated call will find known what this one has added.
+            self._waiting[job.epoch] += new + (error.replies[0] if isinstance(error, ReplicasMissing) else 0)
+            raise
         if not seed:
             self._remember(job, [known_as(request) for request, _ in fresh if is_simple(request)])
         new += self._waiting.pop(job.epoch, 0)
@@ -100,9 +104,6 @@ class RedisAdding:
             )
         except JobGone:
             raise await self._jobs.forgotten(job) from None
-        except ReplicasMissing as error:
-            self._waiting[job.epoch] += error.replies[0]  # the repeated call will find them known
-            raise
         return new
 
     def _remember(self, job: Job, urls: Sequence[str]) -> None:
