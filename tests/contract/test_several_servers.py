@@ -173,7 +173,9 @@ async def test_the_weakest_server_decides_what_is_waited_for_and_advised(world: 
         ask(master, "CONFIG", "SET", "min-replicas-to-write", 1)
     try:
         async with open_redis(Server(world.server.url, replicas=1), prefix=world.prefix) as frontier:
-            await frontier.adding.durable()
+            with structlog.testing.capture_logs() as logs:
+                await frontier.adding.durable()
+            assert [line["why"].partition(" nothing tells")[0] for line in logs] == ["with appendfsync no"]
             assert not await frontier.store.keeps_data()
             assert "min-replicas-to-write is 0" in str(await frontier.store.replica_advice())
     finally:

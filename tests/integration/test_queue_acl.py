@@ -109,10 +109,14 @@ async def test_the_rule_is_enough_for_several_servers(kind: type[ClusterFleet] |
 
 async def test_what_clouds_forbid_is_done_without(admin: Any) -> None:
     url = user(admin, f"{RULE.format(prefix='crawler')} -config -waitaof -wait")
-    async with connect(Config(Settings(REDIS_URL=url), {}, Path())) as backend:
-        job = await backend.jobs.create(Job("news", epoch="e"))
-        await backend.adding.add(job, [Request("http://a.example/")], seed=True)
-        await backend.adding.durable()
+    with capture_logs() as logs:
+        async with connect(Config(Settings(REDIS_URL=url), {}, Path())) as backend:
+            job = await backend.jobs.create(Job("news", epoch="e"))
+            await backend.adding.add(job, [Request("http://a.example/")], seed=True)
+            await backend.adding.durable()
+            await backend.adding.durable()
+    (told,) = [line["why"] for line in logs if line["event"] == "disk_not_awaited"]
+    assert "run the 'waitaof' command; after a power failure" in told
     assert {entry["object"] for entry in admin.execute_command("ACL", "LOG")} == {"config|get", "waitaof"}
 
 

@@ -202,6 +202,22 @@ async def test_items_wait_for_the_disk_of_a_replica(
                 await frontier.outbox.read(job, {}, 9)
 
 
+async def test_a_disk_that_does_not_confirm_is_told_where_nobody_knows_whether_it_will(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without CONFIG, `appendfsync` may be `no`."""
+    monkeypatch.setattr(module, "SYNC_MS", 100)
+    with Valkey(tcp=True, appendonly=True) as server, replica_of(server, appendonly=False):
+        with redis.Redis.from_url(server.url) as client:
+            client.execute_command("ACL", "SETUSER", "default", "-config")
+        async with opened(server, request) as frontier:
+            with capture_logs() as logs:
+                await frontier.adding.durable()
+    assert [(line["event"], line["why"].partition(";")[0]) for line in logs] == [
+        ("disk_not_awaited", "appendfsync is unknown, and a disk has not confirmed in time")
+    ]
+
+
 async def test_a_server_without_an_append_only_file_has_its_replicas(request: pytest.FixtureRequest) -> None:
     """Nobody can wait for its disk, so what a replica has in memory counts."""
     with Valkey(tcp=True) as server, replica_of(server, appendonly=False) as replica:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from crawler.errors import FrontierUnavailable, ReplicasMissing
 from crawler.frontier.redis.keys import absent_beside, mark_beside
+
+log = structlog.get_logger()
 
 SYNC_MS = 2000  # longest wait for a server's disk, which syncs once a second (`appendfsync everysec`)
 REPLICA_MS = 1000  # longest wait for replicas to have what was written; on a good network they need less than one
@@ -38,6 +41,7 @@ class Barrier:
         self.replicas = replicas
         self._shown = shown
         self._timeout = timeout
+        self._is_told = False
 
     async def write(self, client: Any, key: str, commands: Sequence[Command] = ()) -> list[Any]:
         """Run the commands, and return their replies behind the barrier."""
@@ -50,15 +54,20 @@ class Barrier:
     async def synced(self, client: Any, key: str, before: Sequence[Command], fsync: str) -> list[Any]:
         """Run the commands, and return their replies once the disks of the server and of the replicas have all that is
         written. `fsync` is the server's `appendfsync`, empty if unknown."""
-        if fsync == "no":  # nothing tells when its file reaches the disk
+        if fsync == "no":
+            self._tell("with appendfsync no nothing tells when the file reaches the disk")
             return await self.write(client, key, before)
         await self.write(client, key)  # says sooner than the next wait that replicas are missing
         sync = ("WAITAOF", 1, self.replicas, self._longest(SYNC_MS))
         replies = await _together(client, [*before, _mark(key), sync, *self._wait()])
         synced = replies.pop(len(before) + 1)  # an error without an append-only file, and of servers older than 7.2
         self._check(_good(replies))
-        if fsync and isinstance(synced, list):
+        if not isinstance(synced, list):
+            self._tell(str(synced))
+        elif fsync:
             self._check_disks(*synced)
+        elif synced[0] < 1 or synced[1] < self.replicas:
+            self._tell("appendfsync is unknown, and a disk has not confirmed in time")
         return replies[: len(before)]
 
     def advice(self, found: int, least: int) -> list[str]:
@@ -92,6 +101,14 @@ class Barrier:
                 f"is written (REDIS_REPLICAS={self.replicas}): waiting for them",
                 replies,
             )
+
+    def _tell(self, why: str) -> None:
+        """Log once that nobody waits for a disk. That there is no append-only file was told at the start."""
+        if self._is_told or "appendonly is disabled" in why:
+            return
+        self._is_told = True
+        lost = "after a power failure the items of the last second may come twice, and its seeds may be lost"
+        log.warning("disk_not_awaited", server=self._shown, why=f"{why}; {lost}")
 
     def _check_disks(self, own: int, theirs: int) -> None:
         if own < 1:
