@@ -7,26 +7,30 @@
 --         delay     ms between requests to a host that asked for no delay
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
 --         backoff   ms, the first back-off; patience: ms before failures of an unreachable host count as the page's
---         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, its longest delay
+--         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
+--                   delay that adapting may choose
 --         visits    for each lease:
---           kind    done|skip|retry|release|early (its group had no turn)|aside|dead|spent (dead: no tries are left)|junk
+--           kind    done|skip|retry|release|early (released, because its group had no turn)|aside|dead|
+--                   spent (dead because its tries are used up)|junk
 --           host, status ('': none), size in bytes, health (see `health.lua`), verdict (see `alike.lua`)
 --           age     ms since the host was asked (nil: not asked, or unknown); is_unused: it was certainly not asked
---           took    ms that the answer took (nil: unknown); pause: ms that the host asked for
---           host_delay  ms between requests that the host asked for (nil: unchanged)
+--           took    ms that the answer took (nil: unknown)
+--           pause   ms that the host asked for; host_delay: ms between requests that it asked for (nil: unchanged)
 --           delay   ms before the request may be handed out again
 --           turn    ms until its group, which is at home in another shard, has a turn (nil: it is at home in this one)
 --           counters  name → how much to add
 --           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
---           cause   a word for a failure of the host (see `health.lua`); failure: about the error of a retry or dead page
+--           cause   a word for a failure of the host (see `health.lua`)
+--           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
---         skip: reason, line break, detail | retry, release, early, aside: the new message | dead, spent, junk: the record
--- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says that
--- its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the rest, a
--- colon, and how often in a row the host rests. Or the error GONE.
--- Stays true: the items of each committed lease are in the outbox, each key once; a lease that got 0 changed nothing; the same token
--- returns the same string and does nothing.
+--         skip: the reason, a line break, the detail | retry, release, early, aside: the new message |
+--         dead, spent, junk: the record
+-- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says
+-- that its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the
+-- rest, a colon, and how often in a row the host rests. Or the error GONE.
+-- Stays true: the items of each committed lease are in the outbox, each key once; a lease that got 0 changed nothing;
+-- the same token returns the same string and does nothing.
 
 local commit = cmsgpack.unpack(ARGV[1])
 local P, job = commit.P, commit.job
@@ -83,18 +87,6 @@ local apply = {
 }
 apply.spent = apply.dead
 
--- Returns the items of a visit whose keys this shard of the job does not have yet, and their number.
-local function new_items(visit, items)
-  if #visit.keys == 0 then return items, visit.items end
-  local new, i = {}, 0
-  for line in string.gmatch(items, '[^\n]+') do
-    i = i + 1
-    local key = visit.keys[i]
-    if key == '' or redis.call('SADD', J .. 'item_keys', key) == 1 then new[#new + 1] = line end
-  end
-  return table.concat(new, '\n'), #new
-end
-
 local function end_lease(visit, message, items, payload)
   tally(counters, 'processing', -1)
   if visit.status ~= '' then tally(counters, 'status/' .. visit.status) end
@@ -109,7 +101,7 @@ local function end_lease(visit, message, items, payload)
   apply[is_spared and 'spared' or kind](visit, message, payload)
   local position = ''
   if visit.items > 0 and not is_spared then
-    local kept, number = new_items(visit, items)
+    local kept, number = new_items(J, visit, items)
     if number > 0 then position = append(J, message, kept) end
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
@@ -131,7 +123,8 @@ for i, visit in ipairs(commit.visits) do
     replies[i] = news == nil and '1' or news == came_back and 'b' or 'r'
     if visit.kind == 'done' then
       pages_read[#pages_read + 1] = string.match(message, '"([^"]*)"') -- the URL, without a whole parse
-      pages_read[#pages_read + 1] = string.format('%s %d %d %d %s', visit.status, visit.size, visit.items, visit.links, position)
+      pages_read[#pages_read + 1] = string.format(
+        '%s %d %d %d %s', visit.status, visit.size, visit.items, visit.links, position)
     end
     if replies[i] == 'r' then rests[#rests + 1] = string.format(' %d:%d', rest - now, news) end
   elseif visit.kind ~= 'junk' and visit.kind ~= 'aside' then -- the client sends those to each shard

@@ -3,8 +3,8 @@
 -- server has started again. Each client calls this on each new connection, before it uses the shard.
 --
 -- KEYS  1 P clock
--- ARGV  1 the server's replication id   2 the id that it had before, as far as it knows   3 ms for which it has run at least
---       4 `P calls` if it is the shard with the broadcasts, else ''
+-- ARGV  1 the server's replication id   2 the id that it had before, as far as it knows
+--       3 ms for which it has run at least   4 `P calls` if it is the shard with the broadcasts, else ''
 -- Returns 0: the same server answers; 1: another generation, because the server is new or has started again; 2: because
 -- a replica was promoted.
 -- Stays true: a generation is greater than all that the shard has had, and than any clock. The frontier's time goes on

@@ -10,7 +10,8 @@
 -- lets the exporter work.
 --
 -- A position of a generation that this shard never had means that two replicas were promoted, one after the other, of
--- which the second had not heard of the first. Then nobody knows what the sink has of this outbox: it gets new positions.
+-- which the second had not heard of the first. Then nobody knows what the sink has of this outbox, so it gets new
+-- positions.
 
 local J, position = ARGV[1], ARGV[3]
 if gone(J .. 'stats', ARGV[2]) then return redis.error_reply('GONE') end

@@ -36,10 +36,20 @@ local function ledger_of(claim, name)
   local is_ill, shared = as_number(found[7]) > 0 or as_number(found[8]) >= BREAKER, as_number(found[6])
   local turn, pace, line, ahead = as_number(found[1]), as_number(found[10]), line_of_shards(found[11], claim.shard)
   return {
-    name = name, turn = turn, due = turn + ahead * pace, pace = pace, line = line, ahead = ahead, inflight = as_number(found[2]), delay = as_number(found[3]),
-    waiting = found[4] or '', group = found[5] ~= '' and found[5] or nil, ordered = rule(P, 'rate host ' .. name),
+    name = name,
+    turn = turn,
+    due = turn + ahead * pace,
+    pace = pace,
+    line = line,
+    ahead = ahead,
+    inflight = as_number(found[2]),
+    delay = as_number(found[3]),
+    waiting = found[4] or '',
+    group = found[5] ~= '' and found[5] or nil,
+    ordered = rule(P, 'rate host ' .. name),
     -- a busy or unreachable host gets one request at a time, which tests whether it has recovered
-    cap = is_ill and 1 or capped or is_ruled(P) and shared > 0 and shared or claim.cap, capped = capped,
+    cap = is_ill and 1 or capped or is_ruled(P) and shared > 0 and shared or claim.cap,
+    capped = capped,
     latency = as_number(found[9]),
   }
 end

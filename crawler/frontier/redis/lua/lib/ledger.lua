@@ -43,8 +43,8 @@ local function settle_group(P, group, now, asked, unused, earliest)
   return due
 end
 
--- Ends a request to `host`: frees its turn, and wakes the jobs that wait for it. Returns its group's next turn (ms; nil:
--- it has no group). Of the visit:
+-- Ends a request to `host`: frees its turn, and wakes the jobs that wait for it. Returns its group's next turn (ms;
+-- nil: it has no group). Of the visit:
 --   asked  when the host was asked (ms; nil: it was not)
 --   pace   ms between requests to a host that asked for no delay (nil: the pace of the claim); a rule overrides it
 --   delay  ms between requests that this host asked for (nil: unchanged)
@@ -64,5 +64,6 @@ local function settle(P, host, now, visit)
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
   asker_of(P, host) -- forgets the asker if its lease is the one that ended
   end_requests(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
-  if (ledger[6] or '') ~= '' then return settle_group(P, ledger[6], now, asked, visit.unused, visit.turn and now + visit.turn) end
+  if (ledger[6] or '') == '' then return nil end
+  return settle_group(P, ledger[6], now, asked, visit.unused, visit.turn and now + visit.turn)
 end

@@ -6,8 +6,8 @@
 --        peek(J, host) → the next message, which stays in its line; false if there is none
 --        push_front(J, message, now) pushes to the front of the host's line
 --        put_back(J, message, now, delay) does the same, or adds to the delayed set if the request must wait
---        stand_first(P, J, host, due) puts the host at the front of its group's line, which has its turn at `due` (ms) → 1,
---        or 0 if it stood there
+--        stand_first(P, J, host, due) puts the host at the front of its group's line, which has its turn at `due` (ms)
+--        → 1, or 0 if it stood there
 --        leave_line(P, J, host) takes the host out of its group's line → 1, or 0 if it was not there
 -- Stays true: a host with pending requests is in `hosts`, `held` or the line of its group, or named in `waiting`;
 -- one with any priority but 0 lists them all in `levels`.

@@ -3,6 +3,8 @@
 --
 -- Gives  in_generation(J) → the generation of the outbox, and the last position before it; nil for a shard without
 --        generations (`memory://`), whose server is never another one. Begins the generation of the shard if need be
+--        new_items(J, visit, items) → those of a visit whose keys this shard of the job does not have yet, as JSON lines,
+--        and their number
 --        append(J, message, items) → the position of a page's items
 -- Stays true: positions grow, also beyond all that a server had of which this one was a replica: an id that Redis
 -- chooses (`*`) counts on from the last one, because no clock reaches a generation.
@@ -25,6 +27,17 @@ local function in_generation(J)
   redis.call('XDEL', J .. 'outbox', redis.call('XADD', J .. 'outbox', first, 'i', ''))
   redis.call('SET', J .. 'forked', current .. ' ' .. last)
   return current, last
+end
+
+local function new_items(J, visit, items)
+  if #visit.keys == 0 then return items, visit.items end
+  local new, i = {}, 0
+  for line in string.gmatch(items, '[^\n]+') do
+    i = i + 1
+    local key = visit.keys[i]
+    if key == '' or redis.call('SADD', J .. 'item_keys', key) == 1 then new[#new + 1] = line end
+  end
+  return table.concat(new, '\n'), #new
 end
 
 local is_begun = false
