@@ -76,13 +76,11 @@ for _, job in ipairs(redis.call('SMEMBERS', W .. ':jobs')) do
   end
   if redis.call('EXISTS', J .. 'stats') == 1 then count(J .. 'stats', counters) end
 end
-if reap.budget > 0 then
-  local turns = redis.call('HRANDFIELD', W .. ':turns', reap.budget, 'WITHVALUES')
-  for at = 1, #turns, 2 do
-    reap.budget = reap.budget - 1
-    redis.call('HDEL', W .. ':turns', turns[at])
-    settle_group(P, turns[at + 1], now, now)
-  end
+local turns = redis.call('HRANDFIELD', W .. ':turns', reap.budget, 'WITHVALUES')
+for at = 1, #turns, 2 do
+  reap.budget = reap.budget - 1
+  redis.call('HDEL', W .. ':turns', turns[at])
+  settle_group(P, turns[at + 1], now, now)
 end
 if reap.budget > 0 then
   redis.call('ZREM', KEYS[1], worker)
