@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 from redis.crc import key_slot
+from redis.exceptions import MovedError
 
 from crawler.errors import ConfigError, FrontierUnavailable
 from crawler.frontier.redis.backend import open_redis
@@ -138,6 +139,17 @@ async def test_what_found_its_slot_moved_runs_at_once_on_the_other_node(world: C
     await asyncio.to_thread(world.fleet.move_slot, shard, source)
     assert await crawl.counts() == (24, 0, 0, 0)
     assert len((await crawl.claim(30)).leases) == 24
+
+
+async def test_what_has_run_before_a_slot_was_found_moved_is_not_sent_again(world: ClusterWorld) -> None:
+    crawl = await Crawl.create(world)
+    server = crawl.frontier.store
+    assert isinstance(server, Server)
+    here, there = (f"{shard}number" for shard in (world.prefixes()[0], world.prefixes()[-1]))
+    with pytest.raises(MovedError):
+        await server.at(here).pipeline(transaction=False).incr(here).incr(there).execute()
+    assert ask(world.fleet.master(here), "GET", here) == b"1"
+    assert ask(world.fleet.master(there), "GET", there) is None
 
 
 async def test_a_job_is_deleted_where_its_keys_are_now(world: ClusterWorld) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import pytest
 from redis.crc import key_slot
+from redis.exceptions import ConnectionError
 
+from crawler.frontier.redis.address import read
 from crawler.frontier.redis.keys import SLOTS, absent_beside, several, spread
-from crawler.frontier.redis.slots import Map, Node, named
+from crawler.frontier.redis.slots import Map, Node, Slots, named
 
 A, B, C = (("10.0.0.1", 1), ("10.0.0.1", 2), ("::1", 3))
 
@@ -64,6 +68,23 @@ def test_the_first_shard_is_found_before_their_number_is_known() -> None:
 
 def test_the_absent_key_lies_beside_its_key() -> None:
     assert absent_beside("{crawler:7}:job:news:host:a}b") == "{crawler:7}:absent"
+
+
+@pytest.mark.parametrize("kind", ["sentinel", "cluster"])
+def test_a_node_that_failed_is_asked_last_for_the_map(kind: str) -> None:
+    """It may be cut off from the others, and wrong about who is the master."""
+    asked: list[int] = []
+
+    def pool(options: Mapping[str, Any]) -> NoReturn:
+        asked.append(options["port"])
+        raise ConnectionError("nobody is there")
+
+    slots = Slots(read(f"redis+{kind}://h:1,h:2,h:3,h:4/{'name' * (kind == 'sentinel')}"), pool, {})
+    for _ in range(20):
+        assert slots.try_to_look(("h", 3)) == "nobody is there"
+        assert sorted(asked) == [1, 2, 3, 4]
+        assert asked.pop() == 3
+        asked.clear()
 
 
 def test_nodes_are_named_as_in_a_url() -> None:
