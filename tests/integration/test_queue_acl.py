@@ -121,6 +121,24 @@ async def test_what_clouds_forbid_is_done_without(admin: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("WAIT", "unknown command 'WAIT'; leave REDIS_REPLICAS at 0"),
+        ("INFO", "unknown command 'INFO'"),
+        ("EVAL", "unknown command 'EVAL'"),
+    ],
+)
+async def test_a_command_that_a_service_has_removed_is_named(command: str, why: str) -> None:
+    with Valkey(tcp=True, options={f"rename-command {command}": "removed"}) as server:
+        settings = Settings(REDIS_URL=server.url, REDIS_REPLICAS=1)
+        with pytest.raises(ConfigError) as refused:
+            async with connect(Config(settings, {}, Path())):
+                pass
+    assert refused.value.exit_code == 78
+    assert str(refused.value).endswith(f"a command that the crawler needs: {why}")
+
+
+@pytest.mark.parametrize(
     ("rule", "why"),
     [
         ("~crawler:* +@all", r"No permissions to access a key.* ACL SETUSER crawl ~{crawler:\* "),

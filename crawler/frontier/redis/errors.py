@@ -84,6 +84,8 @@ def _refused(error: ResponseError, text: str, shown: str) -> CrawlerError:
         return acl.refusal(shown, text)
     if text.startswith("DB index is out of range"):
         return _database_error(shown)
+    if text.startswith("unknown command"):
+        return _no_command_error(shown, text.partition(",")[0])
     if text.startswith("GONE"):
         return JobGone(f"{shown}: the server does not know this job")
     if isinstance(error, OutOfMemoryError) or "OOM command" in text:
@@ -100,6 +102,11 @@ def _refused(error: ResponseError, text: str, shown: str) -> CrawlerError:
     if isinstance(error, _PASSING_CLASSES) or text.startswith(_PASSING) or "SCRIPT KILL" in text:
         return FrontierUnavailable(f"the queue server {shown} is not ready: {text}")
     return FrontierError(f"the queue server {shown} refused: {text}")
+
+
+def _no_command_error(shown: str, text: str) -> ConfigError:
+    instead = "; leave REDIS_REPLICAS at 0" if "WAIT" in text else ""
+    return ConfigError(f"{shown}: the server lacks or forbids a command that the crawler needs: {text}{instead}")
 
 
 def _database_error(shown: str) -> ConfigError:
