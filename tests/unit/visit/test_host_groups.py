@@ -18,6 +18,7 @@ from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0)
 EARLY = Release("address")
+LATER = 1.0  # seconds; the ledger counts in milliseconds, and what its answer takes counts against the claim
 
 
 class Addresses:
@@ -133,7 +134,7 @@ async def test_names_move(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = queue.groups(by_address(addresses))
     (lease,) = await queue.claim()
     await groups.too_early(lease)
-    later = replace(lease, claimed_at=time.monotonic() + 0.001)  # the ledger counts in whole milliseconds
+    later = replace(lease, claimed_at=time.monotonic() + LATER)
     assert await groups.too_early(later) is None
     addresses.answer = ("127.0.0.8",)
     assert await groups.too_early(replace(lease, claimed_at=time.monotonic())) == EARLY
@@ -156,7 +157,7 @@ async def test_a_group_at_home_in_another_shard_gives_its_turns_there(
         first, second, *_ = (await backend.queue.claim("w1", 9, [job], PACE)).leases
         assert [await groups.too_early(lease) for lease in (first, second)] == [EARLY] * 2
         addresses.answer = ()
-        first, second = (replace(lease, claimed_at=time.monotonic() + 0.001) for lease in (first, second))
+        first, second = (replace(lease, claimed_at=time.monotonic() + LATER) for lease in (first, second))
         assert await groups.too_early(first) is None
         release = await groups.too_early(second)
         assert release is not None

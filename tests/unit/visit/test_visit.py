@@ -121,6 +121,9 @@ class Mischief(Spider):
         except TimeoutError:
             raise ValueError("no price") from None
 
+    def gives_nothing(self, request: Request, failure: Failure) -> Any:
+        return None
+
     def speechless(self, response: Response) -> Any:
         raise Speechless
 
@@ -211,6 +214,22 @@ async def test_a_limit_of_our_own_is_no_fault_of_the_page() -> None:
     for callback in ("opens_what_is_not_there", "takes_all_memory"):
         found = await visit(callback, attempt=2)
         assert isinstance(found.outcome, Dead), callback
+
+
+async def test_a_host_keeps_its_own_delay_whatever_becomes_of_the_fetch() -> None:
+    ready = ReadySpider(spider=Mischief(), scope=Scope(), retry=RetryPolicy(), gate=None, delay=7.0)
+    slow = FetchError("timeout", "slow", transient=True)
+    for fetcher in (FakeFetcher({URL: ""}), FakeFetcher({URL: slow}), Limited()):
+        visits = Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
+        assert (await visits.visit(lease(attempt=2))).host_delay == 7.0
+
+
+async def test_an_errback_that_gives_nothing_is_no_page_that_gave_nothing() -> None:
+    request = Request(URL, errback="gives_nothing", spider="mischief")
+    page = Lease("news", request, encode(request), host_of(URL), attempt=2)
+    found = await visitor(FakeFetcher({URL: FetchError("dns", "no such name", transient=True)})).visit(page)
+    assert isinstance(found.outcome, Dead)
+    assert "empty/pages" not in found.noted
 
 
 @pytest.mark.parametrize(
