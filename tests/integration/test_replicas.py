@@ -23,7 +23,7 @@ from crawler.frontier.redis import barrier as module
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
-from crawler.model import Done, Job, Request, Rule, Ticket, Visit
+from crawler.model import Added, Done, Job, Request, Rule, Ticket, Visit
 from crawler.schedules.timetable import Schedule, Timetable
 from crawler.settings import Settings
 from tests.valkey import Valkey
@@ -186,6 +186,30 @@ async def test_items_are_read_and_a_job_is_finished_only_behind_the_barrier(
         assert (await frontier.reading.stats(job)).finished
         assert await frontier.reading.waits_for() == ""
         assert len(await frontier.outbox.read(job, {}, 9)) == 1
+
+
+async def test_an_end_that_a_fail_over_undoes_before_the_barrier_is_none(
+    pair: tuple[Valkey, Valkey], request: pytest.FixtureRequest
+) -> None:
+    """What was read before the barrier may be of a server that another one has replaced by then."""
+    undone: list[Added] = []
+
+    class Undone(Server):
+        async def write(self, key: str, *commands: tuple[Any, ...]) -> list[Any]:
+            if not commands and not undone:
+                undone.append(await careless.adding.add(job, [Request(LINK)]))
+            return await super().write(key, *commands)
+
+    async with (
+        opened(pair[0], request, replicas=0) as careless,
+        open_redis(Undone(pair[0].url, replicas=1), prefix=request.node.name) as frontier,
+    ):
+        job = await seeded(careless)
+        (lease,) = (await careless.queue.claim("me", 9, [job], PACE)).leases
+        await careless.queue.commit("me", [(lease, Visit(Done()))], PACE)
+        assert (await careless.reading.stats(job)).finished
+        assert not (await frontier.reading.stats(job)).finished
+        assert undone
 
 
 async def test_items_wait_for_the_disk_of_a_replica(
