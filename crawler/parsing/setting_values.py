@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -44,6 +44,8 @@ def _in_order(numbered: Mapping[str, Any]) -> list[str]:
 
 def _from_text(text: str, kind: Any) -> Any:
     text = text.strip()
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
     if kind is bool:
         if text.lower() not in _YES | _NO:
             raise ValueError("expected true or false")
@@ -53,8 +55,15 @@ def _from_text(text: str, kind: Any) -> Any:
         raise ValueError(f"expected one of {', '.join(choices)}")
     if get_origin(kind) is tuple:
         if text.startswith(("[", "{")):
-            return msgspec.json.decode(text)
+            return _of_json(text)
         return [part.strip() for part in text.split(",") if part.strip()]
     if get_origin(kind) is Mapping or text.startswith("{"):
-        return msgspec.json.decode(text)
+        return _of_json(text)
     return text
+
+
+def _of_json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise ValueError(f'expected JSON, such as {{"name": "value"}} or ["one", "two"]: {error}') from None
