@@ -147,13 +147,12 @@ async def test_they_are_left_alone_when_so_set() -> None:
     assert sorted(fetcher.urls) == [f"{A}/", f"{A}/robots.txt"]
 
 
-async def test_they_follow_the_scope_of_the_spider() -> None:
-    fetcher, _ = await crawl(SITE, f"{A}/", scope=Scope(["a.example"]))
-    assert "http://b.example/robots.txt" not in fetcher.urls
-    assert f"{A}/5" in fetcher.urls
-    fetcher, _ = await crawl(SITE, f"{A}/", spider=OnSeededHosts())
-    assert "http://b.example/robots.txt" not in fetcher.urls
-    assert f"{A}/5" in fetcher.urls
+async def test_they_follow_the_scope_of_the_spider_and_what_lies_outside_is_counted() -> None:
+    for choice in ({"scope": Scope(["a.example"])}, {"spider": OnSeededHosts()}):
+        fetcher, stats = await crawl(SITE, f"{A}/", **choice)
+        assert "http://b.example/robots.txt" not in fetcher.urls
+        assert f"{A}/5" in fetcher.urls
+        assert stats.counters["links/offsite"] == 1
 
 
 @pytest.mark.parametrize(("limit", "asked"), [(1, "/index.xml"), (2, "/s2.txt"), (3, "/5")])
