@@ -49,7 +49,7 @@ class RedisViews:
         return await self._stats(job)
 
     async def waits_for(self) -> str:
-        """Ask each shard's server for its replicas."""
+        """Ask each server for its replicas."""
         try:
             await self._behind_barrier()
         except ReplicasMissing as error:
@@ -57,8 +57,8 @@ class RedisViews:
         return ""
 
     async def _behind_barrier(self) -> None:
-        for shard in self._shards if self._server.barrier.replicas else ():
-            await self._server.write(f"{shard}mark")
+        for shards in self._server.split(self._shards) if self._server.barrier.replicas else ():
+            await self._server.write(f"{shards[0]}mark")
 
     async def _stats(self, job: Job) -> JobStats:
         """The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
