@@ -179,6 +179,15 @@ class Stage:
         for worker in self.fleet.running:
             await until(lambda worker=worker: self._has_a_lease(worker), f"{worker.name} at work")  # type: ignore[misc]
 
+    async def exporter_at_work(self) -> None:
+        """Wait until the exporter holds the job, or says that it waits: until then it ends when the server is away."""
+        exporter = self.exporter
+        assert exporter is not None
+        await until(lambda: exporter.output or self._exports(exporter), f"{exporter.name} at work")
+
+    def _exports(self, exporter: Command) -> bool:
+        return f":{exporter.pid}:".encode() in (self.queue.get("{crawler:0}:job:default:exporter") or b"")
+
     def _has_a_lease(self, worker: Command) -> bool:
         alive = self.queue.zrangebyscore("{crawler:0}:workers", time.time() * 1000, "+inf")
         return any(f":{worker.pid}:".encode() in name for name in alive)

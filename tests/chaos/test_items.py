@@ -52,6 +52,7 @@ async def test_p06_fetched_is_in_the_sink(theatre: Theatre) -> None:
             elif number % 3 == 1:
                 await kill_the_exporter(stage)
             else:
+                await stage.exporter_at_work()
                 await stage.kill_the_server()
         crawl = await stage.finish()
         stage.expect(crawl, refetched=faults * IN_FLIGHT)
