@@ -13,17 +13,15 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.fetching import http_fetcher
 from crawler.app.spiders import spiders_of
 from crawler.control.routes import Assignment, assignment
 from crawler.errors import ConfigError
-from crawler.fetch.guard import AddressGuard
 from crawler.fetch.middleware import MiddlewareFetcher, load
 from crawler.frontier import message
 from crawler.interfaces import Backend, Fetcher, Pace
 from crawler.model import Request
-from crawler.parsing.limits import ParseLimits
 from crawler.robots.gate import RobotsGate
-from crawler.runtime.credentials import authorizations
 from crawler.runtime.logs import set_level
 from crawler.runtime.own_limits import sockets_left
 from crawler.settings import VERSION, Settings, shown_settings
@@ -67,8 +65,6 @@ async def start_worker(
     slot: Slot | NoSlot,
 ) -> RunningWorker:
     """Build a worker with all its parts, and start it."""
-    from crawler.fetch.http import HttpFetcher, Limits  # importing aiohttp takes 0.2 s; only workers need it
-
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
     access = AccessLog(settings.ACCESS_LOG, name)
@@ -77,33 +73,7 @@ async def start_worker(
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
     registry = spiders_of(config)  # makes the modules of the folder importable
     middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
-    http = HttpFetcher(
-        settings.USER_AGENT,
-        AddressGuard(settings.ALLOWED_NETWORKS),
-        headers=settings.DEFAULT_REQUEST_HEADERS,
-        authorizations=authorizations(settings.HTTP_AUTH),
-        limits=Limits(
-            seconds=settings.DOWNLOAD_TIMEOUT,
-            connect_seconds=settings.CONNECT_TIMEOUT,
-            silent_seconds=settings.READ_TIMEOUT,
-            body_bytes=settings.DOWNLOAD_MAXSIZE,
-            fail_on_dataloss=settings.DOWNLOAD_FAIL_ON_DATALOSS,
-            active_bytes=settings.SCRAPER_SLOT_MAX_ACTIVE_SIZE,
-        ),
-        parse_limits=ParseLimits(
-            size=settings.PARSE_MAXSIZE,
-            nodes=settings.PARSE_MAXNODES,
-            links=settings.PARSE_MAXLINKS,
-            text=settings.PARSE_MAXTEXT,
-            attributes=settings.PARSE_MAXATTRIBUTES,
-            meta=settings.PARSE_MAXMETA,
-            sitemap_size=settings.SITEMAP_MAXSIZE,
-            sitemap_urls=settings.SITEMAP_MAXURLS,
-            sitemap_levels=settings.SITEMAP_MAXLEVEL,
-        ),
-        tls_ca_file=settings.TLS_CA_FILE,
-        connections=connections,
-    )
+    http = http_fetcher(settings, connections)
     stack.push_async_callback(http.close)
     fetcher: Fetcher = LeasedFetcher(http, lease)
     if middlewares:
