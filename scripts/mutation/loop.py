@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from crawler.frontier.redis import scripts
 from scripts.mutation.cases import ROOT, Case, cases
 
 SECONDS = 300.0  # for one mutant; one that makes a script run for ever is noticed by it
@@ -107,6 +108,7 @@ def mutate(case: Case) -> None:
 
     Path.read_bytes = read_bytes  # type: ignore[method-assign]
     Path.read_text = read_text  # type: ignore[method-assign]
+    scripts.forget()  # some module has assembled them when it was imported
 
 
 def _silence() -> None:

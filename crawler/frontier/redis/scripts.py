@@ -27,6 +27,12 @@ def source(name: str) -> bytes:
     return assemble((_FOLDER / f"{name}.lua").read_text()).encode()
 
 
+def forget() -> None:
+    """Read all files again from now on: `scripts/mutate` has changed one of them."""
+    source.cache_clear()
+    _library.cache_clear()
+
+
 def assemble(script: str) -> str:
     """Do the same for the text of a script."""
     libraries: dict[str, str] = {}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from scripts.mutation.cases import cases, equivalent
+from crawler.frontier.redis import scripts
+from scripts.mutation.cases import SCRIPTS, cases, equivalent
+from scripts.mutation.loop import mutate
 from scripts.mutation.mutants import of_lua, of_python
 
 
@@ -44,3 +48,18 @@ def test_python_numbers_but_no_docstring() -> None:
 def test_each_equivalent_mutant_exists() -> None:
     """An entry for a line that has changed would say nothing, and hide the next mutant that looks like it."""
     assert equivalent() <= {case.key for case in cases()}
+
+
+@pytest.mark.parametrize("path", [f"{SCRIPTS}/claim.lua", f"{SCRIPTS}/lib/turns.lua"])
+def test_the_frontier_runs_the_mutant(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the script was assembled before: a run of unchanged scripts would call every mutant a survivor."""
+    for method in ("read_bytes", "read_text"):
+        monkeypatch.setattr(Path, method, getattr(Path, method))  # `mutate` replaces them; put back at the end
+    before = scripts.source("claim")
+    mutate(next(case for case in cases() if case.path == path))
+    try:
+        assert scripts.source("claim") != before
+    finally:
+        monkeypatch.undo()
+        scripts.forget()
+    assert scripts.source("claim") == before
