@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict
 from http import HTTPStatus
@@ -172,8 +172,8 @@ class Running:
         """One request and its answer. False: the connection ends here."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ", 2)
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-        await reader.readexactly(int(headers.get("content-length", 0)))
+        headers = _headers(head[1:])
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
         if self._hangs_up(writer):
             return False
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
@@ -181,7 +181,7 @@ class Running:
         for place in {host, address}:
             self._concurrent[place] += 1
         try:
-            hit = self._hit(host, method, path, headers)
+            hit = self._hit(host, method, path, headers, body.decode("latin-1"))
             answer = self.site.answer(hit)
             if answer.delay:
                 await reader.until_ended(answer.delay)
@@ -193,7 +193,7 @@ class Running:
                 self._concurrent[place] -= 1
         return not answer.missing and headers.get("connection", "").lower() != "close"
 
-    def _hit(self, host: str, method: str, path: str, headers: Mapping[str, str]) -> Hit:
+    def _hit(self, host: str, method: str, path: str, headers: Mapping[str, str], body: str) -> Hit:
         port = "" if self.site.port == 80 else f":{self.site.port}"
         url = f"http://{host}{port}{path}"
         self._numbers[url] += 1
@@ -210,12 +210,22 @@ class Running:
             method=method,
             headers=headers,
             at_address=self._concurrent[self.site.address(host)],
+            body=body,
         )
         self.log.append(hit)
         self._arrived.set()
         if self._file:
             self._file.write(f"{json.dumps(asdict(hit))}\n")
         return hit
+
+
+def _headers(lines: Iterable[str]) -> dict[str, str]:
+    """Names in lower case; the values of a name that comes more than once are joined, as RFC 9110 says (5.3)."""
+    headers: dict[str, str] = {}
+    for name, _, value in (line.partition(":") for line in lines if line):
+        name = name.lower()
+        headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
+    return headers
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer, *, with_body: bool) -> None:

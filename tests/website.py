@@ -40,6 +40,7 @@ class Hit:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict, compare=False)
     at_address: int = 0  # requests in progress at this host's address, this one included
+    body: str = ""  # each character is a byte (Latin-1), so that the log can be JSON
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,12 @@
+BOT_NAME = "weather"
+
+SPIDER_MODULES = ["weather.spiders"]
+NEWSPIDER_MODULE = "weather.spiders"
+
+USER_AGENT = "weather (+http://www.example.com)"
+ROBOTSTXT_OBEY = True
+CONCURRENT_REQUESTS_PER_DOMAIN = 8
+DOWNLOAD_DELAY = 0
+FEED_EXPORT_ENCODING = "utf-8"
+RETRY_TIMES = 1
+DOWNLOAD_TIMEOUT = 10
