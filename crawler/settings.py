@@ -280,7 +280,7 @@ def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: It
     return msgspec.structs.replace(settings, **changes) if changes else settings
 
 
-def own_settings(settings: Settings, spider: str, custom_settings: Mapping[str, Any]) -> dict[str, Any]:
+def own_settings(settings: Settings, spider: str, custom_settings: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the settings that one spider has for itself, for `override`: its `custom_settings`, and SPIDERS above it.
 
     A `rate` is a DOWNLOAD_DELAY. If SPIDERS has both, the slower one counts.
@@ -288,7 +288,7 @@ def own_settings(settings: Settings, spider: str, custom_settings: Mapping[str, 
     given = dict(settings.SPIDERS.get(spider, {}))
     if rate := given.pop(RATE, None):
         given["DOWNLOAD_DELAY"] = max(delay_of(rate), float(given.get("DOWNLOAD_DELAY", 0)))
-    return {**custom_settings, **given}
+    return {**(custom_settings or {}), **given}
 
 
 def problems_for_one(layer: Mapping[str, Any], origin: str, *, rated: bool = False) -> Iterator[str]:

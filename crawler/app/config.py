@@ -39,7 +39,7 @@ def data_dir(config: Config) -> Path:
         raise ConfigError(f"DATA_DIR={chosen}: this user has no home folder for ~; write the whole path") from None
 
 
-def at_pace_of(config: Config, custom_settings: Mapping[str, Any], spider: str) -> Config:
+def at_pace_of(config: Config, custom_settings: Mapping[str, Any] | None, spider: str) -> Config:
     """Return `config` with the DOWNLOAD_DELAY of the only spider that the command runs, unless the user set another.
 
     Otherwise a spider can only lengthen the gap that the worker has for all spiders.

@@ -10,7 +10,7 @@ from crawler.spiders.registry import Registry, find_spiders
 
 def spiders_of(config: Config) -> Registry:
     """Find the spiders of the project. Raise `ConfigError` for the names in SPIDERS that none of them has."""
-    registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
+    registry = find_spiders(config.folder, config.settings.SPIDER_MODULES, config.settings, config.explicit)
     if wrong := unknown_spiders(config, registry):
         raise ConfigError("\n  ".join(wrong))
     return registry

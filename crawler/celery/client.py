@@ -44,7 +44,8 @@ class Client:
     def spiders(self) -> Registry:
         """The spiders of the project."""
         if self._spiders is None:
-            self._spiders = find_spiders(self.config.folder, self.config.settings.SPIDER_MODULES)
+            settings = self.config.settings
+            self._spiders = find_spiders(self.config.folder, settings.SPIDER_MODULES, settings, self.config.explicit)
         return self._spiders
 
     def run(self, work: Callable[[Backend], Awaitable[Result]]) -> Result:

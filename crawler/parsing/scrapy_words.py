@@ -18,6 +18,7 @@ _COOKIES = 'the crawler keeps no cookies; give a request its own: headers={"cook
 _FILES = "items go to -o FILE.jsonl; process files and images in a step of your own"
 _STORE = "write -o FILE.jsonl on the command line"
 _END = f"there is no such limit; stop with Ctrl-C, or control the job with `{PROGRAM} control pause job NAME`"
+_FROM_CRAWLER = "instead of __init__ write from_crawler(cls, crawler, **arguments), and read crawler.settings"
 _TLS = "TLS is always verified; TLS_CA_FILE adds a certificate authority"
 
 SETTINGS: Mapping[str, str] = {
@@ -151,7 +152,6 @@ ATTRIBUTES: Mapping[str, str] = {
     "download_maxsize": "write DOWNLOAD_MAXSIZE in settings.py",
     "download_timeout": 'write DOWNLOAD_TIMEOUT in settings.py, or meta={"download_timeout": seconds} for a request',
     "download_warnsize": "write DOWNLOAD_MAXSIZE in settings.py",
-    "from_crawler": "it is never called; write __init__(self, **arguments), and settings in settings.py",
     "handle_httpstatus_all": 'write handle_httpstatus_list, or meta={"handle_httpstatus_all": True} for a request',
     "http_auth_domain": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',
     "http_pass": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',
@@ -160,18 +160,16 @@ ATTRIBUTES: Mapping[str, str] = {
     "max_concurrent_requests": "write CONCURRENT_REQUESTS_PER_DOMAIN in settings.py",
     "proxy": _PROXY,
     "rules": "it is never read; follow links in parse: yield from response.follow_all(css=…, callback=self.parse_item)",
-    "update_settings": "it is never called; write custom_settings",
     "user_agent": 'write USER_AGENT in settings.py, or headers={"user-agent": …} for a request',
 }
 """Attributes and methods of a spider."""
 
 READ: Mapping[str, str] = {
-    "crawler": f"`{PROGRAM} status` has the figures; give the spider values with -a NAME=VALUE",
-    "log": "write self.logger.info(text)",
-    "settings": "give the spider the value with -a NAME=VALUE, and read self.NAME",
-    "state": "each worker process has a spider of its own; what belongs to a page goes into Request(meta={…})",
+    "crawler": f" before it is made; {_FROM_CRAWLER}",
+    "settings": f" before it is made; {_FROM_CRAWLER}",
+    "state": "; each worker process has a spider of its own; what belongs to a page goes into Request(meta={…})",
 }
-"""Attributes that Scrapy gives its spiders."""
+"""Attributes that Scrapy gives its spiders, and that a spider has not, or not yet."""
 
 NAMES: Mapping[str, str] = {
     "CrawlSpider": "write Spider, and follow links in parse: yield from response.follow_all(css=…)",

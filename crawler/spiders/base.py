@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from msgspec.structs import replace
 
@@ -19,6 +19,9 @@ from crawler.response import Response
 from crawler.runtime.logs import USERS
 from crawler.spiders.items import ItemError, shown_value
 
+if TYPE_CHECKING:
+    from crawler.spiders.context import Crawler, SettingsView
+
 Results = Iterable[Any] | AsyncIterable[Any] | None
 
 
@@ -30,7 +33,7 @@ class DropItem(Exception):
 
 
 class _Missing:
-    """Stands for an attribute that Scrapy's spiders have: reading it says what to write. It may be set."""
+    """Stands for an attribute that a spider does not have, or not yet: reading it says what to write. It may be set."""
 
     def __init__(self, advice: str) -> None:
         self._advice = advice
@@ -39,7 +42,7 @@ class _Missing:
         self._name = name
 
     def __get__(self, spider: Spider | None, cls: type[Spider]) -> Any:
-        raise AttributeError(f"spider {cls.name} has no {self._name}; {self._advice}", name=self._name, obj=spider)
+        raise AttributeError(f"spider {cls.name} has no {self._name}{self._advice}", name=self._name, obj=spider)
 
 
 class Spider:
@@ -84,22 +87,47 @@ class Spider:
     # spider instead: each worker process has a spider of its own, and a page may be read twice. Exact with one shard;
     # with SHARDS > 1 an item may come once from the pages of each shard's hosts
     ITEM_KEY: ClassVar[Sequence[str]] = ()
-    custom_settings: ClassVar[Mapping[str, Any]] = {}  # only the names in `settings.PER_SPIDER`
+    custom_settings: ClassVar[Mapping[str, Any] | None] = {}  # only the names in `settings.PER_SPIDER`
 
-    def __init__(self, **arguments: str) -> None:
-        """Set the arguments of `-a NAME=VALUE` as attributes."""
-        for name, value in arguments.items():
-            setattr(self, name, value)
+    def __init__(self, name: str | None = None, **arguments: Any) -> None:
+        """Set the arguments of `-a NAME=VALUE` as attributes.
+
+        `name` is the spider's own, as some of Scrapy's spiders pass it on. Raise `ValueError` for another one.
+        """
+        if name is not None and name != self.name:
+            raise ValueError(f"the name {name!r} is not {self.name!r}, by which pages find the class; leave it out")
+        for argument, value in arguments.items():
+            setattr(self, argument, value)
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **arguments: Any) -> Self:
+        """Make the spider. A subclass that must read settings while it is made has a `from_crawler` of its own."""
+        spider = cls(*args, **arguments)
+        spider._set_crawler(crawler)
+        return spider
+
+    def _set_crawler(self, crawler: Crawler) -> None:
+        self.crawler = crawler
+        self.settings = crawler.settings
+
+    @classmethod
+    def update_settings(cls, settings: SettingsView) -> None:
+        """Set what holds for this spider alone: `custom_settings`, or what a subclass computes."""
+        if isinstance(cls.custom_settings, Mapping):  # a property has its value once there is a spider
+            settings.setdict(cls.custom_settings, priority="spider")
 
     @cached_property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """Writes to the crawler's log from LOG_LEVEL up, with the spider's name: `self.logger.info("no price")`."""
         return logging.LoggerAdapter(logging.getLogger(f"{USERS}.{self.name}"), {"spider": self.name})
 
-    crawler = _Missing(scrapy_words.READ["crawler"])
-    log = _Missing(scrapy_words.READ["log"])
-    settings = _Missing(scrapy_words.READ["settings"])
-    state = _Missing(scrapy_words.READ["state"])
+    def log(self, message: object, level: int = logging.DEBUG, **options: Any) -> None:
+        """Write to the crawler's log, as Scrapy's older spiders do."""
+        self.logger.log(level, message, **options)
+
+    crawler: Any = _Missing(scrapy_words.READ["crawler"])  # a `Crawler`
+    settings: Any = _Missing(scrapy_words.READ["settings"])  # a `SettingsView`
+    state: Any = _Missing(scrapy_words.READ["state"])
 
     def start_requests(self) -> Iterable[Request]:
         """Yield the seeds for a command line that names none."""

@@ -112,6 +112,8 @@ def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
     """Raise `ConfigError` for `-a` arguments that the spider does not take, needs, or must not have replaced."""
     parameters = inspect.signature(cls).parameters.values()
     named = {part.name: part for part in parameters if part.kind not in (part.VAR_KEYWORD, part.VAR_POSITIONAL)}
+    if cls.__init__ is Spider.__init__:
+        del named["name"]  # nobody may give it
     takes_any = any(part.kind is part.VAR_KEYWORD for part in parameters)
     for name in arguments.keys() - named.keys():
         if not takes_any:
@@ -119,14 +121,14 @@ def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
             raise ConfigError(f"spider {cls.name} takes no argument {name!r}; it takes: {taken}")
         if not name.isidentifier() or name.startswith("_"):
             raise ConfigError(f"-a {name}=…: an argument is named like a variable, such as category")
-        if hasattr(Spider, name) or callable(getattr(cls, name, None)):
+        if name in vars(Spider) or callable(getattr(cls, name, None)):
             raise ConfigError(f"-a {name}=… would replace {name} of spider {cls.name}; choose another name")
         if (read := _words(cls)) is not None and name not in read:
             near = difflib.get_close_matches(name, read, n=1, cutoff=0.7)
             hint = f"; did you mean -a {near[0]}=…?" if near else f", as self.{name} or otherwise"
             raise ConfigError(f"-a {name}=…: spider {cls.name} never reads {name}{hint}")
     missing = [name for name, part in named.items() if part.default is part.empty and name not in arguments]
-    if missing:
+    if missing and not _defines(cls, "from_crawler"):  # which may give them itself
         raise ConfigError(f"spider {cls.name} needs {' '.join(f'-a {name}=…' for name in missing)}")
 
 
@@ -165,13 +167,18 @@ def _name(name: Any) -> Iterator[str]:
         yield f"name {name!r} may hold only letters, digits and _ . -"
 
 
+def _defines(cls: type[Spider], method: str) -> bool:
+    """Whether the class or a base class has a method of its own in place of the one of `Spider`."""
+    return next(one for one in cls.__mro__ if method in vars(one)) is not Spider
+
+
 def _is_computed(value: Any) -> bool:
     """Whether a class has a property there, whose value only a spider has."""
     return isinstance(value, property | cached_property)
 
 
 def _settings(layer: Any) -> Iterator[str]:
-    if _is_computed(layer):
+    if layer is None or _is_computed(layer):
         return
     if not isinstance(layer, Mapping):
         yield "custom_settings must be a dict"

@@ -9,20 +9,24 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from msgspec import Struct
 
 from crawler.errors import ConfigError, UsageError
 from crawler.runtime.credentials import hidden, is_secret
 from crawler.runtime.standard_output import kept_from_users
+from crawler.settings import Settings, override, own_settings, problems_for_one
 from crawler.spiders.base import Spider
 from crawler.spiders.checks import attribute_problems, check_arguments, misspelt, problems, unknown_callbacks
+from crawler.spiders.context import Crawler, SettingsView, SpidersOwn, view_of
 from crawler.spiders.failures import config_error
 from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of
+from crawler.spiders.items import shown_value
 
 GROUP = "crawler.spiders"
 _BUILT_IN = "crawler.spiders.builtin"
@@ -39,8 +43,11 @@ class Description(Struct, frozen=True):
 class Registry:
     """The usable spiders, by name. `broken` holds the files that cannot be used, and why."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None, explicit: Collection[str] = ()) -> None:
+        """`settings` is what the spiders read; `explicit` names those that win over a spider's own."""
         self.broken: Broken = {}
+        self._settings = settings or Settings()
+        self._explicit = explicit
         self._spiders: dict[str, type[Spider]] = {}
         self._refused: dict[str, ConfigError] = {}  # name → why no spider of that name can be used
 
@@ -73,16 +80,39 @@ class Registry:
         cls = self.get(name)
         arguments = arguments or {}
         check_arguments(cls, arguments)
+        own = self._own(cls)
+        crawler = Crawler(cls, self._view(name, own))
         try:
-            made = cls(**arguments)
-            wrong = "; ".join(attribute_problems(made))
+            made = cls.from_crawler(crawler, **arguments)
+            if not isinstance(made, Spider):
+                raise TypeError(f"from_crawler gave {shown_value(made)}; return the spider")
+            wrong = list(attribute_problems(made))
         except (Exception, SystemExit) as error:  # the spider author's code may raise anything
             shown = {key: hidden(value) if is_secret(key) else value for key, value in arguments.items()}
             given = " ".join(f"-a {key}={value}" for key, value in shown.items()) or "any argument"
             raise config_error(f"spider {name} with {given}", cls, "__init__", error) from error
-        if wrong:
-            raise ConfigError(f"{_file(cls)}: spider {name}: {wrong}")
+        _check(cls, wrong)
+        if made.custom_settings is not cls.custom_settings:  # it set them itself
+            crawler.settings = self._view(name, made.custom_settings)
+        elif own != made.custom_settings:
+            vars(made)["custom_settings"] = own
+        made._set_crawler(crawler)
+        crawler.spider = made
         return made
+
+    def _own(self, cls: type[Spider]) -> dict[str, Any]:
+        """Return what `update_settings` of the class sets: its `custom_settings`, in most."""
+        own = SpidersOwn(view_of(self._settings))
+        try:
+            cls.update_settings(own)
+        except (Exception, SystemExit) as error:  # as above
+            raise config_error(f"spider {cls.name}", cls, "update_settings", error) from error
+        _check(cls, problems_for_one(own.changes, "update_settings"))
+        return own.changes
+
+    def _view(self, name: str, custom_settings: Mapping[str, Any] | None) -> SettingsView:
+        own = own_settings(self._settings, name, custom_settings)
+        return SettingsView(view_of(override(self._settings, own, f"spider {name}", keep=self._explicit)))
 
     def add(self, cls: type[Spider]) -> None:
         """Check the class and take it in; when it may not be used, note why not."""
@@ -114,12 +144,18 @@ class Registry:
 
 
 @kept_from_users()
-def find_spiders(folder: Path, modules: Sequence[str] = ("spiders",)) -> Registry:
+def find_spiders(
+    folder: Path,
+    modules: Sequence[str] = ("spiders",),
+    settings: Settings | None = None,
+    explicit: Collection[str] = (),
+) -> Registry:
     """Return all spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it.
 
-    Never raises for a broken file: see `Registry.broken`. A user's spider may replace a built-in one.
+    `settings` and `explicit` are those of `Registry`. Never raises for a broken file: see `Registry.broken`. A user's
+    spider may replace a built-in one.
     """
-    registry = Registry()
+    registry = Registry(settings, explicit)
     folder = folder.resolve()
     make_importable(folder)
     default = ("spiders",) if (folder / "spiders").is_dir() else ()
@@ -152,6 +188,12 @@ def _classes(module: ModuleType) -> list[type[Spider]]:
 
 def _is_base(cls: type[Spider]) -> bool:
     return not cls.name and (cls.__name__.startswith("_") or bool(cls.__subclasses__()))
+
+
+def _check(cls: type[Spider], problems: Iterable[str]) -> None:
+    """Raise `ConfigError` if there are any."""
+    if wrong := "; ".join(problems):
+        raise ConfigError(f"{_file(cls)}: spider {cls.name}: {wrong}")
 
 
 def _clash(first: type[Spider], second: type[Spider]) -> ConfigError:

@@ -14,6 +14,7 @@ from crawler.model import Request
 from crawler.response import Response
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import run_callback
+from crawler.spiders.context import crawler_in_test
 
 Page = str | bytes | Path
 Answer = Response | Page | Exception
@@ -82,8 +83,8 @@ def run_spider(
 ) -> Result:
     """Run one callback of a spider on a page: HTML, bytes, or the path of a saved page.
 
-    `fields` are the response's `status`, `headers`, `request`, or the request's `meta` and `depth`. Raises
-    what the callback raises. Inside a running event loop use `run_spider_async`.
+    `fields` are the response's `status`, `headers`, `request`, the request's `meta` and `depth`, or the `settings`
+    that the spider reads. Raises what the callback raises. Inside a running event loop use `run_spider_async`.
     """
     return asyncio.run(run_spider_async(spider, page, url, callback, **fields))
 
@@ -99,9 +100,13 @@ async def run_spider_async(
     request: Request | None = None,
     meta: Mapping[str, Any] | None = None,
     depth: int = 0,
+    settings: Mapping[str, Any] | None = None,
 ) -> Result:
     """Do the same in a test that runs in an event loop."""
-    made = spider() if isinstance(spider, type) else spider
+    crawler = crawler_in_test(spider if isinstance(spider, type) else type(spider), settings or {})
+    made = spider.from_crawler(crawler) if isinstance(spider, type) else spider
+    if settings is not None or not hasattr(made, "crawler"):
+        made._set_crawler(crawler)
     request = request or Request(url, callback=callback, meta=meta or {}, depth=depth, spider=made.name)
     response = _response(request, page, url, status, _HTML if headers is None else headers)
     found = await run_callback(made, callback, response)
