@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from crawler.model import Follow, Request
     from crawler.response import Response
     from crawler.spiders.base import DropItem, Spider
+    from crawler.spiders.item import Field, Item
+    from crawler.spiders.loader import ItemLoader
 
-__all__ = ["DropItem", "Follow", "Request", "Response", "Spider"]
+__all__ = ["DropItem", "Field", "Follow", "Item", "ItemLoader", "Request", "Response", "Spider"]
 
 _HOMES = {
     "Follow": "model",
@@ -18,6 +20,9 @@ _HOMES = {
     "Response": "response",
     "Spider": "spiders.base",
     "DropItem": "spiders.base",
+    "Field": "spiders.item",
+    "Item": "spiders.item",
+    "ItemLoader": "spiders.loader",
 }
 
 

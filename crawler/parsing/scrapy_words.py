@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, str] = {
     "CONCURRENT_REQUESTS_PER_IP": "write CONCURRENT_REQUESTS_PER_DOMAIN, which PACE_PER makes hold for an address",
     "COOKIES_*": _COOKIES,
     "DEFAULT_DROPITEM_LOG_LEVEL": "dropped items are counted by reason",
-    "DEFAULT_ITEM_CLASS": "yield dicts, dataclasses or msgspec structs",
+    "DEFAULT_ITEM_CLASS": "write default_item_class in a subclass of ItemLoader",
     "DEPTH_PRIORITY": "write Request(priority=…), or seed the job with --order lifo for depth first",
     "DEPTH_STATS_VERBOSE": _NOTHING,
     "DNSCACHE_*": "names are cached for as long as their records say",
@@ -173,10 +173,7 @@ READ: Mapping[str, str] = {
 
 NAMES: Mapping[str, str] = {
     "CrawlSpider": "write Spider, and follow links in parse: yield from response.follow_all(css=…)",
-    "Field": "yield dicts, dataclasses or msgspec structs",
     "FormRequest": REQUEST["formdata"].replace("write ", "write Request(url, ", 1) + ")",
-    "Item": "yield dicts, dataclasses or msgspec structs",
-    "ItemLoader": "write the values into a dict",
     "JsonRequest": REQUEST["json"].replace("write ", "write Request(url, ", 1) + ")",
     "LinkExtractor": "write response.follow_all(css=…), or filter response.links",
     "Rule": "follow links in parse: yield from response.follow_all(css=…, callback=self.parse_item)",

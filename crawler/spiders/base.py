@@ -56,7 +56,7 @@ class Spider:
                     yield {"text": quote.css("span.text::text").get()}
                 yield from response.follow_all(css="li.next a")
 
-    A callback yields items (dict, dataclass or msgspec struct) and `Request`s. It may be a plain or an async
+    A callback yields items (docs/pipelines.md names their kinds) and `Request`s. It may be a plain or an async
     generator, or return an iterable or None. The name of the callback travels with a request through the queue,
     so it must be a method of the class.
     """

@@ -1,5 +1,9 @@
 """Items as the outbox holds them: one line of valid UTF-8 JSON each.
 
+An item is a mapping, such as a dict or an `Item`, a dataclass, a msgspec struct, an attrs class or a pydantic model.
+The last two are known by their marks, so that nobody pays for importing those libraries. Fields keep their names; a
+field that has no value yet is left out.
+
 Numbers, text, booleans, None, lists and mappings stay as they are. NaN and infinities become null; dates and
 times ISO 8601; bytes text (UTF-8, invalid bytes U+FFFD); sets sorted lists; decimals, UUIDs and enums what
 msgspec writes; keys text. Lone surrogates, which real pages contain, become U+FFFD.
@@ -48,7 +52,8 @@ def encode_item(item: Any) -> bytes:
     """Return the item as one line of JSON. Raise `ItemError` if it is not an item or does not fit into JSON."""
     if not is_item(item):
         raise ItemError(
-            f"a callback may yield a dict, a dataclass, a msgspec struct or a Request, not {shown_value(item)}"
+            "a callback may yield a Request or an item (a dict, an Item, a dataclass, a msgspec struct, an attrs class "
+            f"or a pydantic model), not {shown_value(item)}"
         )
     try:
         if type(item) is dict and _is_plain(item):
@@ -67,10 +72,24 @@ def is_empty(line: bytes) -> bool:
 
 
 def is_item(value: Any) -> bool:
-    """Return whether the value can be an item: a mapping, a dataclass or a msgspec struct."""
-    return isinstance(value, (Mapping, msgspec.Struct)) or (
-        dataclasses.is_dataclass(value) and not isinstance(value, type)
-    )
+    """Return whether the value can be an item: a mapping, or an object of a class that declares its fields."""
+    if isinstance(value, (Mapping, msgspec.Struct)):
+        return True
+    return not isinstance(value, type) and any(hasattr(type(value), mark) for mark in _MARKS)
+
+
+# where dataclasses, attrs, pydantic 2 and pydantic 1 keep the fields of a class
+_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__", "__fields__")
+
+
+def _declared(value: Any) -> Iterator[str]:
+    """Yield the names of the fields that the object's class declares."""
+    if dataclasses.is_dataclass(value):
+        yield from (field.name for field in dataclasses.fields(value))
+        return
+    fields = next(getattr(type(value), mark) for mark in _MARKS[1:] if hasattr(type(value), mark))
+    yield from fields if isinstance(fields, Mapping) else (field.name for field in fields)
+    yield from getattr(value, "model_extra", None) or ()  # what a model of pydantic was given beside its fields
 
 
 def _is_plain(value: Any) -> bool:
@@ -107,12 +126,14 @@ def _converted(value: Any, field: str) -> Any:
         return bytes(value).decode("utf-8", "replace")
     if isinstance(value, _WRITTEN):
         return value
-    if is_item(value):
-        return {_key(key): _converted(part, f"{field}.{key}") for key, part in _fields(value)}
     if isinstance(value, (list, tuple)):
         return [_converted(part, f"{field}[{place}]") for place, part in enumerate(value)]
+    if is_item(value):
+        return {_key(key): _converted(part, f"{field}.{key}") for key, part in _fields(value)}
     if isinstance(value, (set, frozenset)):
         return sorted((_converted(part, f"{field}{{}}") for part in value), key=_order)
+    if type(value).__module__.startswith("pydantic"):  # its URLs and secrets, which show themselves as people may read
+        return clean(str(value))
     raise ItemError(f"{_name(field)}: {shown_value(value)} cannot be stored{_way_out(value)}")
 
 
@@ -126,8 +147,7 @@ def _fields(value: Any) -> Iterator[tuple[Any, Any]]:
             if (part := getattr(value, field)) is not msgspec.UNSET:
                 yield name, part
     else:
-        for plain in dataclasses.fields(value):
-            yield plain.name, getattr(value, plain.name)
+        yield from ((name, getattr(value, name)) for name in _declared(value) if hasattr(value, name))
 
 
 def _key(key: Any) -> str:

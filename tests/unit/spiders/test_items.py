@@ -11,12 +11,15 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import msgspec
+import pydantic
+import pydantic.v1
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.spiders.items import ItemError, encode_item, item_keys
+from crawler.spiders.items import ItemError, encode_item, is_item, item_keys
 
 
 @dataclasses.dataclass
@@ -100,7 +103,7 @@ def test_lone_surrogates_are_replaced(item: Any, stored: Any) -> None:
 @pytest.mark.parametrize(
     ("item", "told"),
     [
-        ("text", "dict, a dataclass, a msgspec struct or a Request, not str ('text')"),
+        ("text", "attrs class or a pydantic model), not str ('text')"),
         (3, "not int (3)"),
         (None, "not NoneType"),
         (["a"], "not list"),
@@ -176,3 +179,55 @@ def test_items_with_equal_fields_have_one_key(one: bytes, other: bytes, are_one:
 def test_an_item_without_all_of_the_fields_has_no_key() -> None:
     assert item_keys(("url", "sku"), [b'{"url":"a"}', b'{"sku":null,"url":"a"}'])[0] == ""
     assert item_keys((), [b'{"url":"a"}']) == ()
+
+
+class Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+    site: pydantic.HttpUrl
+    key: pydantic.SecretStr = pydantic.SecretStr("open")
+    more: Any = None
+
+
+class OldModel(pydantic.v1.BaseModel):
+    pages: int = 3
+
+
+@attrs.define
+class Attrs:
+    one: Any
+    _hidden: int = 2
+    later: Any = attrs.field(init=False)
+
+
+@pytest.mark.parametrize(
+    ("item", "stored"),
+    [
+        (
+            Model(site="http://a.example/", key="k", more=[Attrs(OldModel())], extra={1}),  # type: ignore[arg-type, call-arg]
+            {
+                "site": "http://a.example/",
+                "key": "**********",
+                "more": [{"one": {"pages": 3}, "_hidden": 2}],
+                "extra": [1],
+            },
+        ),
+        (OldModel(pages=4), {"pages": 4}),
+        (
+            Attrs(Product("x", [Offer(1, set())])),
+            {"one": {"name": "x", "offers": [{"price": 1, "seen": []}]}, "_hidden": 2},
+        ),
+    ],
+)
+def test_classes_of_attrs_and_pydantic_are_items(item: Any, stored: Any) -> None:
+    assert is_item(item)
+    assert json.loads(encode_item(item)) == stored
+
+
+@pytest.mark.parametrize("cls", [Model, OldModel, Attrs, Offer])
+def test_a_class_itself_is_no_item(cls: type) -> None:
+    assert not is_item(cls)
+
+
+def test_the_field_of_a_model_that_cannot_be_stored_is_named() -> None:
+    with pytest.raises(ItemError, match=r"item field more\[0\]\.one: function .*; it was not called"):
+        encode_item(Model(site="http://a.example/", more=[Attrs(lambda: 1)]))  # type: ignore[arg-type]
