@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from crawler import policy
-from crawler.app.config import Config, at_pace_of
+from crawler.app.config import Config
 from crawler.app.fetching import http_fetcher, parse_limits
 from crawler.errors import FetchError, UsageError
 from crawler.fetch.middleware import MiddlewareFetcher, load
@@ -25,6 +27,7 @@ from crawler.parsing.url import host_of, origin_of
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate, Verdict
 from crawler.seeding.contact import ContactCheck
+from crawler.settings import Settings
 from crawler.spiders.registry import Registry
 from crawler.visit.ready_spiders import ReadySpider, ReadySpiders
 
@@ -53,12 +56,15 @@ class InThisProcess:
 class Pages:
     """Fetches pages for one spider, each once."""
 
-    def __init__(self, ready: ReadySpider, fetcher: Fetcher, delay: float, user_agent: str) -> None:
-        """`delay`: seconds between two pages of a host; its robots.txt may ask for more."""
+    def __init__(
+        self, ready: ReadySpider, fetcher: Fetcher, settings: Settings, sent: Callable[[Request], Mapping[str, str]]
+    ) -> None:
+        """`sent` returns the headers that a request is sent with."""
         self.ready = ready
         self.fetcher = fetcher
-        self._delay = delay
-        self._contact = ContactCheck(user_agent)
+        self.sent = sent
+        self._delay = settings.DOWNLOAD_DELAY if ready.delay is None else ready.delay
+        self._contact = ContactCheck(settings.USER_AGENT)
         self._turns: dict[str, float] = {}  # host → monotonic seconds of its next turn
 
     async def fetch(self, request: Request, *, redirects: bool = True) -> Response:
@@ -100,10 +106,10 @@ class Pages:
                 "robots", f"{request.url}: robots.txt forbids it ({verdict.why}); {_IGNORE_ROBOTS}", transient=False
             )
         if verdict.word == "unreachable":
-            why = verdict.error or verdict.why
-            raise FetchError(
-                "robots", f"{origin_of(request.url)}: no page without its robots.txt: {why}", transient=True
-            )
+            if verdict.error is not None and verdict.error.kind not in policy.UNREADABLE:
+                raise verdict.error  # the host cannot be asked for the page either
+            why = f"{origin_of(request.url)}: no page without its robots.txt: {verdict.error or verdict.why}"
+            raise FetchError("robots", why, transient=True)
         return verdict.crawl_delay
 
 
@@ -115,7 +121,6 @@ async def open_pages(
 
     Raise `UsageError` if there is no such spider, `ConfigError` if it or a setting cannot be used.
     """
-    config = at_pace_of(config, registry.get(spider).custom_settings, spider)
     settings = config.settings
     middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = http_fetcher(settings)
@@ -132,9 +137,10 @@ async def open_pages(
     def job_of(name: str) -> Job:
         return Job(name, spider=spider, arguments=arguments or {})
 
-    ready = ReadySpiders(registry, settings, config.explicit, gate, job_of)
+    unpaced = replace(settings, DOWNLOAD_DELAY=0.0)  # so that the delay of the spider may also be a shorter one
+    ready = ReadySpiders(registry, unpaced, config.explicit, gate, job_of)
     try:
-        yield Pages(ready(spider, spider), fetcher, settings.DOWNLOAD_DELAY, settings.USER_AGENT)
+        yield Pages(ready(spider, spider), fetcher, settings, http.sent)
     finally:
         ready.close("finished")
         await http.close()

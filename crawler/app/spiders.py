@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from crawler.app.config import Config
 from crawler.control.routes import unmatched
-from crawler.errors import ConfigError
+from crawler.errors import ConfigError, UsageError
+from crawler.parsing.scope import Scope
 from crawler.spiders.registry import Registry, find_spiders
 
 
@@ -24,3 +25,15 @@ def unknown_spiders(config: Config, registry: Registry) -> list[str]:
 def routed_unknown_spiders(config: Config, registry: Registry) -> list[str]:
     """Return the same for ROUTES: a mistake in the project of that spider only, because a fleet shares its routes."""
     return [f"ROUTES: {text}" for text in registry.unknown(unmatched(config.settings.ROUTES, registry.names()))]
+
+
+def spider_of(registry: Registry, url: str) -> str:
+    """Return the name of the spider that has the canonical URL's domain in its allowed_domains; empty if none has.
+
+    Raise `UsageError` if several have.
+    """
+    domains = {name: registry.get(name).allowed_domains for name in registry.names()}
+    found = [name for name, some in domains.items() if some and Scope(some).reason_out(url) is None]
+    if len(found) > 1:
+        raise UsageError(f"{url} is in the allowed_domains of {len(found)} spiders: --spider {' or '.join(found)}")
+    return found[0] if found else ""

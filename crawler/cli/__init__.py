@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from crawler.cli import control, crawl, dead, embedded, inspect, project, repair, schedule, seed, status, why, worker
+from crawler.cli import (
+    control,
+    crawl,
+    dead,
+    embedded,
+    fetch,
+    inspect,
+    project,
+    repair,
+    schedule,
+    seed,
+    shell,
+    status,
+    why,
+    worker,
+)
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, join, with_shared_options
 from crawler.errors import Exit
@@ -19,6 +34,7 @@ __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
+    "Write a spider": (shell.shell, fetch.fetch),
     "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
     "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),

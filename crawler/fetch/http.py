@@ -24,7 +24,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_reqrep import ConnectionKey
 from msgspec import Struct
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from crawler.errors import FetchError, Refused
@@ -155,6 +155,10 @@ class HttpFetcher:
         )
         response.cut.update(answer.cut)
         return response
+
+    def sent(self, request: Request) -> Mapping[str, str]:
+        """The header fields that a request is sent with, except those of the connection and the body."""
+        return CIMultiDict({**self._session.headers, **CIMultiDict(self._headers_of(request))})
 
     async def addresses(self, url: str) -> list[str]:
         """The addresses of a URL's host. Empty if none is known or one is forbidden; a fetch reports the reason. Raises

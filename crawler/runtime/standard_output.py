@@ -33,3 +33,12 @@ def kept_from_users() -> Iterator[None]:
 def descriptor() -> int:
     """Return the file descriptor of standard output."""
     return _kept[0] if _kept else sys.stdout.fileno()
+
+
+def write_bytes(data: bytes) -> None:
+    """Write all of it to standard output. With PYTHONUNBUFFERED one call of Python's may write a part."""
+    sys.stdout.flush()
+    rest = memoryview(data)
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
