@@ -13,6 +13,9 @@ from crawler.model import Failure, Request
 SKIPS_KEPT = 10_000
 """Last skips of a job that the frontier remembers with their reasons; it may keep a few more."""
 
+OWN = "own"
+"""The prefix of the job's counters with what the project's code counts itself (`crawler.stats.inc_value`)."""
+
 TRACED = 100_000
 """Requests of a host's line, and delayed requests, that a trace searches."""
 
@@ -210,7 +213,7 @@ class JobStats(Struct, frozen=True):
     later: Mapping[int, int] = {}  # version → messages of it that wait for a worker that knows it
     counters: Mapping[
         str, int
-    ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `retried`, `fenced` …
+    ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `own/…`, `retried`, `fenced` …
 
     @property
     def is_flowing(self) -> bool:

@@ -146,7 +146,8 @@ async def _job_data(connected: Backend, config: Config, job: Job, workers: list[
     import msgspec
 
     from crawler.app.results import result_from
-    from crawler.views.figures import spiders_missing, why_idle
+    from crawler.status import OWN
+    from crawler.views.figures import group, spiders_missing, why_idle
     from crawler.views.losses import told
 
     stats = await _stats(connected, job)
@@ -156,6 +157,7 @@ async def _job_data(connected: Backend, config: Config, job: Job, workers: list[
         "result": msgspec.to_builtins(result),
         "idle": why_idle(stats, workers),
         "no_spider": spiders_missing(stats, workers),
+        "own": group(stats.counters, OWN),
         "losses": msgspec.to_builtins(told(stats)),
     }
 

@@ -24,6 +24,7 @@ from crawler.views.figures import (
     duration,
     hosts_in_words,
     nobody_exports,
+    own_figures,
     pages,
     pauses,
     put_back,
@@ -136,6 +137,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
     yield "left out", Text(asked_for_in_words(stats, pages=False), overflow="fold")
     yield "lost", Text(lost_in_words(stats), "yellow", overflow="fold")
     yield "put back", put_back(stats)
+    yield "own figures", own_figures(stats)
 
 
 def jobs_table(stats: Iterable[JobStats]) -> Table:
@@ -291,6 +293,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "put back": put_back(stats),
         "dead": _dead(report),
+        "own figures": own_figures(stats),
     }
     parts: list[RenderableType] = [fields({name: value for name, value in lines.items() if value})]
     if after := _what_now(report, fresh):

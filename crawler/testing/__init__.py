@@ -12,9 +12,11 @@ import msgspec
 
 from crawler.model import Request
 from crawler.response import Response
+from crawler.spiders import stats
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import run_callback
 from crawler.spiders.context import crawler_in_test
+from crawler.status import OWN
 
 Page = str | bytes | Path
 Answer = Response | Page | Exception
@@ -67,6 +69,7 @@ class Result(NamedTuple):
     items: list[dict[str, Any]]
     requests: list[Request]
     dropped: Counter[str]
+    stats: Counter[str]  # what it counted with `crawler.stats.inc_value`
 
     @property
     def urls(self) -> list[str]:
@@ -109,8 +112,11 @@ async def run_spider_async(
         made._set_crawler(crawler)
     request = request or Request(url, callback=callback, meta=meta or {}, depth=depth, spider=made.name)
     response = _response(request, page, url, status, _HTML if headers is None else headers)
-    found = await run_callback(made, callback, response)
-    return Result([msgspec.json.decode(item) for item in found.items], found.requests, Counter(found.dropped))
+    with stats.Page() as counting:
+        found = await run_callback(made, callback, response)
+    items = [msgspec.json.decode(item) for item in found.items]
+    own = Counter({name.removeprefix(f"{OWN}/"): count for name, count in counting.counts.items()})
+    return Result(items, found.requests, Counter(found.dropped), own)
 
 
 def _response(

@@ -13,7 +13,7 @@ from crawler.control.pauses import resuming
 from crawler.control.routes import Assignment, queue_of
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
-from crawler.status import Backlog, HostTurn, JobStats, WorkerInfo, clock, why_resting
+from crawler.status import OWN, Backlog, HostTurn, JobStats, WorkerInfo, clock, why_resting
 
 if TYPE_CHECKING:
     from crawler.views.reports import CrawlReport
@@ -132,6 +132,11 @@ def answers_in_words(counters: Mapping[str, int]) -> str:
     """`2xx 500, no answer 3 (dns 2, timeout 1)`."""
     kinds = group(counters, "error")
     return counts_in_words(answers(counters)) + (f" ({counts_in_words(kinds)})" if kinds else "")
+
+
+def own_figures(stats: JobStats) -> str:
+    """Return what the project's own code has counted, the largest first."""
+    return counts_in_words(group(stats.counters, OWN))
 
 
 def pages(stats: JobStats) -> int:
@@ -386,6 +391,7 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
         **{f"links/{why}": count for why, count in group(counters, "links").items()},
         **{f"dead/{kind}": count for kind, count in group(counters, "dead").items()},
         **queue_figures(stats),
+        "own": group(counters, OWN),
         "job": stats.job,
         "target": report.target,
         "seeds/new": report.seeds.new,

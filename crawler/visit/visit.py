@@ -37,6 +37,7 @@ from crawler.spiders.callbacks import Found, lacking, run_callback
 from crawler.spiders.empty_fields import EmptyFields
 from crawler.spiders.failures import failure_of
 from crawler.spiders.items import is_empty, item_keys
+from crawler.spiders.stats import Page, counted, take_back
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
@@ -105,6 +106,11 @@ class Visitor:
 
     async def visit(self, lease: Lease) -> Visit:
         """Visit one lease. Raises `FrontierError` if the queue server is away, and nothing else."""
+        with Page() as page:
+            visit = await self._visited(lease)
+        return replace(visit, noted=added(visit.noted, page.counts)) if page.counts else visit
+
+    async def _visited(self, lease: Lease) -> Visit:
         try:
             ready = self._ready_for(lease.job, lease.request.spider)
         except Exception as error:  # the spider's own code has part in it, and may raise anything
@@ -233,6 +239,7 @@ class Visitor:
         self, lease: Lease, ready: ReadySpider, callback: str, *arguments: object
     ) -> tuple[Outcome, Found]:
         page = arguments[0]
+        before = counted()
         self._slot.enter(lease, ready.retry)
         try:
             if isinstance(page, Response) and len(page.body) > LARGE:
@@ -259,6 +266,7 @@ class Visitor:
             self._note_fields(lease.job, ready.spider, callback, found.items)
             return Done(), found
         except PageTooLarge as error:
+            take_back(before)
             log.warning("page_too_large", url=lease.request.url, why=str(error))
             return Skip(error.reason, str(error)), Found()
         except BaseException as error:
@@ -267,6 +275,7 @@ class Visitor:
             if limit := own_limit(error):
                 raise limit from error
             # A spider may raise anything; that costs this page alone.
+            take_back(before)
             failure = failure_of(type(ready.spider), callback, error)
             self._spider_errors.say(lease, ready.spider.name, callback, failure)
             outcome = policy.after_exception(error, failure, lease.attempt, ready.retry, chance=random.random())

@@ -29,7 +29,7 @@ def test_run_spider_takes_a_class_or_an_instance() -> None:
     spider.given = ({"a": b"\xff"}, NEXT)
     result = run_spider(spider, "<p>", url="http://example.com/x", depth=2)
     assert (result.items, result.urls) == ([{"a": "\ufffd"}], [NEXT.url])
-    assert run_spider(Giving) == ([], [], {})
+    assert run_spider(Giving) == ([], [], {}, {})
 
 
 async def test_run_spider_in_an_event_loop() -> None:

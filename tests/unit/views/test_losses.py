@@ -32,7 +32,7 @@ def test_these_counters_are_losses() -> None:
             "cut/robots",
             "cut/sitemap",
         ),
-        *("cut/sitemap_end", "cut/surplus", "cut/text", "dropped/errback", "dropped/no_sitemap"),
+        *("cut/sitemap_end", "cut/stats", "cut/surplus", "cut/text", "dropped/errback", "dropped/no_sitemap"),
         *("dropped/not_an_item", "empty/items", "links/malformed", "links/other_callback", "links/redirects"),
         *(
             "links/robots_sitemaps",

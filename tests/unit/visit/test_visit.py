@@ -17,10 +17,11 @@ from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Follow, Lease, Release, Request, Retry, Visit
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
-from crawler.policy import RetryPolicy
+from crawler.policy import RetryPolicy, counts
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
 from crawler.spiders.base import Spider
+from crawler.spiders.context import Crawler
 from crawler.testing import FakeFetcher
 from crawler.testing.contract.asking import held
 from crawler.visit.admission import Admission
@@ -143,6 +144,18 @@ class Mischief(Spider):
     def waits_in_process_item(self, response: Response) -> Any:
         yield {"wait": True}
 
+    def counts_and_fails(self, response: Response) -> Any:
+        self.crawler.stats.inc_value("read")
+        yield {"url": response.url}
+        raise ValueError("no price")
+
+    def counts_the_failure(self, request: Request, failure: Failure) -> Any:
+        self.crawler.stats.inc_value("given up")
+
+    def counts_and_fails_again(self, request: Request, failure: Failure) -> Any:
+        self.crawler.stats.inc_value("given up")
+        raise ValueError("no price")
+
     async def process_item(self, item: Any) -> Any:
         if "wait" in item:
             await asyncio.sleep(3600)
@@ -163,6 +176,40 @@ def lease(callback: str = "parse", attempt: int = 0) -> Lease:
 
 async def visit(callback: str, attempt: int = 0) -> Visit:
     return await visitor().visit(lease(callback, attempt))
+
+
+class Counting:
+    """A fetcher whose middlewares count."""
+
+    def __init__(self, spider: Spider) -> None:
+        self._spider = spider
+
+    async def fetch(self, request: Request) -> Response:
+        self._spider.crawler.stats.inc_value("asked")
+        return Response(request.url, status=503 if "busy" in request.url else 200, request=request)
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("callback", "errback", "path", "counted"),
+    [
+        ("parse", "", "", {"own/asked": 1}),
+        ("counts_and_fails", "", "", {"own/asked": 1}),
+        ("counts_and_fails", "counts_the_failure", "", {"own/asked": 1, "own/given up": 1}),
+        ("counts_and_fails", "counts_and_fails_again", "", {"own/asked": 1}),
+        ("parse", "", "busy", {"own/asked": 1}),
+    ],
+)
+async def test_what_an_attempt_counts_is_committed_with_it_but_not_what_a_failed_callback_counts(
+    callback: str, errback: str, path: str, counted: dict[str, int]
+) -> None:
+    spider = Mischief.from_crawler(Crawler(Mischief))
+    ready = ReadySpider(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
+    found = Visitor(Counting(spider), lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
+    request = Request(URL + path, callback=callback, errback=errback, spider="mischief")
+    visit = await found.visit(Lease("news", request, encode(request), host_of(URL)))
+    assert {name: count for name, count in counts(visit).items() if name.startswith("own/")} == counted
 
 
 async def test_what_a_callback_gives_becomes_a_visit() -> None:
