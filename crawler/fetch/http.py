@@ -56,6 +56,7 @@ _DATALOSS = "its answer broke off (DOWNLOAD_FAIL_ON_DATALOSS is off)"
 _NO_BODY = "its answer has a body that cannot be read; its status and headers were"
 
 _NO_GUESS = ("content-type",)  # the spider states a body's type
+_NOT_ASKED = ("accept",)  # aiohttp sends `*/*` unless told not to; DEFAULT_REQUEST_HEADERS has it or has it not
 
 
 class Limits(Struct, frozen=True):
@@ -126,6 +127,7 @@ class HttpFetcher:
             },
             # `_ask` keeps the total time itself, because that clock stops while a body waits for memory
             timeout=ClientTimeout(total=None, sock_connect=limits.connect_seconds, sock_read=limits.silent_seconds),
+            skip_auto_headers=_NOT_ASKED,
             cookie_jar=DummyCookieJar(),  # no host may see another host's cookies
             auto_decompress=False,
         )
@@ -256,7 +258,8 @@ class HttpFetcher:
     def _usual_of(self, origin: str) -> _Usual:
         url = URL(f"{origin}/", encoded=True)
         headers = {**self._session.headers, **self._headers_of(Request(f"{origin}/"))}
-        request = ClientRequest("GET", url, headers=headers, loop=asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        request = ClientRequest("GET", url, headers=headers, skip_auto_headers=_NOT_ASKED, loop=loop)
         fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         return _Usual(request.connection_key, fields.encode())
 

@@ -52,6 +52,17 @@ async def test_a_request_goes_out_as_given() -> None:
     assert not [line for line in second if line.lower().startswith("content-type")]
 
 
+async def test_nothing_is_accepted_that_nobody_has_asked_for() -> None:
+    """aiohttp would send `Accept: */*` for a crawl whose DEFAULT_REQUEST_HEADERS has none."""
+    async with serving(says(ok())) as server, fetching(headers={"accept-language": "de"}) as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/a"))
+        await fetcher.fetch(Request(f"{server.origin}/a"))  # without aiohttp
+        await fetcher.fetch(Request(f"{server.origin}/a", method="POST", body=b"data"))
+        await fetcher.fetch(Request(f"{server.origin}/a", headers={"accept": "text/csv"}))
+    accepted = [[line for line in head.split("\r\n") if line.lower().startswith("accept:")] for head in server.heads]
+    assert [[line.lower() for line in one] for one in accepted] == [[], [], [], ["accept: text/csv"]]
+
+
 async def test_the_lines_of_x_robots_tag_stay_apart() -> None:
     """The name of a robot holds to the end of its line: joined by commas, it would hold for the next line, too."""
     lines = ("X-Robots-Tag: otherbot: noindex", "Vary: a", "x-robots-tag: nofollow, noarchive", "Vary: b")
