@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,7 @@ from crawler.visit.ready_spiders import ReadySpiders
 from crawler.visit.seeded_hosts import SeededHosts
 from crawler.visit.visit import Visitor
 from crawler.worker.access_log import AccessLog
-from crawler.worker.blame_slot import NoSlot, Slot
+from crawler.worker.blame_slot import Making, NoSlot, Slot
 from crawler.worker.heartbeat import Heartbeat
 from crawler.worker.job_list import JobList
 from crawler.worker.lease import LeaseClock, LeasedFetcher
@@ -52,7 +52,7 @@ async def run_child(orders: Orders, pipe: int) -> None:
         slot = Slot(orders.slot)
         slot.write_stacks()
         assigned = assignment(orders.settings.ROUTES, orders.jobs, orders.queues)
-        running = await start_worker(config, connected, orders.worker, assigned, slot)
+        running = await start_worker(config, connected, orders.worker, assigned, slot, dict(orders.deadly))
         with listening(pipe, running.worker.stop):
             await running.until_stopped()
 
@@ -63,8 +63,9 @@ async def start_worker(
     name: str,
     assigned: Assignment,
     slot: Slot | NoSlot,
+    deadly: Mapping[Making, str] = {},
 ) -> RunningWorker:
-    """Build a worker with all its parts, and start it."""
+    """Build a worker with all its parts, and start it. It makes no `deadly` spider; the values say why."""
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
     access = AccessLog(settings.ACCESS_LOG, name)
@@ -88,7 +89,7 @@ async def start_worker(
         max_delay=settings.ROBOTSTXT_MAX_DELAY,
         hop_delay=settings.DOWNLOAD_DELAY,
     )
-    ready_spiders = ReadySpiders(registry, settings, config.explicit, gate, job_list.job)
+    ready_spiders = ReadySpiders(registry, settings, config.explicit, gate, job_list.job, slot, deadly)
     stack.callback(ready_spiders.close, "shutdown")
 
     def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:

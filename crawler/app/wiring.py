@@ -28,6 +28,7 @@ from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.intake import Intake
 from crawler.seeding.seeder import Seeder
 from crawler.seeding.sources.redis import redis_source
+from crawler.worker.blame_slot import Making
 from crawler.worker.orders import Orders
 from crawler.worker.supervisor import Supervisor, worker_name
 
@@ -44,8 +45,9 @@ def supervisor(
         changes["CONCURRENT_REQUESTS"] = concurrency
     settings = msgspec.structs.replace(settings, **changes)
 
-    def orders(name: str, slot: int) -> bytes:
-        return Orders(name, slot, os.getpid(), settings, config.explicit, str(config.folder), jobs, queues).line()
+    def orders(name: str, slot: int, deadly: Mapping[Making, str]) -> bytes:
+        of_ours = (settings, config.explicit, str(config.folder), jobs, queues)
+        return Orders(name, slot, os.getpid(), *of_ours, tuple(deadly.items())).line()
 
     return Supervisor(
         connected.leases,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.control.routes import queue_of
+from crawler.errors import UsageError
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy, for_request
@@ -21,6 +22,7 @@ from crawler.spiders.base import Spider, reads_robots_sitemaps
 from crawler.spiders.failures import failure_of
 from crawler.spiders.registry import Registry
 from crawler.visit.page_obedience import DirectivePolicy
+from crawler.worker.blame_slot import Making, NoSlot, Slot
 
 log = structlog.get_logger()
 
@@ -54,13 +56,18 @@ class ReadySpiders:
         explicit: Collection[str],
         gate: RobotsGate,
         job_of: Callable[[str], Job],
+        slot: Slot | NoSlot = NoSlot(),  # noqa: B008 - without state
+        deadly: Mapping[Making, str] = {},
     ) -> None:
-        """`explicit` names the settings that the user set, which override a spider's own."""
+        """`explicit` names the settings that the user set, which override a spider's own. A `deadly` spider is not
+        made, for the reason given."""
         self._registry = registry
         self._settings = settings
         self._explicit = explicit
         self._gate = gate
         self._job_of = job_of
+        self._slot = slot
+        self._deadly = deadly
         self._ready: dict[tuple[str, str], ReadySpider] = {}
 
     def __call__(self, job: str, spider: str) -> ReadySpider:
@@ -68,7 +75,10 @@ class ReadySpiders:
         record = self._job_of(job)
         key = (record.epoch, spider)
         if key not in self._ready:
-            self._ready[key] = self._make(record, spider)
+            if why := self._deadly.get(Making(*key)):
+                raise UsageError(why)
+            with self._slot.making(*key):
+                self._ready[key] = self._make(record, spider)
         return self._ready[key]
 
     def close(self, reason: str) -> None:

@@ -1,10 +1,10 @@
-"""Memory that a worker process shares with its supervisor: the page being parsed, since when, the worker's lease, and
-whether the worker has come to its end.
+"""Memory that a worker process shares with its supervisor: the page being parsed or the spider being made, since when,
+the worker's lease, and whether the worker has come to its end.
 
 When a page kills its process (out of memory, a crash in a library) or never returns control (an endless loop), the
 supervisor reads here which page to blame, and by which retry rules of its spider. The other requests of the process are
-innocent. While such a page blocks the heartbeat, the supervisor renews the lease (`LeaseClock`) and records that here
-for the worker.
+innocent, and so are all when a spider kills its process while it is made. While such a page blocks the heartbeat, the
+supervisor renews the lease (`LeaseClock`) and records that here for the worker.
 
 A spider's code may end its process with any exit code, so a code means what `errors.Exit` says only if the worker has
 recorded here that it ends by itself.
@@ -21,6 +21,8 @@ import signal
 import struct
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import msgspec
 from msgspec.structs import replace
@@ -38,17 +40,24 @@ MAX_STACK = 64 * 1024  # bytes that are read of it
 SIZE = 2 * 1024 * 1024  # room for the longest message; unwritten pages take no memory
 
 
-class Page(msgspec.Struct, frozen=True, array_like=True):
+class Page(msgspec.Struct, frozen=True, array_like=True, tag="page"):
     """A page that is being parsed, and the retry rules of its spider."""
 
     lease: Lease
     retry: RetryPolicy
 
 
-class Parsing(msgspec.Struct, frozen=True):
-    """The content of the slot: a page, and for how many seconds it has been parsed."""
+class Making(msgspec.Struct, frozen=True, array_like=True, tag="spider"):
+    """A spider that is being made for a job."""
 
-    page: Page
+    epoch: str  # of the job
+    spider: str
+
+
+class Work(msgspec.Struct, frozen=True):
+    """The content of the slot: what the worker's only thread is doing, and for how many seconds."""
+
+    on: Page | Making
     seconds: float
 
 
@@ -71,21 +80,27 @@ class Slot:
     def leave(self, lease: Lease) -> None:
         """Record that the worker has finished with the page. Async callbacks may overlap; the slot names the latest."""
         self._open = [page for page in self._open if page.lease is not lease]
-        if self._open:
-            self._note(self._open[-1])
-        else:
-            _HEAD.pack_into(self._memory, _AT, 0.0, 0)
+        self._note_latest()
 
-    def read(self) -> Parsing | None:
-        """Return the page that is being parsed; None if there is none."""
+    @contextmanager
+    def making(self, epoch: str, spider: str) -> Iterator[None]:
+        """Record that the worker makes a spider for the job of that epoch."""
+        self._write(Making(epoch, spider))
+        try:
+            yield
+        finally:
+            self._note_latest()
+
+    def read(self) -> Work | None:
+        """Return what the worker is doing; None if it neither parses a page nor makes a spider."""
         since, length = _HEAD.unpack_from(self._memory, _AT)
         if not length:
             return None
         try:
-            page = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Page)
+            on = msgspec.msgpack.decode(self._memory[_TEXT_AT : _TEXT_AT + length], type=Page | Making)
         except ValueError:  # also `UnicodeDecodeError`, if text is torn within a character
             return None  # read while the worker writes
-        return Parsing(page, time.monotonic() - since)
+        return Work(on, time.monotonic() - since)
 
     def end(self) -> None:
         """Record that this process is about to end by itself, with an exit code of `errors.Exit`."""
@@ -112,10 +127,19 @@ class Slot:
         self._memory[_ENDED_AT] = False
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)
 
+    def _note_latest(self) -> None:
+        if self._open:
+            self._note(self._open[-1])
+        else:
+            _HEAD.pack_into(self._memory, _AT, 0.0, 0)
+
     def _note(self, page: Page) -> None:
         # The message contains the request. The parsed one may be large, and hold numbers that msgpack cannot encode.
         lease = replace(page.lease, request=Request(page.lease.request.url))
-        text = msgspec.msgpack.encode(Page(lease, page.retry))
+        self._write(Page(lease, page.retry))
+
+    def _write(self, on: Page | Making) -> None:
+        text = msgspec.msgpack.encode(on)
         _HEAD.pack_into(self._memory, _AT, 0.0, 0)  # never an old head over new bytes
         self._memory[_TEXT_AT : _TEXT_AT + len(text)] = text
         _HEAD.pack_into(self._memory, _AT, time.monotonic(), len(text))
@@ -131,6 +155,10 @@ class NoSlot:
 
     def leave(self, lease: Lease) -> None:
         """Do nothing."""
+
+    def making(self, epoch: str, spider: str) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
 
 
 def _new_memory() -> int:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from crawler.runtime.startup import STOP
 from crawler.settings import Settings
+from crawler.worker.blame_slot import Making
 
 
 class Orders(Struct, frozen=True):
@@ -26,6 +27,7 @@ class Orders(Struct, frozen=True):
     folder: str
     jobs: tuple[str, ...]  # empty: all jobs
     queues: tuple[str, ...] = ()  # empty: those that `control/routes.py` says
+    deadly: tuple[tuple[Making, str], ...] = ()  # spiders that the child must not make, and why
 
     def line(self) -> bytes:
         """The orders as one line of ASCII. The standard library's JSON also carries the names of files and folders

@@ -3,6 +3,7 @@
 When a child ends by itself with a documented exit code (bad configuration, server replaced …), the supervisor stops
 all children, because they would fail the same way. It replaces a child that ends in order, after RECYCLE_PAGES. When a
 child dies in any other way, the supervisor blames its page, hands back its other requests, and starts a new child.
+Children that die while they make a spider, several times in a row, would go on for ever: then no child makes it again.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -28,7 +30,7 @@ from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, STOP
 from crawler.runtime.tasks import end
 from crawler.runtime.tracebacks import told_stack
-from crawler.worker.blame_slot import STACK_SIGNAL, Page, Parsing, Slot
+from crawler.worker.blame_slot import STACK_SIGNAL, Making, Page, Slot, Work
 from crawler.worker.lease import LeaseClock, now
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ STACK_SECONDS = 0.5  # longest wait for the stack of a child that will be killed
 STACK_LOOKS = 10
 LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
 AWAITING = 1.0  # seconds more, in which the worker cancels a callback that only awaits
+DEADLY = 3  # children that die while they make a spider, before no other is told to make it
 FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a new child would also end
 
 
@@ -49,20 +52,20 @@ class Child:
         self.process = process
         self.slot = slot
         self.lease = lease
-        self.killed_for: Parsing | None = None
+        self.killed_for: Work | None = None
         self.is_late = False  # killed because it did not stop in time, or not end its requests before its lease ended
         self.beating: asyncio.Task[None] | None = None  # the last heartbeat that the supervisor sent for it
         self.started = time.monotonic()
 
 
 class Supervisor:
-    """Keeps worker processes running. `orders(name, slot descriptor)` returns the line that a new child reads from its
-    standard input."""
+    """Keeps worker processes running. `orders(name, slot descriptor, deadly)` returns the line that a new child reads
+    from its standard input; `deadly`: the spiders that it must not make, and why."""
 
     def __init__(
         self,
         leases: Leases,
-        orders: Callable[[str, int], bytes],
+        orders: Callable[[str, int, Mapping[Making, str]], bytes],
         *,
         callback_seconds: float,
         grace_seconds: float,
@@ -81,6 +84,8 @@ class Supervisor:
         self.code_of_signal = 0  # the shell's exit code for the signal that stopped this process
         self._stopped = asyncio.Event()
         self._code = 0
+        self._died_making: Counter[Making] = Counter()
+        self._deadly: dict[Making, str] = {}
 
     async def run(self, processes: int) -> int:
         """Run until `stop()`. Returns the exit code: 0, or that of a child that could not go on."""
@@ -136,7 +141,7 @@ class Supervisor:
         process = await _process(slot.descriptor)
         child = Child(name, process, slot, LeaseClock(self._lease_seconds, slot.lease))
         self._children.append(child)
-        _send(child, self._orders(name, slot.descriptor) + self._stops * STOP)
+        _send(child, self._orders(name, slot.descriptor, self._deadly) + self._stops * STOP)
         return child
 
     async def _wait_for(self, child: Child) -> int:
@@ -161,24 +166,25 @@ class Supervisor:
         while True:
             await asyncio.sleep(LOOK)
             for child in list(self._children):
-                parsing = child.slot.read()
-                if parsing is None or child.killed_for:
+                work = child.slot.read()
+                if work is None or child.killed_for:
                     continue
-                if parsing.seconds >= self._callback_seconds + AWAITING:
-                    await self._kill_for(child, parsing)
-                elif parsing.seconds >= self._beat_every:
+                if work.seconds >= self._callback_seconds + AWAITING:
+                    await self._kill_for(child, work)
+                elif work.seconds >= self._beat_every:
                     self._keep_lease(child)
 
-    async def _kill_for(self, child: Child, parsing: Parsing) -> None:
-        child.killed_for = parsing
+    async def _kill_for(self, child: Child, work: Work) -> None:
+        child.killed_for = work
         _signal(child, STACK_SIGNAL)
         for _ in range(STACK_LOOKS):
             await asyncio.sleep(STACK_SECONDS / STACK_LOOKS)
             if child.slot.read_stack():
                 break
         line, stack = told_stack(child.slot.read_stack())
-        url, seconds = parsing.page.lease.request.url, round(parsing.seconds, 1)
-        log.error("callback_never_returned", url=url, seconds=seconds, line=line, stack=stack)
+        on = work.on
+        what = {"url": on.lease.request.url} if isinstance(on, Page) else {"spider": on.spider}
+        log.error("callback_never_returned", **what, seconds=round(work.seconds, 1), line=line, stack=stack)
         _signal(child, signal.SIGKILL)
 
     def _keep_lease(self, child: Child) -> None:
@@ -200,15 +206,30 @@ class Supervisor:
         """Hand back the dead child's requests: the page that killed it by its spider's retry rules, the others
         unharmed."""
         # A page that was being parsed when a late child was killed is not to blame.
-        parsing = None if child.is_late else child.killed_for or child.slot.read()
-        how = _how(code) if child.killed_for is None else f"its callback ran for {self._callback_seconds:g} s"
-        url = parsing.page.lease.request.url if parsing else None
-        log.error("worker_died", worker=child.name, how=how, while_parsing=url)
+        work = None if child.is_late else child.killed_for or child.slot.read()
+        on = work.on if work else None
+        ran = "__init__" if isinstance(on, Making) else "its callback"
+        how = _how(code) if child.killed_for is None else f"{ran} ran for {self._callback_seconds:g} s"
         line, stack = told_stack(child.slot.read_stack())
-        failure = Failure("crash", f"killed its worker process {child.name}: {how}", traceback=stack, line=line)
-        blame = _judged(parsing.page, failure) if parsing else None
+        blame = None
+        if isinstance(on, Making):
+            log.error("worker_died", worker=child.name, how=how, while_making=on.spider, line=line)
+            self._count_deadly(on, how, line)
+        else:
+            log.error("worker_died", worker=child.name, how=how, while_parsing=on.lease.request.url if on else None)
+            failure = Failure("crash", f"killed its worker process {child.name}: {how}", traceback=stack, line=line)
+            blame = _judged(on, failure) if on else None
         with suppress(*OUTAGE):  # stopped during an outage: the child's lease expires by itself
             await Patience().until_done(lambda: self._leases.reap(child.name, blame=blame), self._stopped)
+
+    def _count_deadly(self, made: Making, how: str, line: str) -> None:
+        self._died_making[made] += 1
+        if self._died_making[made] >= DEADLY:
+            at = f" at {line}" if line else ""
+            self._deadly[made] = (
+                f"spider {made.spider} ended {DEADLY} worker processes while it was made ({how}{at}); "
+                "correct what its __init__ does, then start this command again"
+            )
 
 
 def _judged(page: Page, failure: Failure) -> tuple[Lease, Retry | Dead]:

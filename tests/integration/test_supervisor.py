@@ -69,6 +69,15 @@ class Harm(Spider):
         leaving = asyncio.create_task(leave())
         await asyncio.sleep(60)
 
+class Unborn(Harm):
+    name = "unborn"
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        with open("made", "a") as file:
+            file.write("once\\n")
+        os._exit(9) if self.how == "exit" else time.sleep(3600)
+
 class Leaky(Harm):
     name = "leaky"
     kept = []
@@ -327,7 +336,7 @@ async def test_a_worker_whose_supervisor_is_gone_hands_back_at_once(valkey_serve
     async with page(wait) as url, connect(made) as connected:
         job = await seeded(connected, url, "parse")
         slot = Slot()
-        orders = supervisor(made, connected, ("news",), 4)._orders("w1", slot.descriptor)
+        orders = supervisor(made, connected, ("news",), 4)._orders("w1", slot.descriptor, {})
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crawler.app.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot.descriptor,)
         )
@@ -404,3 +413,27 @@ async def test_a_page_that_ends_its_process_is_blamed_whatever_the_exit_code_say
         crew.stop()
         assert await running == 0
     assert letter.failure.message.endswith(f"exit code {code}")
+
+
+@pytest.mark.parametrize(("how", "says"), [("exit", "exit code 9"), ("sleep", "__init__ ran for 1 s")])
+@pytest.mark.timeout(60)
+async def test_a_spider_that_ends_its_process_while_it_is_made_is_tried_three_times_and_costs_no_page(
+    valkey_server: Valkey, folder: Path, how: str, says: str
+) -> None:
+    made = config(folder, valkey_server, f"sv-unborn-{how}", CALLBACK_TIMEOUT=1.0)
+    async with page() as url, connect(made) as connected:
+        job = await connected.jobs.create(Job("news", spider="unborn", arguments={"how": how}))
+        await connected.adding.add(job, [Request(url, spider="unborn"), Request(f"{url}b", spider="harm")], seed=True)
+        crew = supervisor(made, connected, ("news",), 4)
+        with capture_logs() as logs:
+            running = asyncio.create_task(crew.run(1))
+            while len(died := [line for line in logs if line["event"] == "worker_died"]) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            while (await connected.reading.stats(job)).pending > 1:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.05)
+            crew.stop()
+            assert await running == 0
+        stats = await connected.reading.stats(job)
+    assert (folder / "made").read_text().split() == ["once"] * 3
+    assert [(line["while_making"], line["how"]) for line in died] == [("unborn", says)] * 3
+    assert (stats.dead, stats.pending) == (0, 1), "the page waits unharmed, and the other spider's page is done"

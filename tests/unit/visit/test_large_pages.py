@@ -17,7 +17,7 @@ from crawler.testing import FakeFetcher
 from crawler.visit.admission import Admission
 from crawler.visit.ready_spiders import ReadySpider
 from crawler.visit.visit import LARGE, LINKS_AT_ONCE, Visitor
-from crawler.worker.blame_slot import NoSlot, Slot
+from crawler.worker.blame_slot import NoSlot, Page, Slot
 from tests.unit.visit.test_visit import URL, Nobody, lease
 
 
@@ -47,7 +47,7 @@ async def read(page: str) -> tuple[Visit, Reader]:
         while True:
             await asyncio.sleep(0)
             seen = slot.read()
-            spider.turns.append(seen.page.lease.request.url if seen else "nobody")
+            spider.turns.append(seen.on.lease.request.url if seen and isinstance(seen.on, Page) else "nobody")
 
     ready = ReadySpider(spider=spider, scope=Scope(), retry=RetryPolicy(), gate=None)
     visits = Visitor(FakeFetcher({URL: page}), lambda job, spider: ready, Admission(Nobody(), check), slot)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
 from structlog.testing import capture_logs
 
+from crawler.errors import UsageError
 from crawler.model import Job
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
@@ -16,6 +18,7 @@ from crawler.spiders.base import Results, Spider
 from crawler.spiders.registry import Registry
 from crawler.testing import FakeFetcher
 from crawler.visit.ready_spiders import ReadySpider, ReadySpiders
+from crawler.worker.blame_slot import Making, NoSlot
 from tests.memory import MemoryFrontier
 
 
@@ -106,3 +109,25 @@ def test_a_spider_that_has_a_queue_of_its_own_goes_with_the_job_all_the_same_and
 def test_a_job_that_follows_nothing_reads_no_links_and_no_sitemaps(follow: bool) -> None:
     one = all_ready(Settings(), job_of=lambda name: Job(name, follow=follow))("news", "shop")
     assert (one.sitemaps, one.scope.reason_out("http://a.example/", 1) is None) == (follow, follow)
+
+
+def test_a_spider_that_ended_its_processes_is_not_made_again_for_that_job() -> None:
+    made: list[Making] = []
+
+    class Watching(NoSlot):
+        @contextmanager
+        def making(self, epoch: str, spider: str) -> Iterator[None]:
+            made.append(Making(epoch, spider))
+            yield
+
+    registry = Registry()
+    registry.add(Shop)
+    gate = RobotsGate(MemoryFrontier(), FakeFetcher({}), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
+    deadly = {Making("e1", "shop"): "it ended 3 processes"}
+    spiders = ReadySpiders(registry, Settings(), (), gate, lambda name: Job(name, epoch=name[-2:]), Watching(), deadly)
+    with pytest.raises(UsageError, match="it ended 3 processes"):
+        spiders("news-e1", "shop")
+    assert not made
+    spiders("news-e2", "shop")
+    spiders("news-e2", "shop")
+    assert made == [Making("e2", "shop")]
