@@ -1,17 +1,17 @@
 """All settings, each with its unit, type, default and meaning; and the code that merges their layers.
 
-Later layers win: default < settings.py of the working directory < spider's custom_settings < SPIDERS < environment
-(`CRAWLER_NAME`, and plain `REDIS_URL`) < `-s NAME=VALUE`. Names known from Scrapy mean the same here.
+Later layers win: default < settings.py of the working directory (or the file that its scrapy.cfg names) < spider's
+custom_settings < SPIDERS < environment (`CRAWLER_NAME`, and plain `REDIS_URL`) < `-s NAME=VALUE`. Names known from
+Scrapy mean the same here; `parsing/scrapy_settings.py` says what becomes of Scrapy's others. Any other name in capitals
+is the user's own, for `self.settings` of a spider.
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import ipaddress
 import os
 import re
-import runpy
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,15 +21,13 @@ from msgspec import Meta, Struct
 
 from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
-from crawler.parsing import scrapy_words
 from crawler.parsing.rates import delay_of
 from crawler.parsing.request_fields import checked_headers
-from crawler.parsing.setting_values import converted
 from crawler.program import PROGRAM
-from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts
+from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts, is_secret_setting
 from crawler.runtime.safe_text import masked
-from crawler.runtime.standard_output import kept_from_users
-from crawler.runtime.tracebacks import error_in_words
+from crawler.runtime.setting_layers import ENVIRONMENT, read_layer
+from crawler.runtime.settings_file import run, settings_file
 from crawler.schedules.given import wrong_in_settings
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -169,11 +167,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # DEBUG: also one line for each visit
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     ACCESS_LOG: str = ""  # file to which the workers append one JSON line for each visit; empty: none
-    LOG_FORMAT: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, JSON elsewhere
+    LOG_RENDERER: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, JSON elsewhere
+
+    # --- your own
+    # settings of your own, and Scrapy's that change nothing here, for self.settings of a spider: plain values. Any name
+    # in capitals goes in here; write it here yourself if it is near to one of the crawler's: {"USER_AGENTS": "a.txt"}
+    OWN: Mapping[str, Any] = {}
 
 
 NAMES = frozenset(Settings.__struct_fields__)
-_MAY_HOLD_LOGINS = frozenset({"REDIS_URL", "EVENTS_URL", "RABBITMQ_PASSWORD", "DEFAULT_REQUEST_HEADERS", "HTTP_AUTH"})
 
 PER_SPIDER = frozenset(
     {
@@ -199,53 +201,51 @@ RATE = "rate"  # in SPIDERS: requests to one host at most, such as 10/m
 
 _FIELD_LINE = re.compile(r"    (?P<name>[A-Z_]+): [^#]*(?:# (?P<comment>.*))?").fullmatch
 
-# the type of each field, for values that arrive as text
-_FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+_KINDS = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
 def load(
     folder: Path, *, overrides: Mapping[str, str] | None = None, environ: Mapping[str, str] | None = None
 ) -> tuple[Settings, dict[str, str]]:
-    """Return the settings in force in `folder`, and the origin of each that some layer sets.
+    """Return the settings in force in `folder`, and the origin of each that some layer sets, own names among them.
 
     Raise `ConfigError` with every setting that is wrong, its origin and the nearest known name.
     """
     environ = os.environ if environ is None else environ
-    file = folder / "settings.py"
-    others = {"environment": _from_environment(environ), "-s": dict(overrides or {})}
-    settings, origins, wrong = _merged({str(file): _from_file(file), **others})
+    file = settings_file(folder)
+    others = {ENVIRONMENT: _from_environment(environ), "-s": dict(overrides or {})}
+    settings, origins, wrong = _merged({str(file): _from_file(file, folder), **others})
     if wrong:
         belongs = _belongs_to(file) if any(str(file) in one for one in wrong) else ""
         raise ConfigError("\n  ".join([*filter(None, [belongs]), *wrong]))
     return settings, origins
 
 
-def read_file(file: Path) -> tuple[Settings, dict[str, str], list[str]]:
+def read_file(file: Path, folder: Path) -> tuple[Settings, dict[str, str], list[str]]:
     """Return the settings of one file alone, the origin of each that it sets, and a sentence for each mistake in it.
 
     What is wrong has its default. Raise `ConfigError` if the file cannot be run.
     """
-    settings, origins, wrong = _merged({str(file): _from_file(file)})
+    settings, origins, wrong = _merged({str(file): _from_file(file, folder)})
     return settings, origins, [*filter(None, [_belongs_to(file) if wrong else ""]), *wrong]
 
 
 def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str, str], list[str]]:
     """Return what the layers (origin → name → value) set, the origin of each, and one sentence for each mistake."""
     values: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     origins: dict[str, str] = {}
     wrong: list[str] = []
     for origin, layer in layers.items():
-        for name, value in layer.items():
-            try:
-                _check_name(name, origin)
-                values[name] = _convert(name, value, origin)
-                origins[name] = origin
-            except ConfigError as error:
-                wrong.append(str(error))
-    settings = Settings(**values)
+        read = read_layer(layer, origin, _KINDS, known=own)
+        values |= read.values
+        own |= {**read.own, **read.values.get("OWN", {})}
+        origins |= read.origins
+        wrong += read.wrong
+    settings = Settings(**{**values, "OWN": own})
     wrong += routes.problems(settings.ROUTES)
-    for spider, own in settings.SPIDERS.items():
-        wrong += problems_for_one(own, f"SPIDERS[{spider!r}]", rated=True)
+    for spider, layer in settings.SPIDERS.items():
+        wrong += problems_for_one(layer, f"SPIDERS[{spider!r}]", rated=True)
     for name, fields in settings.SCHEDULES.items():
         wrong += [f"SCHEDULES[{name!r}]: {text}" for text in wrong_in_settings(name, fields, PER_SPIDER)]
     for check in (
@@ -272,11 +272,13 @@ def _check_headers(name: str, headers: Mapping[str, str]) -> None:
 
 def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: Iterable[str] = ()) -> Settings:
     """Return `settings` with a spider's own on top, except the names in `keep`, which stronger layers set."""
-    changes: dict[str, Any] = {}
-    for name, value in layer.items():
-        _check_name(name, origin)
-        if name not in keep:
-            changes[name] = _convert(name, value, origin)
+    read = read_layer(layer, origin, _KINDS, known=settings.OWN)
+    if read.wrong:
+        raise ConfigError("; ".join(read.wrong))
+    changes = {name: value for name, value in read.values.items() if name not in keep}
+    own = {name: value for name, value in {**read.own, **read.values.get("OWN", {})}.items() if name not in keep}
+    if own:
+        changes["OWN"] = {**settings.OWN, **own}
     return msgspec.structs.replace(settings, **changes) if changes else settings
 
 
@@ -293,20 +295,23 @@ def own_settings(settings: Settings, spider: str, custom_settings: Mapping[str, 
 
 def problems_for_one(layer: Mapping[str, Any], origin: str, *, rated: bool = False) -> Iterator[str]:
     """Yield one sentence for each mistake in the settings of one spider, which have a `rate` as well if `rated`."""
-    known = PER_SPIDER | {RATE} if rated else PER_SPIDER
     for name, value in layer.items():
-        try:
-            if name == RATE and rated:
-                delay_of(str(value))
-                continue
-            _check_name(name, origin, known)
-            if name not in PER_SPIDER:
-                yield f"{name} in {origin}: it holds for a whole process; set it in settings.py, or with -s"
-            _convert(name, value, origin)
-        except UsageError as error:
-            yield f"{RATE} in {origin}: {error}"
-        except ConfigError as error:
-            yield str(error)
+        if name == RATE and rated:
+            yield from _rate_problems(value, origin)
+            continue
+        read = read_layer({name: value}, origin, _KINDS)
+        yield from read.wrong
+        for ours in read.values.keys() - PER_SPIDER - {"OWN"}:
+            yield f"{name if name in NAMES else f'{name} ({ours})'} in {origin}: it holds for a whole process; " + (
+                "set it in settings.py, or with -s"
+            )
+
+
+def _rate_problems(value: Any, origin: str) -> Iterator[str]:
+    try:
+        delay_of(str(value))
+    except UsageError as error:
+        yield f"{RATE} in {origin}: {error}"
 
 
 def parse_override(text: str) -> tuple[str, str]:
@@ -318,8 +323,15 @@ def parse_override(text: str) -> tuple[str, str]:
 
 
 def shown_settings(settings: Settings) -> dict[str, Any]:
-    """Return name → value in JSON types, without passwords, cookies and logins."""
+    """Return name → value in JSON types, without passwords, cookies and logins. OWN has the user's own."""
     shown: dict[str, Any] = masked(msgspec.to_builtins(settings))
+    return {**shown, "OWN": shown_own(settings)}
+
+
+def shown_own(settings: Settings) -> dict[str, Any]:
+    """Return name → value of the user's own settings, without what their names or texts say to be credentials."""
+    own = {name: MASK if is_secret_setting(name) and value else value for name, value in settings.OWN.items()}
+    shown: dict[str, Any] = masked(own)
     return shown
 
 
@@ -346,18 +358,15 @@ def check_networks(networks: Iterable[str]) -> None:
             ) from None
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
+def _from_file(path: Path, folder: Path) -> dict[str, Any]:
+    """Return what the file sets: a name with the value None is not set."""
     try:
-        with kept_from_users():
-            names = runpy.run_path(str(path))
-    except (Exception, SystemExit) as error:
-        # the user's file may fail in any way; the user needs its name and line, not our traceback
-        raise ConfigError(
-            "\n  ".join(filter(None, [_belongs_to(path), f"{path}: {error_in_words(error, {str(path)})}"]))
-        ) from error
-    return {name: value for name, value in names.items() if _is_setting(name, names)}
+        names = run(path, folder)
+    except ConfigError as error:
+        raise ConfigError("\n  ".join(filter(None, [_belongs_to(path), str(error)]))) from error
+    if "INSTALLED_APPS" in names:  # otherwise all of them would count as the user's own
+        raise ConfigError(_belongs_to(path))
+    return {name: value for name, value in names.items() if value is not None and _is_setting(name, names)}
 
 
 def _is_setting(name: str, names: Collection[str]) -> bool:
@@ -370,7 +379,7 @@ def _belongs_to(path: Path) -> str:
     text = path.read_text(errors="replace")
     for mark, program, advice in (
         ("INSTALLED_APPS", "Django", "run the crawler in a folder of its own"),
-        ("BOT_NAME", "Scrapy", "change these lines, or run the crawler in a folder of its own"),
+        ("BOT_NAME", "Scrapy", f"`{PROGRAM} migrate .` says all that is to be changed"),
     ):
         if mark in text:
             return f"{path} is a settings file of {program} ({mark}); the crawler reads settings.py too: {advice}"
@@ -391,26 +400,3 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
 _is_for_others = re.compile(
     r"CRAWLER_(VENV|REDIS_PASSWORD|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 ).fullmatch
-
-
-def _check_name(name: str, origin: str, among: Collection[str] = NAMES) -> None:
-    """Raise `ConfigError` for a name that no setting has, with the nearest one `among` those that may be meant."""
-    if name in NAMES:
-        return
-    prefix = "CRAWLER_" if origin == "environment" else ""
-    if advice := scrapy_words.instead(scrapy_words.SETTINGS, name):
-        raise ConfigError(f"{prefix}{name} is a setting of Scrapy (from {origin}): {advice}")
-    capitals = {one.upper(): one for one in among}
-    near = difflib.get_close_matches(name.upper(), capitals, n=1, cutoff=0.6)
-    hint = f"; did you mean {prefix}{capitals[near[0]]}?" if near else f"; `{PROGRAM} settings` lists them all"
-    raise ConfigError(f"unknown setting {prefix}{name} (from {origin}){hint}")
-
-
-def _convert(name: str, value: Any, origin: str) -> Any:
-    """Convert `value` to the setting's type; text follows the syntax of the command line."""
-    kind = _FIELDS[name].type
-    try:
-        return converted(value, kind)
-    except ValueError as error:
-        shown = MASK if name in _MAY_HOLD_LOGINS else repr(value)
-        raise ConfigError(f"setting {name}={shown} (from {origin}): {error}") from None

@@ -45,7 +45,7 @@ def main() -> int:
         from crawler.app.start_worker import run_child
         from crawler.runtime.logs import configure
 
-    configure(orders.settings.LOG_LEVEL, orders.settings.LOG_FORMAT)
+    configure(orders.settings.LOG_LEVEL, orders.settings.LOG_RENDERER)
     code: int = Exit.DONE
     try:
         _run(run_child(orders, pipe))

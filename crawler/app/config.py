@@ -27,7 +27,7 @@ class Config(Struct, frozen=True):
     @property
     def explicit(self) -> tuple[str, ...]:
         """The settings given by environment or command line; a spider's `custom_settings` do not override them."""
-        return tuple(name for name, origin in self.origins.items() if origin in ("environment", "-s"))
+        return tuple(name for name, origin in self.origins.items() if origin.partition(",")[0] in ("environment", "-s"))
 
 
 def data_dir(config: Config) -> Path:

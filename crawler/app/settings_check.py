@@ -17,27 +17,40 @@ from crawler.app.tickets import celery_results
 from crawler.embedded.server import find_binary
 from crawler.errors import ConfigError, CrawlerError
 from crawler.fetch.middleware import load
+from crawler.parsing.scrapy_settings import verdict
 from crawler.runtime.standard_output import kept_from_users
 from crawler.runtime.tls import client_context
 from crawler.schedules.given import wrong_in_settings
-from crawler.settings import PER_SPIDER, read_file
+from crawler.settings import PER_SPIDER, Settings, read_file
 from crawler.spiders.registry import find_spiders
 
 WrongCommand = Callable[[Config, Sequence[str]], Iterator[str]]
 
 
 @kept_from_users()
-def check_settings(file: Path, folder: Path, wrong_command: WrongCommand) -> tuple[int, list[str]]:
-    """Return how many settings the file sets, and a sentence for each mistake in it.
+def check_settings(file: Path, folder: Path, wrong_command: WrongCommand) -> tuple[int, list[str], list[str]]:
+    """Return how many settings the file sets, what becomes of Scrapy's among them, and a sentence for each mistake.
 
     Relative paths, spiders and middlewares are those of `folder`, in which the file would be settings.py.
     `wrong_command` yields what is wrong with the words of a schedule's command.
     """
     try:
-        settings, origins, wrong = read_file(file)
+        settings, origins, wrong = read_file(file, folder)
     except ConfigError as error:
-        return 0, [str(error)]
-    return len(origins), [*wrong, *_unusable(Config(settings, origins, folder), wrong_command)]
+        return 0, [], [str(error)]
+    number = sum(", as " not in origin for origin in origins.values())
+    return number, [*_notes(settings)], [*wrong, *_unusable(Config(settings, origins, folder), wrong_command)]
+
+
+def _notes(settings: Settings) -> Iterator[str]:
+    """Yield a sentence for each setting of Scrapy's that has another name here, and one for all that change nothing."""
+    found = {name: one for name, value in settings.OWN.items() if (one := verdict(name, value))}
+    for name, one in found.items():
+        if one.kind == "translated":
+            ours = ", ".join(f"{ours} = {value!r}" for ours, value in one.settings.items())
+            yield f"{name} of Scrapy counts as {ours}{'; ' if one.words else ''}{one.words}"
+    if harmless := [name for name, one in found.items() if one.kind == "harmless"]:
+        yield f"of Scrapy, and changing nothing here: {', '.join(harmless)}"
 
 
 def _unusable(config: Config, wrong_command: WrongCommand) -> Iterator[str]:

@@ -157,7 +157,7 @@ def _display(invocation: Invocation, config: Config, title: str, target: str) ->
 
     if invocation.quiet:
         yield config, lambda progress: None
-    elif config.settings.LOG_FORMAT == "json" or not sys.stderr.isatty():
+    elif config.settings.LOG_RENDERER == "json" or not sys.stderr.isatty():
         yield config, display.log_display()
     else:
         with display.live_display(title, target) as observe:
@@ -169,7 +169,7 @@ def _logging_readably(config: Config) -> Config:
     from crawler.runtime import logs
 
     logs.configure(config.settings.LOG_LEVEL, "console")
-    return replace(config, settings=replace(config.settings, LOG_FORMAT="console"))
+    return replace(config, settings=replace(config.settings, LOG_RENDERER="console"))
 
 
 def _print(report: CrawlReport, *, fresh: bool, as_json: bool, quiet: bool) -> None:

@@ -12,8 +12,9 @@ from crawler.cli.exits import say_error
 from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.cli.schedule import wrong_values
 from crawler.errors import Exit, UsageError
+from crawler.parsing.scrapy_settings import verdict
 from crawler.runtime.safe_text import json_line, masked
-from crawler.settings import Settings, meanings
+from crawler.settings import Settings, meanings, shown_own
 from crawler.views.figures import several
 
 
@@ -53,7 +54,11 @@ def settings(
         return _check(invocation, Path(check), as_json=json_)
     config = config_of(invocation)
     values, defaults, means = _values(config.settings), _values(Settings()), meanings()
-    origins = {name: config.origins.get(name, "default") for name in values}
+    own = shown_own(config.settings)
+    values |= own
+    defaults |= dict.fromkeys(own, "")
+    means |= {name: _meaning(name, config.settings.OWN[name]) for name in own}
+    origins = {name: config.origins.get(name, "default" if name not in own else "OWN") for name in values}
     if json_:
         print(
             json_line(
@@ -71,7 +76,7 @@ def settings(
         (
             *(name, written(value)),
             *((origins[name],) if show_origin else ()),
-            *("" if value == defaults[name] else written(defaults[name]), means[name]),
+            *("" if value == defaults[name] or name in own else written(defaults[name]), means[name]),
         )
         for name, value in values.items()
     ]
@@ -89,19 +94,28 @@ def _check(invocation: Invocation, file: Path, *, as_json: bool) -> int:
 
     from crawler.app.settings_check import check_settings
 
-    number, wrong = check_settings(file, Path.cwd(), wrong_values)
+    number, notes, wrong = check_settings(file, Path.cwd(), wrong_values)
     if as_json:
-        print(json_line({"file": str(file), "settings": number, "wrong": wrong}))
+        print(json_line({"file": str(file), "settings": number, "wrong": wrong, "notes": notes}))
     elif wrong:
         say_error("\n  ".join(wrong))
     else:
-        print(f"{file}: {several(number, 'setting')}, nothing wrong")
+        print("\n  ".join([f"{file}: {several(number, 'setting')}, nothing wrong", *notes]))
     return Exit.CONFIG if wrong else Exit.DONE
 
 
 def _values(settings: Settings) -> dict[str, Any]:
-    values: dict[str, Any] = masked({name: getattr(settings, name) for name in settings.__struct_fields__})
+    fields = (name for name in settings.__struct_fields__ if name != "OWN")
+    values: dict[str, Any] = masked({name: getattr(settings, name) for name in fields})
     return values
+
+
+def _meaning(name: str, value: Any) -> str:
+    """Say what becomes of a setting that is none of the crawler's."""
+    if found := verdict(name, value):
+        means = " ".join(f"{ours}={written(one)}." for ours, one in found.settings.items())
+        return f"Scrapy's, {found.kind}: {' '.join(filter(None, [means, found.words]))}"
+    return "a setting of your own, for self.settings of a spider"
 
 
 def written(value: Any) -> str:

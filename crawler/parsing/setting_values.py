@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -32,6 +33,26 @@ def converted(value: Any, kind: Any) -> Any:
     if most and not abs(found) <= most:
         raise ValueError(f"expected a number up to {most:,}")
     return found
+
+
+def plain(value: Any) -> Any:
+    """Return a copy of a value of the user's own in JSON's types: sets and tuples become lists, a path its text.
+
+    Raise `ValueError` for a value that cannot travel to worker processes.
+    """
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(one) for one in value]
+    if isinstance(value, PurePath):
+        return str(value)
+    what = "a table whose names are not all text" if isinstance(value, Mapping) else f"a {type(value).__name__}"
+    raise ValueError(
+        f"{what} cannot travel to worker processes; write text, numbers, lists or tables of them, or begin the name "
+        "with _ if only this file reads it"
+    )
 
 
 def _in_order(numbered: Mapping[str, Any]) -> list[str]:

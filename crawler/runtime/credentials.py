@@ -32,6 +32,19 @@ def is_secret(name: str) -> bool:
     return _is_name(name) is not None
 
 
+_SECRET_WORDS = frozenset(
+    (
+        *("AUTH", "CREDENTIAL", "CREDENTIALS", "DSN", "KEY", "KEYS", "LOGIN", "PASS", "PASSWD", "PASSWORD"),
+        *("PASSWORDS", "PWD", "SECRET", "SECRETS", "TOKEN", "TOKENS"),
+    )
+)
+
+
+def is_secret_setting(name: str) -> bool:
+    """Whether a setting of the user's own carries credentials, by its name: `MONGO_PASS`, `OPENAI_KEY` …"""
+    return is_secret(name) or not _SECRET_WORDS.isdisjoint(name.upper().split("_"))
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Hiding them from people
 

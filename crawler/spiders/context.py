@@ -147,8 +147,8 @@ class SpidersOwn(SettingsView):
 
 
 def view_of(settings: Settings) -> dict[str, Any]:
-    """Return name → value of all settings that are in force, for a `SettingsView`."""
-    return {name: getattr(settings, name) for name in settings.__struct_fields__}
+    """Return name → value of all settings that are in force, the user's own among them, for a `SettingsView`."""
+    return {**settings.OWN, **{name: getattr(settings, name) for name in settings.__struct_fields__ if name != "OWN"}}
 
 
 class Crawler:

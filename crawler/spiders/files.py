@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from crawler.errors import ConfigError
+from crawler.program import PROGRAM
 from crawler.runtime.tracebacks import error_in_words
 
 Broken = dict[str, ConfigError]  # file or place → why it could not be imported
@@ -117,6 +118,27 @@ def _imported(name: str, file: str, broken: Broken) -> ModuleType | None:
 
 
 def _load_error(file: str, error: BaseException) -> ConfigError:
-    wrong = ConfigError(f"{file}: {error_in_words(error, {file})}")
+    wrong = ConfigError(f"{file}: {error_in_words(error, {file})}{_instead(error)}")
     wrong.__cause__ = error
     return wrong
+
+
+def scrapys(module: ModuleType) -> Iterator[tuple[str, ConfigError]]:
+    """Yield file and error for each spider of Scrapy that the module defines, where Scrapy is installed."""
+    for cls in vars(module).values():
+        if isinstance(cls, type) and cls.__module__ == module.__name__ and _is_scrapys(cls):
+            file = str(module.__file__)
+            yield file, ConfigError(f"{file}: {cls.__name__} is a spider of Scrapy{_INSTEAD}")
+
+
+def _is_scrapys(cls: type) -> bool:
+    return any(base.__module__.startswith("scrapy.spiders") for base in cls.__mro__)
+
+
+_INSTEAD = f"; write `from crawler import Spider, Request`: `{PROGRAM} migrate .` says all that is to be changed"
+
+
+def _instead(error: BaseException) -> str:
+    """Say what to write instead of an import of Scrapy, where it is not installed."""
+    is_scrapys = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "scrapy"
+    return _INSTEAD if is_scrapys else ""

@@ -25,7 +25,7 @@ from crawler.spiders.base import Spider
 from crawler.spiders.checks import attribute_problems, check_arguments, misspelt, problems, unknown_callbacks
 from crawler.spiders.context import Crawler, SettingsView, SpidersOwn, view_of
 from crawler.spiders.failures import config_error
-from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of
+from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of, scrapys
 from crawler.spiders.items import shown_value
 
 GROUP = "crawler.spiders"
@@ -164,6 +164,7 @@ def find_spiders(
     # After all imports, because a class without a name is a base class if another file has a subclass of it.
     for module in found:
         _add_all(registry, _classes(module))
+        registry.broken |= dict(scrapys(module))
     for point in entry_points(group=GROUP):
         thing = announced(point, registry.broken)
         _add_all(registry, _classes(thing) if isinstance(thing, ModuleType) else [thing])

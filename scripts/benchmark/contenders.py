@@ -48,7 +48,7 @@ def _ours(name: str, about: str, spider: str, *more: str) -> Contender:
         "ALLOWED_NETWORKS": "127.0.0.0/8",
         "SPIDER_MODULES": str(HERE / "spiders"),
         "USER_AGENT": "bench/1.0 (+http://127.0.2.1/)",
-        "LOG_FORMAT": "json",
+        "LOG_RENDERER": "json",
     }
     options = [word for setting, value in settings.items() for word in ("-s", f"{setting}={value}")]
     command = ("-P", "-m", "crawler", "crawl", "{seeds}", "--spider", spider, "-O", "{output}", "--fresh")

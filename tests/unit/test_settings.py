@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import crawler
 from crawler.errors import ConfigError
-from crawler.settings import Settings, load, meanings, override, parse_override, shown_settings
+from crawler.settings import Settings, load, meanings, override, parse_override, problems_for_one, shown_settings
+from crawler.worker.orders import Orders, read_orders
 
 # ---------------------------------------------------------------------------------------------------------
 # Layers
@@ -105,7 +108,7 @@ def test_text_is_read_as_the_type_of_the_setting(tmp_path: Path, name: str, text
         ("DOWNLOADER_MIDDLEWARES", '{"m.first": "soon"}', "expected a number for each name"),
         ("ROUTES", '{"jobs:news": "fast"}', "ROUTES: 'jobs:news' is no subject; write job:news"),
         ("DOWNLOAD_DELY", "1", r"unknown setting DOWNLOAD_DELY \(from -s\); did you mean DOWNLOAD_DELAY\?"),
-        ("XYZZY", "1", "`crawler settings` lists them all"),
+        ("xyzzy", "1", r"unknown setting xyzzy \(from -s\); a name has capitals, digits and _"),
     ],
 )
 def test_a_value_that_cannot_be_is_named_with_what_could(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -128,8 +131,8 @@ def test_a_setting_in_small_letters_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_a_setting_of_scrapy_says_what_to_write(tmp_path: Path) -> None:
-    (tmp_path / "settings.py").write_text("CONCURRENT_REQUESTS_PER_IP = 4\n")
-    told = r"CONCURRENT_REQUESTS_PER_IP is a setting of Scrapy \(from .*settings.py\): write CONCURRENT_REQUESTS_PER_"
+    (tmp_path / "settings.py").write_text("A = 1\nDNS_RESOLVER = 'my.Resolver'\n")
+    told = r"DNS_RESOLVER='my.Resolver' is a setting of Scrapy \(from .*settings.py:2\): the system's resolver is used"
     with pytest.raises(ConfigError, match=told):
         load(tmp_path, environ={})
 
@@ -232,7 +235,8 @@ def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
 def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(
         "SPIDERS = {'shop': {'rate': '10 a minute', 'DOWNLOAD_DELAI': 2, 'RETRY_TIMES': -1, 'USER_AGENT': 'x'},\n"
-        "           'news': {'ITEM_PIPELINES': {}, 'rates': '1/s'}, 'site': {'rate': '10/m', 'DEPTH_LIMIT': '3'}}\n"
+        "           'news': {'FEEDS': {'a.csv': {}}, 'DEPTH_LIMITS': 1},\n"
+        "           'site': {'rate': '10/m', 'DEPTH_LIMIT': '3'}}\n"
     )
     with pytest.raises(ConfigError) as error:
         load(tmp_path, environ={})
@@ -244,8 +248,8 @@ def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_pa
             r"unknown setting DOWNLOAD_DELAI (from SPIDERS['shop']); did you mean DOWNLOAD_DELAY?",
             r"setting RETRY_TIMES=-1 (from SPIDERS['shop']): expected a whole number >= 0",
             r"USER_AGENT in SPIDERS['shop']: it holds for a whole process; set it in settings.py, or with -s",
-            r"ITEM_PIPELINES is a setting of Scrapy (from SPIDERS['news']): write def process_item(self, item)",
-            r"unknown setting rates (from SPIDERS['news']); did you mean rate?",
+            r"FEEDS={'a.csv': {}} is a setting of Scrapy (from SPIDERS['news']): write -o FILE.jsonl",
+            r"unknown setting DEPTH_LIMITS (from SPIDERS['news']); did you mean DEPTH_LIMIT?",
         ),
         strict=True,
     ):
@@ -255,19 +259,193 @@ def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_pa
 @pytest.mark.parametrize("spiders", ["shop", {"shop": 5}, {5: {"RETRY_TIMES": 1}}, {"shop": {5: 1}}])
 def test_settings_for_spiders_are_a_table_of_tables(tmp_path: Path, spiders: object) -> None:
     (tmp_path / "settings.py").write_text(f"SPIDERS = {spiders!r}\n")
-    with pytest.raises(ConfigError, match=r"setting SPIDERS=.* \(from .*settings.py\)"):
+    with pytest.raises(ConfigError, match=r"setting SPIDERS=.* \(from .*settings.py:1\)"):
         load(tmp_path, environ={})
 
 
 @pytest.mark.parametrize(
-    ("text", "program"),
+    ("text", "told"),
     [
-        ("INSTALLED_APPS = ['a']\nDEBUG = True\n", "Django"),
-        ("INSTALLED_APPS = []\nimport os\nSECRET_KEY = os.environ['NO_SUCH_VARIABLE']\n", "Django"),
-        ("BOT_NAME = 'shop'\nNEWSPIDER_MODULE = 'shop.spiders'\n", "Scrapy"),
+        ("INSTALLED_APPS = ['a']\nDEBUG = True\n", "Django .*folder of its own"),
+        ("INSTALLED_APPS = []\nimport os\nKEY = os.environ['NO_SUCH_VARIABLE']\n", "Django .*folder of its own"),
+        ("BOT_NAME = 'shop'\nFEEDS = {'a.csv': {}}\n", r"Scrapy .*`crawler migrate \.` says all"),
     ],
 )
-def test_a_settings_file_of_another_program_is_recognized(text: str, program: str, tmp_path: Path) -> None:
+def test_a_settings_file_of_another_program_is_recognized(text: str, told: str, tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(text)
-    with pytest.raises(ConfigError, match=rf"settings.py is a settings file of {program}.*folder of its own"):
+    with pytest.raises(ConfigError, match=rf"settings.py is a settings file of {told}"):
+        load(tmp_path, environ={})
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Scrapy's, and the user's own
+
+PROJECT = """
+import logging
+from pathlib import Path
+BOT_NAME = "shop"
+SPIDER_MODULES = ["shop.spiders"]
+NEWSPIDER_MODULE = "shop.spiders"
+RETRY_TIMES = 5
+RETRY_ENABLED = False
+RANDOMIZE_DOWNLOAD_DELAY = True
+DOWNLOAD_DELAY_JITTER = 0.2
+LOG_LEVEL = logging.WARNING
+LOG_FORMAT = "%(levelname)s: %(message)s"
+TWISTED_REACTOR = "twisted.internet.asyncioreactor.AsyncioSelectorReactor"
+DOWNLOAD_TIMEOUT = None
+COOKIES_ENABLED = False
+MONGO_URI = "mongodb://me:geheim@host/db"
+OPENAI_KEY = "geheim"
+USER_AGENTS = ["a/1", "b/2"]
+STORE = Path("out")
+"""
+
+
+def test_a_settings_file_of_scrapy_loads(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(PROJECT)
+    settings, origins = load(tmp_path, environ={})
+    assert settings.SPIDER_MODULES == ("shop.spiders",)
+    assert settings.RETRY_TIMES == 0, "RETRY_ENABLED is off, wherever it stands"
+    assert settings.DOWNLOAD_DELAY_JITTER == 0.2, "of two numbers the smaller"
+    assert settings.LOG_LEVEL == "WARNING"
+    assert settings.LOG_RENDERER == "auto"
+    assert settings.DOWNLOAD_TIMEOUT == 60, "None: not set"
+    assert origins["RETRY_TIMES"] == f"{tmp_path / 'settings.py'}, as RETRY_ENABLED"
+    own = {name: settings.OWN[name] for name in ("BOT_NAME", "RETRY_ENABLED", "USER_AGENTS", "STORE")}
+    assert own == {"BOT_NAME": "shop", "RETRY_ENABLED": False, "USER_AGENTS": ["a/1", "b/2"], "STORE": "out"}
+    assert origins["USER_AGENTS"] == str(tmp_path / "settings.py")
+    assert "geheim" not in str(shown_settings(settings))
+    assert shown_settings(settings)["OWN"]["MONGO_URI"] == "mongodb://me:***@host/db"
+
+
+def test_own_names_travel_to_a_worker_process(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(PROJECT)
+    settings, origins = load(tmp_path, environ={})
+    orders = Orders("w", 1, 2, settings, tuple(origins), str(tmp_path), ())
+    assert read_orders(orders.line()).settings == settings
+
+
+def test_a_later_layer_sets_names_of_ones_own_too(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(
+        "TARGET = 1\nUSER_AGENTS = ['a']\nOTHER = 1\nOWN = {'DOWNLOAD_DELAYS': [1]}\n"
+    )
+    environ = {"CRAWLER_TARGET": "2", "CRAWLER_OTHER": "2"}
+    settings, origins = load(tmp_path, overrides={"OTHER": "3", "USER_AGENTS": "x"}, environ=environ)
+    assert settings.OWN == {"TARGET": "2", "USER_AGENTS": "x", "OTHER": "3", "DOWNLOAD_DELAYS": [1]}
+    assert origins["OTHER"] == "-s"
+    assert override(settings, {"OTHER": 4, "MINE": 5}, "spider x", keep=["OTHER"]).OWN["OTHER"] == "3"
+    assert override(settings, {"OTHER": 4, "MINE": 5}, "spider x", keep=["OTHER"]).OWN["MINE"] == 5
+
+
+def test_a_name_of_ones_own_that_is_near_to_a_setting_says_how_it_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text("USER_AGENTS = 'agents.txt'\n")
+    told = r'USER_AGENTS \(from .*settings.py:1\); did you mean USER_AGENT\?.* write OWN = \{"USER_AGENTS": …\}'
+    with pytest.raises(ConfigError, match=told):
+        load(tmp_path, environ={})
+    (tmp_path / "settings.py").write_text("OWN = {'USER_AGENTS': 'agents.txt'}\n")
+    assert load(tmp_path, environ={})[0].OWN == {"USER_AGENTS": "agents.txt"}
+    assert load(tmp_path, overrides={"USER_AGENTS": "b.txt"}, environ={})[0].OWN == {"USER_AGENTS": "b.txt"}
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [("object()", "a object"), ("{1: 2}", "a table whose names are not all text"), ("[b'x']", "a bytes")],
+)
+def test_a_value_of_ones_own_that_cannot_travel_is_a_mistake(tmp_path: Path, value: str, what: str) -> None:
+    (tmp_path / "settings.py").write_text(f"A = 1\nMINE = {value}\n")
+    with pytest.raises(ConfigError, match=rf"MINE \(from .*settings.py:2\): {what} cannot travel to worker processes"):
+        load(tmp_path, environ={})
+
+
+def test_all_that_a_settings_file_of_scrapy_misses_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "settings.py").write_text(
+        "FEEDS = {'items.csv': {'format': 'csv'}}\nHTTPAUTH_PASS = 'geheim'\nDEPTH_PRIORITY = -1\n"
+        "SPIDER_MIDDLEWARES = {\n    'shop.middlewares.Mine': 543,\n}\n"
+    )
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, environ={})
+    for line, words in zip(
+        str(error.value).splitlines(),
+        (
+            "FEEDS={'items.csv': {'format': 'csv'}} is a setting of Scrapy (from ",
+            "HTTPAUTH_PASS=*** is a setting of Scrapy (from ",
+            "settings.py:3): pages near the seeds come first; for depth first seed the job with --order lifo",
+            "settings.py:4): write the step into the spider's callbacks, or into process_item",
+        ),
+        strict=True,
+    ):
+        assert words in line
+
+
+def test_settings_of_one_spider_may_be_scrapys_or_its_own() -> None:
+    given = {"RETRY_ENABLED": False, "BOT_NAME": "x", "MY_LIMIT": 3, "CONCURRENT_REQUESTS_PER_IP": 2}
+    (wrong,) = problems_for_one(given, "custom_settings")
+    assert wrong.startswith("CONCURRENT_REQUESTS_PER_IP (CONCURRENT_REQUESTS_PER_DOMAIN) in custom_settings: it holds")
+    changed = override(Settings(), given, "spider x")
+    assert changed.RETRY_TIMES == 0
+    assert changed.OWN["MY_LIMIT"] == 3
+
+
+def test_the_environment_names_a_setting_of_scrapy_as_it_was_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"CRAWLER_LOG_FILE='x' is a setting of Scrapy \(from environment\)"):
+        load(tmp_path, environ={"CRAWLER_LOG_FILE": "x"})
+    assert load(tmp_path, environ={"CRAWLER_LOG_FORMAT": "json"})[0].LOG_RENDERER == "json"
+
+
+# ---------------------------------------------------------------------------------------------------------
+# scrapy.cfg
+
+
+def project(folder: Path, name: str, cfg: str, settings: str = "DOWNLOAD_DELAY = 7\n") -> None:
+    (folder / "scrapy.cfg").write_text(cfg)
+    (folder / name).mkdir()
+    (folder / name / "base.py").write_text("DEPTH_LIMIT = 4\n")
+    (folder / name / "settings.py").write_text(settings)
+
+
+@pytest.fixture
+def forgets() -> Iterator[None]:
+    """Forgets what a test has imported."""
+    before, path = dict(sys.modules), list(sys.path)
+    yield
+    sys.path[:] = path
+    for name in sys.modules.keys() - before.keys():
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("forgets")
+def test_scrapy_cfg_leads_to_the_settings_which_may_import_their_neighbours(tmp_path: Path) -> None:
+    project(tmp_path, "toys", "[settings]\ndefault = toys.settings\n", "from .base import *\nDOWNLOAD_DELAY = 7\n")
+    settings, origins = load(tmp_path, environ={})
+    assert (settings.DOWNLOAD_DELAY, settings.DEPTH_LIMIT) == (7, 4)
+    assert origins["DOWNLOAD_DELAY"] == str(tmp_path / "toys" / "settings.py")
+    (tmp_path / "settings.py").write_text("DOWNLOAD_DELAY = 8\n")
+    assert load(tmp_path, environ={})[0].DOWNLOAD_DELAY == 8, "one's own settings.py comes first"
+
+
+@pytest.mark.usefixtures("forgets")
+def test_settings_of_another_project_of_the_same_name_are_not_taken(tmp_path: Path) -> None:
+    for one in ("a", "b"):
+        (tmp_path / one).mkdir()
+        project(tmp_path / one, "gnomes", "[settings]\ndefault = gnomes.settings\n")
+    load(tmp_path / "a", environ={})
+    with pytest.raises(ConfigError, match=r"the name gnomes is taken by .*/a/gnomes/settings.py; rename the folder"):
+        load(tmp_path / "b", environ={})
+
+
+@pytest.mark.parametrize(
+    ("cfg", "told"),
+    [
+        ("[settings]\ndefault = other.settings\n", r"names the settings other.settings, but there is no .*other/setti"),
+        (
+            "[deploy]\n",
+            r"scrapy.cfg: it names no settings; write \[settings\] and, below it, default = PROJECT.settings",
+        ),
+        ("no ini file", "scrapy.cfg: it names no settings"),
+    ],
+)
+def test_a_scrapy_cfg_that_leads_nowhere_says_what_to_write(tmp_path: Path, cfg: str, told: str) -> None:
+    project(tmp_path, "shop", cfg)
+    with pytest.raises(ConfigError, match=told):
         load(tmp_path, environ={})

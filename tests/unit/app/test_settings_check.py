@@ -28,7 +28,8 @@ NEWS = {"cron": "@daily", "command": ["crawl", "https://a.example/", "--spider",
 def checked(folder: Path, *lines: str) -> tuple[int, list[str]]:
     file = folder / "production.py"
     file.write_text("\n".join(lines))
-    return check_settings(file, folder, wrong_values)
+    number, _, wrong = check_settings(file, folder, wrong_values)
+    return number, wrong
 
 
 def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cannot_be_used(folder: Path) -> None:
@@ -105,3 +106,20 @@ def test_a_file_that_cannot_be_run_is_named(folder: Path, text: str) -> None:
 def test_a_settings_file_of_another_program_is_recognized(folder: Path) -> None:
     _, wrong = checked(folder, "INSTALLED_APPS = ['a']")
     assert "is a settings file of Django" in wrong[0]
+
+
+def test_what_becomes_of_scrapys_settings_is_told(folder: Path) -> None:
+    file = folder / "settings.py"
+    file.write_text(
+        "BOT_NAME = 'shop'\nRETRY_ENABLED = False\nLOG_FORMAT = 'json'\nMINE = 1\nTELNETCONSOLE_ENABLED = 0\n"
+    )
+    assert check_settings(file, folder, wrong_values) == (
+        5,
+        [
+            "RETRY_ENABLED of Scrapy counts as RETRY_TIMES = 0",
+            "LOG_FORMAT of Scrapy counts as LOG_RENDERER = 'json'; "
+            "lines have a fixed form; LOG_RENDERER chooses console or json",
+            "of Scrapy, and changing nothing here: BOT_NAME, TELNETCONSOLE_ENABLED",
+        ],
+        [],
+    )

@@ -187,7 +187,7 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "allowed_domain = ['a.example']"), "allowed_domain is never read; did you mean allowed_domains?"),
         (spider("s", "def start_request(self): ..."), "start_request is never read; did you mean start_requests?"),
         (spider("s", "rules = ()"), "rules: it is never read; follow links in parse"),
-        (spider("s", "custom_settings = {'ITEM_PIPELINES': {}}"), "write def process_item(self, item) in the spider"),
+        (spider("s", "custom_settings = {'FEEDS': {'a.csv': {}}}"), "write -o FILE.jsonl on the command line"),
         (spider("s", "handle_httpstatus_list = 404"), "handle_httpstatus_list must be a list"),
         (spider("s", "handle_httpstatus_list = ['404']"), "'404' is no HTTP status"),
         (spider("s", "allowed_domains = None"), "allowed_domains = []"),
@@ -411,3 +411,21 @@ def test_an_argument_that_may_be_read_is_taken(folder: Path, reading: str) -> No
     found_in(folder).make("reads", {"foo": "x"})
     with pytest.raises(ConfigError, match="never reads foo"):
         found_in(folder).make("passes", {"foo": "x"})
+
+
+def test_a_spider_of_scrapy_says_what_to_write(folder: Path) -> None:
+    write(folder, theirs="import scrapy\n\nclass Shop(scrapy.Spider):\n    name = 'shop'\n", good=spider("good"))
+    registry = found_in(folder)
+    with pytest.raises(UsageError, match=r"theirs.py: Shop is a spider of Scrapy; write `from crawler import Spider"):
+        registry.get("shop")
+
+
+def test_an_import_of_scrapy_where_it_is_not_installed_says_what_to_write(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "scrapy"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "scrapy", None)  # as if it were not installed
+    write(folder, theirs="import json\nfrom scrapy.spiders import CrawlSpider\n")
+    (why,) = found_in(folder).broken.values()
+    assert "theirs.py:3); write `from crawler import Spider, Request`: `crawler migrate .` says all" in str(why)
