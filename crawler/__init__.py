@@ -6,15 +6,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crawler.api import Crawling, Report, crawl, run
     from crawler.model import Follow, Request
+    from crawler.program import VERSION as __version__
     from crawler.response import Response
     from crawler.spiders.base import DropItem, Spider
     from crawler.spiders.item import Field, Item
     from crawler.spiders.loader import ItemLoader
 
-__all__ = ["DropItem", "Field", "Follow", "Item", "ItemLoader", "Request", "Response", "Spider"]
+__all__ = [
+    "Crawling",
+    "DropItem",
+    "Field",
+    "Follow",
+    "Item",
+    "ItemLoader",
+    "Report",
+    "Request",
+    "Response",
+    "Spider",
+    "__version__",
+    "crawl",
+    "run",
+]
 
 _HOMES = {
+    "Crawling": "api",
+    "Report": "api",
+    "crawl": "api",
+    "run": "api",
     "Follow": "model",
     "Request": "model",
     "Response": "response",
@@ -28,6 +48,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a name on first use (PEP 562): the parsing libraries take 0.1 s, which `crawler --help` does not need."""
+    if name == "__version__":
+        return import_module("crawler.program").VERSION
     if name not in _HOMES:
         if advice := import_module("crawler.parsing.scrapy_words").NAMES.get(name):
             raise ImportError(f"the crawler has no {name}: {advice}")

@@ -23,7 +23,7 @@ from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
 from crawler.parsing.rates import delay_of
 from crawler.parsing.request_fields import checked_headers
-from crawler.program import PROGRAM
+from crawler.program import PROGRAM, VERSION
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts, is_secret_setting
 from crawler.runtime.safe_text import masked
 from crawler.runtime.setting_layers import ENVIRONMENT, read_layer
@@ -33,8 +33,6 @@ from crawler.schedules.given import wrong_in_settings
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
-
-VERSION = "0.1.0"
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,8 +74,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     DOWNLOAD_DELAY: Seconds = 1.0  # seconds between the starts of two requests to one host
     DOWNLOAD_DELAY_JITTER: Annotated[float, Meta(ge=0, le=1)] = 0.1  # add a random share of the delay, up to this
     CONCURRENT_REQUESTS_PER_DOMAIN: Positive = 1  # requests at once to one host
-    # which hosts share their turns: those at one address, those of one registrable domain (needs publicsuffixlist), or
-    # none
+    # which hosts share their turns: those at one address, those of one registrable domain (needs the extra `domain`),
+    # or none
     PACE_PER: Literal["address", "domain", "host"] = "address"
     AUTOTHROTTLE_ENABLED: bool = False  # ask a slow host less often
     AUTOTHROTTLE_TARGET_CONCURRENCY: Annotated[float, Meta(gt=0)] = 1.0  # the delay is the latency divided by this
@@ -197,6 +195,9 @@ PER_SPIDER = frozenset(
 )
 """The settings that a spider may set for itself; the others apply to a whole process, or to the whole fleet."""
 
+PROGRAMS = "settings="
+"""The origin of settings that a program gives `crawler.run`, as people read it."""
+
 RATE = "rate"  # in SPIDERS: requests to one host at most, such as 10/m
 
 _FIELD_LINE = re.compile(r"    (?P<name>[A-Z_]+): [^#]*(?:# (?P<comment>.*))?").fullmatch
@@ -218,6 +219,23 @@ def load(
     if wrong:
         belongs = _belongs_to(file) if any(str(file) in one for one in wrong) else ""
         raise ConfigError("\n  ".join([*filter(None, [belongs]), *wrong]))
+    return settings, origins
+
+
+def given_by_program(
+    values: Mapping[str, Any], folder: Path | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings that a program gives, and the origin of each: on top of what is in force in `folder`, if it
+    names one, and else of the defaults alone. Raise `ConfigError` as `load` does."""
+    if folder is None:
+        layers: dict[str, Mapping[str, Any]] = {}
+    else:
+        environment = _from_environment(os.environ if environ is None else environ)
+        file = settings_file(folder)
+        layers = {str(file): _from_file(file, folder), ENVIRONMENT: environment}
+    settings, origins, wrong = _merged({**layers, PROGRAMS: values})
+    if wrong:
+        raise ConfigError("\n  ".join(wrong))
     return settings, origins
 
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 
 from crawler.amqp.address import Broker
 from crawler.errors import BrokerUnavailable, ConfigError
+from crawler.program import extra
 from crawler.runtime.safe_text import shown
 from crawler.runtime.tasks import was_cancelled
 
@@ -33,7 +34,7 @@ try:
         ProbableAuthenticationError,
     )
 except ImportError:
-    raise ConfigError("amqp:// needs the extra `rabbitmq`: pip install 'aio-pika>=10.2'") from None
+    raise ConfigError(f"amqp:// needs the extra `rabbitmq`: {extra('rabbitmq')}") from None
 
 HEARTBEAT = 5  # seconds; a connection is given up after three missed ones
 

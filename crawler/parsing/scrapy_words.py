@@ -81,7 +81,13 @@ READ: Mapping[str, str] = {
 }
 """Attributes that Scrapy gives its spiders, and that a spider has not, or not yet."""
 
+_RUN = "write from crawler import run: run(MySpider, settings={…}), or await crawl(MySpider)"
+
 NAMES: Mapping[str, str] = {
+    "AsyncCrawlerProcess": _RUN,
+    "AsyncCrawlerRunner": _RUN,
+    "CrawlerProcess": _RUN,
+    "CrawlerRunner": _RUN,
     "CrawlSpider": "write Spider, and follow links in parse: yield from response.follow_all(css=…)",
     "FormRequest": REQUEST["formdata"].replace("write ", "write Request(url, ", 1) + ")",
     "JsonRequest": REQUEST["json"].replace("write ", "write Request(url, ", 1) + ")",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -169,3 +169,48 @@ def _console(stream: TextIO) -> Processor:
         sort_keys=False,
         pad_event_to=0,
     )
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Inside another program
+
+
+def _as_text(logger: Any, method: str, event: EventDict) -> str:
+    """Render `event name=value …`."""
+    head, trace = event.pop("event", ""), event.pop("exception", "")
+    fields = " ".join(f"{name}={value!r}" for name, value in event.items())
+    return "\n".join(filter(None, [f"{head} {fields}".rstrip(), trace]))
+
+
+_TO_LOGGING: list[Processor] = [
+    structlog.stdlib.filter_by_level,
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.format_exc_info,
+    _safe,
+    _as_text,
+]
+
+_users = 0  # of `through_logging`
+
+
+@contextmanager
+def through_logging() -> Iterator[None]:
+    """Meanwhile, send the events to `logging`, to the logger of their module (`crawler.…`), where the program that
+    crawls decides what becomes of them. Does nothing if structlog is configured: then they go where its events go."""
+    global _users
+    if not _users and structlog.is_configured():
+        yield
+        return
+    _users += 1
+    structlog.configure(
+        processors=_TO_LOGGING,
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        _users -= 1
+        if not _users and structlog.get_config()["processors"] is _TO_LOGGING:  # the program may have set its own
+            structlog.reset_defaults()

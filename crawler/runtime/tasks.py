@@ -8,8 +8,8 @@ from typing import Any
 AGAIN = 0.5  # seconds between two cancellations of a task that is still running
 
 
-async def end(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel the tasks until all have ended. Ignore what they returned or raised.
+async def end(*tasks: asyncio.Task[Any], again: float = AGAIN) -> None:
+    """Cancel the tasks, and `again` after so many seconds, until all have ended. Ignore what they returned or raised.
 
     One cancellation is not always enough: `asyncio.wait_for` of Python 3.11, and the queue client while it opens a
     connection, sometimes lose it. Without a second one the task would go on, and its caller would wait forever.
@@ -17,7 +17,7 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     while running := [task for task in tasks if not task.done()]:
         for task in running:
             task.cancel()
-        await asyncio.wait(running, timeout=AGAIN)
+        await asyncio.wait(running, timeout=again)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any
@@ -30,6 +31,7 @@ _CALLED_WITH: Mapping[str, tuple[str, ...]] = {
     "closed": ("reason",),
 }
 _LIKE = 0.9  # `start_url` is that much like `start_urls`, and `parse_item` less like `parse_sitemap`
+_parsing = threading.Lock()
 _MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
 
 
@@ -50,6 +52,12 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     has_own_seeds = cls.start_requests is not Spider.start_requests or cls.start is not Spider.start
     if cls.parse is Spider.parse and not has_own_seeds and not (cls.sitemap_urls and not cls.start_urls):
         yield "has no parse(self, response), which reads the seeded pages"
+
+
+def _tree(source: str) -> ast.Module:
+    """Parse a spider's file. One thread at a time: Python 3.11 fails when several parse at once (`SystemError`)."""
+    with _parsing:
+        return ast.parse(source)
 
 
 def attribute_problems(of: type[Spider] | Spider) -> Iterator[str]:
@@ -84,7 +92,7 @@ def _sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
 def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
     """Yield one sentence for each callback that the class names in its source and that is missing, or takes other
     arguments."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(_tree(source)):
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
             assigned = _assigned(node)
             calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
@@ -140,7 +148,7 @@ def _words(cls: type[Spider]) -> set[str] | None:
     words: set[str] = set()
     for one in cls.__mro__[: cls.__mro__.index(Spider)]:
         try:
-            nodes = list(ast.walk(ast.parse(inspect.getsource(sys.modules[one.__module__]))))
+            nodes = list(ast.walk(_tree(inspect.getsource(sys.modules[one.__module__]))))
         except (OSError, TypeError, KeyError):
             return None
         passed_on = {id(part.value) for part in nodes if isinstance(part, ast.keyword) and part.arg is None}

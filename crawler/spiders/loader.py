@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from crawler.errors import ConfigError
+from crawler.program import extra
 from crawler.response import Response
 
 try:
@@ -13,7 +14,7 @@ try:
 
     import crawler.spiders.adapters  # noqa: F401 - declared fields have processors, which the loader asks an adapter for
 except ImportError:
-    raise ConfigError("ItemLoader needs the extra `items`: pip install 'itemloaders>=1.3'") from None
+    raise ConfigError(f"ItemLoader needs the extra `items`: {extra('items')}") from None
 
 
 class ItemLoader(itemloaders.ItemLoader):

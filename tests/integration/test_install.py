@@ -36,7 +36,7 @@ def test_the_wheel_brings_the_package_alone(wheel: Path) -> None:
     """Nothing named `settings`, `spiders` or `tests` at the top of site-packages."""
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0] for name in archive.namelist()}
-    assert tops == {"crawler", f"crawler-{wheel.name.split('-')[1]}.dist-info"}
+    assert tops == {"crawler", f"fleetcrawler-{wheel.name.split('-')[1]}.dist-info"}
 
 
 def test_the_wheel_brings_every_file_of_the_package(wheel: Path) -> None:

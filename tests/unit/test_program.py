@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from crawler.cli import _app
+from crawler.program import DISTRIBUTION, extra
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +65,24 @@ def test_the_script_of_a_checkout_names_itself(tmp_path: Path) -> None:
     (venv / "bin/python").chmod(0o755)
     script = str(ROOT / "scripts/crawler")
     assert hint(script, CRAWLER_VENV=str(venv)) == f"{script} --help"
+
+
+def test_the_name_on_the_index_stands_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == DISTRIBUTION
+    named = [path for path in (ROOT / "crawler").rglob("*.py") if DISTRIBUTION in path.read_text()]
+    assert named == [ROOT / "crawler/program.py"]
+    extras = "|".join(project["optional-dependencies"])
+    texts = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")]
+    for path in texts:
+        for wanted in re.findall(r"pip install\s+'?([\w.-]+\[[\w,-]+\])", path.read_text()):
+            assert re.fullmatch(rf"(\.|{DISTRIBUTION})\[({extras})\]", wanted), f"{path}: {wanted}"
+
+
+def test_each_message_that_asks_for_an_extra_names_one_that_there_is() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    asked = set()
+    for path in (ROOT / "crawler").rglob("*.py"):
+        asked |= set(re.findall(r"\bextra\([\"']([\w-]+)[\"']\)", path.read_text()))
+    assert asked == set(extras)
+    assert extra("items") == "pip install 'fleetcrawler[items]'"

@@ -22,6 +22,7 @@ from crawler.errors import ConfigError, OutputError
 from crawler.export.sinks.elsewhere import check_here
 from crawler.export.sinks.item_messages import JSON, about, id_of
 from crawler.model import Exported, Job, OutboxEntry
+from crawler.program import extra
 
 try:
     from rstream import AMQPMessage, Producer, Properties
@@ -36,7 +37,7 @@ try:
     )
     from rstream.recovery import BackOffRecoveryStrategy
 except ImportError:
-    raise ConfigError("?stream=… needs the extra `rabbitmq-streams`: pip install 'rstream>=1.1'") from None
+    raise ConfigError(f"?stream=… needs the extra `rabbitmq-streams`: {extra('rabbitmq-streams')}") from None
 
 Result = TypeVar("Result")
 

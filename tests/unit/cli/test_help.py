@@ -6,7 +6,7 @@ import pytest
 from typer.main import get_command
 
 from crawler.cli import _app, main
-from crawler.settings import VERSION
+from crawler.program import VERSION
 
 COMMANDS = sorted(get_command(_app).commands)  # type: ignore[attr-defined]
 

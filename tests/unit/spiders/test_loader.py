@@ -129,7 +129,7 @@ def test_without_the_package_it_says_what_to_install() -> None:
         "try:\n    from crawler import ItemLoader\nexcept Exception as error: print(error)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert told == "ItemLoader needs the extra `items`: pip install 'itemloaders>=1.3'\n"
+    assert told == "ItemLoader needs the extra `items`: pip install 'fleetcrawler[items]'\n"
 
 
 def test_none_of_the_packages_is_imported_for_a_spider_without_them() -> None:
