@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from crawler.spiders.base import DropItem, Spider
     from crawler.spiders.item import Field, Item
     from crawler.spiders.loader import ItemLoader
+    from crawler.spiders.requests import FormRequest, JsonRequest
 
 __all__ = [
     "Crawling",
     "DropItem",
     "Field",
     "Follow",
+    "FormRequest",
     "Item",
     "ItemLoader",
+    "JsonRequest",
     "Report",
     "Request",
     "Response",
@@ -36,6 +39,8 @@ _HOMES = {
     "crawl": "api",
     "run": "api",
     "Follow": "model",
+    "FormRequest": "spiders.requests",
+    "JsonRequest": "spiders.requests",
     "Request": "model",
     "Response": "response",
     "Spider": "spiders.base",

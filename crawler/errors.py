@@ -15,14 +15,17 @@ CrawlerError                  the base; the text says what is wrong and what to 
 ├── CrawlFailed               what `get()` raises for a crawl that a task of Celery has ordered
 ├── CrawlRetries              the same while all that is left of the crawl waits for another try
 ├── OwnLimit                  this machine has run out of a resource; no host is at fault
-└── FetchError                one page could not be fetched; `kind` names the failure, `transient` allows a retry
-    └── Refused               the crawler does not make the request (address, scheme); never retried
+├── FetchError                one page could not be fetched; `kind` names the failure, `transient` allows a retry
+│   └── Refused               the crawler does not make the request (address, scheme); never retried
+└── PageError                 why a request was given up, as an errback of Scrapy's kind gets it; never raised
+    └── HttpError …           Scrapy's names for it
 
 The code that calls a library converts its errors to one of these (`frontier/`, `fetch/`, `export/`).
 """
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -189,3 +192,61 @@ class Refused(FetchError):
 
     def __init__(self, message: str) -> None:
         super().__init__("refused", message, transient=False)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What `failure.value` is in an errback with one argument
+
+
+class PageError(CrawlerError):
+    """Why a request was given up. `kind` is that of `crawler.model.Failure`."""
+
+    kind = ""
+
+
+class HttpError(PageError):
+    """The host answered with a status that the spider does not handle. `response` is its answer."""
+
+    def __init__(self, response: Any, message: str = "") -> None:
+        super().__init__(message or f"{response.status}")
+        self.response = response
+
+
+class IgnoreRequest(PageError):
+    """The crawler, or a middleware, did not make the request."""
+
+
+class DNSLookupError(PageError, OSError):
+    """The host's name does not resolve."""
+
+
+class ConnectionRefusedError(PageError, builtins.ConnectionRefusedError):
+    """The crawler cannot connect to the host."""
+
+
+class TimeoutError(PageError, builtins.TimeoutError):
+    """The connection or the answer took too long."""
+
+
+class ResponseFailed(PageError):
+    """The answer broke off, or cannot be used."""
+
+
+class ConnectionLost(ResponseFailed, OSError):
+    """The connection ended before the answer."""
+
+
+class ResponseDataLossError(ResponseFailed):
+    """The body ended too early (DOWNLOAD_FAIL_ON_DATALOSS)."""
+
+
+class DownloadCancelledError(ResponseFailed):
+    """The body is larger than DOWNLOAD_MAXSIZE."""
+
+
+# names of Twisted and of later versions of Scrapy for the same
+TCPTimedOutError = DownloadTimeoutError = TimeoutError
+CannotResolveHostError = DNSLookupError
+DownloadConnectionRefusedError = ConnectError = ConnectionRefusedError
+ResponseNeverReceived = ConnectionDone = ConnectionLost
+DownloadFailedError = ResponseFailed

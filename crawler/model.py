@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MethodType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
 from crawler.parsing import request_fields, scrapy_words
+from crawler.parsing.cookies import cookies_in
 
 _make: Any = type(Struct).__call__
 _USUAL = frozenset({"callback", "errback", "spider"})
@@ -30,12 +31,14 @@ class _Checked(type(Struct)):  # type: ignore[misc]
             return _make(cls, *given, **fields)  # as most are; the rest of this costs three times as much
         if len(given) > _BY_PLACE:
             raise TypeError("a request takes url, callback, method, headers and body by place; name what follows")
+        if not request_fields.PARTS.isdisjoint(fields):
+            given, fields = (), request_fields.without_parts(given, fields)
         try:
             made = _make(cls, *given, **fields)
         except TypeError as error:
             raise TypeError(_advice(fields) or str(error)) from None
         request_fields.check_url(made.url)
-        if made.callback and request_fields.is_bare(made):
+        if made.callback and None not in fields.values() and request_fields.is_bare(made):
             request_fields.check_times(made)
             request_fields.check_callbacks(made)
             return made
@@ -68,8 +71,11 @@ class Request(Struct, frozen=True, metaclass=_Checked):
     - lone surrogates become U+FFFD.
 
     These words of Scrapy in `meta` are obeyed: `download_timeout` (seconds), `dont_redirect`, `dont_retry`,
-    `max_retry_times`, `handle_httpstatus_list` and `handle_httpstatus_all`. Others that Scrapy obeys, such as `proxy`,
-    raise `ValueError`.
+    `max_retry_times`, `handle_httpstatus_list`, `handle_httpstatus_all`, `dont_obey_robotstxt`, `allow_offsite`,
+    `dont_cache` and `dont_merge_cookies`. Others that Scrapy obeys, such as `proxy`, raise `ValueError`.
+
+    Three more arguments become part of the others: `cookies`, a dict or a list of dicts, goes into the Cookie header;
+    `encoding` holds for a body and a URL that are text outside ASCII; of a header, a list of values is joined.
     """
 
     url: str
@@ -86,7 +92,58 @@ class Request(Struct, frozen=True, metaclass=_Checked):
     spider: str = ""  # name of the spider that reads the page; set by the crawler
     redirects: int = 0  # redirects followed to get here; set by the crawler
     unknown: Mapping[str, Any] = {}  # fields of a later version of the crawler, passed on to it; set by the crawler
+    cb_kwargs: Mapping[str, Any] = {}  # JSON values, given to the callback as keyword arguments
     # A new field goes here: one line with a default (see `frontier/message.py`).
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            url: str,
+            callback: str | Callable[..., Any] | None = "parse",
+            method: str | None = "GET",
+            headers: Any = None,
+            body: bytes | str | None = b"",
+            *,
+            meta: Mapping[str, Any] | None = None,
+            priority: int = 0,
+            dont_filter: bool = False,
+            errback: str | Callable[..., Any] | None = "",
+            delay: float = 0.0,
+            depth: int = 0,
+            spider: str = "",
+            redirects: int = 0,
+            unknown: Mapping[str, Any] | None = None,
+            cb_kwargs: Mapping[str, Any] | None = None,
+            cookies: Any = None,
+            encoding: str | None = None,
+            flags: Sequence[str] | None = None,
+        ) -> None: ...
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies in its Cookie header."""
+        field = next((value for name, value in self.headers.items() if name.lower() == "cookie"), "")
+        return cookies_in(field)
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of a body that was given as text and without an encoding."""
+        return "utf-8"
+
+    def replace(self, **changes: Any) -> Request:
+        """A copy with these arguments of `Request` changed, which is checked like a new request. New `cookies` take the
+        place of the old ones."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__} | changes
+        if "url" in changes:
+            fields["spider"] = changes.get("spider", "")  # otherwise it stands for a URL that is canonical
+        if "cookies" in changes and "headers" not in changes:
+            fields["headers"] = {name: value for name, value in self.headers.items() if name.lower() != "cookie"}
+        return Request(**fields)
+
+    def copy(self) -> Request:
+        """A copy that shares no list and no dict with this request."""
+        return self.replace()
 
 
 BLANK: Request = _make(Request, "")

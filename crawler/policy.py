@@ -245,7 +245,7 @@ def redirect(response: Response, retry: RetryPolicy) -> Request | Outcome:
         url = canonical(location, response.url)
     except BadUrl as error:
         return _lost("redirect", response, f"redirects to {error}")
-    return _onward(response, url, is_get=_becomes_get(request.method, response.status))
+    return _onward(response, url, response.status, is_get=_becomes_get(request.method, response.status))
 
 
 def refresh(response: Response, retry: RetryPolicy) -> Request | str:
@@ -262,12 +262,17 @@ def refresh(response: Response, retry: RetryPolicy) -> Request | str:
         return "metarefresh"
     if request.redirects >= retry.redirect_max_times:
         return "redirects"
-    return _onward(response, said.url, is_get=True)
+    return _onward(response, said.url, "meta refresh", is_get=True)
 
 
-def _onward(response: Response, url: str, *, is_get: bool) -> Request:
+def _onward(response: Response, url: str, reason: int | str, *, is_get: bool) -> Request:
     request = response.request
-    following = replace(request, url=url, redirects=request.redirects + 1, delay=0.0)
+    meta = {
+        **request.meta,
+        "redirect_urls": [*(request.meta.get("redirect_urls") or ()), request.url],
+        "redirect_reasons": [*(request.meta.get("redirect_reasons") or ()), reason],
+    }
+    following = replace(request, url=url, redirects=request.redirects + 1, delay=0.0, meta=meta)
     if is_get:
         following = replace(following, method="GET", body=b"", headers=_without_content(following))
     if origin_of(url) != origin_of(response.url):

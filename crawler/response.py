@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 class Response:
     """One answer. `body` is without its content encoding; `headers` match names in any case."""
 
+    attributes = (
+        *("url", "status", "headers", "body", "request", "seconds", "address", "answered_at", "parse_limits"),
+    )
+    """The arguments that a copy keeps."""
+
     def __init__(
         self,
         url: str,
@@ -35,6 +41,7 @@ class Response:
         request: Request | None = None,
         seconds: float = 0.0,
         address: str = "",
+        tls: Any = None,
         answered_at: float | None = None,
         parse_limits: ParseLimits = ParseLimits(),  # noqa: B008 - a constant
     ) -> None:
@@ -50,15 +57,64 @@ class Response:
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds when the first bytes arrived
         self.parse_limits = parse_limits  # for `root` and all that is computed from it
+        self._tls = tls  # the `ssl.SSLObject` of the connection; None without TLS
+        self.attempt = 0  # failed tries of its request before this one
         self.cut: dict[str, str] = {}  # what a bound cut off, counted as `cut/REASON`: reason → a sentence
 
     def __repr__(self) -> str:
         return f"<Response {self.status} {self.url}>"
 
+    @cached_property
+    def meta(self) -> dict[str, Any]:
+        """The request's `meta`, and what the crawler knows under Scrapy's words: `depth`, `download_latency` (seconds),
+        `is_start_request` of a seed, `retry_times` of a page that failed before, and `redirect_times` of one that a
+        redirect led to, besides the `redirect_urls` and `redirect_reasons` that the request has."""
+        given = self.request.meta
+        told: dict[str, Any] = {"depth": self.depth, "download_latency": self.seconds}
+        if not self.depth:
+            told["is_start_request"] = True
+        if self.attempt:
+            told["retry_times"] = given.get("retry_times", 0) + self.attempt
+        if self.request.redirects:
+            told["redirect_times"] = self.request.redirects
+        return {**given, **told}
+
     @property
-    def meta(self) -> Mapping[str, Any]:
-        """The request's `meta`."""
-        return self.request.meta
+    def cb_kwargs(self) -> Mapping[str, Any]:
+        """The request's `cb_kwargs`, which the callback gets as keyword arguments."""
+        return self.request.cb_kwargs
+
+    @cached_property
+    def flags(self) -> list[str]:
+        """Notes of those who made the response, such as `cached`."""
+        return []
+
+    @property
+    def protocol(self) -> str | None:
+        """The protocol of the exchange; None if a host was not asked."""
+        return "HTTP/1.1" if self.address else None
+
+    @property
+    def ip_address(self) -> IPv4Address | IPv6Address | None:
+        """The address that answered; None if a host was not asked."""
+        return ip_address(self.address) if self.address else None
+
+    @cached_property
+    def certificate(self) -> dict[str, Any] | None:
+        """The host's certificate as a dict (`subject`, `issuer`, `notAfter` …), that of `ssl.SSLSocket.getpeercert`;
+        None without TLS."""
+        return self._tls.getpeercert() if self._tls else None
+
+    def replace(self, **changes: Any) -> Response:
+        """A copy with these arguments of `Response` changed."""
+        fields = {name: getattr(self, name) for name in self.attributes} | {"tls": self._tls} | changes
+        copy = Response(fields.pop("url"), **fields)
+        copy.attempt, copy.flags = self.attempt, list(self.flags)
+        return copy
+
+    def copy(self) -> Response:
+        """A copy, whose page is parsed anew."""
+        return self.replace()
 
     @property
     def depth(self) -> int:
@@ -130,6 +186,16 @@ class Response:
     def xpath(self, query: str, **variables: Any) -> SelectorList[Selector]:
         """Select with XPath."""
         return self.selector.xpath(query, **variables)
+
+    def jmespath(self, query: str, **options: Any) -> SelectorList[Selector]:
+        """Select in a JSON body with JMESPath."""
+        return self._json_selector.jmespath(query, **options)
+
+    @cached_property
+    def _json_selector(self) -> Selector:
+        from parsel import Selector  # as above
+
+        return Selector(text=self.text, type="json")
 
     @cached_property
     def page(self) -> html.PageMeta:
@@ -218,30 +284,43 @@ class Response:
         return (self.page.base, self.encoding) if self.is_html else (self.url, "utf-8")
 
     def follow(self, url: str | Selector, callback: Any = "parse", **fields: Any) -> Request:
-        """A request for a link on this page. `url`: a URL, or a selector of an element or attribute that has one.
+        """A request for a link on this page. `url`: a URL, a selector of an element or attribute that has one, or a
+        link of a `LinkExtractor`.
 
         A link that nobody can fetch, such as `mailto:`, gives a request all the same: when it is yielded, the crawler
         leaves it out, counts it (`links/malformed`), and logs the line.
         """
         href = _href(url)
+        base, encoding = self._base
         try:
-            return Request(self.urljoin(href), callback=callback, **{"spider": self.request.spider, **fields})
+            joined = canonical(href, base, fields.get("encoding") or encoding)
+            return Request(joined, callback=callback, **{"spider": self.request.spider, **fields})
         except BadUrl:
             return replace(Request(self.url, callback=callback, **fields), url=href, spider="")
 
     def follow_all(
-        self, urls: Iterable[str | Selector] | None = None, callback: Any = "parse", *, css: str = "", **fields: Any
+        self,
+        urls: Iterable[str | Selector] | None = None,
+        callback: Any = "parse",
+        *,
+        css: str = "",
+        xpath: str = "",
+        **fields: Any,
     ) -> Iterator[Request]:
-        """Yield requests for the given links, those that a CSS query selects, or all. Skips invalid links."""
+        """Yield requests for the given links, those that a CSS or XPath query selects, or all. Skips invalid links."""
+        if (urls is not None) + bool(css) + bool(xpath) > 1:
+            raise ValueError("follow_all: write one of urls, css= and xpath=")
         if isinstance(urls, str):  # its letters would be the links
             raise TypeError(f"follow_all({urls!r}): expected a list of links; for one link write follow")
-        if css:
-            urls = self.css(css)
+        if css or xpath:
+            urls = self.css(css) if css else self.xpath(xpath)
         if urls is None:
             found = self.links
         else:
             base, encoding = self._base
-            found = join_links(base, map(_href, urls), encoding=encoding, cut=self.cut.setdefault)
+            hrefs = filter(None, map(_href, urls))  # an element without a link is none
+            encoding = fields.get("encoding") or encoding
+            found = join_links(base, hrefs, encoding=encoding, cut=self.cut.setdefault)
         fields.setdefault("spider", self.request.spider)
         made = Request(self.url, callback=callback, **fields)  # checked once for all of them
         for url in found:
@@ -258,6 +337,8 @@ _SNIFFED = 4_096  # bytes in which it is looked for
 def _href(url: str | Selector) -> str:
     if isinstance(url, str):
         return url
+    if isinstance(given := getattr(url, "url", None), str):
+        return given
     if not hasattr(url, "root"):
         found = type(url).__name__
         raise TypeError(f"a link is a URL or one selector, not {found}; a query that finds nothing gives None")

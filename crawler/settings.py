@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
 from crawler.parsing.rates import delay_of
-from crawler.parsing.request_fields import checked_headers
+from crawler.parsing.request_headers import checked_headers
 from crawler.program import PROGRAM, VERSION
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts, is_secret_setting
 from crawler.runtime.safe_text import masked

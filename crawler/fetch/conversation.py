@@ -62,6 +62,8 @@ class Conversation(ResponseHandler):
         self._lost = lost
         self.address = ""
         """The IP address of the server."""
+        self.tls: Any = None
+        """The `ssl.SSLObject` of the connection; None without TLS."""
         self._bounds = bounds
         self._poll = select.poll()
         self._asked: asyncio.Future[Plain | None] | None = None  # while a plain answer may come
@@ -85,6 +87,7 @@ class Conversation(ResponseHandler):
         """Called by the loop."""
         super().connection_made(transport)
         self.address = transport.get_extra_info("peername")[0]
+        self.tls = transport.get_extra_info("ssl_object")
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_silent(self) -> bool:

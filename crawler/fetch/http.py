@@ -37,7 +37,7 @@ from crawler.fetch.guard import AddressGuard
 from crawler.model import SITEMAP_CALLBACK, Request
 from crawler.parsing.headers import Headers
 from crawler.parsing.limits import ParseLimits
-from crawler.parsing.request_fields import FRAMING, is_field_value, is_token
+from crawler.parsing.request_headers import FRAMING, is_field_value, is_token
 from crawler.parsing.url import origin_of
 from crawler.response import Response
 from crawler.runtime.own_limits import own_limit
@@ -152,6 +152,7 @@ class HttpFetcher:
             request=request,
             seconds=perf_counter() - started,
             address=answer.conversation.address,
+            tls=answer.conversation.tls,
             answered_at=answer.answered_at,
             parse_limits=self._parse_limits,
         )

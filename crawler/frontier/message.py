@@ -28,8 +28,8 @@ annotation. Older workers ignore the field and pass it on.
 
 If a worker that ignores the field would do harm (for example, fetch without the proxy), enter the field in
 `_MUST_KNOW` with the next version. Only messages that carry the field are of that version; older workers leave those
-to newer ones and go on reading all others. A field never leaves `_MUST_KNOW`, so each worker reads all versions up to
-its own.
+to newer ones and go on reading all others. So far these are: `cb_kwargs` (2), without which a callback would be called
+without its arguments. A field never leaves `_MUST_KNOW`, so each worker reads all versions up to its own.
 
 Bytes without such a head are junk. A message with a head of an unknown version waits for a worker that knows the
 version. A message of a known version is junk unless the rest is correct as well.
@@ -41,6 +41,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -50,18 +51,12 @@ from msgspec.structs import asdict, replace
 from crawler.frontier.rules import MAX_COUNT
 from crawler.model import BLANK, Request
 from crawler.parsing.charset import clean
-from crawler.parsing.request_fields import (
-    META_WORDS,
-    check_times,
-    check_url,
-    is_bare,
-    json_value,
-    settled,
-    unfit,
-)
+from crawler.parsing.json_values import json_value, unfit
+from crawler.parsing.request_fields import META_WORDS, check_times, check_url, is_bare, settled
 from crawler.parsing.url import BadUrl
 
-_MUST_KNOW: Mapping[str, int] = {}  # added field that no worker may ignore → the first version whose workers know it
+# added field that no worker may ignore → the first version whose workers know it
+_MUST_KNOW: Mapping[str, int] = {"cb_kwargs": 2}
 VERSION = max(_MUST_KNOW.values(), default=1)
 MAX_BYTES = 1_000_000
 
@@ -180,9 +175,13 @@ def _added(request: Request) -> dict[str, Any]:
     return {**request.unknown, **msgspec.to_builtins(_fields_added(request))} if _has_grown(request) else {}
 
 
+_grown = attrgetter("unknown", *_ADDED)
+_NOT_GROWN = ({}, *(getattr(Added(), name) for name in _ADDED))
+
+
 def _has_grown(request: Request) -> bool:
     """Whether it has fields that workers of the first generation do not know."""
-    return bool(request.unknown) or (bool(_ADDED) and _fields_added(request) != Added())
+    return bool(_grown(request) != _NOT_GROWN)
 
 
 def _fields_added(request: Request) -> Struct:
@@ -252,7 +251,7 @@ def _as_json_has_it(request: Request) -> Request:
         if not isinstance(callback := getattr(request, name) or "", str):
             raise unfit(name, callback, "text")
     added = {name: json_value(name, value) for name in _ADDED if (value := getattr(request, name)) is not None}
-    return replace(request, **settled(request), **asdict(convert(added, Added)))
+    return replace(request, **settled(request) | asdict(convert(added, Added)))
 
 
 # ---------------------------------------------------------------------------------------------------------

@@ -162,14 +162,15 @@ def _decoded(body: bytes, name: str) -> str:
 def percent_encoded(text: str, encoding: str) -> str:
     """`text` with its characters beyond ASCII as percent-encoded bytes of an encoding (URL standard, "percent-encode
     after encoding"). What the encoding lacks becomes a numeric character reference, which is what browsers send."""
-    return _BEYOND_ASCII.sub(lambda found: quote_from_bytes(_encoded(found[0], encoding), _KEPT), clean(text))
+    return _BEYOND_ASCII.sub(lambda found: quote_from_bytes(encoded(found[0], encoding), _KEPT), clean(text))
 
 
 _BEYOND_ASCII = re.compile(r"[^\0-\x7f]+")
 _KEPT: Final = r"!$%()*+,-./:=?@[\]^_`{|}~"  # without the "&#;" of a reference
 
 
-def _encoded(text: str, name: str) -> bytes:
+def encoded(text: str, name: str) -> bytes:
+    """`text` in an encoding; what that lacks becomes a numeric character reference."""
     codec = {"gbk": "gbk"}.get(name) or _CODECS.get(name, name)
     if name == "replacement" or codec.startswith("utf-"):  # URL standard, "get an output encoding"
         return text.encode()

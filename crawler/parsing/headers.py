@@ -18,7 +18,8 @@ class Headers(Mapping[str, str]):
 
     `headers[name]` is one text even if the host sent several fields of that name: the first of those that may stand
     only once (`Location`), else all of them with commas between (RFC 9110 §5.3). `Set-Cookie` and `X-Robots-Tag` have
-    line breaks between, because a comma has another meaning in them. `getlist` keeps the fields apart.
+    line breaks between, because a comma has another meaning in them. `getlist` keeps the fields apart. A name may be
+    bytes, as in Scrapy; a value is text, which Scrapy's is not.
     """
 
     __slots__ = ("_fields",)
@@ -34,19 +35,19 @@ class Headers(Mapping[str, str]):
         self._fields = fields
         return self
 
-    def __getitem__(self, name: str) -> str:
-        name = name.lower()
+    def __getitem__(self, name: str | bytes) -> str:
+        name = _lower(name)
         return _one(name, self._fields[name])
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def get(self, name: str | bytes, default: Any = None) -> Any:
         """The value, or `default` if the host did not send the field."""
-        name = name.lower()
+        name = _lower(name)
         value = self._fields.get(name)
         return default if value is None else _one(name, value)
 
-    def getlist(self, name: str) -> list[str]:
+    def getlist(self, name: str | bytes) -> list[str]:
         """The values of all fields of this name, in order; empty if there is none."""
-        values = self._fields.get(name.lower(), ())
+        values = self._fields.get(_lower(name), ())
         return [values] if isinstance(values, str) else list(values)
 
     def __iter__(self) -> Iterator[str]:
@@ -57,6 +58,10 @@ class Headers(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"Headers({dict(self._fields)!r})"
+
+
+def _lower(name: str | bytes) -> str:
+    return name.lower() if isinstance(name, str) else name.decode("latin-1").lower()
 
 
 def _one(name: str, value: str | Sequence[str]) -> str:

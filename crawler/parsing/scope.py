@@ -57,6 +57,10 @@ class Scope:
             return "depth"
         return None
 
+    def reason_too_deep(self, depth: int) -> str | None:
+        """Why a page so many links from a seed is left out (`depth`); None if it belongs to the crawl."""
+        return "depth" if depth > self._deepest else None
+
 
 def _inside(host: str, domains: frozenset[str]) -> bool:
     """Whether `host` or one of its parent domains is in `domains`."""

@@ -11,23 +11,21 @@ from collections.abc import Mapping
 
 from crawler.program import PROGRAM
 
-_CACHE = "there is no HTTP cache; DOWNLOADER_MIDDLEWARES can name one of yours"
-_COOKIES = 'the crawler keeps no cookies; give a request its own: headers={"cookie": "name=value"}'
+_COOKIES = 'the crawler keeps no cookies; give each request its own: cookies={"name": "value"}'
 _PROXY = "the crawler uses no proxies, and must not ask the host directly instead"
 _STORE = "write -o FILE.jsonl on the command line"
 _FROM_CRAWLER = "instead of __init__ write from_crawler(cls, crawler, **arguments), and read crawler.settings"
 
 META: Mapping[str, str] = {
-    "allow_offsite": "write allowed_domains in the spider, or leave it out there to follow links to any host",
+    "autothrottle_dont_adjust_delay": "every answer adjusts the delay; leave it out",
     "bindaddress": "the system chooses the address to ask from",
     "cookiejar": _COOKIES,
-    "dont_cache": _CACHE,
-    "dont_merge_cookies": "the crawler keeps no cookies, so leave it out",
-    "dont_obey_robotstxt": 'write custom_settings = {"ROBOTSTXT_OBEY": False} in a spider of its own',
-    "download_fail_on_dataloss": "a body that ends too early is tried again",
+    "download_fail_on_dataloss": "write DOWNLOAD_FAIL_ON_DATALOSS in settings.py; it holds for all requests",
     "download_maxsize": "write DOWNLOAD_MAXSIZE in settings.py; it holds for all requests",
     "download_slot": f"hosts share their turns by PACE_PER; `{PROGRAM} control rate host NAME …` sets the pace of one",
     "download_warnsize": "write DOWNLOAD_MAXSIZE in settings.py",
+    "ftp_local_filename": "only http and https are fetched",
+    "ftp_passive": "only http and https are fetched",
     "ftp_password": "only http and https are fetched",
     "ftp_user": "only http and https are fetched",
     "give_up_log_level": f"what is given up is kept: see `{PROGRAM} dead`",
@@ -35,21 +33,21 @@ META: Mapping[str, str] = {
     "http_pass": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',
     "http_user": 'write the setting HTTP_AUTH = {"https://a.example": "user:password"}',
     "playwright": "the crawler runs no browser; look for the request that brings the data",
+    "priority_adjust": "a retry keeps the priority of its request",
     "proxy": _PROXY,
     "referrer_policy": 'the crawler sends no Referer; give a request its own: headers={"referer": …}',
     "splash": "the crawler runs no browser; look for the request that brings the data",
+    "verbatim_url": "each URL is asked for in the form of the WHATWG URL standard; leave it out",
 }
 """Keys of a request's `meta`."""
 
+FLAGS = "write meta={…}; nothing reads the flags of a request"
+
 REQUEST: Mapping[str, str] = {
-    "cb_kwargs": "write meta={…}, and read response.meta[…] in the callback",
-    "cookies": 'write headers={"cookie": "name=value"}; the crawler keeps no cookies between requests',
-    "encoding": "write the URL and the body in their final form; text is sent as UTF-8",
-    "flags": "write meta={…}",
-    "formdata": 'write method="POST", body=urllib.parse.urlencode(data), '
-    'headers={"content-type": "application/x-www-form-urlencoded"}',
-    "data": 'write method="POST", body=json.dumps(data), headers={"content-type": "application/json"}',
-    "json": 'write method="POST", body=json.dumps(data), headers={"content-type": "application/json"}',
+    "formdata": "write FormRequest(url, formdata=…)",
+    "data": "write JsonRequest(url, data=…) for JSON, FormRequest(url, formdata=…) for a form",
+    "dumps_kwargs": "write JsonRequest(url, data=…, dumps_kwargs=…)",
+    "json": "write JsonRequest(url, data=…)",
     "params": "write them into the URL: url + '?' + urllib.parse.urlencode(params)",
     "timeout": 'write meta={"download_timeout": seconds}',
     "proxy": _PROXY,
@@ -89,8 +87,8 @@ NAMES: Mapping[str, str] = {
     "CrawlerProcess": _RUN,
     "CrawlerRunner": _RUN,
     "CrawlSpider": "write Spider, and follow links in parse: yield from response.follow_all(css=…)",
-    "FormRequest": REQUEST["formdata"].replace("write ", "write Request(url, ", 1) + ")",
-    "JsonRequest": REQUEST["json"].replace("write ", "write Request(url, ", 1) + ")",
+    "XmlRpcRequest": 'write Request(url, method="POST", body=xmlrpc.client.dumps(params, method), '
+    'headers={"content-type": "text/xml"})',
     "LinkExtractor": "write response.follow_all(css=…), or filter response.links",
     "Rule": "follow links in parse: yield from response.follow_all(css=…, callback=self.parse_item)",
     "Selector": "write response.css or response.xpath; parsel.Selector reads other text",

@@ -20,7 +20,10 @@ from crawler.model import BLANK, Request
 MAX_BYTES = 1_000_000
 """The longest message that is read: as long as the longest request."""
 
-FIELDS = ("url", "priority", "spider", "callback", "method", "headers", "body", "meta", "delay", "dont_filter")
+FIELDS = (
+    *("url", "priority", "spider", "callback", "method", "headers", "cookies", "body", "meta", "cb_kwargs", "delay"),
+    "dont_filter",
+)
 """The fields that a JSON object may have: those of `Request` that are not the crawler's own."""
 
 

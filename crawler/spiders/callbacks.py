@@ -17,7 +17,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from types import FunctionType, MethodType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 from msgspec import Struct
@@ -27,6 +27,7 @@ from crawler.model import Failure, Request
 from crawler.parsing.charset import clean
 from crawler.runtime.counts import added
 from crawler.spiders.base import DropItem, Spider, callback_name
+from crawler.spiders.errbacks import takes_failure_alone
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
 from crawler.spiders.taken import CallbackError, Frames, Taken, all_new
 
@@ -37,9 +38,10 @@ _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its re
 
 
 CALLBACK = ("response",)  # the arguments of a callback
-ERRBACK = ("request", "failure")  # and of an errback
+ERRBACK = ("request", "failure")  # and of an errback; one of Scrapy's takes the failure alone
 
-Known = set[tuple[str, tuple[str, ...]]]  # names already checked, each with the arguments it was checked for
+# names already checked, each with the arguments it was checked for: those by place, and the names of others
+Known = set[tuple[str, tuple[str, ...], tuple[str, ...]]]
 
 
 class Found(Struct, frozen=True):
@@ -73,9 +75,10 @@ async def run_callback(
     *arguments: Any,
     maybe_new: Callable[[Sequence[str]], Sequence[str]] = all_new,
     seconds: float | None = None,
+    cb_kwargs: Mapping[str, Any] = MappingProxyType({}),
 ) -> Found:
-    """Call the spider's method `name` and collect its results. A callback gets a response; an errback gets the
-    request and the failure.
+    """Call the spider's method `name` and collect its results. A callback gets a response, and the `cb_kwargs` of its
+    request; an errback gets what `errback_arguments` returns.
 
     The method may be a plain or an async generator or function; it may return an iterable, one item or request,
     or None. Anything else that it yields, and a request that nobody can fetch, is left out and told as a stray; the
@@ -86,7 +89,7 @@ async def run_callback(
     """
     taken = Taken(spider, name, maybe_new)
     try:
-        given = callback_of(spider, name)(*arguments)
+        given = callback_of(spider, name)(*arguments, **cb_kwargs)
         if inspect.isawaitable(given) or hasattr(given, "__aiter__"):
             async with _within(seconds, taken.who):
                 await taken.take_later(given)
@@ -106,7 +109,7 @@ def _by_name(spider: Spider, taken: Taken) -> list[Request]:
     known: Known = set()
     requests = taken.requests
     for place, request in enumerate(requests):
-        if request.errback or (request.callback, CALLBACK) not in known:
+        if request.errback or request.cb_kwargs or (request.callback, CALLBACK, ()) not in known:
             try:
                 requests[place] = by_name(spider, request, known)
             except CallbackError as error:
@@ -133,6 +136,8 @@ def lacking(spider: Spider, request: Request) -> str:
         callback_of(spider, request.callback)
         if request.errback:
             callback_of(spider, request.errback)
+        if request.cb_kwargs:
+            _check(spider, request.callback, CALLBACK, tuple(request.cb_kwargs))
     except CallbackError as error:
         return str(error)
     return ""
@@ -152,21 +157,26 @@ def by_name(spider: Spider, request: Request, known: Known | None = None) -> Req
     if type(callback) is not str or type(errback) is not str:
         callback, errback = _name(spider, callback) or "parse", _name(spider, errback)
         request = replace(request, callback=callback, errback=errback)
-    for name, arguments in ((callback, CALLBACK), (errback, ERRBACK))[: 2 if errback else 1]:
-        if (name, arguments) not in known:
-            _check(spider, name, arguments)
-            known.add((name, arguments))
+    keywords = tuple(request.cb_kwargs)
+    for called in ((callback, CALLBACK, keywords), (errback, ERRBACK, ()))[: 2 if errback else 1]:
+        if called not in known:
+            _check(spider, *called)
+            known.add(called)
     return request
 
 
-def _check(spider: Spider, name: str, arguments: tuple[str, ...]) -> None:
+def _check(spider: Spider, name: str, arguments: tuple[str, ...], keywords: tuple[str, ...]) -> None:
     callback_of(spider, name)
-    if wrong := wrong_arguments(type(spider), name, arguments):
+    if wrong := wrong_arguments(type(spider), name, arguments, keywords):
         raise CallbackError(f"spider {spider.name}: {wrong}")
 
 
-def wrong_arguments(cls: type[Spider], name: str, arguments: tuple[str, ...]) -> str:
-    """Return why a method cannot be called with these arguments; empty if it can, or if there is no such method.
+def wrong_arguments(
+    cls: type[Spider], name: str, arguments: tuple[str, ...], keywords: tuple[str, ...] | None = ()
+) -> str:
+    """Return why a method cannot be called with these arguments by place, and with those of `cb_kwargs` by name (None:
+    with some that are not known yet); empty if it can, or if there is no such method. An errback may take the failure
+    alone.
 
     Each page asks for the callbacks that it names, so this looks quickly, and `inspect` looks once.
     """
@@ -174,19 +184,29 @@ def wrong_arguments(cls: type[Spider], name: str, arguments: tuple[str, ...]) ->
     if not isinstance(method, FunctionType | MethodType):
         return ""
     defined = next((vars(one)[name] for one in cls.__mro__ if name in vars(one)), None)
-    is_bound = isinstance(defined, staticmethod | classmethod)
-    return _refusal(method, name, arguments if is_bound else ("self", *arguments))
+    before = () if isinstance(defined, staticmethod | classmethod) else ("self",)
+    if arguments == ERRBACK and takes_failure_alone(method, before):
+        return ""
+    return _refusal(method, name, (*before, *arguments), keywords)
 
 
 @lru_cache
-def _refusal(method: Callable[..., Any], name: str, arguments: tuple[str, ...]) -> str:
+def _refusal(
+    method: Callable[..., Any], name: str, arguments: tuple[str, ...], keywords: tuple[str, ...] | None
+) -> str:
     signature = inspect.signature(method)
+    others = list(signature.parameters.values())[len(arguments) :]
+    if keywords is None:
+        keywords = tuple(one.name for one in others if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY))
     try:
-        signature.bind(*arguments)
+        signature.bind(*arguments, **dict.fromkeys(keywords))
     except TypeError:
         takes = ", ".join(signature.parameters)
-        given = ", ".join(one for one in arguments if one != "self")
-        return f"{name}({takes}) is called with {given}; write def {name}({', '.join(arguments)})"
+        given = ", ".join(one for one in (*arguments, *keywords) if one != "self")
+        because = " (cb_kwargs)" if keywords else ""
+        instead = "" if keywords or CALLBACK[0] not in arguments or not others else ", or give the request cb_kwargs"
+        right = ", ".join((*arguments, *keywords))
+        return f"{name}({takes}) is called with {given}{because}; write def {name}({right}){instead}"
     return ""
 
 

@@ -32,7 +32,9 @@ _CALLED_WITH: Mapping[str, tuple[str, ...]] = {
 }
 _LIKE = 0.9  # `start_url` is that much like `start_urls`, and `parse_item` less like `parse_sitemap`
 _parsing = threading.Lock()
-_MAKERS = ("Request", "follow", "follow_all")  # the calls that take a callback
+# the calls that take a callback; the first ones also by place
+_MAKERS = ("Request", "FormRequest", "JsonRequest", "follow", "follow_all")
+_BY_NAME = ("from_response", "from_curl", "replace")
 
 
 def problems(cls: type[Spider]) -> Iterator[str]:
@@ -42,14 +44,15 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     for method in _METHODS:
         if not callable(getattr(cls, method, None)):
             yield f"{method} must be a method"
+    has_own_seeds = cls.start_requests is not Spider.start_requests or cls.start is not Spider.start
     for method, arguments in _CALLED_WITH.items():
-        yield from filter(None, [wrong_arguments(cls, method, arguments)])
+        keywords = None if method == "parse" and has_own_seeds else ()  # its own seeds may bring cb_kwargs
+        yield from filter(None, [wrong_arguments(cls, method, arguments, keywords)])
     if inspect.iscoroutinefunction(cls.closed):
         yield "closed is async, and nothing awaits it; write def closed(self, reason)"
     for name, advice in scrapy_words.ATTRIBUTES.items():
         if hasattr(cls, name):
             yield f"{name}: {advice}"
-    has_own_seeds = cls.start_requests is not Spider.start_requests or cls.start is not Spider.start
     if cls.parse is Spider.parse and not has_own_seeds and not (cls.sitemap_urls and not cls.start_urls):
         yield "has no parse(self, response), which reads the seeded pages"
 
@@ -97,14 +100,14 @@ def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
             assigned = _assigned(node)
             calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
             for call in filter(_makes_request, calls):
-                for given, arguments in _callback_arguments(call):
+                for given, arguments, keywords in _callback_arguments(call):
                     name = _callback(given)
                     if not name or name in assigned:
                         continue
                     if not hasattr(cls, name):
                         hint = nearest(cls, name)
                         yield f"line {call.lineno} names the callback {name}, which is no method of the class{hint}"
-                    elif wrong := wrong_arguments(cls, name, arguments):
+                    elif wrong := wrong_arguments(cls, name, arguments, keywords):
                         yield f"line {call.lineno}: {wrong}"
 
 
@@ -249,17 +252,37 @@ def _part(name: Any) -> Iterator[str]:
         yield f"read_ahead: {name!r} is nothing that a response keeps, such as root, links or visible_text"
 
 
+def _called(call: ast.Call) -> str:
+    return str(getattr(call.func, "attr", getattr(call.func, "id", "")))
+
+
 def _makes_request(call: ast.Call) -> bool:
-    return getattr(call.func, "attr", getattr(call.func, "id", "")) in _MAKERS
+    return _called(call) in _MAKERS + _BY_NAME
 
 
-def _callback_arguments(call: ast.Call) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
-    """Yield each callback or errback that the call names, and what it will be called with."""
-    for given in call.args[1:2]:
-        yield given, CALLBACK
+def _callback_arguments(
+    call: ast.Call,
+) -> Iterator[tuple[ast.expr, tuple[str, ...], tuple[str, ...] | None]]:
+    """Yield each callback or errback that the call names, and what it will be called with (see `wrong_arguments`)."""
+    keywords = _cb_kwargs(call)
+    for given in call.args[1:2] if _called(call) in _MAKERS else ():
+        yield given, CALLBACK, keywords
     for keyword in call.keywords:
-        if keyword.arg in ("callback", "errback"):
-            yield keyword.value, ERRBACK if keyword.arg == "errback" else CALLBACK
+        if keyword.arg == "callback":
+            yield keyword.value, CALLBACK, keywords
+        elif keyword.arg == "errback":
+            yield keyword.value, ERRBACK, ()
+
+
+def _cb_kwargs(call: ast.Call) -> tuple[str, ...] | None:
+    """Return the names of the arguments that the call gives its callback; None if only a run can tell."""
+    given = next((one.value for one in call.keywords if one.arg == "cb_kwargs"), None)
+    if isinstance(given, ast.Dict) and all(isinstance(key, ast.Constant) for key in given.keys):
+        return tuple(str(key.value) for key in given.keys if isinstance(key, ast.Constant))
+    if isinstance(given, ast.Call) and getattr(given.func, "id", "") == "dict" and not given.args:
+        return tuple(one.arg for one in given.keywords if one.arg) if all(one.arg for one in given.keywords) else None
+    is_open = given is not None or any(one.arg is None for one in call.keywords) or _called(call) in _BY_NAME
+    return None if is_open else ()
 
 
 def _callback(given: ast.expr) -> str:

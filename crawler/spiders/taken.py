@@ -57,7 +57,7 @@ class Taken:
         self.is_empty = True  # it gave nothing, or None alone
         self.items: list[tuple[Any, Frames]] = []  # each with where it was given
         self.requests: list[Request] = []  # callbacks as the spider gave them
-        self._places: dict[tuple[Any, Any], Frames] = {}  # callback and errback → where they were first named
+        self._places: dict[Any, Frames] = {}  # callback, errback and names of arguments → where they were first named
         self.dropped: dict[str, int] = defaultdict(int)  # items, by reason
         self.unfollowed: dict[str, int] = defaultdict(int)  # links, by reason
         self.strays: list[Failure] = []  # as in `Found`
@@ -79,7 +79,7 @@ class Taken:
 
     def line_that_named(self, request: Request) -> str:
         """The user's line that first named the callbacks of this request; empty if it is not known."""
-        return self.line_of(self._places.get((request.callback, request.errback), ()))
+        return self.line_of(self._places.get(_named(request), ()))
 
     def line_of(self, frames: Frames) -> str:
         """The user's line among these frames; empty if it is not known, as of an item in a list."""
@@ -100,7 +100,7 @@ class Taken:
                 self._refuse(f"a request for {why}", 1, given)
             else:
                 self.requests.append(result)
-                named = (result.callback, result.errback)
+                named = _named(result)
                 if named not in self._places:
                     self._places[named] = _frames(given)
         elif is_item(result):
@@ -144,6 +144,10 @@ class Taken:
         line = self.line_of(_frames(given)) or definition(type(self._spider), self._name)
         message = without_password(f"{self.who} yielded {what}")[:MAX_MESSAGE]
         self.strays.append(Failure(kind, message, error=error, line=line))
+
+
+def _named(request: Request) -> tuple[Any, ...]:
+    return (request.callback, request.errback, *request.cb_kwargs)
 
 
 def _iterable(given: Any) -> Iterable[Any]:

@@ -113,7 +113,7 @@ async def run_spider_async(
     request = request or Request(url, callback=callback, meta=meta or {}, depth=depth, spider=made.name)
     response = _response(request, page, url, status, _HTML if headers is None else headers)
     with stats.Page() as counting:
-        found = await run_callback(made, callback, response)
+        found = await run_callback(made, callback, response, cb_kwargs=request.cb_kwargs)
     items = [msgspec.json.decode(item) for item in found.items]
     own = Counter({name.removeprefix(f"{OWN}/"): count for name, count in counting.counts.items()})
     return Result(items, found.requests, Counter(found.dropped), own)

@@ -54,7 +54,10 @@ class Admission:
             # A request from `response.follow` is canonical, and names the spider. `run_callback` keeps no other that
             # nobody can fetch.
             url = request.url if request.spider else canonical(request.url)
-            if reason := ready.scope.reason_out(url, depth):
+            reason = ready.scope.reason_out(url, depth)
+            if reason == "offsite" and request.meta.get("allow_offsite"):
+                reason = ready.scope.reason_too_deep(depth)
+            if reason:
                 left_out[reason] += 1
             else:
                 complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)

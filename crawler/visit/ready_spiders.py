@@ -39,11 +39,13 @@ class ReadySpider(Struct, frozen=True):
     sitemaps: bool = True  # follow the sitemaps that robots.txt names
 
     def for_request(self, request: Request) -> ReadySpider:
-        """The same with the retry policy that the request asks for."""
+        """The same with the retry policy, and without the robots.txt, that the request asks for."""
         if not request.meta:
             return self
         retry = for_request(self.retry, request.meta)
-        return self if retry is self.retry else replace(self, retry=retry)
+        if retry is self.retry:
+            return self
+        return replace(self, retry=retry, gate=None if request.meta.get("dont_obey_robotstxt") else self.gate)
 
 
 class ReadySpiders:

@@ -35,6 +35,7 @@ from crawler.runtime.tracebacks import error_in_words
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, lacking, run_callback
 from crawler.spiders.empty_fields import EmptyFields
+from crawler.spiders.errbacks import errback_arguments
 from crawler.spiders.failures import failure_of
 from crawler.spiders.items import is_empty, item_keys
 from crawler.spiders.stats import Page, counted, take_back
@@ -101,6 +102,7 @@ class Visitor:
         self._callback_seconds = callback_seconds
         self._spider_errors = SpiderErrors()
         self._empty_fields: dict[tuple[str, str], EmptyFields] = {}
+        self._refused: dict[bytes, Response] = {}  # by lease, until the errback has read it
         self._large = asyncio.Lock()  # one large page at a time, because their trees take much memory
         self._rested_at = 0.0  # CPU seconds of this thread at the last rest, which gave the small pages their time
 
@@ -130,9 +132,14 @@ class Visitor:
             return Visit(_again(failure, lease, ready.retry), asked_at=time.monotonic())
 
     async def _visit(self, lease: Lease, ready: ReadySpider) -> Visit:
-        visit = await self._find_out(lease, ready)
-        if isinstance(visit.outcome, Dead) and lease.request.errback:
-            visit = await self._call_errback(lease, ready, visit, visit.outcome.failure)
+        if not lease.request.errback:
+            return await self._find_out(lease, ready)
+        try:
+            visit = await self._find_out(lease, ready)
+            if isinstance(visit.outcome, Dead):
+                visit = await self._call_errback(lease, ready, visit, visit.outcome.failure)
+        finally:
+            self._refused.pop(lease.message, None)
         return visit
 
     async def _find_out(self, lease: Lease, ready: ReadySpider) -> Visit:
@@ -180,6 +187,7 @@ class Visitor:
             outcome = policy.judge_error(error, lease.attempt, ready.retry, chance=random.random())
             ended, health = time.monotonic(), policy.health(error)
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=health, host_delay=host_delay)
+        response.attempt = lease.attempt
         asked_at = response.answered_at or time.monotonic()
         try:
             outcome, found = await self._read(lease, ready, response)
@@ -210,11 +218,17 @@ class Visitor:
             target = policy.redirect(response, ready.retry)
             if isinstance(target, Request):
                 return Skip("redirect", target.url), nothing.admitting(*self._admission.admit(lease, ready, [target]))
-            return target, nothing
+            return self._keep(lease, response, target), nothing
         judged = policy.judge(response, lease.attempt, ready.retry, chance=random.random(), now=time.time())
         if judged is not None:
-            return judged, nothing
+            return self._keep(lease, response, judged), nothing
         return await self._parse(lease, ready, lease.request.callback, response)
+
+    def _keep(self, lease: Lease, response: Response, outcome: Outcome) -> Outcome:
+        """Return the outcome. Keep the answer for the errback if the page is given up for its status."""
+        if lease.request.errback and isinstance(outcome, Dead):
+            self._refused[lease.message] = response
+        return outcome
 
     async def _parse(
         self, lease: Lease, ready: ReadySpider, callback: str, *arguments: object
@@ -250,6 +264,7 @@ class Visitor:
                 *arguments,
                 maybe_new=partial(self._maybe_new_urls, lease.job),
                 seconds=self._callback_seconds,
+                cb_kwargs=lease.request.cb_kwargs if isinstance(page, Response) else {},
             )
             for stray in found.strays:
                 self._spider_errors.say(lease, ready.spider.name, callback, stray, stray.kind)
@@ -316,7 +331,10 @@ class Visitor:
             self._slot.enter(lease, ready.retry)
 
     async def _call_errback(self, lease: Lease, ready: ReadySpider, visit: Visit, failure: Failure) -> Visit:
-        outcome, found = await self._parse(lease, ready, lease.request.errback, lease.request, failure)
+        errback = lease.request.errback
+        response = self._refused.get(lease.message)
+        given = errback_arguments(ready.spider, errback, lease.request, failure, response)
+        outcome, found = await self._parse(lease, ready, errback, *given)
         found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
         if not isinstance(outcome, Done):
             found = found.dropping({"errback": 1})

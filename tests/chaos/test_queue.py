@@ -143,7 +143,7 @@ async def test_p33_unknown_version(theatre: Theatre) -> None:
     async with theatre("P33", "a message of version 2") as stage:
         await stage.start()
         await stage.reached(0.2)
-        stranger = f'[2,0,0,0,0,"{stage.site.url(9)}",0,"site",{{"new":true}},7]'.encode()
+        stranger = f'[3,0,0,0,0,"{stage.site.url(9)}",0,"site",{{"new":true}},7]'.encode()
         stage.fault("a message of version 2")
         pipeline = stage.queue.pipeline()
         pipeline.rpush(f"{JOB}pending:0:{stage.site.host(9)}", stranger)

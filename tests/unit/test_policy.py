@@ -290,8 +290,15 @@ def test_a_redirect_keeps_what_the_request_was_for() -> None:
     assert following.url == "https://shop.example/next?x=1"
     assert following.redirects == 3
     assert following.delay == 0.0
-    for field in ("callback", "method", "headers", "body", "meta", "priority", "errback", "depth", "spider"):
+    for field in ("callback", "method", "headers", "body", "cb_kwargs", "priority", "errback", "depth", "spider"):
         assert getattr(following, field) == getattr(FULL, field), field
+    assert following.meta == {**FULL.meta, "redirect_urls": [FULL.url], "redirect_reasons": [307]}
+
+
+def test_a_redirect_of_a_redirect_tells_the_whole_way() -> None:
+    second = followed(302, "/third", followed(301, "/second"))
+    assert second.meta["redirect_urls"] == [FULL.url, "https://shop.example/second"]
+    assert second.meta["redirect_reasons"] == [301, 302]
 
 
 @pytest.mark.parametrize(

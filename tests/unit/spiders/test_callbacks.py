@@ -64,10 +64,10 @@ class Forms(Spider):
         return None
 
     def names_a_callback_without_a_response(self, response: Response) -> Iterator[Any]:
-        yield Request("http://a.example/next", callback=self.no_response)  # type: ignore[arg-type]
+        yield Request("http://a.example/next", callback=self.no_response)
 
     def names_a_callback_as_errback(self, response: Response) -> Iterator[Any]:
-        yield Request("http://a.example/next", errback=self.one_item)  # type: ignore[arg-type]
+        yield Request("http://a.example/next", errback=self.one_item)
 
     def _private(self, response: Response) -> None:
         return None
@@ -176,9 +176,9 @@ def named(*given: Any) -> Named:
 async def test_methods_become_names() -> None:
     spider = named()
     spider.given = (
-        Request("http://a.example/1", callback=spider.parse_item),  # type: ignore[arg-type]
-        Request("http://a.example/2", callback="parse_item", errback=spider.errback),  # type: ignore[arg-type]
-        Request("http://a.example/3", callback=None),  # type: ignore[arg-type]
+        Request("http://a.example/1", callback=spider.parse_item),
+        Request("http://a.example/2", callback="parse_item", errback=spider.errback),
+        Request("http://a.example/3", callback=None),
     )
     found = await run_callback(spider, "parse", PAGE)
     assert [(request.callback, request.errback) for request in found.requests] == [

@@ -34,8 +34,8 @@ def spider(start_requests: Callable[[Any], Any], start: Callable[[Any], Any] = S
 
 def test_methods_become_names() -> None:
     def start_requests(self: Shop) -> Iterator[Any]:
-        yield Request(URL, self.parse_item, errback=self.failed)  # type: ignore[arg-type]
-        yield Request(URL, Shop.parse_item)  # type: ignore[arg-type]
+        yield Request(URL, self.parse_item, errback=self.failed)
+        yield Request(URL, Shop.parse_item)
         yield Request(URL, "parse_item")
 
     assert [one.callback for one in OwnSeeds(spider(start_requests))] == ["parse_item"] * 3
@@ -95,12 +95,12 @@ def gives_text(self: Shop) -> Iterator[Any]:
 
 def calls_a_stranger(self: Shop) -> Iterator[Any]:
     yield Request(URL)
-    yield Request(URL, callback=Stranger().parse_item)  # type: ignore[arg-type]
+    yield Request(URL, callback=Stranger().parse_item)
 
 
 def calls_a_lambda(self: Shop) -> Iterator[Any]:
     yield Request(URL)
-    yield Request(URL, callback=lambda response: None)  # type: ignore[arg-type]
+    yield Request(URL, callback=lambda response: None)
 
 
 @pytest.mark.parametrize("given", [None, 5, Request(URL)])

@@ -206,11 +206,20 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "def x(self, r): return r.follow('', self.pot)"), "names the callback pot"),
         (spider("s", "def x(self, r): return r.follow_all(errback='oh')"), "names the callback oh"),
         (
-            spider("s", "def x(self, r): return Request('', errback=self.x)"),
-            "line 4: x(self, r) is called with request, failure; write def x(self, request, failure)",
+            spider("s", "def x(self, response): return Request('', errback=self.x)"),
+            "line 4: x(self, response) is called with request, failure; write def x(self, request, failure)",
         ),
         (spider("s", "def x(self, r, n): return Request('', self.x)"), "x(self, r, n) is called with response"),
-        (spider("s", "def errback(self, failure): pass"), "errback(self, failure) is called with request, failure"),
+        (spider("s", "def errback(self, a, b, c): pass"), "errback(self, a, b, c) is called with request, failure"),
+        (spider("s", "def x(self, r, n): return Request('', self.x)"), "write def x(self, response), or give the"),
+        (
+            spider("s", "def x(self, r, n): return Request('', self.x, cb_kwargs={'m': 1})"),
+            "x(self, r, n) is called with response, m (cb_kwargs); write def x(self, response, m)",
+        ),
+        (
+            spider("s", "def x(self, r): return FormRequest('', self.x, cb_kwargs=dict(m=1))"),
+            "is called with response, m",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_spider_is_said_at_start(folder: Path, code: str, told: str) -> None:

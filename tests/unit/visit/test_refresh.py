@@ -65,9 +65,10 @@ def meta(content: str) -> str:
 )
 async def test_the_target_of_a_refresh_is_asked_for_like_that_of_a_redirect(page: str | Response) -> None:
     found = await visit(page, callback="detail", meta={"page": 2}, depth=3, priority=4, redirects=1)
+    told = {"redirect_urls": [URL], "redirect_reasons": ["meta refresh"]}
     assert [
         (one.url, one.callback, one.meta, one.depth, one.priority, one.redirects, one.spider) for one in found.links
-    ] == [("http://a.example/home", "detail", {"page": 2}, 3, 4, 2, "silent")]
+    ] == [("http://a.example/home", "detail", {"page": 2, **told}, 3, 4, 2, "silent")]
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class Mischief(Spider):
         yield Request("http://a.example/next", delay=float("inf"))
 
     def headers_no_text(self, response: Response) -> Any:
-        yield Request("http://a.example/next", headers={"x-page": 2})  # type: ignore[dict-item]
+        yield Request("http://a.example/next", headers={"x-page": 2.5})
 
     def url_no_text(self, response: Response) -> Any:
         yield Request(b"http://a.example/next")  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ class Mischief(Spider):
 
     def logs_in(self, response: Response) -> Any:
         meta = {"step": 1}
-        yield Request("http://a.example/login", method="POST", body="loginann", meta=meta)  # type: ignore[arg-type]
+        yield Request("http://a.example/login", method="POST", body="loginann", meta=meta)
         self.kept = meta
 
     def secret_in_url(self, response: Response) -> Any:
@@ -304,7 +304,7 @@ async def test_links_that_do_not_belong_are_left_out_and_counted(
         ("priority_too_high", "priority 1000000000000000 for http://a.example/next: use a whole number"),
         ("priority_half", "priority 0.5"),
         ("delay_endless", "delay inf"),
-        ("headers_no_text", "headers['x-page'] is int 2"),
+        ("headers_no_text", "headers['x-page'] is float 2.5"),
         ("url_no_text", "url of a request is bytes; write text"),
         ("no_url", "url of a request is NoneType; write text"),
         ("secret_in_url", "not a canonical URL"),
