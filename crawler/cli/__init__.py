@@ -15,6 +15,7 @@ from crawler.cli import (
     embedded,
     fetch,
     inspect,
+    parse,
     project,
     repair,
     schedule,
@@ -33,11 +34,11 @@ __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
-    "Write a spider": (shell.shell, fetch.fetch),
+    "Write a spider": (shell.shell, fetch.fetch, parse.parse),
     "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
     "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),
-    "This project": (project.spiders, project.settings, project.version),
+    "This project": (project.list_, project.settings, project.version),
     "Embedded queue server": (embedded.up, embedded.down),
 }
 
@@ -78,7 +79,7 @@ def _root(
 for _panel, _functions in _COMMANDS.items():
     for _function in _functions:
         _help = as_run(getdoc(_function) or "")
-        _app.command(_function.__name__, cls=Command, help=_help, rich_help_panel=_panel)(
+        _app.command(_function.__name__.rstrip("_"), cls=Command, help=_help, rich_help_panel=_panel)(
             with_shared_options(_function)
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from crawler.cli.options import flag, option
@@ -35,16 +35,18 @@ def local_file(target: str) -> Path | None:
     return path if target.startswith(("/", "./", "../", "~")) or path.exists() else None
 
 
-def request_for(url: str) -> Request:
-    """Return the request for a URL in any spelling. Raise `UsageError` if it cannot be requested."""
+def request_for(url: str, **fields: Any) -> Request:
+    """Return the request for a URL in any spelling. Raise `UsageError` if it cannot be made."""
     from crawler.model import Request
     from crawler.parsing.url import BadUrl, canonical
 
     try:
-        return Request(canonical(url))
+        return Request(canonical(url), **fields)
     except BadUrl as error:
         no_file = "" if "://" in url else ", or the name of a file; none has this name"
         raise UsageError(f"{error}{no_file}") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def page_spider(config: Config, named: str, url: str) -> tuple[Registry, str]:

@@ -1,4 +1,4 @@
-"""`spiders`, `settings` and `version`: what this folder and this installation provide."""
+"""`list`, `settings` and `version`: what this folder and this installation provide."""
 
 from __future__ import annotations
 
@@ -13,29 +13,40 @@ from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.cli.schedule import wrong_values
 from crawler.errors import Exit, UsageError
 from crawler.parsing.scrapy_settings import verdict
-from crawler.program import VERSION
+from crawler.program import PROGRAM, VERSION
 from crawler.runtime.safe_text import json_line, masked
 from crawler.settings import Settings, meanings, shown_own
 from crawler.views.figures import several
 
 
-def spiders(invocation: Invocation, json_: Json = False) -> int:
-    """List the spiders that --spider accepts."""
+def list_(
+    invocation: Invocation,
+    all_: Annotated[bool, flag("--all", help="Also those that every project has, such as site.")] = False,
+    json_: Json = False,
+) -> int:
+    """List the spiders of this project, one a line; with -v also what each does and where it is.
+
+    Exit code: 78 if a file of spiders cannot be used.
+    """
     config = config_of(invocation)
 
     from crawler.spiders.registry import find_spiders
 
     registry = find_spiders(config.folder, config.settings.SPIDER_MODULES)
-    found = registry.describe()
+    found = [one for one in registry.describe() if all_ or not one.included]
     if json_:
         print(json_line([{"name": one.name, "file": one.file, "summary": one.summary} for one in found]))
-    else:
+    elif invocation.verbose:
         from crawler.cli import tables
 
         rows = ((one.name, one.summary, one.file) for one in found)
         tables.console().print(tables.table(("spider", "what it does", "file"), rows))
+    else:
+        sys.stdout.writelines(f"{one.name}\n" for one in found)
     for error in registry.broken.values():
         say_error(str(error))
+    if not found and not registry.broken and not json_:
+        print(f"no spiders in {config.folder}; make one with: {PROGRAM} genspider NAME DOMAIN", file=sys.stderr)
     return Exit.CONFIG if registry.broken else Exit.DONE
 
 

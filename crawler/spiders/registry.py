@@ -33,11 +33,12 @@ _BUILT_IN = "crawler.spiders.builtin"
 
 
 class Description(Struct, frozen=True):
-    """One line of `crawler spiders`."""
+    """One line of `crawler list`."""
 
     name: str
     file: str
     summary: str  # first line of the class's docstring
+    included: bool = False  # it comes with the crawler
 
 
 class Registry:
@@ -58,7 +59,7 @@ class Registry:
     def describe(self) -> list[Description]:
         """All spiders, sorted by name."""
         spiders = (self._spiders[name] for name in self.names())
-        return [Description(cls.name, _file(cls), _summary(cls)) for cls in spiders]
+        return [Description(cls.name, _file(cls), _summary(cls), _is_included(cls)) for cls in spiders]
 
     def get(self, name: str) -> type[Spider]:
         """Return the class. Raise `UsageError` with similar names and broken files, `ConfigError` if it is broken."""
@@ -213,6 +214,10 @@ def _source(cls: type[Spider]) -> str:
         return inspect.getsource(sys.modules[cls.__module__])
     except (OSError, TypeError, KeyError):
         return ""  # installed without source: nothing to check
+
+
+def _is_included(cls: type[Spider]) -> bool:
+    return cls.__module__.startswith(f"{_BUILT_IN}.")
 
 
 def _summary(cls: type[Spider]) -> str:

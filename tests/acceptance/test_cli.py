@@ -26,7 +26,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
     assert ended.code == 0
     commands = [
         *("crawl", "seed", "worker", "export", "status", "jobs", "dead", "redrive", "drop", "reap"),
-        *("control", "schedule", "inspect", "why", "spiders", "settings", "version", "up", "down"),
+        *("control", "schedule", "inspect", "why", "list", "settings", "version", "up", "down"),
     ]
     for name in commands:
         assert re.search(rf"\b{name}\b", ended.out), name
@@ -82,7 +82,7 @@ async def test_a_mistake_is_one_line_that_says_what_to_do(
 async def test_a_spider_file_that_fails_is_named_and_hides_no_other(bare: Shell) -> None:
     (bare.folder / "spiders").mkdir()
     (bare.folder / "spiders" / "broken.py").write_text("raise RuntimeError('not today')")
-    ended = await bare.run("spiders")
+    ended = await bare.run("list", "--all")
     assert ended.code == 78
     assert "broken.py" in ended.error
     assert "not today" in ended.error

@@ -54,7 +54,7 @@ def test_it_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
 
 
 def test_the_built_in_spider_is_there_without_a_project(installed: Path, tmp_path: Path) -> None:
-    ran = _run(installed, tmp_path, "spiders")
+    ran = _run(installed, tmp_path, "list", "--all")
     assert ran.returncode == 0, ran.stderr
     assert "site" in ran.stdout
 
