@@ -202,7 +202,7 @@ RATE = "rate"  # in SPIDERS: requests to one host at most, such as 10/m
 
 _FIELD_LINE = re.compile(r"    (?P<name>[A-Z_]+): [^#]*(?:# (?P<comment>.*))?").fullmatch
 
-_KINDS = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+KINDS = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 
 def load(
@@ -255,7 +255,7 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
     origins: dict[str, str] = {}
     wrong: list[str] = []
     for origin, layer in layers.items():
-        read = read_layer(layer, origin, _KINDS, known=own)
+        read = read_layer(layer, origin, KINDS, known=own)
         values |= read.values
         own |= {**read.own, **read.values.get("OWN", {})}
         origins |= read.origins
@@ -290,7 +290,7 @@ def _check_headers(name: str, headers: Mapping[str, str]) -> None:
 
 def override(settings: Settings, layer: Mapping[str, Any], origin: str, keep: Iterable[str] = ()) -> Settings:
     """Return `settings` with a spider's own on top, except the names in `keep`, which stronger layers set."""
-    read = read_layer(layer, origin, _KINDS, known=settings.OWN)
+    read = read_layer(layer, origin, KINDS, known=settings.OWN)
     if read.wrong:
         raise ConfigError("; ".join(read.wrong))
     changes = {name: value for name, value in read.values.items() if name not in keep}
@@ -317,7 +317,7 @@ def problems_for_one(layer: Mapping[str, Any], origin: str, *, rated: bool = Fal
         if name == RATE and rated:
             yield from _rate_problems(value, origin)
             continue
-        read = read_layer({name: value}, origin, _KINDS)
+        read = read_layer({name: value}, origin, KINDS)
         yield from read.wrong
         for ours in read.values.keys() - PER_SPIDER - {"OWN"}:
             yield f"{name if name in NAMES else f'{name} ({ours})'} in {origin}: it holds for a whole process; " + (

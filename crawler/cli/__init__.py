@@ -15,6 +15,7 @@ from crawler.cli import (
     embedded,
     fetch,
     inspect,
+    migrate,
     parse,
     project,
     repair,
@@ -38,7 +39,7 @@ _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
     "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),
-    "This project": (project.list_, project.settings, project.version),
+    "This project": (project.list_, project.settings, migrate.migrate, project.version),
     "Embedded queue server": (embedded.up, embedded.down),
 }
 

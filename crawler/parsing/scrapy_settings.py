@@ -341,7 +341,7 @@ HARMLESS: Mapping[str, str] = {
     "SCHEDULER_DEBUG": f"`{PROGRAM} why URL` tells where a request is",
     "SCHEDULER_*": _QUEUE,  # of scrapy-redis
     "SPIDER_CONTRACTS*": "test a spider with crawler.testing.run_spider",
-    "SPIDER_LOADER_WARN_ONLY": f"`{PROGRAM} spiders` names each file that cannot be loaded",
+    "SPIDER_LOADER_WARN_ONLY": f"`{PROGRAM} list` names each file that cannot be loaded",
     "STATS_DUMP": _FIGURES,
     "TELNETCONSOLE_*": f"look into a running crawl with `{PROGRAM} status`, `inspect` and `control`",
     "TEMPLATES_DIR": _NOTHING,

@@ -102,7 +102,7 @@ def _check_name(name: str, value: Any, place: str, kinds: Kinds) -> None:
     list. On the command line and in the environment every value is text, so a name must be less near.
     """
     is_text = place in _TEXTS
-    near = difflib.get_close_matches(name.upper(), kinds, n=1, cutoff=0.75 if is_text else 0.85)
+    near = difflib.get_close_matches(name.upper(), kinds, n=1, cutoff=0.75 if is_text else 0.9)
     may_be_own = re.fullmatch(r"[A-Z][A-Z0-9_]*", name) is not None
     if may_be_own and not (near and (is_text or _fits(value, kinds[near[0]]))):
         return
