@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from crawler.program import VERSION as __version__
     from crawler.response import Response
     from crawler.spiders.base import DropItem, Spider
+    from crawler.spiders.crawl_spider import CrawlSpider, Rule
     from crawler.spiders.item import Field, Item
+    from crawler.spiders.link_extractor import Link, LinkExtractor
     from crawler.spiders.loader import ItemLoader
     from crawler.spiders.requests import FormRequest, JsonRequest
+    from crawler.spiders.sitemap_spider import SitemapSpider
 
 __all__ = [
+    "CrawlSpider",
     "Crawling",
     "DropItem",
     "Field",
@@ -24,9 +28,13 @@ __all__ = [
     "Item",
     "ItemLoader",
     "JsonRequest",
+    "Link",
+    "LinkExtractor",
     "Report",
     "Request",
     "Response",
+    "Rule",
+    "SitemapSpider",
     "Spider",
     "__version__",
     "crawl",
@@ -48,6 +56,11 @@ _HOMES = {
     "Field": "spiders.item",
     "Item": "spiders.item",
     "ItemLoader": "spiders.loader",
+    "CrawlSpider": "spiders.crawl_spider",
+    "Rule": "spiders.crawl_spider",
+    "Link": "spiders.link_extractor",
+    "LinkExtractor": "spiders.link_extractor",
+    "SitemapSpider": "spiders.sitemap_spider",
 }
 
 

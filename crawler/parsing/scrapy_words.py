@@ -67,7 +67,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "make_requests_from_url": "it is never called; write start_requests",
     "max_concurrent_requests": "write CONCURRENT_REQUESTS_PER_DOMAIN in settings.py",
     "proxy": _PROXY,
-    "rules": "it is never read; follow links in parse: yield from response.follow_all(css=…, callback=self.parse_item)",
+    "rules": "only a CrawlSpider reads them; write class X(CrawlSpider)",
     "user_agent": 'write USER_AGENT in settings.py, or headers={"user-agent": …} for a request',
 }
 """Attributes and methods of a spider."""
@@ -86,13 +86,9 @@ NAMES: Mapping[str, str] = {
     "AsyncCrawlerRunner": _RUN,
     "CrawlerProcess": _RUN,
     "CrawlerRunner": _RUN,
-    "CrawlSpider": "write Spider, and follow links in parse: yield from response.follow_all(css=…)",
     "XmlRpcRequest": 'write Request(url, method="POST", body=xmlrpc.client.dumps(params, method), '
     'headers={"content-type": "text/xml"})',
-    "LinkExtractor": "write response.follow_all(css=…), or filter response.links",
-    "Rule": "follow links in parse: yield from response.follow_all(css=…, callback=self.parse_item)",
     "Selector": "write response.css or response.xpath; parsel.Selector reads other text",
-    "SitemapSpider": "write Spider, with sitemap_urls and sitemap_rules",
     "XMLFeedSpider": "write Spider, and read the feed with response.xpath in parse",
     "CSVFeedSpider": "write Spider, and read the rows with csv.DictReader(response.text.splitlines()) in parse",
 }

@@ -56,7 +56,7 @@ def canonical(url: str, base: str | None = None, encoding: str = "utf-8") -> str
     """
     if base is None and _is_canonical(url):
         return url
-    return _parsed(url if encoding == "utf-8" else _query_in(encoding, url), base)
+    return _parsed(url if encoding == "utf-8" else query_in(encoding, url), base)
 
 
 def _parsed(url: str, base: str | None = None) -> str:
@@ -77,7 +77,7 @@ def _parsed(url: str, base: str | None = None) -> str:
     return href
 
 
-def _query_in(encoding: str, url: str) -> str:
+def query_in(encoding: str, url: str) -> str:
     """A URL as it is written in a page, with the letters of its query as bytes of the page's encoding."""
     path, mark, query = url.partition("?")
     if url.isascii() or "#" in path:
@@ -168,7 +168,7 @@ def join_links(
     if it is too long. Stops at `limit` URLs. Raises `BadUrl` if `base` is invalid.
     """
     if encoding != "utf-8":
-        hrefs = (_query_in(encoding, href) for href in hrefs)
+        hrefs = (query_in(encoding, href) for href in hrefs)
     base = canonical(base)
     origin, page = origin_of(base), base.partition("?")[0]
     folder = page[: page.rindex("/") + 1]

@@ -161,6 +161,10 @@ class Spider:
         """Choose among the entries of one sitemap: dicts of `loc` and, where given, `lastmod`, `priority` …"""
         return entries
 
+    def callback_named(self, name: str) -> Any:
+        """Return the method that a request's `callback` names; None if there is none."""
+        return getattr(self, name, None)
+
     def process_item(self, item: Any) -> Any:
         """Check each item before it leaves: return it, changed or not, or raise `DropItem`."""
         return item
@@ -239,6 +243,18 @@ def _sitemaps(spider: Spider, response: Response, urls: Sequence[str]) -> Iterat
 
 def _is_robots_txt(response: Response) -> bool:
     return response.url.endswith("/robots.txt")
+
+
+def method_of(callback: str) -> str:
+    """Return the name of the method that a request's callback names, without the rule of a `CrawlSpider` behind it."""
+    return callback.partition(":")[0]
+
+
+def own_classes(spider: type[Spider]) -> Iterator[type[Spider]]:
+    """Yield the class and those of its base classes that the project has written."""
+    for one in spider.__mro__[: spider.__mro__.index(Spider)]:
+        if one.__module__.rpartition(".")[0] != "crawler.spiders":
+            yield one
 
 
 def callback_name(callback: str | Callable[..., Any]) -> str:

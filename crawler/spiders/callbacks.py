@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from crawler.model import Failure, Request
 from crawler.parsing.charset import clean
 from crawler.runtime.counts import added
-from crawler.spiders.base import DropItem, Spider, callback_name
+from crawler.spiders.base import DropItem, Spider, callback_name, method_of
 from crawler.spiders.errbacks import takes_failure_alone
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
 from crawler.spiders.taken import CallbackError, Frames, Taken, all_new
@@ -122,9 +122,10 @@ def callback_of(spider: Spider, name: str) -> Callable[..., Any]:
     """Return the spider's method of that name. Raise `CallbackError` if it is missing or cannot be a callback."""
     if name.startswith("_"):
         raise CallbackError(f"callback {spider.name}.{name} is private; rename it without the underscore")
-    method = getattr(spider, name, None)
+    method = spider.callback_named(name)
     if method is None:
-        raise CallbackError(f"spider {spider.name} has no method {name!r} to call back{nearest(type(spider), name)}")
+        lacks, near = method_of(name), nearest(type(spider), method_of(name))
+        raise CallbackError(f"spider {spider.name} has no method {lacks!r} to call back{near}")
     if not callable(method):
         raise CallbackError(f"callback {spider.name}.{name} is a {type(method).__name__}, not a method")
     return method  # type: ignore[no-any-return]
@@ -167,7 +168,7 @@ def by_name(spider: Spider, request: Request, known: Known | None = None) -> Req
 
 def _check(spider: Spider, name: str, arguments: tuple[str, ...], keywords: tuple[str, ...]) -> None:
     callback_of(spider, name)
-    if wrong := wrong_arguments(type(spider), name, arguments, keywords):
+    if wrong := wrong_arguments(type(spider), method_of(name), arguments, keywords):
         raise CallbackError(f"spider {spider.name}: {wrong}")
 
 

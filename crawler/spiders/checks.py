@@ -18,7 +18,7 @@ from crawler.parsing.scope import plain_domain
 from crawler.parsing.url import BadUrl, canonical
 from crawler.response import Response
 from crawler.settings import problems_for_one
-from crawler.spiders.base import Spider, callback_name
+from crawler.spiders.base import Spider, callback_name, own_classes
 from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
 
 _METHODS = ("start", "start_requests", "parse", "parse_sitemap", "sitemap_filter", "process_item", "errback", "closed")
@@ -37,6 +37,9 @@ _MAKERS = ("Request", "FormRequest", "JsonRequest", "follow", "follow_all")
 _BY_NAME = ("from_response", "from_curl", "replace")
 
 
+_FOR_START = "which reads the start pages of a CrawlSpider; give your method another name, such as parse_item"
+
+
 def problems(cls: type[Spider]) -> Iterator[str]:
     """Yield one sentence for each mistake in the class; nothing if it may be used."""
     yield from _name(cls.name)
@@ -51,7 +54,7 @@ def problems(cls: type[Spider]) -> Iterator[str]:
     if inspect.iscoroutinefunction(cls.closed):
         yield "closed is async, and nothing awaits it; write def closed(self, reason)"
     for name, advice in scrapy_words.ATTRIBUTES.items():
-        if hasattr(cls, name):
+        if hasattr(cls, name) and not (name == "rules" and _obeys_rules(cls)):
             yield f"{name}: {advice}"
     if cls.parse is Spider.parse and not has_own_seeds and not (cls.sitemap_urls and not cls.start_urls):
         yield "has no parse(self, response), which reads the seeded pages"
@@ -72,6 +75,8 @@ def attribute_problems(of: type[Spider] | Spider) -> Iterator[str]:
     yield from _texts("read_ahead", of.read_ahead, _part)
     yield from _texts("ITEM_KEY", of.ITEM_KEY, lambda field: ())
     yield from _sitemap_problems(of)
+    if _obeys_rules(of):
+        yield from of.rule_problems(of)  # type: ignore[union-attr]
 
 
 def _sitemap_problems(of: type[Spider] | Spider) -> Iterator[str]:
@@ -104,7 +109,9 @@ def unknown_callbacks(cls: type[Spider], source: str) -> Iterator[str]:
                     name = _callback(given)
                     if not name or name in assigned:
                         continue
-                    if not hasattr(cls, name):
+                    if name == "parse" and _obeys_rules(cls) and _is_own(cls, "parse"):
+                        yield f"line {call.lineno} names the callback parse, {_FOR_START}"
+                    elif not hasattr(cls, name):
                         hint = nearest(cls, name)
                         yield f"line {call.lineno} names the callback {name}, which is no method of the class{hint}"
                     elif wrong := wrong_arguments(cls, name, arguments, keywords):
@@ -139,7 +146,7 @@ def check_arguments(cls: type[Spider], arguments: Mapping[str, str]) -> None:
             hint = f"; did you mean -a {near[0]}=…?" if near else f", as self.{name} or otherwise"
             raise ConfigError(f"-a {name}=…: spider {cls.name} never reads {name}{hint}")
     missing = [name for name, part in named.items() if part.default is part.empty and name not in arguments]
-    if missing and not _defines(cls, "from_crawler"):  # which may give them itself
+    if missing and not _is_own(cls, "from_crawler"):  # which may give them itself
         raise ConfigError(f"spider {cls.name} needs {' '.join(f'-a {name}=…' for name in missing)}")
 
 
@@ -149,7 +156,7 @@ def _words(cls: type[Spider]) -> set[str] | None:
     None if that cannot be told: there is no source, or it goes through all attributes or arguments.
     """
     words: set[str] = set()
-    for one in cls.__mro__[: cls.__mro__.index(Spider)]:
+    for one in own_classes(cls):
         try:
             nodes = list(ast.walk(_tree(inspect.getsource(sys.modules[one.__module__]))))
         except (OSError, TypeError, KeyError):
@@ -178,9 +185,14 @@ def _name(name: Any) -> Iterator[str]:
         yield f"name {name!r} may hold only letters, digits and _ . -"
 
 
-def _defines(cls: type[Spider], method: str) -> bool:
-    """Whether the class or a base class has a method of its own in place of the one of `Spider`."""
-    return next(one for one in cls.__mro__ if method in vars(one)) is not Spider
+def _obeys_rules(of: type[Spider] | Spider) -> bool:
+    """Whether it is a `CrawlSpider`, whose module is not imported for others."""
+    return hasattr(of, "rule_problems")
+
+
+def _is_own(cls: type[Spider], method: str) -> bool:
+    """Whether the class or a base class, but none of the crawler, defines the method."""
+    return any(method in vars(one) for one in own_classes(cls))
 
 
 def _is_computed(value: Any) -> bool:

@@ -10,7 +10,7 @@ from crawler.errors import ConfigError
 from crawler.model import Failure
 from crawler.runtime.safe_text import without_password
 from crawler.runtime.tracebacks import told, user_line
-from crawler.spiders.base import Spider
+from crawler.spiders.base import Spider, method_of, own_classes
 
 MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
 _MAX_TRACEBACK = 8_000  # characters of its last lines
@@ -46,16 +46,15 @@ def config_error(what: str, spider: type[Spider], method: str, error: BaseExcept
 
 def definition(spider: type[Spider], method: str) -> str:
     """Return the line on which the method begins; empty if there is none."""
-    found: Any = getattr(spider, method, None)
+    found: Any = getattr(spider, method_of(method), None)
     code = getattr(inspect.unwrap(found), "__code__", None) if found else None
     return user_line([(code.co_filename, code.co_firstlineno)], files_of(spider)) if code else ""
 
 
 def files_of(spider: type[Spider]) -> set[str]:
-    """Return the source files of the class and its base classes."""
-    classes = spider.__mro__
+    """Return the source files of the class and its base classes, without those of the crawler."""
     files = set()
-    for one in classes[: classes.index(Spider)]:
+    for one in own_classes(spider):
         with suppress(OSError, TypeError):  # no source file, such as in a Python shell
             files.add(inspect.getfile(one))
     return files

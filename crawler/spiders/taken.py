@@ -15,7 +15,7 @@ from crawler.parsing.request_fields import is_plain_url
 from crawler.parsing.url import BadUrl, canonical
 from crawler.runtime.safe_text import without_password
 from crawler.runtime.tracebacks import user_line
-from crawler.spiders.base import Spider
+from crawler.spiders.base import Spider, method_of
 from crawler.spiders.failures import MAX_MESSAGE, definition, files_of
 from crawler.spiders.items import is_item, shown_value
 
@@ -49,7 +49,7 @@ class Taken:
 
     def __init__(self, spider: Spider, name: str, maybe_new: Callable[[Sequence[str]], Sequence[str]]) -> None:
         """`name` is the spider's method; `maybe_new` filters out the URLs of a `Follow` that are certainly known."""
-        self.who = f"{spider.name}.{name}"
+        self.who = f"{spider.name}.{method_of(name)}"
         self._spider = spider
         self._name = name
         self._maybe_new = maybe_new
@@ -64,7 +64,7 @@ class Taken:
 
     def take(self, given: Any) -> None:
         """Take the results of a plain callback: an iterable, or one."""
-        for result in _iterable(given):
+        for result in one_by_one(given):
             self._take_one(result, given)
 
     async def take_later(self, given: Any) -> None:
@@ -150,7 +150,8 @@ def _named(request: Request) -> tuple[Any, ...]:
     return (request.callback, request.errback, *request.cb_kwargs)
 
 
-def _iterable(given: Any) -> Iterable[Any]:
+def one_by_one(given: Any) -> Iterable[Any]:
+    """Return the results of a plain callback one by one, also if there is only one."""
     is_many = isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_item(given)
     return given if is_many else (given,)
 

@@ -97,6 +97,9 @@ _ROWS: Mapping[str, _Row] = {
     "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),
     "cut/surplus": _Row("page", "sent more bytes than their Content-Length says; the rest was not read"),
     "cut/dataloss": _Row("page", "broke off and were read in part (DOWNLOAD_FAIL_ON_DATALOSS)"),
+    "cut/link_text": _Row(
+        "page", "had links with more text than a request of a CrawlSpider carries (1,000 characters)"
+    ),
     "cut/stats": _Row(
         "page", "counted under more names than a worker keeps apart (1,000); the sum is kept (`stat_of_one_process`)"
     ),

@@ -188,7 +188,7 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "http_user = 'me'"), "http_user: write the setting HTTP_AUTH = {"),
         (spider("s", "allowed_domain = ['a.example']"), "allowed_domain is never read; did you mean allowed_domains?"),
         (spider("s", "def start_request(self): ..."), "start_request is never read; did you mean start_requests?"),
-        (spider("s", "rules = ()"), "rules: it is never read; follow links in parse"),
+        (spider("s", "rules = ()"), "rules: only a CrawlSpider reads them"),
         (spider("s", "custom_settings = {'FEEDS': {'a.csv': {}}}"), "write -o FILE.jsonl on the command line"),
         (spider("s", "handle_httpstatus_list = 404"), "handle_httpstatus_list must be a list"),
         (spider("s", "handle_httpstatus_list = ['404']"), "'404' is no HTTP status"),

@@ -25,6 +25,7 @@ def test_these_counters_are_losses() -> None:
         *(
             "cut/attributes",
             "cut/dataloss",
+            "cut/link_text",
             "cut/links",
             "cut/long_urls",
             "cut/meta",
