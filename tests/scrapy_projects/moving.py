@@ -20,7 +20,9 @@ SPIDERS = {
 
 CHANGES = (
     (r"^import scrapy$", "import crawler as scrapy"),
+    (r"^from scrapy(\.\w+)* import (.*Error.*)$", r"from crawler.errors import \2"),
     (r"^from scrapy(\.\w+)* import ", "from crawler import "),
+    (r', b""\)\.decode\(\)', ', "")'),  # the value of a header is text
 )
 """Every change to a line of Python: a regex, and what is written instead."""
 
@@ -29,7 +31,6 @@ def moved(project: str, folder: Path) -> list[str]:
     """Copy a project into `folder` and change it; return the lines that were changed."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECTS / project, folder, dirs_exist_ok=True, ignore=ignored)
-    (folder / "settings.py").write_text(f"from {project}.settings import *\n")
     return [line for file in sorted(folder.rglob("*.py")) for line in _changed(file)]
 
 
