@@ -165,6 +165,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # DEBUG: also one line for each visit
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     ACCESS_LOG: str = ""  # file to which the workers append one JSON line for each visit; empty: none
+    LOG_FILE: str = ""  # file to which commands and workers of this machine append their log; empty: stderr
     LOG_RENDERER: Literal["auto", "console", "json"] = "auto"  # auto: console on a terminal, JSON elsewhere
 
     # --- your own

@@ -43,11 +43,12 @@ def main() -> int:
     with lasting_imports():  # after the signal handling is in place
         import crawler.fetch.http  # noqa: F401 - the slowest import that `run_child` needs
         from crawler.app.start_worker import run_child
-        from crawler.runtime.logs import configure
+        from crawler.runtime.logs import configure, log_file
 
-    configure(orders.settings.LOG_LEVEL, orders.settings.LOG_RENDERER)
     code: int = Exit.DONE
     try:
+        settings = orders.settings
+        configure(settings.LOG_LEVEL, settings.LOG_RENDERER, log_file(settings.LOG_FILE))
         _run(run_child(orders, pipe))
     except CrawlerError as error:
         print(f"crawler: {error}", file=sys.stderr)

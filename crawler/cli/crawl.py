@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec.structs import replace
 
+from crawler.cli.exits import say_error
 from crawler.cli.options import (
     Append,
     AppendTo,
@@ -32,6 +33,7 @@ from crawler.cli.seed import make_spider, own_seeds
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import Exit, UsageError
 from crawler.model import DEFAULT_SPIDER, Job
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
 from crawler.runtime.standard_output import kept_from_users
@@ -110,9 +112,18 @@ def crawl(
     if report.reason == "no seeds":
         if isinstance(seeds, Seeds):
             seeds.check_some(refusals.total > 0)
+        _tell_of_spider(config, urls or ())
         return Exit.USAGE  # every seed was refused, and `refusals` has printed the reasons
     _print(report, fresh=fresh, as_json=json_, quiet=invocation.quiet)
     return report.code
+
+
+def _tell_of_spider(config: Config, urls: Sequence[str]) -> None:
+    """Say what to write if a seed is the name of a spider, as in `scrapy crawl NAME`."""
+    from crawler.app.spiders import spiders_of
+
+    if named := [url for url in urls if url in spiders_of(config).names()]:
+        say_error(f"{named[0]} is a spider: write {PROGRAM} crawl --spider {named[0]}")
 
 
 def _paced_by(spider: Spider, config: Config) -> Config:
@@ -161,7 +172,7 @@ def _display(invocation: Invocation, config: Config, title: str, target: str) ->
         yield config, display.log_display()
     else:
         with display.live_display(title, target) as observe:
-            yield _logging_readably(config), observe
+            yield config if config.settings.LOG_FILE else _logging_readably(config), observe
 
 
 def _logging_readably(config: Config) -> Config:

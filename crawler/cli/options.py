@@ -209,7 +209,7 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
     except FileNotFoundError:
         raise UsageError("the working directory was removed; change into the project's folder") from None
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
-    logs.configure(settings.LOG_LEVEL, settings.LOG_RENDERER)
+    logs.configure(settings.LOG_LEVEL, settings.LOG_RENDERER, logs.log_file(settings.LOG_FILE))
     return Config(settings, origins, folder)
 
 

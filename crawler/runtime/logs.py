@@ -11,12 +11,14 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor
 
+from crawler.errors import ConfigError
 from crawler.runtime.credentials import hidden, is_secret, may_hold_credentials
 from crawler.runtime.safe_text import printable_lines, shown, without_password
 
@@ -56,6 +58,15 @@ def configure(level: Level = "INFO", format: Format = "auto", stream: TextIO | N
     )
     _route_libraries(_Lossy(stream), common, renderer)
     _set_level(number)
+
+
+def log_file(name: str) -> TextIO | None:
+    """Open the file that the log goes to, at its end; None for an empty name. Raise `ConfigError`."""
+    try:
+        return open(Path(name).expanduser(), "a", encoding="utf-8", errors="backslashreplace") if name else None
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", "") or str(error)
+        raise ConfigError(f"LOG_FILE={name}: {why}; name a file that can be written") from None
 
 
 def set_level(level: str) -> None:

@@ -24,14 +24,29 @@ def settings_file(folder: Path) -> Path:
     Raise `ConfigError` if the scrapy.cfg leads nowhere.
     """
     own = folder / "settings.py"
+    _check_not_inside(folder)
     if own.is_file() or not (folder / SCRAPY_CFG).is_file():
         return own
-    module = settings_module(folder / SCRAPY_CFG)
-    found = folder.joinpath(*module.split(".")).with_suffix(".py")
+    module, found = _named(folder)
     package = found.with_suffix("") / "__init__.py"
     if not module or not (found.is_file() or package.is_file()):
         raise ConfigError(f"{folder / SCRAPY_CFG}: {_leads_nowhere(module, found)}")
     return found if found.is_file() else package
+
+
+def _named(folder: Path) -> tuple[str, Path]:
+    """Return the module of settings that the folder's scrapy.cfg names, and its file."""
+    module = settings_module(folder / SCRAPY_CFG)
+    return module, folder.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _check_not_inside(folder: Path) -> None:
+    """Raise `ConfigError` in a folder of a Scrapy project's package: its imports work in the project's folder only."""
+    root = next((one for one in folder.parents if (one / SCRAPY_CFG).is_file()), None)
+    if root and not (folder / SCRAPY_CFG).is_file():
+        module, file = _named(root)
+        if module and file.is_file() and folder.is_relative_to(file.parent) and file.parent != root:
+            raise ConfigError(f"{folder} is inside the Scrapy project {root}: run the command there")
 
 
 def settings_module(file: Path) -> str:

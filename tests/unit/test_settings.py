@@ -388,8 +388,8 @@ def test_settings_of_one_spider_may_be_scrapys_or_its_own() -> None:
 
 
 def test_the_environment_names_a_setting_of_scrapy_as_it_was_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"CRAWLER_LOG_FILE='x' is a setting of Scrapy \(from environment\)"):
-        load(tmp_path, environ={"CRAWLER_LOG_FILE": "x"})
+    with pytest.raises(ConfigError, match=r"CRAWLER_FEED_URI='x' is a setting of Scrapy \(from environment\)"):
+        load(tmp_path, environ={"CRAWLER_FEED_URI": "x"})
     assert load(tmp_path, environ={"CRAWLER_LOG_FORMAT": "json"})[0].LOG_RENDERER == "json"
 
 
@@ -449,3 +449,13 @@ def test_a_scrapy_cfg_that_leads_nowhere_says_what_to_write(tmp_path: Path, cfg:
     project(tmp_path, "shop", cfg)
     with pytest.raises(ConfigError, match=told):
         load(tmp_path, environ={})
+
+
+def test_inside_a_project_of_scrapy_one_is_led_to_its_folder(tmp_path: Path) -> None:
+    project(tmp_path, "shop", "[settings]\ndefault = shop.settings\n")
+    (tmp_path / "shop" / "spiders").mkdir()
+    (tmp_path / "docs").mkdir()
+    for inside in ("shop", "shop/spiders"):
+        with pytest.raises(ConfigError, match=f"is inside the Scrapy project {tmp_path}: run the command there"):
+            load(tmp_path / inside, environ={})
+    assert load(tmp_path / "docs", environ={})[1] == {}
