@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from urllib.parse import parse_qs
 
@@ -142,7 +142,8 @@ def _press(rest: str, hit: Hit, site: str) -> Answer | None:
 def _sitemap(name: str, root: str) -> Answer | None:
     if name == "sitemap.xml":
         names = ("sitemap-articles.xml", "sitemap-people.xml.gz", "sitemap-2024.xml", "sitemap-images.xml")
-        return _xml(f"<sitemapindex {_NAMESPACES}>{_entries(root + name for name in names)}</sitemapindex>")
+        maps = _entries([root + name for name in names], "sitemap")
+        return _xml(f"<sitemapindex {_NAMESPACES}>{maps}</sitemapindex>")
     if name == "sitemap-articles.xml":
         other = f'<xhtml:link rel="alternate" hreflang="de" href="{root}article-1-de"/>'
         urls = _entries([f"{root}article-{n}" for n in range(1, 9)], lastmod="2025-03-01")
@@ -155,9 +156,9 @@ def _sitemap(name: str, root: str) -> Answer | None:
     return None
 
 
-def _entries(urls: object, lastmod: str = "") -> str:
+def _entries(urls: Iterable[str], kind: str = "url", lastmod: str = "") -> str:
     when = f"<lastmod>{lastmod}</lastmod>" if lastmod else ""
-    return "".join(f"<url><loc>{url}</loc>{when}</url>" for url in urls)  # type: ignore[attr-defined]
+    return "".join(f"<{kind}><loc>{url}</loc>{when}</{kind}>" for url in urls)
 
 
 def _xml(body: str) -> Answer:
