@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from typing import Any
 
 from crawler.errors import UsageError
 from crawler.model import Request
@@ -13,6 +13,10 @@ from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import by_name
 from crawler.spiders.failures import config_error
+from crawler.spiders.items import is_item
+
+TOGETHER = 100
+"""Requests of `async def start` that are taken at once, if it waits for nothing between them."""
 
 
 class OwnSeeds:
@@ -49,50 +53,102 @@ class OwnSeeds:
         method = "start_requests" if type(self._spider).start is Spider.start else "start"
         try:
             given = getattr(self._spider, method)()
-            for request in _one_by_one(given) if hasattr(given, "__aiter__") else _iterable(given, method):
-                yield self._checked(request, given, method)
+            ways = _Awaited if hasattr(given, "__aiter__") else _OneByOne
+            for request in ways(given, method, self._checked):
+                yield request
                 self._given += 1
         except (Exception, SystemExit) as error:  # the spider author's code may raise anything
             after = f" after request {self._given:,} (all before the error are seeded)" if self._given else ""
             what = f"{method} of spider {self._spider.name}{after}"
             raise config_error(what, type(self._spider), method, error) from error
 
-    def _checked(self, request: Any, given: Any, method: str) -> Request:
-        """Return the request with its callbacks by name. Raise an error on the spider's own line."""
-        try:
-            if not isinstance(request, Request):
-                raise TypeError(f"{method} gave a {type(request).__name__}; write yield Request(url)")
-            return by_name(self._spider, request)
-        except Exception as error:
-            _raise_in(given, error)
+    def _checked(self, request: Any, method: str) -> Request:
+        """Return the request with its callbacks by name. Raise `TypeError` for anything else."""
+        if not isinstance(request, Request):
+            way = _NO_ITEM if is_item(request) else "write yield Request(url)"
+            raise TypeError(f"{method} gave a {type(request).__name__}; {way}")
+        return by_name(self._spider, request)
 
 
-def _iterable(given: Any, method: str) -> Iterable[Any]:
-    """Return what the method gave. Raise `TypeError` if it gives nothing one by one."""
-    if inspect.iscoroutine(given):
-        given.close()  # otherwise Python warns that nobody awaited it
-    if not isinstance(given, Iterable):
-        raise TypeError(f"{method} gave a {type(given).__name__}; write yield Request(url)")
-    return given
+_NO_ITEM = "an item belongs to a page, whose commit stores it once: yield Request(url), and the item in its callback"
+
+Check = Callable[[Any, str], Request]
 
 
-def _raise_in(generator: Any, error: Exception) -> NoReturn:
-    """Raise the error where the generator stands; here if it is none."""
-    if inspect.isgenerator(generator):
-        generator.throw(error)
-    elif inspect.isasyncgen(generator):
-        asyncio.run(generator.athrow(error))
-    raise error
+class _OneByOne:
+    """The requests of a plain generator or another iterable. A mistake is raised where the generator stands."""
 
+    def __init__(self, given: Any, method: str, check: Check) -> None:
+        if inspect.iscoroutine(given):
+            given.close()  # otherwise Python warns that nobody awaited it
+        if not isinstance(given, Iterable):
+            raise TypeError(f"{method} gave a {type(given).__name__}; write yield Request(url)")
+        self._given = given
+        self._method = method
+        self._check = check
 
-def _one_by_one(generator: AsyncGenerator[Any, None]) -> Iterator[Any]:
-    """Yield what an async generator gives. It runs in a loop of its own, in whichever thread asks for the next."""
-    with asyncio.Runner() as runner:
-        while True:
+    def __iter__(self) -> Iterator[Request]:
+        for request in self._given:
             try:
-                yield runner.run(_next(generator))
+                checked = self._check(request, self._method)
+            except Exception as error:
+                if inspect.isgenerator(self._given):
+                    self._given.throw(error)
+                raise
+            yield checked
+
+
+class _Awaited:
+    """The same of an async generator. It runs in a loop of its own, in whichever thread asks for the next.
+
+    Requests that it gives without waiting for anything are taken together, because to start and stop a loop for each
+    takes longer than to make one.
+    """
+
+    def __init__(self, given: AsyncGenerator[Any, None], method: str, check: Check) -> None:
+        self._given = given
+        self._method = method
+        self._check = check
+        self._taken: list[Request] = []
+        self._next: asyncio.Future[Any] | None = None
+        self._has_ended = False
+
+    def __iter__(self) -> Iterator[Request]:
+        most = 1
+        with asyncio.Runner() as runner:
+            while not self._has_ended:
+                error = None
+                try:
+                    runner.run(self._take(most))
+                except (Exception, SystemExit) as raised:
+                    error = raised  # for those who take what came before it
+                yield from self._taken
+                if error is not None:
+                    raise error
+                self._taken, most = [], TOGETHER
+
+    async def _take(self, most: int) -> None:
+        """Take the next request, and at most so many that are there already."""
+        while len(self._taken) < most:
+            self._next = self._next or asyncio.ensure_future(_next(self._given))
+            if self._taken:
+                await asyncio.sleep(0)
+                if not self._next.done():
+                    return
+            step, self._next = self._next, None
+            try:
+                request = await step
             except StopAsyncIteration:
+                self._has_ended = True
                 return
+            self._taken.append(await self._checked(request))
+
+    async def _checked(self, request: Any) -> Request:
+        try:
+            return self._check(request, self._method)
+        except Exception as error:
+            await self._given.athrow(error)
+            raise
 
 
 async def _next(generator: AsyncGenerator[Any, None]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count, islice
@@ -11,7 +12,7 @@ import pytest
 
 from crawler import Request, Response, Spider
 from crawler.errors import ConfigError, UsageError
-from crawler.spiders.own_seeds import OwnSeeds
+from crawler.spiders.own_seeds import TOGETHER, OwnSeeds
 
 URL = "http://a.example/"
 
@@ -57,6 +58,38 @@ def test_an_async_generator_is_a_stream_as_well() -> None:
 
     seeds = OwnSeeds(spider(lambda self: [Request(URL)], start))
     assert [one.url for one in seeds] == [URL, f"{URL}last"]
+
+
+def test_an_async_generator_is_taken_ahead_by_a_little_and_never_waited_for() -> None:
+    """What is there is not held back until the next one comes; what comes at once is taken together."""
+    made: list[int] = []
+
+    async def start(self: Shop) -> AsyncIterator[Request]:
+        for number in count():
+            made.append(number)
+            yield Request(f"{URL}{number}")
+            if number == 5:
+                await asyncio.Event().wait()  # for ever
+
+    seeds = iter(OwnSeeds(spider(Spider.start_requests, start)))
+    assert made == [0], "a command that only looks for a first seed makes one"
+    assert [next(seeds).url for _ in range(6)] == [f"{URL}{number}" for number in range(6)]
+    assert made == [0, 1, 2, 3, 4, 5]
+
+    async def endless(self: Shop) -> AsyncIterator[Request]:
+        for number in count():
+            made.append(number)
+            yield Request(f"{URL}{number}")
+
+    made.clear()
+    seeds = iter(OwnSeeds(spider(Spider.start_requests, endless)))
+    assert [next(seeds).url for _ in range(3)] == [f"{URL}{number}" for number in range(3)]
+    assert len(made) == 1 + TOGETHER
+
+
+async def gives_an_item(self: Shop) -> AsyncIterator[Any]:
+    yield Request(URL)
+    yield {"price": 1}
 
 
 def test_without_seeds_the_user_must_name_some() -> None:
@@ -135,11 +168,12 @@ async def starts_badly(self: Shop) -> AsyncIterator[Any]:
         (gives_text, "TypeError: start_requests gave a str; write yield Request(url)"),
         (calls_a_stranger, "is not the method parse_item of spider shop, by whose name it would travel"),
         (calls_a_lambda, "write a method of the spider, such as def parse_item"),
+        (gives_an_item, "TypeError: start gave a dict; an item belongs to a page, whose commit stores it once"),
         (starts_badly, "spider shop has no method 'parse_itme' to call back; did you mean parse_item?"),
     ],
 )
 def test_a_mistake_is_told_with_its_line_after_what_came_before(bad: Callable[..., Any], told: str) -> None:
-    is_async = bad is starts_badly
+    is_async = bad in (starts_badly, gives_an_item)
     seeds = iter(OwnSeeds(spider(Spider.start_requests, bad) if is_async else spider(bad)))
     assert next(seeds).url == URL
     with pytest.raises(ConfigError) as caught:
