@@ -61,7 +61,14 @@ def in_our_form(name: str, value: Any) -> Any:
         return _LEVELS.get(str(value), value)
     if name == "DEFAULT_REQUEST_HEADERS" and isinstance(value, Mapping):
         return {field: one for field, one in value.items() if one is not None}
+    if isinstance(value, Mapping):
+        return {path: one for path, one in value.items() if not is_done_here(path)}
     return value
+
+
+def is_done_here(path: Any) -> bool:
+    """Whether an import path names a middleware or extension of Scrapy's own, whose work the crawler does itself."""
+    return str(path).startswith(_DONE_HERE_PARTS)
 
 
 def entry(table: Mapping[str, Entry], name: str) -> Entry | None:
@@ -112,6 +119,10 @@ def _scrapys(value: Any) -> bool:
 
 
 _DONE_HERE = ("scrapy.", "scrapy_redis.")
+_DONE_HERE_PARTS = (
+    *("scrapy.downloadermiddlewares.", "scrapy.contrib.downloadermiddleware."),
+    *("scrapy.extensions.", "scrapy.contrib.closespider.", "scrapy.contrib.feedexport.", "scrapy.telnet."),
+)
 
 
 def _scrapys_handlers(value: Any) -> bool:

@@ -83,11 +83,11 @@ def run(file: Path, folder: Path) -> dict[str, Any]:
 
 
 def _run(file: Path, folder: Path) -> dict[str, Any]:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: a file there must not shadow an installed module
     if file.parent == folder or not file.is_relative_to(folder):
         return runpy.run_path(str(file))
     parts = file.relative_to(folder).with_suffix("").parts
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))  # last: a file there must not shadow an installed module
     names = runpy.run_module(".".join(part for part in parts if part != "__init__"))
     if (taken := Path(str(names["__file__"])).resolve()) != file.resolve():
         raise ImportError(f"the name {parts[0]} is taken by {taken}; rename the folder")

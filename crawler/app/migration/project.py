@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
 from crawler.app.migration.files import Files, files_of, name_of, read_bytes
 from crawler.app.migration.findings import Finding, Word
-from crawler.app.migration.python_code import Reader, bases, is_settings_file, settings_in
+from crawler.app.migration.python_code import Reader, bases, is_settings_file, named_in, settings_in
 from crawler.app.migration.texts import commands, requirements
 from crawler.errors import UsageError
 from crawler.runtime.settings_file import SCRAPY_CFG, settings_module
@@ -33,10 +34,11 @@ def read_project(path: Path) -> Report:
     """Read a project's folder, or one file. Raise `UsageError` if it is none, or has nothing to do with Scrapy."""
     files = files_of(path)
     trees = dict(_trees(files))
-    spiders = _spiders(trees)
+    classes = _classes(trees)
+    reader = partial(Reader, _spiders(classes), _components(trees, classes))
     findings = [
         *_in_cfg(files),
-        *(one for file, tree in trees.items() for one in _in_python(file, tree, spiders, _settings_files(files))),
+        *(one for file, tree in trees.items() for one in _in_python(file, tree, reader(), _settings_files(files))),
         *_in_texts(files),
     ]
     if not findings:
@@ -58,14 +60,29 @@ def _trees(files: Files) -> Iterator[tuple[str, ast.Module]]:
             files.left_out.append((name_of(files, file), f"no Python: {error or type(error).__name__}"))
 
 
-def _spiders(trees: Mapping[str, ast.Module]) -> frozenset[str]:
+def _classes(trees: Mapping[str, ast.Module]) -> list[tuple[str, list[str]]]:
+    """Return all classes of the project, each with its base classes."""
+    nodes = (node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return [(node.name, bases(node)) for node in nodes]
+
+
+def _spiders(classes: Sequence[tuple[str, list[str]]]) -> frozenset[str]:
     """Return the names of all classes that are spiders, also by a base class in another file."""
-    classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    parents = [(node.name, bases(node)) for node in classes]
     found = set(_ROOTS)
-    while more := {name for name, of in parents if name not in found and not found.isdisjoint(of)}:
+    while more := {name for name, of in classes if name not in found and not found.isdisjoint(of)}:
         found |= more
-    return frozenset(found | {name for name, of in parents if any(one.endswith("Spider") for one in of)})
+    return frozenset(found | {name for name, of in classes if any(one.endswith("Spider") for one in of)})
+
+
+def _components(trees: Mapping[str, ast.Module], classes: Sequence[tuple[str, list[str]]]) -> frozenset[str]:
+    """Return the classes that some import path or table of the project names, and their base classes; all of them in
+    a single file, whose settings are elsewhere."""
+    if len(trees) == 1:
+        return frozenset(name for name, _ in classes)
+    found = {name for tree in trees.values() for node in ast.walk(tree) for name in named_in(node)}
+    while more := {base for name, of in classes if name in found for base in of if base not in found}:
+        found |= more
+    return frozenset(found)
 
 
 def _settings_files(files: Files) -> frozenset[str]:
@@ -73,8 +90,7 @@ def _settings_files(files: Files) -> frozenset[str]:
     return frozenset({f"{module.replace('.', '/')}.py"} if module else ())
 
 
-def _in_python(file: str, tree: ast.Module, spiders: frozenset[str], settings: frozenset[str]) -> Iterator[Finding]:
-    reader = Reader(spiders)
+def _in_python(file: str, tree: ast.Module, reader: Reader, settings: frozenset[str]) -> Iterator[Finding]:
     try:
         reader.visit(tree)
         if file in settings or is_settings_file(tree):

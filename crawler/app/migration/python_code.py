@@ -30,6 +30,14 @@ def bases(node: ast.ClassDef) -> list[str]:
     return [dotted(base).rpartition(".")[2] for base in node.bases]
 
 
+def named_in(node: ast.AST) -> Iterator[str]:
+    """Yield the classes that settings may name here: the last part of an import path, or the key of a table."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and "." in node.value:
+        yield node.value.rpartition(".")[2]
+    elif isinstance(node, ast.Dict):
+        yield from (key.id for key in node.keys if isinstance(key, ast.Name))
+
+
 def is_settings_file(tree: ast.Module) -> bool:
     """Whether a file is a settings file of Scrapy, by the names that it sets."""
     return not _SETTINGS_FILE.isdisjoint(name for name, _, _ in assigned(tree.body))
@@ -84,11 +92,13 @@ def settings_in(tree: ast.Module, file: str) -> Iterator[tuple[int, Word]]:
 
 
 class Reader(ast.NodeVisitor):
-    """Collects the words of one file. `spiders` are the names of all spider classes of the project."""
+    """Collects the words of one file. `spiders` are the names of all spider classes of the project, `components` those
+    of the pipelines and middlewares that its settings name: others, as in templates, are not used."""
 
-    def __init__(self, spiders: Collection[str]) -> None:
+    def __init__(self, spiders: Collection[str], components: Collection[str]) -> None:
         self.found: list[tuple[int, Word]] = []
         self._spiders = spiders
+        self._components = components
         self._in_spider = False
         self._names: dict[str, str] = {}  # name in this file → what it was imported as
 
@@ -121,7 +131,7 @@ class Reader(ast.NodeVisitor):
         outer, self._in_spider = self._in_spider, node.name in self._spiders
         if self._in_spider:
             self._spider(node)
-        else:
+        elif node.name in self._components:
             self._component(node)
         self.generic_visit(node)
         self._in_spider = outer

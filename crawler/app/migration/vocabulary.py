@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import Any
 
 import crawler
+from crawler import errors
 from crawler import settings as ours
 from crawler.app.migration.findings import Word
 from crawler.parsing import scrapy_words
 from crawler.parsing.request_fields import META_WORDS
 from crawler.parsing.scrapy_plugins import plugin
-from crawler.parsing.scrapy_settings import verdict
+from crawler.parsing.scrapy_settings import is_done_here, verdict
 from crawler.program import PROGRAM
 from crawler.response import Response
 from crawler.runtime.setting_layers import read_layer
@@ -116,10 +117,12 @@ def imported(module: str, name: str) -> Word | None:
     """Return what becomes of `from module import name`; None if it has nothing to do with Scrapy."""
     if known := plugin(module):
         return Word("missing", "plugin", *known)
+    if module.partition(".")[0] not in ("scrapy", "twisted"):
+        return None
+    if found := _exception(name):
+        return Word("different", "import", f"{module}.{name}", found)
     if module.partition(".")[0] == "twisted":
         return Word("different", "import", module, "write async def and await: the crawler runs on asyncio")
-    if module.partition(".")[0] != "scrapy":
-        return None
     full = f"{module}.{name}" if name else module
     if not name:
         return Word("different", "import", full, "leave it out, and import its names from crawler")
@@ -128,6 +131,13 @@ def imported(module: str, name: str) -> Word | None:
     if module == "scrapy.signals" or full.startswith("scrapy.signals."):
         return signal(name)
     return _export(full, name)
+
+
+def _exception(name: str) -> str:
+    """Say where an exception of Scrapy or Twisted is that an errback is asked about; empty if it is none."""
+    found = getattr(errors, name, None)
+    is_one = isinstance(found, type) and issubclass(found, errors.PageError)
+    return f"write `from crawler.errors import {name}`" if is_one or (found and name == "NotConfigured") else ""
 
 
 def _export(full: str, name: str) -> Word:
@@ -254,6 +264,8 @@ def _parts(setting: str, path: Any) -> Word | None:
         return Word("missing", "plugin", *known)
     if str(path).startswith("scrapy.pipelines."):
         return Word("missing", "setting", f"{setting}: {path}", WITHOUT["FilesPipeline"])
+    if is_done_here(path):
+        return Word("have", "setting", f"{setting}: {path}", "changes nothing here: the crawler does its work itself")
     if str(path).startswith("scrapy."):
         return Word(
             "different", "setting", f"{setting}: {path}", "take it out: the crawler does its work in its own way"

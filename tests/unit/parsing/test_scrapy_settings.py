@@ -90,3 +90,9 @@ def test_scrapys_levels_are_read(level: object, ours: str) -> None:
 
 def test_a_header_without_a_value_is_not_sent() -> None:
     assert in_our_form("DEFAULT_REQUEST_HEADERS", {"Accept": "*/*", "X-Off": None}) == {"Accept": "*/*"}
+
+
+def test_parts_of_scrapy_whose_work_is_done_here_are_left_out_of_a_setting() -> None:
+    given = {"scrapy.downloadermiddlewares.retry.RetryMiddleware": 90, "scrapy.pipelines.images.X": 1, "shop.Mine": 2}
+    assert in_our_form("DOWNLOADER_MIDDLEWARES", given) == {"scrapy.pipelines.images.X": 1, "shop.Mine": 2}
+    assert in_our_form("SPIDERS", {"shop": {"rate": "1/s"}}) == {"shop": {"rate": "1/s"}}

@@ -21,6 +21,7 @@ from scrapy.http import HtmlResponse, Request
 from scrapy.exceptions import DropItem
 from scrapy.utils.project import get_project_settings
 from twisted.internet import defer
+from twisted.internet.error import DNSLookupError
 from scrapy_splash import SplashRequest
 
 
@@ -58,7 +59,8 @@ def project(tmp_path: Path) -> Path:
         "TIMEOUT = 5 * 2\nDOWNLOAD_TIMEOUT = TIMEOUT\nRETRY_ENABLED = False\nBOT_NAME = 'shop'\n"
         "FEEDS = {'items.csv': {'format': 'csv'}}\nDEPTH_PRIORITY = compute()\nDOWNLOAD_DELAY = 'slow'\n"
         "MONGO_URI = 'mongodb://x'\nDOWNLOADER_MIDDLEWARES = {'scrapy_user_agents.middlewares.X': 400,\n"
-        "    'scrapy.downloadermiddlewares.useragent.UserAgentMiddleware': None}\nLOG_FILE = None\n"
+        "    'scrapy.downloadermiddlewares.useragent.UserAgentMiddleware': None,\n"
+        "    'scrapy.downloadermiddlewares.retry.RetryMiddleware': 90}\nLOG_FILE = None\n"
     )
     (folder / "shop" / "spiders" / "one.py").write_text(SPIDER)
     (folder / "run.sh").write_text("cd /srv\nscrapy crawl shop -a page=1 -o out.csv\n./scrapy-thing crawl\n")
@@ -82,12 +84,19 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
         ("setting", "FEEDS", "missing", "shop/conf.py:5", "write -o FILE.jsonl"),
         ("setting", "DOWNLOAD_DELAY", "different", "shop/conf.py:7", "expected a number such as 0.5"),
         ("setting", "MONGO_URI", "have", "shop/conf.py:8", "your own: self.settings"),
-        ("setting", "LOG_FILE", "have", "shop/conf.py:11", ""),
-        ("setting", "CONCURRENT_REQUESTS", "different", "shop/spiders/one.py:12", "holds for a whole process"),
-        ("setting", "MINE", "have", "shop/spiders/one.py:12", "your own"),
+        ("setting", "LOG_FILE", "have", "shop/conf.py:12", ""),
+        (
+            "setting",
+            "DOWNLOADER_MIDDLEWARES: scrapy.downloadermiddlewares.retry.RetryMiddleware",
+            "have",
+            "shop/conf.py:9",
+            "does its work itself",
+        ),
+        ("setting", "CONCURRENT_REQUESTS", "different", "shop/spiders/one.py:13", "holds for a whole process"),
+        ("setting", "MINE", "have", "shop/spiders/one.py:13", "your own"),
         ("setting", "scrapy.cfg: shop.conf", "have", "scrapy.cfg:1", ""),
         ("plugin", "scrapy_user_agents", "missing", "shop/conf.py:9", "say who you are"),
-        ("plugin", "scrapy_splash", "missing", "shop/spiders/one.py:7", "runs no browser"),
+        ("plugin", "scrapy_splash", "missing", "shop/spiders/one.py:8", "runs no browser"),
         ("plugin", "scrapy_redis", "missing", "requirements.txt:2", "the queue is shared"),
         ("plugin", "spidermon", "missing", "requirements.txt:3", "status --json"),
         ("import", "scrapy", "different", "shop/spiders/one.py:1", "import crawler as scrapy"),
@@ -100,21 +109,28 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
             "shop/spiders/one.py:4",
             "`from crawler import DropItem`",
         ),
-        ("import", "scrapy.spiderloader.SpiderLoader", "missing", "shop/spiders/one.py:22", "no counterpart"),
+        ("import", "scrapy.spiderloader.SpiderLoader", "missing", "shop/spiders/one.py:23", "no counterpart"),
+        (
+            "import",
+            "twisted.internet.error.DNSLookupError",
+            "different",
+            "shop/spiders/one.py:7",
+            "`from crawler.errors import DNS",
+        ),
         ("import", "twisted.internet", "different", "shop/spiders/one.py:6", "async def"),
-        ("spider", "download_delay", "missing", "shop/spiders/one.py:11", "custom_settings"),
-        ("spider", "proxy", "missing", "shop/spiders/one.py:27", "no proxies"),
-        ("spider", "parse", "have", "shop/spiders/one.py:14", ""),
-        ("spider", "crawler.engine", "missing", "shop/spiders/one.py:17", "CloseSpider"),
-        ("spider", "crawler.stats", "have", "shop/spiders/one.py:18", ""),
-        ("spider", "self.state", "missing", "shop/spiders/one.py:19", "Request(meta={…})"),
-        ("request", "params=", "missing", "shop/spiders/one.py:15", "into the URL"),
-        ("request", "timeout=", "missing", "shop/spiders/one.py:16", "download_timeout"),
-        ("request", "callback=lambda", "different", "shop/spiders/one.py:15", "write a method"),
-        ("meta", "proxy", "missing", "shop/spiders/one.py:15", "no proxies"),
-        ("meta", "dont_retry", "have", "shop/spiders/one.py:15", ""),
-        ("meta", "splash", "missing", "shop/spiders/one.py:20", "no browser"),
-        ("response", "response.url", "have", "shop/spiders/one.py:15", ""),
+        ("spider", "download_delay", "missing", "shop/spiders/one.py:12", "custom_settings"),
+        ("spider", "proxy", "missing", "shop/spiders/one.py:28", "no proxies"),
+        ("spider", "parse", "have", "shop/spiders/one.py:15", ""),
+        ("spider", "crawler.engine", "missing", "shop/spiders/one.py:18", "CloseSpider"),
+        ("spider", "crawler.stats", "have", "shop/spiders/one.py:19", ""),
+        ("spider", "self.state", "missing", "shop/spiders/one.py:20", "Request(meta={…})"),
+        ("request", "params=", "missing", "shop/spiders/one.py:16", "into the URL"),
+        ("request", "timeout=", "missing", "shop/spiders/one.py:17", "download_timeout"),
+        ("request", "callback=lambda", "different", "shop/spiders/one.py:16", "write a method"),
+        ("meta", "proxy", "missing", "shop/spiders/one.py:16", "no proxies"),
+        ("meta", "dont_retry", "have", "shop/spiders/one.py:16", ""),
+        ("meta", "splash", "missing", "shop/spiders/one.py:21", "no browser"),
+        ("response", "response.url", "have", "shop/spiders/one.py:16", ""),
         ("command", "scrapy crawl", "different", "run.sh:2", "crawl --spider shop -O out.jsonl`"),
     ],
 )
@@ -131,9 +147,27 @@ def test_what_is_the_projects_own_is_not_told(project: Path) -> None:
     found = words(project)
     assert ("meta", "mine") not in found
     assert ("response", "response.mine") not in found
-    assert found["spider", "proxy"][2] == ["shop/spiders/one.py:27"], "a class that is no spider may have it"
+    assert found["spider", "proxy"][2] == ["shop/spiders/one.py:28"], "a class that is no spider may have it"
     assert ("command", "scrapy startproject") not in found, "it stands in a comment of scrapy.cfg"
     assert ("import", "scrapy.Request") not in found, "`import crawler as scrapy` gives it"
+
+
+def test_pipelines_and_middlewares_count_if_the_settings_name_them(project: Path) -> None:
+    (project / "shop" / "middlewares.py").write_text(
+        "class Common:\n    def process_spider_input(self, response):\n        pass\n"
+        "class Used(Common):\n    def process_spider_output(self, response, result):\n        pass\n"
+        "class Template:\n    def process_start(self, start):\n        pass\n"
+        "class Item:\n    def process_item(self, item):\n        pass\n"
+        "    def from_settings(cls, settings):\n        pass\n"
+    )
+    with (project / "shop" / "conf.py").open("a") as file:
+        file.write("SPIDER_MIDDLEWARES = {'shop.middlewares.Used': 1}\nITEM_PIPELINES = {Item: 1}\n")
+    found = words(project)
+    assert found["middleware", "process_spider_input"][0] == "missing"
+    assert found["middleware", "process_spider_output"][0] == "missing"
+    assert found["pipeline", "from_settings"][:2] == ("different", "write from_crawler(cls, crawler)")
+    assert ("middleware", "process_start") not in found
+    assert ("middleware", "process_start") in words(project / "shop" / "middlewares.py"), "its settings are elsewhere"
 
 
 def test_what_is_missing_comes_first(project: Path) -> None:
