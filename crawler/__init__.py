@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from crawler.model import Follow, Request
     from crawler.program import VERSION as __version__
     from crawler.response import Response
-    from crawler.spiders.base import DropItem, Spider
+    from crawler.spiders.base import CloseSpider, DropItem, Spider
     from crawler.spiders.crawl_spider import CrawlSpider, Rule
     from crawler.spiders.item import Field, Item
     from crawler.spiders.link_extractor import Link, LinkExtractor
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crawler.spiders.sitemap_spider import SitemapSpider
 
 __all__ = [
+    "CloseSpider",
     "CrawlSpider",
     "Crawling",
     "DropItem",
@@ -52,6 +53,7 @@ _HOMES = {
     "Request": "model",
     "Response": "response",
     "Spider": "spiders.base",
+    "CloseSpider": "spiders.base",
     "DropItem": "spiders.base",
     "Field": "spiders.item",
     "Item": "spiders.item",

@@ -29,6 +29,7 @@ from crawler.amqp.address import is_amqp
 from crawler.app.config import Config, at_pace_of
 from crawler.app.crawl import crawl as crawl_here
 from crawler.app.in_process import Inside
+from crawler.app.limits import limits_of
 from crawler.app.spiders import spiders_of
 from crawler.app.wiring import Target
 from crawler.control.dead_letters import Group
@@ -193,7 +194,7 @@ class Crawling:
 
     def _reported(self, made: CrawlReport) -> Report:
         return Report(
-            reason=made.reason,
+            reason=made.stats.closed if made.reason == "closed" else made.reason,
             code=made.code,
             job=made.stats.job,
             counts=scrapy_stats(made),
@@ -296,6 +297,7 @@ async def _crawl(
         seeds,
         Target(order.output, overwrite=overwrite, append=order.append),
         refused=refuse,
+        limits=limits_of(config, made),
         observe=note,
         inside=Inside(registry, handover, is_brief=not order.job, heeds_signals=order.handle_signals),
     )

@@ -11,6 +11,7 @@ Backend    all shared state of the crawls, one attribute for each kind of user:
     outbox    exporters move items to a sink           control  people change a running crawl
     tickets   tasks that wait for a job's result       broadcasts  workers receive changes and questions
     store     facts about the server                   schedules   schedulers begin crawls by a cron line
+    closing   jobs end before they are finished
 
 Fetcher    a request in, a response out
 Source     where seeds come from, message by message
@@ -37,6 +38,7 @@ from crawler.model import (
     Failure,
     Job,
     Lease,
+    Limits,
     OutboxEntry,
     Reaped,
     Request,
@@ -260,6 +262,24 @@ class Pauses(Protocol):
         """Lift a pause of a person or of `commit`; its counts begin again. Returns whether there was a pause."""
 
 
+class Closing(Protocol):
+    """How a job ends before it is finished. A closed job hands out no more requests; those in flight end as usual, and
+    then it counts as finished. What is pending stays."""
+
+    async def limit(self, job: Job, limits: Limits) -> None:
+        """Set the job's limits in place of those that it has (without any: lift them).
+
+        No claim hands out more pages than `limits.pages` still allows, with all that is in flight. A job that a limit
+        has closed is opened again if now none is reached. The seconds count from the last change.
+        """
+
+    async def close(self, job: Job, reason: str) -> None:
+        """Close the job; one that is closed keeps its first reason."""
+
+    async def reopen(self, job: Job) -> str:
+        """Open the job again, without limits. Returns why it was closed; empty if it was not."""
+
+
 class Store(Protocol):
     """The server or process that keeps the state."""
 
@@ -398,6 +418,7 @@ class Backend(Struct, frozen=True):
     control: Control
     broadcasts: Broadcasts
     schedules: Schedules
+    closing: Closing
     store: Store
     address: str  # the URL with which other processes open it; may contain a password
     url: str  # the same for people, without the password
@@ -434,13 +455,6 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Close the connection. What is not settled will be delivered again."""
-
-
-HIT = "hit"
-"""`Response.cache` of a page that came from the page cache, so that its host was not asked."""
-
-NOT_CACHED = "not_cached"
-"""Kind of the `FetchError` for a page that the page cache lacks, where no host may be asked."""
 
 
 class Fetcher(Protocol):

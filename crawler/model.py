@@ -283,6 +283,7 @@ class Visit(Struct, frozen=True):
     pause: float = 0.0  # seconds for which the host asked for no requests (Retry-After)
     health: Literal["", "ok", "busy", "down"] = ""  # state of the host (see `policy.health`); empty: unknown
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
+    close: str = ""  # why the spider closes the job with this page; empty: it does not
 
 
 DEFAULT_SPIDER = "site"
@@ -299,6 +300,21 @@ class Job(Struct, frozen=True):
     arguments: Mapping[str, str] = {}  # `-a NAME=VALUE`, given to the spiders
     created: float = 0.0  # server's clock, Unix seconds
     follow: bool = True  # False: only the seeds, and where they redirect to, are fetched
+
+
+class Limits(Struct, frozen=True):
+    """When a job is closed before it is finished, counted over the whole fleet. 0: no such limit."""
+
+    pages: int = 0  # read: fetched, and their callbacks run
+    items: int = 0
+    errors: int = 0  # times that the spider's code raised
+    seconds: float = 0.0  # since the limits were set
+    pages_without_item: int = 0  # read since the last item
+    seconds_without_item: float = 0.0
+
+
+BY_LIMIT = "closespider_"
+"""How the reason of a job begins that a limit has closed: it is Scrapy's word for the limit."""
 
 
 class Ticket(Struct, frozen=True):
@@ -324,7 +340,8 @@ class Claim(Struct, frozen=True):
     """Result of a claim.
 
     `wait` is the number of seconds until something can become due, None if nothing is pending.
-    `idle` says in one word why there are no more leases: `` (limit reached), `empty`, `cooling`, `outbox`, `paused`.
+    `idle` says in one word why there are no more leases: `` (limit reached), `empty`, `cooling`, `outbox`, `paused`,
+    `closed` (the jobs were ended early), `limit` (what is in flight may be all that they still may read).
     `gone` names the jobs of the claim that the server does not know, or no longer knows.
     """
 

@@ -59,7 +59,6 @@ class Response:
         self.parse_limits = parse_limits  # for `root` and all that is computed from it
         self._tls = tls  # the `ssl.SSLObject` of the connection; None without TLS
         self.attempt = 0  # failed tries of its request before this one
-        self.cache = ""  # what the page cache has to do with it: hit, stored, miss; empty: nothing
         self.cut: dict[str, str] = {}  # what a bound cut off, counted as `cut/REASON`: reason → a sentence
 
     def __repr__(self) -> str:
@@ -110,7 +109,7 @@ class Response:
         """A copy with these arguments of `Response` changed."""
         fields = {name: getattr(self, name) for name in self.attributes} | {"tls": self._tls} | changes
         copy = Response(fields.pop("url"), **fields)
-        copy.attempt, copy.flags, copy.cache = self.attempt, list(self.flags), self.cache
+        copy.attempt, copy.flags = self.attempt, list(self.flags)
         return copy
 
     def copy(self) -> Response:

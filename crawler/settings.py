@@ -106,16 +106,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # steps around each fetch, the outermost first: import paths, or Scrapy's {path: number, or None to leave it out}
     DOWNLOADER_MIDDLEWARES: tuple[str, ...] = ()
 
-    # --- the page cache, for developing spiders
-    HTTPCACHE_ENABLED: bool = False  # keep each page on disk, and take it from there the next time
-    HTTPCACHE_DIR: str = "httpcache"  # folder of the pages, relative to the project; several processes may share it
-    HTTPCACHE_EXPIRATION_SECS: Seconds = 0.0  # seconds after which a page is fetched again; 0: never
-    # statuses whose answers are not kept; those of RETRY_HTTP_CODES never are
-    HTTPCACHE_IGNORE_HTTP_CODES: tuple[Annotated[int, Meta(ge=100, le=999)], ...] = ()
-    HTTPCACHE_IGNORE_SCHEMES: tuple[str, ...] = ("file",)  # schemes of URLs that pass by the cache
-    HTTPCACHE_IGNORE_MISSING: bool = False  # ask no host; skip pages that the cache lacks
-    HTTPCACHE_GZIP: bool = False  # compress the pages on disk
-
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed, by the way on which a page was found first; 0: any
     REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up
@@ -142,6 +132,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     EXPLODING_MIN: Positive = 20  # pages that must fail alike before such a pause
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds; a callback is stopped then
     MAX_CRASHES: Positive = 20  # deliveries that ended with worker and supervisor dead before a request is dead
+
+    # --- when a job is closed before it is finished, counted over all workers (docs/scrapy.md); 0: never. `crawl` and
+    # `seed` set these limits for their job
+    CLOSESPIDER_PAGECOUNT: Count = 0  # pages read, exactly; `--limit` of a command wins
+    CLOSESPIDER_ITEMCOUNT: Count = 0  # items; pages in flight then may bring more
+    CLOSESPIDER_ERRORCOUNT: Count = 0  # times that callbacks, errbacks or pipelines raised
+    CLOSESPIDER_TIMEOUT: Seconds = 0.0  # seconds since the limits were set
+    CLOSESPIDER_PAGECOUNT_NO_ITEM: Count = 0  # pages read since the last item
+    CLOSESPIDER_TIMEOUT_NO_ITEM: Seconds = 0.0  # seconds since the last item
 
     STRICT: bool = False  # a crawl that lost or cut off something though nobody asked for it ends with exit code 3
 
@@ -188,6 +187,12 @@ NAMES = frozenset(Settings.__struct_fields__)
 
 PER_SPIDER = frozenset(
     {
+        "CLOSESPIDER_ERRORCOUNT",
+        "CLOSESPIDER_ITEMCOUNT",
+        "CLOSESPIDER_PAGECOUNT",
+        "CLOSESPIDER_PAGECOUNT_NO_ITEM",
+        "CLOSESPIDER_TIMEOUT",
+        "CLOSESPIDER_TIMEOUT_NO_ITEM",
         "DEPTH_LIMIT",
         "DOWNLOAD_DELAY",
         "METAREFRESH_ENABLED",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from crawler.model import Failure, Request
+from crawler.model import Failure, Limits, Request
 
 SKIPS_KEPT = 10_000
 """Last skips of a job that the frontier remembers with their reasons; it may keep a few more."""
@@ -203,7 +203,8 @@ class JobStats(Struct, frozen=True):
     at: float = 0.0  # when this was read: this machine's clock, Unix seconds
     resting: tuple[HostView, ...] = ()  # hosts that rest, the longest first; only some of them if there are many
     is_pacing: bool = False  # whether some host merely waits for its turn at its pace
-    finished: bool = False  # proven: every admitted request has ended, and nobody is seeding
+    # proven: every admitted request has ended, and nobody is seeding; or it is closed, and nothing is in flight
+    finished: bool = False
     paused: tuple[Pause, ...] = ()  # only some of them if there are hundreds
     blocked: str = ""  # why a person has blocked the whole job; empty: nobody has
     held: int = 0  # hosts with pending requests that claims leave alone because of a pause
@@ -211,6 +212,8 @@ class JobStats(Struct, frozen=True):
         str, str
     ] = {}  # other callback that a request for a known URL named → the first such URL (`links/…` counts)
     later: Mapping[int, int] = {}  # version → messages of it that wait for a worker that knows it
+    closed: str = ""  # why it ends, or has ended, before all was fetched; empty: it was not closed
+    limits: Limits = Limits()  # at which it is closed
     counters: Mapping[
         str, int
     ] = {}  # `status/200`, `error/dns`, `skip/…`, `dropped/…`, `links/…`, `own/…`, `retried`, `fenced` …

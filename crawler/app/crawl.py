@@ -13,7 +13,9 @@ from crawler.app.connect import connect, order_of
 from crawler.app.events import announced
 from crawler.app.in_process import InProcess, Inside
 from crawler.app.jobs import create_job, delete_job
+from crawler.app.limits import set_limits
 from crawler.app.results import largest_groups
+from crawler.app.seed import close_if_asked
 from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
@@ -23,7 +25,7 @@ from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
 from crawler.frontier.redis.keys import check_job_name
 from crawler.interfaces import Backend
-from crawler.model import Job, Request
+from crawler.model import Job, Limits, Request
 from crawler.runtime.signals import CODES, draining
 from crawler.runtime.tasks import end, was_cancelled
 from crawler.seeding.seeder import Seeder
@@ -42,6 +44,7 @@ async def crawl(
     urls: Iterable[str | Request],
     target: Target,
     *,
+    limits: Limits = Limits(),  # noqa: B008 - a constant
     fresh: bool = False,
     force: bool = False,
     processes: int = 0,
@@ -50,7 +53,8 @@ async def crawl(
     observe: Callable[[Progress], None],
     inside: Inside | None = None,
 ) -> CrawlReport:
-    """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second.
+    """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second. `limits` replace those
+    that the job has; none lift them.
 
     `fresh` deletes the job first, `force` even with items that no export has written. `inside`: the program, other than
     our own command, in whose process it all runs.
@@ -63,6 +67,7 @@ async def crawl(
         if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
+        await set_limits(connected, job, limits)
         run = _Crawl(config, connected, job, target, observe, inside)
         try:
             return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
@@ -124,7 +129,7 @@ class _Crawl:
         tasks = [exporting]
         try:
             await self._opened(out, exporting)
-            seeds = asyncio.create_task(seeding.run(urls), name="seed")
+            seeds = asyncio.create_task(self._seed(seeding, urls), name="seed")
             tasks.append(seeds)
             await self._seeded(exporting, seeding, seeds)
             crew = self._crew(concurrency)
@@ -138,6 +143,10 @@ class _Crawl:
             registry = self._inside.registry if self._inside else None
             return InProcess(self._config, self._connected, self._job, registry)
         return supervisor(self._config, self._connected, (self._job.name,), concurrency)
+
+    async def _seed(self, seeding: Seeder, urls: Iterable[str | Request]) -> None:
+        await seeding.run(urls)
+        await close_if_asked(self._connected, self._job, urls)
 
     async def _opened(self, out: Exporter, exporting: asyncio.Task[None]) -> None:
         """Wait until the sink is open. Raise its error before anything is seeded."""
@@ -171,7 +180,7 @@ class _Crawl:
             if not reason:
                 running = asyncio.create_task(crew.run(processes), name="workers")
                 reason, code = await self._until_end(crew, running, seeds, exporting, out)
-            self._is_finished = reason in ("finished", "already finished")
+            self._is_finished = reason in ("finished", "closed", "already finished")
             if self._is_finished and not await self._is_exporting(out, exporting, crew):
                 self._is_finished, reason, code = False, "interrupted", crew.code_of_signal
             self._stop.set()
@@ -259,7 +268,8 @@ class _Crawl:
             paused = pauses.seen(stats) > PAUSED_SECONDS
             lacks = lacking.seen(stats, workers) > LACKING_SECONDS
             if seeds.done() and (stats.finished or paused or lacks):
-                reason = "finished" if stats.finished else "paused" if paused else "lacking"
+                reason = "closed" if stats.finished and stats.closed else "finished"
+                reason = reason if stats.finished else "paused" if paused else "lacking"
                 return reason, Exit.DONE if stats.finished else Exit.TRY_LATER
 
     async def _look(self, out: Exporter) -> tuple[JobStats, tuple[WorkerInfo, ...]]:

@@ -16,17 +16,19 @@ from msgspec.structs import replace
 from crawler.app.config import Config
 from crawler.app.connect import order_of
 from crawler.app.jobs import create_job, job_named
+from crawler.app.limits import limits_of, set_limits
 from crawler.app.tickets import by_task
 from crawler.app.wiring import admission
 from crawler.control.dead_letters import meets, parse_condition
 from crawler.control.rules import ON, parse
 from crawler.errors import UsageError
 from crawler.interfaces import Backend
-from crawler.model import DEFAULT_SPIDER, Job, Request, Rule, Ticket
+from crawler.model import DEFAULT_SPIDER, Job, Limits, Request, Rule, Ticket
 from crawler.seeding.admission import NotAdmitted
 from crawler.seeding.messages import request_of
 from crawler.seeding.presence import present
 from crawler.seeding.seeder import BATCH
+from crawler.spiders.base import Spider
 from crawler.spiders.own_seeds import OwnSeeds
 from crawler.spiders.registry import Registry
 from crawler.views.reports import SeedReport
@@ -54,6 +56,7 @@ async def order_crawl(
     spider = await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     wanted = await asyncio.to_thread(lambda: list(OwnSeeds(spider))) if seeds is None else seeds
     job = await create_job(connected.jobs, job, order_of(config))
+    await _limit(config, connected, job, spider)
     adding = _Seeding(config, connected, job, wanted)
     if not adding.requests:
         if not (await connected.reading.stats(job)).known:
@@ -68,12 +71,20 @@ async def order_crawl(
 
 async def submit(config: Config, connected: Backend, registry: Registry, job: Job, seeds: Sequence[Seed]) -> SeedReport:
     """Add seeds to a job, and make it if it is new. Nobody waits for them."""
-    await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
+    spider = await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     job = await create_job(connected.jobs, job, order_of(config))
+    await _limit(config, connected, job, spider)
     adding = _Seeding(config, connected, job, seeds)
     await adding.run()
     await connected.adding.durable()
     return SeedReport(job.name, adding.new, adding.known, dict(adding.refused))
+
+
+async def _limit(config: Config, connected: Backend, job: Job, spider: Spider) -> None:
+    """Set the limits that the spider's settings name, if there are any."""
+    limits = limits_of(config, spider)
+    if limits != Limits():
+        await set_limits(connected, job, limits)
 
 
 class _Seeding:

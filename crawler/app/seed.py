@@ -9,9 +9,12 @@ import structlog
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.jobs import create_job
+from crawler.app.limits import set_limits
 from crawler.app.wiring import intake, seeder, source
 from crawler.interfaces import Backend
-from crawler.model import Job, Request
+from crawler.model import Job, Limits, Request
+from crawler.program import PROGRAM
+from crawler.spiders.own_seeds import OwnSeeds
 from crawler.status import JobStats
 from crawler.views.figures import alive, at_work, no_worker
 from crawler.views.reports import SeedReport
@@ -24,18 +27,19 @@ async def seed(
     job: Job,
     urls: Iterable[str | Request],
     *,
+    limits: Limits = Limits(),  # noqa: B008 - a constant
     refused: Callable[[str, str], None],
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedReport:
-    """Stream URLs into the job, creating it if it is new.
+    """Stream URLs into the job, creating it if it is new. `limits`, if there are any, replace those that it has.
 
     Calls `refused(url, why)` for each refused URL, and `progress(new, known)` after each batch.
     """
     async with connect(config) as connected:
-        job = await create_job(connected.jobs, job, order_of(config))
-        await _say_if_unserved(connected, job)
+        job = await _made(config, connected, job, limits)
         seeding = seeder(config, connected, job, refused)
         await seeding.run(urls, progress)
+        await close_if_asked(connected, job, urls)
         return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
 
 
@@ -45,6 +49,7 @@ async def seed_from(
     url: str,
     *,
     idle: float | None,
+    limits: Limits = Limits(),  # noqa: B008 - a constant
     refused: Callable[[str, str], None],
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedReport:
@@ -54,13 +59,28 @@ async def seed_from(
     try:
         await messages.open()
         async with connect(config) as connected:
-            job = await create_job(connected.jobs, job, order_of(config))
-            await _say_if_unserved(connected, job)
+            job = await _made(config, connected, job, limits)
             seeding = intake(config, connected, job, messages, refused)
             await seeding.run(idle, progress)
             return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
     finally:
         await messages.close()
+
+
+async def _made(config: Config, connected: Backend, job: Job, limits: Limits) -> Job:
+    job = await create_job(connected.jobs, job, order_of(config))
+    if limits != Limits():
+        await set_limits(connected, job, limits)
+    await _say_if_unserved(connected, job)
+    if closed := (await connected.reading.stats(job)).closed:
+        log.warning("job_is_closed", job=job.name, why=closed, then=f"{PROGRAM} control resume job:{job.name}")
+    return job
+
+
+async def close_if_asked(connected: Backend, job: Job, urls: Iterable[str | Request]) -> None:
+    """Close the job if the spider's code has asked for that while it named its seeds."""
+    if isinstance(urls, OwnSeeds) and urls.closed:
+        await connected.closing.close(job, urls.closed)
 
 
 async def _say_if_unserved(connected: Backend, job: Job) -> None:

@@ -180,6 +180,8 @@ def _unread(stats: JobStats, result: JobResult) -> CrawlFailed | None:
         return None
     if result.failure is not None:
         return CrawlFailed(f"{result.failure.kind}: {result.failure.message}", result.failure.traceback)
+    if stats.closed:
+        return CrawlFailed(f"the page was not fetched: the job was closed: {stats.closed}")
     skips = [name.removeprefix("skip/") for name in stats.counters if name.startswith("skip/")]
     return CrawlFailed(f"the page was skipped: {', '.join(sorted(skips)) or 'blocked'}")
 

@@ -107,11 +107,13 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
         rule = replace(rule, why=clean(why) or rule.why, by=who())
         change = await connected.control.set_rule(rule, undoes=undoes)
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
+        reopened = await _reopen(connected, rule)
         answers, silent = await answers_to(connected, change.call)
     if as_json:
-        print(json_line({"change": _as_data(change), "resumed": resumed, "answers": answers, "silent": silent}))
+        data = {"change": _as_data(change), "resumed": resumed, "reopened": reopened}
+        print(json_line({**data, "answers": answers, "silent": silent}))
     else:
-        _say(change, resumed, answers, silent)
+        _say(change, resumed, reopened, answers, silent)
     return 0
 
 
@@ -149,6 +151,14 @@ async def _resume(connected: Backend, rule: Rule) -> list[str]:
     return found
 
 
+async def _reopen(connected: Backend, rule: Rule) -> str:
+    """Open a closed job again if it is to be resumed. Return why it was closed; empty if it was not."""
+    if (rule.action, rule.what, rule.value) != ("pause", "job", ""):
+        return ""
+    jobs = [job for job in await connected.jobs.all() if job.name == rule.name]
+    return await connected.closing.reopen(jobs[0]) if jobs else ""
+
+
 async def answers_to(connected: Backend, invocation: str) -> tuple[dict[str, str], list[str]]:
     """Return (worker → answer, living workers that did not answer within `ANSWER_SECONDS`)."""
     deadline = time.monotonic() + ANSWER_SECONDS
@@ -161,15 +171,17 @@ async def answers_to(connected: Backend, invocation: str) -> tuple[dict[str, str
         await asyncio.sleep(LOOK)
 
 
-def _say(change: RuleChange, resumed: list[str], answers: Mapping[str, str], silent: list[str]) -> None:
+def _say(change: RuleChange, resumed: list[str], reopened: str, answers: Mapping[str, str], silent: list[str]) -> None:
     from crawler.control.rules import described
 
     before = f" (before: {change.before})" if change.before and change.rule.action not in ("pause", "block") else ""
-    nothing = not change.rule.value and not change.before and not resumed
+    nothing = not change.rule.value and not change.before and not resumed and not reopened
     told = "there was no such rule" if nothing else "in force" if change.rule.value else "lifted"
     print(f"{shown(described(change.rule))}: {told}{before}, change {change.rule.id}")
     if resumed:
         print(f"resumed in: {', '.join(map(shown, resumed))}")
+    if reopened:
+        print(f"opened again, without limits; it was closed: {shown(reopened)}")
     for worker, answer in answers.items():
         print(f"{shown(worker)}: {shown(answer)}")
     tell_silent(silent)

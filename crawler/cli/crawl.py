@@ -17,6 +17,7 @@ from crawler.cli.options import (
     ArgumentOptions,
     Concurrency,
     Invocation,
+    Limit,
     Order,
     Overwrite,
     Processes,
@@ -65,6 +66,7 @@ def crawl(
     ] = False,
     processes: Processes = 0,
     concurrency: Concurrency = 0,
+    limit: Limit = None,
     strict: Strict = False,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
 ) -> int:
@@ -73,11 +75,12 @@ def crawl(
     After an interruption, the same command resumes the crawl. More machines can help with `worker`.
 
     crawler crawl https://a.example/
-    crawler crawl --spider quotes -O quotes.jsonl
+    crawler crawl --spider quotes -O quotes.jsonl --limit 10
     crawler worker
     """
     config = config_of(invocation, strict=strict)
 
+    from crawler.app.limits import limits_of
     from crawler.app.wiring import Target
 
     given = spider_arguments(arguments)
@@ -100,6 +103,7 @@ def crawl(
                 Job(name, order=order or "", spider=spider, arguments=given),
                 seeds,
                 Target(target, overwrite=bool(overwrite) or (fresh and not output and not append), append=append),
+                limits=limits_of(config, made, limit or 0),
                 fresh=fresh,
                 force=force,
                 processes=processes,

@@ -104,6 +104,12 @@ Append = Annotated[
 Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one per core.")]
 Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once per process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
+Limit = Annotated[
+    int | None,
+    option(
+        "--limit", min=1, metavar="PAGES", help="Close the job once so many pages are read (CLOSESPIDER_PAGECOUNT)."
+    ),
+]
 Strict = Annotated[
     bool, flag("--strict", help="End with exit code 3 if something was lost that nobody asked to leave out (STRICT).")
 ]

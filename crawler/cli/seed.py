@@ -14,6 +14,7 @@ from crawler.cli.options import (
     ArgumentOptions,
     Invocation,
     Json,
+    Limit,
     Order,
     SeedFiles,
     SeedUrls,
@@ -26,7 +27,7 @@ from crawler.cli.options import (
 )
 from crawler.cli.seeds import Refusals, Seeds
 from crawler.errors import Exit, UsageError
-from crawler.model import DEFAULT_SPIDER, Job, Request
+from crawler.model import DEFAULT_SPIDER, Job, Limits, Request
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
 from crawler.runtime.standard_output import kept_from_users
@@ -52,6 +53,7 @@ def seed(
     ] = None,
     job: Annotated[str, typer.Option("--job", metavar="NAME", help="Job to add to; created if new.")] = "default",
     order: Order = None,
+    limit: Limit = None,
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
@@ -67,6 +69,9 @@ def seed(
     made = make_spider(config, spider or DEFAULT_SPIDER, spider_arguments(arguments))
     seeds = Seeds(urls or (), file or ())
     _check_source(from_, follow=follow, idle=idle, others=bool(seeds))
+    from crawler.app.limits import limits_of
+
+    limits = limits_of(config, made, limit or 0)
     wanted = Job(job, order=order or "", spider=spider, arguments=spider_arguments(arguments))
     added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
     refusals = Refusals()
@@ -74,9 +79,9 @@ def seed(
         with kept_from_users():
             if from_:
                 waits = None if follow and idle is None else idle or 0
-                report = run(_seed_from(config, wanted, from_, waits, refusals, added))
+                report = run(_seed_from(config, wanted, from_, waits, limits, refusals, added))
             else:
-                report = run(_seed(config, wanted, seeds or own_seeds(made), refusals, added))
+                report = run(_seed(config, wanted, seeds or own_seeds(made), limits, refusals, added))
     except KeyboardInterrupt as interrupt:
         added.clear()
         print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)
@@ -91,19 +96,19 @@ def seed(
 
 
 async def _seed(
-    config: Config, job: Job, urls: Iterable[str | Request], refusals: Refusals, added: _Added
+    config: Config, job: Job, urls: Iterable[str | Request], limits: Limits, refusals: Refusals, added: _Added
 ) -> SeedReport:
     from crawler.app.seed import seed as seed_job
 
-    return await seed_job(config, job, urls, refused=refusals, progress=added)
+    return await seed_job(config, job, urls, limits=limits, refused=refusals, progress=added)
 
 
 async def _seed_from(
-    config: Config, job: Job, url: str, idle: float | None, refusals: Refusals, added: _Added
+    config: Config, job: Job, url: str, idle: float | None, limits: Limits, refusals: Refusals, added: _Added
 ) -> SeedReport:
     from crawler.app.seed import seed_from
 
-    return await seed_from(config, job, url, idle=idle, refused=refusals, progress=added)
+    return await seed_from(config, job, url, idle=idle, limits=limits, refused=refusals, progress=added)
 
 
 def _check_source(url: str, *, follow: bool, idle: float | None, others: bool) -> None:

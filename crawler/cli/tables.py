@@ -13,16 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from crawler.control.dead_letters import LETTERS_READ, Group, error_of, said_by
+from crawler.model import BY_LIMIT
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, shown, without_password
 from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
 from crawler.views.figures import (
     answers_in_words,
     assigned_to,
+    closed_in_words,
     counted,
     dead_words,
     duration,
     hosts_in_words,
+    limits_in_words,
     nobody_exports,
     own_figures,
     pages,
@@ -118,7 +121,9 @@ def away_view(why: str, url: str) -> RenderableType:
 
 def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str, object]]:
     """Describe one job: why it is idle, if it is, and what happened to its requests."""
+    yield "limits", limits_in_words(stats.limits)
     if stats.finished:
+        yield "closed", Text(closed_in_words(stats).removeprefix("closed: "), "yellow")
         yield "to be written", unexported(stats)
     else:
         idle = why_idle(stats, workers)
@@ -163,7 +168,9 @@ def job_state(stats: JobStats) -> str:
     if not stats.known and not stats.seeding:
         return "empty"
     if stats.finished:
-        return "items wait for export" if stats.outbox else "finished"
+        return "items wait for export" if stats.outbox else "closed" if stats.closed else "finished"
+    if stats.closed:
+        return "closing"
     if stats.seeding:
         return "seeding"
     if stats.is_all_paused:
@@ -282,7 +289,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
     """Return the result of a crawl, and what the user can do next."""
     stats = report.stats
     lines: dict[str, object] = {
-        "ended": report.reason,
+        "ended": closed_in_words(stats) or report.reason,
         "pages": f"{counted(pages(stats))} of {counted(stats.known)} known URLs",
         "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
@@ -349,6 +356,11 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
         return "\n".join((*pauses(report.stats), *redrive, then))
     if report.reason == "lacking":
         return "The log names what the spiders here lack. Add it, or start a worker that has it; then run this again."
+    if report.reason in ("closed", "already finished") and report.stats.closed:
+        again = "the same command with a higher limit or without one"
+        if not report.stats.closed.startswith(BY_LIMIT):
+            again = f"{PROGRAM} control resume job:{job}, then the same command"
+        return f"To go on: {again}. To start again: the same command with --fresh"
     if report.reason == "already finished":
         return "This crawl is already finished. To start it again: run the same command with --fresh"
     if report.stats.dead:

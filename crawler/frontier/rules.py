@@ -75,6 +75,12 @@ CATCH_UP = 100
 """Time that a spider or job with a rate may catch up on, because no worker claims every millisecond."""
 
 # ---------------------------------------------------------------------------------------------------------
+# Jobs that end early
+
+NO_LIMIT = 10**12
+"""Pages of a job whose limits are others than pages: more than any crawl reads."""
+
+# ---------------------------------------------------------------------------------------------------------
 # Limits of one call, so that no script makes the others wait for more than a few milliseconds
 
 STRIKES = 500

@@ -178,11 +178,7 @@ TRANSLATED: Mapping[str, Translated] = {
 # ---------------------------------------------------------------------------------------------------------
 # What is missing, and what to write instead
 
-_POLICY = (
-    "the page cache keeps each page, as DummyPolicy does; it is for developing spiders, so what a host says about "
-    "caches (RFC 9111) is not read: delete it, and set HTTPCACHE_EXPIRATION_SECS"
-)
-_END = f"there is no such limit; stop with Ctrl-C, or control the job with `{PROGRAM} control pause job NAME`"
+_CACHE = "there is no HTTP cache; DOWNLOADER_MIDDLEWARES can name one of yours"
 _FILES = "items go to -o FILE.jsonl; process files and images in a step of your own"
 _STEP = "write the step into the spider's callbacks, or into process_item"
 _STORE = "write -o FILE.jsonl on the command line"
@@ -195,7 +191,6 @@ _SEED_FROM = f"write `{PROGRAM} seed --from 'redis://host/0?queue=KEY' --follow`
 
 MISSING: Mapping[str, Missing] = {
     "ADDONS": Missing("write the settings themselves; DOWNLOADER_MIDDLEWARES names middlewares", is_off),
-    "CLOSESPIDER_*": Missing(_END, is_off),
     "COMMANDS_MODULE": Missing("write a script that calls the program", is_off),
     "CRAWLSPIDER_FOLLOW_LINKS": Missing("leave follow=True out of the rules", _on),
     "DEFAULT_ITEM_CLASS": Missing("write default_item_class in a subclass of ItemLoader", _scrapys),
@@ -232,11 +227,7 @@ MISSING: Mapping[str, Missing] = {
     "FEED_URI_PARAMS": Missing(_STORE, is_off),
     "FILES_STORE": Missing(_FILES, is_off),
     "HTTPAUTH_*": Missing(_LOGIN, is_off),
-    "HTTPCACHE_POLICY": Missing(_POLICY, _off_or("scrapy.extensions.httpcache.DummyPolicy")),
-    "HTTPCACHE_STORAGE": Missing(
-        "the page cache has files of its own in HTTPCACHE_DIR: delete it",
-        _off_or("scrapy.extensions.httpcache.FilesystemCacheStorage"),
-    ),
+    "HTTPCACHE_ENABLED": Missing(_CACHE, is_off),
     "HTTPERROR_ALLOWED_CODES": Missing("write handle_httpstatus_list = [404] in the spider", is_off),
     "HTTPERROR_ALLOW_ALL": Missing(
         'write handle_httpstatus_list in the spider, or meta={"handle_httpstatus_all": True}', is_off
@@ -328,9 +319,7 @@ HARMLESS: Mapping[str, str] = {
     "FTP_*": "only http and https are fetched",
     "GCS_PROJECT_ID": _NO_STORAGE,
     "HTTP2_MAX_FRAME_SIZE": "hosts are asked with HTTP/1.1",
-    "HTTPCACHE_ALWAYS_STORE": "each page is kept; what a host says about caches is not read",
-    "HTTPCACHE_DBM_MODULE": "the page cache has files of its own in HTTPCACHE_DIR",
-    "HTTPCACHE_IGNORE_RESPONSE_CACHE_CONTROLS": "what a host says about caches is not read",
+    "HTTPCACHE_*": _CACHE,
     "HTTPPROXY_*": "the crawler uses no proxies",
     "HTTPX_HTTP2_ENABLED": "hosts are asked with HTTP/1.1",
     "IMAGES_*": _NO_STORAGE,

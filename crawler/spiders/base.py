@@ -32,6 +32,17 @@ class DropItem(Exception):
     """
 
 
+class CloseSpider(Exception):
+    """Raised by a callback, an errback, `process_item` or `start` to close the job: no worker begins another page.
+
+    What was yielded before is kept, and pages in flight end as usual. `reason` is a text for people and scripts.
+    """
+
+    def __init__(self, reason: str = "cancelled") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class _Missing:
     """Stands for an attribute that a spider does not have, or not yet: reading it says what to write. It may be set."""
 
@@ -174,7 +185,8 @@ class Spider:
         return None
 
     def closed(self, reason: str) -> None:
-        """Clean up. Each worker process calls this once when it discards the spider (`finished` or `shutdown`)."""
+        """Clean up. Each worker process calls this once, when it ends: `finished` if the job is, `shutdown` if it is
+        not, or why it was closed, such as `closespider_itemcount`."""
 
 
 def reads_robots_sitemaps(spider: Spider) -> bool:

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from crawler.model import Failure, Request
 from crawler.parsing.charset import clean
 from crawler.runtime.counts import added
-from crawler.spiders.base import DropItem, Spider, callback_name, method_of
+from crawler.spiders.base import CloseSpider, DropItem, Spider, callback_name, method_of
 from crawler.spiders.errbacks import takes_failure_alone
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
 from crawler.spiders.taken import CallbackError, Frames, Taken, all_new
@@ -34,6 +34,7 @@ from crawler.spiders.taken import CallbackError, Frames, Taken, all_new
 MAX_ITEM_BYTES = 100_000_000
 """Most bytes of JSON for the items of one page: they travel to the queue server in one piece."""
 
+_MAX_CLOSE = 200  # characters kept of the reason of a `CloseSpider`
 _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its reason
 
 
@@ -55,6 +56,7 @@ class Found(Struct, frozen=True):
     # what the callback yielded that is neither an item nor a request, or a request that nobody can fetch; the kind is
     # the event that is logged
     strays: Sequence[Failure] = ()
+    close: str = ""  # why the spider closes the job; empty: it does not
 
     def noting(self, counters: Mapping[str, int]) -> Found:
         """Return a copy with `counters` added to what else the job counts."""
@@ -83,11 +85,12 @@ async def run_callback(
     The method may be a plain or an async generator or function; it may return an iterable, one item or request,
     or None. Anything else that it yields, and a request that nobody can fetch, is left out and told as a stray; the
     rest of the page stays. `DropItem` drops one item when `process_item` raises it, the rest of the page when the
-    callback does. `maybe_new` filters out the URLs of a `Follow` that are certainly known.
+    callback does. `CloseSpider` leaves out the rest of the page as well, and closes the job. `maybe_new` filters out
+    the URLs of a `Follow` that are certainly known.
     Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged; `TimeoutError` from the line
     that awaits if an async method takes longer than `seconds`.
     """
-    taken = Taken(spider, name, maybe_new)
+    taken, close = Taken(spider, name, maybe_new), ""
     try:
         given = callback_of(spider, name)(*arguments, **cb_kwargs)
         if inspect.isawaitable(given) or hasattr(given, "__aiter__"):
@@ -97,12 +100,23 @@ async def run_callback(
             taken.take(given)
     except DropItem as why:
         taken.dropped[_reason(why)] += 1
+    except CloseSpider as why:
+        close = close_reason(why)
     requests = _by_name(spider, taken)
-    items = [line for given in taken.items if (line := await _encoded(spider, *given, taken, seconds))]
+    items: list[bytes] = []
+    for place, given in enumerate(taken.items):
+        try:
+            line = await _encoded(spider, *given, taken, seconds)
+        except CloseSpider as why:
+            close = close_reason(why)
+            taken.dropped["closed"] += len(taken.items) - place  # this one and those behind it
+            break
+        if line:
+            items.append(line)
     if sum(map(len, items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{taken.who} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
-    noted = {"empty/pages": 1} if taken.is_empty else {}
-    return Found(items, requests, taken.dropped, taken.unfollowed, noted, taken.strays)
+    noted = {"empty/pages": 1} if taken.is_empty and not close else {}
+    return Found(items, requests, taken.dropped, taken.unfollowed, noted, taken.strays, close)
 
 
 def _by_name(spider: Spider, taken: Taken) -> list[Request]:
@@ -255,6 +269,11 @@ async def _encoded(spider: Spider, item: Any, frames: Frames, taken: Taken, seco
     except ItemError as error:
         error.line = taken.line_of(frames)
         raise
+
+
+def close_reason(why: CloseSpider) -> str:
+    """Return the reason as it travels: one line of text."""
+    return " ".join(clean(str(why.reason)).split())[:_MAX_CLOSE] or "cancelled"
 
 
 def _reason(why: DropItem) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from crawler.errors import UsageError
 from crawler.model import Request
 from crawler.runtime.standard_output import kept_from_users
-from crawler.spiders.base import Spider
-from crawler.spiders.callbacks import by_name
+from crawler.spiders.base import CloseSpider, Spider
+from crawler.spiders.callbacks import by_name, close_reason
 from crawler.spiders.failures import config_error
 from crawler.spiders.items import is_item
 
@@ -30,9 +30,12 @@ class OwnSeeds:
     def __init__(self, spider: Spider) -> None:
         self._spider = spider
         self._given = 0
+        self.closed = ""  # why the spider's code ended the job with `CloseSpider`; empty: it has not
         self._requests = self._stream()
         first = next(self._requests, None)
         if first is None:
+            if self.closed:
+                raise UsageError(f"spider {spider.name} closed the job before its first request: {self.closed}")
             raise UsageError(
                 f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls or sitemap_urls"
             )
@@ -57,6 +60,8 @@ class OwnSeeds:
             for request in ways(given, method, self._checked):
                 yield request
                 self._given += 1
+        except CloseSpider as why:
+            self.closed = close_reason(why)
         except (Exception, SystemExit) as error:  # the spider author's code may raise anything
             after = f" after request {self._given:,} (all before the error are seeded)" if self._given else ""
             what = f"{method} of spider {self._spider.name}{after}"

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from crawler.control.pauses import resuming
 from crawler.control.routes import Assignment, queue_of
+from crawler.model import Limits
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import OWN, Backlog, HostTurn, JobStats, WorkerInfo, clock, why_resting
@@ -203,6 +204,8 @@ def assigned_to(worker: WorkerInfo) -> Assignment:
 
 def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     """Return why this job makes no progress now, and what would help; empty if it makes progress."""
+    if stats.closed:
+        return closed_in_words(stats)
     if stats.finished:
         return "finished: every URL found has been fetched, skipped or given up"
     ours = at_work(stats, workers)
@@ -213,6 +216,31 @@ def why_idle(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
     if stats.outbox and any(worker.info.get("idle") == "outbox" for worker in ours):
         return outbox_words(stats)
     return "" if stats.is_flowing else _waiting(stats)
+
+
+def closed_in_words(stats: JobStats) -> str:
+    """Return why the job ended early, how many requests it leaves, and the command that opens it again; empty if it was
+    not closed."""
+    if not stats.closed:
+        return ""
+    left = f"{several(stats.pending, 'request')} {'was' if stats.pending == 1 else 'were'} left pending"
+    if stats.processing:
+        return f"closed: {shown(stats.closed)}; {several(stats.processing, 'request')} in flight will end; {left}"
+    return f"closed: {shown(stats.closed)}; {left}; {PROGRAM} control resume job:{shown(stats.job)} goes on"
+
+
+def limits_in_words(limits: Limits) -> str:
+    """Return `10 pages, 60 s`: the limits at which a job is closed; empty if there are none."""
+    seconds, silent = limits.seconds, limits.seconds_without_item
+    named = (
+        several(limits.pages, "page") if limits.pages else "",
+        several(limits.items, "item") if limits.items else "",
+        several(limits.errors, "error") if limits.errors else "",
+        duration(seconds) if seconds else "",
+        f"{several(limits.pages_without_item, 'page')} without an item" if limits.pages_without_item else "",
+        f"{duration(silent)} without an item" if silent else "",
+    )
+    return ", ".join(filter(None, named))
 
 
 def routes_differ(workers: Iterable[WorkerInfo]) -> str:
@@ -375,7 +403,7 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
     stats, counters = report.stats, report.stats.counters
     statuses = group(counters, "status")
     return {
-        "finish_reason": report.reason.replace(" ", "_"),
+        "finish_reason": stats.closed if report.reason == "closed" else report.reason.replace(" ", "_"),
         "elapsed_time_seconds": round(report.seconds, 3),
         "downloader/response_count": sum(statuses.values()),
         **{f"downloader/response_status_count/{status}": count for status, count in statuses.items()},

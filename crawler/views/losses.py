@@ -37,7 +37,6 @@ _ROWS: Mapping[str, _Row] = {
     # --- pages
     "skip/robots": _Row("page", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
     "skip/redirect": _Row("page", "redirected elsewhere; the page there is counted by itself", is_asked_for=True),
-    "skip/not_cached": _Row("page", "not in the page cache (HTTPCACHE_IGNORE_MISSING)", is_asked_for=True),
     "skip/blocked": _Row("page", f"a person blocked them ({PROGRAM} control list)", is_asked_for=True),
     "skip/parse_maxsize": _Row("page", "not parsed: larger than PARSE_MAXSIZE"),
     "skip/parse_maxnodes": _Row("page", "not parsed: more elements and attributes than PARSE_MAXNODES"),
@@ -49,6 +48,7 @@ _ROWS: Mapping[str, _Row] = {
     "dropped/not_an_item": _Row(
         "value", "yielded by callbacks, but neither items nor requests; the log names the lines"
     ),
+    "dropped/closed": _Row("item", "left out when the spider closed the job (CloseSpider)", is_asked_for=True),
     "dropped/errback": _Row("errback", "failed; what they would have yielded is lost, and the log says why"),
     "empty/items": _Row("item", "no field has a value; check the selectors"),
     "empty/pages": _Row("page", "neither an item nor a request was yielded", is_asked_for=True),
@@ -165,7 +165,7 @@ def _given_up(stats: JobStats) -> Iterator[Loss]:
 def _fruitless(stats: JobStats) -> Iterator[Loss]:
     """Yield that a finished crawl brought nothing, and why."""
     read, items = pages(stats), stats.counters.get("items", 0)
-    if stats.finished and not stats.dead and (why := _why_nothing(stats, read, items)):
+    if stats.finished and not stats.closed and not stats.dead and (why := _why_nothing(stats, read, items)):
         yield Loss("nothing", read, why)
 
 

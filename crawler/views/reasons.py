@@ -12,6 +12,7 @@ from crawler.status import SKIPS_KEPT, TRACED, DeadLetter, HostTurn, Pause, Sigh
 from crawler.views.figures import (
     FIRST_WINS,
     at_work,
+    closed_in_words,
     counted,
     duration,
     group,
@@ -68,6 +69,8 @@ def waits(inquiry: Inquiry) -> list[str]:
     """Return what the URL waits for, the longest-lasting reasons first; empty if it is not pending."""
     if state(inquiry) not in ("pending", "delayed"):
         return []
+    if inquiry.stats.closed:
+        return [f"not fetched: the job was {closed_in_words(inquiry.stats)}"]
     reasons = [*_standstill(inquiry), *_its_host(inquiry)]
     return reasons or ["nothing: a worker takes it with one of its next claims"]
 

@@ -42,7 +42,7 @@ class Progress(Struct, frozen=True):
 
 
 class CrawlReport(Struct, frozen=True):
-    """How a crawl ended. `reason`: finished, already finished, no seeds, paused, lacking, interrupted,
+    """How a crawl ended. `reason`: finished, closed, already finished, no seeds, paused, lacking, interrupted,
     failed."""
 
     reason: str

@@ -16,6 +16,7 @@ from crawler.model import Failure
 from crawler.status import Failing, JobStats, WorkerInfo
 from crawler.views import reasons
 from crawler.views.figures import (
+    closed_in_words,
     pages,
     pages_per_second,
     pauses,
@@ -149,7 +150,7 @@ def _who_revoked(stats: JobStats) -> str:
 
 def _ended(stats: JobStats, largest: Group | None, *, strict: bool) -> Told:
     losses = lost(stats)
-    why = "; ".join(one.text for one in losses)
+    why = "; ".join([*filter(None, [closed_in_words(stats)]), *(one.text for one in losses)])
     if exit_code(stats, strict=strict) == Exit.DONE:
         return State.SUCCESS, why, None
     if largest:
@@ -191,6 +192,8 @@ def _url_told(inquiry: Inquiry) -> Told:
         case "done":
             return _read(inquiry, told)
     waits = "; ".join(reasons.waits(inquiry))
+    if inquiry.stats.closed:
+        return State.REVOKED, waits, None
     if any(one.by for one in trace.pauses):
         return State.REVOKED, waits, None
     if trace.failing or any(one.attempt or one.crashes for one in trace.sightings[:1]):

@@ -26,6 +26,9 @@ from crawler.worker.blame_slot import Making, NoSlot, Slot
 
 log = structlog.get_logger()
 
+SHUTDOWN = "shutdown"
+"""Scrapy's word for a spider that ends before its job."""
+
 
 class ReadySpider(Struct, frozen=True):
     """A spider ready to work in one job, with the rules from its settings."""
@@ -83,11 +86,17 @@ class ReadySpiders:
                 self._ready[key] = self._make(record, spider)
         return self._ready[key]
 
-    def close(self, reason: str) -> None:
-        """Call `closed` of each spider. Log what it raises: no page depends on it."""
-        for ready in self._ready.values():
+    @property
+    def epochs(self) -> frozenset[str]:
+        """Those of the jobs that it has made spiders for."""
+        return frozenset(epoch for epoch, _ in self._ready)
+
+    def close(self, reasons: Mapping[str, str]) -> None:
+        """Call `closed` of each spider, with the reason for its job's epoch, or `shutdown`. Log what it raises: no page
+        depends on it."""
+        for (epoch, _), ready in self._ready.items():
             try:
-                ready.spider.closed(reason)
+                ready.spider.closed(reasons.get(epoch, SHUTDOWN))
             except (Exception, SystemExit) as error:
                 failure = failure_of(type(ready.spider), "closed", error)
                 where = {"spider": ready.spider.name, "line": failure.line, "error": failure.message}

@@ -64,6 +64,7 @@ class Tally:
         return {
             "pid": os.getpid(),
             "version": self._version,
+            "limits": True,  # this version obeys the limits of jobs (`app/limits.py`)
             "pages": self._pages,
             "in_flight": self.in_flight,
             "fenced": self.fenced,

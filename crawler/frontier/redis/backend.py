@@ -9,6 +9,7 @@ from typing import Any
 from crawler.frontier.redis import acl
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.asking import RedisAsking
+from crawler.frontier.redis.closing import RedisClosing
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.dead import RedisDead
 from crawler.frontier.redis.handed_out import HandedOut
@@ -75,6 +76,7 @@ def parts(
     control = RedisControl(server, prefixes)
     letters = RedisDead(server, prefixes)
     outbox = RedisOutbox(server, prefixes)
+    closing = RedisClosing(server, prefixes)
 
     def doubt() -> None:
         """React to a new connection: the server may have restarted and lost its last second."""
@@ -92,6 +94,7 @@ def parts(
             adding,
             handed_out,
             ledger,
+            closing,
             lease_seconds=lease_seconds,
             outbox_limit=outbox_limit,
             exploding=exploding,
@@ -118,6 +121,7 @@ def parts(
         control=control,
         broadcasts=control,
         schedules=RedisSchedules(server, prefixes, identity),
+        closing=closing,
         store=server,
         address=server.url,
         url=server.shown,

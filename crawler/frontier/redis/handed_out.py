@@ -58,7 +58,7 @@ class HandedOut:
         for (job, number), messages in zip(lists_of, lists, strict=True):
             found = [job.name.encode(), [message for message in messages if (job.name, message) not in handed]]
             # Claimed at some earlier time (0.0), so that claim did not know what the ledger has learned since.
-            part = read_claim([0, b"", [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
+            part = read_claim([0, b"", [], [], *found], {job.name: job.epoch}, 0.0, number, len(self._shards))
             claim = replace(claim, leases=claim.leases + part.leases, junk=claim.junk + part.junk)
         if not claim.leases and not claim.junk:
             self._in_doubt.discard(worker)

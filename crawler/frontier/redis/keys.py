@@ -46,7 +46,12 @@
     P schedules             hash    schedule → its timetable: the revision, a space, JSON (shard 0 only)
     P answers:CALL          hash    worker → its answer (shard 0 only), expiring
     P shared:K              string  small values of the fleet (robots.txt), expiring
-    J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters
+    J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters; `closed` if the job was: how
+                                    often it had been `opened` again, when (ms), why; of a limited job its `quota`
+                                    here, and what the shard has `taken` from the budget and `returned` (`quota.lua`)
+    J budget                hash    the limits of the job, `since` when (ms); `given:SHARD` and `back:SHARD`, what each
+                                    shard has borrowed and returned; when it had an item last (`budget.lua`; shard 0
+                                    only)
     J hosts                 zset    host with pending requests → earliest time (ms) to check it again; a host at its
                                     concurrency cap, or in `asking`, is absent, and its `waiting` names the job
     J line:G                zset    hosts with pending requests that wait for the turn of their group → since when (ms)

@@ -14,6 +14,7 @@ import structlog
 from crawler.errors import FrontierFull, FrontierReplaced, FrontierUnavailable
 from crawler.frontier import message as wire
 from crawler.frontier.redis.adding import RedisAdding
+from crawler.frontier.redis.closing import RedisClosing
 from crawler.frontier.redis.errors import JobGone
 from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.jobs import RedisJobs
@@ -42,6 +43,7 @@ class RedisQueue:
         adding: RedisAdding,
         handed_out: HandedOut,
         ledger: RedisLedger,
+        closing: RedisClosing,
         *,
         lease_seconds: float,
         outbox_limit: int,
@@ -53,6 +55,7 @@ class RedisQueue:
         self._adding = adding
         self._handed_out = handed_out
         self._ledger = ledger
+        self._closing = closing
         self._lease_ms = int(lease_seconds * 1000)
         self._outbox_limit = outbox_limit
         self._exploding = exploding
@@ -99,6 +102,7 @@ class RedisQueue:
 
     async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         prefix = self._shards[shard]
+        asked = await self._closing.asked(jobs, shard, limit)  # first: it may fail, and the token must not be lost
         token = self._claim_tokens.pop((worker, shard), "") or secrets.token_hex(8)
         named = {
             "P": prefix,
@@ -114,7 +118,7 @@ class RedisQueue:
             "longest": int(pace.longest * 1000),
             "outbox_limit": self._outbox_limit,
             "random": random.randrange(1, 2**31 - 1),
-            "jobs": [{"name": job.name, "epoch": job.epoch} for job in jobs],
+            "jobs": asked,
         }
         began = self._server.clock()
         try:
@@ -122,7 +126,10 @@ class RedisQueue:
         except FrontierUnavailable:
             self._claim_tokens[worker, shard] = token  # the reply may be lost: the next call repeats this one
             raise
-        return read_claim(reply, self._epochs(), began, shard, len(self._shards))
+        claim = read_claim(reply, self._epochs(), began, shard, len(self._shards))
+        if reply[3] and await self._closing.hear(jobs, reply[3]) and not claim.leases and not claim.junk:
+            return await self._claim_from(shard, worker, limit, jobs, pace)
+        return claim
 
     async def commit(self, worker: str, visits: Sequence[tuple[Lease, Visit]], pace: Pace) -> list[bool]:
         """End turns in other shards and add the links first; then commit items and acknowledgements, shard by shard."""
@@ -145,6 +152,8 @@ class RedisQueue:
                     job, [link for link in links if link[0].depth == 0], seed=True
                 )  # a seed's redirect
                 await self._commit_job(worker, job, visits, numbers, pace, turns, accepted)
+                for why in {visits[number][1].close for number in numbers if accepted[number]} - {""}:
+                    await self._closing.close(job, why)
             except JobGone:
                 reason = await self._jobs.forgotten(job)
                 if isinstance(reason, FrontierReplaced):

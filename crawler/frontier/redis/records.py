@@ -146,6 +146,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     links: int = 0
     failure: str = ""
     cause: str = ""
+    close: str = ""
 
 
 def failure_words(failure: Failure) -> str:
@@ -186,6 +187,7 @@ def ending(
         links=len(visit.links),
         failure=failure_words(failure) if failure else "",
         cause=failure.kind if failure else "",
+        close=visit.close,
     )
     return named, (lease.message, b"\n".join(items), payload)
 
@@ -208,10 +210,10 @@ def outcome_arguments(worker: str, lease: Lease, outcome: Outcome) -> tuple[str,
 def read_claim(reply: list[Any], epochs: Mapping[str, str], began: float, shard: int, shards: int) -> Claim:
     """Read the reply of `claim.lua`, called at `began` (monotonic seconds) in shard number `shard` of `shards`.
     `epochs` are those of the jobs in the call."""
-    wait, idle, gone = reply[:3]
+    wait, idle, gone, _ = reply[:4]
     leases: list[Lease] = []
     junk: list[Junk] = []
-    for job, messages in zip(reply[3::2], reply[4::2], strict=True):
+    for job, messages in zip(reply[4::2], reply[5::2], strict=True):
         name = job.decode()
         for message in reversed(messages):  # the list begins with the newest
             read = _lease(name, epochs.get(name, ""), message, began)

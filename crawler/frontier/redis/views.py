@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from crawler.control.rules import block_of, pauses_in
 from crawler.errors import ReplicasMissing
+from crawler.frontier.redis.closing import closed_at, read_limits, reason_in
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
@@ -20,11 +21,12 @@ from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
-from crawler.model import Job
+from crawler.model import Job, Limits
 from crawler.status import HostView, JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are not counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks", "redirected", "again")
+_CLOSING = ("closed", "opened", "quota", "taken", "returned")
 _LATER = "later/"  # followed by a version: the number of messages of that version that wait
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
 
@@ -63,12 +65,13 @@ class RedisViews:
     async def _stats(self, job: Job) -> JobStats:
         """The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
         seeders, finished = await self._read_ends(job)
-        exporter = await self._read_exporter(job)
+        exporter, limits = await self._read_single(job)
         rules = await self._control.rules()
         shards = [await self._read_shard(shard, job) for shard in self._shards]
         counters: Counter[str] = Counter()
         for shard in shards:
             counters.update({name: int(number(value)) for name, value in shard["stats"].items() if name != "epoch"})
+        closed = [text(shard["stats"].get("closed")) for shard in shards]
         admitted = counters["admitted"]
         states: Mapping[str, Any] = {name: counters[name] for name in _STATES}
         return JobStats(
@@ -92,12 +95,18 @@ class RedisViews:
             resting=_resting(one for shard in shards for one in shard["waiting"]),
             is_pacing=any(shard["lined"] or not all(one.turn.rest for one in shard["waiting"]) for shard in shards),
             next_due=min((shard["due"] for shard in shards if shard["due"] is not None), default=None),
-            finished=admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0),
+            finished=(admitted == finished and not seeders and (admitted > 0 or counters["seeded"] > 0))
+            or (all(closed) and not states["processing"]),
+            closed=reason_in(min(filter(None, closed), key=closed_at, default="")),
+            limits=limits,
             later=_later(counters),
             counters={
                 name: count
                 for name, count in sorted(counters.items())
-                if name not in _PLUMBING and name not in _STATES and not name.startswith(_LATER)
+                if name not in _PLUMBING
+                and name not in _CLOSING
+                and name not in _STATES
+                and not name.startswith(_LATER)
             },
         )
 
@@ -112,9 +121,13 @@ class RedisViews:
                 pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
             return seeders, sum(int(number(value)) for value in await pipeline.execute())
 
-    async def _read_exporter(self, job: Job) -> str:
+    async def _read_single(self, job: Job) -> tuple[str, Limits]:
+        """What the first shard alone has: the exporter, and the limits."""
+        prefix = job_prefix(self._shards[0], job.name)
+        pipeline = self._server.pipeline().get(f"{prefix}exporter").hgetall(f"{prefix}budget")
         with errors(self._server.shown):
-            return text(await self._server.at(self._shards[0]).get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+            exporter, budget = await pipeline.execute()
+        return text(exporter), read_limits({text(name): value for name, value in budget.items()})
 
     async def _read_shard(self, shard: str, job: Job) -> dict[str, Any]:
         prefix, now = job_prefix(shard, job.name), await frontier_ms(self._server, shard)

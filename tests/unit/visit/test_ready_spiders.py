@@ -61,7 +61,7 @@ def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_fr
     made = [spiders("news", name) for name in ("untidy", "shop", "untidy")]
     assert made[0] is made[2]
     with capture_logs() as logs:
-        spiders.close(reason)
+        spiders.close(dict.fromkeys(spiders.epochs, reason))
     (line,) = logs
     assert (line["event"], line["spider"], line["error"]) == ("closed_failed", "untidy", error)
     assert line["line"].endswith(f"test_ready_spiders.py:{Untidy.closed.__code__.co_firstlineno + 1}")

@@ -1,4 +1,4 @@
--- needs: clock, number, counters, orders, turns, favourites, obstacle, strike, hand_out, wake
+-- needs: clock, counters, replay, quota, due, orders, turns, favourites, obstacle, strike, hand_out, wake
 -- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turns.
 --
 -- KEYS  1 P workers
@@ -12,48 +12,31 @@
 --                 delay that adapting may choose
 --         outbox_limit  pages in a job's outbox at which claims hand out nothing of it
 --         random  integer, 1 to 2^31 - 2
---         jobs    { name, epoch } each
--- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, job, { messages }, job, { messages } … }
+--         jobs    each: name, epoch; told: the word of a closing that the caller knows; asked: whether it has asked
+--                 the job's budget (`draw.lua`) since its last claim; given: what that has ever given to this shard, if
+--                 it is at home in another
+-- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, { job, word, … }, job, { messages }, job … }; the
+-- word of a job is that of its closing, if the caller does not know it, or '' if it must ask the budget first
 -- Stays true: a message is in one list; a host, and its group, has at most `cap` requests in flight, and its turns are
 -- at least its delay apart, over all workers and jobs; a host that a lease has to itself (`take.lua`) gives nothing
 -- until that lease ends and wakes it; a host that must wait for its group stands in the group's line, and a group with
 -- a line is in `groups` or waits for room; rules override `delay` and `cap`; the same token returns the same messages
--- again, because nobody can have committed any of them: they are still the newest in the processing lists.
+-- again; a closed job gives nothing, and of a limited one no more is read and in flight than its limit.
 
 local claim = cmsgpack.unpack(ARGV[1])
 claim.now, claim.got, claim.strikes, claim.postponed = now_ms(), 0, STRIKES, 0
 local P, now = claim.P, claim.now
 local W = P .. 'worker:' .. claim.worker
-local reply, claimed = { -1, 'empty', {} }, {}
-
--- The reply of an earlier call with the same token; nil if there was none.
-local function replay()
-  local last = redis.call('HMGET', W, 'token', 'claimed')
-  if last[1] ~= claim.token then return nil end
-  local again = { 0, '', {} }
-  for job, n in string.gmatch(last[2], '(%S+) (%d+)') do
-    again[#again + 1] = job
-    again[#again + 1] = redis.call('LRANGE', P .. 'job:' .. job .. ':processing:' .. claim.worker, 0, n - 1)
-  end
-  return again
-end
-
-local function first_due(key)
-  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
-end
+local reply, claimed = { -1, 'empty', {}, {} }, {}
 
 local function wait_at_most(ms)
   reply[1] = reply[1] < 0 and ms or math.min(reply[1], ms)
 end
 
--- Notes when to claim again. `turn`: the job's own next turn (ms; 0: it has no rate).
 local function note_wait(job, turn)
-  if as_number(redis.call('HGET', job.stats, 'pending')) <= 0 then return end
-  local due = math.huge
-  for _, set in ipairs({ 'hosts', 'groups', 'delayed' }) do due = math.min(due, first_due(job.J .. set) or math.huge) end
-  local held = due == math.huge and first_due(job.J .. 'held')
-  -- without any due time all hosts are at their cap, and the next commit wakes one
-  wait_at_most((due == math.huge or held) and POLL or math.max(0, math.max(due, turn) - now))
+  local wait, held = wait_for(job, turn, now)
+  if not wait then return end
+  wait_at_most(wait)
   if reply[2] == 'empty' then reply[2] = held and 'paused' or 'cooling' end
 end
 
@@ -61,15 +44,15 @@ end
 local function look_round(job)
   local messages, has_rate = {}, rule(P, 'rate job ' .. job.name)
   local turn = has_rate and turn_of(P, 'job ' .. job.name) or 0
-  local looks = LOOKS_A_REQUEST * (claim.limit - claim.got) + SPARE_LOOKS
+  local looks = LOOKS_A_REQUEST * (job.most - claim.got) + SPARE_LOOKS
   local function is_enough()
-    return claim.got >= claim.limit or looks <= 0 or claim.strikes <= 0 or turn > now
+    return claim.got >= job.most or looks <= 0 or claim.strikes <= 0 or turn > now
   end
   local function look_at(names, look)
     for _, name in ipairs(names) do
       if is_enough() then break end
       looks = looks - 1
-      for _, message in ipairs(look(claim, job, name, has_rate and 1 or claim.limit - claim.got)) do
+      for _, message in ipairs(look(claim, job, name, has_rate and 1 or job.most - claim.got)) do
         messages[#messages + 1] = message
         claim.got = claim.got + 1
         if has_rate then turn = book_turn(P, 'job ' .. job.name, now) end
@@ -78,7 +61,7 @@ local function look_round(job)
     return #names
   end
   local function due(set)
-    local most = math.min(claim.limit - claim.got, DUE_AT_ONCE)
+    local most = math.min(job.most - claim.got, DUE_AT_ONCE)
     return redis.call('ZRANGEBYSCORE', job.J .. set, '-inf', now, 'LIMIT', 0, most)
   end
   look_at(first_hosts(P, job.J, now), ask)
@@ -100,7 +83,23 @@ local function keep(job, messages)
   reply[#reply + 1] = newest
 end
 
-local function take_from(job)
+local function tell(job, word)
+  table.insert(reply[4], job.name)
+  table.insert(reply[4], word)
+end
+
+-- Whether a limited job gives nothing now.
+local function is_used_up(job, quota)
+  local room = job.asked and room_in(job, quota) or 0
+  job.most = math.min(claim.limit, claim.got + room)
+  if room > 0 then return false end
+  if not job.asked then tell(job, '') elseif job.given then settle_loan(job.stats) end
+  wait_at_most(job.asked and POLL or 0)
+  if reply[2] == 'empty' then reply[2] = 'limit' end
+  return true
+end
+
+local function take_from(job, quota)
   if redis.call('XLEN', job.J .. 'outbox') >= claim.outbox_limit then
     wait_at_most(POLL)
     reply[2] = 'outbox'
@@ -117,25 +116,32 @@ local function take_from(job)
     if reply[2] == 'empty' then reply[2] = 'paused' end
     return
   end
+  job.most = claim.limit
+  if (quota or job.given) and is_used_up(job, quota) then return end
   wake_delayed(claim, job)
   wake_held(claim, job)
   local messages, turn = look_round(job)
   if #messages > 0 then keep(job, messages) end
   count(job.stats, job.counters)
+  if job.given then settle_loan(job.stats) end
   if claim.got < claim.limit then note_wait(job, turn) end
 end
 
-local again = replay()
-if again then return again end
+local again = replay(claim)
+if again then return { 0, '', {}, {}, unpack(again) } end
 redis.call('ZADD', KEYS[1], now + claim.lease, claim.worker)
 note_time()
 for _, job in ipairs(in_order(P, claim.jobs)) do
   job.J = P .. 'job:' .. job.name .. ':'
   job.stats = job.J .. 'stats'
-  if gone(job.stats, job.epoch) then
+  local found = redis.call('HMGET', job.stats, 'epoch', 'closed', 'quota')
+  if found[1] ~= job.epoch then
     table.insert(reply[3], job.name)
+  elseif found[2] then
+    if found[2] ~= job.told then tell(job, found[2]) end
+    if reply[2] == 'empty' then reply[2] = 'closed' end
   elseif claim.got < claim.limit then
-    take_from(job)
+    take_from(job, found[3])
   end
 end
 redis.call('HSET', W, 'token', claim.token, 'claimed', table.concat(claimed, ' '))

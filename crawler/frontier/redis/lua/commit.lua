@@ -1,4 +1,4 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing
 -- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
@@ -22,6 +22,7 @@
 --           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
 --           cause   a word for a failure of the host (see `health.lua`)
+--           close   why the spider closes the job with this page ('': it does not)
 --           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
 --         skip: the reason, a line break, the detail | retry, release, early, aside: the new message |
@@ -99,6 +100,7 @@ local function end_lease(visit, message, items, payload)
   if is_spared or kind == 'retry' then note_failing(J, message, visit.failure, now)
   elseif kind ~= 'release' and kind ~= 'early' and kind ~= 'aside' and kind ~= 'junk' then fails_no_more(J, message) end
   apply[is_spared and 'spared' or kind](visit, message, payload)
+  if visit.close ~= '' and not is_spared then close(J .. 'stats', visit.close, now) end
   local position = ''
   if visit.items > 0 and not is_spared then
     local kept, number = new_items(J, visit, items)

@@ -1,0 +1,70 @@
+"""A shard borrows from the budget of a limited job, and whoever borrowed for it dies, or does not get the reply."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from crawler.errors import FrontierUnavailable
+from crawler.model import Limits, Skip, Visit
+from crawler.testing.contract.limits import claimed, crawled, state
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, hosts
+
+
+class Cut:
+    """Loses the reply of some calls of a script, after it has run."""
+
+    def __init__(self, backend: Any, script: str, seed: int, share: float) -> None:
+        self._server = backend.queue._server
+        self._run = self._server.run
+        self._script, self._chance, self._share = script, random.Random(seed), share
+        self._server.run = self
+        self.lost = 0
+
+    def end(self) -> None:
+        """Lose no more."""
+        self._server.run = self._run
+
+    async def __call__(self, script: str, *arguments: Any, **options: Any) -> Any:
+        reply = await self._run(script, *arguments, **options)
+        if script == self._script and self._chance.random() < self._share:
+            self.lost += 1
+            raise FrontierUnavailable("lost")
+        return reply
+
+
+@pytest.mark.parametrize("script", ["draw", "claim"])
+async def test_what_was_lent_and_not_used_is_lent_again(world: World, crawl: Crawl, script: str) -> None:
+    await crawl.frontier.closing.limit(crawl.job, Limits(pages=8))
+    await crawl.add(*hosts(60))
+    lost = 0
+    for seed in range(6):
+        client, worker = await world.client(), f"w{seed}"
+        cut = Cut(client, script, seed, 0.5)
+        for _ in range(4):
+            try:
+                claim = await client.queue.claim(worker, 3, [crawl.job], AT_ONCE)
+            except FrontierUnavailable:
+                continue
+            for lease in claim.leases:
+                await client.queue.commit(worker, [(lease, Visit(Skip("robots")))], AT_ONCE)
+        cut.end()
+        lost += cut.lost
+        await world.expire(worker)
+        await crawl.frontier.leases.reap()
+    assert lost > 5
+    assert await crawled(crawl) == 8
+    assert await state(crawl) == ("closespider_pagecount", True)
+
+
+async def test_a_worker_that_only_borrows_does_not_stop_the_others(world: World, crawl: Crawl) -> None:
+    await crawl.frontier.closing.limit(crawl.job, Limits(pages=8))
+    await crawl.add(*hosts(60))
+    client = await world.client()
+    await client.queue.claim("w2", 1, [crawl.job], AT_ONCE)
+    closing: Any = client.queue._closing  # type: ignore[attr-defined]
+    for shard in range(world.shards):
+        await closing.asked([crawl.job], shard, 100)
+    assert len(await claimed(crawl)) == 7
