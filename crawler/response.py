@@ -30,6 +30,9 @@ class Response:
         *("url", "status", "headers", "body", "request", "seconds", "address", "answered_at", "parse_limits"),
     )
     """The arguments that a copy keeps."""
+    attempt = 0
+    """Failed tries of its request before this one."""
+    _tls: Any = None  # the `ssl.SSLObject` of the connection
 
     def __init__(
         self,
@@ -57,8 +60,8 @@ class Response:
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds when the first bytes arrived
         self.parse_limits = parse_limits  # for `root` and all that is computed from it
-        self._tls = tls  # the `ssl.SSLObject` of the connection; None without TLS
-        self.attempt = 0  # failed tries of its request before this one
+        if tls is not None:
+            self._tls = tls
         self.cut: dict[str, str] = {}  # what a bound cut off, counted as `cut/REASON`: reason → a sentence
 
     def __repr__(self) -> str:

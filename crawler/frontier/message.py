@@ -41,7 +41,6 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
-from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -175,13 +174,12 @@ def _added(request: Request) -> dict[str, Any]:
     return {**request.unknown, **msgspec.to_builtins(_fields_added(request))} if _has_grown(request) else {}
 
 
-_grown = attrgetter("unknown", *_ADDED)
-_NOT_GROWN = ({}, *(getattr(Added(), name) for name in _ADDED))
+_LATER = tuple(name for name in _ADDED if name != "cb_kwargs")  # those that `is_bare` does not look at
 
 
 def _has_grown(request: Request) -> bool:
     """Whether it has fields that workers of the first generation do not know."""
-    return bool(_grown(request) != _NOT_GROWN)
+    return bool(request.unknown or request.cb_kwargs) or (bool(_LATER) and _fields_added(request) != Added())
 
 
 def _fields_added(request: Request) -> Struct:
@@ -335,4 +333,9 @@ def peek(message: bytes) -> Message:
 
 def _is_plain(request: Request) -> bool:
     """Whether the request has nothing but a URL, a priority, a depth and a spider, as nearly all have."""
-    return request.callback == "parse" and not request.errback and is_bare(request) and not _has_grown(request)
+    return (
+        request.callback == "parse"
+        and not request.errback
+        and is_bare(request)
+        and not (_LATER and _has_grown(request))
+    )

@@ -187,7 +187,8 @@ class Visitor:
             outcome = policy.judge_error(error, lease.attempt, ready.retry, chance=random.random())
             ended, health = time.monotonic(), policy.health(error)
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=health, host_delay=host_delay)
-        response.attempt = lease.attempt
+        if lease.attempt:
+            response.attempt = lease.attempt
         asked_at = response.answered_at or time.monotonic()
         try:
             outcome, found = await self._read(lease, ready, response)

@@ -80,3 +80,18 @@ async def test_an_authority_file_that_is_none_is_named(tmp_path: Path) -> None:
             path.write_text("no certificate")
         with pytest.raises(ConfigError, match=rf"TLS_CA_FILE: .*{path.name}"):
             HttpFetcher("example/1.0", AddressGuard(), tls_ca_file=str(path))
+
+
+async def test_the_certificate_of_the_host_can_be_read_when_its_connection_is_gone(
+    authority: trustme.CA, ca_file: str
+) -> None:
+    tls = tls_server(authority.issue_cert("127.0.0.1"))
+    async with serving(says(ok()), tls=tls) as server:
+        async with fetching(tls_ca_file=ca_file) as fetcher:
+            pages = [await fetcher.fetch(Request(f"{server.origin}/")) for _ in range(2)]
+        for page in pages:
+            assert page.certificate is not None
+            assert page.certificate["subjectAltName"] == (("IP Address", "127.0.0.1"),)
+            assert page.copy().certificate == page.certificate
+    async with serving(says(ok())) as server, fetching() as fetcher:
+        assert (await fetcher.fetch(Request(f"{server.origin}/"))).certificate is None
