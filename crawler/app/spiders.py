@@ -6,6 +6,7 @@ from crawler.app.config import Config
 from crawler.control.routes import unmatched
 from crawler.errors import ConfigError, UsageError
 from crawler.parsing.scope import Scope
+from crawler.spiders.files import is_file
 from crawler.spiders.registry import Registry, find_spiders
 
 
@@ -18,7 +19,10 @@ def spiders_of(config: Config) -> Registry:
 
 
 def unknown_spiders(config: Config, registry: Registry) -> list[str]:
-    """Return one sentence for each spider that SPIDERS names and the project does not have."""
+    """Return one sentence for each spider that SPIDERS names and the project does not have. With one file alone the
+    others are not known."""
+    if any(map(is_file, config.settings.SPIDER_MODULES)):
+        return []
     return [f"SPIDERS: {text}" for text in registry.unknown(config.settings.SPIDERS)]
 
 

@@ -19,6 +19,8 @@ from crawler.cli import (
     parse,
     project,
     repair,
+    runspider,
+    scaffold,
     schedule,
     seed,
     shell,
@@ -34,8 +36,8 @@ from crawler.program import PROGRAM, VERSION, as_run
 __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
-    "Crawl": (crawl.crawl, seed.seed, worker.worker, worker.export),
-    "Write a spider": (shell.shell, fetch.fetch, parse.parse),
+    "Crawl": (crawl.crawl, runspider.runspider, seed.seed, worker.worker, worker.export),
+    "Write a spider": (scaffold.startproject, scaffold.genspider, shell.shell, fetch.fetch, parse.parse),
     "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
     "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),

@@ -14,6 +14,7 @@ from types import ModuleType
 
 from crawler.errors import ConfigError
 from crawler.program import PROGRAM
+from crawler.runtime.logs import USERS
 from crawler.runtime.tracebacks import error_in_words
 
 Broken = dict[str, ConfigError]  # file or place → why it could not be imported
@@ -29,11 +30,20 @@ def make_importable(folder: Path) -> None:
 
 
 def modules_of(folder: Path, place: str, broken: Broken) -> list[ModuleType]:
-    """Return the modules of one place: a folder (relative to `folder`, slashes or dots), a package or a module."""
+    """Return the modules of one place: a folder (relative to `folder`, slashes or dots), a file, a package or a
+    module."""
+    if is_file(place):
+        module = _from_file(folder / place, broken)
+        return [] if module is None else [module]
     for directory in (folder / place, folder / place.replace(".", "/")):
         if directory.is_dir():
             return list(_from_folder(folder, directory.resolve(), broken))
     return from_package(place, broken)
+
+
+def is_file(place: str) -> bool:
+    """Return whether a place of SPIDER_MODULES is one file, as for `runspider`."""
+    return place.endswith(".py")
 
 
 def from_package(name: str, broken: Broken) -> list[ModuleType]:
@@ -68,6 +78,26 @@ def _from_folder(folder: Path, directory: Path, broken: Broken) -> Iterator[Modu
             module = _imported(".".join((*parts, file.stem)), str(file), broken)
             if module is not None:
                 yield module
+
+
+def _from_file(file: Path, broken: Broken) -> ModuleType | None:
+    """Return one file as a module of a name that no installed module has. It may import the files beside it."""
+    make_importable(file.parent)
+    name = f"{USERS}.{file.stem}"
+    present = sys.modules.get(name)
+    if present is not None and present.__file__ == str(file):
+        return present
+    spec = spec_from_file_location(name, file)
+    assert spec is not None  # noqa: S101 - for the type checker: the ending is .py
+    assert spec.loader is not None  # noqa: S101
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # as above
+        del sys.modules[name]
+        broken[str(file)] = _load_error(str(file), error)
+        return None
+    return module
 
 
 def _make_package(name: str, directory: Path, broken: Broken) -> bool:

@@ -25,7 +25,7 @@ from crawler.spiders.base import Spider
 from crawler.spiders.checks import attribute_problems, check_arguments, misspelt, problems, unknown_callbacks
 from crawler.spiders.context import Crawler, SettingsView, SpidersOwn, view_of
 from crawler.spiders.failures import config_error
-from crawler.spiders.files import Broken, announced, from_package, make_importable, modules_of, scrapys
+from crawler.spiders.files import Broken, announced, from_package, is_file, make_importable, modules_of, scrapys
 from crawler.spiders.items import shown_value
 
 GROUP = "crawler.spiders"
@@ -151,7 +151,8 @@ def find_spiders(
     settings: Settings | None = None,
     explicit: Collection[str] = (),
 ) -> Registry:
-    """Return all spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it.
+    """Return all spiders for a crawl in `folder`; `modules` are packages, modules, or folders relative to it; or
+    one file, and then the folder spiders/ is not searched.
 
     `settings` and `explicit` are those of `Registry`. Never raises for a broken file: see `Registry.broken`. A user's
     spider may replace a built-in one.
@@ -159,7 +160,7 @@ def find_spiders(
     registry = Registry(settings, explicit)
     folder = folder.resolve()
     make_importable(folder)
-    default = ("spiders",) if (folder / "spiders").is_dir() else ()
+    default = ("spiders",) if (folder / "spiders").is_dir() and not any(map(is_file, modules)) else ()
     sources = dict.fromkeys((*default, *(source for source in modules if source != "spiders")))
     found = [module for source in sources for module in modules_of(folder, source, registry.broken)]
     # After all imports, because a class without a name is a base class if another file has a subclass of it.
