@@ -26,7 +26,7 @@ import msgspec
 from msgspec import Struct
 
 from crawler.amqp.address import is_amqp
-from crawler.app.config import Config, at_pace_of
+from crawler.app.config import Config, for_one_spider
 from crawler.app.crawl import crawl as crawl_here
 from crawler.app.in_process import Inside
 from crawler.app.limits import limits_of
@@ -286,7 +286,7 @@ async def _crawl(
     config = _config(order)
     registry, name = _spiders(order, config)
     made = registry.make(name, order.arguments)
-    config = at_pace_of(config, made.custom_settings, made.name)
+    config = for_one_spider(config, made.custom_settings, made.name)
     # in a thread, because the spider's own `start` may need an event loop to itself
     seeds = order.urls if order.urls is not None else await asyncio.to_thread(OwnSeeds, made)
     overwrite = bool(order.output) and not order.append and not is_amqp(order.output)

@@ -209,7 +209,33 @@ PER_SPIDER = frozenset(
         "ROBOTSTXT_SITEMAPS",
     }
 )
-"""The settings that a spider may set for itself; the others apply to a whole process, or to the whole fleet."""
+"""The settings that a spider may set for itself, and that hold for it alone."""
+
+PER_PROCESS = frozenset(
+    {
+        "AUTOTHROTTLE_ENABLED",
+        "AUTOTHROTTLE_MAX_DELAY",
+        "AUTOTHROTTLE_TARGET_CONCURRENCY",
+        "CALLBACK_TIMEOUT",
+        "CONCURRENT_REQUESTS",
+        "CONCURRENT_REQUESTS_PER_DOMAIN",
+        "CONNECT_TIMEOUT",
+        "DEFAULT_REQUEST_HEADERS",
+        "DOWNLOAD_DELAY_JITTER",
+        "DOWNLOAD_FAIL_ON_DATALOSS",
+        "DOWNLOAD_MAXSIZE",
+        "DOWNLOAD_TIMEOUT",
+        "HTTP_AUTH",
+        "LOG_LEVEL",
+        "PARSE_MAXSIZE",
+        "READ_TIMEOUT",
+        "USER_AGENT",
+        *(name for name in Settings.__struct_fields__ if name.startswith("HTTPCACHE_")),
+    }
+)
+"""The settings that a spider may set, and that hold for a whole process. `crawl` takes them from the spider that it
+runs. A worker that was started with others leaves the spider's pages to workers that were not. All other settings
+belong to the command, or to the whole fleet."""
 
 PROGRAMS = "settings="
 """The origin of settings that a program gives `crawler.run`, as people read it."""
@@ -282,6 +308,12 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
         wrong += problems_for_one(layer, f"SPIDERS[{spider!r}]", rated=True)
     for name, fields in settings.SCHEDULES.items():
         wrong += [f"SCHEDULES[{name!r}]: {text}" for text in wrong_in_settings(name, fields, PER_SPIDER)]
+    wrong += _unusable(settings)
+    return settings, origins, wrong
+
+
+def _unusable(settings: Settings) -> Iterator[str]:
+    """Yield one sentence for each value of the right type that cannot be used."""
     for check in (
         lambda: check_networks(settings.ALLOWED_NETWORKS),
         lambda: _check_headers("USER_AGENT", {"user-agent": settings.USER_AGENT}),
@@ -292,8 +324,7 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
         try:
             check()
         except ConfigError as error:
-            wrong.append(str(error))
-    return settings, origins, wrong
+            yield str(error)
 
 
 def _check_headers(name: str, headers: Mapping[str, str]) -> None:
@@ -334,9 +365,9 @@ def problems_for_one(layer: Mapping[str, Any], origin: str, *, rated: bool = Fal
             yield from _rate_problems(value, origin)
             continue
         read = read_layer({name: value}, origin, KINDS)
-        yield from read.wrong
-        for ours in read.values.keys() - PER_SPIDER - {"OWN"}:
-            yield f"{name if name in NAMES else f'{name} ({ours})'} in {origin}: it holds for a whole process; " + (
+        yield from read.wrong or (f"{text} (in {origin})" for text in _unusable(Settings(**read.values)))
+        for ours in read.values.keys() - PER_SPIDER - PER_PROCESS - {"OWN"}:
+            yield f"{name if name in NAMES else f'{name} ({ours})'} in {origin}: no spider can set it; " + (
                 "set it in settings.py, or with -s"
             )
 

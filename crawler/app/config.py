@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError
 from crawler.runtime.setting_layers import ENVIRONMENT
-from crawler.settings import PROGRAMS, Settings, override, own_settings
+from crawler.settings import PER_PROCESS, PROGRAMS, Settings, override, own_settings
 
 log = structlog.get_logger()
 
@@ -42,11 +42,10 @@ def data_dir(config: Config) -> Path:
         raise ConfigError(f"DATA_DIR={chosen}: this user has no home folder for ~; write the whole path") from None
 
 
-def at_pace_of(config: Config, custom_settings: Mapping[str, Any] | None, spider: str) -> Config:
-    """Return `config` with the DOWNLOAD_DELAY of the only spider that the command runs, unless the user set another.
-
-    Otherwise a spider can only lengthen the gap that the worker has for all spiders.
-    """
+def for_one_spider(config: Config, custom_settings: Mapping[str, Any] | None, spider: str) -> Config:
+    """Return `config` with what the only spider that the command runs sets for the whole process: its DOWNLOAD_DELAY
+    and the names in `PER_PROCESS`, unless the user set others."""
     own = own_settings(config.settings, spider, custom_settings)
-    pace = {name: value for name, value in own.items() if name == "DOWNLOAD_DELAY"}
-    return replace(config, settings=override(config.settings, pace, f"spider {spider}", keep=config.explicit))
+    settings = override(config.settings, own, f"spider {spider}", keep=config.explicit)
+    ours = {name: getattr(settings, name) for name in ("DOWNLOAD_DELAY", *PER_PROCESS)}
+    return replace(config, settings=replace(config.settings, **ours))

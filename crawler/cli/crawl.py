@@ -85,7 +85,7 @@ def crawl(
 
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)
-    config = _paced_by(made, config)
+    config = _for_this_spider(made, config)
     seeds = Seeds(urls or (), file or ()) or own_seeds(made)
     name = job or _name(made.name, seeds, given)
     target = output or overwrite or f"{name}.jsonl"
@@ -130,11 +130,11 @@ def _tell_of_spider(config: Config, urls: Sequence[str]) -> None:
         say_error(f"{named[0]} is a spider: write {PROGRAM} crawl --spider {named[0]}")
 
 
-def _paced_by(spider: Spider, config: Config) -> Config:
-    """Return `config` with the spider's own pace: no other spider runs in this command."""
-    from crawler.app.config import at_pace_of
+def _for_this_spider(spider: Spider, config: Config) -> Config:
+    """Return `config` with what the spider sets for the whole process: no other spider runs in this command."""
+    from crawler.app.config import for_one_spider
 
-    return at_pace_of(config, spider.custom_settings, spider.name)
+    return for_one_spider(config, spider.custom_settings, spider.name)
 
 
 async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:

@@ -98,7 +98,9 @@ class Spider:
     # spider instead: each worker process has a spider of its own, and a page may be read twice. Exact with one shard;
     # with SHARDS > 1 an item may come once from the pages of each shard's hosts
     ITEM_KEY: ClassVar[Sequence[str]] = ()
-    custom_settings: ClassVar[Mapping[str, Any] | None] = {}  # only the names in `settings.PER_SPIDER`
+    custom_settings: ClassVar[
+        Mapping[str, Any] | None
+    ] = {}  # those in `settings.PER_SPIDER` and PER_PROCESS, and your own
 
     def __init__(self, name: str | None = None, **arguments: Any) -> None:
         """Set the arguments of `-a NAME=VALUE` as attributes.

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.control.routes import queue_of
-from crawler.errors import UsageError
+from crawler.errors import ConfigError, UsageError
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy, for_request
@@ -17,7 +17,7 @@ from crawler.program import PROGRAM
 from crawler.robots.answer import agent_token
 from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
-from crawler.settings import Settings, override, own_settings
+from crawler.settings import PER_PROCESS, Settings, override, own_settings
 from crawler.spiders.base import Spider, reads_robots_sitemaps
 from crawler.spiders.failures import failure_of
 from crawler.spiders.registry import Registry
@@ -102,6 +102,16 @@ class ReadySpiders:
                 where = {"spider": ready.spider.name, "line": failure.line, "error": failure.message}
                 log.error("closed_failed", **where, exception=failure.traceback.rstrip())
 
+    def _check_process(self, name: str, settings: Settings) -> None:
+        """Raise `ConfigError` if the spider sets something for its whole process that this one does not have."""
+        names = sorted(PER_PROCESS - {"LOG_LEVEL"})  # how much a worker logs is its own affair
+        if others := [one for one in names if getattr(settings, one) != getattr(self._settings, one)]:
+            raise ConfigError(
+                f"spider {name} has its own {', '.join(others)}, which hold for a whole process, and this worker was "
+                f"started with others; run `{PROGRAM} crawl --spider {name}`, or set them in settings.py or with -s for"
+                " a worker that serves this spider alone"
+            )
+
     def _make(self, job: Job, name: str) -> ReadySpider:
         routes = self._settings.ROUTES
         goes, wanted = queue_of(routes, job.name, job.spider), queue_of(routes, job.name, name)
@@ -115,6 +125,7 @@ class ReadySpiders:
         spider = self._registry.make(name, job.arguments)
         own = own_settings(self._settings, name, spider.custom_settings)
         settings = override(self._settings, own, f"spider {name}", keep=self._explicit)
+        self._check_process(name, settings)
         paced = "DOWNLOAD_DELAY" in own and "DOWNLOAD_DELAY" not in self._explicit
         if paced and settings.DOWNLOAD_DELAY < self._settings.DOWNLOAD_DELAY:
             log.warning(

@@ -234,7 +234,7 @@ def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(
-        "SPIDERS = {'shop': {'rate': '10 a minute', 'DOWNLOAD_DELAI': 2, 'RETRY_TIMES': -1, 'USER_AGENT': 'x'},\n"
+        "SPIDERS = {'shop': {'rate': '10 a minute', 'DOWNLOAD_DELAI': 2, 'RETRY_TIMES': -1, 'PROCESSES': 2},\n"
         "           'news': {'FEEDS': {'a.csv': {}}, 'DEPTH_LIMITS': 1},\n"
         "           'site': {'rate': '10/m', 'DEPTH_LIMIT': '3'}}\n"
     )
@@ -247,7 +247,7 @@ def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_pa
             r"rate in SPIDERS['shop']: '10 a minute' is not a rate: write 10/s, 30/m or 0.5/h",
             r"unknown setting DOWNLOAD_DELAI (from SPIDERS['shop']); did you mean DOWNLOAD_DELAY?",
             r"setting RETRY_TIMES=-1 (from SPIDERS['shop']): expected a whole number >= 0",
-            r"USER_AGENT in SPIDERS['shop']: it holds for a whole process; set it in settings.py, or with -s",
+            r"PROCESSES in SPIDERS['shop']: no spider can set it; set it in settings.py, or with -s",
             r"FEEDS={'a.csv': {}} is a setting of Scrapy (from SPIDERS['news']): write -o FILE.jsonl",
             r"unknown setting DEPTH_LIMITS (from SPIDERS['news']); did you mean DEPTH_LIMIT?",
         ),
@@ -380,10 +380,9 @@ def test_all_that_a_settings_file_of_scrapy_misses_is_told_at_once(tmp_path: Pat
 
 def test_settings_of_one_spider_may_be_scrapys_or_its_own() -> None:
     given = {"RETRY_ENABLED": False, "BOT_NAME": "x", "MY_LIMIT": 3, "CONCURRENT_REQUESTS_PER_IP": 2}
-    (wrong,) = problems_for_one(given, "custom_settings")
-    assert wrong.startswith("CONCURRENT_REQUESTS_PER_IP (CONCURRENT_REQUESTS_PER_DOMAIN) in custom_settings: it holds")
+    assert list(problems_for_one(given, "custom_settings")) == []
     changed = override(Settings(), given, "spider x")
-    assert changed.RETRY_TIMES == 0
+    assert (changed.RETRY_TIMES, changed.CONCURRENT_REQUESTS_PER_DOMAIN) == (0, 2)
     assert changed.OWN["MY_LIMIT"] == 3
 
 

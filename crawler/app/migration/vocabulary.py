@@ -284,8 +284,8 @@ def _setting(name: str, value: Any, place: str, *, of_spider: bool) -> Word:
         return Word("missing", "setting", name, found.words)
     if read.wrong:
         return Word("different", "setting", name, read.wrong[0])
-    if of_spider and (read.values.keys() - ours.PER_SPIDER - {"OWN"}):
-        return Word("different", "setting", name, "it holds for a whole process: write it in settings.py, or with -s")
+    if of_spider and (read.values.keys() - ours.PER_SPIDER - ours.PER_PROCESS - {"OWN"}):
+        return Word("different", "setting", name, "no spider can set it: write it in settings.py, or with -s")
     if found and found.kind == "translated":
         counts = ", ".join(f"{one} = {what!r}" for one, what in found.settings.items())
         return Word("have", "setting", name, f"counts as {counts}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crawler.app.config import Config, at_pace_of, data_dir
+from crawler.app.config import Config, data_dir, for_one_spider
 from crawler.settings import Settings
 
 
@@ -16,12 +16,20 @@ def test_a_relative_folder_of_data_is_in_the_projects_folder_wherever_the_proces
 def test_the_only_spider_sets_the_pace_unless_the_user_does() -> None:
     own = {"DOWNLOAD_DELAY": 0, "RETRY_TIMES": 9}
     config = Config(Settings(), {}, Path())
-    assert at_pace_of(config, own, "shop").settings == Settings(DOWNLOAD_DELAY=0.0)
+    assert for_one_spider(config, own, "shop").settings == Settings(DOWNLOAD_DELAY=0.0)
     given = Config(Settings(DOWNLOAD_DELAY=2.0), {"DOWNLOAD_DELAY": "-s"}, Path())
-    assert at_pace_of(given, own, "shop") == given
+    assert for_one_spider(given, own, "shop") == given
+
+
+def test_the_only_spider_sets_what_holds_for_the_whole_process_unless_the_user_does() -> None:
+    own = {"USER_AGENT": "own/1", "CONCURRENT_REQUESTS": "7", "RANDOMIZE_DOWNLOAD_DELAY": False, "RETRY_TIMES": 9}
+    wanted = Settings(USER_AGENT="own/1", CONCURRENT_REQUESTS=7, DOWNLOAD_DELAY_JITTER=0.0)
+    assert for_one_spider(Config(Settings(), {}, Path()), own, "shop").settings == wanted
+    given = Config(Settings(USER_AGENT="me/1"), {"USER_AGENT": "-s"}, Path())
+    assert for_one_spider(given, own, "shop").settings.USER_AGENT == "me/1"
 
 
 def test_the_settings_for_the_only_spider_set_the_pace_as_its_own_do() -> None:
     config = Config(Settings(SPIDERS={"shop": {"rate": "2/s"}}), {}, Path())
-    assert at_pace_of(config, {"DOWNLOAD_DELAY": 0}, "shop").settings.DOWNLOAD_DELAY == 0.5
-    assert at_pace_of(config, {"DOWNLOAD_DELAY": 0}, "news").settings.DOWNLOAD_DELAY == 0.0
+    assert for_one_spider(config, {"DOWNLOAD_DELAY": 0}, "shop").settings.DOWNLOAD_DELAY == 0.5
+    assert for_one_spider(config, {"DOWNLOAD_DELAY": 0}, "news").settings.DOWNLOAD_DELAY == 0.0

@@ -144,7 +144,7 @@ def test_lists_can_be_changed_by_update_settings() -> None:
     ("line", "told"),
     [
         ("settings.set('RETRY_TIMES', 'x')", "setting RETRY_TIMES='x' (from update_settings): "),
-        ("settings.set('PROCESSES', 2)", "PROCESSES in update_settings: it holds for a whole process"),
+        ("settings.set('PROCESSES', 2)", "PROCESSES in update_settings: no spider can set it"),
         ("1 / 0", "spider shop: ZeroDivisionError: division by zero ("),
     ],
 )

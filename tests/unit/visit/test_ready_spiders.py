@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from structlog.testing import capture_logs
 
-from crawler.errors import UsageError
+from crawler.errors import ConfigError, UsageError
 from crawler.model import Job
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
@@ -49,8 +49,26 @@ def all_ready(settings: Settings, *explicit: str, job_of: Callable[[str], Job] =
     registry = Registry()
     registry.add(Untidy)
     registry.add(Shop)
+    registry.add(Demanding)
     gate = RobotsGate(MemoryFrontier(), FakeFetcher({}), worker="w1", user_agent="t/1", cache_seconds=60, max_delay=60)
     return ReadySpiders(registry, settings, explicit, gate, job_of)
+
+
+class Demanding(Shop):
+    name = "demanding"
+    custom_settings: ClassVar = {"USER_AGENT": "own/1", "HTTP_AUTH": {"https://a.example": "me:secret"}}
+
+
+def test_a_worker_leaves_a_spider_to_workers_that_have_what_it_sets_for_its_process() -> None:
+    """It would crawl under another name, or without its login."""
+    with pytest.raises(ConfigError) as caught:
+        all_ready(Settings())("news", "demanding")
+    assert "spider demanding has its own HTTP_AUTH, USER_AGENT, which hold for a whole process" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    same = Settings(USER_AGENT="own/1", HTTP_AUTH={"https://a.example": "me:secret"})
+    assert all_ready(same)("news", "demanding").spider.name == "demanding"
+    others = Settings(USER_AGENT="me/1")
+    assert all_ready(others, "USER_AGENT", "HTTP_AUTH")("news", "demanding"), "the command line wins"
 
 
 @pytest.mark.parametrize(("reason", "error"), [("shutdown", "KeyError: 'shutdown'"), ("exit", "SystemExit: exit")])

@@ -27,7 +27,7 @@ from scrapy_splash import SplashRequest
 
 class Base(scrapy.Spider):
     download_delay = 3
-    custom_settings = {"CONCURRENT_REQUESTS": 2, "MINE": 1, "FEEDS": {"a.csv": {}}}
+    custom_settings = {"SPIDER_MODULES": "x", "MINE": 1, "FEEDS": {"a.csv": {}}}
 
     def parse(self, response):
         yield Request(response.url, params={}, meta={"proxy": "x", "mine": 1, "dont_retry": True}, callback=lambda r: r)
@@ -92,7 +92,7 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
             "shop/conf.py:9",
             "does its work itself",
         ),
-        ("setting", "CONCURRENT_REQUESTS", "different", "shop/spiders/one.py:13", "holds for a whole process"),
+        ("setting", "SPIDER_MODULES", "different", "shop/spiders/one.py:13", "no spider can set it"),
         ("setting", "MINE", "have", "shop/spiders/one.py:13", "your own"),
         ("setting", "scrapy.cfg: shop.conf", "have", "scrapy.cfg:1", ""),
         ("plugin", "scrapy_user_agents", "missing", "shop/conf.py:9", "say who you are"),
