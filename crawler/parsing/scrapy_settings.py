@@ -32,7 +32,7 @@ class Verdict(Struct, frozen=True):
 class Missing(Struct, frozen=True):
     """A setting without a counterpart: what to write instead, and for which values nothing is missing."""
 
-    words: str
+    words: str  # VALUE in it stands for the value
     fine: Fits
 
 
@@ -49,7 +49,8 @@ def verdict(name: str, value: Any) -> Verdict | None:
         ours = TRANSLATED[name].ours(value)
         return Verdict("translated" if ours else "harmless", TRANSLATED[name].words, ours)
     if missing := entry(MISSING, name):
-        return Verdict("harmless" if missing.fine(value) else "unsupported", missing.words)
+        advice = missing.words.replace(_VALUE, _written(value))
+        return Verdict("harmless" if missing.fine(value) else "unsupported", advice)
     if words := entry(HARMLESS, name):
         return Verdict("harmless", words)
     return None
@@ -69,6 +70,14 @@ def in_our_form(name: str, value: Any) -> Any:
 def is_done_here(path: Any) -> bool:
     """Whether an import path names a middleware or extension of Scrapy's own, whose work the crawler does itself."""
     return str(path).startswith(_DONE_HERE_PARTS)
+
+
+_VALUE = "VALUE"
+_MAX_WRITTEN = 60  # characters
+
+
+def _written(value: Any) -> str:
+    return str(value)[:_MAX_WRITTEN] if isinstance(value, (str, int, list)) else "…"
 
 
 def entry(table: Mapping[str, Entry], name: str) -> Entry | None:
@@ -228,7 +237,7 @@ MISSING: Mapping[str, Missing] = {
     "FILES_STORE": Missing(_FILES, is_off),
     "HTTPAUTH_*": Missing(_LOGIN, is_off),
     "HTTPCACHE_ENABLED": Missing(_CACHE, is_off),
-    "HTTPERROR_ALLOWED_CODES": Missing("write handle_httpstatus_list = [404] in the spider", is_off),
+    "HTTPERROR_ALLOWED_CODES": Missing("write handle_httpstatus_list = VALUE in the spider", is_off),
     "HTTPERROR_ALLOW_ALL": Missing(
         'write handle_httpstatus_list in the spider, or meta={"handle_httpstatus_all": True}', is_off
     ),
@@ -242,9 +251,9 @@ MISSING: Mapping[str, Missing] = {
         "METAREFRESH_ENABLED and METAREFRESH_MAXDELAY say which refreshes are followed", _one_of(["noscript"])
     ),
     "REDIRECT_PRIORITY_ADJUST": Missing("a redirect keeps the priority of its request", _off_or(2, "+2")),
-    "REDIS_HOST": Missing(_REDIS, is_off),
+    "REDIS_HOST": Missing('write REDIS_URL = "redis://VALUE:6379/0"', is_off),
     "REDIS_PARAMS": Missing(_REDIS, is_off),
-    "REDIS_PORT": Missing(_REDIS, is_off),
+    "REDIS_PORT": Missing('write REDIS_URL = "redis://host:VALUE/0"', is_off),
     "REDIS_START_URLS*": Missing(_SEED_FROM, is_off),
     "REFERRER_POLICIES": Missing(_REFERER, is_off),
     "REFERRER_POLICY": Missing(_REFERER, lambda value: _scrapys(value) or value == "no-referrer"),

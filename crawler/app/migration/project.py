@@ -66,12 +66,12 @@ def _classes(trees: Mapping[str, ast.Module]) -> list[tuple[str, list[str]]]:
     return [(node.name, bases(node)) for node in nodes]
 
 
-def _spiders(classes: Sequence[tuple[str, list[str]]]) -> frozenset[str]:
-    """Return the names of all classes that are spiders, also by a base class in another file."""
-    found = set(_ROOTS)
-    while more := {name for name, of in classes if name not in found and not found.isdisjoint(of)}:
+def _spiders(classes: Sequence[tuple[str, list[str]]]) -> Mapping[str, str]:
+    """Return all classes that are spiders, also by a base class in another file, each with its root of Scrapy's."""
+    found = {name: name for name in _ROOTS}
+    while more := {name: found[base] for name, of in classes if name not in found for base in of if base in found}:
         found |= more
-    return frozenset(found | {name for name, of in classes if any(one.endswith("Spider") for one in of)})
+    return {name: "Spider" for name, of in classes if any(one.endswith("Spider") for one in of)} | found
 
 
 def _components(trees: Mapping[str, ast.Module], classes: Sequence[tuple[str, list[str]]]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from crawler.app.migration import vocabulary
@@ -92,10 +92,13 @@ def settings_in(tree: ast.Module, file: str) -> Iterator[tuple[int, Word]]:
 
 
 class Reader(ast.NodeVisitor):
-    """Collects the words of one file. `spiders` are the names of all spider classes of the project, `components` those
-    of the pipelines and middlewares that its settings name: others, as in templates, are not used."""
+    """Collects the words of one file.
 
-    def __init__(self, spiders: Collection[str], components: Collection[str]) -> None:
+    `spiders` has all spider classes of the project, each with the class of Scrapy's that it derives from; `components`
+    has the pipelines and middlewares that its settings name: others, as in templates, are not used.
+    """
+
+    def __init__(self, spiders: Mapping[str, str], components: Collection[str]) -> None:
         self.found: list[tuple[int, Word]] = []
         self._spiders = spiders
         self._components = components
@@ -137,12 +140,13 @@ class Reader(ast.NodeVisitor):
         self._in_spider = outer
 
     def _spider(self, node: ast.ClassDef) -> None:
+        root = self._spiders[node.name]
         for name, value, line in assigned(node.body):
-            self.add(line, vocabulary.spider_attribute(name))
+            self.add(line, vocabulary.spider_attribute(name, root))
             if name == "custom_settings" and isinstance(value, ast.Dict):
                 self._custom_settings(value)
         for method in _methods(node):
-            self.add(method.lineno, vocabulary.spider_attribute(method.name))
+            self.add(method.lineno, vocabulary.spider_attribute(method.name, root))
 
     def _custom_settings(self, table: ast.Dict) -> None:
         for key, node in zip(table.keys, table.values, strict=True):

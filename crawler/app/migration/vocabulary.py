@@ -179,19 +179,16 @@ def meta_key(name: str) -> Word | None:
     return Word("missing", "meta", name, advice) if advice else Word("have", "meta", name)
 
 
-def spider_attribute(name: str) -> Word | None:
-    """Return what becomes of an attribute or method that a spider defines; None if it is the project's own."""
+def spider_attribute(name: str, root: str) -> Word | None:
+    """Return what becomes of an attribute or method that a spider defines; None if it is the project's own. `root` is
+    the class of Scrapy's that the spider derives from, such as CrawlSpider."""
+    spider = getattr(crawler, root) if root in exported() else Spider
+    known = name in SPIDER or name in scrapy_words.ATTRIBUTES
+    if known and (hasattr(spider, name) or name in spider.__annotations__):
+        return Word("have", "spider", name)
     if advice := scrapy_words.ATTRIBUTES.get(name):
         return Word("missing", "spider", name, advice)
-    if name not in SPIDER:
-        return None
-    if hasattr(Spider, name) or name in Spider.__annotations__ or _has_crawl_spider(name):
-        return Word("have", "spider", name)
-    return Word("missing", "spider", name, "nothing calls or reads it")
-
-
-def _has_crawl_spider(name: str) -> bool:
-    return any(one in exported() and hasattr(getattr(crawler, one), name) for one in ("CrawlSpider", "SitemapSpider"))
+    return Word("missing", "spider", name, "nothing calls or reads it") if known else None
 
 
 def spider_read(name: str) -> Word | None:

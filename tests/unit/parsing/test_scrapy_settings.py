@@ -8,7 +8,8 @@ import pytest
 from scrapy.settings import default_settings
 
 from crawler.parsing.scrapy_settings import HARMLESS, MISSING, TRANSLATED, Kind, in_our_form, verdict
-from crawler.settings import NAMES
+from crawler.runtime.setting_layers import read_layer
+from crawler.settings import KINDS, NAMES
 
 OTHERS_HAVE = ("CONCURRENT_REQUESTS_PER_IP",)  # names that a module of Scrapy's defaults has and does not list
 SCRAPYS = sorted({name for name in dir(default_settings) if name.isupper()} | {*OTHERS_HAVE})
@@ -96,3 +97,23 @@ def test_parts_of_scrapy_whose_work_is_done_here_are_left_out_of_a_setting() -> 
     given = {"scrapy.downloadermiddlewares.retry.RetryMiddleware": 90, "scrapy.pipelines.images.X": 1, "shop.Mine": 2}
     assert in_our_form("DOWNLOADER_MIDDLEWARES", given) == {"scrapy.pipelines.images.X": 1, "shop.Mine": 2}
     assert in_our_form("SPIDERS", {"shop": {"rate": "1/s"}}) == {"shop": {"rate": "1/s"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("REDIS_HOST", "10.0.0.1", 'write REDIS_URL = "redis://10.0.0.1:6379/0"'),
+        ("REDIS_PORT", 6380, 'write REDIS_URL = "redis://host:6380/0"'),
+        ("HTTPERROR_ALLOWED_CODES", [404, 410], "write handle_httpstatus_list = [404, 410] in the spider"),
+    ],
+)
+def test_what_to_write_holds_the_value(name: str, value: object, words: str) -> None:
+    found = verdict(name, value)
+    assert found is not None
+    assert found.words == words
+
+
+@pytest.mark.parametrize("name", sorted(set(SCRAPYS) & NAMES))
+def test_a_setting_of_the_same_name_takes_the_value_that_scrapy_has(name: str) -> None:
+    value = vars(default_settings)[name]
+    assert value is None or read_layer({name: value}, "settings.py", KINDS).wrong == []

@@ -170,6 +170,15 @@ def test_pipelines_and_middlewares_count_if_the_settings_name_them(project: Path
     assert ("middleware", "process_start") in words(project / "shop" / "middlewares.py"), "its settings are elsewhere"
 
 
+def test_rules_are_read_by_a_crawl_spider_alone(tmp_path: Path) -> None:
+    (tmp_path / "base.py").write_text("from scrapy.spiders import CrawlSpider\n\nclass Base(CrawlSpider):\n    pass\n")
+    (tmp_path / "one.py").write_text("from .base import Base\n\nclass One(Base):\n    rules = ()\n")
+    assert words(tmp_path)["spider", "rules"] == ("have", "", ["one.py:4"])
+    (tmp_path / "two.py").write_text("import scrapy\n\nclass Two(scrapy.Spider):\n    rules = ()\n")
+    states = [(one.where, one.word.state) for one in read_project(tmp_path).findings if one.word.name == "rules"]
+    assert states == [("one.py:4", "have"), ("two.py:4", "missing")]
+
+
 def test_what_is_missing_comes_first(project: Path) -> None:
     states = [word.state for word, _ in grouped(read_project(project).findings)]
     assert states == sorted(states, key=["missing", "different", "have"].index)
@@ -277,7 +286,7 @@ def test_all_attributes_of_scrapys_responses_are_known() -> None:
 def test_all_attributes_of_scrapys_spiders_are_known() -> None:
     names = {name for name in dir(ScrapysSpider) if name[0] != "_"}
     assert names - vocabulary.SPIDER == set()
-    assert vocabulary.spider_attribute("start_urls") == Word("have", "spider", "start_urls")
+    assert vocabulary.spider_attribute("start_urls", "Spider") == Word("have", "spider", "start_urls")
 
 
 def test_the_tables_of_what_is_missing_hold_nothing_that_works() -> None:
