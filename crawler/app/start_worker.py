@@ -100,7 +100,7 @@ async def start_worker(
     ready_spiders = ReadySpiders(registry, settings, config.explicit, gate, job_list.job, slot, deadly)
 
     async def close_spiders() -> None:
-        ready_spiders.close(await end_reasons(connected, ready_spiders.epochs))
+        ready_spiders.close(await end_reasons(connected, ready_spiders.epochs, ready_spiders.learn))
 
     stack.push_async_callback(close_spiders)
 
