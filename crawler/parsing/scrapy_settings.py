@@ -366,7 +366,7 @@ HARMLESS: Mapping[str, str] = {
     "RETRY_GIVE_UP_LOG_LEVEL": f"what is given up is kept: see `{PROGRAM} dead`",
     "SCHEDULER_DEBUG": f"`{PROGRAM} why URL` tells where a request is",
     "SCHEDULER_*": _QUEUE,  # of scrapy-redis
-    "SPIDER_CONTRACTS*": "test a spider with crawler.testing.run_spider",
+    "SPIDER_CONTRACTS*": f"save pages with `{PROGRAM} record`, and compare them with `{PROGRAM} check`",
     "SPIDER_LOADER_WARN_ONLY": f"`{PROGRAM} list` names each file that cannot be loaded",
     "STATS_DUMP": _FIGURES,
     "TELNETCONSOLE_*": f"look into a running crawl with `{PROGRAM} status`, `inspect` and `control`",
