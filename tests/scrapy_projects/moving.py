@@ -27,18 +27,22 @@ CHANGES = (
 """Every change to a line of Python: a regex, and what is written instead."""
 
 
-def moved(project: str, folder: Path) -> list[str]:
-    """Copy a project into `folder` and change it; return the lines that were changed."""
+def moved(project: str, folder: Path) -> dict[str, str]:
+    """Copy a project into `folder` and change it; return the lines that were changed, by their place `file:line`."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECTS / project, folder, dirs_exist_ok=True, ignore=ignored)
-    return [line for file in sorted(folder.rglob("*.py")) for line in _changed(file)]
+    return {
+        f"{file.relative_to(folder)}:{number}": line
+        for file in sorted(folder.rglob("*.py"))
+        for number, line in _changed(file)
+    }
 
 
-def _changed(file: Path) -> list[str]:
+def _changed(file: Path) -> list[tuple[int, str]]:
     before = file.read_text()
     after = before
     for regex, instead in CHANGES:
         after = re.sub(regex, instead, after, flags=re.MULTILINE)
     file.write_text(after)
     pairs = zip(before.splitlines(), after.splitlines(), strict=True)
-    return [new for old, new in pairs if old != new]
+    return [(number, new) for number, (old, new) in enumerate(pairs, 1) if old != new]

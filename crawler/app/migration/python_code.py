@@ -175,6 +175,9 @@ class Reader(ast.NodeVisitor):
                 if keyword.arg in ("callback", "errback") and isinstance(keyword.value, ast.Lambda):
                     change = "write a method of the spider: its name travels with the request"
                     self.add(keyword.value.lineno, Word("different", "request", f"{keyword.arg}=lambda", change))
+        if getattr(node.func, "attr", "") == "decode" and _is_header(getattr(node.func, "value", None)):
+            change = "delete it: the value of a header is text"
+            self.add(node.lineno, Word("different", "response", "headers[…].decode()", change))
         if dotted(node.func).endswith("meta.get") and node.args:
             self._meta(node.args[0])
         self.generic_visit(node)
@@ -237,3 +240,10 @@ class Reader(ast.NodeVisitor):
 
 def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (part for part in node.body if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)))
+
+
+def _is_header(node: ast.expr | None) -> bool:
+    """Whether it is the value of a header: `response.headers["Server"]`, `response.headers.get("Server")`."""
+    if isinstance(node, ast.Call):
+        return dotted(node.func).endswith("response.headers.get")
+    return isinstance(node, ast.Subscript) and dotted(node.value).endswith("response.headers")

@@ -292,3 +292,14 @@ def test_all_attributes_of_scrapys_spiders_are_known() -> None:
 def test_the_tables_of_what_is_missing_hold_nothing_that_works() -> None:
     tables = vocabulary.OTHERWISE.keys() | vocabulary.WITHOUT.keys()
     assert tables & set(vocabulary.exported()) == set()
+
+
+def test_the_value_of_a_header_is_text(project: Path) -> None:
+    (project / "shop" / "spiders" / "one.py").write_text(
+        "def parse(response):\n"
+        "    response.headers['Server'].decode('latin-1')\n"
+        "    self.response.headers.get(b'Server', b'').decode()\n"
+        "    response.body.decode()\n"
+    )
+    state, _, places = words(project)["response", "headers[…].decode()"]
+    assert (state, places) == ("different", ["shop/spiders/one.py:2", "shop/spiders/one.py:3"])
