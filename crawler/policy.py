@@ -183,7 +183,7 @@ def counts(visit: Visit) -> dict[str, int]:
             if visit.status is None and visit.asked_at is not None and failure.kind not in _OURS:
                 found[f"error/{failure.kind}"] = 1
             if failure.kind == "callback":
-                found["spider_errors"] = 1
+                found["spider_errors"] += 1
         case Release(own_limit=limit) if limit:
             found["own_limit"] = 1
     return found

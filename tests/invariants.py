@@ -155,6 +155,8 @@ class State:
         for number, shard in sorted(self.shards.items()):
             for job in shard.jobs.values():
                 counters = {name: value for name, value in job.stats.items() if name != "epoch" and value != "0"}
+                if "closed" in counters:
+                    counters["closed"] = re.sub(r" \d+ ", " ", counters["closed"], count=1)  # when
                 entries = sorted(
                     repr((entry.state, entry.worker, entry.head or entry.message)) for entry in job.entries
                 )
@@ -297,8 +299,10 @@ def _counter_rules(job: JobPart) -> Iterator[str]:
         if value != wanted:
             yield f"{name} is {value}, but {what}: {wanted}"
     for name, text in job.stats.items():
-        if name != "epoch" and int(text) < 0:
+        if name not in ("epoch", "closed", "quota") and int(text) < 0:  # the home's quota, while others have its budget
             yield f"{name} is {text}"
+    if "taken" in job.stats and "quota" in job.stats and count("quota") != count("taken") - count("returned"):
+        yield f"quota is {count('quota')}, but taken less returned: {count('taken') - count('returned')}"
 
 
 def _state_rules(job: JobPart) -> Iterator[str]:

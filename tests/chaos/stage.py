@@ -137,12 +137,16 @@ class Stage:
 
     async def finish(self, seconds: float = 0.0) -> Crawl:
         """Wait until the exporter says that it was all, and judge."""
+        await self.exporter_ended(seconds)
+        return self.judged()
+
+    async def exporter_ended(self, seconds: float = 0.0) -> None:
+        """Wait until the exporter says that it was all."""
         assert self.exporter is not None
         code = await self.exporter.ended(seconds or self.scale.patience)
         self.finished_at = time.monotonic()
         if code != 0:
             raise Overdue(f"the exporter ended with exit code {code}")
-        return self.judged()
 
     def judged(self) -> Crawl:
         """As things stand."""

@@ -68,3 +68,28 @@ async def test_a_worker_that_only_borrows_does_not_stop_the_others(world: World,
     for shard in range(world.shards):
         await closing.asked([crawl.job], shard, 100)
     assert len(await claimed(crawl)) == 7
+
+
+async def test_what_another_borrows_meanwhile_is_not_handed_out_twice(world: World, crawl: Crawl) -> None:
+    """Between the question to the budget and the claim in its home."""
+    await crawl.frontier.closing.limit(crawl.job, Limits(pages=4))
+    await crawl.add(*hosts(60))
+    other = await world.client()
+    await other.queue.claim("w2", 1, [crawl.job], AT_ONCE)
+    server: Any = crawl.frontier.queue._server  # type: ignore[attr-defined]
+    borrower: Any = other.queue._closing  # type: ignore[attr-defined]
+    run, shards = server.run, world.shards
+
+    async def late(script: str, *arguments: Any, **options: Any) -> Any:
+        if script == "claim":
+            server.run = run
+            await borrower.asked([crawl.job], shards - 1, 100)
+        return await run(script, *arguments, **options)
+
+    await claimed(crawl, 1)  # learns that the job is limited
+    crawl.frontier.queue._first_shard = shards - 1  # type: ignore[attr-defined] # so the next claim begins in the home
+    server.run = late
+    await crawl.claim(100)
+    for _ in range(3):
+        await other.queue.claim("w2", 100, [crawl.job], AT_ONCE)
+    assert (await crawl.frontier.reading.stats(crawl.job)).processing == 4

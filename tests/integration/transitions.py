@@ -17,7 +17,22 @@ from crawler.frontier.redis.keys import shard_prefix
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
-from crawler.model import Claim, Dead, Done, Failure, Job, Lease, Outcome, Release, Request, Retry, Rule, Skip, Visit
+from crawler.model import (
+    Claim,
+    Dead,
+    Done,
+    Failure,
+    Job,
+    Lease,
+    Limits,
+    Outcome,
+    Release,
+    Request,
+    Retry,
+    Rule,
+    Skip,
+    Visit,
+)
 from crawler.schedules.timetable import Schedule, changed, timetable
 
 MAX_CRASHES = 2
@@ -600,6 +615,57 @@ resume_export = resumed(0)
 resume_export_of_another = resumed(10**12)
 
 
+# --- the early end of a job
+
+
+async def close(scene: Scene) -> Call:
+    """With requests pending and in flight."""
+    await scene.held(*pages(2))
+    await scene.add(*mixed())
+    return lambda: scene.frontier.closing.close(scene.job, "enough")
+
+
+async def reopen(scene: Scene) -> Call:
+    await (await close(scene))()
+    return lambda: scene.frontier.closing.reopen(scene.job)
+
+
+async def limit(scene: Scene) -> Call:
+    """Of a job that has other limits."""
+    await scene.held(*pages(2))
+    await scene.frontier.closing.limit(scene.job, Limits(items=5, seconds_without_item=LATER))
+    return lambda: scene.frontier.closing.limit(scene.job, Limits(pages=5, pages_without_item=4))
+
+
+async def lift_limits(scene: Scene) -> Call:
+    await scene.frontier.closing.limit(scene.job, Limits(pages=5, items=7))
+    await scene.held(*pages(2))
+    return lambda: scene.frontier.closing.limit(scene.job, Limits())
+
+
+async def claim_of_a_limited_job(scene: Scene) -> Call:
+    """More is pending than it may hand out."""
+    await scene.frontier.closing.limit(scene.job, Limits(pages=5))
+    await scene.add(*mixed())
+    await scene.claim(1)
+    return scene.claim
+
+
+async def draw(scene: Scene) -> Call:
+    """As before a claim in the first shard."""
+    await claim_of_a_limited_job(scene)
+    closing: Any = scene.frontier.closing
+    return lambda: closing.asked([scene.job], 0, 50)
+
+
+async def draw_that_closes(scene: Scene) -> Call:
+    """The limit is reached."""
+    await scene.frontier.closing.limit(scene.job, Limits(pages=2))
+    await scene.commit(await scene.held(*pages(4)), Done(), Done())
+    closing: Any = scene.frontier.closing
+    return lambda: closing.asked([scene.job], 0, 50)
+
+
 TRANSITIONS = {
     "add": Transition("add", add, refused=True),
     "add-and-split": Transition("add", add_and_split, refused=True),
@@ -668,6 +734,14 @@ TRANSITIONS = {
     "seeding-again": Transition("seeding", seeding_again),
     "seeding-ends": Transition("seeding", seeding_ends),
     "generation": Transition("generation", begin_generation),
+    "close": Transition("close", close, refused=True),
+    "reopen": Transition("close", reopen, refused=True),
+    "commit-closes": Transition("commit", commit_of(Done(), close="enough")),
+    "limit": Transition("limit", limit, refused=True),
+    "limit-no-more": Transition("limit", lift_limits),
+    "claim-limited": Transition("claim", claim_of_a_limited_job, refused=True, is_for_one_shard=True),
+    "draw": Transition("draw", draw, refused=True, is_for_one_shard=True),
+    "draw-closes": Transition("draw", draw_that_closes, refused=True, is_for_one_shard=True),
     "resume-export": Transition("resume", resume_export, is_for_one_shard=True),
     "resume-export-of-another": Transition("resume", resume_export_of_another, is_for_one_shard=True),
 }

@@ -35,9 +35,9 @@ class RedisClosing:
             await self._run("limit", shard, job, order)
         others = await self._others(job)
         (reached,) = await self._run("limit", self._shards[0], job, {**order, "others": others})
-        closed, opened = await self._words(job)
+        closed, times = await self._words(job)
         if not reached and reason_in(closed).startswith(BY_LIMIT):
-            await self._open(job, opened + 1)
+            await self._open(job, times)
 
     async def close(self, job: Job, reason: str) -> None:
         """Close it in the first shard, then with the same words in the others."""
@@ -47,9 +47,9 @@ class RedisClosing:
     async def reopen(self, job: Job) -> str:
         """Lift the limits, then open all shards."""
         await self.limit(job, Limits())
-        closed, opened = await self._words(job)
+        closed, times = await self._words(job)
         if closed:
-            await self._open(job, opened + 1)
+            await self._open(job, times)
         return reason_in(closed)
 
     async def asked(self, jobs: Sequence[Job], shard: int, room: int) -> list[dict[str, Any]]:
@@ -99,9 +99,10 @@ class RedisClosing:
 
     async def _spread(self, job: Job, word: str) -> None:
         """Close all shards; or open those that are behind, if the job was opened again since that word."""
-        replies = [await self._close(shard, job, "", word) for shard in self._shards]
-        opened = max(int(number(times)) for _, times in replies)
-        if opened > int(word.partition(" ")[0]):
+        several = self._shards if len(self._shards) > 1 else ()  # the word comes from the only one
+        replies = [await self._close(shard, job, "", word) for shard in several]
+        opened = max((int(number(times)) for _, times in replies), default=0)
+        if opened > opened_before(word):
             await self._open(job, opened)
         else:
             self._told[job.epoch] = word
@@ -116,9 +117,13 @@ class RedisClosing:
         return reply
 
     async def _words(self, job: Job) -> tuple[str, int]:
-        """The word of the closing in any shard, and how often the job was opened again."""
+        """The word of the closing in any shard, and how often the job will have been opened when it is opened again.
+
+        A repeated call finds that some shards are open, and opens the others as the first one would have."""
         found = await self._read(self._shards, job, ("closed", "opened"))
-        return max(text(closed) for closed, _ in found), max(int(number(opened)) for _, opened in found)
+        words = [text(closed) for closed, _ in found if closed]
+        opened = [int(number(opened)) for _, opened in found]
+        return max(words, default=""), max(*opened, *(opened_before(word) + 1 for word in words), 0)
 
     async def _others(self, job: Job) -> list[dict[str, str]]:
         found = await self._read(self._shards[1:], job, _SUMS)
@@ -148,6 +153,11 @@ class RedisClosing:
 def reason_in(word: str) -> str:
     """The reason in the word of a closing; empty if there is none."""
     return word.partition(" ")[2].partition(" ")[2]
+
+
+def opened_before(word: str) -> int:
+    """How often the job had been opened again before this closing."""
+    return int(word.partition(" ")[0])
 
 
 def closed_at(word: str) -> float:

@@ -63,6 +63,17 @@ async def test_pages_are_read_exactly(crawl: Crawl, pages: int) -> None:
     assert (await crawl.frontier.reading.stats(crawl.job)).limits == Limits(pages=pages)
 
 
+async def test_the_last_page_may_be_anywhere(crawl: Crawl) -> None:
+    """Claimed one by one, each in its turn."""
+    await limited(crawl, pages=19)
+    await crawl.add(*hosts(20))
+    for _ in range(19):
+        (lease,) = await claimed(crawl, 1)
+        await crawl.end(lease)
+    assert await claimed(crawl, 1) == []
+    assert await state(crawl) == ("closespider_pagecount", True)
+
+
 async def test_a_job_with_as_few_pages_is_simply_finished(crawl: Crawl) -> None:
     await limited(crawl, pages=21)
     await crawl.add(*hosts(20))
@@ -118,6 +129,21 @@ async def test_requests_of_dead_workers_count_once(world: World, crawl: Crawl) -
     await crawl.frontier.leases.reap()
     assert await crawled(crawl) == 5
     assert await state(crawl) == ("closespider_pagecount", True)
+
+
+async def test_every_client_learns_that_the_limit_is_reached(world: World, crawl: Crawl) -> None:
+    """Also one that has asked the budget before, and was not there when it was used up."""
+    await limited(crawl, pages=6)
+    await crawl.add(*hosts(40))
+    other = await world.client()
+    for lease in await claimed(crawl, 1, worker="w2", client=other):
+        await crawl.end(lease, worker="w2")
+    assert await crawled(crawl) == 5
+    for client in (other, crawl.frontier, other):
+        assert await claimed(crawl, worker="w2", client=client) == []
+        assert await state(crawl) == ("closespider_pagecount", True)
+    await limited(crawl, pages=8)
+    assert len(await claimed(crawl, worker="w2", client=other)) == 2
 
 
 async def test_a_limit_can_be_raised_and_the_job_goes_on(crawl: Crawl) -> None:
@@ -275,6 +301,18 @@ async def test_pages_without_an_item_close_a_job(crawl: Crawl) -> None:
     for items in [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]:
         (lease,) = await claimed(crawl, 1)
         await crawl.end(lease, items=(b"{}",) * items)
+    (lease,) = await claimed(crawl, 1)
+    await crawl.end(lease)
+    assert await claimed(crawl) == []
+    assert await state(crawl) == ("closespider_pagecount_no_item", True)
+
+
+async def test_a_page_with_an_item_is_not_one_without(crawl: Crawl) -> None:
+    await limited(crawl, pages_without_item=1, seconds_without_item=1.0)
+    await crawl.add(*hosts(60))
+    for _ in range(5):
+        (lease,) = await claimed(crawl, 1)
+        await crawl.end(lease, items=(b"{}",))
     (lease,) = await claimed(crawl, 1)
     await crawl.end(lease)
     assert await claimed(crawl) == []

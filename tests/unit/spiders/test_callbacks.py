@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from crawler import DropItem, Request, Response, Spider
+from crawler import CloseSpider, DropItem, Request, Response, Spider
 from crawler.model import Failure
 from crawler.spiders.callbacks import by_name, run_callback
 from crawler.spiders.items import ItemError
@@ -243,3 +243,62 @@ async def test_more_bytes_of_items_than_a_page_may_give(monkeypatch: pytest.Monk
     monkeypatch.setattr("crawler.spiders.callbacks.MAX_ITEM_BYTES", 5)
     with pytest.raises(CallbackError, match="more than 5 bytes of items for one page"):
         await run_callback(Forms(), "one_item", PAGE)
+
+
+class Closing(Spider):
+    """Closes its job, in each way that there is."""
+
+    name = "closing"
+
+    def callback(self, response: Response) -> Iterator[Any]:
+        yield ITEM
+        yield NEXT
+        raise CloseSpider("enough")
+
+    async def later(self, response: Response) -> AsyncIterator[Any]:
+        yield ITEM
+        yield NEXT
+        raise CloseSpider("enough")
+
+    def at_once(self, response: Response) -> None:
+        raise CloseSpider
+
+    def untidy(self, response: Response) -> None:
+        raise CloseSpider("two\nlines \ud800 " + "x" * 1000)
+
+    def number(self, response: Response) -> None:
+        raise CloseSpider(404)  # type: ignore[arg-type]
+
+    def items(self, response: Response) -> Iterator[Any]:
+        yield from ({"number": number} for number in range(5))
+
+    def process_item(self, item: Any) -> Any:
+        if item.get("number") == 1:
+            raise DropItem("odd")
+        if item.get("number") == 3:
+            raise CloseSpider("three")
+        return item
+
+
+@pytest.mark.parametrize("name", ["callback", "later"])
+async def test_what_was_yielded_before_the_job_is_closed_is_kept(name: str) -> None:
+    found = await run_callback(Closing(), name, PAGE)
+    assert (found.close, found.items, found.requests) == ("enough", [b'{"a":1}'], [NEXT])
+
+
+async def test_items_from_the_one_on_that_closes_the_job_are_left_out_and_counted() -> None:
+    found = await run_callback(Closing(), "items", PAGE)
+    assert (found.close, found.items) == ("three", [b'{"number":0}', b'{"number":2}'])
+    assert found.dropped == {"odd": 1, "closed": 2}
+
+
+async def test_a_page_that_closes_the_job_need_not_yield_anything() -> None:
+    found = await run_callback(Closing(), "at_once", PAGE)
+    assert (found.close, found.noted) == ("cancelled", {})
+
+
+async def test_a_reason_is_one_line_that_travels() -> None:
+    close = (await run_callback(Closing(), "untidy", PAGE)).close
+    assert close.startswith("two lines \ufffd xxx")
+    assert len(close) == 200
+    assert (await run_callback(Closing(), "number", PAGE)).close == "404"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crawler import Request, Response, Spider
+from crawler import CloseSpider, Request, Response, Spider
 from crawler.errors import ConfigError, UsageError
 from crawler.spiders.own_seeds import TOGETHER, OwnSeeds
 
@@ -185,3 +185,27 @@ def test_a_mistake_is_told_with_its_line_after_what_came_before(bad: Callable[..
     line = bad.__code__.co_firstlineno + 2
     assert f"test_own_seeds.py:{line})" in text
     assert f'test_own_seeds.py", line {line}, in {bad.__name__}' in text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_spider_that_closes_the_job_ends_its_seeds(is_async: bool) -> None:
+    def start_requests(self: Shop) -> Iterator[Any]:
+        yield Request(URL)
+        raise CloseSpider("enough")
+
+    async def start(self: Shop) -> AsyncIterator[Any]:
+        yield Request(URL)
+        raise CloseSpider("enough")
+
+    seeds = OwnSeeds(spider(start_requests, start) if is_async else spider(start_requests))
+    assert [one.url for one in seeds] == [URL]
+    assert seeds.closed == "enough"
+
+
+def test_a_spider_that_closes_the_job_before_its_first_seed_says_so() -> None:
+    def start_requests(self: Shop) -> Iterator[Any]:
+        raise CloseSpider("closed on Sundays")
+        yield
+
+    with pytest.raises(UsageError, match="closed the job before its first request: closed on Sundays"):
+        OwnSeeds(spider(start_requests))

@@ -193,6 +193,32 @@ def test_a_program_reads_it_from_json_with_all_its_fields() -> None:
     assert msgspec.convert(read, JobResult).state is State.FAILURE
 
 
+def test_a_closed_job_is_a_success_that_says_what_it_leaves() -> None:
+    left = over(closed="closespider_pagecount", known=52, pending=42)
+    found = of_job(left, strict=True)
+    assert (found.state, found.failure) == ("SUCCESS", None)
+    assert found.reason.startswith("closed: closespider_pagecount; 42 requests were left pending")
+    assert "control resume job:news" in found.reason
+
+
+def test_a_closed_job_that_gave_up_more_than_it_read_fails() -> None:
+    assert of_job(over(closed="closespider_errorcount", dead=11)).state == "FAILURE"
+
+
+def test_a_job_that_is_closed_says_so_while_pages_are_in_flight() -> None:
+    found = of_job(job(closed="enough", known=9, pending=4, processing=2, done=3), AT_WORK)
+    assert found.state == "STARTED"
+    assert found.reason == "closed: enough; 2 requests in flight will end; 4 requests were left pending"
+
+
+def test_a_page_that_a_closed_job_leaves_is_revoked() -> None:
+    closed = over(closed="enough", known=12, pending=1)
+    trace = Trace(known=True, host="a.example", sightings=(PENDING,))
+    found = of_url(Inquiry("news", URL, trace, closed, AT_WORK, Outlook("shop"), 2, 10))
+    assert found.state == "REVOKED"
+    assert found.reason.startswith("not fetched: the job was closed: enough; 1 request was left pending; ")
+
+
 # ---------------------------------------------------------------------------------------------------------
 # URLs
 

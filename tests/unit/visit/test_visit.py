@@ -20,7 +20,7 @@ from crawler.parsing.url import host_of
 from crawler.policy import RetryPolicy, counts
 from crawler.response import Response
 from crawler.robots.gate import RobotsGate
-from crawler.spiders.base import Spider
+from crawler.spiders.base import CloseSpider, Spider
 from crawler.spiders.context import Crawler
 from crawler.testing import FakeFetcher
 from crawler.testing.contract.asking import held
@@ -121,6 +121,21 @@ class Mischief(Spider):
             raise TimeoutError
         except TimeoutError:
             raise ValueError("no price") from None
+
+    def raises(self, response: Response) -> Any:
+        raise KeyError("price")
+
+    def raises_too(self, request: Request, failure: Failure) -> Any:
+        raise KeyError("price")
+
+    def closes(self, response: Response) -> Any:
+        yield {"url": response.url}
+        yield Request(f"{response.url}next")
+        raise CloseSpider("enough")
+
+    def closes_for(self, request: Request, failure: Failure) -> Any:
+        yield {"failed": request.url}
+        raise CloseSpider(failure.kind)
 
     def gives_nothing(self, request: Request, failure: Failure) -> Any:
         return None
@@ -435,3 +450,33 @@ async def test_a_spider_that_this_worker_lacks_costs_no_attempt(error: Exception
     assert isinstance(found.outcome, Release)
     assert found.outcome == Release("lacks", delay=LACKS_DELAY, lacks=found.outcome.lacks)
     assert found.outcome.lacks.startswith(why)
+
+
+async def test_a_page_that_closes_its_job_is_read_like_any_other() -> None:
+    found = await visit("closes")
+    assert (found.outcome, found.close, len(found.items), len(found.links)) == (Done(), "enough", 1, 1)
+    assert (await visit("parse")).close == ""
+
+
+async def test_an_errback_may_close_the_job() -> None:
+    request = Request(f"{URL}missing", errback="closes_for", spider="mischief")
+    found = await visitor().visit(Lease("news", request, encode(request), host_of(URL)))
+    assert isinstance(found.outcome, Dead)
+    assert (found.close, found.items) == ("http_404", (b'{"failed":"http://a.example/missing"}',))
+
+
+@pytest.mark.parametrize(
+    ("callback", "errback", "path", "errors"),
+    [
+        ("parse", "", "", 0),
+        ("raises", "", "", 1),
+        ("parse", "raises_too", "missing", 1),
+        ("raises", "raises_too", "", 2),
+    ],
+)
+async def test_exceptions_of_callbacks_and_errbacks_are_counted(
+    callback: str, errback: str, path: str, errors: int
+) -> None:
+    request = Request(URL + path, callback=callback, errback=errback, spider="mischief")
+    found = await visitor().visit(Lease("news", request, encode(request), host_of(URL)))
+    assert counts(found).get("spider_errors", 0) == errors

@@ -8,7 +8,7 @@
 --         shard   the number of the shard that is to borrow, as text; '': none
 --         wanted  requests that it could hand out
 -- Returns { 'closed', the word of the closing } if the job is closed; { 'open' } if it has no limits any more;
--- { 'limited', how much that shard has ever been given }; or the error GONE.
+-- { 'limited', how much that shard has ever been given, 0 without one }; or the error GONE.
 -- Stays true: over all shards the pages read and in flight are at most the limit. A loan whose reply or claim is lost is
 -- not: the next claim in that shard finds it, uses it or returns it (`quota.lua`).
 
@@ -25,7 +25,6 @@ if reason then
   close(stats, reason, now)
   return { 'closed', redis.call('HGET', stats, 'closed') }
 end
-if draw.shard == '' then return { 'limited', 0 } end
 local given = 'given:' .. draw.shard
 local part = math.min(draw.wanted, quota - used_by(stats))
 if part > 0 then

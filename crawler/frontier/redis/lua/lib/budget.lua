@@ -45,7 +45,7 @@ local function reached(budget, limits, totals, now)
   if is_at('items', totals.items) then return 'closespider_itemcount' end
   if is_at('errors', totals.errors) then return 'closespider_errorcount' end
   if is_at('ms', now - as_number(redis.call('HGET', budget, 'since'))) then return 'closespider_timeout' end
-  if limits.pages_idle + limits.ms_idle == 0 then return nil end
+  if math.max(limits.pages_idle, limits.ms_idle) == 0 then return nil end
   local pages, ms = since_item(budget, totals, now)
   if is_at('pages_idle', pages) then return 'closespider_pagecount_no_item' end
   if is_at('ms_idle', ms) then return 'closespider_timeout_no_item' end
