@@ -314,7 +314,7 @@ def _spiders(order: _Order, config: Config) -> tuple[Registry, str]:
     """Return the spiders, and the name of the one that was asked for."""
     if isinstance(order.spider, str):
         return spiders_of(config), order.spider
-    registry = Registry()
+    registry = Registry(config.settings, config.explicit)
     registry.add(order.spider)
     for error in registry.broken.values():
         raise error

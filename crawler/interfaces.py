@@ -457,6 +457,13 @@ class Source(Protocol):
         """Close the connection. What is not settled will be delivered again."""
 
 
+HIT = "hit"
+"""`Response.cache` of a page that came from the page cache, so that its host was not asked."""
+
+NOT_CACHED = "not_cached"
+"""Kind of the `FetchError` for a page that the page cache lacks, where no host may be asked."""
+
+
 class Fetcher(Protocol):
     """Makes one HTTP exchange for each request. It follows no redirect but returns it as a response."""
 

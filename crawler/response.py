@@ -32,6 +32,8 @@ class Response:
     """The arguments that a copy keeps."""
     attempt = 0
     """Failed tries of its request before this one."""
+    cache = ""
+    """What the page cache has to do with it: hit, stored, miss; empty: nothing."""
     _tls: Any = None  # the `ssl.SSLObject` of the connection
 
     def __init__(
@@ -112,7 +114,7 @@ class Response:
         """A copy with these arguments of `Response` changed."""
         fields = {name: getattr(self, name) for name in self.attributes} | {"tls": self._tls} | changes
         copy = Response(fields.pop("url"), **fields)
-        copy.attempt, copy.flags = self.attempt, list(self.flags)
+        copy.attempt, copy.flags, copy.cache = self.attempt, list(self.flags), self.cache
         return copy
 
     def copy(self) -> Response:

@@ -106,6 +106,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # steps around each fetch, the outermost first: import paths, or Scrapy's {path: number, or None to leave it out}
     DOWNLOADER_MIDDLEWARES: tuple[str, ...] = ()
 
+    # --- the page cache, for developing spiders
+    HTTPCACHE_ENABLED: bool = False  # keep each page on disk, and take it from there the next time
+    HTTPCACHE_DIR: str = "httpcache"  # folder of the pages, relative to the project; several processes may share it
+    HTTPCACHE_EXPIRATION_SECS: Seconds = 0.0  # seconds after which a page is fetched again; 0: never
+    # statuses whose answers are not kept; those of RETRY_HTTP_CODES never are
+    HTTPCACHE_IGNORE_HTTP_CODES: tuple[Annotated[int, Meta(ge=100, le=999)], ...] = ()
+    HTTPCACHE_IGNORE_SCHEMES: tuple[str, ...] = ("file",)  # schemes of URLs that pass by the cache
+    HTTPCACHE_IGNORE_MISSING: bool = False  # ask no host; skip pages that the cache lacks
+    HTTPCACHE_GZIP: bool = False  # compress the pages on disk
+
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed, by the way on which a page was found first; 0: any
     REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crawler.app.config import Config
 from crawler.fetch.guard import AddressGuard
+from crawler.interfaces import Fetcher
+from crawler.model import Request
 from crawler.parsing.limits import ParseLimits
 from crawler.runtime.credentials import authorizations
 from crawler.settings import Settings
@@ -34,6 +39,32 @@ def http_fetcher(settings: Settings, connections: int = sys.maxsize) -> HttpFetc
         parse_limits=parse_limits(settings),
         tls_ca_file=settings.TLS_CA_FILE,
         connections=connections,
+    )
+
+
+def caching(config: Config, fetcher: Fetcher, sent: Callable[[Request], Mapping[str, str]]) -> Fetcher:
+    """Return `fetcher` behind the page cache if the settings want one. `sent`: as for `CachingFetcher`. Raise
+    `ConfigError` for a folder that cannot be used."""
+    settings = config.settings
+    if not settings.HTTPCACHE_ENABLED:
+        return fetcher
+    from crawler.fetch.caching import CachingFetcher  # few crawls have a cache
+    from crawler.fetch.page_cache import PageCache
+
+    cache = PageCache(
+        config.folder / Path(settings.HTTPCACHE_DIR).expanduser(),
+        seconds=settings.HTTPCACHE_EXPIRATION_SECS,
+        most_bytes=max(settings.DOWNLOAD_MAXSIZE, settings.SITEMAP_MAXSIZE),
+        parse_limits=parse_limits(settings),
+        gzip=settings.HTTPCACHE_GZIP,
+    )
+    return CachingFetcher(
+        fetcher,
+        cache,
+        sent,
+        not_stored={*settings.HTTPCACHE_IGNORE_HTTP_CODES, *settings.RETRY_HTTP_CODES},
+        schemes=settings.HTTPCACHE_IGNORE_SCHEMES,
+        only_cached=settings.HTTPCACHE_IGNORE_MISSING,
     )
 
 

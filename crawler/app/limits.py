@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from typing import Any
 
 from crawler.app.config import Config
 from crawler.errors import ConfigError, FrontierError
@@ -12,8 +13,8 @@ from crawler.interfaces import Backend
 from crawler.model import Job, Limits
 from crawler.settings import override, own_settings
 from crawler.spiders.base import Spider
-from crawler.status import JobStats, WorkerInfo
-from crawler.views.figures import at_work, several
+from crawler.status import OWN, JobStats, WorkerInfo
+from crawler.views.figures import at_work, group, job_figures, several
 
 TOLD_WITHIN = 2.0  # seconds that the end of a worker waits at most to learn how its jobs have ended
 
@@ -45,14 +46,18 @@ async def set_limits(connected: Backend, job: Job, limits: Limits) -> None:
     await connected.closing.limit(job, limits)
 
 
-async def end_reasons(connected: Backend, epochs: Collection[str]) -> dict[str, str]:
+async def end_reasons(
+    connected: Backend, epochs: Collection[str], learn: Callable[[str, Mapping[str, Any]], None]
+) -> dict[str, str]:
     """Return Scrapy's word for the end of each of these jobs, by epoch, as far as the queue server tells it at once:
-    `finished`, or why it was closed. A job that goes on has none."""
+    `finished`, or why it was closed. A job that goes on has none. `learn` gets the epoch and the figures of each."""
     reasons: dict[str, str] = {}
     with suppress(FrontierError, TimeoutError):
         async with asyncio.timeout(TOLD_WITHIN):
             for job in await connected.jobs.all() if epochs else ():
                 stats = await connected.reading.stats(job) if job.epoch in epochs else None
+                if stats:
+                    learn(job.epoch, {**group(stats.counters, OWN), **job_figures(stats)})
                 if stats and (stats.closed or stats.finished):
                     reasons[job.epoch] = stats.closed or "finished"
     return reasons

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.app.config import Config
-from crawler.app.fetching import http_fetcher, parse_limits
+from crawler.app.fetching import caching, http_fetcher, parse_limits
 from crawler.errors import FetchError, UsageError
 from crawler.fetch.middleware import MiddlewareFetcher, load
 from crawler.interfaces import Fetcher
@@ -124,7 +124,9 @@ async def open_pages(
     settings = config.settings
     middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = http_fetcher(settings)
-    fetcher: Fetcher = MiddlewareFetcher(middlewares, http) if middlewares else http
+    fetcher = caching(config, http, http.sent)
+    if middlewares:
+        fetcher = MiddlewareFetcher(middlewares, fetcher)
     gate = RobotsGate(
         InThisProcess(),
         fetcher,

@@ -13,7 +13,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
-from crawler.app.fetching import http_fetcher
+from crawler.app.fetching import caching, http_fetcher
 from crawler.app.limits import end_reasons
 from crawler.app.spiders import spiders_of
 from crawler.control.routes import Assignment, assignment
@@ -84,7 +84,7 @@ async def start_worker(
     middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = http_fetcher(settings, connections)
     stack.push_async_callback(http.close)
-    fetcher: Fetcher = LeasedFetcher(http, lease)
+    fetcher: Fetcher = caching(config, LeasedFetcher(http, lease), http.sent)
     if middlewares:
         fetcher = MiddlewareFetcher(middlewares, fetcher)
     job_list = JobList(connected.jobs.all, assigned)
@@ -100,7 +100,7 @@ async def start_worker(
     ready_spiders = ReadySpiders(registry, settings, config.explicit, gate, job_list.job, slot, deadly)
 
     async def close_spiders() -> None:
-        ready_spiders.close(await end_reasons(connected, ready_spiders.epochs))
+        ready_spiders.close(await end_reasons(connected, ready_spiders.epochs, ready_spiders.learn))
 
     stack.push_async_callback(close_spiders)
 

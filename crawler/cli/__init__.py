@@ -20,6 +20,7 @@ from crawler.cli import (
     project,
     repair,
     runspider,
+    saved,
     scaffold,
     schedule,
     seed,
@@ -37,7 +38,15 @@ __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "Crawl": (crawl.crawl, runspider.runspider, seed.seed, worker.worker, worker.export),
-    "Write a spider": (scaffold.startproject, scaffold.genspider, shell.shell, fetch.fetch, parse.parse),
+    "Write a spider": (
+        scaffold.startproject,
+        scaffold.genspider,
+        shell.shell,
+        fetch.fetch,
+        parse.parse,
+        saved.record,
+        saved.check,
+    ),
     "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
     "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),

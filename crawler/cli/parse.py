@@ -51,7 +51,7 @@ def parse(
     crawler parse https://quotes.example/ --spider quotes --callback parse_author --meta '{"page": 2}'
     """
     config = _logging_readably(config_of(invocation))
-    request = request_for(url, **_fields(callback, meta))
+    request = request_for(url, **given_fields(callback, meta))
     registry, name = page_spider(config, spider, request.url)
     code: int = Exit.DONE
     with (
@@ -68,7 +68,7 @@ def parse(
     return code
 
 
-def _fields(callback: str, meta: str) -> dict[str, Any]:
+def given_fields(callback: str, meta: str) -> dict[str, Any]:
     """Return what the options say about the request. Raise `UsageError`."""
     given: dict[str, Any] = {"meta": _object("--meta", meta)} if meta else {}
     if callback:

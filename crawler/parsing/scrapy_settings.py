@@ -187,7 +187,10 @@ TRANSLATED: Mapping[str, Translated] = {
 # ---------------------------------------------------------------------------------------------------------
 # What is missing, and what to write instead
 
-_CACHE = "there is no HTTP cache; DOWNLOADER_MIDDLEWARES can name one of yours"
+_POLICY = (
+    "the page cache keeps each page, as DummyPolicy does; it is for developing spiders, so what a host says about "
+    "caches (RFC 9111) is not read: delete it, and set HTTPCACHE_EXPIRATION_SECS"
+)
 _FILES = "items go to -o FILE.jsonl; process files and images in a step of your own"
 _STEP = "write the step into the spider's callbacks, or into process_item"
 _STORE = "write -o FILE.jsonl on the command line"
@@ -236,7 +239,11 @@ MISSING: Mapping[str, Missing] = {
     "FEED_URI_PARAMS": Missing(_STORE, is_off),
     "FILES_STORE": Missing(_FILES, is_off),
     "HTTPAUTH_*": Missing(_LOGIN, is_off),
-    "HTTPCACHE_ENABLED": Missing(_CACHE, is_off),
+    "HTTPCACHE_POLICY": Missing(_POLICY, _off_or("scrapy.extensions.httpcache.DummyPolicy")),
+    "HTTPCACHE_STORAGE": Missing(
+        "the page cache has files of its own in HTTPCACHE_DIR: delete it",
+        _off_or("scrapy.extensions.httpcache.FilesystemCacheStorage"),
+    ),
     "HTTPERROR_ALLOWED_CODES": Missing("write handle_httpstatus_list = VALUE in the spider", is_off),
     "HTTPERROR_ALLOW_ALL": Missing(
         'write handle_httpstatus_list in the spider, or meta={"handle_httpstatus_all": True}', is_off
@@ -328,7 +335,9 @@ HARMLESS: Mapping[str, str] = {
     "FTP_*": "only http and https are fetched",
     "GCS_PROJECT_ID": _NO_STORAGE,
     "HTTP2_MAX_FRAME_SIZE": "hosts are asked with HTTP/1.1",
-    "HTTPCACHE_*": _CACHE,
+    "HTTPCACHE_ALWAYS_STORE": "each page is kept; what a host says about caches is not read",
+    "HTTPCACHE_DBM_MODULE": "the page cache has files of its own in HTTPCACHE_DIR",
+    "HTTPCACHE_IGNORE_RESPONSE_CACHE_CONTROLS": "what a host says about caches is not read",
     "HTTPPROXY_*": "the crawler uses no proxies",
     "HTTPX_HTTP2_ENABLED": "hosts are asked with HTTP/1.1",
     "IMAGES_*": _NO_STORAGE,
@@ -357,7 +366,7 @@ HARMLESS: Mapping[str, str] = {
     "RETRY_GIVE_UP_LOG_LEVEL": f"what is given up is kept: see `{PROGRAM} dead`",
     "SCHEDULER_DEBUG": f"`{PROGRAM} why URL` tells where a request is",
     "SCHEDULER_*": _QUEUE,  # of scrapy-redis
-    "SPIDER_CONTRACTS*": "test a spider with crawler.testing.run_spider",
+    "SPIDER_CONTRACTS*": f"save pages with `{PROGRAM} record`, and compare them with `{PROGRAM} check`",
     "SPIDER_LOADER_WARN_ONLY": f"`{PROGRAM} list` names each file that cannot be loaded",
     "STATS_DUMP": _FIGURES,
     "TELNETCONSOLE_*": f"look into a running crawl with `{PROGRAM} status`, `inspect` and `control`",

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.errors import FetchError
-from crawler.interfaces import Asking, Fetcher
+from crawler.interfaces import HIT, Asking, Fetcher
 from crawler.model import Lease, Request
 from crawler.parsing import robots_lines
 from crawler.parsing.url import BadUrl, canonical, origin_of
@@ -146,13 +146,13 @@ class RobotsGate:
         return None if answer is None else self._keep(origin, answer)
 
     async def _find_out(self, origin: str, job: str | None) -> Verdict:
-        error = None
+        error, was_asked = None, True
         try:
-            answer = await self._ask_in_time(origin)
+            answer, was_asked = await self._ask_in_time(origin)
         except FetchError as caught:
             error = caught
             answer = robots.verdict_source(caught, now=self._clock())
-        asked_at = time.monotonic()
+        asked_at = time.monotonic() if was_asked else None
         known = self._keep(origin, answer)
         await self._asking.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
@@ -160,7 +160,7 @@ class RobotsGate:
         noted = self._say_what_is_lost(origin, known, wants_sitemaps=bool(job))
         return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=_offer(known, job) if job else ())
 
-    async def _ask_in_time(self, origin: str) -> robots.RobotsAnswer:
+    async def _ask_in_time(self, origin: str) -> tuple[robots.RobotsAnswer, bool]:
         """Fetch robots.txt within `ASK_SECONDS`. Raises `FetchError`, after that time with kind `timeout`."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
@@ -169,14 +169,16 @@ class RobotsGate:
             why = f"{origin}/robots.txt did not arrive within {ASK_SECONDS:g} seconds, redirects included"
             raise FetchError("timeout", why, transient=True) from None
 
-    async def _ask(self, origin: str) -> robots.RobotsAnswer:
+    async def _ask(self, origin: str) -> tuple[robots.RobotsAnswer, bool]:
         """Fetch robots.txt and follow its redirects, even to other hosts. The fetcher's address guard checks each hop.
+        Also return whether a host was asked: not if it all came from the page cache.
 
         Raises `FetchError`.
         """
-        url = f"{origin}/robots.txt"
+        url, was_asked = f"{origin}/robots.txt", False
         for _ in range(robots.MAX_REDIRECTS + 1):
             response = await self._fetcher.fetch(Request(url))
+            was_asked = was_asked or response.cache != HIT
             location = response.headers.get("location")
             if not 300 <= response.status < 400 or not location:
                 break
@@ -184,11 +186,12 @@ class RobotsGate:
                 url = canonical(location, url)
             except BadUrl:
                 break
-            await asyncio.sleep(self._hop_delay)
+            await asyncio.sleep(self._hop_delay if response.cache != HIT else 0)
         body = _text_of(response) if 200 <= response.status < 300 else b""
         now = self._clock()
         pause = policy.pause(response, now)
-        return robots.verdict_source(response.status, body, seconds=self._cache_seconds, pause=pause, now=now)
+        answer = robots.verdict_source(response.status, body, seconds=self._cache_seconds, pause=pause, now=now)
+        return answer, was_asked
 
     def _say_what_is_lost(self, origin: str, known: Cached, *, wants_sitemaps: bool) -> dict[str, int]:
         """Log what the gate cuts and cannot use, and return what the job counts of it. Only the asker does, so it

@@ -400,16 +400,31 @@ def _waiting(stats: JobStats) -> str:
 
 def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
     """Return the final figures under Scrapy's stat names where the meaning is the same, and `queue/…` for ours."""
-    stats, counters = report.stats, report.stats.counters
-    statuses = group(counters, "status")
+    stats = report.stats
     return {
         "finish_reason": stats.closed if report.reason == "closed" else report.reason.replace(" ", "_"),
         "elapsed_time_seconds": round(report.seconds, 3),
+        **job_figures(stats),
+        "items_exported": report.items,
+        "own": group(stats.counters, OWN),
+        "job": stats.job,
+        "target": report.target,
+        "seeds/new": report.seeds.new,
+        "seeds/known": report.seeds.known,
+        "seeds/refused": sum(report.seeds.refused.values()),
+    }
+
+
+def job_figures(stats: JobStats) -> dict[str, int]:
+    """Return those of them that the job itself has."""
+    counters = stats.counters
+    statuses = group(counters, "status")
+    return {
+        "response_received_count": sum(statuses.values()),
         "downloader/response_count": sum(statuses.values()),
         **{f"downloader/response_status_count/{status}": count for status, count in statuses.items()},
         "downloader/response_bytes": counters.get("bytes", 0),
         "item_scraped_count": counters.get("items", 0),
-        "items_exported": report.items,
         "pages": pages(stats),
         "retry/count": counters.get("retried", 0),
         "own_limit/count": counters.get("own_limit", 0),
@@ -419,12 +434,6 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
         **{f"links/{why}": count for why, count in group(counters, "links").items()},
         **{f"dead/{kind}": count for kind, count in group(counters, "dead").items()},
         **queue_figures(stats),
-        "own": group(counters, OWN),
-        "job": stats.job,
-        "target": report.target,
-        "seeds/new": report.seeds.new,
-        "seeds/known": report.seeds.known,
-        "seeds/refused": sum(report.seeds.refused.values()),
     }
 
 

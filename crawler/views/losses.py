@@ -37,6 +37,7 @@ _ROWS: Mapping[str, _Row] = {
     # --- pages
     "skip/robots": _Row("page", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
     "skip/redirect": _Row("page", "redirected elsewhere; the page there is counted by itself", is_asked_for=True),
+    "skip/not_cached": _Row("page", "not in the page cache (HTTPCACHE_IGNORE_MISSING)", is_asked_for=True),
     "skip/blocked": _Row("page", f"a person blocked them ({PROGRAM} control list)", is_asked_for=True),
     "skip/parse_maxsize": _Row("page", "not parsed: larger than PARSE_MAXSIZE"),
     "skip/parse_maxnodes": _Row("page", "not parsed: more elements and attributes than PARSE_MAXNODES"),

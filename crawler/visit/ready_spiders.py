@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -90,6 +91,12 @@ class ReadySpiders:
     def epochs(self) -> frozenset[str]:
         """Those of the jobs that it has made spiders for."""
         return frozenset(epoch for epoch, _ in self._ready)
+
+    def learn(self, epoch: str, figures: Mapping[str, Any]) -> None:
+        """Let the spiders of that job read its figures in `closed`."""
+        for (one, _), ready in self._ready.items():
+            if one == epoch:
+                ready.spider.crawler.stats.learn(figures)
 
     def close(self, reasons: Mapping[str, str]) -> None:
         """Call `closed` of each spider, with the reason for its job's epoch, or `shutdown`. Log what it raises: no page

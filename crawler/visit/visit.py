@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
-from crawler.interfaces import Fetcher
+from crawler.interfaces import HIT, NOT_CACHED, Fetcher
 from crawler.model import SITEMAP_CALLBACK, Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
 from crawler.parsing.request_fields import is_bare
 from crawler.response import Response
@@ -184,6 +184,8 @@ class Visitor:
         except OwnLimit as limit:
             return _handed_back(limit, host_delay)
         except FetchError as error:
+            if error.kind == NOT_CACHED:
+                return Visit(Skip(NOT_CACHED, str(error)), unasked=True)
             outcome = policy.judge_error(error, lease.attempt, ready.retry, chance=random.random())
             ended, health = time.monotonic(), policy.health(error)
             return Visit(outcome, asked_at=ended, seconds=ended - began, health=health, host_delay=host_delay)
@@ -199,7 +201,7 @@ class Visitor:
             items=tuple(found.items),
             item_keys=item_keys(ready.spider.ITEM_KEY, found.items),
             dropped=found.dropped,
-            noted=found.noted,
+            noted={**found.noted, f"httpcache/{response.cache}": 1} if response.cache else found.noted,
             status=response.status,
             size=len(response.body),
             asked_at=asked_at,
@@ -209,6 +211,8 @@ class Visitor:
             host_delay=host_delay,
             close=found.close,
         )
+        if response.cache == HIT:
+            visit = _unasked(visit)
         del response  # its tree may be large, and a call to the frontier may take long
         found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
         return _with_links(visit, found)
@@ -381,6 +385,11 @@ def _without_sitemaps(visit: Visit, listed: Collection[str]) -> Visit:
         return visit
     left_out = {"listed_sitemap": len(visit.links) - len(pages)}
     return replace(visit, links=pages, unfollowed=added(visit.unfollowed, left_out))
+
+
+def _unasked(visit: Visit) -> Visit:
+    """The visit of a page that came from the page cache: its host was not asked, and nothing is learnt about it."""
+    return replace(visit, asked_at=None, unasked=True, seconds=0.0, pause=0.0, health="", host_delay=None)
 
 
 def _left_to_others(why: str) -> Visit:

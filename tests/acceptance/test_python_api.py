@@ -11,9 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import structlog
@@ -238,6 +238,20 @@ async def test_the_environment_and_settings_py_are_left_alone_without_a_project(
     monkeypatch.delenv("REDIS_URL")
     report = await crawl("own", web.seeds, project=tmp_path)
     assert {item["depth"] for item in report.items} == {0, 1}
+
+
+async def test_the_spider_reads_the_settings_that_the_program_gives(web: Running) -> None:
+    class Reading(Spider):
+        name = "reading"
+        custom_settings: ClassVar[Mapping[str, Any]] = {"DEPTH_LIMIT": 3, "SHOP": "custom"}
+
+        def parse(self, response: Response) -> Iterator[Any]:
+            self.crawler.stats.inc_value("seen")
+            yield {"shop": self.settings["SHOP"], "depth": self.settings.getint("DEPTH_LIMIT")}
+
+    report = await crawl(Reading, web.seeds[:1], settings={**LOCAL, "SHOP": "given"})
+    assert report.items == [{"shop": "given", "depth": 3}]
+    assert report.stats.counters["own/seen"] == 1
 
 
 async def test_seeds_of_an_async_start_and_arguments_reach_the_spider(web: Running) -> None:
