@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from crawler.api import Crawling, Report, crawl, run
+    from crawler.errors import IgnoreRequest, NotConfigured
     from crawler.model import Follow, Request
     from crawler.program import VERSION as __version__
     from crawler.response import Response
+    from crawler.spiders import signals
     from crawler.spiders.base import CloseSpider, DropItem, Spider
     from crawler.spiders.crawl_spider import CrawlSpider, Rule
     from crawler.spiders.item import Field, Item
@@ -26,11 +28,13 @@ __all__ = [
     "Field",
     "Follow",
     "FormRequest",
+    "IgnoreRequest",
     "Item",
     "ItemLoader",
     "JsonRequest",
     "Link",
     "LinkExtractor",
+    "NotConfigured",
     "Report",
     "Request",
     "Response",
@@ -40,6 +44,7 @@ __all__ = [
     "__version__",
     "crawl",
     "run",
+    "signals",
 ]
 
 _HOMES = {
@@ -63,6 +68,8 @@ _HOMES = {
     "Link": "spiders.link_extractor",
     "LinkExtractor": "spiders.link_extractor",
     "SitemapSpider": "spiders.sitemap_spider",
+    "IgnoreRequest": "errors",
+    "NotConfigured": "errors",
 }
 
 
@@ -70,6 +77,8 @@ def __getattr__(name: str) -> Any:
     """Import a name on first use (PEP 562): the parsing libraries take 0.1 s, which `crawler --help` does not need."""
     if name == "__version__":
         return import_module("crawler.program").VERSION
+    if name == "signals":
+        return import_module("crawler.spiders.signals")
     if name not in _HOMES:
         if advice := import_module("crawler.parsing.scrapy_words").NAMES.get(name):
             raise ImportError(f"the crawler has no {name}: {advice}")

@@ -15,10 +15,13 @@ CrawlerError                  the base; the text says what is wrong and what to 
 ├── CrawlFailed               what `get()` raises for a crawl that a task of Celery has ordered
 ├── CrawlRetries              the same while all that is left of the crawl waits for another try
 ├── OwnLimit                  this machine has run out of a resource; no host is at fault
+├── NotConfigured             what a user's pipeline, middleware or extension raises to be left out
 ├── FetchError                one page could not be fetched; `kind` names the failure, `transient` allows a retry
-│   └── Refused               the crawler does not make the request (address, scheme); never retried
-└── PageError                 why a request was given up, as an errback of Scrapy's kind gets it; never raised
-    └── HttpError …           Scrapy's names for it
+│   ├── Refused               the crawler does not make the request (address, scheme); never retried
+│   ├── Ignored               a user's middleware skips the page
+│   └── AskedInstead          a user's middleware wants another request to be made instead
+└── PageError                 why a request was given up, as an errback of Scrapy's kind gets it
+    └── HttpError …           Scrapy's names for it; a user's middleware may raise IgnoreRequest
 
 The code that calls a library converts its errors to one of these (`frontier/`, `fetch/`, `export/`).
 """
@@ -192,6 +195,30 @@ class Refused(FetchError):
 
     def __init__(self, message: str) -> None:
         super().__init__("refused", message, transient=False)
+
+
+class Ignored(FetchError):
+    """A downloader middleware raised `IgnoreRequest`: the page is skipped."""
+
+    def __init__(self, message: str, *, unasked: bool) -> None:
+        """`unasked`: the host was certainly not asked."""
+        super().__init__("ignored", message, transient=False)
+        self.unasked = unasked
+
+
+class AskedInstead(FetchError):
+    """A downloader middleware returned a request. It joins the queue, as the target of a redirect does."""
+
+    def __init__(self, who: str, request: Any) -> None:
+        """`who` names the method of the middleware."""
+        super().__init__("middleware", f"{who} returned a request instead of a response", transient=False)
+        self.request = request
+        self.unasked = False  # the host was certainly not asked
+
+
+class NotConfigured(CrawlerError):
+    """Raised by the `from_crawler` or `__init__` of a pipeline, a middleware or an extension: it is left out. The text
+    says why."""
 
 
 # ---------------------------------------------------------------------------------------------------------

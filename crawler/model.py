@@ -266,7 +266,7 @@ class Visit(Struct, frozen=True):
     """What a worker found out about one lease, and what should happen now. Nothing shared has changed yet."""
 
     outcome: Outcome
-    items: tuple[bytes, ...] = ()  # of Done and Dead; one JSON object each, valid UTF-8, without line breaks
+    items: tuple[bytes, ...] = ()  # of Done, Dead and Skip; one JSON object each, valid UTF-8, without line breaks
     # one for each item, by which the commit leaves out those that the job has; "": kept in any case; none: keep all
     item_keys: tuple[str, ...] = ()
     links: tuple[Request, ...] = ()

@@ -48,7 +48,7 @@ _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # hosts send fractions by mistake
 
-SYSTEMIC = frozenset({"callback", "crash", "http_401", "http_403", "http_407"})
+SYSTEMIC = frozenset({"callback", "crash", "http_401", "http_403", "http_407", "pipeline"})
 """Failures that need a person if many pages have them: a broken spider, an expired login or proxy.
 
 Failures that pass by themselves (5xx, 429, time-outs, no connection) are not among them: the crawl retries those.
@@ -265,6 +265,14 @@ def refresh(response: Response, retry: RetryPolicy) -> Request | str:
     if request.redirects >= retry.redirect_max_times:
         return "redirects"
     return _onward(response, said.url, "meta refresh", is_get=True)
+
+
+def instead(request: Request, wanted: Request, retry: RetryPolicy) -> Request:
+    """The request that a middleware wants to be made instead of this one, as the target of a redirect. Raise
+    `ValueError` if it leads nowhere, or too many in a row have done that."""
+    if request.redirects >= retry.redirect_max_times:
+        raise ValueError(f"more than {retry.redirect_max_times} times in a row (REDIRECT_MAX_TIMES)")
+    return replace(wanted, url=canonical(wanted.url), redirects=request.redirects + 1, spider=request.spider)
 
 
 def _onward(response: Response, url: str, reason: int | str, *, is_get: bool) -> Request:

@@ -106,6 +106,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # steps around each fetch, the outermost first: import paths, or Scrapy's {path: number, or None to leave it out}
     DOWNLOADER_MIDDLEWARES: tuple[str, ...] = ()
 
+    # what each item goes through in the worker, the smallest number first, as in Scrapy (docs/pipelines.md)
+    ITEM_PIPELINES: tuple[str, ...] = ()
+    EXTENSIONS: tuple[str, ...] = ()  # classes that hear of what happens (docs/pipelines.md), as in Scrapy
+
     # --- the page cache, for developing spiders
     HTTPCACHE_ENABLED: bool = False  # keep each page on disk, and take it from there the next time
     HTTPCACHE_DIR: str = "httpcache"  # folder of the pages, relative to the project; several processes may share it
@@ -204,7 +208,10 @@ PER_SPIDER = frozenset(
         "CLOSESPIDER_TIMEOUT",
         "CLOSESPIDER_TIMEOUT_NO_ITEM",
         "DEPTH_LIMIT",
+        "DOWNLOADER_MIDDLEWARES",
         "DOWNLOAD_DELAY",
+        "EXTENSIONS",
+        "ITEM_PIPELINES",
         "METAREFRESH_ENABLED",
         "METAREFRESH_MAXDELAY",
         "NOFOLLOW_LINKS_OBEY",
@@ -249,6 +256,9 @@ belong to the command, or to the whole fleet."""
 
 PROGRAMS = "settings="
 """The origin of settings that a program gives `crawler.run`, as people read it."""
+
+SCHEDULED = PER_SPIDER - {"DOWNLOADER_MIDDLEWARES", "EXTENSIONS", "ITEM_PIPELINES"}
+"""Those that a schedule may set. Schedules come back from the queue server, so none of these leads to code."""
 
 RATE = "rate"  # in SPIDERS: requests to one host at most, such as 10/m
 
@@ -317,7 +327,7 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
     for spider, layer in settings.SPIDERS.items():
         wrong += problems_for_one(layer, f"SPIDERS[{spider!r}]", rated=True)
     for name, fields in settings.SCHEDULES.items():
-        wrong += [f"SCHEDULES[{name!r}]: {text}" for text in wrong_in_settings(name, fields, PER_SPIDER)]
+        wrong += [f"SCHEDULES[{name!r}]: {text}" for text in wrong_in_settings(name, fields, SCHEDULED)]
     wrong += _unusable(settings)
     return settings, origins, wrong
 

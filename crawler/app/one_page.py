@@ -20,7 +20,7 @@ from crawler import policy
 from crawler.app.config import Config
 from crawler.app.fetching import caching, http_fetcher, parse_limits
 from crawler.errors import FetchError, UsageError
-from crawler.fetch.middleware import MiddlewareFetcher, load
+from crawler.fetch.middleware import Middlewares
 from crawler.interfaces import Fetcher
 from crawler.model import DEFAULT_SPIDER, Dead, Job, Lease, Request
 from crawler.parsing.url import host_of, origin_of
@@ -100,7 +100,9 @@ class Pages:
             return None
         verdict = Verdict("again")
         while verdict.word == "again":
-            verdict = await self.ready.gate.check(Lease("", request, b"", host_of(request.url)))
+            verdict = await self.ready.gate.check(
+                Lease("", request, b"", host_of(request.url)), fetcher=self.ready.fetcher
+            )
         if verdict.word == "disallow":
             raise FetchError(
                 "robots", f"{request.url}: robots.txt forbids it ({verdict.why}); {_IGNORE_ROBOTS}", transient=False
@@ -122,14 +124,12 @@ async def open_pages(
     Raise `UsageError` if there is no such spider, `ConfigError` if it or a setting cannot be used.
     """
     settings = config.settings
-    middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = http_fetcher(settings)
     fetcher = caching(config, http, http.sent)
-    if middlewares:
-        fetcher = MiddlewareFetcher(middlewares, fetcher)
+    middlewares = Middlewares(settings.DOWNLOADER_MIDDLEWARES, fetcher, settings.CALLBACK_TIMEOUT)
     gate = RobotsGate(
         InThisProcess(),
-        fetcher,
+        middlewares.fetcher,
         worker="",
         user_agent=settings.USER_AGENT,
         cache_seconds=settings.ROBOTSTXT_CACHE_SECONDS,
@@ -140,11 +140,13 @@ async def open_pages(
         return Job(name, spider=spider, arguments=arguments or {})
 
     unpaced = replace(settings, DOWNLOAD_DELAY=0.0)  # so that the delay of the spider may also be a shorter one
-    ready = ReadySpiders(registry, unpaced, config.explicit, gate, job_of)
+    spiders = ReadySpiders(registry, unpaced, config.explicit, gate, job_of, fetcher_for=middlewares.fetcher_for)
     try:
-        yield Pages(ready(spider, spider), fetcher, settings, http.sent)
+        ready = spiders(spider, spider)
+        await ready.open(pipelines=False)
+        yield Pages(ready, ready.fetcher or middlewares.fetcher, settings, http.sent)
     finally:
-        ready.close({"": "finished"})
+        await spiders.close({"": "finished"})
         await http.close()
 
 

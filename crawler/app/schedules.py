@@ -21,7 +21,7 @@ from crawler.schedules.given import from_settings
 from crawler.schedules.scheduler import Scheduler, Start
 from crawler.schedules.timetable import Schedule, Timetable, job_of, jobs_of, rewritten, timetable
 from crawler.schedules.words import wrong_words
-from crawler.settings import PER_SPIDER
+from crawler.settings import SCHEDULED
 from crawler.worker.supervisor import worker_name
 
 log = structlog.get_logger()
@@ -110,7 +110,7 @@ def _start(config: Config, overrides: Mapping[str, str]) -> Start:
     quiet = () if config.settings.LOG_LEVEL == "DEBUG" else ("-q",)
 
     async def start(schedule: Schedule, job: str) -> asyncio.subprocess.Process:
-        if wrong := list(wrong_words(schedule.command, PER_SPIDER)):
+        if wrong := list(wrong_words(schedule.command, SCHEDULED)):
             raise ConfigError(f"schedule {schedule.name}: {'; '.join(wrong)}")
         command, *words = schedule.command
         return await asyncio.create_subprocess_exec(

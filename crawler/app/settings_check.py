@@ -18,10 +18,13 @@ from crawler.embedded.server import find_binary
 from crawler.errors import ConfigError, CrawlerError
 from crawler.fetch.middleware import load
 from crawler.parsing.scrapy_settings import verdict
+from crawler.runtime import components
 from crawler.runtime.standard_output import kept_from_users
 from crawler.runtime.tls import client_context
 from crawler.schedules.given import wrong_in_settings
-from crawler.settings import PER_SPIDER, Settings, read_file
+from crawler.settings import SCHEDULED, Settings, read_file
+from crawler.spiders import pipelines
+from crawler.spiders.hooks import EXTENSIONS
 from crawler.spiders.registry import find_spiders
 
 WrongCommand = Callable[[Config, Sequence[str]], Iterator[str]]
@@ -71,7 +74,7 @@ def _wrong_commands(config: Config, wrong_command: WrongCommand) -> Iterator[str
     """Yield what is wrong with the commands of schedules that are written correctly."""
     alone = replace(config, settings=replace(config.settings, SPIDERS={}))  # what is wrong with those is told already
     for name, fields in config.settings.SCHEDULES.items():
-        if not list(wrong_in_settings(name, fields, PER_SPIDER)):
+        if not list(wrong_in_settings(name, fields, SCHEDULED)):
             yield from (f"SCHEDULES[{name!r}]: {text}" for text in wrong_command(alone, fields["command"]))
 
 
@@ -90,6 +93,10 @@ def _uses(config: Config) -> Iterator[Callable[[], object]]:
         yield partial(celery_results, config)
     for path in settings.DOWNLOADER_MIDDLEWARES:
         yield partial(load, [path])
+    for path in settings.ITEM_PIPELINES:
+        yield partial(pipelines.check, path)
+    for path in components.wanted(EXTENSIONS, settings.EXTENSIONS):
+        yield partial(components.load, EXTENSIONS, path)
 
 
 def _events(config: Config) -> None:

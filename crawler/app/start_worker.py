@@ -17,16 +17,19 @@ from crawler.app.fetching import caching, http_fetcher
 from crawler.app.limits import end_reasons
 from crawler.app.spiders import spiders_of
 from crawler.control.routes import Assignment, assignment
-from crawler.errors import ConfigError
-from crawler.fetch.middleware import MiddlewareFetcher, load
+from crawler.errors import ConfigError, CrawlerError
+from crawler.fetch.middleware import Middlewares
 from crawler.frontier import message
-from crawler.interfaces import Backend, Fetcher, Pace
-from crawler.model import Request
+from crawler.interfaces import Backend, Pace
+from crawler.model import DEFAULT_SPIDER, Job, Request
 from crawler.program import VERSION, extra
 from crawler.robots.gate import RobotsGate
+from crawler.runtime import components
 from crawler.runtime.logs import set_level
 from crawler.runtime.own_limits import sockets_left
 from crawler.settings import Settings, shown_settings
+from crawler.spiders import pipelines
+from crawler.spiders.hooks import EXTENSIONS
 from crawler.spiders.registry import Registry
 from crawler.visit.admission import Admission
 from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
@@ -81,12 +84,11 @@ async def start_worker(
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
     is_guest = registry is not None
     registry = registry or spiders_of(config)  # makes the modules of the folder importable
-    middlewares = load(settings.DOWNLOADER_MIDDLEWARES)
     http = http_fetcher(settings, connections)
     stack.push_async_callback(http.close)
-    fetcher: Fetcher = caching(config, LeasedFetcher(http, lease), http.sent)
-    if middlewares:
-        fetcher = MiddlewareFetcher(middlewares, fetcher)
+    inside = caching(config, LeasedFetcher(http, lease), http.sent)
+    middlewares = Middlewares(settings.DOWNLOADER_MIDDLEWARES, inside, settings.CALLBACK_TIMEOUT)
+    fetcher = middlewares.fetcher
     job_list = JobList(connected.jobs.all, assigned)
     gate = RobotsGate(
         connected.asking,
@@ -97,12 +99,19 @@ async def start_worker(
         max_delay=settings.ROBOTSTXT_MAX_DELAY,
         hop_delay=settings.DOWNLOAD_DELAY,
     )
-    ready_spiders = ReadySpiders(registry, settings, config.explicit, gate, job_list.job, slot, deadly)
+    ready_spiders = ReadySpiders(
+        registry, settings, config.explicit, gate, job_list.job, slot, deadly, middlewares.fetcher_for
+    )
 
     async def close_spiders() -> None:
-        ready_spiders.close(await end_reasons(connected, ready_spiders.epochs, ready_spiders.learn))
+        await ready_spiders.close(await end_reasons(connected, ready_spiders.epochs, ready_spiders.learn))
 
     stack.push_async_callback(close_spiders)
+    try:
+        await _open_hooks(settings, ready_spiders, await job_list(), assigned)
+    except BaseException:
+        await stack.aclose()
+        raise
 
     def maybe_new(job: str, requests: Sequence[Request]) -> Sequence[Request]:
         return links.maybe_new(job_list.job(job), requests)
@@ -129,6 +138,22 @@ async def start_worker(
     if not is_guest:
         gc.freeze()  # as after `lasting_imports`: the HTTP client and spiders stay too; scanning them would stall us
     return RunningWorker(worker, heartbeat, reaper, listener, partial(leases.reap, name), stack)
+
+
+async def _open_hooks(settings: Settings, ready_for: ReadySpiders, jobs: Sequence[Job], assigned: Assignment) -> None:
+    """Load the pipelines and extensions of all spiders, and open those of the jobs that this worker was told by name.
+    Raise `ConfigError` before the first page."""
+    for path in settings.ITEM_PIPELINES:
+        pipelines.check(path)
+    for path in components.wanted(EXTENSIONS, settings.EXTENSIONS):
+        components.load(EXTENSIONS, path)
+    for job in jobs:
+        if job.name in assigned.jobs:
+            try:
+                ready = ready_for(job.name, job.spider or DEFAULT_SPIDER)
+            except CrawlerError:
+                continue  # it leaves the job to others, and says why at the first page
+            await ready.open()
 
 
 def _at_once(wanted: int) -> tuple[int, int]:

@@ -42,7 +42,7 @@ from crawler.schedules.timetable import (
     timetable,
 )
 from crawler.schedules.words import wrong_words
-from crawler.settings import PER_SPIDER
+from crawler.settings import SCHEDULED
 from crawler.views.schedules import as_data, schedule_in_words
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _made(config: Config, words: Sequence[str], **fields: Any) -> Schedule:
         raise UsageError(f"schedule add takes a name, a cron line and a command: {PROGRAM} schedule add {_EXAMPLE}")
     name, cron, *command = words
     made = Schedule(name, cron, tuple(command), **fields)
-    wrong = [*problems(made), *(list(wrong_words(command, PER_SPIDER)) or wrong_values(config, command))]
+    wrong = [*problems(made), *(list(wrong_words(command, SCHEDULED)) or wrong_values(config, command))]
     if wrong:
         raise UsageError("\n  ".join(wrong))
     return made

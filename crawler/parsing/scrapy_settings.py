@@ -192,7 +192,10 @@ _POLICY = (
     "caches (RFC 9111) is not read: delete it, and set HTTPCACHE_EXPIRATION_SECS"
 )
 _FILES = "items go to -o FILE.jsonl; process files and images in a step of your own"
-_STEP = "write the step into the spider's callbacks, or into process_item"
+_STEP = (
+    "what they do to items, ITEM_PIPELINES do; to responses, DOWNLOADER_MIDDLEWARES; to requests, the spider's "
+    "callbacks or a base class of your spiders"
+)
 _STORE = "write -o FILE.jsonl on the command line"
 _TLS = "TLS is always verified; TLS_CA_FILE adds a certificate authority"
 _HTTP_ONLY = "only http and https are fetched; a browser's work is to find the request that brings the data"
@@ -227,8 +230,7 @@ MISSING: Mapping[str, Missing] = {
         "each URL is fetched once; Request(dont_filter=True) asks again",
         lambda value: _scrapys(value) and not str(value).endswith("BaseDupeFilter"),
     ),
-    "EXTENSIONS": Missing("there are no extensions", _scrapys),
-    "EXTENSIONS_BASE": Missing("there are no extensions", _scrapys),
+    "EXTENSIONS_BASE": Missing("write EXTENSIONS", _scrapys),
     "FEEDS": Missing(_STORE, is_off),
     "FEED_EXPORTERS": Missing(_STORE, is_off),
     "FEED_EXPORT_BATCH_ITEM_COUNT": Missing(_STORE, is_off),
@@ -249,8 +251,7 @@ MISSING: Mapping[str, Missing] = {
         'write handle_httpstatus_list in the spider, or meta={"handle_httpstatus_all": True}', is_off
     ),
     "IMAGES_STORE": Missing(_FILES, is_off),
-    "ITEM_PIPELINES": Missing("write def process_item(self, item) in the spider", is_off),
-    "ITEM_PROCESSOR": Missing("write def process_item(self, item) in the spider", _scrapys),
+    "ITEM_PROCESSOR": Missing("write ITEM_PIPELINES", _scrapys),
     "LOG_FORMATTER": Missing('lines have a fixed form; LOG_RENDERER = "json" is for programs', _scrapys),
     "MEMUSAGE_LIMIT_MB": Missing("limit the memory from outside: ulimit, MemoryMax= of systemd, the container", is_off),
     "MEMUSAGE_NOTIFY_MAIL": Missing("the crawler sends no mail", is_off),

@@ -23,8 +23,9 @@ def converted(value: Any, kind: Any) -> Any:
         value = _from_text(value, kind)
     if isinstance(value, (set, frozenset)):
         value = sorted(value)
-    if isinstance(value, Mapping) and get_origin(kind) is tuple:
-        value = _in_order(value)
+    if get_origin(kind) is tuple:
+        value = _in_order(value) if isinstance(value, Mapping) else value
+        value = [*map(_path, value)] if isinstance(value, (list, tuple)) else value
     try:
         found = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -55,7 +56,16 @@ def plain(value: Any) -> Any:
     )
 
 
-def _in_order(numbered: Mapping[str, Any]) -> list[str]:
+def _path(given: Any) -> Any:
+    """Return the import path of a class, which settings may give itself. Raise `ValueError` if it has none."""
+    if not isinstance(given, type):
+        return given
+    if "<" in f"{given.__module__}{given.__qualname__}":
+        raise ValueError(f"{given.__qualname__} cannot be imported from there; write it at the top of a module")
+    return f"{given.__module__}.{given.__qualname__}"
+
+
+def _in_order(numbered: Mapping[Any, Any]) -> list[Any]:
     """Return the names of `{name: number}` sorted by number, without those whose number is None. Raise `ValueError`."""
     numbers = {name: number for name, number in numbered.items() if number is not None}
     if not all(isinstance(number, (int, float)) for number in numbers.values()):

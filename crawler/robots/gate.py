@@ -102,10 +102,11 @@ class RobotsGate:
         self._known: OrderedDict[str, Cached] = OrderedDict()  # oldest first
         self._size = 0  # bytes of all these robots.txt files
 
-    async def check(self, lease: Lease, job: str | None = None) -> Verdict:
+    async def check(self, lease: Lease, job: str | None = None, fetcher: Fetcher | None = None) -> Verdict:
         """The verdict on a page. May fetch robots.txt, which uses the host's turn; the word is then `again`.
 
-        `job`: the job to offer the origin's sitemaps to; None to offer them to nobody.
+        `job`: the job to offer the origin's sitemaps to; None to offer them to nobody. `fetcher`: the one of the
+        spider, if it has its own.
         """
         url = lease.request.url
         origin = origin_of(url)
@@ -115,7 +116,7 @@ class RobotsGate:
                 return Verdict("again")
             known = await self._shared(origin)  # the previous asker may have fetched it
             if known is None:
-                return await self._find_out(origin, job)
+                return await self._find_out(origin, job, fetcher or self._fetcher)
         return self._judge(known, url, job)
 
     def _judge(self, known: Cached, url: str, job: str | None) -> Verdict:
@@ -145,10 +146,10 @@ class RobotsGate:
         answer = None if value is None else robots.RobotsAnswer.decode(value)
         return None if answer is None else self._keep(origin, answer)
 
-    async def _find_out(self, origin: str, job: str | None) -> Verdict:
+    async def _find_out(self, origin: str, job: str | None, fetcher: Fetcher) -> Verdict:
         error, was_asked = None, True
         try:
-            answer, was_asked = await self._ask_in_time(origin)
+            answer, was_asked = await self._ask_in_time(origin, fetcher)
         except FetchError as caught:
             error = caught
             answer = robots.verdict_source(caught, now=self._clock())
@@ -160,16 +161,16 @@ class RobotsGate:
         noted = self._say_what_is_lost(origin, known, wants_sitemaps=bool(job))
         return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=_offer(known, job) if job else ())
 
-    async def _ask_in_time(self, origin: str) -> tuple[robots.RobotsAnswer, bool]:
+    async def _ask_in_time(self, origin: str, fetcher: Fetcher) -> tuple[robots.RobotsAnswer, bool]:
         """Fetch robots.txt within `ASK_SECONDS`. Raises `FetchError`, after that time with kind `timeout`."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                return await self._ask(origin)
+                return await self._ask(origin, fetcher)
         except TimeoutError:
             why = f"{origin}/robots.txt did not arrive within {ASK_SECONDS:g} seconds, redirects included"
             raise FetchError("timeout", why, transient=True) from None
 
-    async def _ask(self, origin: str) -> tuple[robots.RobotsAnswer, bool]:
+    async def _ask(self, origin: str, fetcher: Fetcher) -> tuple[robots.RobotsAnswer, bool]:
         """Fetch robots.txt and follow its redirects, even to other hosts. The fetcher's address guard checks each hop.
         Also return whether a host was asked: not if it all came from the page cache.
 
@@ -177,7 +178,7 @@ class RobotsGate:
         """
         url, was_asked = f"{origin}/robots.txt", False
         for _ in range(robots.MAX_REDIRECTS + 1):
-            response = await self._fetcher.fetch(Request(url))
+            response = await fetcher.fetch(Request(url))
             was_asked = was_asked or response.cache != HIT
             location = response.headers.get("location")
             if not 300 <= response.status < 400 or not location:

@@ -1,8 +1,11 @@
-"""Ends tasks although libraries sometimes lose a cancellation, and tells whether the current task was cancelled."""
+"""Ends tasks although libraries sometimes lose a cancellation, tells whether the current task was cancelled, and bounds
+what awaits in a user's code."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 AGAIN = 0.5  # seconds between two cancellations of a task that is still running
@@ -31,3 +34,16 @@ def heed_cancellation() -> None:
     """Raise `CancelledError` if somebody has cancelled the current task and it was lost."""
     if was_cancelled():
         raise asyncio.CancelledError
+
+
+@asynccontextmanager
+async def within(seconds: float | None, who: str) -> AsyncIterator[None]:
+    """Cancel what awaits in here after `seconds`, and raise a `TimeoutError` from the place where it did."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            yield
+    except TimeoutError as late:
+        if not limit.expired() or late.__cause__ is None:
+            raise  # the spider's own
+        why = f"{who} did not return within {seconds:g} s (CALLBACK_TIMEOUT)"
+        raise TimeoutError(why).with_traceback(late.__cause__.__traceback__) from None

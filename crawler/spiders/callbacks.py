@@ -6,26 +6,26 @@ into names. A name that the spider does not have fails the page that yielded it,
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import inspect
 from collections.abc import (
-    AsyncIterator,
+    Awaitable,
     Callable,
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
 from functools import lru_cache
 from types import FunctionType, MappingProxyType, MethodType
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from crawler.model import Failure, Request
 from crawler.parsing.charset import clean
+from crawler.response import Response
 from crawler.runtime.counts import added
+from crawler.runtime.tasks import within
 from crawler.spiders.base import CloseSpider, DropItem, Spider, callback_name, method_of
 from crawler.spiders.errbacks import takes_failure_alone
 from crawler.spiders.items import ItemError, encode_item, is_item, shown_value
@@ -40,6 +40,21 @@ _MAX_REASON = 60  # characters of a `DropItem`'s text that are counted as its re
 
 CALLBACK = ("response",)  # the arguments of a callback
 ERRBACK = ("request", "failure")  # and of an errback; one of Scrapy's takes the failure alone
+
+Turn = Callable[[], Awaitable[None]]  # lets other pages run, and begins the time of this one anew
+
+
+async def no_turn() -> None:
+    """Let nobody run."""
+
+
+class ItemSteps(Protocol):
+    """What happens to each item after the spider's `process_item` (see `Hooks`)."""
+
+    async def process(self, item: Any, response: Any, turn: Turn) -> Any: ...
+    async def scraped(self, item: Any, response: Any) -> None: ...
+    async def dropped(self, item: Any, response: Any, why: Exception) -> None: ...
+
 
 # names already checked, each with the arguments it was checked for: those by place, and the names of others
 Known = set[tuple[str, tuple[str, ...], tuple[str, ...]]]
@@ -78,6 +93,8 @@ async def run_callback(
     maybe_new: Callable[[Sequence[str]], Sequence[str]] = all_new,
     seconds: float | None = None,
     cb_kwargs: Mapping[str, Any] = MappingProxyType({}),
+    steps: ItemSteps | None = None,
+    turn: Turn = no_turn,
 ) -> Found:
     """Call the spider's method `name` and collect its results. A callback gets a response, and the `cb_kwargs` of its
     request; an errback gets what `errback_arguments` returns.
@@ -86,7 +103,8 @@ async def run_callback(
     or None. Anything else that it yields, and a request that nobody can fetch, is left out and told as a stray; the
     rest of the page stays. `DropItem` drops one item when `process_item` raises it, the rest of the page when the
     callback does. `CloseSpider` leaves out the rest of the page as well, and closes the job. `maybe_new` filters out
-    the URLs of a `Follow` that are certainly known.
+    the URLs of a `Follow` that are certainly known. `steps` get each item after `process_item`. After each wait for an
+    item comes a `turn` of other pages.
     Raise `CallbackError`, `ItemError`, and what the spider's own code raises, unchanged; `TimeoutError` from the line
     that awaits if an async method takes longer than `seconds`.
     """
@@ -94,7 +112,7 @@ async def run_callback(
     try:
         given = callback_of(spider, name)(*arguments, **cb_kwargs)
         if inspect.isawaitable(given) or hasattr(given, "__aiter__"):
-            async with _within(seconds, taken.who):
+            async with within(seconds, taken.who):
                 await taken.take_later(given)
         else:
             taken.take(given)
@@ -103,10 +121,12 @@ async def run_callback(
     except CloseSpider as why:
         close = close_reason(why)
     requests = _by_name(spider, taken)
+    page = arguments[0] if isinstance(arguments[0], Response) else None
+    way = _Way(spider, taken, seconds, steps, page, turn)
     items: list[bytes] = []
     for place, given in enumerate(taken.items):
         try:
-            line = await _encoded(spider, *given, taken, seconds)
+            line = await _encoded(*given, way)
         except CloseSpider as why:
             close = close_reason(why)
             taken.dropped["closed"] += len(taken.items) - place  # this one and those behind it
@@ -237,38 +257,50 @@ def _name(spider: Spider, callback: Any) -> str:
     return name
 
 
-@asynccontextmanager
-async def _within(seconds: float | None, who: str) -> AsyncIterator[None]:
-    """Cancel what awaits in here after `seconds`, and raise a `TimeoutError` from the place where it did."""
-    try:
-        async with asyncio.timeout(seconds) as limit:
-            yield
-    except TimeoutError as late:
-        if not limit.expired() or late.__cause__ is None:
-            raise  # the spider's own
-        why = f"{who} did not return within {seconds:g} s (CALLBACK_TIMEOUT)"
-        raise TimeoutError(why).with_traceback(late.__cause__.__traceback__) from None
+class _Way(NamedTuple):
+    """What the items of one page go through."""
+
+    spider: Spider
+    taken: Taken
+    seconds: float | None
+    steps: ItemSteps | None
+    page: Response | None  # None: an errback gave the items
+    turn: Turn
 
 
-async def _encoded(spider: Spider, item: Any, frames: Frames, taken: Taken, seconds: float | None) -> bytes:
-    """Run `process_item` on the item and encode it; empty if it was dropped, which is counted."""
+async def _encoded(item: Any, frames: Frames, way: _Way) -> bytes:
+    """Take the item its way and encode it; empty if it was dropped, which is counted."""
+    given, steps = item, way.steps
     try:
-        item = spider.process_item(item)
-        if inspect.isawaitable(item):
-            async with _within(seconds, f"{spider.name}.process_item"):
-                item = await item
+        item = await _processed(item, way)
+        if steps is not None:
+            item = await steps.process(item, way.page, way.turn)
     except DropItem as why:
-        taken.dropped[_reason(why)] += 1
+        way.taken.dropped[_reason(why)] += 1
+        if steps is not None:
+            await steps.dropped(given, way.page, why)
         return b""
-    if not is_item(item):
-        what = "None" if item is None else shown_value(item)
-        wrong = f"{spider.name}.process_item returned {what}; return the item, or raise DropItem(why)"
-        raise ItemError(wrong, "process_item")
     try:
-        return encode_item(item)
+        line = encode_item(item)
     except ItemError as error:
-        error.line = taken.line_of(frames)
+        error.line = way.taken.line_of(frames)
         raise
+    if steps is not None:
+        await steps.scraped(item, way.page)
+    return line
+
+
+async def _processed(item: Any, way: _Way) -> Any:
+    item = way.spider.process_item(item)
+    if inspect.isawaitable(item):
+        async with within(way.seconds, f"{way.spider.name}.process_item"):
+            item = await item
+        await way.turn()
+    if is_item(item):
+        return item
+    what = "None" if item is None else shown_value(item)
+    wrong = f"{way.spider.name}.process_item returned {what}; return the item, or raise DropItem(why)"
+    raise ItemError(wrong, "process_item")
 
 
 def close_reason(why: CloseSpider) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from crawler.settings import Settings
+from crawler.spiders.signals import Signals
 from crawler.spiders.stats import Stats
 
 _FLAGS: Mapping[Any, bool] = {"True": True, "true": True, "False": False, "false": False, None: False}
@@ -152,17 +153,14 @@ def view_of(settings: Settings) -> dict[str, Any]:
 
 
 class Crawler:
-    """One for each spider in each process: what the spider, its pipelines and middlewares find as `crawler`.
-
-    `signals` is None where nothing connects to any.
-    """
+    """One for each spider in each process: what the spider, its pipelines and middlewares find as `crawler`."""
 
     def __init__(self, spidercls: type[Any], settings: SettingsView | Mapping[str, Any] | None = None) -> None:
         """`settings`: in a test, those that the spider reads."""
         self.spidercls = spidercls
         self.settings = settings if isinstance(settings, SettingsView) else SettingsView(settings or {})
         self.stats = Stats()
-        self.signals: Any = None
+        self.signals = Signals(self)
         self.spider: Any = None  # once it is made
 
 

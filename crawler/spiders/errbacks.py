@@ -17,6 +17,7 @@ _CLASSES: Mapping[str, type[PageError]] = {
     "connect": errors.ConnectionRefusedError,
     "decode": errors.ResponseFailed,
     "dns": errors.DNSLookupError,
+    "ignored": errors.IgnoreRequest,
     "malformed": errors.ResponseFailed,
     "refused": errors.IgnoreRequest,
     "reset": errors.ConnectionLost,

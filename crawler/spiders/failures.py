@@ -16,8 +16,9 @@ MAX_MESSAGE = 2_000  # characters of an exception's text that are kept
 _MAX_TRACEBACK = 8_000  # characters of its last lines
 
 
-def failure_of(spider: type[Spider], method: str, error: BaseException) -> Failure:
-    """Return the failure for an exception of the spider's method, without credentials, which its text may quote.
+def failure_of(cls: type, method: str, error: BaseException) -> Failure:
+    """Return the failure for an exception of a spider's or pipeline's method, without credentials, which its text may
+    quote.
 
     Its line is that of the user's code in which the error arose. An error in what a method gave arises nowhere in that
     code, and gets the line that gave it, or that of the method.
@@ -27,13 +28,13 @@ def failure_of(spider: type[Spider], method: str, error: BaseException) -> Failu
         text = str(error)
     except Exception:
         text = "(cannot be shown: its __str__ fails)"
-    line, whole = told(error, files_of(spider))
+    line, whole = told(error, files_of(cls))
     return Failure(
         "callback",
         without_password(f"{name}: {text}"[: 2 * MAX_MESSAGE])[:MAX_MESSAGE],
         traceback=without_password(whole[-2 * _MAX_TRACEBACK :])[-_MAX_TRACEBACK:],
         error=name,
-        line=line or getattr(error, "line", "") or definition(spider, getattr(error, "method", "") or method),
+        line=line or getattr(error, "line", "") or definition(cls, getattr(error, "method", "") or method),
     )
 
 
@@ -44,17 +45,17 @@ def config_error(what: str, spider: type[Spider], method: str, error: BaseExcept
     return ConfigError(f"{what}: {failure.message}{where}\n{failure.traceback.rstrip()}")
 
 
-def definition(spider: type[Spider], method: str) -> str:
+def definition(cls: type, method: str) -> str:
     """Return the line on which the method begins; empty if there is none."""
-    found: Any = getattr(spider, method_of(method), None)
+    found: Any = getattr(cls, method_of(method), None)
     code = getattr(inspect.unwrap(found), "__code__", None) if found else None
-    return user_line([(code.co_filename, code.co_firstlineno)], files_of(spider)) if code else ""
+    return user_line([(code.co_filename, code.co_firstlineno)], files_of(cls)) if code else ""
 
 
-def files_of(spider: type[Spider]) -> set[str]:
+def files_of(cls: type) -> set[str]:
     """Return the source files of the class and its base classes, without those of the crawler."""
     files = set()
-    for one in own_classes(spider):
+    for one in own_classes(cls) if issubclass(cls, Spider) else cls.__mro__[:-1]:
         with suppress(OSError, TypeError):  # no source file, such as in a Python shell
             files.add(inspect.getfile(one))
     return files

@@ -39,15 +39,20 @@ class Admission:
         self._maybe_new = maybe_new
 
     def admit(
-        self, lease: Lease, ready: ReadySpider, requests: list[Request]
+        self, lease: Lease, ready: ReadySpider, requests: list[Request], out: list[Request] | None = None
     ) -> tuple[list[Request], Mapping[str, int]]:
         """The requests in scope, completed with canonical URL, depth and spider; and how many were left out, by reason.
+        They are added to `out`, and so are those that are certainly known.
 
         Raises `ValueError` for a request that would not arrive unchanged."""
         parent = lease.request
         admitted: list[Request] = []
         left_out: dict[str, int] = defaultdict(int)
-        for request in self._maybe_new(lease.job, requests):
+        news = self._maybe_new(lease.job, requests)
+        if out is not None:
+            kept = set(map(id, news))
+            out += [request for request in requests if id(request) not in kept]
+        for request in news:
             is_redirect = request.redirects > parent.redirects
             # A redirect has the depth of its source. A seed's redirect is a seed: it says where the site really is.
             depth = parent.depth if is_redirect else parent.depth + 1
@@ -59,6 +64,8 @@ class Admission:
                 reason = ready.scope.reason_too_deep(depth)
             if reason:
                 left_out[reason] += 1
+                if out is not None:
+                    out.append(request)
             else:
                 complete = replace(request, url=url, depth=depth, spider=request.spider or parent.spider)
                 admitted.append(self._check(complete))

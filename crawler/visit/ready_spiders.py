@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from crawler.control.routes import queue_of
 from crawler.errors import ConfigError, UsageError
+from crawler.interfaces import Fetcher
 from crawler.model import Job, Request
 from crawler.parsing.scope import Scope
 from crawler.policy import RetryPolicy, for_request
@@ -20,7 +22,9 @@ from crawler.robots.gate import RobotsGate
 from crawler.robots.page_directives import names_of
 from crawler.settings import PER_PROCESS, Settings, override, own_settings
 from crawler.spiders.base import Spider, reads_robots_sitemaps
+from crawler.spiders.context import Crawler
 from crawler.spiders.failures import failure_of
+from crawler.spiders.hooks import Hooks
 from crawler.spiders.registry import Registry
 from crawler.visit.page_obedience import DirectivePolicy
 from crawler.worker.blame_slot import Making, NoSlot, Slot
@@ -41,6 +45,17 @@ class ReadySpider(Struct, frozen=True):
     delay: float | None = None  # seconds between requests to a host, if the spider sets its own
     directives: DirectivePolicy = DirectivePolicy()
     sitemaps: bool = True  # follow the sitemaps that robots.txt names
+    hooks: Hooks | None = None  # pipelines, extensions, middlewares, signals; they are open
+
+    async def open(self, *, pipelines: bool = True) -> None:
+        """Open the hooks, if that is not done. Raise `ConfigError`."""
+        if self.hooks is not None and not self.hooks.is_open:
+            await self.hooks.open(pipelines=pipelines)
+
+    @property
+    def fetcher(self) -> Fetcher | None:
+        """The fetcher with the spider's own middlewares; None if it has none."""
+        return self.hooks.fetcher if self.hooks is not None else None
 
     def for_request(self, request: Request) -> ReadySpider:
         """The same with the retry policy, and without the robots.txt, that the request asks for."""
@@ -64,9 +79,12 @@ class ReadySpiders:
         job_of: Callable[[str], Job],
         slot: Slot | NoSlot = NoSlot(),  # noqa: B008 - without state
         deadly: Mapping[Making, str] = {},
+        fetcher_for: Callable[[Iterable[str], Crawler], Fetcher | None] = lambda paths, crawler: None,
     ) -> None:
         """`explicit` names the settings that the user set, which override a spider's own. A `deadly` spider is not
-        made, for the reason given."""
+        made, for the reason given. `fetcher_for` returns a fetcher with these middlewares for one spider; None if they
+        are those of all spiders."""
+        self._fetcher_for = fetcher_for
         self._registry = registry
         self._settings = settings
         self._explicit = explicit
@@ -98,10 +116,12 @@ class ReadySpiders:
             if one == epoch:
                 ready.spider.crawler.stats.learn(figures)
 
-    def close(self, reasons: Mapping[str, str]) -> None:
-        """Call `closed` of each spider, with the reason for its job's epoch, or `shutdown`. Log what it raises: no page
-        depends on it."""
+    async def close(self, reasons: Mapping[str, str]) -> None:
+        """Close the hooks of each spider, then call its `closed`, with the reason for its job's epoch, or `shutdown`.
+        Log what that raises: no page depends on it."""
         for (epoch, _), ready in self._ready.items():
+            if ready.hooks is not None:
+                await ready.hooks.close(reasons.get(epoch, SHUTDOWN))
             try:
                 ready.spider.closed(reasons.get(epoch, SHUTDOWN))
             except (Exception, SystemExit) as error:
@@ -164,4 +184,12 @@ class ReadySpiders:
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
             ),
             sitemaps=job.follow and settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
+            hooks=Hooks(
+                spider.crawler,
+                pipelines=settings.ITEM_PIPELINES,
+                extensions=settings.EXTENSIONS,
+                fetcher_for=partial(self._fetcher_for, settings.DOWNLOADER_MIDDLEWARES),
+                seconds=settings.CALLBACK_TIMEOUT,
+                making=partial(self._slot.making, job.epoch, name),
+            ),
         )

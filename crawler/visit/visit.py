@@ -22,7 +22,7 @@ import structlog
 from msgspec.structs import replace
 
 from crawler import policy
-from crawler.errors import CrawlerError, FetchError, FrontierError, OwnLimit, PageTooLarge
+from crawler.errors import AskedInstead, CrawlerError, FetchError, FrontierError, Ignored, OwnLimit, PageTooLarge
 from crawler.interfaces import HIT, NOT_CACHED, Fetcher
 from crawler.model import SITEMAP_CALLBACK, Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
 from crawler.parsing.request_fields import is_bare
@@ -32,13 +32,16 @@ from crawler.runtime.counts import added
 from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
 from crawler.runtime.tracebacks import error_in_words
+from crawler.spiders import signals
 from crawler.spiders.base import Spider
-from crawler.spiders.callbacks import Found, lacking, run_callback
+from crawler.spiders.callbacks import Found, by_name, lacking, run_callback
 from crawler.spiders.empty_fields import EmptyFields
 from crawler.spiders.errbacks import errback_arguments
 from crawler.spiders.failures import failure_of
 from crawler.spiders.items import is_empty, item_keys
+from crawler.spiders.pipelines import PipelineError
 from crawler.spiders.stats import Page, counted, take_back
+from crawler.spiders.taken import CallbackError
 from crawler.visit.admission import Admission
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
@@ -115,6 +118,8 @@ class Visitor:
     async def _visited(self, lease: Lease) -> Visit:
         try:
             ready = self._ready_for(lease.job, lease.request.spider)
+            if ready.hooks is not None and not ready.hooks.is_open:
+                await ready.open()
         except Exception as error:  # the spider's own code has part in it, and may raise anything
             return _left_to_others(str(error) if isinstance(error, CrawlerError) else error_in_words(error))
         if why := lacking(ready.spider, lease.request):
@@ -136,8 +141,8 @@ class Visitor:
             return await self._find_out(lease, ready)
         try:
             visit = await self._find_out(lease, ready)
-            if isinstance(visit.outcome, Dead):
-                visit = await self._call_errback(lease, ready, visit, visit.outcome.failure)
+            if failure := _given_up(visit.outcome):
+                visit = await self._call_errback(lease, ready, visit, failure)
         finally:
             self._refused.pop(lease.message, None)
         return visit
@@ -147,7 +152,7 @@ class Visitor:
             return Visit(release, unasked=True)
         if ready.gate is None:
             return await self._fetch(lease, ready, ready.delay)
-        verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None)
+        verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None, ready.fetcher)
         visit = await self._obey(verdict, lease, ready)
         if verdict.listed:
             visit = _without_sitemaps(visit, verdict.listed)
@@ -180,9 +185,13 @@ class Visitor:
     async def _fetch(self, lease: Lease, ready: ReadySpider, host_delay: float | None) -> Visit:
         began = time.monotonic()
         try:
-            response = await self._fetcher.fetch(lease.request)
+            response = await (ready.fetcher or self._fetcher).fetch(lease.request)
         except OwnLimit as limit:
             return _handed_back(limit, host_delay)
+        except Ignored as why:
+            return _not_read(Skip(why.kind, str(why)), why, host_delay)
+        except AskedInstead as instead:
+            return await self._ask_instead(lease, ready, instead, host_delay)
         except FetchError as error:
             if error.kind == NOT_CACHED:
                 return Visit(Skip(NOT_CACHED, str(error)), unasked=True)
@@ -192,6 +201,8 @@ class Visitor:
         if lease.attempt:
             response.attempt = lease.attempt
         asked_at = response.answered_at or time.monotonic()
+        if ready.hooks is not None and _hears_of(ready, signals.response_received):
+            await ready.hooks.received(response, lease.request)
         try:
             outcome, found = await self._read(lease, ready, response)
         except OwnLimit as limit:
@@ -216,6 +227,18 @@ class Visitor:
         del response  # its tree may be large, and a call to the frontier may take long
         found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
         return _with_links(visit, found)
+
+    async def _ask_instead(
+        self, lease: Lease, ready: ReadySpider, instead: AskedInstead, host_delay: float | None
+    ) -> Visit:
+        """Let the request that a middleware wants join the queue, as the target of a redirect does."""
+        try:
+            target = policy.instead(lease.request, by_name(ready.spider, instead.request), ready.retry)
+        except (CallbackError, ValueError) as error:
+            return _not_read(Dead(Failure("middleware", f"{instead}: {error}")), instead, host_delay)
+        found = Found().admitting(*self._admission.admit(lease, ready, [target]))
+        found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
+        return _with_links(_not_read(Skip("redirect", target.url), instead, host_delay), found)
 
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then run the spider's callback on the page."""
@@ -271,11 +294,16 @@ class Visitor:
                 maybe_new=partial(self._maybe_new_urls, lease.job),
                 seconds=self._callback_seconds,
                 cb_kwargs=lease.request.cb_kwargs if isinstance(page, Response) else {},
+                steps=ready.hooks and ready.hooks.for_items,
+                turn=partial(self._turn, lease, ready),
             )
             for stray in found.strays:
                 self._spider_errors.say(lease, ready.spider.name, callback, stray, stray.kind)
             turn = partial(self._turn, lease, ready)
-            found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests, turn))
+            out: list[Request] | None = [] if _hears_of(ready, signals.request_dropped) else None
+            found = found.admitting(*await self._admit_in_turns(lease, ready, found.requests, turn, out))
+            if out and ready.hooks is not None:
+                await ready.hooks.left_out(out)
             if isinstance(page, Response):
                 # Inside the `try`, because it may build the page's tree, which may fail on a hostile page.
                 found = heed(found, page, ready.directives, time.time())
@@ -295,10 +323,15 @@ class Visitor:
                 raise  # otherwise the `CancelledError` is the spider's own
             if limit := own_limit(error):
                 raise limit from error
-            # A spider may raise anything; that costs this page alone.
             take_back(before)
+            if isinstance(error, PipelineError):
+                self._spider_errors.say(lease, ready.spider.name, callback, error.failure, "pipeline_failed")
+                return _again(error.failure, lease, ready.retry), Found()
+            # A spider may raise anything; that costs this page alone.
             failure = failure_of(type(ready.spider), callback, error)
             self._spider_errors.say(lease, ready.spider.name, callback, failure)
+            if ready.hooks is not None:
+                await ready.hooks.tell_error(error, failure, page)
             outcome = policy.after_exception(error, failure, lease.attempt, ready.retry, chance=random.random())
             return outcome, Found()
         finally:
@@ -353,20 +386,45 @@ class Visitor:
         return _with_links(visit, found)
 
     async def _admit_in_turns(
-        self, lease: Lease, ready: ReadySpider, requests: list[Request], turn: Callable[[], Awaitable[None]]
+        self,
+        lease: Lease,
+        ready: ReadySpider,
+        requests: list[Request],
+        turn: Callable[[], Awaitable[None]],
+        out: list[Request] | None = None,
     ) -> tuple[list[Request], Mapping[str, int]]:
         """Do the same as `Admission.admit`, in chunks if there are many requests, with a `turn` for other pages before
         each."""
         if len(requests) <= LINKS_AT_ONCE:
-            return self._admission.admit(lease, ready, requests)
+            return self._admission.admit(lease, ready, requests, out)
         admitted: list[Request] = []
         left_out: Mapping[str, int] = {}
         for at in range(0, len(requests), LINKS_AT_ONCE):
             await turn()
-            some, others = self._admission.admit(lease, ready, requests[at : at + LINKS_AT_ONCE])
+            some, others = self._admission.admit(lease, ready, requests[at : at + LINKS_AT_ONCE], out)
             admitted += some
             left_out = added(left_out, others)
         return admitted, left_out
+
+
+def _hears_of(ready: ReadySpider, signal: signals.Signal) -> bool:
+    return ready.hooks is not None and ready.hooks.signals.has(signal)
+
+
+def _not_read(outcome: Outcome, why: Ignored | AskedInstead, host_delay: float | None) -> Visit:
+    """The visit of a page whose answer a middleware has kept back, or for which it did not let the host be asked."""
+    asked_at = None if why.unasked else time.monotonic()
+    return Visit(outcome, asked_at=asked_at, unasked=why.unasked, host_delay=host_delay)
+
+
+def _given_up(outcome: Outcome) -> Failure | None:
+    """Return why a page was given up, for its errback; None if it was not."""
+    match outcome:
+        case Dead(failure=failure):
+            return failure
+        case Skip(reason="ignored", detail=why):
+            return Failure("ignored", why)
+    return None
 
 
 def _told_cuts(page: Response) -> dict[str, int]:

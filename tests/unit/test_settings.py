@@ -371,7 +371,7 @@ def test_all_that_a_settings_file_of_scrapy_misses_is_told_at_once(tmp_path: Pat
             "FEEDS={'items.csv': {'format': 'csv'}} is a setting of Scrapy (from ",
             "HTTPAUTH_PASS=*** is a setting of Scrapy (from ",
             "settings.py:3): pages near the seeds come first; for depth first seed the job with --order lifo",
-            "settings.py:4): write the step into the spider's callbacks, or into process_item",
+            "settings.py:4): what they do to items, ITEM_PIPELINES do; to responses, DOWNLOADER_MIDDLEWARES",
         ),
         strict=True,
     ):

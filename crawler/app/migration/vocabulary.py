@@ -53,7 +53,6 @@ WITHOUT: Mapping[str, str] = {
     "HtmlXPathSelector": "write response.xpath",
     "ImagesPipeline": "process images in a step of your own, after the export",
     "MailSender": "write smtplib, in a step of your own",
-    "NotConfigured": "leave the part out of its setting",
     "RetryMiddleware": "RETRY_TIMES and RETRY_HTTP_CODES say what is tried again",
     "StopDownload": "DOWNLOAD_MAXSIZE bounds a body",
     "cmdline": f"run `{PROGRAM} crawl --spider NAME`",
@@ -74,7 +73,7 @@ MODULES: Mapping[str, str] = {
     "scrapy.link": "response.links has the URLs",
     "scrapy.pipelines": WITHOUT["FilesPipeline"],
     "scrapy.settings": "read self.settings or crawler.settings",
-    "scrapy.spidermiddlewares": "write the step into the spider's callbacks, or into process_item",
+    "scrapy.spidermiddlewares": "write the step into a callback, a pipeline or a downloader middleware",
     "scrapy.statscollectors": "self.crawler.stats has the figures",
     "scrapy.utils": "write it with the standard library, w3lib or parsel",
 }
@@ -137,7 +136,7 @@ def _exception(name: str) -> str:
     """Say where an exception of Scrapy or Twisted is that an errback is asked about; empty if it is none."""
     found = getattr(errors, name, None)
     is_one = isinstance(found, type) and issubclass(found, errors.PageError)
-    return f"write `from crawler.errors import {name}`" if is_one or (found and name == "NotConfigured") else ""
+    return f"write `from crawler.errors import {name}`" if is_one and name not in exported() else ""
 
 
 def _export(full: str, name: str) -> Word:

@@ -164,8 +164,8 @@ def ending(
     if isinstance(visit.outcome, Release) and visit.outcome.turn:
         turn = round(visit.outcome.turn * 1000)
     failure = visit.outcome.failure if isinstance(visit.outcome, (Retry, Dead)) else None
-    # A dead page keeps its errback's items. A page that will be visited again brings them then.
-    items = visit.items if isinstance(visit.outcome, (Done, Dead)) else ()
+    # A dead or ignored page keeps its errback's items. A page that will be visited again brings them then.
+    items = visit.items if isinstance(visit.outcome, (Done, Dead, Skip)) else ()
     asked_at = None if visit.unasked else visit.asked_at
     named = Ending(
         kind=kind,

@@ -118,7 +118,7 @@ class Class:
         return await call_next(request)
 
 class Old:
-    def process_request(self, request, spider):
+    def process(self, request, spider):
         return None
 
 def plain(request, call_next):

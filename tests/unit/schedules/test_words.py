@@ -10,7 +10,7 @@ import pytest
 from crawler.errors import ConfigError
 from crawler.schedules.given import FIELDS, wrong_in_settings
 from crawler.schedules.words import wrong_words
-from crawler.settings import PER_SPIDER, load
+from crawler.settings import SCHEDULED, load
 
 GOOD = {"cron": "*/15 * * * *", "command": ["crawl", "https://a.example/"]}
 
@@ -28,7 +28,7 @@ GOOD = {"cron": "*/15 * * * *", "command": ["crawl", "https://a.example/"]}
     ],
 )
 def test_what_a_schedule_may_run(words: str) -> None:
-    assert list(wrong_words(words.split(), PER_SPIDER)) == []
+    assert list(wrong_words(words.split(), SCHEDULED)) == []
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,8 @@ def test_what_a_schedule_may_run(words: str) -> None:
         ("crawl https://a.example/ -s SPIDER_MODULES=/tmp/x", "SPIDER_MODULES"),
         ("crawl https://a.example/ -s EMBEDDED_BINARY=/bin/sh", "EMBEDDED_BINARY"),
         ("crawl https://a.example/ --set=DOWNLOADER_MIDDLEWARES=os.system", "DOWNLOADER_MIDDLEWARES"),
+        ("crawl https://a.example/ -s ITEM_PIPELINES=os.system", "ITEM_PIPELINES"),
+        ("crawl https://a.example/ -s EXTENSIONS=os.system", "EXTENSIONS"),
         ("crawl https://a.example/ -sSPIDER_MODULES=/tmp/x", "-sSPIDER_MODULES"),
         ("crawl https://a.example/ -qsSPIDER_MODULES=/tmp/x", "-qsSPIDER_MODULES"),
         ("crawl https://a.example/ --se SPIDER_MODULES=/tmp/x", "--se"),
@@ -56,11 +58,11 @@ def test_what_a_schedule_may_run(words: str) -> None:
     ],
 )
 def test_what_it_may_not(words: str, said: str) -> None:
-    assert said in "; ".join(wrong_words(words.split(), PER_SPIDER))
+    assert said in "; ".join(wrong_words(words.split(), SCHEDULED))
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    assert len(list(wrong_words(["crawl", "-", "--job", "x", "-s", "REDIS_URL=y", "-o", "z.jsonl"], PER_SPIDER))) == 4
+    assert len(list(wrong_words(["crawl", "-", "--job", "x", "-s", "REDIS_URL=y", "-o", "z.jsonl"], SCHEDULED))) == 4
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ],
 )
 def test_what_is_wrong_in_the_settings(fields: dict[str, Any], said: list[str]) -> None:
-    text = "; ".join(wrong_in_settings("news", fields, PER_SPIDER))
+    text = "; ".join(wrong_in_settings("news", fields, SCHEDULED))
     assert [word for word in said if word not in text] == []
 
 
@@ -100,4 +102,4 @@ def test_the_settings_of_the_page_are_right() -> None:
     exec(page.partition("```python\n")[2].partition("```")[0], names)  # noqa: S102 - our own page
     (fields,) = names["SCHEDULES"].values()
     assert fields.keys() == set(FIELDS)
-    assert list(wrong_in_settings("news", fields, PER_SPIDER)) == []
+    assert list(wrong_in_settings("news", fields, SCHEDULED)) == []

@@ -72,14 +72,14 @@ def test_a_worker_leaves_a_spider_to_workers_that_have_what_it_sets_for_its_proc
 
 
 @pytest.mark.parametrize(("reason", "error"), [("shutdown", "KeyError: 'shutdown'"), ("exit", "SystemExit: exit")])
-def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_from_closing(
+async def test_what_closed_raises_is_logged_with_its_line_and_keeps_no_other_spider_from_closing(
     reason: str, error: str
 ) -> None:
     spiders = all_ready(Settings())
     made = [spiders("news", name) for name in ("untidy", "shop", "untidy")]
     assert made[0] is made[2]
     with capture_logs() as logs:
-        spiders.close(dict.fromkeys(spiders.epochs, reason))
+        await spiders.close(dict.fromkeys(spiders.epochs, reason))
     (line,) = logs
     assert (line["event"], line["spider"], line["error"]) == ("closed_failed", "untidy", error)
     assert line["line"].endswith(f"test_ready_spiders.py:{Untidy.closed.__code__.co_firstlineno + 1}")
