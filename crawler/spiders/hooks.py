@@ -75,14 +75,14 @@ class Hooks:
         self._fetcher_for = fetcher_for
         self._seconds = seconds
         self._making = making
-        self._pipelines = Pipelines((), crawler)
+        self._pipelines, self._has_pipelines = Pipelines((), crawler), False
         self._kept: list[Any] = []  # the extensions
         self._opening = asyncio.Lock()
 
     @property
     def for_items(self) -> Hooks | None:
         """Itself if anybody waits for items; else None, so that they cost nothing."""
-        return self if self._pipelines or self.signals.hears_items else None
+        return self if self._has_pipelines or self.signals.hears_items else None
 
     async def open(self, *, pipelines: bool = True) -> None:
         """Make and open all of them, if that is not done; without `pipelines` all others. Raise `ConfigError`, which
@@ -108,6 +108,7 @@ class Hooks:
         self._pipelines = Pipelines(pipelines, self._crawler, self._seconds)
         _let_adapters_know()
         await self._pipelines.open()
+        self._has_pipelines = bool(self._pipelines)
 
     async def close(self, reason: str) -> None:
         """Close the pipelines, then tell the handlers. What fails is logged."""

@@ -107,6 +107,7 @@ class Signals:
         self._sender = sender
         self.seconds = seconds
         self._handlers: dict[Any, tuple[_Handler, ...]] = {}
+        self.hears_items = False  # whether anybody hears what becomes of items
         self._told: set[tuple[str, str]] = set()  # handlers and what they raised, which is logged once
 
     def connect(self, receiver: Callable[..., Any], signal: Any = None, sender: Any = None, weak: bool = False) -> None:
@@ -120,25 +121,20 @@ class Signals:
             raise ConfigError(f"connect({receiver!r}): a handler is a function or method")
         known = self._handlers.get(signal, ())
         if all(handler.receiver != receiver for handler in known):
-            self._handlers[signal] = (*known, _Handler(receiver, _names(receiver)))
+            self._set(signal, (*known, _Handler(receiver, _names(receiver))))
 
     def disconnect(self, receiver: Callable[..., Any], signal: Any = None, sender: Any = None) -> None:
         """Call `receiver` no longer at this signal."""
-        left = tuple(handler for handler in self._handlers.get(signal, ()) if handler.receiver != receiver)
-        self._handlers[signal] = left
+        known = self._handlers.get(signal, ())
+        self._set(signal, tuple(handler for handler in known if handler.receiver != receiver))
 
     def disconnect_all(self, signal: Any, **_: Any) -> None:
         """Call nobody any longer at this signal."""
-        self._handlers.pop(signal, None)
+        self._set(signal, ())
 
     def has(self, signal: Any) -> bool:
         """Return whether anybody hears of this signal."""
         return bool(self._handlers.get(signal))
-
-    @property
-    def hears_items(self) -> bool:
-        """Whether anybody hears what becomes of items."""
-        return bool(self._handlers) and any(self._handlers.get(signal) for signal in OF_ITEMS)
 
     async def send(self, signal: Any, **arguments: Any) -> list[tuple[Callable[..., Any], Any]]:
         """Call all handlers of the signal one after the other. Return each with what it returned, or raised."""
@@ -186,6 +182,11 @@ class Signals:
     def restore(self, handlers: Mapping[Any, tuple[_Handler, ...]]) -> None:
         """Let those hear of signals who did when `handlers` was copied."""
         self._handlers = dict(handlers)
+        self._set(item_scraped, self._handlers.get(item_scraped, ()))
+
+    def _set(self, signal: Any, handlers: tuple[_Handler, ...]) -> None:
+        self._handlers[signal] = handlers
+        self.hears_items = any(self._handlers.get(one) for one in OF_ITEMS)
 
     def _say(self, handler: _Handler, signal: Any, error: BaseException) -> None:
         line, stack = told(error)

@@ -16,6 +16,11 @@ from tests.website import Folder
 
 EXAMPLES = ROOT / "examples"
 EXPECTED: dict[str, list[dict[str, Any]]] = {
+    "books": [
+        {"title": "One", "isbn": "111", "price": 12.5},
+        {"title": "Three", "isbn": "444", "price": 1.88},
+        {"title": "Two", "isbn": "222", "price": 25.0},
+    ],
     "quotes": [
         {"text": "One", "author": "Ann", "tags": ["life"]},
         {"text": "Three", "author": "Cleo", "tags": ["life"]},

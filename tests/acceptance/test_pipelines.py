@@ -336,3 +336,70 @@ async def test_a_middleware_that_asks_again_for_ever_ends_with_its_name(
     done = await hooked(tmp_path, monkeypatch, {"/loop": "x"}, seeds=["/loop"], REDIRECT_MAX_TIMES=3)
     assert done.asked == ["/loop"] * 4
     assert done.counters["dead/middleware"] == 1
+
+
+CLOSES = """
+from crawler import CloseSpider, Spider
+
+class Mine(Spider):
+    name = "mine"
+    custom_settings = {settings}
+
+    def parse(self, response):
+        for number in range(3):
+            yield {{"number": number}}
+        yield from response.follow_all()
+"""
+
+
+async def test_a_pipeline_closes_the_job_with_what_went_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"closes_of_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(
+        "from crawler import CloseSpider\n\n"
+        "class Pipeline:\n"
+        "    def process_item(self, item):\n"
+        "        if item['number'] == 1:\n"
+        "            raise CloseSpider('enough')\n"
+        "        return item\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    spider = CLOSES.format(settings={"ITEM_PIPELINES": {f"{name}.Pipeline": 1}})
+    done = await crawl_pages(tmp_path, {"/": "<a href=/next>next</a>", "/next": "x"}, spider)
+    assert [item["number"] for item in done.items] == [0]
+    assert (done.asked, done.counters["dropped/closed"]) == (["/"], 2)
+
+
+@pytest.mark.parametrize("by", ["Pipeline", "Other"])
+async def test_the_pipelines_of_a_spider_replace_the_projects_and_classes_stand_for_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    name = f"classes_of_{by.lower()}"
+    (tmp_path / f"{name}.py").write_text(
+        "class Pipeline:\n    def process_item(self, item):\n        return {**item, 'by': type(self).__name__}\n"
+        "class Other(Pipeline): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "settings.py").write_text(f"import {name}\nITEM_PIPELINES = {{{name}.Pipeline: 1}}\n")
+    own = f"    custom_settings = {{'ITEM_PIPELINES': {{{name}.Other: 1}}}}\n" if by == "Other" else ""
+    spider = (
+        f"import {name}\nfrom crawler import Spider\n\nclass Mine(Spider):\n    name = 'mine'\n{own}"
+        "    def parse(self, response):\n        yield {'url': response.url}\n"
+    )
+    done = await crawl_pages(tmp_path, {"/": "x"}, spider)
+    assert [item["by"] for item in done.items] == [by]
+
+
+async def test_a_pipeline_that_ends_the_process_as_it_opens_is_given_up_with_its_spider(
+    shell: Shell, site: Running
+) -> None:
+    project(
+        shell.folder,
+        "class Pipeline:\n"
+        "    def open_spider(self):\n"
+        "        os._exit(9)\n"
+        "    def process_item(self, item): return item\n",
+    )
+    ended = await crawl(shell, site)
+    assert ended.code == Exit.TRY_LATER, ended.err
+    assert "exit code 9" in ended.err
+    assert not [hit for hit in site.log if hit.path != "/robots.txt"]
