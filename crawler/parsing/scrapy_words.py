@@ -55,6 +55,7 @@ REQUEST: Mapping[str, str] = {
 """Arguments of a request, with those of other libraries that people write by habit."""
 
 ATTRIBUTES: Mapping[str, str] = {
+    "close": "it is never called; write closed(self, reason)",
     "custom_feed": _STORE,
     "download_delay": 'write custom_settings = {"DOWNLOAD_DELAY": seconds}',
     "download_maxsize": "write DOWNLOAD_MAXSIZE in settings.py",

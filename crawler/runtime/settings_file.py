@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
 import runpy
 import sys
 from collections.abc import Mapping
@@ -51,6 +50,8 @@ def _check_not_inside(folder: Path) -> None:
 
 def settings_module(file: Path) -> str:
     """Return the module that a scrapy.cfg names as the default settings; empty without one."""
+    import configparser  # most projects have no such file, and every command would pay for it
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(file.read_text(encoding="utf-8", errors="replace"))

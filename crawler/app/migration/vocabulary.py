@@ -22,11 +22,14 @@ from crawler.spiders.context import Crawler, SettingsView
 
 _NONE = "has no counterpart here"
 _RESPONSE = "write Response, which has the text, css and xpath of each page"
+_RUN = f"run `{PROGRAM} crawl --spider NAME`, or write `from crawler import run`, and run(SpiderClass)"
 _LOADERS = "write `from itemloaders.processors import …`"
 
 OTHERWISE: Mapping[str, str] = {
     "BaseSpider": "write `from crawler import Spider`",
     "Compose": _LOADERS,
+    "CrawlerProcess": _RUN,
+    "CrawlerRunner": _RUN,
     "HtmlResponse": _RESPONSE,
     "Identity": _LOADERS,
     "Join": _LOADERS,
@@ -36,6 +39,8 @@ OTHERWISE: Mapping[str, str] = {
     "SelectJmes": _LOADERS,
     "TakeFirst": _LOADERS,
     "TextResponse": _RESPONSE,
+    "cmdline": _RUN,
+    "execute": _RUN,
     "XmlResponse": _RESPONSE,
     "Settings": "read self.settings or crawler.settings",
     "get_base_url": "write response.urljoin(url), which knows the page's base",
@@ -46,8 +51,6 @@ OTHERWISE: Mapping[str, str] = {
 """Names that Scrapy's packages export, and that stand elsewhere or have another name."""
 
 WITHOUT: Mapping[str, str] = {
-    "CrawlerProcess": f"run `{PROGRAM} crawl --spider NAME`",
-    "CrawlerRunner": f"run `{PROGRAM} crawl --spider NAME`",
     "DontCloseSpider": f"a job waits for more with `{PROGRAM} seed --from … --follow`",
     "FilesPipeline": "process files in a step of your own, after the export",
     "HtmlXPathSelector": "write response.xpath",
@@ -55,7 +58,6 @@ WITHOUT: Mapping[str, str] = {
     "MailSender": "write smtplib, in a step of your own",
     "RetryMiddleware": "RETRY_TIMES and RETRY_HTTP_CODES say what is tried again",
     "StopDownload": "DOWNLOAD_MAXSIZE bounds a body",
-    "cmdline": f"run `{PROGRAM} crawl --spider NAME`",
     "logformatter": "lines of the log have a fixed form",
     "open_in_browser": f"run `{PROGRAM} shell URL`, and view(response)",
 }
@@ -66,7 +68,7 @@ MODULES: Mapping[str, str] = {
     "scrapy.contracts": "test a spider with crawler.testing.run_spider",
     "scrapy.core": "the crawler fetches in its own way: DOWNLOADER_MIDDLEWARES names steps around a fetch",
     "scrapy.crawler": f"run `{PROGRAM} crawl --spider NAME`; leave a type out",
-    "scrapy.downloadermiddlewares": "the crawler does this work in its own way, by its settings",
+    "scrapy.downloadermiddlewares": "the crawler does this work by its settings; a class of your own needs no base",
     "scrapy.dupefilters": "each URL is fetched once; Request(dont_filter=True) asks again",
     "scrapy.exporters": "items go to -o FILE.jsonl or to a queue of RabbitMQ: write the other form from there",
     "scrapy.extensions": "the crawler does this work in its own way, by its settings",
@@ -118,7 +120,7 @@ def imported(module: str, name: str) -> Word | None:
         return Word("missing", "plugin", *known)
     if module.partition(".")[0] not in ("scrapy", "twisted"):
         return None
-    if found := _exception(name):
+    if name not in exported() and (found := _exception(name)):
         return Word("different", "import", f"{module}.{name}", found)
     if module.partition(".")[0] == "twisted":
         return Word("different", "import", module, "write async def and await: the crawler runs on asyncio")

@@ -173,6 +173,7 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "start_urls = ['a.example']"), "write https://a.example/"),
         (spider("s", "sitemap_urls = 'http://a.example'"), "sitemap_urls must be a list"),
         (spider("s", "sitemap_urls = ['a.example/s.xml']"), "sitemap_urls: 'a.example/s.xml': no scheme"),
+        (spider("s", "close = lambda spider, reason: 1"), "close: it is never called; write closed(self, reason)"),
         (spider("s", "sitemap_rules = {'/x/': 'parse'}"), "sitemap_rules must be a list of (regex, callback)"),
         (spider("s", "sitemap_rules = ['/x/']"), "sitemap_rules: '/x/' is not (regex, callback)"),
         (spider("s", "sitemap_rules = [('(', 'parse')]"), "sitemap_rules: '(' is no regular expression"),

@@ -19,7 +19,7 @@ import scrapy
 from scrapy import signals
 from scrapy.http import HtmlResponse, Request
 from scrapy.exceptions import DropItem
-from scrapy.utils.project import get_project_settings
+from scrapy.utils.project import get_project_settings; from scrapy.crawler import CrawlerProcess
 from twisted.internet import defer
 from twisted.internet.error import DNSLookupError
 from scrapy_splash import SplashRequest
@@ -117,6 +117,7 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
             "shop/spiders/one.py:7",
             "`from crawler.errors import DNS",
         ),
+        ("import", "scrapy.crawler.CrawlerProcess", "different", "shop/spiders/one.py:5", "`from crawler import run`"),
         ("import", "twisted.internet", "different", "shop/spiders/one.py:6", "async def"),
         ("spider", "download_delay", "missing", "shop/spiders/one.py:12", "custom_settings"),
         ("spider", "proxy", "missing", "shop/spiders/one.py:28", "no proxies"),
