@@ -14,6 +14,8 @@ from crawler.errors import OwnLimit, UsageError
 from crawler.frontier import message
 from crawler.model import Done, Lease, Release, Request, Skip, Visit
 from crawler.parsing.url import dedup_key, host_of
+from crawler.spiders.base import Spider
+from crawler.spiders.crawl_spider import CrawlSpider
 from crawler.spiders.registry import Registry
 from crawler.visit.admission import Admission
 from crawler.visit.visit import Visitor
@@ -63,6 +65,19 @@ async def parse(
             if parsed.is_redirect or level < levels:
                 below = level if parsed.is_redirect else level + 1
                 waiting += [(link, below) for link in parsed.visit.links if _is_new(link, known)]
+
+
+def by_rules(spider: type[Spider], request: Request) -> Request:
+    """Return the request as a link that the rules of a `CrawlSpider` take. Raise `UsageError` if none does."""
+    if not issubclass(spider, CrawlSpider):
+        raise UsageError(f"spider {spider.name} is no CrawlSpider, so it has no rules: leave out --rules")
+    for number, rule in enumerate(spider.rules):
+        if rule.link_extractor.matches(request.url):
+            meta = {**request.meta, "rule": number}
+            return replace(
+                request, callback=rule.travelling, cb_kwargs={**rule.cb_kwargs, **request.cb_kwargs}, meta=meta
+            )
+    raise UsageError(f"no rule of spider {spider.name} takes {request.url}; name the method with --callback")
 
 
 def _is_new(link: Request, known: set[str]) -> bool:

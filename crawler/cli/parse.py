@@ -36,6 +36,10 @@ def parse(
     ] = "",
     arguments: ArgumentOptions = None,
     meta: Annotated[str, option("-m", "--meta", metavar=_JSON, help="The request's meta.")] = "",
+    cb_kwargs: Annotated[
+        str, option("--cbkwargs", metavar=_JSON, help="More arguments of the callback, by name.")
+    ] = "",
+    rules: Annotated[bool, flag("-r", "--rules", help="Let the rules of a CrawlSpider choose the callback.")] = False,
     depth: Annotated[int, option("-d", "--depth", min=1, metavar="N", help="Levels of pages, the first included.")] = 1,
     no_items: Annotated[bool, flag("--noitems", help="Leave out the items.")] = False,
     no_links: Annotated[bool, flag("--nolinks", help="Leave out the requests.")] = False,
@@ -51,8 +55,12 @@ def parse(
     crawler parse https://quotes.example/ --spider quotes --callback parse_author --meta '{"page": 2}'
     """
     config = _logging_readably(config_of(invocation))
-    request = request_for(url, **given_fields(callback, meta))
+    request = request_for(url, **given_fields(callback, meta, cb_kwargs))
     registry, name = page_spider(config, spider, request.url)
+    if rules:
+        from crawler.app.parse import by_rules
+
+        request = by_rules(registry.get(name), request)
     code: int = Exit.DONE
     with (
         _new_file(output) as items,
@@ -68,9 +76,11 @@ def parse(
     return code
 
 
-def given_fields(callback: str, meta: str) -> dict[str, Any]:
+def given_fields(callback: str, meta: str, cb_kwargs: str = "") -> dict[str, Any]:
     """Return what the options say about the request. Raise `UsageError`."""
     given: dict[str, Any] = {"meta": _object("--meta", meta)} if meta else {}
+    if cb_kwargs:
+        given["cb_kwargs"] = _object("--cbkwargs", cb_kwargs)
     if callback:
         given["callback"] = callback
     return given

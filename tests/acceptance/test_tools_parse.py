@@ -84,6 +84,34 @@ async def test_callback_meta_and_json(project: Shell, page: str) -> None:
     assert (one["callback"], one["status"], one["outcome"], one["requests"]) == ("parse_more", 200, "done", [])
 
 
+RULES = """
+from crawler import CrawlSpider, LinkExtractor, Rule
+
+class Ruled(CrawlSpider):
+    name = "ruled"
+    rules = (
+        Rule(LinkExtractor(allow="/s0/"), callback="parse_item", cb_kwargs={"a": 1}),
+        Rule(LinkExtractor(allow="/s1/")),
+    )
+    def parse_item(self, response, a, b=0):
+        yield {"a": a, "b": b}
+"""
+
+
+async def test_rules_and_cb_kwargs(project: Shell, page: str) -> None:
+    (project.folder / "spiders" / "ruled.py").write_text(RULES)
+    (one,) = await parsed(project, page, "--spider", "ruled", "--rules", "--cbkwargs", '{"b": 2}')
+    assert one["items"] == [{"a": 1, "b": 2}]
+    assert one["requests"] == []  # the rule has a callback, so its pages are not followed
+    (plain,) = await parsed(project, page, "--spider", "ruled", "-c", "parse_item", "--cbkwargs", '{"a": 3}')
+    assert plain["items"] == [{"a": 3, "b": 0}]
+    none = await project.run("parse", *LOCAL, page.replace("/s0/", "/s2/"), "--spider", "ruled", "-r")
+    assert (none.code, none.out) == (2, "")
+    assert "no rule of spider ruled takes" in none.error
+    other = await project.run("parse", *LOCAL, page, "--spider", "titles", "-r")
+    assert "is no CrawlSpider" in other.error
+
+
 async def test_levels_follow_what_the_page_gives(project: Shell, site: Running, page: str) -> None:
     pages = await parsed(project, page, "--depth", "2")
     assert [one["level"] for one in pages] == [1, *[2] * (len(pages) - 1)]
