@@ -141,6 +141,14 @@ class Request(Struct, frozen=True, metaclass=_Checked):
             fields["headers"] = {name: value for name, value in self.headers.items() if name.lower() != "cookie"}
         return Request(**fields)
 
+    @classmethod
+    def from_curl(cls, command: str, ignore_unknown_options: bool = False, **fields: Any) -> Request:
+        """A request from a command line of curl, as browsers copy it; `fields` are arguments of `Request` that take the
+        place of what it says. Raises `ValueError`, also for an option that is not known, which Scrapy ignores."""
+        from crawler.parsing.curl import request_fields as read  # needs argparse, which few spiders need
+
+        return Request(**read(command, ignore_unknown_options=ignore_unknown_options) | fields)
+
     def copy(self) -> Request:
         """A copy that shares no list and no dict with this request."""
         return self.replace()

@@ -167,6 +167,7 @@ FULL = Request(
     depth=12,
     spider="shop",
     redirects=3,
+    cb_kwargs={"shop": {"id": 7, "tags": ["\u00e9", None]}},
 )
 
 
