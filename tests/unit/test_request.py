@@ -204,6 +204,14 @@ def test_a_cookie_goes_where_browsers_send_it(bound: dict[str, Any], is_sent: bo
     assert request.cookies == ({"n": "v"} if is_sent else {})
 
 
+def test_a_cookie_of_a_longer_path_comes_first() -> None:
+    cookies = [{"name": "n", "value": "1", "path": "/"}, {"name": "n", "value": "2", "path": "/p"}]
+    assert Request("http://a.example/p/a", cookies=cookies).headers == {"Cookie": "n=2; n=1"}
+    assert Request("http://a.example/p/a", cookies=[*cookies, {**cookies[1], "value": "3"}]).headers == {
+        "Cookie": "n=3; n=1"
+    }
+
+
 def test_text_is_sent_in_the_encoding_that_the_request_names() -> None:
     request = Request("http://a.example/ж?q=ж", method="POST", body="ж", encoding="cp1251")
     assert (request.url, request.body) == ("http://a.example/%D0%B6?q=%E6", b"\xe6")

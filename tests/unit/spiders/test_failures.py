@@ -30,6 +30,13 @@ class Faulty(Spider):
         yield Request("http://a.example/", callback="own")
         yield Request("http://a.example/", callback="owm")  # no such callback
 
+    def gives_an_argument_that_is_not_taken(self, response: Response) -> Iterator[Any]:
+        yield Request("http://a.example/", callback="takes_a_page")
+        yield Request("http://a.example/", callback="takes_a_page", cb_kwargs={"page": 2})
+        yield Request("http://a.example/", callback="takes_a_page", cb_kwargs={"pag": 2})  # no such argument
+
+    def takes_a_page(self, response: Response, page: int = 1) -> None: ...
+
     def names_an_errback_that_is_none(self, response: Response) -> Iterator[Any]:
         yield from self.names_it(response)
 
@@ -80,6 +87,7 @@ class Heir(Faulty):
         (Faulty(), "missing", "CallbackError", ""),
         (Faulty(), "names_a_callback_that_is_missing", "CallbackError", "# no such callback"),
         (Faulty(), "names_an_errback_that_is_none", "CallbackError", "# no errback"),
+        (Faulty(), "gives_an_argument_that_is_not_taken", "CallbackError", "# no such argument"),
         (Storing(), "one_of_two", "ItemError", "# one of two"),
         (Storing(), "deep", "ItemError", "# one of two"),
         (Storing(), "later", "ItemError", "# later"),

@@ -244,6 +244,13 @@ def test_what_is_wrong_with_a_spider_is_said_at_start(folder: Path, code: str, t
         "def x(self, r): return r.follow('', callback=r.meta['next'])",
         "def x(self, r): return other('', callback='no_method')",
         "def x(self, r): self.then = 'parse'; return r.follow('', self.then)",
+        "def x(self, r, n): return r.follow('', self.x, cb_kwargs={'n': 1})",
+        "def x(self, r, n): return r.follow('', self.x, cb_kwargs=dict(n=1))",
+        "def x(self, r, n): return r.follow('', self.x, cb_kwargs=dict(r.meta))",
+        "def x(self, r, n): return r.follow('', self.x, **r.meta)",
+        "def x(self, r, n): return r.request.replace(callback=self.x)",
+        "def x(self, r): return FormRequest.from_response(r, 'no_method', callback=self.x)",
+        "def x(self, failure): return Request('', errback=self.x)",
         "allowed_domains = {'a.example', 'b.example:8080', 'bücher.example'}",
         "custom_settings = {'DOWNLOAD_DELAY': 2}",
         "start_url = 'http://a.example'\n    def start_requests(self): yield Request(self.start_url)",
@@ -263,6 +270,17 @@ def test_a_spider_that_makes_its_own_requests_needs_no_parse(folder: Path) -> No
     lines = ["name = 's'", "def start_requests(self): return [Request('', 'go')]", "def go(self, r): ..."]
     write(folder, a="\n    ".join(["class S(Spider):", *lines]))
     assert found_in(folder).broken == {}
+
+
+def test_parse_may_take_arguments_that_the_spiders_own_requests_bring(folder: Path) -> None:
+    lines = ["name = 's'", "def parse(self, r, n): ..."]
+    write(folder, bad="\n    ".join(["class S(Spider):", *lines]))
+    lines[0] = "name = 't'"
+    lines += ["def start_requests(self): yield Request('http://a.example/', cb_kwargs={'n': 1})"]
+    write(folder, good="\n    ".join(["class S(Spider):", *lines]))
+    [(file, error)] = found_in(folder).broken.items()
+    assert file.endswith("bad.py")
+    assert "parse(self, r, n) is called with response" in str(error)
 
 
 def test_a_spider_of_sitemaps_needs_no_parse(folder: Path) -> None:

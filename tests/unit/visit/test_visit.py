@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import sys
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -138,6 +140,10 @@ class Mischief(Spider):
         raise CloseSpider(failure.kind)
 
     def gives_nothing(self, request: Request, failure: Failure) -> Any:
+        return None
+
+    def keeps_nothing(self, failure: Any) -> Any:
+        assert failure.value.response.status == 404
         return None
 
     def speechless(self, response: Response) -> Any:
@@ -284,6 +290,40 @@ async def test_a_host_keeps_its_own_delay_whatever_becomes_of_the_fetch() -> Non
     for fetcher in (FakeFetcher({URL: ""}), FakeFetcher({URL: slow}), Limited()):
         visits = Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
         assert (await visits.visit(lease(attempt=2))).host_delay == 7.0
+
+
+class Giving:
+    """A fetcher whose answers are looked for later."""
+
+    def __init__(self) -> None:
+        self.given: list[weakref.ref[Response]] = []
+
+    async def fetch(self, request: Request) -> Response:
+        response = Response(request.url, status=404, request=request)
+        self.given.append(weakref.ref(response))
+        return response
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("errback", ["", "gives_nothing", "keeps_nothing"])
+async def test_no_answer_is_kept_once_its_page_is_given_up(errback: str) -> None:
+    fetcher = Giving()
+    request = Request(URL, errback=errback, spider="mischief")
+    visits = visitor(fetcher)
+    await visits.visit(Lease("news", request, encode(request), host_of(URL)))
+    gc.collect()
+    assert [one() for one in fetcher.given] == [None]
+
+
+async def test_a_link_off_the_domains_may_be_allowed_but_not_below_the_depth() -> None:
+    ready = ReadySpider(spider=Mischief(), scope=Scope(["b.example"], 1), retry=RetryPolicy(), gate=None)
+    admission, parent = Admission(Nobody(), check), lease()
+    links = [Request("http://c.example/"), Request("http://c.example/1", meta={"allow_offsite": True})]
+    admitted, left_out = admission.admit(parent, ready, links)
+    assert ([one.url for one in admitted], left_out) == (["http://c.example/1"], {"offsite": 1})
+    deeper = replace(parent, request=replace(parent.request, depth=1))
+    assert admission.admit(deeper, ready, links) == ([], {"offsite": 1, "depth": 1})
 
 
 async def test_an_errback_that_gives_nothing_is_no_page_that_gave_nothing() -> None:
