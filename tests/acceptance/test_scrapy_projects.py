@@ -38,7 +38,7 @@ class Ran(NamedTuple):
     stats: Mapping[str, Any]
 
 
-@pytest.mark.parametrize(("project", "spider"), list(SPIDERS.items())[1:])
+@pytest.mark.parametrize(("project", "spider"), SPIDERS.items())
 async def test_a_moved_project_makes_the_same_requests_and_items(project: str, spider: str, shell: Shell) -> None:
     theirs, ours = await by_scrapy(project, spider, shell.folder), await by_us(project, spider, shell)
     assert ours.requests == theirs.requests

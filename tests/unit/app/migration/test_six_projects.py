@@ -12,12 +12,12 @@ from crawler.app.migration.project import read_project
 from tests.scrapy_projects.moving import PROJECTS, SPIDERS, moved
 
 
-@pytest.mark.parametrize("project", list(SPIDERS)[1:])
+@pytest.mark.parametrize("project", SPIDERS)
 def test_nothing_is_missing(project: str) -> None:
     assert [word for word, _ in grouped(read_project(PROJECTS / project).findings) if word.state == "missing"] == []
 
 
-@pytest.mark.parametrize("project", list(SPIDERS)[1:])
+@pytest.mark.parametrize("project", SPIDERS)
 def test_the_lines_to_change_are_those_that_were_changed(project: str, tmp_path: Path) -> None:
     found = read_project(PROJECTS / project).findings
     different = {place for word, places in grouped(found) if word.state == "different" for place in places}
