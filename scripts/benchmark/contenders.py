@@ -73,6 +73,12 @@ CONTENDERS = {
         _ours("crawler", "links only; durable queue, robots.txt, ledger, fencing, logs", "links"),
         _ours("crawler-2", "the same in two processes", "links", "--processes", "2"),
         _ours("crawler-titles", "an item a page by selectors, written exactly once", "titles"),
+        _ours(
+            "crawler-piped",
+            "the same item through one pipeline",
+            "titles",
+            *("-s", 'ITEM_PIPELINES={"scripts.benchmark.pipelines.Counted": 100}'),
+        ),
         _ours("crawler-dropped", "the same callback, its items dropped", "dropped"),
         _ours("crawler-site", "the `site` spider: an item with the page's text and links", "site"),
         _peer("bare", "aiohttp + parsel + urllib in one loop, no queue", "bare.py", "links"),
