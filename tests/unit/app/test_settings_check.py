@@ -48,8 +48,10 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
         "EVENTS_URL = 'http://host/'",
         "CELERY_APP = 'nothing.app'",
         "DOWNLOADER_MIDDLEWARES = ['nothing.first', 'nothing.second']",
+        "ITEM_PIPELINES = {'nothing.Third': 1, 'nothing.Off': None}",
+        "EXTENSIONS = {'nothing.Fourth': 1, 'scrapy.extensions.telnet.TelnetConsole': 2}",
     )
-    assert number == 11
+    assert number == 13
     for sentence, words in zip(
         wrong,
         (
@@ -69,6 +71,8 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
             "CELERY_APP=nothing.app: ModuleNotFoundError",
             "DOWNLOADER_MIDDLEWARES: nothing.first: ModuleNotFoundError",
             "DOWNLOADER_MIDDLEWARES: nothing.second: ModuleNotFoundError",
+            "ITEM_PIPELINES: nothing.Third: ModuleNotFoundError",
+            "EXTENSIONS: nothing.Fourth: ModuleNotFoundError",
         ),
         strict=True,
     ):

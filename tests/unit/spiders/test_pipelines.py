@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from crawler import DropItem, NotConfigured, Request, Spider, signals
+from crawler import CloseSpider, DropItem, NotConfigured, Request, Spider, signals
 from crawler.errors import ConfigError
+from crawler.model import Failure
 from crawler.spiders.callbacks import run_callback
 from crawler.spiders.context import Crawler
 from crawler.spiders.hooks import Hooks
@@ -361,3 +362,44 @@ async def test_an_extension_hears_once_of_the_opening_and_of_the_closing() -> No
     await made.close("finished")
     await made.close("finished")
     assert SAID == ["open shop", "opened shop", "close shop", "closed finished"]
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [("nothing.Report", "ModuleNotFoundError: No module named 'nothing'"), (path("Lstens"), "did you mean Listens?")],
+)
+async def test_an_extension_that_cannot_be_used_is_named(named: str, why: str) -> None:
+    made = Hooks(crawler_of_shop(), extensions=[named])
+    with pytest.raises(ConfigError) as caught:
+        await made.open()
+    assert str(caught.value).startswith("EXTENSIONS: ")
+    assert why in str(caught.value)
+
+
+async def test_scrapys_own_extensions_are_left_out() -> None:
+    made = Hooks(crawler_of_shop(), extensions=["scrapy.extensions.telnet.TelnetConsole"])
+    with capture_logs() as logs:
+        await made.open()
+    assert [(line["event"], line["setting"]) for line in logs] == [("left_out", "EXTENSIONS")]
+
+
+async def test_handlers_hear_what_a_callback_raised() -> None:
+    crawler, heard = crawler_of_shop(), list[Any]()
+    crawler.signals.connect(lambda failure, response: heard.append((failure, response)), signal=signals.spider_error)
+    error = KeyError("price")
+    await Hooks(crawler).tell_error(error, Failure("callback", "KeyError", line="shop.py:3"), PAGE)
+    ((failure, response),) = heard
+    assert (failure.value, failure.type, failure.line, response) == (error, KeyError, "shop.py:3", PAGE)
+    assert (failure.check(OSError, LookupError), failure.check(OSError)) == (LookupError, None)
+
+
+async def test_a_job_closes_from_a_pipeline() -> None:
+    made, heard = hooks(Closes)
+    await made.open()
+    found = await run_callback(Shop(), "parse", PAGE, steps=made.for_items)
+    assert (found.close, found.items, dict(found.dropped), heard) == ("enough", [], {"closed": 2}, [])
+
+
+class Closes:
+    def process_item(self, item: Any) -> Any:
+        raise CloseSpider("enough")
