@@ -254,6 +254,11 @@ async def test_the_spider_reads_the_settings_that_the_program_gives(web: Running
     assert report.stats.counters["own/seen"] == 1
 
 
+async def test_a_limit_ends_the_crawl_and_is_its_reason(web: Running) -> None:
+    report = await crawl(Titles, web.seeds, settings={**LOCAL, "CLOSESPIDER_PAGECOUNT": 5})
+    assert (report.reason, report.code, len(report.items)) == ("closespider_pagecount", 0, 5)
+
+
 async def test_seeds_of_an_async_start_and_arguments_reach_the_spider(web: Running) -> None:
     class Started(Spider):
         name = "started"

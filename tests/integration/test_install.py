@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.program import DISTRIBUTION, VERSION
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,6 +59,30 @@ def test_the_built_in_spider_is_there_without_a_project(installed: Path, tmp_pat
     ran = _run(installed, tmp_path, "list", "--all")
     assert ran.returncode == 0, ran.stderr
     assert "site" in ran.stdout
+
+
+def test_a_fresh_environment_has_the_command_and_the_module(wheel: Path, tmp_path: Path) -> None:
+    """With the packages that the crawler needs from where these tests have theirs."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv/bin/python"
+    for site in (tmp_path / "venv").glob("lib/python*/site-packages"):
+        (site / "others.pth").write_text(str(Path(pytest.__file__).parents[1]))
+    install = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--no-cache-dir", str(wheel)]
+    subprocess.run(install, check=True, timeout=100)
+    for command in ([str(tmp_path / "venv/bin/crawler")], [str(python), "-m", "crawler"]):
+        ran = subprocess.run([*command, "--version"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert ran.stdout == f"crawler {VERSION}\n"
+    code = "import crawler, importlib.metadata as m; print(crawler.__file__, m.version('fleetcrawler'))"
+    ran = subprocess.run([str(python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    file, version = ran.stdout.split()
+    assert (file.startswith(str(tmp_path)), version) == (True, VERSION)
+
+
+def test_the_source_distribution_builds(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    assert [file.name for file in tmp_path.iterdir()] == [f"{DISTRIBUTION}-{VERSION}.tar.gz"]
 
 
 def test_the_command_of_the_wheel_is_the_module(installed: Path) -> None:
