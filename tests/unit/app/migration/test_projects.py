@@ -9,12 +9,9 @@ import pytest
 import tests.scrapy_projects
 from crawler.app.migration.findings import grouped
 from crawler.app.migration.project import read_project
-from crawler.settings import NAMES
 
 FOLDER = Path(next(iter(tests.scrapy_projects.__path__)))
 PROJECTS = sorted(cfg.parent.name for cfg in FOLDER.glob("*/scrapy.cfg"))
-if "ITEM_PIPELINES" not in NAMES:
-    PROJECTS.remove("bookshop")
 
 
 @pytest.mark.parametrize("name", PROJECTS)
