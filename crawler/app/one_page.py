@@ -117,9 +117,15 @@ class Pages:
 
 @asynccontextmanager
 async def open_pages(
-    config: Config, registry: Registry, spider: str = DEFAULT_SPIDER, arguments: Mapping[str, str] | None = None
+    config: Config,
+    registry: Registry,
+    spider: str = DEFAULT_SPIDER,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    pipelines: bool = False,
 ) -> AsyncIterator[Pages]:
-    """Yield what fetches pages for one spider of the registry, with its own settings.
+    """Yield what fetches pages for one spider of the registry, with its own settings, and with its pipelines if
+    `pipelines`.
 
     Raise `UsageError` if there is no such spider, `ConfigError` if it or a setting cannot be used.
     """
@@ -143,7 +149,7 @@ async def open_pages(
     spiders = ReadySpiders(registry, unpaced, config.explicit, gate, job_of, fetcher_for=middlewares.fetcher_for)
     try:
         ready = spiders(spider, spider)
-        await ready.open(pipelines=False)
+        await ready.open(pipelines=pipelines)
         yield Pages(ready, ready.fetcher or middlewares.fetcher, settings, http.sent)
     finally:
         await spiders.close({"": "finished"})

@@ -49,13 +49,14 @@ async def parse(
     *,
     levels: int = 1,
     arguments: Mapping[str, str] | None = None,
+    pipelines: bool = False,
 ) -> AsyncGenerator[Parsed, None]:
     """Yield the page of a canonical request, and the pages that its results lead to: `levels` in all, each page once.
 
-    Redirects do not count as a level. Raise `UsageError` for a callback that the spider lacks, `OwnLimit`, and what
-    `open_pages` raises.
+    Items pass the pipelines only if `pipelines`. Redirects do not count as a level. Raise `UsageError` for a callback
+    that the spider lacks, `OwnLimit`, and what `open_pages` raises.
     """
-    async with open_pages(config, registry, spider, arguments) as pages:
+    async with open_pages(config, registry, spider, arguments, pipelines=pipelines) as pages:
         reader = _Reader(pages, config.settings.CALLBACK_TIMEOUT)
         waiting, known = deque([(replace(request, spider=spider), 1)]), {dedup_key(request.url)}
         while waiting:

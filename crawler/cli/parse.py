@@ -41,6 +41,7 @@ def parse(
     ] = "",
     rules: Annotated[bool, flag("-r", "--rules", help="Let the rules of a CrawlSpider choose the callback.")] = False,
     depth: Annotated[int, option("-d", "--depth", min=1, metavar="N", help="Levels of pages, the first included.")] = 1,
+    pipelines: Annotated[bool, flag("--pipelines", help="Let the items pass ITEM_PIPELINES.")] = False,
     no_items: Annotated[bool, flag("--noitems", help="Leave out the items.")] = False,
     no_links: Annotated[bool, flag("--nolinks", help="Leave out the requests.")] = False,
     output: Annotated[
@@ -64,7 +65,7 @@ def parse(
     code: int = Exit.DONE
     with (
         _new_file(output) as items,
-        _Pages(config, registry, name, request, depth, spider_arguments(arguments)) as pages,
+        _Pages(config, registry, name, request, depth, spider_arguments(arguments), pipelines) as pages,
     ):
         for one in pages:
             items.writelines(b"%b\n" % item for item in one.visit.items)
@@ -119,8 +120,8 @@ class _Pages:
         from crawler.app.parse import parse
 
         self._runner = asyncio.Runner().__enter__()
-        *others, depth, given = self._arguments
-        self._found = parse(*others, levels=depth, arguments=given)
+        *others, depth, given, pipelines = self._arguments
+        self._found = parse(*others, levels=depth, arguments=given, pipelines=pipelines)
         return self._each()
 
     def _each(self) -> Iterator[Parsed]:

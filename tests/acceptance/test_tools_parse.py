@@ -112,6 +112,16 @@ async def test_rules_and_cb_kwargs(project: Shell, page: str) -> None:
     assert "is no CrawlSpider" in other.error
 
 
+async def test_pipelines_only_when_asked(project: Shell, page: str) -> None:
+    source = "class Mark:\n    def process_item(self, item, spider):\n        return {**item, 'marked': spider.name}\n"
+    (project.folder / "marking.py").write_text(source)
+    (project.folder / "settings.py").write_text("ITEM_PIPELINES = {'marking.Mark': 300}\n")
+    (plain,) = await parsed(project, page, "-c", "parse_more")
+    (piped,) = await parsed(project, page, "-c", "parse_more", "--pipelines")
+    assert plain["items"] == [{"x": None, "depth": 0}]
+    assert piped["items"] == [{"x": None, "depth": 0, "marked": "titles"}]
+
+
 async def test_levels_follow_what_the_page_gives(project: Shell, site: Running, page: str) -> None:
     pages = await parsed(project, page, "--depth", "2")
     assert [one["level"] for one in pages] == [1, *[2] * (len(pages) - 1)]
