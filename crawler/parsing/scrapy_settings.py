@@ -295,7 +295,7 @@ MISSING: Mapping[str, Missing] = {
 
 _FIGURES = f"the figures are always kept; see `{PROGRAM} status`"
 _LINES = "lines of the log have a fixed form; LOG_RENDERER chooses console or json"
-_NO_COOKIES = 'the crawler keeps no cookies; give a request its own: headers={"cookie": "name=value"}'
+_NO_COOKIES = 'the crawler keeps no cookies; give each request its own: cookies={"name": "value"}'
 _NO_MAIL = "the crawler sends no mail"
 _NO_STORAGE = "only steps of your own write to it, and read it as a setting of yours"
 _NO_TWISTED = "the crawler runs on asyncio, without Twisted"
