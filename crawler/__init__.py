@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from crawler.spiders import signals
     from crawler.spiders.base import CloseSpider, DropItem, Spider
     from crawler.spiders.crawl_spider import CrawlSpider, Rule
+    from crawler.spiders.feed_spiders import CSVFeedSpider, XMLFeedSpider
     from crawler.spiders.item import Field, Item
     from crawler.spiders.link_extractor import Link, LinkExtractor
     from crawler.spiders.loader import ItemLoader
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from crawler.spiders.sitemap_spider import SitemapSpider
 
 __all__ = [
+    "CSVFeedSpider",
     "CloseSpider",
     "CrawlSpider",
     "Crawling",
@@ -41,6 +43,7 @@ __all__ = [
     "Rule",
     "SitemapSpider",
     "Spider",
+    "XMLFeedSpider",
     "__version__",
     "crawl",
     "run",
@@ -70,6 +73,8 @@ _HOMES = {
     "SitemapSpider": "spiders.sitemap_spider",
     "IgnoreRequest": "errors",
     "NotConfigured": "errors",
+    "CSVFeedSpider": "spiders.feed_spiders",
+    "XMLFeedSpider": "spiders.feed_spiders",
 }
 
 

@@ -90,7 +90,5 @@ NAMES: Mapping[str, str] = {
     "XmlRpcRequest": 'write Request(url, method="POST", body=xmlrpc.client.dumps(params, method), '
     'headers={"content-type": "text/xml"})',
     "Selector": "write response.css or response.xpath; parsel.Selector reads other text",
-    "XMLFeedSpider": "write Spider, and read the feed with response.xpath in parse",
-    "CSVFeedSpider": "write Spider, and read the rows with csv.DictReader(response.text.splitlines()) in parse",
 }
 """What Scrapy's packages export."""

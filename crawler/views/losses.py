@@ -99,6 +99,8 @@ _ROWS: Mapping[str, _Row] = {
     "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),
     "cut/surplus": _Row("page", "sent more bytes than their Content-Length says; the rest was not read"),
     "cut/dataloss": _Row("page", "broke off and were read in part (DOWNLOAD_FAIL_ON_DATALOSS)"),
+    "cut/feed_end": _Row("feed", "malformed; what comes before the fault was read"),
+    "cut/csv_rows": _Row("feed", "had rows with another number of fields than columns; the log says how many"),
     "cut/link_text": _Row(
         "page", "had links with more text than a request of a CrawlSpider carries (1,000 characters)"
     ),

@@ -24,7 +24,9 @@ def test_these_counters_are_losses() -> None:
     assert sorted(rows) == [
         *(
             "cut/attributes",
+            "cut/csv_rows",
             "cut/dataloss",
+            "cut/feed_end",
             "cut/link_text",
             "cut/links",
             "cut/long_urls",
