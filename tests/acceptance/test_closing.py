@@ -59,7 +59,7 @@ async def figures(shell: Shell, site: Running, *options: str) -> dict[str, Any]:
 def reasons(shell: Shell) -> list[str]:
     """What `closed` was called with since the last call."""
     file = shell.folder / "closed.txt"
-    found = file.read_text().split() if file.exists() else []
+    found = file.read_text().splitlines() if file.exists() else []
     file.unlink(missing_ok=True)
     return found
 
@@ -114,7 +114,7 @@ async def test_a_callback_closes_the_job(shell: Shell, site: Running) -> None:
     write(shell, then='raise CloseSpider("found it")')
     found = await figures(shell, site, "--strict")
     assert (found["finish_reason"], found["pages"], found["items_exported"]) == ("found it", 1, 1)
-    assert reasons(shell) == ["found", "it"]
+    assert set(reasons(shell)) == {"found it"}  # once in each worker process that has had the spider
     ended = await shell.run(*crawl(site))
     assert ended.code == 0
     assert "control resume job:j" in ended.err

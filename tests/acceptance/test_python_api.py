@@ -57,11 +57,22 @@ def truth(web: Running) -> list[str]:
     return sorted(web.site.truth())
 
 
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    """Threads that were there before, such as that of a client of Celery in another test."""
+    _others.update(threading.enumerate())
+    yield
+    _others.clear()
+
+
+_others: set[threading.Thread] = set()
+
+
 def left_over() -> list[str]:
     """Tasks and threads that a crawl has left."""
     tasks = [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     ours = ("heartbeat", "seeds", "export", "watch", "work", "crawl", "claim", "commit", "reap", "listen")
-    threads = [thread.name for thread in threading.enumerate() if thread.name.startswith(ours)]
+    threads = [one.name for one in threading.enumerate() if one not in _others and one.name.startswith(ours)]
     return [name for name in tasks if name.startswith(ours)] + threads
 
 
