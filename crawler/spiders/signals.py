@@ -33,6 +33,7 @@ import structlog
 from msgspec import Struct
 
 from crawler.errors import ConfigError
+from crawler.program import PROGRAM
 from crawler.runtime.tasks import was_cancelled, within
 from crawler.runtime.tracebacks import told
 
@@ -73,7 +74,7 @@ LACKING: Mapping[str, str] = {
     "response_downloaded": "write response_received, or a middleware (DOWNLOADER_MIDDLEWARES)",
     "robots_parsed": "robots.txt is asked for once in the fleet, and its answer is shared",
     "scheduler_empty": _QUEUE,
-    "spider_idle": f"{_QUEUE}. To feed a running crawl, seed its job at any time: `crawler seed --from`",
+    "spider_idle": f"{_QUEUE}. To feed a running crawl, seed its job at any time: `{PROGRAM} seed --from`",
 }
 """Signals of Scrapy that do not exist here, and what to write instead."""
 
