@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from crawler.model import Done, Exported, Job, OutboxEntry, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import Dead, Done, Exported, Job, OutboxEntry, Outcome, Release, Request, Retry, Skip, Visit
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 
@@ -75,11 +75,19 @@ async def test_keys_belong_to_one_job_and_go_with_it(world: World, crawl: Crawl)
     assert await has(await Crawl.create(world, Job(crawl.job.name))) == 1
 
 
-@pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown"), Skip("robots")])
-async def test_a_page_that_was_not_read_to_its_end_leaves_no_entry(crawl: Crawl, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown")])
+async def test_a_page_that_will_be_visited_again_leaves_no_entry(crawl: Crawl, outcome: Outcome) -> None:
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), outcome, items=(b"{}",))
     assert await crawl.outbox.read(crawl.job, {}, 10) == []
+
+
+@pytest.mark.parametrize("outcome", [Dead(failed()), Skip("ignored")])
+async def test_a_page_that_was_given_up_keeps_the_items_of_its_errback(crawl: Crawl, outcome: Outcome) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), outcome, items=(b"{}",))
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert entry.items == (b"{}",)
 
 
 async def test_the_outbox_is_counted_in_pages(crawl: Crawl) -> None:
