@@ -112,9 +112,9 @@ async def test_a_page_that_is_left_says_why(shell: Shell, site: Running) -> None
 
 async def test_a_callback_closes_the_job(shell: Shell, site: Running) -> None:
     write(shell, then='raise CloseSpider("found it")')
-    found = await figures(shell, site, "--strict")
+    found = await figures(shell, site, "--strict", "--processes", "1")
     assert (found["finish_reason"], found["pages"], found["items_exported"]) == ("found it", 1, 1)
-    assert set(reasons(shell)) == {"found it"}  # once in each worker process that has had the spider
+    assert reasons(shell) == ["found it"]  # once in a worker process
     ended = await shell.run(*crawl(site))
     assert ended.code == 0
     assert "control resume job:j" in ended.err
