@@ -75,7 +75,7 @@ class Pages:
         """
         ready = self.ready.for_request(request)
         while True:
-            await self.take_turn(request, await self._asked_robots(request))
+            await self.take_turn(request, await self._asked_robots(ready, request))
             response = await self.fetcher.fetch(request)
             if not redirects or not ready.retry.follows(response.status):
                 return response
@@ -94,15 +94,13 @@ class Pages:
         self._turns[host] = turn + max(self._delay, crawl_delay or 0.0)
         await asyncio.sleep(turn - now)
 
-    async def _asked_robots(self, request: Request) -> float | None:
+    async def _asked_robots(self, ready: ReadySpider, request: Request) -> float | None:
         """Return the Crawl-delay of the host, if it asks for one. Raise `FetchError` if the page may not be fetched."""
-        if self.ready.gate is None:
+        if ready.gate is None:
             return None
         verdict = Verdict("again")
         while verdict.word == "again":
-            verdict = await self.ready.gate.check(
-                Lease("", request, b"", host_of(request.url)), fetcher=self.ready.fetcher
-            )
+            verdict = await ready.gate.check(Lease("", request, b"", host_of(request.url)), fetcher=ready.fetcher)
         if verdict.word == "disallow":
             raise FetchError(
                 "robots", f"{request.url}: robots.txt forbids it ({verdict.why}); {_IGNORE_ROBOTS}", transient=False

@@ -80,6 +80,15 @@ async def test_what_robots_txt_forbids_is_an_error_with_the_setting(site: Runnin
     assert asked(site) == ["/robots.txt"]
 
 
+async def test_a_request_may_pass_robots_txt_by(site: Running, tmp_path: Path) -> None:
+    assert isinstance(site.site, Site)
+    site.site.robots = "User-agent: *\nDisallow: /\n"
+    async with opened(tmp_path) as pages:
+        response = await pages.fetch(Request(site.site.url(3), meta={"dont_obey_robotstxt": True}))
+    assert response.status == 200
+    assert asked(site) == [site.site.path(3)]
+
+
 async def test_no_page_without_a_robots_txt_that_can_be_read(site: Running, tmp_path: Path) -> None:
     assert isinstance(site.site, Site)
     site.site.on("/robots.txt", flaky(9, 503))
