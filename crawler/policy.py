@@ -171,7 +171,7 @@ _OURS = frozenset({"internal", "robots"})  # the host answered, or was not asked
 
 def counts(visit: Visit) -> dict[str, int]:
     """The counters that a visit adds to its job's, besides its state and status: dropped items and links not followed,
-    by reason; the kind of error if the host gave no answer; an own limit."""
+    by reason; the kind of error if the host gave no answer; what the spider raised; an own limit."""
     found: dict[str, int] = defaultdict(int)
     for why, times in visit.dropped.items():
         found[f"dropped/{'_'.join(why.split())}"] += times

@@ -151,7 +151,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # `seed` set these limits for their job
     CLOSESPIDER_PAGECOUNT: Count = 0  # pages read, exactly; `--limit` of a command wins
     CLOSESPIDER_ITEMCOUNT: Count = 0  # items; pages in flight then may bring more
-    CLOSESPIDER_ERRORCOUNT: Count = 0  # times that callbacks, errbacks or pipelines raised
+    CLOSESPIDER_ERRORCOUNT: Count = 0  # times that callbacks or errbacks raised
     CLOSESPIDER_TIMEOUT: Seconds = 0.0  # seconds since the limits were set
     CLOSESPIDER_PAGECOUNT_NO_ITEM: Count = 0  # pages read since the last item
     CLOSESPIDER_TIMEOUT_NO_ITEM: Seconds = 0.0  # seconds since the last item
