@@ -3,7 +3,7 @@
 When a child ends by itself with a documented exit code (bad configuration, server replaced …), the supervisor stops
 all children, because they would fail the same way. It replaces a child that ends in order, after RECYCLE_PAGES. When a
 child dies in any other way, the supervisor blames its page, hands back its other requests, and starts a new child.
-Children that die while they make a spider, several times in a row, would go on for ever: then no child makes it again.
+Children that die while they make a spider would go on for ever: after the third for one job, no child makes it again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STACK_SECONDS = 0.5  # longest wait for the stack of a child that will be killed
 STACK_LOOKS = 10
 LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
 AWAITING = 1.0  # seconds more, in which the worker cancels a callback that only awaits
-DEADLY = 3  # children that die while they make a spider, before no other is told to make it
+DEADLY = 3  # children that die while they make a job's spider, before no other is told to make it
 FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a new child would also end
 
 
@@ -208,7 +208,7 @@ class Supervisor:
         # A page that was being parsed when a late child was killed is not to blame.
         work = None if child.is_late else child.killed_for or child.slot.read()
         on = work.on if work else None
-        ran = "__init__" if isinstance(on, Making) else "its callback"
+        ran = "its making" if isinstance(on, Making) else "its callback"
         how = _how(code) if child.killed_for is None else f"{ran} ran for {self._callback_seconds:g} s"
         line, stack = told_stack(child.slot.read_stack())
         blame = None
@@ -228,7 +228,7 @@ class Supervisor:
             at = f" at {line}" if line else ""
             self._deadly[made] = (
                 f"spider {made.spider} ended {DEADLY} worker processes while it was made ({how}{at}); "
-                "correct what its __init__ does, then start this command again"
+                "correct what its __init__ or open_spider does, then start this command again"
             )
 
 
