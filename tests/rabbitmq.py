@@ -25,6 +25,8 @@ from types import TracebackType
 
 import pytest
 
+from tests.ports import free_ports
+
 START_SECONDS = 60.0
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")  # not those on PATH, which change to the user `rabbitmq`
 
@@ -48,7 +50,7 @@ class RabbitMQ:
 
     def __init__(self, *, streams: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mq-"))
-        self.port, self.stream_port, self._epmd_port, self._node_port = _free_ports(4)
+        self.port, self.stream_port, self._epmd_port, self._node_port = free_ports(4)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         (self.folder / "rabbitmq.conf").write_text(
             _CONFIG.format(port=self.port, stream_port=self.stream_port)
@@ -155,14 +157,6 @@ class RabbitMQ:
                 stderr=out,
                 start_new_session=True,
             )
-
-
-def _free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def _answers(port: int) -> bool:

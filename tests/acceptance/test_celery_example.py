@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.shell import LOCAL, ROOT, Shell
-from tests.valkey import Valkey, free_port
+from tests.ports import free_port
+from tests.valkey import Valkey
 from tests.webserver import serve
 from tests.website import Folder
 

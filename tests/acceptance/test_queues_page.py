@@ -7,11 +7,11 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 from pathlib import Path
 
 from tests.acceptance.shell import ROOT, Shell
+from tests.ports import free_port
 from tests.rabbitmq import RabbitMQ, needs_rabbitmq
 
 PAGE = (ROOT / "docs/queues.md").read_text()
@@ -59,14 +59,8 @@ def urls(path: Path) -> list[str]:
     return sorted(json.loads(line)["url"] for line in path.read_text().splitlines())
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 async def test_each_queue_system_crawls_the_site(bare: Shell) -> None:
-    port = free_port()
+    port = str(free_port())
     said = await run(bare, commands("A site", "In process", "With Redis", "The end").replace("8000", port))
     pages = [f"http://127.0.0.1:{port}/{number}.html" for number in (1, 2, 3)]
     assert urls(bare.folder / "memory.jsonl") == urls(bare.folder / "redis.jsonl") == pages
@@ -77,7 +71,7 @@ async def test_each_queue_system_crawls_the_site(bare: Shell) -> None:
 
 @needs_rabbitmq
 async def test_urls_come_in_from_rabbitmq_and_items_go_out(bare: Shell) -> None:
-    port = free_port()
+    port = str(free_port())
     with RabbitMQ() as broker:
         script = commands("A site", "With RabbitMQ", "The end").replace("8000", port).replace("5672", str(broker.port))
         said = await run(bare, script)

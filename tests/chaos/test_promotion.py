@@ -9,7 +9,8 @@ import pytest
 
 from tests.chaos.stage import PER_HOST, Theatre
 from tests.clock import LIBRARY, ahead
-from tests.valkey import Valkey, free_port
+from tests.ports import free_port
+from tests.valkey import Valkey
 from tests.valkey_fleet import ask
 
 QUICK = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}

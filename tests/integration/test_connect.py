@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from crawler.app.connect import connect, order_of
 from crawler.errors import ConfigError, UsageError
 from crawler.interfaces import Capabilities
 from crawler.settings import Settings
+from tests.ports import free_port
 from tests.valkey import Valkey
 
 
@@ -113,14 +113,9 @@ async def test_an_option_of_memory_is_known_or_refused(url: str, told: str) -> N
     ],
 )
 async def test_a_server_that_cannot_hold_a_crawl_is_a_bad_configuration(number: int, is_node: bool, why: str) -> None:
-    options = {"cluster-enabled": "yes", "cluster-port": str(_free_port())} if is_node else {}
+    options = {"cluster-enabled": "yes", "cluster-port": str(free_port())} if is_node else {}
     with Valkey(tcp=True, options=options) as server, pytest.raises(ConfigError, match=why):
         await _opened(f"redis://127.0.0.1:{server.port}/{number}")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 async def test_a_command_waits_for_a_server_that_is_full_from_the_start() -> None:

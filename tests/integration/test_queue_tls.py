@@ -19,8 +19,9 @@ from crawler.frontier.redis.address import read
 from crawler.frontier.redis.connection import tls_context
 from crawler.frontier.redis.server import Server
 from crawler.settings import Settings
+from tests.ports import free_port
 from tests.tls_proxy import tls_before
-from tests.valkey import Valkey, free_port
+from tests.valkey import Valkey
 from tests.valkey_fleet import Sentinel, ask, wait_for
 
 # The certificate is for a name, and the server is dialled by its address.
