@@ -31,10 +31,10 @@ from crawler.app.crawl import crawl as crawl_here
 from crawler.app.in_process import Inside
 from crawler.app.limits import limits_of
 from crawler.app.spiders import spiders_of
-from crawler.app.wiring import Target
 from crawler.control.dead_letters import Group
 from crawler.errors import Exit, UsageError
 from crawler.export.sinks.handover import Handover
+from crawler.export.target import Target
 from crawler.model import Job, Request
 from crawler.runtime.logs import through_logging
 from crawler.runtime.standard_output import leave_to_the_program

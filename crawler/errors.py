@@ -4,6 +4,7 @@ CrawlerError                  the base; the text says what is wrong and what to 
 ├── UsageError                a wrong argument, spider name, URL
 ├── ConfigError               a setting or a spider file that cannot be used
 ├── OutputError               a sink that cannot be written now
+│   └── UnstorableItems       some items of a batch can never be stored; nothing of it is
 ├── OutputClosed              a sink that can never be written again: its reader closed the pipe
 ├── FrontierError             the queue server refused a command, or its state cannot be used
 │   ├── FrontierUnavailable   the queue server does not answer: the same call may be made again
@@ -85,6 +86,15 @@ class OutputError(CrawlerError):
     """A sink that cannot be written, such as a full disk or a folder without permission."""
 
     exit_code = Exit.OUTPUT
+
+
+class UnstorableItems(OutputError):
+    """A sink has stored nothing of a batch, because it can never store some of its items (each a `BadItem` of
+    `crawler.model`). The same batch with these left out may be written."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        super().__init__("; ".join(item.why for item in items))
+        self.items = tuple(items)
 
 
 class OutputClosed(CrawlerError):

@@ -496,7 +496,8 @@ class Sink(Protocol):
     async def write(self, entries: Sequence[OutboxEntry]) -> int:
         """Make the entries durable, without those already there. Returns the number of items written.
 
-        Raises `OutputError`; the caller may then write the same entries again.
+        Raises `OutputError`; the caller may then write the same entries again. Raises `UnstorableItems`, before it
+        stores anything, for items that it can never store; the caller may leave these out (`OutboxEntry.left_out`).
         """
 
     async def finish(self) -> None:

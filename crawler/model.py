@@ -6,7 +6,7 @@ should happen: an `Outcome`), and commits the visit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -406,6 +406,20 @@ class OutboxEntry(Struct, frozen=True):
     items: tuple[bytes, ...]
     url: str = ""  # of the page; empty for an entry of an older version
     spider: str = ""  # that read it
+    left_out: frozenset[int] = frozenset()  # numbers (from 0) of the items that the sink cannot store
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the items that a sink is to store, each with its number within the page."""
+        return ((number, item) for number, item in enumerate(self.items) if number not in self.left_out)
+
+
+class BadItem(Struct, frozen=True):
+    """An item that a sink cannot store, and why."""
+
+    shard: int
+    position: str  # of its page in the shard's outbox
+    number: int  # within the page, from 0
+    why: str  # names the field, the type of its value and the sink
 
 
 class Exported(Struct, frozen=True):

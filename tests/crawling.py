@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from crawler.app.config import Config
 from crawler.app.crawl import crawl
-from crawler.app.wiring import Target
+from crawler.export.target import Target
 from crawler.model import Job
 from crawler.settings import load
 from crawler.views.reports import CrawlReport

@@ -16,13 +16,15 @@ from crawler.app.jobs import create_job, delete_job
 from crawler.app.limits import set_limits
 from crawler.app.results import largest_groups
 from crawler.app.seed import close_if_asked
+from crawler.app.sinks import check_target
 from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
-from crawler.app.wiring import Target, beside, check_target, exporter, seeder, supervisor
+from crawler.app.wiring import beside, exporter, seeder, supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit, FrontierError, OutputError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
+from crawler.export.target import Target
 from crawler.frontier.redis.keys import check_job_name
 from crawler.interfaces import Backend
 from crawler.model import Job, Limits, Request

@@ -9,9 +9,10 @@ import msgspec
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
-from crawler.app.wiring import Target, sink
+from crawler.app.sinks import sink
 from crawler.control.dead_letters import Condition, meets
 from crawler.errors import OutputError, UsageError
+from crawler.export.target import Target
 from crawler.interfaces import Backend, Sink
 from crawler.model import Exported, Job, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, pause

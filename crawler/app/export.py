@@ -13,8 +13,9 @@ from crawler.app.events import announced
 from crawler.app.losing import code_of
 from crawler.app.tickets import told
 from crawler.app.watching import LOOK_SECONDS, Watch
-from crawler.app.wiring import Target, beside, exporter
+from crawler.app.wiring import beside, exporter
 from crawler.errors import UsageError
+from crawler.export.target import Target
 from crawler.interfaces import Backend
 from crawler.model import Job
 from crawler.runtime.patience import Patience, pause

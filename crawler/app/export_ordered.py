@@ -9,10 +9,12 @@ from msgspec.structs import replace
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.sinks import check_target
 from crawler.app.tickets import LOOK, Telling, celery_results
-from crawler.app.wiring import Target, check_target, exporter
+from crawler.app.wiring import exporter
 from crawler.errors import ConfigError, UsageError
 from crawler.export.exporter import Exporter
+from crawler.export.target import Target
 from crawler.interfaces import Backend
 from crawler.model import Job, Ticket
 from crawler.runtime.patience import Patience, pause

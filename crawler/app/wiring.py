@@ -7,22 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from crawler.amqp.address import is_amqp
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
-from crawler.errors import ConfigError, UsageError
+from crawler.app.sinks import sink
+from crawler.errors import ConfigError
 from crawler.export.exporter import Exporter
-from crawler.export.sinks.in_thread import InThread
-from crawler.export.sinks.jsonl import JsonlSink
-from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
+from crawler.export.sinks.stream import STDOUT
+from crawler.export.target import Target
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
 from crawler.interfaces import Backend, Sink, Source
 from crawler.model import Job
-from crawler.runtime.safe_text import shown, without_password
-from crawler.runtime.url_words import has_word
+from crawler.runtime.safe_text import shown
 from crawler.seeding.admission import Admission
 from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.intake import Intake
@@ -31,8 +29,6 @@ from crawler.seeding.sources.redis import redis_source
 from crawler.worker.blame_slot import Making
 from crawler.worker.orders import Orders
 from crawler.worker.supervisor import Supervisor, worker_name
-
-_STDOUT = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def supervisor(
@@ -58,65 +54,11 @@ def supervisor(
     )
 
 
-class Target(Struct, frozen=True):
-    """Where a command was told to write the items, and what it may do with what is there."""
-
-    name: str  # a path, `-`, or the URL of an exchange
-    overwrite: bool = False  # replace what is there, at the end
-    append: bool = False  # add to a file of another job, or to one without this job's earlier items
-
-    @property
-    def shown(self) -> str:
-        """The name for people: without a password."""
-        return without_password(self.name)
-
-
 def beside(target: Target, out: Exporter) -> str:
     """Return the new file beside the target that still has the items; empty if they are in the target."""
     if is_amqp(target.name):
         return ""
     return "" if out.location in (STDOUT, str(Path(target.name).absolute())) else out.location
-
-
-def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> Sink:
-    """Build the sink for a target. Raise `ConfigError` for a URL that cannot be used."""
-    if is_amqp(target.name):
-        return _amqp_sink(config, target, job)
-    return InThread(_file(target, job, rotated=rotated))
-
-
-def _file(target: Target, job: Job, *, rotated: bool = False) -> JsonlSink | StreamSink:
-    path = Path(target.name)
-    if target.name in _STDOUT:
-        return StreamSink(STDOUT, job.epoch, append=target.append)
-    if is_stream(path):
-        return StreamSink(str(path.absolute()), job.epoch, append=target.append)
-    return JsonlSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite)
-
-
-def _amqp_sink(config: Config, target: Target, job: Job) -> Sink:
-    if target.overwrite:
-        raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
-    import crawler.amqp.connection  # noqa: F401 - the clients are extras; this says so if one is missing
-
-    if has_word(target.name, "stream"):
-        from crawler.export.sinks import rabbitmq_stream as streams
-
-        return streams.RabbitStreamSink(*broker_of(config, target.name, streams.Words), job, append=target.append)
-    from crawler.export.sinks.amqp import AmqpSink, Words
-
-    return AmqpSink(*broker_of(config, target.name, Words), job, append=target.append)
-
-
-def check_target(config: Config, target: Target) -> None:
-    """Raise `OutputError` if a new job could not write to the file, `ConfigError` for a URL that cannot be used. Change
-    nothing, and open no pipe: that ends it."""
-    if is_amqp(target.name):
-        _amqp_sink(config, target, Job("", epoch="new"))
-        return
-    probe = _file(target, Job("", epoch="new"))
-    if isinstance(probe, JsonlSink):
-        probe.check()
 
 
 def exporter(

@@ -81,7 +81,7 @@ def crawl(
     config = config_of(invocation, strict=strict)
 
     from crawler.app.limits import limits_of
-    from crawler.app.wiring import Target
+    from crawler.export.target import Target
 
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)

@@ -91,7 +91,7 @@ def _check_output(output: str, *, others: bool) -> None:
 
 def _send(config: Config, job: str, output: str, conditions: Sequence[Condition], *, follow: bool) -> int:
     from crawler.app.dead import send_dead
-    from crawler.app.wiring import Target
+    from crawler.export.target import Target
 
     sent = run(send_dead(config, job, Target(output), conditions, follow=follow))
     print(f"{several(sent, 'dead letter')} → {shown(output)}", file=sys.stderr)

@@ -14,11 +14,10 @@ import typer.core
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.amqp.address import is_amqp
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
+from crawler.export.formats import format_of
 from crawler.program import as_run
-from crawler.runtime.safe_text import shown
 from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import load, parse_override
 
@@ -68,32 +67,20 @@ SeedFiles = Annotated[
 ]
 
 
-def _of_json_lines(context: typer.Context, parameter: typer.CallbackParam, name: str) -> str:
-    """Return the name of the file, or the URL, for the items. Raise `UsageError` for an empty name, if a file's ending
-    promises another format, or if no sink has the URL's scheme."""
+def _of_an_output(context: typer.Context, parameter: typer.CallbackParam, name: str) -> str:
+    """Return the name of the file, or the URL, for the items. Raise `UsageError` for an empty name, and if there is no
+    output with the file's ending or the URL's scheme."""
     source = context.get_parameter_source(parameter.name or "")
     if not name and source is not None and source.name == "COMMANDLINE":
         raise UsageError(
             f"{parameter.opts[0]}: the name is empty, as of an unset variable; name a file, or leave it out"
         )
-    if "://" in name:
-        if not is_amqp(name):
-            raise UsageError(
-                f"{shown(name)}: items go to a file, to stdout (-) or to RabbitMQ (amqp://…?exchange=NAME)"
-            )
-        return name
-    path = Path(name)
-    if path.suffix.lower() not in _ENDINGS:
-        jsonl = path.with_name(path.name.split(".")[0] or "items").with_suffix(".jsonl")
-        raise UsageError(
-            f"{name}: items are written as JSON lines, and such a file ends in {', '.join(filter(None, _ENDINGS))} "
-            f"or has no ending; write {jsonl}, and convert it afterwards"
-        )
+    if name:
+        format_of(name)
     return name
 
 
-_ENDINGS = (".jsonl", ".jl", ".ndjson", ".jsonlines", "")
-_Items = functools.partial(option, metavar="FILE", callback=_of_json_lines)
+_Items = functools.partial(option, metavar="FILE", callback=_of_an_output)
 AppendTo = Annotated[str, _Items("-o", "--output", help="Append items to FILE; - is stdout; amqp://…?exchange=NAME.")]
 Overwrite = Annotated[
     str, _Items("-O", "--overwrite", help="Write items to a new FILE, which replaces FILE at the end.")

@@ -101,7 +101,7 @@ def export(
 
     from crawler.app.export import export as export_job
     from crawler.app.export_ordered import export_ordered
-    from crawler.app.wiring import Target
+    from crawler.export.target import Target
 
     target = Target(output or overwrite, overwrite=bool(overwrite), append=append)
     if ordered:

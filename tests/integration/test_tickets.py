@@ -18,9 +18,9 @@ from crawler.app.config import Config
 from crawler.app.export_ordered import _Ordered
 from crawler.app.order import order_crawl, stop
 from crawler.app.tickets import Telling, by_task
-from crawler.app.wiring import Target
 from crawler.control.rules import parse
 from crawler.errors import CrawlFailed, OutputError, UsageError
+from crawler.export.target import Target
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace

@@ -93,7 +93,7 @@ class AmqpSink:
         for entry in entries:
             host = host_of(entry.url) if entry.url else ""
             key = key_of(self._words.key, {"spider": entry.spider, "host": host, "job": self._job.name})
-            for number, item in enumerate(entry.items):
+            for number, item in entry.numbered():
                 message_id = id_of(self._job, entry, number)
                 if message_id not in self._confirmed:
                     yield self._message(item, message_id, entry), key

@@ -16,6 +16,9 @@ class BlockingSink(Protocol):
     def location(self) -> str: ...
     @property
     def inode(self) -> int: ...
+    def check(self) -> None:
+        """Raise `OutputError` if a new job could not write to it. Change nothing."""
+
     def open(self, exported: Exported) -> Mapping[int, str]: ...
     def write(self, entries: Sequence[OutboxEntry]) -> int: ...
     def finish(self) -> None: ...
@@ -37,6 +40,10 @@ class InThread:
     def inode(self) -> int:
         """The file's inode; 0 if the sink is no file."""
         return self._sink.inode
+
+    def check(self) -> None:
+        """Raise `OutputError` if a new job could not write to it. Change nothing."""
+        self._sink.check()
 
     async def open(self, exported: Exported) -> Mapping[int, str]:
         """Open it."""

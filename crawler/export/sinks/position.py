@@ -21,7 +21,7 @@ _MARK = re.compile(rb'"_position":"(\S+)((?: \d+:\d+-\d+(?:/\d+)?)+)"\}\s*$')
 def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str]) -> Iterator[bytes]:
     """Yield one marked line per item and update `positions`. Skip items that were written before."""
     for entry in entries:
-        for number, item in enumerate(entry.items):
+        for number, item in entry.numbered():
             part = "" if number == len(entry.items) - 1 else f"/{number}"
             if entry.shard in positions and _order(entry.position + part) <= _order(positions[entry.shard]):
                 continue

@@ -164,7 +164,7 @@ class RabbitStreamSink:
         return found
 
     def _messages(self, entry: OutboxEntry) -> Iterator[tuple[str, AMQPMessage]]:
-        for place, item in enumerate(entry.items):
+        for place, item in entry.numbered():
             part, number = number_of(entry.position, place)
             properties = Properties(message_id=id_of(self._job, entry, place), content_type=JSON)
             said = about(self._job, entry)

@@ -40,6 +40,9 @@ class StreamSink:
         self._unprinted = b""  # lines of entries whose positions are already recorded
         self._items = 0  # items in `_unprinted`, or partly printed
 
+    def check(self) -> None:
+        """Do nothing: to open a pipe and close it again would end its reader."""
+
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Open the stream. Return no positions: it keeps none. Raise `OutputError` if earlier items are in a file."""
         if not self._append:

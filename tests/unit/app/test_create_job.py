@@ -9,8 +9,8 @@ import pytest
 from crawler.app.config import Config
 from crawler.app.crawl import crawl
 from crawler.app.jobs import create_job
-from crawler.app.wiring import Target
 from crawler.errors import UsageError
+from crawler.export.target import Target
 from crawler.model import Job
 from crawler.settings import Settings
 from tests.memory import MemoryFrontier

@@ -1,0 +1,66 @@
+"""Builds the sink that a target names. A new kind of output: a line in `export/formats.py`, and a builder here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from crawler.app.broker import broker_of
+from crawler.app.config import Config
+from crawler.errors import UsageError
+from crawler.export.formats import format_of
+from crawler.export.sinks.in_thread import InThread
+from crawler.export.sinks.jsonl import JsonlSink
+from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
+from crawler.export.target import Target
+from crawler.interfaces import Sink
+from crawler.model import Job
+from crawler.runtime.url_words import has_word
+
+_STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+Builder = Callable[[Config, Target, Job, bool], Sink]
+"""Builds the sink of a target for one job, whose file may have been rotated away meanwhile (the last argument); nothing
+is opened yet. Raises `UsageError` for what such an output cannot do, `ConfigError` for a URL that cannot be used or an
+extra that is missing."""
+
+
+def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> Sink:
+    """Build the sink for a target. Raise `UsageError` or `ConfigError` for one that cannot be used."""
+    if target.name in _STDOUT:
+        return InThread(StreamSink(STDOUT, job.epoch, append=target.append))
+    if "://" not in target.name and is_stream(Path(target.name)):
+        return InThread(StreamSink(str(Path(target.name).absolute()), job.epoch, append=target.append))
+    return _BUILDERS[format_of(target.name).name](config, target, job, rotated)
+
+
+def check_target(config: Config, target: Target) -> None:
+    """Raise `OutputError` if a new job could not write to the target, `ConfigError` for a URL that cannot be used.
+    Change nothing, and open no pipe: that ends it."""
+    made = sink(config, target, Job("", epoch="new"))
+    if isinstance(made, InThread):
+        made.check()
+
+
+def _jsonl(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    path = Path(target.name)
+    return InThread(JsonlSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite))
+
+
+def _amqp(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    if target.overwrite:
+        raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
+    import crawler.amqp.connection  # noqa: F401 - the clients are extras; this says so if one is missing
+
+    if has_word(target.name, "stream"):
+        from crawler.export.sinks import rabbitmq_stream as streams
+
+        return streams.RabbitStreamSink(*broker_of(config, target.name, streams.Words), job, append=target.append)
+    from crawler.export.sinks.amqp import AmqpSink, Words
+
+    return AmqpSink(*broker_of(config, target.name, Words), job, append=target.append)
+
+
+_BUILDERS: Final[Mapping[str, Builder]] = {"jsonl": _jsonl, "amqp": _amqp}
+"""Name of a format → what builds its sink."""

@@ -1,0 +1,57 @@
+"""The kinds of output that exist: by the ending of a file's name, by the scheme of a URL. Values alone; `app/sinks.py`
+builds the sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from crawler.errors import UsageError
+from crawler.runtime.safe_text import shown
+
+
+class Format(Struct, frozen=True):
+    """One kind of output."""
+
+    name: str  # as FEEDS calls it, and the key of the builder in `app/sinks.py`
+    says: str  # what it is, in a few words
+    extra: str = ""  # the extra of the package that it needs; empty: none
+
+
+JSON_LINES: Final = Format("jsonl", "JSON lines")
+
+ENDINGS: Final[Mapping[str, Format]] = {
+    **dict.fromkeys((".jsonl", ".jl", ".ndjson", ".jsonlines", ""), JSON_LINES),
+}
+"""How the name of a file ends → what is written into it."""
+
+SCHEMES: Final[Mapping[str, Format]] = {
+    **dict.fromkeys(("amqp", "amqps"), Format("amqp", "RabbitMQ: amqp://…?exchange=NAME", "rabbitmq")),
+}
+"""Scheme of a URL → what takes the items."""
+
+
+def format_of(name: str) -> Format:
+    """Return the kind of output that a path, `-` or a URL names. Raise `UsageError`, which lists what exists."""
+    scheme, is_url, _ = name.partition("://")
+    if is_url:
+        found = SCHEMES.get(scheme.lower())
+        if found is None:
+            raise UsageError(f"{shown(name)}: items go to a file, to stdout (-) or to {_listed(SCHEMES)}")
+        return found
+    path = Path(name)
+    for ending in ("".join(path.suffixes[-2:]).lower(), path.suffix.lower()):
+        if ending in ENDINGS:
+            return ENDINGS[ending]
+    jsonl = path.with_name(path.name.split(".")[0] or "items").with_suffix(".jsonl")
+    raise UsageError(
+        f"{name}: no output has the ending {path.suffix}; there are {', '.join(filter(None, ENDINGS))}, and a name "
+        f"without an ending for JSON lines; write for example {jsonl}"
+    )
+
+
+def _listed(kinds: Mapping[str, Format]) -> str:
+    return ", ".join(dict.fromkeys(kind.says for kind in kinds.values()))
