@@ -5,6 +5,7 @@ queue   the frontier alone
 growth  the frontier when it is large, against a small one
 fleets  the frontier on one server, under sentinels, on a cluster
 amqp    a message of RabbitMQ, a URL that comes in from it, an item that goes out
+turns   the gaps at an address that many names share, by the clock of memory://
 lag     how long one page keeps the others of a worker waiting
 plot    tables and pictures of saved results
 """
@@ -45,6 +46,10 @@ def main() -> int:
             from scripts.benchmark import amqp
 
             return amqp.main(options.messages, options.repeat)
+        case "turns":
+            from scripts.benchmark import turns
+
+            return turns.main()
         case "lag":
             from scripts.benchmark import lag
 
@@ -108,6 +113,7 @@ def _options() -> argparse.Namespace:
     amqp = commands.add_parser("amqp", help="messages of RabbitMQ: CPU of client and broker")
     amqp.add_argument("--messages", type=int, default=10_000, help="messages in a round (%(default)s)")
     amqp.add_argument("--repeat", type=int, default=3, help="rounds; prints medians (%(default)s)")
+    commands.add_parser("turns", help="gaps at an address that many names share")
     lag = commands.add_parser("lag", help="how long one page delays the others of a worker")
     lag.add_argument("--pages", type=int, default=6_000, help="pages of the generated site (%(default)s)")
     lag.add_argument("--folder", type=Path, default=_folder(), help="folder for sites (%(default)s)")
