@@ -10,13 +10,17 @@ from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.errors import UsageError
 from crawler.export.formats import format_of
+from crawler.export.sinks import redis
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.export.target import Target
 from crawler.interfaces import Sink
 from crawler.model import Job
-from crawler.runtime.url_words import has_word
+from crawler.runtime.redis_client import client_of
+from crawler.runtime.safe_text import without_password
+from crawler.runtime.url_words import has_word, read
+from crawler.worker.supervisor import worker_name
 
 _STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -62,5 +66,16 @@ def _amqp(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return AmqpSink(*broker_of(config, target.name, Words), job, append=target.append)
 
 
-_BUILDERS: Final[Mapping[str, Builder]] = {"jsonl": _jsonl, "amqp": _amqp}
+def _redis(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    if target.overwrite:
+        raise UsageError(f"{target.shown}: what is in a queue cannot be replaced: write -o")
+    settings = config.settings
+    base, _, query = target.name.partition("?")
+    words = read(query, without_password(base), redis.Words)
+    seconds = settings.REDIS_TIMEOUT
+    client = client_of(base, name=worker_name(), seconds=seconds, ca_file=settings.TLS_CA_FILE)
+    return redis.RedisSink(client, without_password(base), words, job, append=target.append, seconds=seconds)
+
+
+_BUILDERS: Final[Mapping[str, Builder]] = {"jsonl": _jsonl, "amqp": _amqp, "redis": _redis}
 """Name of a format → what builds its sink."""

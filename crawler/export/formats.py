@@ -29,6 +29,7 @@ ENDINGS: Final[Mapping[str, Format]] = {
 """How the name of a file ends → what is written into it."""
 
 SCHEMES: Final[Mapping[str, Format]] = {
+    **dict.fromkeys(("redis", "rediss", "unix"), Format("redis", "Redis: redis://…?list=KEY or ?stream=KEY")),
     **dict.fromkeys(("amqp", "amqps"), Format("amqp", "RabbitMQ: amqp://…?exchange=NAME", "rabbitmq")),
 }
 """Scheme of a URL → what takes the items."""

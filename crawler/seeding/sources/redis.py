@@ -8,21 +8,17 @@ again. So two processes that share a source may both add a message, which the fr
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-import redis.asyncio
 from msgspec import Meta, Struct
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from crawler.errors import BrokerUnavailable, ConfigError
 from crawler.interfaces import Delivery
 from crawler.runtime import url_words
+from crawler.runtime.redis_client import client_of, server_errors
 from crawler.runtime.safe_text import shown, without_password
 from crawler.status import Backlog
 
@@ -100,17 +96,13 @@ class RedisSource:
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            yield
-        except AuthenticationError as error:
-            raise ConfigError(f"{self._shown}: the server refuses the login: {error}") from None
-        except ResponseError as error:
+            with server_errors(self._shown):
+                yield
+        except BrokerUnavailable as error:
             if "WRONGTYPE" in str(error):
                 raise ConfigError(f"{self._shown}: {self._name} is of another type; write list= or stream=") from None
             self._doubtful = True
-            raise BrokerUnavailable(f"{self._shown}: {error}") from None
-        except (RedisError, OSError) as error:
-            self._doubtful = True
-            raise BrokerUnavailable(f"{self._shown}: {error or type(error).__name__}") from None
+            raise
 
 
 class ListSource(RedisSource):
@@ -191,20 +183,6 @@ def redis_source(url: str, *, name: str, seconds: float, ca_file: str = "") -> R
     words = url_words.read(query, without_password(base), Words)
     if bool(words.list) == bool(words.stream):
         raise ConfigError(f"{shown(url)}: write ?list=NAME or ?stream=NAME")
-    more: Any = {"ssl_ca_certs": ca_file} if ca_file and base.startswith("rediss:") else {}
-    try:
-        if not base.startswith("unix:") and not re.fullmatch(r"/?[0-9]*", urlsplit(base).path):
-            raise ValueError("databases are numbers; write /0 before the ?")
-        client = redis.asyncio.Redis.from_url(
-            base,
-            client_name=name,
-            protocol=2,
-            socket_timeout=max(seconds, 2 * _WAIT),
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),  # a reply that was lost must be noticed here
-            **more,
-        )
-    except ValueError as error:
-        raise ConfigError(f"{shown(url)}: {error}") from None
+    client = client_of(url, name=name, seconds=max(seconds, 2 * _WAIT), ca_file=ca_file)
     kind = ListSource if words.list else StreamSource
     return kind(client, shown(url), words)
