@@ -13,6 +13,7 @@ from crawler.export.formats import format_of
 from crawler.export.sinks import redis
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.jsonl import JsonlSink
+from crawler.export.sinks.sql.sink import SqlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.export.target import Target
 from crawler.interfaces import Sink
@@ -52,6 +53,14 @@ def _jsonl(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return InThread(JsonlSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite))
 
 
+def _sqlite(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    from crawler.export.sinks.sql.sqlite import Sqlite, read
+
+    path, words = read(target.name)
+    how = {"append": target.append, "overwrite": target.overwrite}
+    return InThread(SqlSink(Sqlite(path), words.table, job.epoch, **how, document=words.column))
+
+
 def _amqp(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     if target.overwrite:
         raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
@@ -77,5 +86,5 @@ def _redis(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return redis.RedisSink(client, without_password(base), words, job, append=target.append, seconds=seconds)
 
 
-_BUILDERS: Final[Mapping[str, Builder]] = {"jsonl": _jsonl, "amqp": _amqp, "redis": _redis}
+_BUILDERS: Final[Mapping[str, Builder]] = {"jsonl": _jsonl, "sqlite": _sqlite, "amqp": _amqp, "redis": _redis}
 """Name of a format → what builds its sink."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from crawler.amqp.address import is_amqp
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.app.sinks import sink
@@ -56,7 +55,7 @@ def supervisor(
 
 def beside(target: Target, out: Exporter) -> str:
     """Return the new file beside the target that still has the items; empty if they are in the target."""
-    if is_amqp(target.name):
+    if "://" in target.name:
         return ""
     return "" if out.location in (STDOUT, str(Path(target.name).absolute())) else out.location
 

@@ -23,14 +23,18 @@ class Format(Struct, frozen=True):
 
 JSON_LINES: Final = Format("jsonl", "JSON lines")
 
+SQLITE: Final = Format("sqlite", "a table of a SQLite file: sqlite:///items.db?table=NAME")
+
 ENDINGS: Final[Mapping[str, Format]] = {
     **dict.fromkeys((".jsonl", ".jl", ".ndjson", ".jsonlines", ""), JSON_LINES),
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db"), SQLITE),
 }
 """How the name of a file ends → what is written into it."""
 
 SCHEMES: Final[Mapping[str, Format]] = {
     **dict.fromkeys(("redis", "rediss", "unix"), Format("redis", "Redis: redis://…?list=KEY or ?stream=KEY")),
     **dict.fromkeys(("amqp", "amqps"), Format("amqp", "RabbitMQ: amqp://…?exchange=NAME", "rabbitmq")),
+    "sqlite": SQLITE,
 }
 """Scheme of a URL → what takes the items."""
 

@@ -1,0 +1,1 @@
+"""Items as rows of a table: what all databases share, and one file for each of them."""
