@@ -50,7 +50,7 @@ from crawler.model import (
 )
 from crawler.response import Response
 from crawler.schedules.timetable import Timetable
-from crawler.status import Backlog, DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
+from crawler.status import Backlog, Coverage, DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
 
 
 class Pace(Struct, frozen=True):
@@ -204,6 +204,9 @@ class Reading(Protocol):
 
     async def stats(self, job: Job) -> JobStats:
         """Read the job's counters, in O(shards). `finished` is exact."""
+
+    async def coverage(self, job: Job) -> list[Coverage]:
+        """Read in how many of the job's items each field is filled, by callback and class, in alphabetical order."""
 
     async def workers(self) -> list[WorkerInfo]:
         """List the known workers, alive and expired."""

@@ -270,6 +270,25 @@ class Release(Struct, frozen=True):
 Outcome = Done | Skip | Retry | Dead | Release
 
 
+COVERED_FIELDS = 100
+"""Fields of the items of one callback that a job counts by themselves, so that names that a spider invents stay few."""
+
+
+def with_spider(callback: str, spider: str) -> str:
+    """Return the name of a callback with its spider's: `shop.parse_item`."""
+    return f"{spider}.{callback}"
+
+
+class Filled(Struct, frozen=True):
+    """How many items of one class a page gave, and in how many of them each field is filled."""
+
+    callback: str  # that read the page, with its spider: `shop.parse_item`
+    kind: str  # the name of the items' class: `Product`, or `dict`
+    items: int
+    fields: Mapping[str, int]  # name → items in which it is filled
+    others: int = 0  # filled fields that are not counted by name, because there are too many
+
+
 class Visit(Struct, frozen=True):
     """What a worker found out about one lease, and what should happen now. Nothing shared has changed yet."""
 
@@ -292,6 +311,7 @@ class Visit(Struct, frozen=True):
     health: Literal["", "ok", "busy", "down"] = ""  # state of the host (see `policy.health`); empty: unknown
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
     close: str = ""  # why the spider closes the job with this page; empty: it does not
+    filled: tuple[Filled, ...] = ()  # which fields of its items are filled
 
 
 DEFAULT_SPIDER = "site"

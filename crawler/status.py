@@ -69,6 +69,36 @@ class Failing(Struct, frozen=True):
     when: float  # server's clock, Unix seconds
 
 
+class FieldCoverage(Struct, frozen=True):
+    """In how many items one field is filled."""
+
+    filled: int
+    lacking: tuple[str, ...] = ()  # the first pages with an item that lacks it, of each shard three at most
+
+    def plus(self, other: FieldCoverage) -> FieldCoverage:
+        """Return the sum of two shards."""
+        return FieldCoverage(self.filled + other.filled, self.lacking + other.lacking)
+
+
+class Coverage(Struct, frozen=True):
+    """How complete the items of one callback and class are: items whose fields have values, by field."""
+
+    callback: str  # with its spider: `shop.parse_item`
+    kind: str  # the name of the items' class, such as `Product` or `dict`
+    items: int
+    pages: int  # that gave them
+    fields: Mapping[str, FieldCoverage]  # of field names, at most a hundred in each shard
+    others: int = 0  # filled fields that are not among them
+
+    def plus(self, other: Coverage) -> Coverage:
+        """Return the sum of two shards."""
+        none = FieldCoverage(0)
+        names = dict.fromkeys([*self.fields, *other.fields])
+        fields = {name: self.fields.get(name, none).plus(other.fields.get(name, none)) for name in names}
+        sums = (self.items + other.items, self.pages + other.pages)
+        return Coverage(self.callback, self.kind, *sums, fields, self.others + other.others)
+
+
 class Pause(Struct, frozen=True):
     """A pause: the job hands out no request of this host, spider or job until a person resumes it."""
 

@@ -201,7 +201,8 @@ class _Crawl:
         seconds = time.monotonic() - self._started
         causes = await largest_groups(self._connected.letters, self._job, _CAUSES_NAMED) if stats.dead else ()
         aside, kept = beside(self._target, out), self._connected.capabilities.durable
-        return CrawlReport(reason, stats, report, self._target.shown, out.items, seconds, code, causes, aside, kept)
+        more = (code, causes, aside, kept, tuple(await self._connected.reading.coverage(self._job)))
+        return CrawlReport(reason, stats, report, self._target.shown, out.items, seconds, *more)
 
     async def _is_exporting(self, out: Exporter, exporting: asyncio.Task[None], crew: Supervisor | InProcess) -> bool:
         """Wait while another exporter has the right to the items: it writes them all, or it is dead and its right ends

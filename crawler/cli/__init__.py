@@ -10,6 +10,7 @@ import typer
 
 from crawler.cli import (
     control,
+    coverage,
     crawl,
     dead,
     embedded,
@@ -47,7 +48,7 @@ _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
         saved.record,
         saved.check,
     ),
-    "Look": (status.status, why.why, status.jobs, dead.dead, inspect.inspect),
+    "Look": (status.status, why.why, status.jobs, coverage.coverage, dead.dead, inspect.inspect),
     "Control": (control.control, schedule.schedule),
     "Repair": (repair.redrive, repair.drop, repair.reap),
     "This project": (project.list_, project.settings, migrate.migrate, project.version),

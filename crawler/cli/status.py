@@ -147,6 +147,7 @@ async def _job_data(connected: Backend, config: Config, job: Job, workers: list[
 
     from crawler.app.results import result_from
     from crawler.status import OWN
+    from crawler.views.coverage import as_data
     from crawler.views.figures import group, spiders_missing, why_idle
     from crawler.views.losses import told
 
@@ -159,6 +160,7 @@ async def _job_data(connected: Backend, config: Config, job: Job, workers: list[
         "no_spider": spiders_missing(stats, workers),
         "own": group(stats.counters, OWN),
         "losses": msgspec.to_builtins(told(stats)),
+        "coverage": as_data(await connected.reading.coverage(job)),
     }
 
 

@@ -17,6 +17,7 @@ from crawler.model import BY_LIMIT
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, shown, without_password
 from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
+from crawler.views.coverage import incomplete
 from crawler.views.figures import (
     answers_in_words,
     assigned_to,
@@ -293,6 +294,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "pages": f"{counted(pages(stats))} of {counted(stats.known)} known URLs",
         "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
+        "incomplete": incomplete(report.coverage),
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": Text(asked_for_in_words(stats, pages=True), overflow="fold"),
         "left out": Text(asked_for_in_words(stats, pages=False), overflow="fold"),

@@ -9,6 +9,7 @@ A value that a deployment may choose is a setting, not a rule; the scripts recei
 from __future__ import annotations
 
 from crawler.control.rules import LOG_KEPT as LOG_KEPT
+from crawler.model import COVERED_FIELDS as COVERED_FIELDS
 from crawler.parsing.request_fields import MAX_COUNT as MAX_COUNT
 from crawler.parsing.request_fields import MAX_PRIORITY as MAX_PRIORITY
 from crawler.status import SKIPS_KEPT as SKIPS_KEPT
@@ -58,6 +59,18 @@ ROUTE_BYTES = 32
 
 ROUTES_BYTES = 256
 """Size of a host's list of routes from which on it is full. Of such a host any route may have been served."""
+
+# ---------------------------------------------------------------------------------------------------------
+# Which fields of items are filled
+
+COVERED_CALLBACKS = 50
+"""Callbacks of a job, with a class of items each, whose fields are counted in one shard."""
+
+LACKING_SHOWN = 3
+"""Pages remembered for each field with an item that lacks it: the first ones."""
+
+LACKING_BYTES = 2_000
+"""Bytes of the longest URL among them."""
 
 # ---------------------------------------------------------------------------------------------------------
 # Waiting

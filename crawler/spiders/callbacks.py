@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.model import Failure, Request
+from crawler.model import Failure, Filled, Request
 from crawler.parsing.charset import clean
 from crawler.response import Response
 from crawler.runtime.counts import added
@@ -64,6 +64,8 @@ class Found(Struct, frozen=True):
     """The results of a callback for one page."""
 
     items: list[bytes] = []  # one line of JSON each
+    kinds: list[str] = []  # the name of each item's class
+    filled: tuple[Filled, ...] = ()  # which fields of the items are filled
     requests: list[Request] = []  # callbacks by name, known to the spider
     dropped: Mapping[str, int] = {}  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # requests left out, by reason
@@ -124,19 +126,22 @@ async def run_callback(
     page = arguments[0] if isinstance(arguments[0], Response) else None
     way = _Way(spider, taken, seconds, steps, page, turn)
     items: list[bytes] = []
+    kinds: list[str] = []
     for place, given in enumerate(taken.items):
         try:
-            line = await _encoded(*given, way)
+            line, kind = await _encoded(*given, way)
         except CloseSpider as why:
             close = close_reason(why)
             taken.dropped["closed"] += len(taken.items) - place  # this one and those behind it
             break
         if line:
             items.append(line)
+            kinds.append(kind)
     if sum(map(len, items)) > MAX_ITEM_BYTES:
         raise CallbackError(f"{taken.who} gave more than {MAX_ITEM_BYTES:,} bytes of items for one page")
     noted = {"empty/pages": 1} if taken.is_empty and not close else {}
-    return Found(items, requests, taken.dropped, taken.unfollowed, noted, taken.strays, close)
+    left_out = (taken.dropped, taken.unfollowed)
+    return Found(items, kinds, (), requests, *left_out, noted, taken.strays, close)
 
 
 def _by_name(spider: Spider, taken: Taken) -> list[Request]:
@@ -268,8 +273,8 @@ class _Way(NamedTuple):
     turn: Turn
 
 
-async def _encoded(item: Any, frames: Frames, way: _Way) -> bytes:
-    """Take the item its way and encode it; empty if it was dropped, which is counted."""
+async def _encoded(item: Any, frames: Frames, way: _Way) -> tuple[bytes, str]:
+    """Take the item its way; return it encoded, and its class. Both are empty if it was dropped, which is counted."""
     given, steps = item, way.steps
     try:
         item = await _processed(item, way)
@@ -279,7 +284,7 @@ async def _encoded(item: Any, frames: Frames, way: _Way) -> bytes:
         way.taken.dropped[_reason(why)] += 1
         if steps is not None:
             await steps.dropped(given, way.page, why)
-        return b""
+        return b"", ""
     try:
         line = encode_item(item)
     except ItemError as error:
@@ -287,7 +292,7 @@ async def _encoded(item: Any, frames: Frames, way: _Way) -> bytes:
         raise
     if steps is not None:
         await steps.scraped(item, way.page)
-    return line
+    return line, type(item).__name__
 
 
 async def _processed(item: Any, way: _Way) -> Any:

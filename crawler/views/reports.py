@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from crawler.control.dead_letters import Group
-from crawler.status import JobStats, WorkerInfo
+from crawler.status import Coverage, JobStats, WorkerInfo
 from crawler.views.history import Momentum
 
 
@@ -55,3 +55,4 @@ class CrawlReport(Struct, frozen=True):
     causes: tuple[Group, ...] = ()  # the most frequent (error, line) of its dead letters
     aside: str = ""  # the new file beside the target that has the items until the crawl is finished
     kept: bool = True  # whether the job outlives this command
+    coverage: tuple[Coverage, ...] = ()  # which fields of the job's items are filled

@@ -32,7 +32,7 @@ def heed(found: Found, response: Response, obeyed: DirectivePolicy, now: float) 
     directives = directives_of(response, obeyed.names, now) if matters else _NO_DIRECTIVES
     if found.items and obeyed.noindex and (directives.noindex or directives.expired):
         reason = "noindex" if directives.noindex else "unavailable_after"
-        found = replace(found, items=[]).dropping({reason: len(found.items)})
+        found = replace(found, items=[], kinds=[]).dropping({reason: len(found.items)})
     if found.requests and obeyed.nofollow and directives.nofollow:
         return _without(found, {request.url for request in found.requests}, response, "nofollow")
     if found.requests and obeyed.nofollow_links:

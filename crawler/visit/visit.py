@@ -24,7 +24,19 @@ from msgspec.structs import replace
 from crawler import policy
 from crawler.errors import AskedInstead, CrawlerError, FetchError, FrontierError, Ignored, OwnLimit, PageTooLarge
 from crawler.interfaces import HIT, NOT_CACHED, Fetcher
-from crawler.model import SITEMAP_CALLBACK, Dead, Done, Failure, Lease, Outcome, Release, Request, Skip, Visit
+from crawler.model import (
+    SITEMAP_CALLBACK,
+    Dead,
+    Done,
+    Failure,
+    Lease,
+    Outcome,
+    Release,
+    Request,
+    Skip,
+    Visit,
+    with_spider,
+)
 from crawler.parsing.request_fields import is_bare
 from crawler.response import Response
 from crawler.robots.gate import Verdict
@@ -35,6 +47,7 @@ from crawler.runtime.tracebacks import error_in_words
 from crawler.spiders import signals
 from crawler.spiders.base import Spider
 from crawler.spiders.callbacks import Found, by_name, lacking, run_callback
+from crawler.spiders.coverage import coverage_of
 from crawler.spiders.empty_fields import EmptyFields
 from crawler.spiders.errbacks import errback_arguments
 from crawler.spiders.failures import failure_of
@@ -221,6 +234,7 @@ class Visitor:
             health=policy.health(response),
             host_delay=host_delay,
             close=found.close,
+            filled=found.filled,
         )
         if response.cache == HIT:
             visit = _unasked(visit)
@@ -313,7 +327,8 @@ class Visitor:
             if empty := sum(map(is_empty, found.items)):
                 found = found.noting({"empty/items": empty})
             self._note_fields(lease.job, ready.spider, callback, found.items)
-            return Done(), found
+            name = with_spider(callback, lease.request.spider)
+            return Done(), replace(found, filled=coverage_of(name, found.items, found.kinds))
         except PageTooLarge as error:
             take_back(before)
             log.warning("page_too_large", url=lease.request.url, why=str(error))
@@ -381,7 +396,13 @@ class Visitor:
         # an errback may well have nothing to give
         noted = {name: count for name, count in added(visit.noted, found.noted).items() if name != "empty/pages"}
         visit = replace(
-            visit, items=tuple(found.items), item_keys=keys, dropped=found.dropped, noted=noted, close=found.close
+            visit,
+            items=tuple(found.items),
+            item_keys=keys,
+            filled=found.filled,
+            dropped=found.dropped,
+            noted=noted,
+            close=found.close,
         )
         return _with_links(visit, found)
 

@@ -78,6 +78,9 @@
                                     admitted again; empty: redirected as well
     J scope                 set     hosts that were seeded
     J seeders               zset    seeder → time (ms) until which it is presumed to be at work
+    J coverage              hash    callback with its spider, a tab, class of items → how many items it gave, and in how
+                                    many each field is filled, as JSON (`coverage.lua`); at most 50
+    J lacking               hash    the same, a tab, a field → the first three pages with an item that lacks it
     J outbox                stream  `i`: the items of one page, JSON lines; `u` its URL, `s` its spider
     J forked                string  generation of the outbox, a space, the last position before it; once an exporter has
                                     asked: the last one of its sink that the server before this one gave out

@@ -17,12 +17,12 @@ from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
-from crawler.frontier.redis.records import number, text
+from crawler.frontier.redis.records import number, read_coverage, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
 from crawler.model import Job, Limits
-from crawler.status import HostView, JobStats, Pause, WorkerInfo
+from crawler.status import Coverage, HostView, JobStats, Pause, WorkerInfo
 
 # fields of the stats hash that are not counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks", "redirected", "again")
@@ -49,6 +49,20 @@ class RedisViews:
         except ReplicasMissing:
             return replace(stats, finished=False)
         return await self._stats(job)
+
+    async def coverage(self, job: Job) -> list[Coverage]:
+        """Add up what the shards have counted."""
+        found: dict[bytes, Coverage] = {}
+        for shard in self._shards:
+            prefix = job_prefix(shard, job.name)
+            with errors(self._server.shown):
+                records, lacking = await (
+                    self._server.pipeline().hgetall(f"{prefix}coverage").hgetall(f"{prefix}lacking").execute()
+                )
+            for key, record in records.items():
+                one = read_coverage(key, record, lacking)
+                found[key] = found[key].plus(one) if key in found else one
+        return sorted(found.values(), key=lambda one: (one.callback, one.kind))
 
     async def waits_for(self) -> str:
         """Ask each server for its replicas."""

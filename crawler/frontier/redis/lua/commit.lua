@@ -1,4 +1,4 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing, coverage
 -- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
@@ -23,6 +23,7 @@
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
 --           cause   a word for a failure of the host (see `health.lua`)
 --           close   why the spider closes the job with this page ('': it does not)
+--           filled  which fields of its items are filled (see `coverage.lua`)
 --           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
 --         skip: the reason, a line break, the detail | retry, release, early, aside: the new message |
@@ -105,6 +106,7 @@ local function end_lease(visit, message, items, payload)
   if visit.items > 0 and not is_spared then
     local kept, number = new_items(J, visit, items)
     if number > 0 then position = append(J, message, kept) end
+    note_coverage(J, message, visit.filled, counters)
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end
@@ -135,6 +137,7 @@ for i, visit in ipairs(commit.visits) do
   replies[i] = replies[i] or '0'
 end
 count(J .. 'stats', counters)
+write_coverage(J)
 note_time()
 if #pages_read > 0 then
   redis.call('XADD', J .. 'read', 'MAXLEN', '~', READS_KEPT, '*', 'worker', commit.worker, unpack(pages_read))
