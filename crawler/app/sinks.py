@@ -8,6 +8,7 @@ from typing import Final
 
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
+from crawler.app.user_sink import user_sink
 from crawler.errors import UsageError
 from crawler.export.formats import format_of
 from crawler.export.sinks import redis
@@ -86,5 +87,17 @@ def _redis(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return redis.RedisSink(client, without_password(base), words, job, append=target.append, seconds=seconds)
 
 
-_BUILDERS: Final[Mapping[str, Builder]] = {"jsonl": _jsonl, "sqlite": _sqlite, "amqp": _amqp, "redis": _redis}
+def _python(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    if target.overwrite:
+        raise UsageError(f"{target.shown}: what a class has taken cannot be replaced: write -o")
+    return user_sink(config, target, job)
+
+
+_BUILDERS: Final[Mapping[str, Builder]] = {
+    "amqp": _amqp,
+    "jsonl": _jsonl,
+    "python": _python,
+    "redis": _redis,
+    "sqlite": _sqlite,
+}
 """Name of a format → what builds its sink."""

@@ -38,11 +38,22 @@ SCHEMES: Final[Mapping[str, Format]] = {
 }
 """Scheme of a URL → what takes the items."""
 
+_CLASS: Final = Format("python", "a class of yours: python:MODULE:CLASS")
+_CLASS_SCHEME: Final = "python:"
+
+
+def is_path(name: str) -> bool:
+    """Return whether an output is a file, rather than a URL or a class."""
+    return "://" not in name and not name.startswith(_CLASS_SCHEME)
+
 
 def format_of(name: str) -> Format:
-    """Return the kind of output that a path, `-` or a URL names. Raise `UsageError`, which lists what exists."""
-    scheme, is_url, _ = name.partition("://")
-    if is_url:
+    """Return the kind of output that a path, `-`, a URL or a class names. Raise `UsageError`, which lists what
+    exists."""
+    if name.startswith(_CLASS_SCHEME):
+        return _CLASS
+    scheme = name.partition("://")[0]
+    if not is_path(name):
         found = SCHEMES.get(scheme.lower())
         if found is None:
             raise UsageError(f"{shown(name)}: items go to a file, to stdout (-) or to {_listed(SCHEMES)}")
