@@ -478,6 +478,16 @@ class Fetcher(Protocol):
         """Close the connections."""
 
 
+class Archive(Protocol):
+    """Keeps the pages themselves. A page whose commit follows a `sync` after its `add` is in the archive for good."""
+
+    async def add(self, lease: Lease, response: Response) -> str:
+        """Take a page. Returns its line for the index of the archive."""
+
+    async def sync(self) -> None:
+        """Make all pages durable that were added. Raises `OutputError`; the caller may then call again."""
+
+
 class Sink(Protocol):
     """Where items end. Position and items become durable together, or not at all."""
 

@@ -312,6 +312,7 @@ class Visit(Struct, frozen=True):
     host_delay: float | None = None  # seconds between requests that this host asked for (Crawl-delay)
     close: str = ""  # why the spider closes the job with this page; empty: it does not
     filled: tuple[Filled, ...] = ()  # which fields of its items are filled
+    archived: str = ""  # its line in the index of the archive (WARC_DIR); empty: it is in none
 
 
 DEFAULT_SPIDER = "site"
@@ -426,6 +427,7 @@ class OutboxEntry(Struct, frozen=True):
     items: tuple[bytes, ...]
     url: str = ""  # of the page; empty for an entry of an older version
     spider: str = ""  # that read it
+    archived: str = ""  # the page's line in the index of the archive; empty: it is in none
     left_out: frozenset[int] = frozenset()  # numbers (from 0) of the items that the sink cannot store
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from parsel import Selector, SelectorList
 
 
+class Exchange(NamedTuple):
+    """The bytes of an exchange, as they were sent."""
+
+    asked: bytes  # the head of the request
+    head: bytes  # of the answer
+    body: bytes  # of the answer, with its content encodings, without those of the transfer
+
+
 class Response:
     """One answer. `body` is without its content encoding; `headers` match names in any case."""
 
@@ -34,6 +42,8 @@ class Response:
     """Failed tries of its request before this one."""
     cache = ""
     """What the page cache has to do with it: hit, stored, miss; empty: nothing."""
+    exchange: Exchange | None = None
+    """What was sent; None unless pages go into an archive (WARC_DIR), and for an answer that no host gave."""
     _tls: Any = None  # the `ssl.SSLObject` of the connection
 
     def __init__(
@@ -115,6 +125,7 @@ class Response:
         fields = {name: getattr(self, name) for name in self.attributes} | {"tls": self._tls} | changes
         copy = Response(fields.pop("url"), **fields)
         copy.attempt, copy.flags, copy.cache = self.attempt, list(self.flags), self.cache
+        copy.exchange = self.exchange
         return copy
 
     def copy(self) -> Response:

@@ -120,6 +120,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     HTTPCACHE_IGNORE_MISSING: bool = False  # ask no host; skip pages that the cache lacks
     HTTPCACHE_GZIP: bool = False  # compress the pages on disk
 
+    # --- the pages themselves (docs/warc.md)
+    WARC_DIR: str = ""  # folder into which workers write all pages, relative to the project; empty: none
+    WARC_MAXSIZE: Annotated[int, Meta(ge=1_000_000)] = 1_000_000_000  # bytes of a file there, before the next begins
+
     # --- what is followed
     DEPTH_LIMIT: Count = 0  # links from a seed, by the way on which a page was found first; 0: any
     REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up

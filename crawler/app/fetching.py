@@ -39,6 +39,7 @@ def http_fetcher(settings: Settings, connections: int = sys.maxsize) -> HttpFetc
         parse_limits=parse_limits(settings),
         tls_ca_file=settings.TLS_CA_FILE,
         connections=connections,
+        keeps_exchange=bool(settings.WARC_DIR),
     )
 
 

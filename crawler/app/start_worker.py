@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from crawler.app.archiving import archiving
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.fetching import caching, http_fetcher
@@ -78,6 +79,7 @@ async def start_worker(
     project."""
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
+    archive = await archiving(config, name, stack)
     access = AccessLog(settings.ACCESS_LOG, name)
     stack.callback(access.close)
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
@@ -123,12 +125,12 @@ async def start_worker(
     admission = Admission(seeded, message.check, maybe_new)
     groups = HostGroups(connected.ledger, _group_of(settings, http.addresses), name, pace(settings))
     visitor = Visitor(
-        fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.too_early, settings.CALLBACK_TIMEOUT
+        fetcher, ready_spiders, admission, slot, maybe_new_urls, groups.too_early, settings.CALLBACK_TIMEOUT, archive
     )
     tally = Tally(VERSION, assigned)
     recycle_pages = settings.RECYCLE_PAGES if isinstance(slot, Slot) else 0  # nobody else starts another process
     options = WorkerOptions(name, pace(settings), concurrency, settings.GRACE_SECONDS, recycle_pages)
-    worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease, access.note)
+    worker = Worker(connected.queue, visitor.visit, job_list, options, tally, lease, access.note, archive)
     heartbeat = Heartbeat(leases.beat, name, settings.LEASE_SECONDS / 5, tally.info, lease.renewed)
     reaper = Reaper(leases.reap, settings.LEASE_SECONDS, connected.store.uptime)
     told: dict[str, Callable[[], object]] = {"active": worker.active, "conf": partial(shown_settings, settings)}

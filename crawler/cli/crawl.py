@@ -25,6 +25,8 @@ from crawler.cli.options import (
     SeedUrls,
     SpiderName,
     Strict,
+    WarcDir,
+    archiving,
     config_of,
     flag,
     option,
@@ -67,6 +69,7 @@ def crawl(
     processes: Processes = 0,
     concurrency: Concurrency = 0,
     limit: Limit = None,
+    warc: WarcDir = "",
     strict: Strict = False,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
 ) -> int:
@@ -78,7 +81,7 @@ def crawl(
     crawler crawl --spider quotes -O quotes.jsonl --limit 10
     crawler worker
     """
-    config = config_of(invocation, strict=strict)
+    config = config_of(invocation, strict=strict, **archiving(warc))
 
     from crawler.app.limits import limits_of
     from crawler.export.target import Target

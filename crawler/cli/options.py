@@ -97,6 +97,9 @@ Limit = Annotated[
         "--limit", min=1, metavar="PAGES", help="Close the job once so many pages are read (CLOSESPIDER_PAGECOUNT)."
     ),
 ]
+WarcDir = Annotated[
+    str, option("--warc", metavar="DIR", help="Also write the pages themselves into DIR, as WARC files (WARC_DIR).")
+]
 Strict = Annotated[
     bool, flag("--strict", help="End with exit code 3 if something was lost that nobody asked to leave out (STRICT).")
 ]
@@ -204,6 +207,11 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_RENDERER, logs.log_file(settings.LOG_FILE))
     return Config(settings, origins, folder)
+
+
+def archiving(warc: str) -> dict[str, str]:
+    """Return `--warc` as the setting that it stands for."""
+    return {"WARC_DIR": warc} if warc else {}
 
 
 def spider_arguments(texts: list[str] | None) -> dict[str, str]:

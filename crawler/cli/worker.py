@@ -15,6 +15,8 @@ from crawler.cli.options import (
     Overwrite,
     Processes,
     Strict,
+    WarcDir,
+    archiving,
     config_of,
     flag,
     option,
@@ -37,6 +39,7 @@ def worker(
     ] = None,
     processes: Processes = 0,
     concurrency: Concurrency = 0,
+    warc: WarcDir = "",
     until_finished: Annotated[
         bool, flag("--until-finished", help="Exit when the jobs are finished and their items written.")
     ] = False,
@@ -54,7 +57,7 @@ def worker(
     queues = tuple(name.strip() for names in queue or () for name in names.split(","))
     if not all(queues):
         raise UsageError("--queue without a name: write --queue eu, or --queue eu,fast")
-    config = config_of(invocation, strict=strict)
+    config = config_of(invocation, strict=strict, **archiving(warc))
 
     from crawler.app.work import work as work_for
 

@@ -27,6 +27,8 @@ class Answer:
         self._interim = 0
         self._left: int | None = None  # bytes of the body still to come, where a length says so
         self._chunks: Chunks | None = None
+        self.head = b""
+        """The final head as it was sent, once it is complete."""
         self.received = 0
         """Bytes that have been fed."""
         self.is_odd = False
@@ -72,7 +74,8 @@ class Answer:
                 self.is_odd = True
             if not (end := find_head(begun, searched)):
                 return b""
-            head, rest, searched = read_any_head(bytes(begun[:end]), has_body=self._has_body), begun[end:], 0
+            self.head, rest, searched = bytes(begun[:end]), begun[end:], 0
+            head = read_any_head(self.head, has_body=self._has_body)
             self.is_odd |= head.is_odd
             if not 100 <= head.status <= 199 or head.status == _SWITCHING:
                 self._begun, self._left = None, head.length

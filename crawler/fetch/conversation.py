@@ -40,11 +40,13 @@ class Unanswered(ClientConnectionError):
 
 
 class Bounds(NamedTuple):
-    """Limits of an answer: bytes of its decoded body, bytes of a plain body, seconds without a byte."""
+    """Limits of an answer: bytes of its decoded body, bytes of a plain body, seconds without a byte. `keeps_head`:
+    whether `Conversation.head` is wanted."""
 
     body_bytes: int
     plain_bytes: int
     silent_seconds: float
+    keeps_head: bool = False
 
 
 class Conversation(ResponseHandler):
@@ -93,6 +95,11 @@ class Conversation(ResponseHandler):
     def is_silent(self) -> bool:
         """Whether the connection is open and has nothing to read, neither here nor in the kernel's buffers."""
         return self.transport is not None and not self.should_close and not self._poll.poll(0)
+
+    @property
+    def head(self) -> bytes:
+        """The head of the answer as it was sent; may be empty unless `Bounds.keeps_head`."""
+        return self._answer.head
 
     @property
     def has_surplus(self) -> bool:
@@ -275,6 +282,8 @@ class Conversation(ResponseHandler):
             self._leave_to_aiohttp(asked)
         elif len(arrived) == head.size + head.length:
             self._asked, self._arrived = None, b""
+            if self._bounds.keeps_head:
+                self._answer.head = bytes(arrived[: head.size])
             if not asked.done():
                 asked.set_result(Plain(head.status, head.headers, bytes(arrived[head.size :]), self._answered_at))
 

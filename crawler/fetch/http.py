@@ -39,7 +39,7 @@ from crawler.parsing.headers import Headers
 from crawler.parsing.limits import ParseLimits
 from crawler.parsing.request_headers import FRAMING, is_field_value, is_token
 from crawler.parsing.url import origin_of
-from crawler.response import Response
+from crawler.response import Exchange, Response
 from crawler.runtime.own_limits import own_limit
 
 _MAX_ORIGINS = 4_096  # for which the fetcher caches the usual request
@@ -70,13 +70,19 @@ class Limits(Struct, frozen=True):
     fail_on_dataloss: bool = True  # whether a body that breaks off is an error; otherwise its part is the body
 
 
+class _Body(NamedTuple):
+    decoded: bytes
+    cut: Mapping[str, str]  # as in `Response`
+    sent: bytes  # with its content encodings
+
+
 class _Answer(NamedTuple):
     status: int
     headers: Headers
-    body: bytes  # decoded
+    body: _Body
     conversation: Conversation
     answered_at: float
-    cut: Mapping[str, str]  # as in `Response`
+    asked: bytes  # the head of the request; empty if nobody wants it
 
 
 class _Usual(NamedTuple):
@@ -101,10 +107,12 @@ class HttpFetcher:
         tls_ca_file: str = "",
         resolver: AbstractResolver | None = None,
         connections: int = sys.maxsize,
+        keeps_exchange: bool = False,
     ) -> None:
         """Every request sends `user_agent`, whatever `headers` says. A request's own headers override both.
         `authorizations`: origin → value of Authorization, for requests that have none of their own.
         `resolver`: None means the system's. At more than `connections` open ones, the fetcher closes idle ones.
+        `keeps_exchange`: responses have their `exchange`, which takes memory.
 
         Raises `ConfigError` if `tls_ca_file` cannot be used.
         """
@@ -114,7 +122,8 @@ class HttpFetcher:
         self._parse_limits = parse_limits
         self._bodies = BodyBudget(limits.active_bytes)
         plain_bytes = min(FREE, limits.body_bytes)  # a larger body may have to wait for memory
-        bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds)
+        bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds, keeps_exchange)
+        self._keeps_exchange = keeps_exchange
         self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds, connections)
         self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
         self._session = ClientSession(
@@ -148,7 +157,7 @@ class HttpFetcher:
             url,
             status=answer.status,
             headers=answer.headers,
-            body=answer.body,
+            body=answer.body.decoded,
             request=request,
             seconds=perf_counter() - started,
             address=answer.conversation.address,
@@ -156,7 +165,9 @@ class HttpFetcher:
             answered_at=answer.answered_at,
             parse_limits=self._parse_limits,
         )
-        response.cut.update(answer.cut)
+        response.cut.update(answer.body.cut)
+        if self._keeps_exchange:
+            response.exchange = Exchange(answer.asked, answer.conversation.head, answer.body.sent)
         return response
 
     def sent(self, request: Request) -> Mapping[str, str]:
@@ -207,8 +218,9 @@ class HttpFetcher:
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
             headers = _headers(answer.headers)
             reading = self._body(answer.conversation, answer.content, headers, deadline, self._most(request))
-            body, cut = await _needed(answer.status, reading)
-        return _Answer(answer.status, headers, body, answer.conversation, answered_at, cut)
+            body = await _needed(answer.status, reading)
+            asked = _request_head(request, answer.request_info.headers) if self._keeps_exchange else b""
+        return _Answer(answer.status, headers, body, answer.conversation, answered_at, asked)
 
     def _seconds(self, request: Request) -> float:
         """Seconds for the whole exchange: `download_timeout` of the request's meta, else the limit for all."""
@@ -237,24 +249,26 @@ class HttpFetcher:
         target = request.url[len(origin) :].encode()
         until = asyncio.get_running_loop().time() + self._seconds(request)
         try:
-            plain = await conversation.ask(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, usual), until)
-            cut: dict[str, str] = {}
+            asked = b"GET %b HTTP/1.1\r\n%b\r\n" % (target, usual)
+            plain = await conversation.ask(asked, until)
             if plain is not None:
-                status, fields, body, answered_at = plain
+                status, fields, sent, answered_at = plain
                 headers = Headers.in_lower_case(fields)
                 if encoding := fields.get("content-encoding"):
-                    body, cut = await _needed(status, self._decoded(body, encoding, self._most(request)))
+                    body = await _needed(status, self._decoded(sent, encoding, self._most(request)))
+                else:
+                    body = _Body(sent, {}, sent)
             else:
                 async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
                     status, headers, answered_at = head.code, _headers(head.headers), monotonic()
                     reading = self._body(conversation, content, headers, deadline, self._most(request))
-                    body, cut = await _needed(status, reading)
+                    body = await _needed(status, reading)
         except BaseException:
             connection.close()
             raise
         connection.release()
-        return _Answer(status, headers, body, conversation, answered_at, cut)
+        return _Answer(status, headers, body, conversation, answered_at, asked)
 
     def _usual_of(self, origin: str) -> _Usual:
         url = URL(f"{origin}/", encoded=True)
@@ -271,9 +285,9 @@ class HttpFetcher:
         headers: Headers,
         deadline: asyncio.Timeout,
         limit: int,
-    ) -> tuple[bytes, dict[str, str]]:
-        """Read the whole body and decode it, at most `limit` bytes. Also return what is cut off it, as `Response.cut`.
-        Raises `BodyError`, and aiohttp's errors for a truncated body."""
+    ) -> _Body:
+        """Read the whole body and decode it, at most `limit` bytes. Raises `BodyError`, and aiohttp's errors for a
+        truncated body."""
         length = int(headers.get("content-length", 0))
         if length > limit and not content.at_eof():
             raise _too_large(limit)
@@ -294,30 +308,29 @@ class HttpFetcher:
             cut["dataloss"] = _DATALOSS
         if encoding:
             deadline.reschedule(None)  # the whole body has arrived
-            whole, lost = await self._decoded(bytes(body), encoding, limit)
-            return whole, cut | lost
-        return bytes(body), cut
+            read = await self._decoded(bytes(body), encoding, limit)
+            return read._replace(cut={**cut, **read.cut})
+        return _Body(sent := bytes(body), cut, sent)
 
     def _most(self, request: Request) -> int:
         """Bytes of the decoded body: a sitemap may have more than a page."""
         is_sitemap = request.callback == SITEMAP_CALLBACK
         return max(self._limits.body_bytes, self._parse_limits.sitemap_size if is_sitemap else 0)
 
-    async def _decoded(self, body: bytes, encoding: str, limit: int) -> tuple[bytes, dict[str, str]]:
-        """Undo the content encodings of a body; also return what is cut off it. Wait for memory if a small body decodes
-        to a large one."""
+    async def _decoded(self, body: bytes, encoding: str, limit: int) -> _Body:
+        """Undo the content encodings of a body. Wait for memory if a small body decodes to a large one."""
         try:
             try:
-                return decoded(body, encoding, min(FREE, limit)), {}
+                return _Body(decoded(body, encoding, min(FREE, limit)), {}, body)
             except BodyError as error:
                 if error.kind != "too_large" or limit <= FREE:
                     raise
             await self._bodies.take(limit)
-            return decoded(body, encoding, limit), {}
+            return _Body(decoded(body, encoding, limit), {}, body)
         except BodyError as error:
             if error.kind != "truncated" or self._limits.fail_on_dataloss:
                 raise
-            return error.part, {"dataloss": _DATALOSS}
+            return _Body(error.part, {"dataloss": _DATALOSS}, body)
 
     async def _wait_for_memory(self, amount: int, deadline: asyncio.Timeout) -> None:
         """Wait for room for `amount` bytes. Suspend the deadline, because the shortage is not the host's fault."""
@@ -328,7 +341,7 @@ class HttpFetcher:
         deadline.reschedule(loop.time() + left)
 
 
-async def _needed(status: int, reading: Awaitable[tuple[bytes, dict[str, str]]]) -> tuple[bytes, dict[str, str]]:
+async def _needed(status: int, reading: Awaitable[_Body]) -> _Body:
     """The body that is being read. Of a redirect, a refusal or an error none is needed: browsers follow a redirect
     whose body breaks off."""
     try:
@@ -336,7 +349,7 @@ async def _needed(status: int, reading: Awaitable[tuple[bytes, dict[str, str]]])
     except (BodyError, ClientPayloadError, SocketTimeoutError):
         if status < HTTPStatus.MULTIPLE_CHOICES:
             raise
-        return b"", {"dataloss": _NO_BODY}
+        return _Body(b"", {"dataloss": _NO_BODY}, b"")
 
 
 def _too_large(limit: int) -> BodyError:
@@ -345,6 +358,14 @@ def _too_large(limit: int) -> BodyError:
 
 # ---------------------------------------------------------------------------------------------------------
 # What may be sent. Requests come through a queue, so none may contain what begins a second line or request.
+
+
+def _request_head(request: Request, fields: Mapping[str, str]) -> bytes:
+    """The head of a request that aiohttp has sent."""
+    target = request.url[len(origin_of(request.url)) :]
+    lines = [f"{request.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+    return "\r\n".join(lines).encode()
+
 
 _REQUEST_URL = re.compile(r"https?://[!-~]+/[!-~]*").fullmatch
 

@@ -24,6 +24,11 @@ class Incident:
             self._since = time.monotonic()
             log.warning(self._event, why=str(why))
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the condition holds."""
+        return self._since is not None
+
     def over(self) -> None:
         """Log the end of the condition, with its duration and count. Does nothing if it did not hold."""
         if self._since is not None:

@@ -71,6 +71,11 @@ class Patience:
         self._over()
         return result
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the outage lasts; false if another task logs it."""
+        return self._incident is not None and self._incident.lasts
+
     def met(self, error: Exception) -> None:
         """Count an error of the same outage that another call met."""
         if self._incident is not None:

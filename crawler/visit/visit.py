@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from crawler import policy
 from crawler.errors import AskedInstead, CrawlerError, FetchError, FrontierError, Ignored, OwnLimit, PageTooLarge
-from crawler.interfaces import HIT, NOT_CACHED, Fetcher
+from crawler.interfaces import HIT, NOT_CACHED, Archive, Fetcher
 from crawler.model import (
     SITEMAP_CALLBACK,
     Dead,
@@ -107,8 +107,10 @@ class Visitor:
         maybe_new_urls: MaybeNewUrls = lambda job, urls: urls,
         too_early: Callable[[Lease], Awaitable[Release | None]] = _in_time,
         callback_seconds: float | None = None,
+        archive: Archive | None = None,
     ) -> None:
-        """An async callback is cancelled after `callback_seconds`."""
+        """An async callback is cancelled after `callback_seconds`. `archive`: takes each page before it is read."""
+        self._archive = archive
         self._fetcher = fetcher
         self._ready_for = ready_for
         self._maybe_new_urls = maybe_new_urls
@@ -214,6 +216,7 @@ class Visitor:
         if lease.attempt:
             response.attempt = lease.attempt
         asked_at = response.answered_at or time.monotonic()
+        archived = await self._archive.add(lease, response) if self._archive else ""
         if ready.hooks is not None and _hears_of(ready, signals.response_received):
             await ready.hooks.received(response, lease.request)
         try:
@@ -235,6 +238,7 @@ class Visitor:
             host_delay=host_delay,
             close=found.close,
             filled=found.filled,
+            archived=archived,
         )
         if response.cache == HIT:
             visit = _unasked(visit)

@@ -13,8 +13,8 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from crawler.errors import FrontierError, FrontierReplaced, ReplicasMissing
-from crawler.interfaces import Pace, Queue
+from crawler.errors import FrontierError, FrontierReplaced, OutputError, ReplicasMissing
+from crawler.interfaces import Archive, Pace, Queue
 from crawler.model import LACKING, Claim, Failure, Job, Junk, Lease, Release, Visit
 from crawler.runtime.incident import Incident
 from crawler.runtime.patience import Patience
@@ -65,8 +65,12 @@ class Worker:
         tally: Tally,
         lease: LeaseClock,
         note: Callable[[Lease, Visit], None] = lambda lease, visit: None,
+        archive: Archive | None = None,
     ) -> None:
-        """`jobs()` returns the jobs to work for now; `note` hears of each visit that has ended."""
+        """`jobs()` returns the jobs to work for now; `note` hears of each visit that has ended; `archive` has the pages
+        on disk before they are committed."""
+        self._archive = archive
+        self._disk = Patience("archive_waits", (OutputError,))
         self._queue = queue
         self._visit = visit
         self._jobs = jobs
@@ -337,8 +341,14 @@ class Worker:
                 return batch[: max(1, number)]
         return batch
 
+    @property
+    def _obstacle(self) -> str:
+        return "the disk of WARC_DIR" if self._disk.is_waiting else "the queue server"
+
     async def _commit(self, batch: Sequence[tuple[Lease, Visit]]) -> list[bool]:
         """Commit the batch, and retry until the server answers. A repeated batch counts once."""
+        if self._archive is not None:
+            await self._disk.until_done(self._archive.sync)
         commit = partial(self._queue.commit, self._options.name, batch, self._options.pace)
         return await self._patience.until_done(lambda: self._replicas.until_done(commit))
 
@@ -374,4 +384,4 @@ class Worker:
         if committing.done():
             committing.result()
         if self._finished:
-            log.warning("left_to_the_reaper", requests=len(self._finished), why="the queue server does not answer")
+            log.warning("left_to_the_reaper", requests=len(self._finished), why=f"{self._obstacle} does not answer")

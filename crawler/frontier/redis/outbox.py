@@ -94,7 +94,12 @@ class RedisOutbox:
             replies = await pipeline.execute()
         return [
             OutboxEntry(
-                number, position.decode(), self._items(position, fields), _text(fields, b"u"), _text(fields, b"s")
+                number,
+                position.decode(),
+                self._items(position, fields),
+                _text(fields, b"u"),
+                _text(fields, b"s"),
+                archived=text(fields.get(b"w")),
             )
             for number, entries in enumerate(replies)
             for position, fields in entries
@@ -102,6 +107,8 @@ class RedisOutbox:
 
     def _items(self, position: bytes, fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
         """The items of one entry; none if one of its lines is not a JSON object and would break the sink's lines."""
+        if b"w" in fields and not fields.get(b"i"):
+            return ()
         lines = fields.get(b"i", b"").split(b"\n")
         try:
             for line in lines:

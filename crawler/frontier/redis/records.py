@@ -174,6 +174,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cause: str = ""
     close: str = ""
     filled: tuple[Filled, ...] = ()
+    archived: str = ""
 
 
 def failure_words(failure: Failure) -> str:
@@ -192,7 +193,8 @@ def ending(
         turn = round(visit.outcome.turn * 1000)
     failure = visit.outcome.failure if isinstance(visit.outcome, (Retry, Dead)) else None
     # A dead or ignored page keeps its errback's items. A page that will be visited again brings them then.
-    items = visit.items if isinstance(visit.outcome, (Done, Dead, Skip)) else ()
+    is_last = isinstance(visit.outcome, (Done, Dead, Skip))
+    items = visit.items if is_last else ()
     asked_at = None if visit.unasked else visit.asked_at
     named = Ending(
         kind=kind,
@@ -216,6 +218,7 @@ def ending(
         cause=failure.kind if failure else "",
         close=visit.close,
         filled=visit.filled if items else (),
+        archived=visit.archived if is_last else "",
     )
     return named, (lease.message, b"\n".join(items), payload)
 

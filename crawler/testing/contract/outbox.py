@@ -75,6 +75,26 @@ async def test_keys_belong_to_one_job_and_go_with_it(world: World, crawl: Crawl)
     assert await has(await Crawl.create(world, Job(crawl.job.name))) == 1
 
 
+@pytest.mark.parametrize("outcome", [Done(), Dead(failed()), Skip("redirect")])
+@pytest.mark.parametrize("items", [(), (b"{}",)])
+async def test_the_line_of_a_page_in_an_archive_is_in_its_entry(
+    crawl: Crawl, outcome: Outcome, items: tuple[bytes, ...]
+) -> None:
+    """Also if the page has no items: then the entry has none."""
+    await crawl.add("http://a.example/")
+    assert await crawl.end(await crawl.lease(), outcome, items=items, archived='example,a)/ {"ü":"x"}')
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert (entry.items, entry.archived, entry.url) == (items, 'example,a)/ {"ü":"x"}', "http://a.example/")
+    assert await crawl.counter("items") == len(items)
+
+
+@pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown")])
+async def test_a_page_that_will_be_visited_again_leaves_no_line(crawl: Crawl, outcome: Outcome) -> None:
+    await crawl.add("http://a.example/")
+    await crawl.end(await crawl.lease(), outcome, archived="example,a)/ {}")
+    assert await crawl.outbox.read(crawl.job, {}, 10) == []
+
+
 @pytest.mark.parametrize("outcome", [Retry(failed(), 0.0), Release("shutdown")])
 async def test_a_page_that_will_be_visited_again_leaves_no_entry(crawl: Crawl, outcome: Outcome) -> None:
     await crawl.add("http://a.example/")

@@ -22,6 +22,7 @@
 --           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
 --           cause   a word for a failure of the host (see `health.lua`)
+--           archived  the page's line in the index of the archive ('': it is in none, or will be visited again)
 --           close   why the spider closes the job with this page ('': it does not)
 --           filled  which fields of its items are filled (see `coverage.lua`)
 --           failure words about the error of a retry or a dead page; '' for other kinds
@@ -31,7 +32,7 @@
 -- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says
 -- that its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the
 -- rest, a colon, and how often in a row the host rests. Or the error GONE.
--- Stays true: the items of each committed lease are in the outbox, each key once; a lease that got 0 changed nothing;
+-- Stays true: the items of each committed lease are in the outbox, each key once, and so is its line of the index; a lease that got 0 changed nothing;
 -- the same token returns the same string and does nothing.
 
 local commit = cmsgpack.unpack(ARGV[1])
@@ -103,10 +104,10 @@ local function end_lease(visit, message, items, payload)
   apply[is_spared and 'spared' or kind](visit, message, payload)
   if visit.close ~= '' and not is_spared then close(J .. 'stats', visit.close, now) end
   local position = ''
-  if visit.items > 0 and not is_spared then
+  if (visit.items > 0 or visit.archived ~= '') and not is_spared then
     local kept, number = new_items(J, visit, items)
-    if number > 0 then position = append(J, message, kept) end
     note_coverage(J, message, visit.filled, counters)
+    if number > 0 or visit.archived ~= '' then position = append(J, message, kept, visit.archived) end
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end

@@ -5,7 +5,7 @@
 --        generations (`memory://`), whose server is never another one. Begins the generation of the shard if need be
 --        new_items(J, visit, items) → those of a visit whose keys this shard of the job does not have yet, as JSON lines,
 --        and their number
---        append(J, message, items) → the position of a page's items
+--        append(J, message, items, archived) → the position of a page's items and its line in an archive's index
 -- Stays true: positions grow, also beyond all that a server had of which this one was a replica: an id that Redis
 -- chooses (`*`) counts on from the last one, because no clock reaches a generation.
 
@@ -41,11 +41,13 @@ local function new_items(J, visit, items)
 end
 
 local is_begun = false
-local function append(J, message, items)
+local function append(J, message, items, archived)
   if not is_begun then
     in_generation(J)
     is_begun = true
   end
   local url, spider = page_of(message)
-  return redis.call('XADD', J .. 'outbox', '*', 'i', items, 'u', url, 's', spider or '')
+  local entry = { 'i', items, 'u', url, 's', spider or '' }
+  if archived ~= '' then entry[#entry + 1], entry[#entry + 2] = 'w', archived end
+  return redis.call('XADD', J .. 'outbox', '*', unpack(entry))
 end
