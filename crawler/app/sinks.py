@@ -62,6 +62,12 @@ def _sqlite(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return InThread(SqlSink(Sqlite(path), words.table, job.epoch, **how, document=words.column))
 
 
+def _parquet(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    from crawler.export.sinks.parquet import ParquetSink  # pyarrow is an extra, and takes a while to import
+
+    return InThread(ParquetSink(Path(target.name), job.epoch, append=target.append, overwrite=target.overwrite))
+
+
 def _amqp(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     if target.overwrite:
         raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
@@ -96,6 +102,7 @@ def _python(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
 _BUILDERS: Final[Mapping[str, Builder]] = {
     "amqp": _amqp,
     "jsonl": _jsonl,
+    "parquet": _parquet,
     "python": _python,
     "redis": _redis,
     "sqlite": _sqlite,

@@ -16,6 +16,7 @@ from crawler.model import OutboxEntry
 
 KEY = b'"_position":"'
 _MARK = re.compile(rb'"_position":"(\S+)((?: \d+:\d+-\d+(?:/\d+)?)+)"\}\s*$')
+_WHOLE = re.compile(r"(\S+)((?: \d+:\d+-\d+)*)")
 
 
 def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str]) -> Iterator[bytes]:
@@ -30,6 +31,20 @@ def lines(entries: Sequence[OutboxEntry], epoch: str, positions: dict[int, str])
             comma = b"" if item == b"{}" else b","
             yield b'%b%b%b%b %b"}\n' % (item[:-1], comma, KEY, epoch.encode(), vector.encode())
         positions[entry.shard] = later(entry.position, positions.get(entry.shard))
+
+
+def mark(epoch: str, positions: Mapping[int, str]) -> str:
+    """Return an epoch and whole pages' positions as text: `EPOCH 0:1732280000000-3 1:1732280000017-0`."""
+    return " ".join([epoch, *(f"{shard}:{entry_id}" for shard, entry_id in sorted(positions.items()))])
+
+
+def marked(text: str) -> tuple[str, dict[int, str]]:
+    """Return the epoch and the positions of a `mark`; an empty epoch for any other text."""
+    match = _WHOLE.fullmatch(text)
+    if match is None:
+        return "", {}
+    pairs = (pair.partition(":") for pair in match.group(2).split())
+    return match.group(1), {int(shard): entry_id for shard, _, entry_id in pairs}
 
 
 def read(line: bytes) -> tuple[str, dict[int, str]] | None:
