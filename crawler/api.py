@@ -204,7 +204,7 @@ class Crawling:
             causes=tuple(made.causes),
             seconds=made.seconds,
             items=[],
-            output=made.aside or made.target if self._handover is None else "",
+            output=made.outputs[0].place if self._handover is None else "",
         )
 
 
@@ -295,7 +295,7 @@ async def _crawl(
         config,
         job,
         seeds,
-        Target(order.output, overwrite=overwrite, append=order.append),
+        [Target(order.output, overwrite=overwrite, append=order.append)],
         refused=refuse,
         limits=limits_of(config, made),
         observe=note,

@@ -358,7 +358,7 @@ class Schedules(Protocol):
 
 
 class Outbox(Protocol):
-    """Where items wait until they are durable in a sink. A job has one exporter at a time."""
+    """Where items wait until they are durable in all sinks of their job. A job has one exporter at a time."""
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
         """Return the next entries of all shards, each after `after[shard]`, at most `limit` per shard. Removes none.
@@ -368,11 +368,20 @@ class Outbox(Protocol):
         that takes longer.
         """
 
-    async def acknowledge(self, job: Job, exported: Exported) -> None:
-        """Remove all entries up to these positions, because a sink has them, and note which. Idempotent."""
+    async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
+        """Remove all entries up to these positions, because each sink has them, and note which. Idempotent.
+
+        `sinks`: what each sink has, by the location that its target names; they replace those noted before.
+        """
 
     async def exported(self, job: Job) -> Exported:
         """Return what the last `acknowledge` said, or was about to say; nothing if there was none."""
+
+    async def sinks(self, job: Job) -> dict[str, Exported]:
+        """Return what each sink has, as far as the last `acknowledge` said; empty if there was none."""
+
+    async def waiting(self, job: Job, after: Mapping[int, str]) -> int:
+        """Return how many pages wait in the outbox behind these positions."""
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Become or stay the job's only exporter for `seconds` (0: stop). Returns the job's exporter now."""

@@ -84,7 +84,7 @@ async def crawl_pages(
             Config(given, origins, folder),
             job,
             [urljoin(web.seeds[0], path) for path in seeds],
-            Target(str(target)),
+            [Target(str(target))],
             refused=lambda url, why: None,
             observe=lambda progress: None,
         )

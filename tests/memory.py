@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.redis.backend import parts
@@ -28,7 +28,7 @@ class MemoryFrontier:
         self.beat, self.reap = one.leases.beat, one.leases.reap
         self.stats, self.workers = one.reading.stats, one.reading.workers
         self.read, self.hold, self.holder = one.outbox.read, one.outbox.hold, one.outbox.holder
-        self.exported = one.outbox.exported
+        self.exported, self.sinks, self.waiting = one.outbox.exported, one.outbox.sinks, one.outbox.waiting
         self.control = RedisControl(server, (prefix,))
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:
@@ -46,8 +46,8 @@ class MemoryFrontier:
     async def bury(self, worker: str, job: Job, message: bytes, failure: Failure) -> bool:
         return await self.backend.queue.bury(worker, job, message, failure)
 
-    async def acknowledge(self, job: Job, exported: Exported) -> None:
-        await self.backend.outbox.acknowledge(job, exported)
+    async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
+        await self.backend.outbox.acknowledge(job, exported, sinks)
 
     async def take_host(self, worker: str, lease: Lease) -> bool:
         return await self.backend.asking.take_host(worker, lease)
@@ -64,9 +64,9 @@ class Noticed(MemoryFrontier):
         self.some_are_sent = asyncio.Event()
         self._times = 0
 
-    async def acknowledge(self, job: Job, exported: Exported) -> None:
+    async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
         """Set the event at the fourth call."""
-        await super().acknowledge(job, exported)
+        await super().acknowledge(job, exported, sinks)
         self._times += 1
         if self._times > 3:
             self.some_are_sent.set()

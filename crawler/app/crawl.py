@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 
 from crawler.app.config import Config
@@ -16,10 +16,10 @@ from crawler.app.jobs import create_job, delete_job
 from crawler.app.limits import set_limits
 from crawler.app.results import largest_groups
 from crawler.app.seed import close_if_asked
-from crawler.app.sinks import check_target
+from crawler.app.sinks import check_targets
 from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
-from crawler.app.wiring import beside, exporter, seeder, supervisor
+from crawler.app.wiring import exporter, outputs, seeder, supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit, FrontierError, OutputError
 from crawler.export.exporter import Exporter
@@ -44,7 +44,7 @@ async def crawl(
     config: Config,
     job: Job,
     urls: Iterable[str | Request],
-    target: Target,
+    targets: Sequence[Target],
     *,
     limits: Limits = Limits(),  # noqa: B008 - a constant
     fresh: bool = False,
@@ -65,12 +65,12 @@ async def crawl(
     async with connect(config, alone=True) as connected:
         is_new = job.name not in [known.name for known in await connected.jobs.all()]
         if (fresh or is_new) and not (inside and inside.sink):
-            check_target(config, target)
+            check_targets(config, targets)
         if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
         await set_limits(connected, job, limits)
-        run = _Crawl(config, connected, job, target, observe, inside)
+        run = _Crawl(config, connected, job, targets, observe, inside)
         try:
             return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
         finally:
@@ -87,14 +87,14 @@ class _Crawl:
         config: Config,
         connected: Backend,
         job: Job,
-        target: Target,
+        targets: Sequence[Target],
         observe: Callable[[Progress], None],
         inside: Inside | None = None,
     ) -> None:
         self._config = config
         self._connected = connected
         self._job = job
-        self._target = target
+        self._targets = targets
         self._observe = observe
         self._inside = inside
         self._started = time.monotonic()
@@ -111,7 +111,7 @@ class _Crawl:
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
         to = self._inside.sink if self._inside else None
-        out = exporter(self._config, self._connected, self._job, self._target, patient=True, to=to)
+        out = exporter(self._config, self._connected, self._job, self._targets, patient=True, to=to)
         told_what = (self._config, self._connected, self._job, out.begun)
         async with announced(*told_what), told(*told_what):
             return await self._run(out, urls, processes, concurrency, refused)
@@ -188,8 +188,8 @@ class _Crawl:
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
-        is_repeated = reason == "already finished" and not out.items and not self._target.append
-        if is_repeated and out.location == STDOUT and stats.counters.get("items"):
+        is_repeated = reason == "already finished" and not out.items and not any(one.append for one in self._targets)
+        if is_repeated and any(one.location == STDOUT for one in out.sinks) and stats.counters.get("items"):
             raise OutputError(f"an earlier run printed the items of job {self._job.name}; crawl anew with --fresh")
         if not stats.known and not code and (seeding.refused or self._is_finished):
             reason, code = "no seeds", Exit.USAGE
@@ -200,9 +200,9 @@ class _Crawl:
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         causes = await largest_groups(self._connected.letters, self._job, _CAUSES_NAMED) if stats.dead else ()
-        aside, kept = beside(self._target, out), self._connected.capabilities.durable
-        more = (code, causes, aside, kept, tuple(await self._connected.reading.coverage(self._job)))
-        return CrawlReport(reason, stats, report, self._target.shown, out.items, seconds, *more)
+        written, kept = outputs(self._targets, out), self._connected.capabilities.durable
+        coverage = tuple(await self._connected.reading.coverage(self._job))
+        return CrawlReport(reason, stats, report, written, seconds, code, causes, kept, coverage)
 
     async def _is_exporting(self, out: Exporter, exporting: asyncio.Task[None], crew: Supervisor | InProcess) -> bool:
         """Wait while another exporter has the right to the items: it writes them all, or it is dead and its right ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import structlog
@@ -13,7 +14,7 @@ from crawler.app.events import announced
 from crawler.app.losing import code_of
 from crawler.app.tickets import told
 from crawler.app.watching import LOOK_SECONDS, Watch
-from crawler.app.wiring import beside, exporter
+from crawler.app.wiring import exporter, outputs
 from crawler.errors import UsageError
 from crawler.export.target import Target
 from crawler.interfaces import Backend
@@ -22,7 +23,7 @@ from crawler.runtime.patience import Patience, pause
 from crawler.runtime.signals import calling
 from crawler.runtime.tasks import end
 from crawler.views.job_names import no_job
-from crawler.views.reports import ExportReport
+from crawler.views.reports import ExportReport, Output
 
 log = structlog.get_logger()
 
@@ -30,15 +31,15 @@ log = structlog.get_logger()
 async def export(
     config: Config,
     job: str,
-    target: Target,
+    targets: Sequence[Target],
     *,
     follow: bool = False,
     until_finished: bool = False,
 ) -> ExportReport:
-    """Move items from the outbox to the sink: those present now, with `follow` until stopped, with `until_finished`
+    """Move items from the outbox to the sinks: those present now, with `follow` until stopped, with `until_finished`
     until the job is proven finished.
 
-    With `follow` alone, the file of the job may have been rotated while no export ran. At the end, what the job has
+    With `follow` alone, the files of the job may have been rotated while no export ran. At the end, what the job has
     lost so far is logged, and is the report's exit code if the command is strict.
     """
     patient = follow or until_finished
@@ -47,8 +48,8 @@ async def export(
         with calling(stop.set):
             record = await _find_job(connected, job, stop if patient else None)
             if record is None:
-                return ExportReport(job, target.shown, 0, 0)
-            out = exporter(config, connected, record, target, patient=patient, rotated=follow and not until_finished)
+                return ExportReport(job, tuple(Output(target.shown) for target in targets))
+            out = exporter(config, connected, record, targets, patient=patient, rotated=follow and not until_finished)
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
             try:
@@ -62,7 +63,7 @@ async def export(
                     await end(watching)
         stats = await connected.reading.stats(record)
         code = code_of([stats], strict=config.settings.STRICT)
-        return ExportReport(job, target.shown, out.items, stats.outbox, beside(target, out), code)
+        return ExportReport(job, outputs(targets, out), stats.outbox, code)
 
 
 async def _finished(connected: Backend, job: Job) -> bool:

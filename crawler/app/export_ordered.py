@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
-from crawler.app.sinks import check_target
+from crawler.app.sinks import check_targets
 from crawler.app.tickets import LOOK, Telling, celery_results
 from crawler.app.wiring import exporter
 from crawler.errors import ConfigError, UsageError
@@ -24,8 +24,8 @@ from crawler.worker.supervisor import worker_name
 PLACE = "{job}"
 
 
-async def export_ordered(config: Config, target: Target) -> int:
-    """Export the jobs that tasks of CELERY_APP wait for, each to its own target, until stopped. Return how many items.
+async def export_ordered(config: Config, targets: Sequence[Target]) -> int:
+    """Export the jobs that tasks of CELERY_APP wait for, each to its own targets, until stopped. Return how many items.
 
     Raise `UsageError` if all would go to one file, `ConfigError` without CELERY_APP.
     """
@@ -33,17 +33,13 @@ async def export_ordered(config: Config, target: Target) -> int:
         raise ConfigError(
             "--ordered exports what tasks of Celery have ordered: set CELERY_APP, such as shop.celery:app"
         )
-    if target.overwrite:
-        raise UsageError("--ordered adds to files: write -o")
-    if "://" not in target.name and PLACE not in target.name:
-        raise UsageError(
-            f"-o {target.name}: each job needs a file of its own; write for example -o 'items/{PLACE}.jsonl'"
-        )
-    check_target(config, _target_of(target, "probe"))
+    for target in targets:
+        _check(target)
+    check_targets(config, _of_job(targets, "probe"))
     stop = asyncio.Event()
     results = celery_results(config)
     async with connect(config) as connected:
-        run = _Ordered(config, connected, target, Telling(config, connected, results))
+        run = _Ordered(config, connected, targets, Telling(config, connected, results))
         with calling(stop.set):
             await run.until(stop)
         return run.items
@@ -52,10 +48,10 @@ async def export_ordered(config: Config, target: Target) -> int:
 class _Ordered:
     """The exports that run, by job. `items` counts those written."""
 
-    def __init__(self, config: Config, connected: Backend, target: Target, telling: Telling) -> None:
+    def __init__(self, config: Config, connected: Backend, targets: Sequence[Target], telling: Telling) -> None:
         self._config = config
         self._connected = connected
-        self._target = target
+        self._targets = targets
         self._telling = telling
         self._name = worker_name()
         self._running: dict[str, _Export] = {}  # epoch of a job → its export
@@ -92,8 +88,8 @@ class _Ordered:
         if not await self._has_right(job):
             return
         if not any(ticket.is_page for ticket in tickets) and job.epoch not in self._running:
-            target = _target_of(self._target, job.name)
-            out = exporter(self._config, self._connected, job, target, patient=True, name=self._name)
+            targets = _of_job(self._targets, job.name)
+            out = exporter(self._config, self._connected, job, targets, patient=True, name=self._name)
             self._running[job.epoch] = _Export(out, self._stop)
         await self._telling.tell(job, tickets)
 
@@ -122,5 +118,14 @@ class _Export:
         self.task = asyncio.create_task(out.run(stop, until=lambda: not self.is_wanted, follow=True), name="export")
 
 
-def _target_of(target: Target, job: str) -> Target:
-    return replace(target, name=target.name.replace(PLACE, job))
+def _check(target: Target) -> None:
+    if target.overwrite:
+        raise UsageError("--ordered adds to files: write -o")
+    if "://" not in target.name and PLACE not in target.name:
+        raise UsageError(
+            f"-o {target.name}: each job needs a file of its own; write for example -o 'items/{PLACE}.jsonl'"
+        )
+
+
+def _of_job(targets: Sequence[Target], job: str) -> list[Target]:
+    return [replace(target, name=target.name.replace(PLACE, job)) for target in targets]

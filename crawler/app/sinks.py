@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,35 @@ def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> 
     if "://" not in target.name and is_stream(Path(target.name)):
         return InThread(StreamSink(str(Path(target.name).absolute()), job.epoch, append=target.append))
     return _BUILDERS[format_of(target.name).name](config, target, job, rotated)
+
+
+def sinks(config: Config, targets: Sequence[Target], job: Job, *, rotated: bool = False) -> list[Sink]:
+    """Build the sinks of several targets. Raise `UsageError` if two of them are the same."""
+    found: dict[object, tuple[Target, Sink]] = {}
+    for target in targets:
+        made = sink(config, target, job, rotated=rotated)
+        first, its = found.setdefault(_identity(made.location), (target, made))
+        if its is not made:
+            raise UsageError(f"{first.shown} and {target.shown} are the same output; name it once")
+    return [its for _, its in found.values()]
+
+
+def _identity(location: str) -> object:
+    """What two locations have in common that are the same file."""
+    if "://" in location or location == STDOUT:
+        return location
+    try:
+        its = os.stat(location)
+    except OSError:
+        return os.path.realpath(location)
+    return its.st_dev, its.st_ino
+
+
+def check_targets(config: Config, targets: Sequence[Target]) -> None:
+    """Raise `UsageError` if two targets are the same, and what `check_target` raises of each."""
+    sinks(config, targets, Job("", epoch="new"))
+    for target in targets:
+        check_target(config, target)
 
 
 def check_target(config: Config, target: Target) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
-from crawler.app.sinks import sink
+from crawler.app.sinks import sinks
 from crawler.errors import ConfigError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
@@ -25,6 +25,7 @@ from crawler.seeding.contact import ContactCheck, Watched
 from crawler.seeding.intake import Intake
 from crawler.seeding.seeder import Seeder
 from crawler.seeding.sources.redis import redis_source
+from crawler.views.reports import Output
 from crawler.worker.blame_slot import Making
 from crawler.worker.orders import Orders
 from crawler.worker.supervisor import Supervisor, worker_name
@@ -53,36 +54,46 @@ def supervisor(
     )
 
 
-def beside(target: Target, out: Exporter) -> str:
+def outputs(targets: Sequence[Target], out: Exporter) -> tuple[Output, ...]:
+    """Return what the exporter has written to each of its targets."""
+    return tuple(
+        Output(target.shown, one.items, _beside(target, one.location))
+        for target, one in zip(targets, out.sinks, strict=True)
+    )
+
+
+def _beside(target: Target, location: str) -> str:
     """Return the new file beside the target that still has the items; empty if they are in the target."""
     if "://" in target.name:
         return ""
-    return "" if out.location in (STDOUT, str(Path(target.name).absolute())) else out.location
+    return "" if location in (STDOUT, str(Path(target.name).absolute())) else location
 
 
 def exporter(
     config: Config,
     connected: Backend,
     job: Job,
-    target: Target,
+    targets: Sequence[Target],
     *,
     patient: bool,
     rotated: bool = False,
     name: str = "",
     to: Sink | None = None,
 ) -> Exporter:
-    """Build an exporter of one job to one target, whose file may have been `rotated` away meanwhile. `name`: if another
-    part of this process has the right to export the job, its name. `to`: the sink, if it is none that a target names.
+    """Build an exporter of one job to these targets, whose files may have been `rotated` away meanwhile. `name`: if
+    another part of this process has the right to export the job, its name. `to`: the sink, if it is none that a target
+    names.
     """
     return Exporter(
         connected.jobs.all,
         connected.outbox,
-        to or sink(config, target, job, rotated=rotated),
+        [to] if to else sinks(config, targets, job, rotated=rotated),
         job,
         name=name or worker_name(),
         batch=config.settings.EXPORT_BATCH,
         lease_seconds=config.settings.LEASE_SECONDS,
         patient=patient,
+        leaving=any(target.append for target in targets),
     )
 
 

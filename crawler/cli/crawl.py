@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,10 +32,12 @@ from crawler.cli.options import (
     flag,
     option,
     spider_arguments,
+    targets_of,
 )
 from crawler.cli.seed import make_spider, own_seeds
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import Exit, UsageError
+from crawler.export.target import Target
 from crawler.model import DEFAULT_SPIDER, Job
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line
@@ -55,8 +58,8 @@ def crawl(
     file: SeedFiles = None,
     spider: SpiderName = "",
     arguments: ArgumentOptions = None,
-    output: AppendTo = "",
-    overwrite: Overwrite = "",
+    output: AppendTo = None,
+    overwrite: Overwrite = None,
     append: Append = False,
     job: Annotated[
         str, option("--job", metavar="NAME", help="Job name; default: made from spider, seeds and arguments.")
@@ -84,28 +87,26 @@ def crawl(
     config = config_of(invocation, strict=strict, **archiving(warc))
 
     from crawler.app.limits import limits_of
-    from crawler.export.target import Target
 
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)
     config = _for_this_spider(made, config)
     seeds = Seeds(urls or (), file or ()) or own_seeds(made)
     name = job or _name(made.name, seeds, given)
-    target = output or overwrite or f"{name}.jsonl"
-    check_output(output, overwrite, append)
-    if json_ and target == "-":
+    targets = targets_of(output, overwrite, append=append) or [Target(f"{name}.jsonl", fresh and not append, append)]
+    if json_ and any(target.name == "-" for target in targets):
         raise UsageError("--json and items cannot share stdout: write the items to a file with -o FILE")
     if force and not fresh:
         raise UsageError("--force goes with --fresh: it deletes items that no export has written")
-    _check_seed_files(file or (), target)
+    _check_seed_files(file or (), targets)
     refusals = Refusals()
-    with _display(invocation, config, f"job {name}", target) as (config, observe), kept_from_users():
+    with _display(invocation, config, f"job {name}", targets) as (config, observe), kept_from_users():
         report = run(
             _crawl(
                 config,
                 Job(name, order=order or "", spider=spider, arguments=given),
                 seeds,
-                Target(target, overwrite=bool(overwrite) or (fresh and not output and not append), append=append),
+                targets,
                 limits=limits_of(config, made, limit or 0),
                 fresh=fresh,
                 force=force,
@@ -154,22 +155,16 @@ def _name(spider: str, seeds: Seeds | OwnSeeds, arguments: dict[str, str]) -> st
     return job_name(spider, seeds, arguments)
 
 
-def check_output(output: str, overwrite: str, append: bool) -> None:
-    """Raise `UsageError` for options that contradict each other."""
-    if output and overwrite:
-        raise UsageError("-o appends and -O overwrites: give one of them")
-    if append and overwrite:
-        raise UsageError("--append goes with -o: -O replaces the file")
-
-
-def _check_seed_files(files: Sequence[str], target: str) -> None:
-    for file in files:
-        if os.path.exists(file) and os.path.exists(target) and os.path.samefile(file, target):
-            raise UsageError(f"{target} is the file of the seeds: write the items to another one")
+def _check_seed_files(files: Sequence[str], targets: Sequence[Target]) -> None:
+    for file, name in itertools.product(files, (target.name for target in targets)):
+        if os.path.exists(file) and os.path.exists(name) and os.path.samefile(file, name):
+            raise UsageError(f"{name} is the file of the seeds: write the items to another one")
 
 
 @contextmanager
-def _display(invocation: Invocation, config: Config, title: str, target: str) -> Iterator[tuple[Config, Observer]]:
+def _display(
+    invocation: Invocation, config: Config, title: str, targets: Sequence[Target]
+) -> Iterator[tuple[Config, Observer]]:
     """Yield the configuration to crawl with and the display: live on a terminal, log lines elsewhere, none with -q."""
     from crawler.cli import display
 
@@ -178,7 +173,7 @@ def _display(invocation: Invocation, config: Config, title: str, target: str) ->
     elif config.settings.LOG_RENDERER == "json" or not sys.stderr.isatty():
         yield config, display.log_display()
     else:
-        with display.live_display(title, target) as observe:
+        with display.live_display(title, ", ".join(target.shown for target in targets)) as observe:
             yield config if config.settings.LOG_FILE else _logging_readably(config), observe
 
 

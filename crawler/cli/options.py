@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +18,9 @@ from msgspec.structs import replace
 from crawler.cli.exits import ended_by
 from crawler.errors import UsageError
 from crawler.export.formats import format_of
+from crawler.export.target import Target
 from crawler.program import as_run
+from crawler.runtime.safe_text import without_password
 from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import load, parse_override
 
@@ -67,23 +70,26 @@ SeedFiles = Annotated[
 ]
 
 
-def _of_an_output(context: typer.Context, parameter: typer.CallbackParam, name: str) -> str:
-    """Return the name of the file, or the URL, for the items. Raise `UsageError` for an empty name, and if there is no
-    output with the file's ending or the URL's scheme."""
-    source = context.get_parameter_source(parameter.name or "")
-    if not name and source is not None and source.name == "COMMANDLINE":
-        raise UsageError(
-            f"{parameter.opts[0]}: the name is empty, as of an unset variable; name a file, or leave it out"
-        )
-    if name:
+def _of_outputs(parameter: typer.CallbackParam, names: list[str] | None) -> list[str] | None:
+    """Return the names of the files, or the URLs, for the items. Raise `UsageError` for an empty name, and if there is
+    no output with the file's ending or the URL's scheme."""
+    for name in names or ():
+        if not name:
+            raise UsageError(
+                f"{parameter.opts[0]}: the name is empty, as of an unset variable; name a file, or leave it out"
+            )
         format_of(name)
-    return name
+    return names
 
 
-_Items = functools.partial(option, metavar="FILE", callback=_of_an_output)
-AppendTo = Annotated[str, _Items("-o", "--output", help="Append items to FILE; - is stdout; amqp://…?exchange=NAME.")]
+_Items = functools.partial(option, metavar="FILE", callback=_of_outputs)
+AppendTo = Annotated[
+    list[str] | None,
+    _Items("-o", "--output", help="Append items to FILE; - is stdout; amqp://…?exchange=NAME; may be repeated."),
+]
 Overwrite = Annotated[
-    str, _Items("-O", "--overwrite", help="Write items to a new FILE, which replaces FILE at the end.")
+    list[str] | None,
+    _Items("-O", "--overwrite", help="Write items to a new FILE, which replaces FILE at the end; may be repeated."),
 ]
 Append = Annotated[
     bool, flag("--append", help="With -o: add to FILE although it holds another crawl's items or lacks earlier ones.")
@@ -212,6 +218,18 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
 def archiving(warc: str) -> dict[str, str]:
     """Return `--warc` as the setting that it stands for."""
     return {"WARC_DIR": warc} if warc else {}
+
+
+def targets_of(output: Sequence[str] | None, overwrite: Sequence[str] | None, *, append: bool) -> list[Target]:
+    """Return what `-o`, `-O` and `--append` name. Raise `UsageError` for an output that is named twice."""
+    if append and overwrite and not output:
+        raise UsageError("--append goes with -o: -O replaces the file")
+    added = [Target(name, append=append) for name in output or ()]
+    found = [*added, *(Target(name, overwrite=True) for name in overwrite or ())]
+    for name, times in Counter(target.name for target in found).items():
+        if times > 1:
+            raise UsageError(f"{without_password(name)} is named {times} times; name each output once")
+    return found
 
 
 def spider_arguments(texts: list[str] | None) -> dict[str, str]:

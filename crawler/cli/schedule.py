@@ -11,7 +11,7 @@ import typer
 from typer import TyperException
 
 from crawler.cli.control import who
-from crawler.cli.crawl import check_output, crawl
+from crawler.cli.crawl import crawl
 from crawler.cli.exits import say_error
 from crawler.cli.options import (
     Command,
@@ -21,6 +21,7 @@ from crawler.cli.options import (
     flag,
     option,
     spider_arguments,
+    targets_of,
     with_shared_options,
 )
 from crawler.cli.seed import make_spider, own_seeds
@@ -131,7 +132,7 @@ def wrong_values(config: Config, command: Sequence[str]) -> Iterator[str]:
         if not (given["urls"] or given["file"]):
             own_seeds(made)
         Seeds(given["urls"] or (), given["file"] or ())
-        check_output(given["output"], given["overwrite"], given["append"])
+        targets_of(given["output"], given["overwrite"], append=given["append"])
     except TyperException as error:
         yield error.format_message()
     except CrawlerError as error:

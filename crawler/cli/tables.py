@@ -311,10 +311,9 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
 
 
 def _items(report: CrawlReport) -> str:
-    where = "stdout" if report.target == "-" else report.aside or report.target
     total = report.stats.counters.get("items", 0)
     before = f" ({counted(total)} with earlier runs)" if total > report.items else ""
-    return f"{counted(report.items)} → {where}{before}"
+    return "\n".join(f"{counted(one.items)} → {shown(one.place)}{before}" for one in report.outputs)
 
 
 def _pace(report: CrawlReport) -> str:
@@ -350,7 +349,7 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
         return _FORGOTTEN if report.reason != "finished" or report.stats.dead else ""
     if report.reason == "interrupted":
         same = "the same command without --fresh" if fresh else "the same command"
-        kept = f"\n{shown(report.target)} stays as it was until then." if report.aside else ""
+        kept = "".join(f"\n{shown(one.target)} stays as it was until then." for one in report.outputs if one.aside)
         return f"Nothing is lost: {same} resumes where this one stopped.{kept}"
     if report.reason == "paused":
         redrive = [f"Try those given up again: {PROGRAM} redrive --all --job {job}"] if report.stats.dead else []

@@ -20,6 +20,7 @@ from crawler.cli.options import (
     config_of,
     flag,
     option,
+    targets_of,
 )
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import shown
@@ -76,8 +77,8 @@ def worker(
 def export(
     invocation: Invocation,
     job: Annotated[str, typer.Option("--job", metavar="NAME")] = "default",
-    output: AppendTo = "",
-    overwrite: Overwrite = "",
+    output: AppendTo = None,
+    overwrite: Overwrite = None,
     append: Append = False,
     follow: Annotated[bool, flag("--follow", help="Keep exporting until stopped.")] = False,
     until_finished: Annotated[
@@ -94,27 +95,24 @@ def export(
 
     crawler export --ordered -o 'items/{job}.jsonl'
     """
-    if bool(output) == bool(overwrite):
-        raise UsageError("give one file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
-    if append and overwrite:
-        raise UsageError("--append goes with -o: -O replaces the file")
+    targets = targets_of(output, overwrite, append=append)
+    if not targets:
+        raise UsageError("give a file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
     if ordered and (job != "default" or follow or until_finished):
         raise UsageError("--ordered exports all jobs that tasks wait for, until stopped: leave out the other options")
     config = config_of(invocation, strict=strict)
 
     from crawler.app.export import export as export_job
     from crawler.app.export_ordered import export_ordered
-    from crawler.export.target import Target
 
-    target = Target(output or overwrite, overwrite=bool(overwrite), append=append)
     if ordered:
-        items = run(export_ordered(config, target))
+        items = run(export_ordered(config, targets))
         if not invocation.quiet:
-            print(f"{counted(items)} items → {shown(target.shown)}", file=sys.stderr)
+            print(f"{counted(items)} items → {', '.join(shown(one.shown) for one in targets)}", file=sys.stderr)
         return 0
-    report = run(export_job(config, job, target, follow=follow, until_finished=until_finished))
+    report = run(export_job(config, job, targets, follow=follow, until_finished=until_finished))
     if not invocation.quiet:
         left = f", {counted(report.left)} pages still wait" if report.left else ""
-        where = "stdout" if report.target == "-" else shown(report.aside or report.target)
-        print(f"{counted(report.items)} items → {where}{left} (job {shown(report.job)})", file=sys.stderr)
+        for one in report.outputs:
+            print(f"{counted(one.items)} items → {shown(one.place)}{left} (job {shown(report.job)})", file=sys.stderr)
     return report.code

@@ -1,92 +1,77 @@
-"""Side task: moves items from the outbox to the sink. Items leave the outbox only once they are durable in the sink."""
+"""Side task: moves items from the outbox to one or several sinks, each at its own pace.
+
+Items leave the outbox only once they are durable in all sinks. A sink that is away, or slow, holds up no other one.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 
-from crawler.errors import FrontierUnavailable, OutputError, UsageError
+import structlog
+
+from crawler.errors import OutputError
+from crawler.export.draining import Draining
+from crawler.export.records import OtherExporter, Records
 from crawler.interfaces import Outbox, Sink
-from crawler.model import Exported, Job
-from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
+from crawler.model import Job
+from crawler.runtime.patience import OUTAGE, Patience, Stop
+from crawler.runtime.safe_text import shown
 
-LOOK = 0.1  # seconds between two polls of an empty outbox
-
-
-class OtherExporter(OutputError):
-    """Another exporter is at work on this job."""
+log = structlog.get_logger()
 
 
 class Exporter:
-    """Moves one job's items into one sink, batch by batch. `name` identifies it among exporters."""
+    """Moves one job's items into its sinks. `name` identifies it among exporters."""
 
     def __init__(
         self,
         jobs: Callable[[], Awaitable[list[Job]]],
         outbox: Outbox,
-        sink: Sink,
+        sinks: Sequence[Sink],
         job: Job,
         *,
         name: str,
         batch: int,
         lease_seconds: float,
         patient: bool,
+        leaving: bool = False,
     ) -> None:
         """`jobs()` returns all jobs. After `lease_seconds` without a renewal, another exporter may take over.
 
-        `patient`: wait out a full disk or another exporter instead of raising `OutputError`.
+        `patient`: wait out a full disk, a sink that is away or another exporter instead of raising `OutputError`.
+        `leaving`: leave sinks of earlier exporters behind that still lack pages and are none of these.
         """
-        self._jobs = jobs
-        self._outbox = outbox
-        self._sink = sink
         self._job = job
-        self._name = name
-        self._batch = batch
         self._patient = patient
-        self._lease = lease_seconds
-        self._renewed_at = -lease_seconds
-        self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
-        self._acknowledged = Exported()  # what the outbox has confirmed
-        self._is_open = False
+        self._leaving = leaving
+        self._records = Records(jobs, outbox, job, name, lease_seconds)
         self._patience = Patience("export_waits")
-        self.begun = asyncio.Event()  # set once the sink is open
-        self.items = 0  # written by this exporter
+        self.sinks = [Draining(sink, self._records, batch=batch, patient=patient) for sink in sinks]
+        self.begun = asyncio.Event()  # set once this is the job's exporter and its sinks are open
 
     @property
-    def location(self) -> str:
-        """Where the items are."""
-        return self._sink.location
+    def items(self) -> int:
+        """Written by this exporter, into the sink that got most."""
+        return max(one.items for one in self.sinks)
 
     async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
         """Drain the outbox and end; with `follow`, wait for more items until `stop` is set or `until()` is true.
 
-        An end without the `until` that was asked for is an interruption: it does not finish the sink.
-        Waits out obstacles until `stop` is set, then raises them; items that are left wait in the outbox.
+        An end without the `until` that was asked for is an interruption: it does not finish the sinks.
+        Waits out obstacles until `stop` is set, then raises them; items that are left wait in the outbox. When one of
+        several sinks has failed for good, the others go on to the end; then its error is raised.
         """
-        try:
-            if not await self._begin(stop):
-                return
-            while True:
-                at_end = until is None or until()
-                last = not follow or stop.is_set() or (until is not None and at_end)
-                if await self._patience.until_done(self._move, stop, also=(OutputError,) if self._patient else ()):
-                    continue
-                if last:
-                    if at_end:
-                        await self._finish()
-                    return
-                await pause(LOOK, stop)
-        finally:
-            try:
-                await self._sink.close()
-            finally:
-                if self._renewed_at > 0:
-                    await self._let_go()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._records.let_go)
+            for one in self.sinks:
+                stack.push_async_callback(one.close)
+            if await self._begin(stop):
+                await self._drain(stop, until, follow=follow)
 
     async def _begin(self, stop: Stop) -> bool:
-        """Become the job's exporter, open the sink, and acknowledge what it holds. Return False if stopped first."""
+        """Become the job's exporter and open the sinks. Return False if stopped first."""
         also = (OtherExporter,) if self._patient else ()
         try:
             await self._patience.until_done(self._open, stop, also=also)
@@ -96,51 +81,39 @@ class Exporter:
         return True
 
     async def _open(self) -> None:
-        await self._hold()
-        if not self._is_open:  # the lock on the sink would also keep ourselves out
-            exported = await self._outbox.exported(self._job)
-            self._positions = dict(await self._sink.open(exported))
-            self._is_open = True
-        await self._acknowledge()
+        await self._records.begin([one.name for one in self.sinks])
+        results = await asyncio.gather(*(one.open() for one in self.sinks), return_exceptions=True)
+        for one, error in zip(self.sinks, results, strict=True):
+            if error and not self._may_wait(one, error):
+                raise error
+        await self._leave_others()
+        for one in self.sinks:
+            await one.acknowledge()
 
-    async def _move(self) -> bool:
-        """Move one batch. Return False if the outbox is empty now."""
-        await self._hold()
-        entries = await self._outbox.read(self._job, self._positions, self._batch)
-        if entries:
-            self.items += await self._sink.write(entries)
-            for entry in entries:
-                self._positions[entry.shard] = entry.position
-        await self._acknowledge()  # even without entries: the last answer may have been lost
-        return bool(entries)
+    def _may_wait(self, one: Draining, error: BaseException) -> bool:
+        """Whether others can begin without this one: it has worked before, so its name and its words are right."""
+        is_known = bool(self._records.earlier.get(one.name))
+        return is_known and isinstance(error, OutputError) and any(other.is_open for other in self.sinks)
 
-    async def _acknowledge(self) -> None:
-        """Remove durable items from the outbox and note where they are, unless that is done already."""
-        durable = Exported(dict(self._positions), self._sink.location, self._sink.inode)
-        if durable != self._acknowledged:
-            await self._outbox.acknowledge(self._job, durable)
-            self._acknowledged = durable
+    async def _leave_others(self) -> None:
+        """Leave sinks of earlier exporters behind. Raise `OutputError` if that was not asked for."""
+        for name, pages in (await self._records.unserved()).items():
+            lacks = f"{shown(name)} still lacks {pages:,} pages that wait in the outbox of job {self._job.name}"
+            if not self._leaving:
+                raise OutputError(f"{lacks}: name it as well, with another -o, or leave it behind with --append")
+            log.warning("output_left_behind", output=shown(name), pages=pages, why="it is not named any more")
 
-    async def _finish(self) -> None:
-        await self._sink.finish()
-        with suppress(*OUTAGE):  # it only notes where the items are now
-            await self._acknowledge()
+    async def _drain(self, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:
+        running = [self._run(one, stop, until, follow=follow) for one in self.sinks]
+        for error in await asyncio.gather(*running, return_exceptions=True):
+            if error:
+                raise error
 
-    async def _hold(self) -> None:
-        """Renew the right to export the job. Raise `OtherExporter` if another exporter has it.
-
-        Raise `FrontierReplaced` if the server lost its data, because an empty outbox then does not prove the end.
-        """
-        now = time.monotonic()
-        if now - self._renewed_at < self._lease / 3:
-            return
-        if all(job.epoch != self._job.epoch for job in await self._jobs()):
-            raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
-        holder = await self._outbox.hold(self._job, self._name, self._lease)
-        if holder != self._name:
-            raise OtherExporter(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
-        self._renewed_at = now
-
-    async def _let_go(self) -> None:
-        with suppress(FrontierUnavailable):  # otherwise the right expires by itself
-            await self._outbox.hold(self._job, self._name, 0)
+    async def _run(self, one: Draining, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:
+        try:
+            await one.run(stop, until, follow=follow)
+        except Exception as error:
+            if len(self.sinks) > 1:
+                then = "its items stay in the outbox; the other outputs go on"
+                log.error("output_failed", output=shown(one.location), why=str(error), then=then)
+            raise

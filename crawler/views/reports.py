@@ -20,14 +20,25 @@ class SeedReport(Struct, frozen=True):
     refused: Mapping[str, int]
 
 
+class Output(Struct, frozen=True):
+    """What a command has written to one target."""
+
+    target: str  # as the user named it, without a password
+    items: int = 0
+    aside: str = ""  # the new file beside the target that has the items until the end in order
+
+    @property
+    def place(self) -> str:
+        """Where the items are, for people."""
+        return "stdout" if self.target == "-" else self.aside or self.target
+
+
 class ExportReport(Struct, frozen=True):
     """What an export did. `left`: pages whose items still wait in the outbox."""
 
     job: str
-    target: str
-    items: int
-    left: int
-    aside: str = ""  # the new file beside the target that has the items until the export ends in order
+    outputs: tuple[Output, ...]
+    left: int = 0
     code: int = 0  # exit code
 
 
@@ -48,11 +59,14 @@ class CrawlReport(Struct, frozen=True):
     reason: str
     stats: JobStats
     seeds: SeedReport
-    target: str
-    items: int
+    outputs: tuple[Output, ...]
     seconds: float
     code: int = 0  # exit code
     causes: tuple[Group, ...] = ()  # the most frequent (error, line) of its dead letters
-    aside: str = ""  # the new file beside the target that has the items until the crawl is finished
     kept: bool = True  # whether the job outlives this command
     coverage: tuple[Coverage, ...] = ()  # which fields of the job's items are filled
+
+    @property
+    def items(self) -> int:
+        """How many items this command wrote to the output that got most."""
+        return max(one.items for one in self.outputs)

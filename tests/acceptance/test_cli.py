@@ -46,7 +46,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["seed"], 2, "no seeds: give URLs, -f FILE or - for stdin"),
         (["seed", "-f", "nothing"], 2, "-f nothing: no such file"),
         (["crawl", "-"], 2, "needs a name: --job NAME"),
-        (["crawl", "http://127.0.0.1/", "-o", "a", "-O", "b"], 2, "-o appends and -O overwrites"),
+        (["crawl", "http://127.0.0.1/", "-o", "a", "-O", "a"], 2, "a is named 2 times"),
         (["crawl", "http://127.0.0.1/", "-O", "b", "--append"], 2, "--append goes with -o"),
         (["crawl", "http://127.0.0.1/", "--force"], 2, "--force goes with --fresh"),
         (["crawl", "http://127.0.0.1/", "-o", "-", "--json"], 2, "cannot share stdout"),

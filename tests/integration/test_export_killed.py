@@ -62,7 +62,7 @@ async def export(frontier: Backend, job: Job, path: Path, **how: bool) -> None:
     """What `crawler export` does, two pages at a time."""
     sink = InThread(JsonlSink(path, job.epoch, **how))
     await Exporter(
-        frontier.jobs.all, frontier.outbox, sink, job, name="x", batch=2, lease_seconds=60, patient=False
+        frontier.jobs.all, frontier.outbox, [sink], job, name="x", batch=2, lease_seconds=60, patient=False
     ).run(asyncio.Event())
 
 

@@ -163,7 +163,8 @@ async def test_an_order_without_a_seed_that_may_be_asked_for_leaves_nothing(fron
 async def test_an_export_that_failed_when_it_was_stopped_is_told(frontier: Backend, app: Any, tmp_path: Path) -> None:
     await ordered(frontier, "i10")
     (tmp_path / "i10").mkdir()
-    exports = _Ordered(CONFIG, frontier, Target(str(tmp_path / "{job}")), Telling(CONFIG, frontier, CeleryResults(app)))
+    telling = Telling(CONFIG, frontier, CeleryResults(app))
+    exports = _Ordered(CONFIG, frontier, [Target(str(tmp_path / "{job}"))], telling)
     stop = asyncio.Event()
     asyncio.get_running_loop().call_later(0.2, stop.set)  # before the second look
     with pytest.raises(OutputError, match="i10"):

@@ -606,7 +606,7 @@ def resumed(further: int) -> Callable[[Scene], Awaitable[Call]]:
         generation, number = map(int, entry.position.split("-"))
         await (await begin_generation(scene))()
         position = f"{generation + further}-{number + 3}"
-        return lambda: scene.server.run("resume", f"{prefix}outbox", prefix, scene.job.epoch, position)
+        return lambda: scene.server.run("resume", f"{prefix}outbox", prefix, scene.job.epoch, position, position)
 
     return arrange
 

@@ -79,7 +79,7 @@ class AmqpSink:
         except (BrokerUnavailable, ConfigError) as error:
             raise OutputError(f"{error}; what is not confirmed stays in the outbox") from None
         self._confirmed.clear()
-        return sum(len(entry.items) for entry in entries)
+        return sum(1 for entry in entries for _ in entry.numbered())
 
     async def finish(self) -> None:
         """Do nothing: what is confirmed is in its place."""

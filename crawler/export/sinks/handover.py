@@ -44,7 +44,7 @@ class Handover:
 
     async def write(self, entries: Sequence[OutboxEntry]) -> int:
         """Return when the program has taken all items, so that a slow one holds the crawl back."""
-        items = [item for entry in entries for item in entry.items]
+        items = [item for entry in entries for _, item in entry.numbered()]
         if items:
             self._items.extend(items)
             self._taken.clear()

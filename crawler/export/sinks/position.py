@@ -66,6 +66,16 @@ def merged(some: Mapping[int, str], others: Mapping[int, str]) -> dict[int, str]
     return {shard: later(entry_id, some.get(shard)) for shard, entry_id in {**some, **others}.items()}
 
 
+def least(several: Sequence[Mapping[int, str]]) -> dict[int, str]:
+    """Return the earliest position of each shard that all of these have."""
+    first, *others = several
+    return {
+        shard: min((entry_id, *(its[shard] for its in others)), key=_order)
+        for shard, entry_id in first.items()
+        if all(shard in its for its in others)
+    }
+
+
 def later(entry_id: str, other: str | None) -> str:
     """Return the later of two positions of a shard."""
     return entry_id if other is None or _order(entry_id) > _order(other) else other

@@ -117,7 +117,7 @@ class RabbitStreamSink:
         except OutputError:
             await self.close()
             raise
-        return sum(len(entry.items) for entry in entries)
+        return sum(1 for entry in entries for _ in entry.numbered())
 
     async def finish(self) -> None:
         """Do nothing: what is confirmed is in its place."""

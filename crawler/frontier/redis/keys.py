@@ -88,7 +88,8 @@
     J skips                 stream  `url`, `reason`, `detail` of the last skips, some 10,000; with reason
                                     `other_callback`, requests that were not admitted, and the callback they named
     J exported              hash    shard → position of the last entry that was removed from its outbox; `location`
-                                    and `inode` of the sink that has the items (shard 0 only)
+                                    and `inode` of the sink that has the items, the first one of several (shard 0 only)
+    J sinks                 string  the location that a target names → what its sink has, as JSON (shard 0 only)
     J read                  stream  `worker`, and URL → status, bytes, items, links, and the position of its items, of
                                     each page that a commit ended as read; the last 2,000 commits
     J exporter              string  the name of the exporter, expiring

@@ -1,17 +1,19 @@
-"""The outbox on Redis: one stream for each shard, read in order and trimmed when the sink has the items."""
+"""The outbox on Redis: one stream for each shard, read in order and trimmed when all sinks have the items."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 import structlog
 
 from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.positions import latest, numbers, reaches, waiting
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
 from crawler.model import Exported, Job, OutboxEntry
@@ -19,6 +21,13 @@ from crawler.model import Exported, Job, OutboxEntry
 log = structlog.get_logger()
 
 POSITION = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+
+
+class _Acknowledged(NamedTuple):
+    """What has left the outbox, and what each sink has, by name."""
+
+    exported: Exported = Exported()
+    sinks: Mapping[str, Exported] = {}
 
 
 class RedisOutbox:
@@ -30,31 +39,42 @@ class RedisOutbox:
         self._unreadable = Unreadable("outbox entry", "nothing to do: it is not a page's items, no sink gets it")
         self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position known to be on the server's disk
         self._connections = 0  # of this process so far
-        self._resumed: dict[str, int] = {}  # epoch → connections when the server was last told what the sink has
-        self._acknowledged: dict[str, Exported] = {}  # epoch → what was acknowledged last
+        self._resumed: dict[str, int] = {}  # epoch → connections when the server was last told what the sinks have
+        self._known: dict[str, dict[int, str]] = {}  # epoch → shard → last position that it was told, or has told us
+        self._resuming = asyncio.Lock()
+        self._acknowledged: dict[str, _Acknowledged] = {}  # by epoch: what was acknowledged last
 
     def doubt(self) -> None:
         """React to a new connection: another server may answer, which lacks the last of what this process has read."""
         self._connections += 1
 
-    async def _resume(self, job: Job, positions: Mapping[int, str]) -> None:
-        """Once for each new connection, tell the server what the sink has, and repeat the last acknowledgement."""
-        connections = self._connections
-        if self._resumed.get(job.epoch) == connections:
-            return
+    async def _resume(self, job: Job, after: Mapping[int, str]) -> None:
+        """Once for each new connection, and when a sink has more than was read over it, tell the server what the sinks
+        have, and repeat the last acknowledgement. `after`: what one of them has."""
+        async with self._resuming:
+            last = self._acknowledged.get(job.epoch, _Acknowledged())
+            positions = latest([after, last.exported.positions, *_positions(last.sinks)])
+            connections = self._connections
+            if self._resumed.get(job.epoch) == connections and reaches(self._known[job.epoch], positions):
+                return
+            await self._tell(job, positions, last.exported)
+            self._durable.pop(job.epoch, None)
+            self._resumed[job.epoch], self._known[job.epoch] = connections, positions
+            if job.epoch in self._acknowledged:
+                await self._acknowledge(job, last)
+
+    async def _tell(self, job: Job, positions: Mapping[int, str], exported: Exported) -> None:
+        """Tell the server the last positions that a sink has, and those that all have."""
         again = doubtful = 0
         for number, position in positions.items():
             prefix = job_prefix(self._shards[number], job.name)
+            of_all = exported.positions.get(number, "0-0")
             with suppress(JobGone):  # whoever exports notices by itself
-                counts = await self._server.run("resume", f"{prefix}outbox", prefix, job.epoch, position)
+                counts = await self._server.run("resume", f"{prefix}outbox", prefix, job.epoch, position, of_all)
                 again, doubtful = again + counts[0], doubtful + counts[1]
         if again or doubtful:
             why = "the queue server that answers now does not know that they were exported"
             log.warning("items_come_twice", job=job.name, pages=again, perhaps=doubtful, why=why)
-        self._durable.pop(job.epoch, None)
-        self._resumed[job.epoch] = connections
-        if job.epoch in self._acknowledged:
-            await self._acknowledge(job, self._acknowledged[job.epoch])
 
     async def read(self, job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
         """XRANGE after the given positions. Returns when what it found is on the server's disk.
@@ -66,11 +86,13 @@ class RedisOutbox:
             if not self._are_durable(job, entries):
                 await self._wait_for_disk(job)
             if self._resumed[job.epoch] == self._connections:
+                read = {entry.shard: entry.position for entry in entries}
+                self._known[job.epoch] = latest([self._known[job.epoch], read])
                 return entries
 
     def _are_durable(self, job: Job, entries: Sequence[OutboxEntry]) -> bool:
         durable = self._durable.get(job.epoch, {})
-        return all(_entry_id(entry.position) <= _entry_id(durable.get(entry.shard, "0-0")) for entry in entries)
+        return all(numbers(entry.position) <= numbers(durable.get(entry.shard, "0-0")) for entry in entries)
 
     async def _wait_for_disk(self, job: Job) -> None:
         """Wait for everything that is in the outbox now: one wait serves many reads."""
@@ -118,18 +140,19 @@ class RedisOutbox:
             return ()
         return tuple(lines)
 
-    async def acknowledge(self, job: Job, exported: Exported) -> None:
-        """Note the positions, then XTRIM the entries up to and including them."""
+    async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
+        """Note the positions, then XTRIM the entries up to and including those that all sinks have."""
+        self._acknowledged[job.epoch] = _Acknowledged(exported, sinks)
         await self._resume(job, exported.positions)
-        self._acknowledged[job.epoch] = exported
-        await self._acknowledge(job, exported)
+        await self._acknowledge(job, self._acknowledged[job.epoch])
 
-    async def _acknowledge(self, job: Job, exported: Exported) -> None:
-        pipeline = self._server.pipeline()
-        where = {"location": exported.location, "inode": exported.inode}
-        pipeline.hset(self._exported(job), mapping={**where, **{str(n): at for n, at in exported.positions.items()}})
+    async def _acknowledge(self, job: Job, last: _Acknowledged) -> None:
+        pipeline, exported = self._server.pipeline(), last.exported
+        pipeline.set(self._key(job, "sinks"), msgspec.json.encode(last.sinks))
+        noted = {"location": exported.location, "inode": exported.inode, **_by_number(exported.positions)}
+        pipeline.hset(self._key(job, "exported"), mapping=noted)
         for number, position in exported.positions.items():
-            milliseconds, sequence = _entry_id(position)
+            milliseconds, sequence = numbers(position)
             beyond = f"{milliseconds}-{sequence + 1}"
             pipeline.xtrim(f"{job_prefix(self._shards[number], job.name)}outbox", minid=beyond, approximate=False)
         with errors(self._server.shown):
@@ -138,23 +161,47 @@ class RedisOutbox:
     async def exported(self, job: Job) -> Exported:
         """Read the hash that `acknowledge` wrote."""
         with errors(self._server.shown):
-            found: dict[bytes, bytes] = await self._server.at(self._shards[0]).hgetall(self._exported(job))
+            found: dict[bytes, bytes] = await self._server.at(self._shards[0]).hgetall(self._key(job, "exported"))
         location, inode = text(found.pop(b"location", b"")), int(found.pop(b"inode", b"0"))
         return Exported({int(shard): text(at) for shard, at in found.items()}, location, inode)
 
-    def _exported(self, job: Job) -> str:
-        return f"{job_prefix(self._shards[0], job.name)}exported"
+    async def sinks(self, job: Job) -> dict[str, Exported]:
+        """Read what `acknowledge` wrote."""
+        with errors(self._server.shown):
+            return read_sinks(await self._server.at(self._shards[0]).get(self._key(job, "sinks")))
+
+    async def waiting(self, job: Job, after: Mapping[int, str]) -> int:
+        """Count them by their positions."""
+        return await waiting(self._server, self._shards, job, after)
+
+    def _key(self, job: Job, name: str) -> str:
+        return f"{job_prefix(self._shards[0], job.name)}{name}"
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Write the exporter's name into a key with a time limit."""
-        key = f"{job_prefix(self._shards[0], job.name)}exporter"
-        holder: bytes = await self._server.run("hold", key, exporter, int(seconds * 1000))
+        holder: bytes = await self._server.run("hold", self._key(job, "exporter"), exporter, int(seconds * 1000))
         return text(holder)
 
     async def holder(self, job: Job) -> str:
         """Read the key that names the exporter."""
         with errors(self._server.shown):
-            return text(await self._server.at(self._shards[0]).get(f"{job_prefix(self._shards[0], job.name)}exporter"))
+            return text(await self._server.at(self._shards[0]).get(self._key(job, "exporter")))
+
+
+def read_sinks(record: bytes | None) -> dict[str, Exported]:
+    """Read what each sink has, by the location that its target names; empty for bytes that cannot be read."""
+    try:
+        return msgspec.json.decode(record or b"{}", type=dict[str, Exported])
+    except ValueError:
+        return {}
+
+
+def _by_number(positions: Mapping[int, str]) -> dict[str, str]:
+    return {str(shard): position for shard, position in positions.items()}
+
+
+def _positions(sinks: Mapping[str, Exported]) -> Iterator[Mapping[int, str]]:
+    return (its.positions for its in sinks.values())
 
 
 def _check_item(line: bytes) -> None:
@@ -176,8 +223,3 @@ def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:
 
 _read_text = msgspec.json.Decoder(str).decode
 _read_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _entry_id(position: str) -> tuple[int, int]:
-    milliseconds, _, sequence = position.partition("-")
-    return int(milliseconds), int(sequence)

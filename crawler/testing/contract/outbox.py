@@ -183,6 +183,56 @@ async def test_what_was_acknowledged_last_is_known_to_the_next_exporter(world: W
     assert await crawl.outbox.exported(again) == Exported()
 
 
+async def test_what_each_sink_has_is_known_to_the_next_exporter(world: World, crawl: Crawl) -> None:
+    assert await crawl.outbox.sinks(crawl.job) == {}
+    await _commit(crawl, hosts(40), b"{}")
+    least = {entry.shard: entry.position for entry in await crawl.outbox.read(crawl.job, {}, 1)}
+    more = {entry.shard: entry.position for entry in await crawl.outbox.read(crawl.job, {}, 2)}
+    sinks = {"/data/items.jsonl": Exported(least, "/data/items.jsonl.part", 7), "db": Exported(more, "db")}
+    await crawl.outbox.acknowledge(crawl.job, Exported(least, "/data/items.jsonl.part", 7), sinks)
+    other = await world.client()
+    assert await other.outbox.sinks(crawl.job) == sinks
+    left = await other.outbox.read(crawl.job, {}, 100)
+    assert len(left) == 40 - len(least), "what one of them lacks stays"
+    await crawl.outbox.acknowledge(crawl.job, Exported(least), {"db": Exported(more, "db")})
+    assert await other.outbox.sinks(crawl.job) == {"db": Exported(more, "db")}
+    await crawl.frontier.jobs.delete(crawl.job.name)
+    assert await crawl.outbox.sinks(await crawl.frontier.jobs.create(Job(crawl.job.name))) == {}
+
+
+async def test_how_many_pages_wait_behind_positions(crawl: Crawl) -> None:
+    assert await crawl.outbox.waiting(crawl.job, {}) == 0
+    await _commit(crawl, hosts(40), b"{}")
+    positions: dict[int, str] = {}
+    left = 40
+    while entries := await crawl.outbox.read(crawl.job, positions, 2):
+        assert await crawl.outbox.waiting(crawl.job, positions) == left
+        positions |= {entry.shard: entry.position for entry in entries}
+        left -= len(entries)
+        if left < 20:
+            await crawl.outbox.acknowledge(crawl.job, Exported(positions))
+    assert await crawl.outbox.waiting(crawl.job, positions) == left == 0
+    await _commit(crawl, hosts(50), b"{}")
+    assert await crawl.outbox.waiting(crawl.job, positions) == 10
+
+
+async def test_what_one_sink_has_and_another_lacks_stays_when_an_exporter_connects_again(
+    world: World, crawl: Crawl
+) -> None:
+    """The server is told what a sink has; it must not take that for what all have."""
+    await _commit(crawl, pages(4), b"{}")
+    entries = await crawl.outbox.read(crawl.job, {}, 10)
+    shard = entries[0].shard
+    one, two = ({shard: entries[at].position} for at in (0, 2))
+    sinks = {"a": Exported(one, "a"), "b": Exported(two, "b")}
+    await crawl.outbox.acknowledge(crawl.job, Exported(one), sinks)
+    for positions in (two, one):
+        other = await world.client()
+        await other.outbox.acknowledge(crawl.job, Exported(one), sinks)
+        assert await other.outbox.read(crawl.job, positions, 10) == entries[3 if positions is two else 1 :]
+    assert await crawl.outbox.read(crawl.job, {}, 10) == entries[1:]
+
+
 async def test_positions_grow_also_after_everything_was_acknowledged(crawl: Crawl) -> None:
     await _commit(crawl, pages(2), b"{}")
     last = (await crawl.outbox.read(crawl.job, {}, 100))[-1]

@@ -49,7 +49,7 @@ def exporter(
     frontier: MemoryFrontier, job: Job, broker: RabbitMQ, words: Words, *, patient: bool = False, seconds: float = 10
 ) -> Exporter:
     sink = AmqpSink(at(broker, seconds), words, job)
-    return Exporter(frontier.jobs, frontier, sink, job, name="x", batch=10, lease_seconds=15, patient=patient)
+    return Exporter(frontier.jobs, frontier, [sink], job, name="x", batch=10, lease_seconds=15, patient=patient)
 
 
 async def bound(channel: AbstractChannel, exchange: str, key: str = "#") -> str:

@@ -60,7 +60,7 @@ def sink(broker: RabbitMQ, job: Job, stream: str, seconds: float = 10) -> Rabbit
 
 
 def exporter(frontier: MemoryFrontier, job: Job, out: RabbitStreamSink, *, patient: bool = False) -> Exporter:
-    return Exporter(frontier.jobs, frontier, out, job, name="x", batch=10, lease_seconds=15, patient=patient)
+    return Exporter(frontier.jobs, frontier, [out], job, name="x", batch=10, lease_seconds=15, patient=patient)
 
 
 def login(broker: RabbitMQ) -> dict[str, object]:

@@ -42,4 +42,4 @@ async def test_a_job_that_exists_otherwise_is_no_job_for_this_command(wanted: Jo
 async def test_a_jobs_name_is_checked_before_the_file_that_is_named_after_it(tmp_path: Path) -> None:
     config = Config(Settings(REDIS_URL="memory://"), {}, tmp_path)
     with pytest.raises(UsageError, match="job name 'a/b': use letters, digits"):
-        await crawl(config, Job("a/b"), [], Target(str(tmp_path / "a/b.jsonl")), refused=print, observe=print)
+        await crawl(config, Job("a/b"), [], [Target(str(tmp_path / "a/b.jsonl"))], refused=print, observe=print)

@@ -17,7 +17,7 @@ from crawler.model import Failure
 from crawler.status import DeadLetter, HostTurn, HostView, JobStats, WorkerInfo, clock
 from crawler.views import figures
 from crawler.views.history import Momentum
-from crawler.views.reports import CrawlReport, Progress, SeedReport
+from crawler.views.reports import CrawlReport, Output, Progress, SeedReport
 
 NOON = 1_760_000_000.0
 BUSY = HostView("a.example", 0, HostTurn(90.0, rest=90.0, cause="http_503", rests=3))
@@ -55,7 +55,7 @@ def progress(*workers: WorkerInfo, **changes: Any) -> Progress:
 
 def report(reason: str = "finished", *, counters: Mapping[str, int] = COUNTERS, **changes: Any) -> CrawlReport:
     seeds = SeedReport("shop", new=3, known=0, refused={"bad url": 2})
-    return CrawlReport(reason, stats(counters=counters, **changes), seeds, "shop.jsonl", 498, 40.0)
+    return CrawlReport(reason, stats(counters=counters, **changes), seeds, (Output("shop.jsonl", 498),), 40.0)
 
 
 def rendered(view: RenderableType, width: int = 100) -> str:

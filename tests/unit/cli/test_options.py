@@ -14,8 +14,10 @@ URL = "http://127.0.0.1/"
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["crawl", URL, "-o", "a.jsonl", "-o", "b.jsonl"], "-o is given 2 times; give it once"),
-        (["crawl", URL, "-o", "a.jsonl", "--output", "b.jsonl"], "-o is given 2 times"),
+        (["crawl", URL, "-o", "a.jsonl", "-o", "a.jsonl"], "a.jsonl is named 2 times; name each output once"),
+        (["crawl", URL, "-o", "a.jsonl", "--output", "b.jsonl", "-O", "a.jsonl"], "a.jsonl is named 2 times"),
+        (["crawl", URL, "-o", "a.jsonl", "-o", "./a.jsonl"], "a.jsonl and ./a.jsonl are the same output; name it once"),
+        (["export", "-o", "amqp://u:pw@h?exchange=", "-o", "amqp://u:pw@h?exchange="], "amqp://u:***@h?exchange= is"),
         (["seed", URL, "--job", "a", "--job", "b", "--job", "c"], "--job is given 3 times"),
         (["crawl", URL, "-O", "x.txt"], "no output has the ending .txt; there are .jsonl, "),
         (["crawl", URL, "-O", "x.txt.gz"], "no output has the ending .gz"),

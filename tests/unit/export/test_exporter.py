@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from crawler.errors import FrontierUnavailable, OutputClosed
+from crawler.errors import FrontierUnavailable, OutputClosed, OutputError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.in_thread import BlockingSink, InThread
 from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink
-from crawler.interfaces import Pace
-from crawler.model import Done, Exported, Job, Request, Visit
+from crawler.interfaces import Pace, Sink
+from crawler.model import Done, Exported, Job, OutboxEntry, Request, Visit
 from tests.memory import MemoryFrontier
 
-PACE = Pace(delay=0.0, concurrency=10)
+PACE = Pace(delay=0.0, concurrency=100)
 
 
 class Flaky(MemoryFrontier):
@@ -25,13 +28,13 @@ class Flaky(MemoryFrontier):
     silent = 0
     deaf = False
 
-    async def acknowledge(self, job: Job, exported: Exported) -> None:
+    async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
         if self.silent and exported.positions:
             self.silent -= 1
             if not self.deaf:
-                await super().acknowledge(job, exported)
+                await super().acknowledge(job, exported, sinks)
             raise FrontierUnavailable("no answer")
-        await super().acknowledge(job, exported)
+        await super().acknowledge(job, exported, sinks)
 
 
 async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:
@@ -45,7 +48,11 @@ async def with_items(frontier: MemoryFrontier, first: int, last: int) -> Job:
 
 
 def exporter(frontier: MemoryFrontier, job: Job, sink: BlockingSink, patient: bool = True) -> Exporter:
-    return Exporter(frontier.jobs, frontier, InThread(sink), job, name="x", batch=10, lease_seconds=15, patient=patient)
+    return exporting(frontier, job, [InThread(sink)], patient=patient)
+
+
+def exporting(frontier: MemoryFrontier, job: Job, sinks: Sequence[Sink], *, patient: bool = True) -> Exporter:
+    return Exporter(frontier.jobs, frontier, sinks, job, name="x", batch=10, lease_seconds=15, patient=patient)
 
 
 @pytest.mark.parametrize("deaf", [True, False])
@@ -82,3 +89,164 @@ async def test_patience_ends_where_nobody_will_ever_read() -> None:
     with pytest.raises(OutputClosed):
         await asyncio.wait_for(exporter(frontier, job, Closed(STDOUT, job.epoch)).run(asyncio.Event(), follow=True), 5)
     assert (await frontier.stats(job)).outbox == 1
+
+
+class Away(JsonlSink):
+    """A file whose disk is away for a while."""
+
+    is_away = True
+
+    def write(self, entries: Sequence[OutboxEntry]) -> int:
+        if self.is_away:
+            raise OutputError(f"{self.location}: away; nothing is lost")
+        return super().write(entries)
+
+
+def items_in(path: Path) -> list[str]:
+    return [json.loads(line)["url"] for line in path.read_text().splitlines()]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - it is a file that is looked at
+            await asyncio.sleep(0.01)
+
+
+URLS = [f"http://a.example/{n}" for n in range(30)]
+
+
+async def test_a_sink_that_is_away_holds_up_no_other_and_gets_all_in_the_end(tmp_path: Path) -> None:
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 30)
+    files = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    away = Away(files[1], job.epoch)
+    sinks = [InThread(sink) for sink in (JsonlSink(files[0], job.epoch), away, JsonlSink(files[2], job.epoch))]
+    stop = asyncio.Event()
+    running = asyncio.create_task(exporting(frontier, job, sinks).run(stop, follow=True))
+    await until(lambda: all(file.exists() and len(items_in(file)) == 30 for file in (files[0], files[2])))
+    assert (await frontier.stats(job)).outbox == 30, "what one lacks stays in the outbox"
+    assert {name: await frontier.waiting(job, its.positions) for name, its in (await frontier.sinks(job)).items()} == {
+        str(files[0]): 0,
+        str(files[1]): 30,
+        str(files[2]): 0,
+    }
+    away.is_away = False
+    stop.set()
+    await running
+    assert [items_in(file) for file in files] == [URLS] * 3
+    assert (await frontier.stats(job)).outbox == 0
+
+
+async def test_each_sink_goes_on_where_it_was_when_an_exporter_died(tmp_path: Path) -> None:
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 30)
+    files = [tmp_path / f"{name}.jsonl" for name in "ab"]
+
+    def both(*, away: bool) -> list[Sink]:
+        other = Away(files[1], job.epoch)
+        other.is_away = away
+        return [InThread(JsonlSink(files[0], job.epoch)), InThread(other)]
+
+    with pytest.raises(OutputError, match="away"):
+        await exporting(frontier, job, both(away=True), patient=False).run(asyncio.Event())
+    assert items_in(files[0]) == URLS
+    await with_items(frontier, 30, 33)
+    out = exporting(frontier, job, both(away=False), patient=False)
+    await out.run(asyncio.Event())
+    assert [one.items for one in out.sinks] == [3, 33]
+    assert out.items == 33
+    assert items_in(files[0]) == items_in(files[1]) == [*URLS, *(f"http://a.example/{n}" for n in range(30, 33))]
+    assert (await frontier.stats(job)).outbox == 0
+
+
+async def test_an_output_that_is_named_no_more_and_lacks_pages_is_an_error(tmp_path: Path) -> None:
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 4)
+    files = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    away = Away(files[1], job.epoch)
+    away.is_away = False
+    ours = InThread(JsonlSink(files[0], job.epoch))
+    await exporting(frontier, job, [ours, InThread(away)]).run(asyncio.Event())
+    await with_items(frontier, 4, 30)
+    away.is_away = True
+    with pytest.raises(OutputError, match="away"):
+        await exporting(frontier, job, [ours, InThread(away)], patient=False).run(asyncio.Event())
+    with pytest.raises(OutputError, match=r"b\.jsonl still lacks 26 pages that wait in the outbox of job news"):
+        await exporting(frontier, job, [ours]).run(asyncio.Event())
+    assert len(items_in(files[0])) == 30
+    leaving = Exporter(
+        frontier.jobs, frontier, [ours], job, name="x", batch=10, lease_seconds=15, patient=True, leaving=True
+    )
+    with capture_logs() as logs:
+        await leaving.run(asyncio.Event())
+    assert [(log["output"], log["pages"]) for log in logs if log["event"] == "output_left_behind"] == [
+        (str(files[1]), 26)
+    ]
+    assert (await frontier.stats(job)).outbox == 0
+    with pytest.raises(OutputError, match="earlier items of this job"):
+        await exporting(frontier, job, [ours, InThread(Away(files[1], job.epoch))]).run(asyncio.Event())
+
+
+async def test_a_new_output_beside_one_that_has_items_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 4)
+    first, second = (InThread(JsonlSink(tmp_path / f"{name}.jsonl", job.epoch)) for name in "ab")
+    await exporting(frontier, job, [first]).run(asyncio.Event())
+    await with_items(frontier, 4, 6)
+    with pytest.raises(OutputError, match="earlier items of this job"):
+        await exporting(frontier, job, [first, second]).run(asyncio.Event())
+    assert len(items_in(tmp_path / "a.jsonl")) == 4
+    assert not (tmp_path / "b.jsonl").exists()
+
+
+async def test_one_that_fails_for_good_ends_the_command_when_the_others_have_all(tmp_path: Path) -> None:
+    class Closed(StreamSink):
+        def write(self, entries: object) -> int:
+            raise OutputClosed("standard output was closed")
+
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 3)
+    file, is_over = tmp_path / "a.jsonl", False
+    sinks = [InThread(Closed(STDOUT, job.epoch)), InThread(JsonlSink(file, job.epoch))]
+    out = exporting(frontier, job, sinks)
+    running = asyncio.create_task(out.run(asyncio.Event(), until=lambda: is_over, follow=True))
+    await until(lambda: file.exists() and len(items_in(file)) == 3)
+    await with_items(frontier, 3, 5)
+    await until(lambda: len(items_in(file)) == 5)
+    is_over = True
+    with pytest.raises(OutputClosed):
+        await running
+    assert (await frontier.stats(job)).outbox == 5, "they wait for the one that failed"
+
+
+async def test_one_of_earlier_runs_that_cannot_be_opened_now_holds_up_no_other(tmp_path: Path) -> None:
+    class Gone(JsonlSink):
+        def open(self, exported: Exported) -> Mapping[int, str]:
+            if gone.is_set():
+                raise OutputError("gone")
+            return super().open(exported)
+
+    frontier, gone = MemoryFrontier(), asyncio.Event()
+    job = await with_items(frontier, 0, 3)
+    files = [tmp_path / f"{name}.jsonl" for name in "ab"]
+
+    def both() -> list[Sink]:
+        return [InThread(Gone(files[0], job.epoch)), InThread(JsonlSink(files[1], job.epoch))]
+
+    gone.set()
+    with pytest.raises(OutputError, match="gone"):
+        await exporting(frontier, job, both()).run(asyncio.Event())
+    assert not files[1].exists(), "a new one that cannot be opened is a mistake in the command"
+    gone.clear()
+    await exporting(frontier, job, both()).run(asyncio.Event())
+    await with_items(frontier, 3, 5)
+    gone.set()
+    stop = asyncio.Event()
+    running = asyncio.create_task(exporting(frontier, job, both()).run(stop, follow=True))
+    await until(lambda: len(items_in(files[1])) == 5)
+    assert (await frontier.stats(job)).outbox == 2
+    gone.clear()
+    await until(lambda: len(items_in(files[0])) == 5)
+    stop.set()
+    await running
+    assert (await frontier.stats(job)).outbox == 0

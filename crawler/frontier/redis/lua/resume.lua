@@ -1,11 +1,11 @@
 -- needs: clock, number, counters, generations, outbox
--- An exporter tells this server which pages its sink has: a server that was promoted may not know that they were read.
+-- An exporter tells this server which pages its sinks have: a server that was promoted may not know that they were read.
 --
 -- KEYS  1 J outbox
--- ARGV  1 J   2 epoch   3 the last position that the sink has
--- Returns { pages in the sink that this server does not know, so that they come again; pages of this server that may be
--- in the sink already }, or the error GONE.
--- Stays true: all that waits in the outbox and is not in the sink is behind that position; each page in the sink that
+-- ARGV  1 J   2 epoch   3 the last position that a sink has   4 the last one that all sinks have
+-- Returns { pages in a sink that this server does not know, so that they come again; pages of this server that may be
+-- in a sink already }, or the error GONE.
+-- Stays true: all that waits in the outbox and is in no sink is behind the first position; each page in a sink that
 -- comes again is counted once, as `twice/pages`. The first write frees memory, so a server that is out of memory still
 -- lets the exporter work.
 --
@@ -30,7 +30,7 @@ end
 local clock, its = clock_beside(J), parts(position)
 local current = as_number(redis.call('HGET', clock, 'generation'))
 if current == 0 then return { 0, 0 } end
-redis.call('XDEL', KEYS[1], position)
+redis.call('XDEL', KEYS[1], ARGV[4])
 local is_known = its < FIRST_GENERATION or is_known_generation(clock, its)
 if its > current then begin_generation(clock, its + 1, 0) end
 local generation, last = in_generation(J)

@@ -1,0 +1,82 @@
+"""One sink of a job: moves items from the outbox into it. They leave the outbox only once they are durable in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from crawler.errors import OutputError
+from crawler.export.records import Records
+from crawler.export.sinks.position import merged
+from crawler.interfaces import Sink
+from crawler.model import Exported
+from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
+
+LOOK = 0.1  # seconds between two polls of an empty outbox
+
+
+class Draining:
+    """Moves one job's items into one sink, batch by batch, at its own pace."""
+
+    def __init__(self, sink: Sink, records: Records, *, batch: int, patient: bool) -> None:
+        """`patient`: wait out a full disk, or a server that is away, instead of raising `OutputError`."""
+        self._sink = sink
+        self._records = records
+        self._batch = batch
+        self._also = (OutputError,) if patient else ()
+        self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
+        self._patience = Patience("export_waits")
+        self.name = sink.location  # as its target names it: an open sink may write elsewhere until the end
+        self.is_open = False
+        self.items = 0  # written by this exporter
+
+    @property
+    def location(self) -> str:
+        """Where the items are."""
+        return self._sink.location
+
+    async def open(self) -> None:
+        """Open the sink, unless it is open. May be called again after an error."""
+        if not self.is_open:  # the lock on the sink would also keep ourselves out
+            before = self._records.before(self.name)
+            self._positions = merged(await self._sink.open(before), before.positions)
+            self.is_open = True
+
+    async def run(self, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:
+        """Drain the outbox and end; see `Exporter.run`."""
+        await self._patience.until_done(self.open, stop, also=self._also)
+        while True:
+            at_end = until is None or until()
+            last = not follow or stop.is_set() or (until is not None and at_end)
+            if await self._patience.until_done(self._move, stop, also=self._also):
+                continue
+            if last:
+                if at_end:
+                    await self._finish()
+                return
+            await pause(LOOK, stop)
+
+    async def acknowledge(self) -> None:
+        """Note what is durable in the sink, and where, if it is open."""
+        if self.is_open:
+            await self._records.note(self.name, Exported(dict(self._positions), self._sink.location, self._sink.inode))
+
+    async def close(self) -> None:
+        """Release the sink for other exporters."""
+        await self._sink.close()
+
+    async def _move(self) -> bool:
+        """Move one batch. Return False if the outbox is empty now."""
+        await self._records.hold()
+        entries = await self._records.read(self._positions, self._batch)
+        if entries:
+            self.items += await self._sink.write(entries)
+            for entry in entries:
+                self._positions[entry.shard] = entry.position
+        await self.acknowledge()  # even without entries: the last answer may have been lost
+        return bool(entries)
+
+    async def _finish(self) -> None:
+        await self._sink.finish()
+        with suppress(*OUTAGE):  # it only notes where the items are now
+            await self.acknowledge()

@@ -1,0 +1,97 @@
+"""The outbox of one job as its exporter sees it: the right to empty it, and what each sink has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+from crawler.errors import FrontierUnavailable, OutputError, UsageError
+from crawler.export.sinks.position import least, reaches
+from crawler.interfaces import Outbox
+from crawler.model import Exported, Job, OutboxEntry
+
+
+class OtherExporter(OutputError):
+    """Another exporter is at work on this job."""
+
+
+class Records:
+    """What left the outbox, and to which sinks. `name` identifies the exporter among others.
+
+    Sinks are known by the location that their targets name: the one that they have before they are open.
+    """
+
+    def __init__(
+        self, jobs: Callable[[], Awaitable[list[Job]]], outbox: Outbox, job: Job, name: str, lease_seconds: float
+    ) -> None:
+        self._jobs = jobs
+        self._outbox = outbox
+        self._job = job
+        self._name = name
+        self._lease = lease_seconds
+        self._renewed_at = -lease_seconds
+        self._exported = Exported()  # what had left the outbox before this exporter
+        self._sinks: dict[str, Exported] = {}  # what each of our sinks has, the one named first is the first
+        self._noting = asyncio.Lock()
+        self._acknowledged: tuple[Exported, Mapping[str, Exported]] | None = None  # what the outbox has confirmed
+        self.earlier: Mapping[str, Exported] = {}  # what each sink of earlier exporters has
+
+    async def begin(self, names: Sequence[str]) -> None:
+        """Become the job's exporter, to sinks of these names. Raise `OtherExporter` if there is another one."""
+        await self.hold()
+        self._exported, self.earlier = await self._outbox.exported(self._job), await self._outbox.sinks(self._job)
+        self._sinks = {name: self.earlier.get(name, Exported()) for name in names} | self._sinks
+
+    def before(self, name: str) -> Exported:
+        """Return what the sink of that name has already, or what others have if it has less than what is gone."""
+        its = self.earlier.get(name, Exported())
+        return its if reaches(its.positions, self._exported.positions) else self._exported
+
+    async def unserved(self) -> dict[str, int]:
+        """Return how many pages that wait are missing in each earlier sink that is none of ours and lacks no others."""
+        gone = self._exported.positions
+        others = {
+            name: its
+            for name, its in self.earlier.items()
+            if name not in self._sinks and its.positions and reaches(its.positions, gone)
+        }
+        lacking = {name: await self._outbox.waiting(self._job, its.positions) for name, its in others.items()}
+        return {name: pages for name, pages in lacking.items() if pages}
+
+    async def read(self, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        """Return the next entries behind these positions."""
+        return await self._outbox.read(self._job, after, limit)
+
+    async def note(self, name: str, exported: Exported) -> None:
+        """Note what a sink has, and remove from the outbox what all have, unless that is done already."""
+        self._sinks[name] = exported
+        async with self._noting:
+            first = next(iter(self._sinks.values()))
+            positions = least([its.positions for its in self._sinks.values()])
+            durable = Exported(positions, first.location, first.inode), dict(self._sinks)
+            if durable != self._acknowledged:
+                await self._outbox.acknowledge(self._job, *durable)
+                self._acknowledged = durable
+
+    async def hold(self) -> None:
+        """Renew the right to export the job. Raise `OtherExporter` if another exporter has it.
+
+        Raise `FrontierReplaced` if the server lost its data, because an empty outbox then does not prove the end.
+        """
+        now = time.monotonic()
+        if now - self._renewed_at < self._lease / 3:
+            return
+        if all(job.epoch != self._job.epoch for job in await self._jobs()):
+            raise UsageError(f"job {self._job.name!r} was deleted while its items were exported")
+        holder = await self._outbox.hold(self._job, self._name, self._lease)
+        if holder != self._name:
+            raise OtherExporter(f"exporter {holder} is at work on job {self._job.name!r}; two would split its items")
+        self._renewed_at = now
+
+    async def let_go(self) -> None:
+        """Give the right up, if this exporter has it."""
+        if self._renewed_at > 0:
+            with suppress(FrontierUnavailable):  # otherwise the right expires by itself
+                await self._outbox.hold(self._job, self._name, 0)
