@@ -204,7 +204,7 @@ class Crawling:
             causes=tuple(made.causes),
             seconds=made.seconds,
             items=[],
-            output=made.outputs[0].place if self._handover is None else "",
+            output=made.outputs[0].where if self._handover is None else "",
         )
 
 

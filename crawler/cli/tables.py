@@ -313,7 +313,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
 def _items(report: CrawlReport) -> str:
     total = report.stats.counters.get("items", 0)
     before = f" ({counted(total)} with earlier runs)" if total > report.items else ""
-    return "\n".join(f"{counted(one.items)} → {shown(one.place)}{before}" for one in report.outputs)
+    return "\n".join(f"{counted(one.items)} → {shown(one.where)}{before}" for one in report.outputs)
 
 
 def _pace(report: CrawlReport) -> str:

@@ -114,5 +114,5 @@ def export(
     if not invocation.quiet:
         left = f", {counted(report.left)} pages still wait" if report.left else ""
         for one in report.outputs:
-            print(f"{counted(one.items)} items → {shown(one.place)}{left} (job {shown(report.job)})", file=sys.stderr)
+            print(f"{counted(one.items)} items → {shown(one.where)}{left} (job {shown(report.job)})", file=sys.stderr)
     return report.code

@@ -28,7 +28,7 @@ class Output(Struct, frozen=True):
     aside: str = ""  # the new file beside the target that has the items until the end in order
 
     @property
-    def place(self) -> str:
+    def where(self) -> str:
         """Where the items are, for people."""
         return "stdout" if self.target == "-" else self.aside or self.target
 
