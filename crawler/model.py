@@ -296,6 +296,7 @@ class Visit(Struct, frozen=True):
     items: tuple[bytes, ...] = ()  # of Done, Dead and Skip; one JSON object each, valid UTF-8, without line breaks
     # one for each item, by which the commit leaves out those that the job has; "": kept in any case; none: keep all
     item_keys: tuple[str, ...] = ()
+    item_kinds: tuple[str, ...] = ()  # the name of each one's class, "" for a dict; none: all are dicts
     links: tuple[Request, ...] = ()
     dropped: Mapping[str, int] = {}  # items left out, by reason
     unfollowed: Mapping[str, int] = {}  # links left out, by reason (`offsite`, `depth`, `nofollow` …)
@@ -429,10 +430,15 @@ class OutboxEntry(Struct, frozen=True):
     spider: str = ""  # that read it
     archived: str = ""  # the page's line in the index of the archive; empty: it is in none
     left_out: frozenset[int] = frozenset()  # numbers (from 0) of the items that the sink cannot store
+    kinds: tuple[str, ...] = ()  # the name of each item's class, "" for a dict; none: all are dicts, or nobody knows
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Yield the items that a sink is to store, each with its number within the page."""
         return ((number, item) for number, item in enumerate(self.items) if number not in self.left_out)
+
+    def kind(self, number: int) -> str:
+        """Return the name of an item's class; empty for a dict, and in an entry of an older version."""
+        return self.kinds[number] if self.kinds else ""
 
 
 class BadItem(Struct, frozen=True):

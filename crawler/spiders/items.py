@@ -167,6 +167,12 @@ def _name(field: str) -> str:
     return f"item field {field.removeprefix('.')}" if field else "item"
 
 
+def item_kinds(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the items' classes, "" for a dict; empty if all are dicts."""
+    kinds = tuple("" if name == dict.__name__ else name for name in names)
+    return kinds if any(kinds) else ()
+
+
 def item_keys(fields: Sequence[str], lines: Sequence[bytes]) -> tuple[str, ...]:
     """Return the key of each encoded item, a hash of these fields' values; empty for an item without all of them.
 

@@ -51,7 +51,7 @@ from crawler.spiders.coverage import coverage_of
 from crawler.spiders.empty_fields import EmptyFields
 from crawler.spiders.errbacks import errback_arguments
 from crawler.spiders.failures import failure_of
-from crawler.spiders.items import is_empty, item_keys
+from crawler.spiders.items import is_empty, item_keys, item_kinds
 from crawler.spiders.pipelines import PipelineError
 from crawler.spiders.stats import Page, counted, take_back
 from crawler.spiders.taken import CallbackError
@@ -227,6 +227,7 @@ class Visitor:
             outcome,
             items=tuple(found.items),
             item_keys=item_keys(ready.spider.ITEM_KEY, found.items),
+            item_kinds=item_kinds(found.kinds),
             dropped=found.dropped,
             noted={**found.noted, f"httpcache/{response.cache}": 1} if response.cache else found.noted,
             status=response.status,
@@ -403,6 +404,7 @@ class Visitor:
             visit,
             items=tuple(found.items),
             item_keys=keys,
+            item_kinds=item_kinds(found.kinds),
             filled=found.filled,
             dropped=found.dropped,
             noted=noted,

@@ -310,6 +310,27 @@ async def test_outbox_entries_that_are_no_items(world: RedisWorld, crawl: Crawl,
     assert await crawl.outbox.read(crawl.job, {}, 100) == []
 
 
+@pytest.mark.parametrize("kinds", [b"Book", b"Book\nOffer\n", b"\xff"])
+async def test_classes_that_are_not_one_for_each_item(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis, kinds: bytes
+) -> None:
+    key = f"{job_prefix(of_host(world), crawl.job.name)}outbox"
+    await client.xadd(key, {"i": b'{"a":1}\n{"b":2}', "k": kinds})
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 100)
+    assert (len(entry.items), entry.kinds, entry.kind(1)) == (2, (), "")
+
+
+async def test_a_record_of_sinks_that_cannot_be_read(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
+    """What has left the outbox, and where to, is known all the same."""
+    await crawl.outbox.acknowledge(crawl.job, Exported(location="/data/items.jsonl"))
+    for record in (b"\xff", b"[]", b'{"a":1}', b"[" * 100_000):
+        await client.set(f"{job_prefix(first(world), crawl.job.name)}sinks", record)
+        assert await crawl.outbox.sinks(crawl.job) == {}
+    assert (await crawl.outbox.exported(crawl.job)).location == "/data/items.jsonl"
+
+
 async def test_a_name_of_an_exporter_that_is_no_text(
     world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
 ) -> None:

@@ -212,6 +212,12 @@ async def test_items(crawl: Crawl, newer: Newer) -> None:
     assert [entry.items for entry in await crawl.outbox.read(crawl.job, {}, 10)] == [(b'{"a":1}',)]
 
 
+async def test_items_of_an_older_worker_are_dicts(crawl: Crawl, newer: Newer) -> None:
+    await newer.client.xadd(f"{newer.job}outbox", {"i": b'{"a":1}'})
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert [(entry.kind(number), item) for number, item in entry.numbered()] == [("", b'{"a":1}')]
+
+
 async def test_what_a_worker_says_of_itself(crawl: Crawl) -> None:
     await asyncio.to_thread(crawl.frontier.leases.beat, "w1", {"pages": 3, "future": {"a": [1]}})
     assert [worker.info for worker in await crawl.frontier.reading.workers()] == [{"pages": 3, "future": {"a": [1]}}]

@@ -81,7 +81,8 @@
     J coverage              hash    callback with its spider, a tab, class of items → how many items it gave, and in how
                                     many each field is filled, as JSON (`coverage.lua`); at most 50
     J lacking               hash    the same, a tab, a field → the first three pages with an item that lacks it
-    J outbox                stream  `i`: the items of one page, JSON lines; `u` its URL, `s` its spider; `w` its line in
+    J outbox                stream  `i`: the items of one page, JSON lines; `u` its URL, `s` its spider; `k` the names
+                                    of their classes, a line each, unless all are dicts; `w` its line in
                                     the index of an archive, if it is in one: then there may be no item
     J forked                string  generation of the outbox, a space, the last position before it; once an exporter has
                                     asked: the last one of its sink that the server before this one gave out

@@ -115,17 +115,22 @@ class RedisOutbox:
         with errors(self._server.shown):
             replies = await pipeline.execute()
         return [
-            OutboxEntry(
-                number,
-                position.decode(),
-                self._items(position, fields),
-                _text(fields, b"u"),
-                _text(fields, b"s"),
-                archived=text(fields.get(b"w")),
-            )
+            self._entry(number, position, fields)
             for number, entries in enumerate(replies)
             for position, fields in entries
         ]
+
+    def _entry(self, shard: int, position: bytes, fields: Mapping[bytes, bytes]) -> OutboxEntry:
+        items = self._items(position, fields)
+        return OutboxEntry(
+            shard,
+            position.decode(),
+            items,
+            _text(fields, b"u"),
+            _text(fields, b"s"),
+            archived=text(fields.get(b"w")),
+            kinds=_kinds(fields, len(items)),
+        )
 
     def _items(self, position: bytes, fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
         """The items of one entry; none if one of its lines is not a JSON object and would break the sink's lines."""
@@ -192,7 +197,7 @@ def read_sinks(record: bytes | None) -> dict[str, Exported]:
     """Read what each sink has, by the location that its target names; empty for bytes that cannot be read."""
     try:
         return msgspec.json.decode(record or b"{}", type=dict[str, Exported])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 
@@ -211,6 +216,12 @@ def _check_item(line: bytes) -> None:
         raise ValueError("blanks around it")
     if not line.isascii():
         line.decode()  # the decoder above checks the UTF-8 of the keys alone
+
+
+def _kinds(fields: Mapping[bytes, bytes], number: int) -> tuple[str, ...]:
+    """The names of the items' classes; none if it is not one for each."""
+    kinds = tuple(text(fields.get(b"k")).split("\n")) if b"k" in fields else ()
+    return kinds if len(kinds) == number else ()
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> str:

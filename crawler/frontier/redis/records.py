@@ -169,6 +169,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     counters: Mapping[str, int] = {}
     items: int = 0
     keys: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     links: int = 0
     failure: str = ""
     cause: str = ""
@@ -213,6 +214,7 @@ def ending(
         counters=counts(visit),
         items=len(items),
         keys=visit.item_keys if items else (),
+        kinds=visit.item_kinds if items else (),
         links=len(visit.links),
         failure=failure_words(failure) if failure else "",
         cause=failure.kind if failure else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,22 @@ async def test_an_entry_names_its_page_and_the_spider_that_read_it(crawl: Crawl)
     await _commit(crawl, [Request("http://a.example/?a\\b", spider="sh\\op")], b"{}")
     (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
     assert (entry.url, entry.spider) == ("http://a.example/?a\\b", "sh\\op")
+
+
+async def test_an_entry_tells_the_class_of_each_item(crawl: Crawl) -> None:
+    await _commit(crawl, pages(1), b'{"a":1}', b"{}", item_kinds=("Book", ""))
+    await _commit(crawl, ["http://a.example/dicts"], b"{}", b"{}")
+    typed, dicts = await crawl.outbox.read(crawl.job, {}, 10)
+    assert (typed.kinds, dicts.kinds) == (("Book", ""), ())
+    assert [typed.kind(number) for number, _ in typed.numbered()] == ["Book", ""]
+    assert [dicts.kind(number) for number, _ in dicts.numbered()] == ["", ""]
+
+
+async def test_of_items_that_are_left_out_no_class_stays(crawl: Crawl) -> None:
+    keys, kinds = ("k1", "k1", "k2"), ("Book", "Offer", "")
+    await _commit(crawl, pages(1), b'{"a":1}', b'{"a":2}', b'{"a":3}', item_keys=keys, item_kinds=kinds)
+    (entry,) = await crawl.outbox.read(crawl.job, {}, 10)
+    assert (entry.items, entry.kinds) == ((b'{"a":1}', b'{"a":3}'), ("Book", ""))
 
 
 async def test_each_page_of_a_commit_has_its_own_items(crawl: Crawl) -> None:
@@ -279,7 +296,7 @@ async def test_holding_again_extends_the_time(world: World, crawl: Crawl) -> Non
     assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e1"
 
 
-async def _commit(crawl: Crawl, urls: Sequence[str | Request], *items: bytes) -> None:
+async def _commit(crawl: Crawl, urls: Sequence[str | Request], *items: bytes, **more: Any) -> None:
     await crawl.add(*urls)
     for lease in (await crawl.claim()).leases:
-        assert await crawl.end(lease, items=items)
+        assert await crawl.end(lease, items=items, **more)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.spiders.items import ItemError, encode_item, is_item, item_keys
+from crawler.spiders.items import ItemError, encode_item, is_item, item_keys, item_kinds
 
 
 @dataclasses.dataclass
@@ -231,3 +231,8 @@ def test_a_class_itself_is_no_item(cls: type) -> None:
 def test_the_field_of_a_model_that_cannot_be_stored_is_named() -> None:
     with pytest.raises(ItemError, match=r"item field more\[0\]\.one: function .*; it was not called"):
         encode_item(Model(site="http://a.example/", more=[Attrs(lambda: 1)]))  # type: ignore[arg-type]
+
+
+def test_the_class_of_each_item_unless_all_are_dicts() -> None:
+    assert item_kinds(["dict", "Book", "dict"]) == ("", "Book", "")
+    assert item_kinds(["dict", "dict"]) == item_kinds([]) == ()

@@ -21,6 +21,7 @@
 --           counters  name → how much to add
 --           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
+--           kinds   the name of each one's class, '' for a dict; none: all are dicts
 --           cause   a word for a failure of the host (see `health.lua`)
 --           archived  the page's line in the index of the archive ('': it is in none, or will be visited again)
 --           close   why the spider closes the job with this page ('': it does not)
@@ -105,9 +106,9 @@ local function end_lease(visit, message, items, payload)
   if visit.close ~= '' and not is_spared then close(J .. 'stats', visit.close, now) end
   local position = ''
   if (visit.items > 0 or visit.archived ~= '') and not is_spared then
-    local kept, number = new_items(J, visit, items)
+    local kept, number, kinds = new_items(J, visit, items)
     note_coverage(J, message, visit.filled, counters)
-    if number > 0 or visit.archived ~= '' then position = append(J, message, kept, visit.archived) end
+    if number > 0 or visit.archived ~= '' then position = append(J, message, kept, kinds, visit.archived) end
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end

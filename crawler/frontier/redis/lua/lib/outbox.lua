@@ -4,8 +4,8 @@
 -- Gives  in_generation(J) → the generation of the outbox, and the last position before it; nil for a shard without
 --        generations (`memory://`), whose server is never another one. Begins the generation of the shard if need be
 --        new_items(J, visit, items) → those of a visit whose keys this shard of the job does not have yet, as JSON lines,
---        and their number
---        append(J, message, items, archived) → the position of a page's items and its line in an archive's index
+--        their number, and the names of their classes
+--        append(J, message, items, kinds, archived) → the position of a page's items and its line in an archive's index
 -- Stays true: positions grow, also beyond all that a server had of which this one was a replica: an id that Redis
 -- chooses (`*`) counts on from the last one, because no clock reaches a generation.
 
@@ -30,24 +30,28 @@ local function in_generation(J)
 end
 
 local function new_items(J, visit, items)
-  if #visit.keys == 0 then return items, visit.items end
-  local new, i = {}, 0
+  if #visit.keys == 0 then return items, visit.items, visit.kinds end
+  local new, kinds, i = {}, {}, 0
   for line in string.gmatch(items, '[^\n]+') do
     i = i + 1
     local key = visit.keys[i]
-    if key == '' or redis.call('SADD', J .. 'item_keys', key) == 1 then new[#new + 1] = line end
+    if key == '' or redis.call('SADD', J .. 'item_keys', key) == 1 then
+      new[#new + 1] = line
+      kinds[#new] = visit.kinds[i]
+    end
   end
-  return table.concat(new, '\n'), #new
+  return table.concat(new, '\n'), #new, kinds
 end
 
 local is_begun = false
-local function append(J, message, items, archived)
+local function append(J, message, items, kinds, archived)
   if not is_begun then
     in_generation(J)
     is_begun = true
   end
   local url, spider = page_of(message)
   local entry = { 'i', items, 'u', url, 's', spider or '' }
+  if #kinds > 0 then entry[#entry + 1], entry[#entry + 2] = 'k', table.concat(kinds, '\n') end
   if archived ~= '' then entry[#entry + 1], entry[#entry + 2] = 'w', archived end
   return redis.call('XADD', J .. 'outbox', '*', unpack(entry))
 end
