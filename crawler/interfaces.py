@@ -497,6 +497,24 @@ class Archive(Protocol):
         """Make all pages durable that were added. Raises `OutputError`; the caller may then call again."""
 
 
+class FileStore(Protocol):
+    """Where files are kept, under relative paths of small letters, digits and `/ . _ -`. Its methods block, and raise
+    `OSError`."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, for people."""
+
+    def has(self, path: str) -> bool:
+        """Return whether the file is there."""
+
+    def get(self, path: str) -> bytes | None:
+        """Return the content of a file; None if it is not there."""
+
+    def put(self, path: str, data: bytes) -> None:
+        """Make the file durable, whole or not at all, in place of any other of that path."""
+
+
 class Sink(Protocol):
     """Where items end. Position and items become durable together, or not at all."""
 

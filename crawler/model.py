@@ -93,6 +93,7 @@ class Request(Struct, frozen=True, metaclass=_Checked):
     redirects: int = 0  # redirects followed to get here; set by the crawler
     unknown: Mapping[str, Any] = {}  # fields of a later version of the crawler, passed on to it; set by the crawler
     cb_kwargs: Mapping[str, Any] = {}  # JSON values, given to the callback as keyword arguments
+    media: Mapping[str, Any] = {}  # an item that waits for its files (`visit/waiting.py`); set by the crawler
     # A new field goes here: one line with a default (see `frontier/message.py`).
 
     if TYPE_CHECKING:
@@ -234,6 +235,12 @@ class Skip(Struct, frozen=True):
     detail: str = ""  # what decided it: the line of robots.txt, the redirect's target …; kept for a while (`trace`)
 
 
+class Step(Struct, frozen=True):
+    """An item is one step further on the way to its files (`visit/waiting.py`). No page; never fetched again."""
+
+    why: str = ""  # why the file was given up; empty if it was not
+
+
 class Retry(Struct, frozen=True):
     """Failed for now: back to pending after `delay` seconds, with one more attempt.
 
@@ -267,7 +274,7 @@ class Release(Struct, frozen=True):
     )
 
 
-Outcome = Done | Skip | Retry | Dead | Release
+Outcome = Done | Skip | Step | Retry | Dead | Release
 
 
 COVERED_FIELDS = 100
@@ -293,7 +300,9 @@ class Visit(Struct, frozen=True):
     """What a worker found out about one lease, and what should happen now. Nothing shared has changed yet."""
 
     outcome: Outcome
-    items: tuple[bytes, ...] = ()  # of Done, Dead and Skip; one JSON object each, valid UTF-8, without line breaks
+    items: tuple[
+        bytes, ...
+    ] = ()  # of Done, Dead, Skip and Step; one JSON object each, valid UTF-8, without line breaks
     # one for each item, by which the commit leaves out those that the job has; "": kept in any case; none: keep all
     item_keys: tuple[str, ...] = ()
     item_kinds: tuple[str, ...] = ()  # the name of each one's class, "" for a dict; none: all are dicts

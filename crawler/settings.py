@@ -178,6 +178,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     OUTBOX_LIMIT: Positive = 10_000  # pages whose items may wait for the exporter; at the limit claims stop
     EXPORT_BATCH: Positive = 500  # pages written to the sink at once
 
+    # --- files of items (docs/media.md)
+    FILES_STORE: str = ""  # folder of the files that items name in file_urls, for all workers; empty: not fetched
+    FILES_URLS_FIELD: str = "file_urls"  # field of an item that lists the URLs of its files
+    FILES_RESULT_FIELD: str = "files"  # field that gets what became of them
+    FILES_EXPIRES: Annotated[float, Meta(ge=0)] = 90.0  # days after which a file is fetched again for another item
+    IMAGES_STORE: str = ""  # folder of the images that items name in image_urls, for all workers; empty: not fetched
+    IMAGES_URLS_FIELD: str = "image_urls"  # field of an item that lists the URLs of its images
+    IMAGES_RESULT_FIELD: str = "images"  # field that gets what became of them
+    IMAGES_EXPIRES: Annotated[float, Meta(ge=0)] = 90.0  # days after which an image is fetched again for another item
+    MEDIA_ALLOW_REDIRECTS: bool = False  # whether a redirect of a file is followed; else the file is given up
+    MEDIA_MAXSIZE: Positive = 64 * 1024 * 1024  # bytes of a file of an item
+
     # --- spiders
     SPIDER_MODULES: tuple[str, ...] = ("spiders",)  # packages or folders that hold spiders
     # what holds for one spider, above its custom_settings: spider → those settings, and its "rate" for each host, as in
@@ -215,7 +227,16 @@ PER_SPIDER = frozenset(
         "DOWNLOADER_MIDDLEWARES",
         "DOWNLOAD_DELAY",
         "EXTENSIONS",
+        "FILES_EXPIRES",
+        "FILES_RESULT_FIELD",
+        "FILES_STORE",
+        "FILES_URLS_FIELD",
+        "IMAGES_EXPIRES",
+        "IMAGES_RESULT_FIELD",
+        "IMAGES_STORE",
+        "IMAGES_URLS_FIELD",
         "ITEM_PIPELINES",
+        "MEDIA_ALLOW_REDIRECTS",
         "METAREFRESH_ENABLED",
         "METAREFRESH_MAXDELAY",
         "NOFOLLOW_LINKS_OBEY",
@@ -248,6 +269,7 @@ PER_PROCESS = frozenset(
         "DOWNLOAD_TIMEOUT",
         "HTTP_AUTH",
         "LOG_LEVEL",
+        "MEDIA_MAXSIZE",
         "PARSE_MAXSIZE",
         "READ_TIMEOUT",
         "USER_AGENT",
@@ -261,8 +283,9 @@ belong to the command, or to the whole fleet."""
 PROGRAMS = "settings="
 """The origin of settings that a program gives `crawler.run`, as people read it."""
 
-SCHEDULED = PER_SPIDER - {"DOWNLOADER_MIDDLEWARES", "EXTENSIONS", "ITEM_PIPELINES"}
-"""Those that a schedule may set. Schedules come back from the queue server, so none of these leads to code."""
+SCHEDULED = PER_SPIDER - {"DOWNLOADER_MIDDLEWARES", "EXTENSIONS", "FILES_STORE", "IMAGES_STORE", "ITEM_PIPELINES"}
+"""Those that a schedule may set. Schedules come back from the queue server, so none of these leads to code or into a
+folder."""
 
 RATE = "rate"  # in SPIDERS: requests to one host at most, such as 10/m
 

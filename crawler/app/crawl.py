@@ -12,6 +12,7 @@ from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
 from crawler.app.events import announced
 from crawler.app.in_process import InProcess, Inside
+from crawler.app.item_files import files_of
 from crawler.app.jobs import create_job, delete_job
 from crawler.app.limits import set_limits
 from crawler.app.results import largest_groups
@@ -62,6 +63,7 @@ async def crawl(
     our own command, in whose process it all runs.
     """
     check_job_name(job.name)
+    files_of(config, config.settings)  # raises before anything is seeded
     async with connect(config, alone=True) as connected:
         is_new = job.name not in [known.name for known in await connected.jobs.all()]
         if (fresh or is_new) and not (inside and inside.sink):

@@ -33,6 +33,7 @@ def http_fetcher(settings: Settings, connections: int = sys.maxsize) -> HttpFetc
             connect_seconds=settings.CONNECT_TIMEOUT,
             silent_seconds=settings.READ_TIMEOUT,
             body_bytes=settings.DOWNLOAD_MAXSIZE,
+            media_bytes=settings.MEDIA_MAXSIZE,
             fail_on_dataloss=settings.DOWNLOAD_FAIL_ON_DATALOSS,
             active_bytes=settings.SCRAPER_SLOT_MAX_ACTIVE_SIZE,
         ),

@@ -15,6 +15,7 @@ from crawler.app.archiving import archiving
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.fetching import caching, http_fetcher
+from crawler.app.item_files import files_of
 from crawler.app.limits import end_reasons
 from crawler.app.spiders import spiders_of
 from crawler.control.routes import Assignment, assignment
@@ -102,7 +103,15 @@ async def start_worker(
         hop_delay=settings.DOWNLOAD_DELAY,
     )
     ready_spiders = ReadySpiders(
-        registry, settings, config.explicit, gate, job_list.job, slot, deadly, middlewares.fetcher_for
+        registry,
+        settings,
+        config.explicit,
+        gate,
+        job_list.job,
+        slot,
+        deadly,
+        middlewares.fetcher_for,
+        partial(files_of, config),
     )
 
     async def close_spiders() -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.item_files import files_of
 from crawler.app.losing import code_of
 from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, Lacking, Unserved, Watch
 from crawler.app.wiring import supervisor
@@ -51,6 +52,7 @@ async def work(
     assigned = assignment(config.settings.ROUTES, jobs, queues)
     if assigned.queues:
         log.info("takes_queues", queues=assigned.queues, why="--queue chooses them, ROUTES say which jobs they have")
+    files_of(config, config.settings)  # raises before a process is started
     async with connect(config) as connected:
         crew = supervisor(config, connected, jobs, concurrency, queues)
         with draining(crew):

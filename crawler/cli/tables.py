@@ -25,6 +25,7 @@ from crawler.views.figures import (
     counted,
     dead_words,
     duration,
+    files_in_words,
     hosts_in_words,
     limits_in_words,
     nobody_exports,
@@ -41,6 +42,7 @@ from crawler.views.figures import (
     source_in_words,
     spiders_missing,
     unexported,
+    urls,
     wait_for_newer,
     why_idle,
 )
@@ -139,6 +141,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
     yield "answers", answers_in_words(stats.counters)
+    yield "files", files_in_words(stats)
     yield "skipped", Text(asked_for_in_words(stats, pages=True), overflow="fold")
     yield "left out", Text(asked_for_in_words(stats, pages=False), overflow="fold")
     yield "lost", Text(lost_in_words(stats), "yellow", overflow="fold")
@@ -291,10 +294,11 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
     stats = report.stats
     lines: dict[str, object] = {
         "ended": closed_in_words(stats) or report.reason,
-        "pages": f"{counted(pages(stats))} of {counted(stats.known)} known URLs",
+        "pages": f"{counted(pages(stats))} of {counted(urls(stats))} known URLs",
         "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
         "incomplete": incomplete(report.coverage),
+        "files": files_in_words(stats),
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": Text(asked_for_in_words(stats, pages=True), overflow="fold"),
         "left out": Text(asked_for_in_words(stats, pages=False), overflow="fold"),

@@ -66,6 +66,7 @@ class Limits(Struct, frozen=True):
     connect_seconds: float = 10.0  # to connect, TLS included
     silent_seconds: float = 30.0  # without a byte received
     body_bytes: int = 16 * 1024 * 1024  # of the decoded body
+    media_bytes: int = 64 * 1024 * 1024  # the same, of a file of an item
     active_bytes: int = 64 * 1024 * 1024  # of all large bodies being read or parsed at once
     fail_on_dataloss: bool = True  # whether a body that breaks off is an error; otherwise its part is the body
 
@@ -121,8 +122,10 @@ class HttpFetcher:
         self._limits = limits
         self._parse_limits = parse_limits
         self._bodies = BodyBudget(limits.active_bytes)
-        plain_bytes = min(FREE, limits.body_bytes)  # a larger body may have to wait for memory
-        bounds = Bounds(limits.body_bytes, plain_bytes, limits.silent_seconds, keeps_exchange)
+        # a larger body may have to wait for memory
+        plain_bytes = min(FREE, limits.body_bytes, limits.media_bytes)
+        largest = max(limits.body_bytes, limits.media_bytes)
+        bounds = Bounds(largest, plain_bytes, limits.silent_seconds, keeps_exchange)
         self._keeps_exchange = keeps_exchange
         self._pool = Pool(guard, tls_context(tls_ca_file), resolver, bounds, connections)
         self._usual = lru_cache(_MAX_ORIGINS)(self._usual_of)
@@ -313,7 +316,9 @@ class HttpFetcher:
         return _Body(sent := bytes(body), cut, sent)
 
     def _most(self, request: Request) -> int:
-        """Bytes of the decoded body: a sitemap may have more than a page."""
+        """Bytes of the decoded body: a sitemap may have more than a page; a file of an item has its own limit."""
+        if request.media:
+            return self._limits.media_bytes
         is_sitemap = request.callback == SITEMAP_CALLBACK
         return max(self._limits.body_bytes, self._parse_limits.sitemap_size if is_sitemap else 0)
 
@@ -353,7 +358,11 @@ async def _needed(status: int, reading: Awaitable[_Body]) -> _Body:
 
 
 def _too_large(limit: int) -> BodyError:
-    return BodyError("too_large", f"is larger than {limit:,} bytes (DOWNLOAD_MAXSIZE; for a sitemap, SITEMAP_MAXSIZE)")
+    return BodyError(
+        "too_large",
+        f"is larger than {limit:,} bytes (DOWNLOAD_MAXSIZE; for a sitemap, SITEMAP_MAXSIZE; for an item's file, "
+        "MEDIA_MAXSIZE)",
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------

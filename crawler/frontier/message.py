@@ -29,7 +29,8 @@ annotation. Older workers ignore the field and pass it on.
 If a worker that ignores the field would do harm (for example, fetch without the proxy), enter the field in
 `_MUST_KNOW` with the next version. Only messages that carry the field are of that version; older workers leave those
 to newer ones and go on reading all others. So far these are: `cb_kwargs` (2), without which a callback would be called
-without its arguments. A field never leaves `_MUST_KNOW`, so each worker reads all versions up to its own.
+without its arguments; `media` (3), without which an item that waits for its files would be lost. A field never leaves
+`_MUST_KNOW`, so each worker reads all versions up to its own.
 
 Bytes without such a head are junk. A message with a head of an unknown version waits for a worker that knows the
 version. A message of a known version is junk unless the rest is correct as well.
@@ -55,7 +56,7 @@ from crawler.parsing.request_fields import META_WORDS, check_times, check_url, i
 from crawler.parsing.url import BadUrl
 
 # added field that no worker may ignore → the first version whose workers know it
-_MUST_KNOW: Mapping[str, int] = {"cb_kwargs": 2}
+_MUST_KNOW: Mapping[str, int] = {"cb_kwargs": 2, "media": 3}
 VERSION = max(_MUST_KNOW.values(), default=1)
 MAX_BYTES = 1_000_000
 
@@ -174,12 +175,14 @@ def _added(request: Request) -> dict[str, Any]:
     return {**request.unknown, **msgspec.to_builtins(_fields_added(request))} if _has_grown(request) else {}
 
 
-_LATER = tuple(name for name in _ADDED if name != "cb_kwargs")  # those that `is_bare` does not look at
+_LATER = tuple(name for name in _ADDED if name not in ("cb_kwargs", "media"))  # those that `is_bare` does not look at
 
 
 def _has_grown(request: Request) -> bool:
     """Whether it has fields that workers of the first generation do not know."""
-    return bool(request.unknown or request.cb_kwargs) or (bool(_LATER) and _fields_added(request) != Added())
+    return bool(request.unknown or request.cb_kwargs or request.media) or (
+        bool(_LATER) and _fields_added(request) != Added()
+    )
 
 
 def _fields_added(request: Request) -> Struct:

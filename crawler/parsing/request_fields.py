@@ -43,6 +43,7 @@ def is_bare(request: Any) -> bool:
         and not request.body
         and not request.unknown
         and not request.cb_kwargs
+        and not request.media
         and type(request.url) is str
         and type(request.spider) is str
         and type(request.depth) is int

@@ -191,7 +191,6 @@ _POLICY = (
     "the page cache keeps each page, as DummyPolicy does; it is for developing spiders, so what a host says about "
     "caches (RFC 9111) is not read: delete it, and set HTTPCACHE_EXPIRATION_SECS"
 )
-_FILES = "items go to -o FILE.jsonl; process files and images in a step of your own"
 _STEP = (
     "what they do to items, ITEM_PIPELINES do; to responses, DOWNLOADER_MIDDLEWARES; to requests, the spider's "
     "callbacks or a base class of your spiders"
@@ -239,7 +238,6 @@ MISSING: Mapping[str, Missing] = {
     "FEED_STORAGES": Missing(_STORE, is_off),
     "FEED_URI": Missing(_STORE, is_off),
     "FEED_URI_PARAMS": Missing(_STORE, is_off),
-    "FILES_STORE": Missing(_FILES, is_off),
     "HTTPAUTH_*": Missing(_LOGIN, is_off),
     "HTTPCACHE_POLICY": Missing(_POLICY, _off_or("scrapy.extensions.httpcache.DummyPolicy")),
     "HTTPCACHE_STORAGE": Missing(
@@ -250,7 +248,6 @@ MISSING: Mapping[str, Missing] = {
     "HTTPERROR_ALLOW_ALL": Missing(
         'write handle_httpstatus_list in the spider, or meta={"handle_httpstatus_all": True}', is_off
     ),
-    "IMAGES_STORE": Missing(_FILES, is_off),
     "ITEM_PROCESSOR": Missing("write ITEM_PIPELINES", _scrapys),
     "LOG_FORMATTER": Missing('lines have a fixed form; LOG_RENDERER = "json" is for programs', _scrapys),
     "MEMUSAGE_LIMIT_MB": Missing("limit the memory from outside: ulimit, MemoryMax= of systemd, the container", is_off),
@@ -355,7 +352,6 @@ HARMLESS: Mapping[str, str] = {
     "LOG_UNSERIALIZABLE_REQUESTS": "a request that cannot travel is an error where it is made",
     "LOG_VERSIONS": f"`{PROGRAM} version` tells them",
     "MAIL_*": _NO_MAIL,
-    "MEDIA_ALLOW_REDIRECTS": _NO_STORAGE,
     "MEMDEBUG_*": f"`{PROGRAM} inspect stats` shows each process's memory",
     "MEMUSAGE_*": f"`{PROGRAM} inspect stats` shows each process's memory",
     "NEWSPIDER_MODULE": "spiders live in SPIDER_MODULES",

@@ -135,6 +135,24 @@ def answers_in_words(counters: Mapping[str, int]) -> str:
     return counts_in_words(answers(counters)) + (f" ({counts_in_words(kinds)})" if kinds else "")
 
 
+def urls(stats: JobStats) -> int:
+    """Return the number of URLs found, without the steps of items that wait for their files."""
+    return stats.known - stats.counters.get("steps", 0)
+
+
+def files_in_words(stats: JobStats) -> str:
+    """Return `1,234 kept (12.3 MB), 7 up to date; 2 items wait for theirs`: the files of items; empty if none."""
+    files = group(stats.counters, "files")
+    kept, known = files.get("downloaded", 0), files.get("uptodate", 0)
+    waiting = files.get("waiting", 0) - files.get("complete", 0)
+    figures = (
+        f"{counted(kept)} kept ({size(files.get('bytes', 0))})" if kept else "",
+        f"{counted(known)} up to date" if known else "",
+    )
+    waits = f"{several(waiting, 'item')} {'waits' if waiting == 1 else 'wait'} for theirs" if waiting > 0 else ""
+    return "; ".join(filter(None, (", ".join(filter(None, figures)), waits)))
+
+
 def own_figures(stats: JobStats) -> str:
     """Return what the project's own code has counted, the largest first."""
     return counts_in_words(group(stats.counters, OWN))
@@ -419,7 +437,7 @@ def scrapy_stats(report: CrawlReport) -> dict[str, Any]:
 def job_figures(stats: JobStats) -> dict[str, int]:
     """Return those of them that the job itself has."""
     counters = stats.counters
-    statuses = group(counters, "status")
+    statuses, files = group(counters, "status"), group(counters, "files")
     return {
         "response_received_count": sum(statuses.values()),
         "downloader/response_count": sum(statuses.values()),
@@ -430,6 +448,9 @@ def job_figures(stats: JobStats) -> dict[str, int]:
         "retry/count": counters.get("retried", 0),
         "own_limit/count": counters.get("own_limit", 0),
         **{f"skip/{reason}": count for reason, count in group(counters, "skip").items()},
+        **{f"file_status_count/{status}": files[status] for status in ("downloaded", "uptodate") if status in files},
+        **{f"files/{name}": count for name, count in files.items() if name not in ("downloaded", "uptodate")},
+        **{f"given_up/{why}": count for why, count in group(counters, "given_up").items()},
         "item_dropped_count": sum(group(counters, "dropped").values()),
         **{f"item_dropped_reasons_count/{why}": count for why, count in group(counters, "dropped").items()},
         **{f"links/{why}": count for why, count in group(counters, "links").items()},

@@ -1,8 +1,8 @@
 """What a crawl lost, refused, skipped or cut off: its counters in sentences. Pure.
 
-Each counter `skip/…` (pages), `dropped/…` (items), `links/…` (links and requests) and `cut/…` (what a bound cut off a
-page) has a row here. A person or a host asked for some of it, by a setting, in a spider or in robots.txt: that is told
-and no more. The rest is lost, and `--strict` makes it the exit code `Exit.LOST`.
+Each counter `skip/…` (pages), `dropped/…` (items), `given_up/…` (files of items), `links/…` (links and requests) and
+`cut/…` (what a bound cut off a page) has a row here. A person or a host asked for some of it, by a setting, in a spider
+or in robots.txt: that is told and no more. The rest is lost, and `--strict` makes it the exit code `Exit.LOST`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,12 @@ _ROWS: Mapping[str, _Row] = {
     "dropped/errback": _Row("errback", "failed; what they would have yielded is lost, and the log says why"),
     "empty/items": _Row("item", "no field has a value; check the selectors"),
     "empty/pages": _Row("page", "neither an item nor a request was yielded", is_asked_for=True),
+    # --- files of items
+    "given_up/robots": _Row("file", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
+    "given_up/too_large": _Row("file", "given up: larger than MEDIA_MAXSIZE"),
+    "given_up/item_too_large": _Row(
+        "file", "not fetched: a waiting item may have a megabyte with its URLs and results"
+    ),
     # --- pages whose items come twice
     "twice/pages": _Row(
         "page",
@@ -112,6 +118,7 @@ _ROWS: Mapping[str, _Row] = {
 _OTHERS: Mapping[str, _Row] = {
     "skip": _Row("page", "skipped"),
     "dropped": _Row("item", "dropped by the spider", is_asked_for=True),
+    "given_up": _Row("file", "given up, as the items say"),
     "links": _Row("link", "left out by the spider", is_asked_for=True),
     "cut": _Row("page", "cut off at a bound"),
     "twice": _Row("page", "written twice"),

@@ -26,6 +26,7 @@ from crawler.spiders.context import Crawler
 from crawler.spiders.failures import failure_of
 from crawler.spiders.hooks import Hooks
 from crawler.spiders.registry import Registry
+from crawler.visit.item_files import ItemFiles
 from crawler.visit.page_obedience import DirectivePolicy
 from crawler.worker.blame_slot import Making, NoSlot, Slot
 
@@ -45,6 +46,7 @@ class ReadySpider(Struct, frozen=True):
     delay: float | None = None  # seconds between requests to a host, if the spider sets its own
     directives: DirectivePolicy = DirectivePolicy()
     sitemaps: bool = True  # follow the sitemaps that robots.txt names
+    files: ItemFiles | None = None  # of items; None: they are not fetched
     hooks: Hooks | None = None  # pipelines, extensions, middlewares, signals; they are open
 
     async def open(self, *, pipelines: bool = True) -> None:
@@ -59,6 +61,8 @@ class ReadySpider(Struct, frozen=True):
 
     def for_request(self, request: Request) -> ReadySpider:
         """The same with the retry policy, and without the robots.txt, that the request asks for."""
+        if request.media and self.files is not None:
+            return replace(self, retry=self.files.retry(self.retry), sitemaps=False)
         if not request.meta:
             return self
         retry = for_request(self.retry, request.meta)
@@ -80,11 +84,13 @@ class ReadySpiders:
         slot: Slot | NoSlot = NoSlot(),  # noqa: B008 - without state
         deadly: Mapping[Making, str] = {},
         fetcher_for: Callable[[Iterable[str], Crawler], Fetcher | None] = lambda paths, crawler: None,
+        files_for: Callable[[Settings], ItemFiles | None] = lambda settings: None,
     ) -> None:
         """`explicit` names the settings that the user set, which override a spider's own. A `deadly` spider is not
         made, for the reason given. `fetcher_for` returns a fetcher with these middlewares for one spider; None if they
-        are those of all spiders."""
+        are those of all spiders. `files_for` returns what keeps the files of items by these settings."""
         self._fetcher_for = fetcher_for
+        self._files_for = files_for
         self._registry = registry
         self._settings = settings
         self._explicit = explicit
@@ -184,6 +190,7 @@ class ReadySpiders:
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
             ),
             sitemaps=job.follow and settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
+            files=self._files_for(settings),
             hooks=Hooks(
                 spider.crawler,
                 pipelines=settings.ITEM_PIPELINES,

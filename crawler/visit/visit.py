@@ -7,6 +7,7 @@
 5. run the spider's callback              exception → Dead with its traceback, or Retry if it may pass
 6. keep links that belong to the crawl    offsite, too deep, malformed → left out, counted
 7. obey the page's directives             noindex → no items; nofollow → no links; counted
+8. let items wait for their files         each becomes a request, which takes steps of its own (`waiting.py`)
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ from crawler.spiders.items import is_empty, item_keys, item_kinds
 from crawler.spiders.pipelines import PipelineError
 from crawler.spiders.stats import Page, counted, take_back
 from crawler.spiders.taken import CallbackError
+from crawler.visit import waiting
 from crawler.visit.admission import Admission
+from crawler.visit.item_files import ItemFiles, lacks_store
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
 from crawler.visit.spider_errors import SpiderErrors
@@ -137,7 +140,7 @@ class Visitor:
                 await ready.open()
         except Exception as error:  # the spider's own code has part in it, and may raise anything
             return _left_to_others(str(error) if isinstance(error, CrawlerError) else error_in_words(error))
-        if why := lacking(ready.spider, lease.request):
+        if why := lacking(ready.spider, lease.request) or _lacks_files(ready, lease.request):
             return _left_to_others(why)
         try:
             return await self._visit(lease, ready.for_request(lease.request))
@@ -152,6 +155,8 @@ class Visitor:
             return Visit(_again(failure, lease, ready.retry), asked_at=time.monotonic())
 
     async def _visit(self, lease: Lease, ready: ReadySpider) -> Visit:
+        if lease.request.media and ready.files is not None:
+            return await self._take_step(lease, ready, ready.files)
         if not lease.request.errback:
             return await self._find_out(lease, ready)
         try:
@@ -161,6 +166,15 @@ class Visitor:
         finally:
             self._refused.pop(lease.message, None)
         return visit
+
+    async def _take_step(self, lease: Lease, ready: ReadySpider, files: ItemFiles) -> Visit:
+        """Let an item that waits for its files take one step. Raise `OwnLimit`."""
+        item = waiting.of(lease.request)
+        if not item.is_asking:
+            visit = files.onward(lease, item)
+            return replace(visit, item_keys=item_keys(ready.spider.ITEM_KEY, visit.items))
+        known = await files.before(lease, item, ready.retry)
+        return known or files.judged(lease, await self._find_out(lease, ready), ready.retry)
 
     async def _find_out(self, lease: Lease, ready: ReadySpider) -> Visit:
         if release := await self._too_early(lease):
@@ -262,14 +276,18 @@ class Visitor:
     async def _read(self, lease: Lease, ready: ReadySpider, response: Response) -> tuple[Outcome, Found]:
         """Judge the status, then run the spider's callback on the page."""
         nothing = Found()
+        files = ready.files if lease.request.media else None
         if ready.retry.follows(response.status):
             target = policy.redirect(response, ready.retry)
-            if isinstance(target, Request):
-                return Skip("redirect", target.url), nothing.admitting(*self._admission.admit(lease, ready, [target]))
-            return self._keep(lease, response, target), nothing
+            if not isinstance(target, Request):
+                return self._keep(lease, response, target), nothing
+            skip = Skip("redirect", target.url)
+            return skip, nothing if files else nothing.admitting(*self._admission.admit(lease, ready, [target]))
         judged = policy.judge(response, lease.attempt, ready.retry, chance=random.random(), now=time.time())
         if judged is not None:
             return self._keep(lease, response, judged), nothing
+        if files:
+            return await files.read(lease, response)
         return await self._parse(lease, ready, lease.request.callback, response)
 
     def _keep(self, lease: Lease, response: Response, outcome: Outcome) -> Outcome:
@@ -333,6 +351,8 @@ class Visitor:
                 found = found.noting({"empty/items": empty})
             self._note_fields(lease.job, ready.spider, callback, found.items)
             name = with_spider(callback, lease.request.spider)
+            if ready.files is not None and isinstance(page, Response):
+                found = ready.files.split(lease, name, found)
             return Done(), replace(found, filled=coverage_of(name, found.items, found.kinds))
         except PageTooLarge as error:
             take_back(before)
@@ -432,6 +452,13 @@ class Visitor:
             admitted += some
             left_out = added(left_out, others)
         return admitted, left_out
+
+
+def _lacks_files(ready: ReadySpider, request: Request) -> str:
+    """Why this worker cannot keep the files of an item that waits for them; empty if it can, or none waits."""
+    if not request.media:
+        return ""
+    return lacks_store(waiting.KINDS) if ready.files is None else ready.files.lacks(request)
 
 
 def _hears_of(ready: ReadySpider, signal: signals.Signal) -> bool:

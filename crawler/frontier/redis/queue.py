@@ -271,15 +271,17 @@ def _redirected(visits: Iterable[tuple[Lease, Visit]]) -> Iterable[Lease]:
 
 
 def _links(lease: Lease, visit: Visit) -> Iterable[tuple[Request, str]]:
-    """The links, each with a word that is the same when this page is committed or visited again."""
+    """The links, each with a word that is the same when this page is committed or visited again. Steps of items that
+    wait for files are counted apart, so that what else the page yields does not change their words."""
     if not visit.links:
         return
     page = blake2b(wire.identity(lease.message), digest_size=8).hexdigest()
-    times: Counter[str] = Counter()
+    times: Counter[tuple[str, str]] = Counter()
     for request in visit.links:
+        kind = "media" if request.media else ""
         if request.dont_filter:
-            times[request.url] += 1
-        yield request, f"{page}:{times[request.url]}"
+            times[kind, request.url] += 1
+        yield request, f"{page}:{kind}{times[kind, request.url]}"
 
 
 def _merge(total: Claim, part: Claim) -> Claim:

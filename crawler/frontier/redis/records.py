@@ -12,7 +12,7 @@ import structlog
 from crawler.frontier import message as wire
 from crawler.frontier.redis.keys import shard_of
 from crawler.frontier.rules import MAX_DETAIL
-from crawler.model import Claim, Dead, Done, Failure, Filled, Junk, Lease, Outcome, Release, Retry, Skip, Visit
+from crawler.model import Claim, Dead, Done, Failure, Filled, Junk, Lease, Outcome, Release, Retry, Skip, Step, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
 from crawler.policy import counts, verdict
@@ -194,7 +194,7 @@ def ending(
         turn = round(visit.outcome.turn * 1000)
     failure = visit.outcome.failure if isinstance(visit.outcome, (Retry, Dead)) else None
     # A dead or ignored page keeps its errback's items. A page that will be visited again brings them then.
-    is_last = isinstance(visit.outcome, (Done, Dead, Skip))
+    is_last = isinstance(visit.outcome, (Done, Dead, Skip, Step))
     items = visit.items if is_last else ()
     asked_at = None if visit.unasked else visit.asked_at
     named = Ending(
@@ -230,6 +230,8 @@ def outcome_arguments(worker: str, lease: Lease, outcome: Outcome) -> tuple[str,
     match outcome:
         case Done():
             return "done", 0.0, b""
+        case Step():
+            return "step", 0.0, b""
         case Skip(reason=reason, detail=detail):
             return "skip", 0.0, f"{reason}\n{clean(detail)[:MAX_DETAIL]}".encode()
         case Retry(delay=delay):

@@ -36,7 +36,15 @@ def test_these_counters_are_losses() -> None:
             "cut/sitemap",
         ),
         *("cut/sitemap_end", "cut/stats", "cut/surplus", "cut/text", "dropped/errback", "dropped/no_sitemap"),
-        *("dropped/not_an_item", "empty/items", "links/malformed", "links/other_callback", "links/redirects"),
+        *(
+            "dropped/not_an_item",
+            "empty/items",
+            "given_up/item_too_large",
+            "given_up/too_large",
+            "links/malformed",
+            "links/other_callback",
+            "links/redirects",
+        ),
         *(
             "links/robots_sitemaps",
             "links/sitemap_entries",

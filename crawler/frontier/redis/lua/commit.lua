@@ -10,7 +10,7 @@
 --         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
 --                   delay that adapting may choose
 --         visits    for each lease:
---           kind    done|skip|retry|release|early (released, because its group had no turn)|aside|dead|
+--           kind    done|skip|step|retry|release|early (released, because its group had no turn)|aside|dead|
 --                   spent (dead because its tries are used up)|junk
 --           host, status ('': none), size in bytes, health (see `health.lua`), verdict (see `alike.lua`)
 --           age     ms since the host was asked (nil: not asked, or unknown); is_unused: it was certainly not asked
@@ -68,6 +68,10 @@ local apply = {
     finish('done')
     tally(counters, 'skip/' .. reason)
     note_skip(J, url_of(message) or '', reason, detail)
+  end,
+  step = function()
+    finish('done')
+    tally(counters, 'steps')
   end,
   retry = function(visit, _, message) back_to_pending(visit.delay, message, 'retried') end,
   release = function(visit, _, message) back_to_pending(visit.delay, message, 'released') end,

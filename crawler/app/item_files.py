@@ -1,0 +1,36 @@
+"""Builds what keeps the files of items (docs/media.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crawler.app.config import Config
+from crawler.errors import ConfigError
+from crawler.frontier import message
+from crawler.media.folder import Folder
+from crawler.media.library import Library
+from crawler.runtime.safe_text import shown
+from crawler.settings import Settings
+from crawler.visit.item_files import ItemFiles, Section
+from crawler.visit.waiting import FILES, IMAGES, Kind
+
+
+def files_of(config: Config, settings: Settings) -> ItemFiles | None:
+    """Return what keeps the files of items by these settings; None if they name no store. Raise `ConfigError` or
+    `OutputError` for a store that cannot be used."""
+    sections: dict[Kind, Section] = {}
+    if settings.FILES_STORE:
+        library = Library(_store(config, "FILES_STORE", settings.FILES_STORE), "urls", settings.FILES_EXPIRES)
+        sections[FILES] = Section(settings.FILES_URLS_FIELD, settings.FILES_RESULT_FIELD, library)
+    if settings.IMAGES_STORE:
+        library = Library(_store(config, "IMAGES_STORE", settings.IMAGES_STORE), "image_urls", settings.IMAGES_EXPIRES)
+        sections[IMAGES] = Section(settings.IMAGES_URLS_FIELD, settings.IMAGES_RESULT_FIELD, library)
+    return ItemFiles(sections, message.check, follows=settings.MEDIA_ALLOW_REDIRECTS) if sections else None
+
+
+def _store(config: Config, setting: str, name: str) -> Folder:
+    if "://" in name:
+        raise ConfigError(f"{setting}={shown(name)}: expected a folder, such as files")
+    folder = Folder(setting, config.folder / Path(name).expanduser())
+    folder.check()
+    return folder

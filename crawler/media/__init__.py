@@ -1,0 +1,1 @@
+"""Where the files of items are kept, by their content."""

@@ -1,0 +1,200 @@
+"""Fetches and keeps the files that items name: the steps of `waiting.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from crawler.errors import OwnLimit
+from crawler.media.library import Kept, Library
+from crawler.model import Dead, Failure, Lease, Outcome, Request, Retry, Skip, Step, Visit
+from crawler.policy import RetryPolicy
+from crawler.response import Response
+from crawler.spiders.callbacks import Found
+from crawler.spiders.coverage import coverage_of
+from crawler.spiders.items import ItemError, shown_value
+from crawler.visit import waiting
+from crawler.visit.waiting import KINDS, Kind, Told, Waiting
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+TOO_LARGE = "item_too_large"
+_MAX_STATUS = 60  # characters of the reason for which a file is given up
+_LARGEST = ("p" * 72, "c" * 64, "s" * _MAX_STATUS)  # path, checksum and status of a file
+_MAX_URL = 8_200 + 300  # bytes of a canonical URL
+CRASHES = 2  # tries beyond those of a page: one after a host was away, one that only gives the file up
+
+
+class Section(NamedTuple):
+    """Files of one kind: the item's fields, and where the files are kept."""
+
+    urls: str  # field that lists the URLs
+    result: str  # field that gets what became of them
+    library: Library
+
+
+class ItemFiles:
+    """The files of one spider's items."""
+
+    def __init__(
+        self, sections: Mapping[Kind, Section], check: Callable[[Request], Request], *, follows: bool = False
+    ) -> None:
+        """`check` raises `ValueError` for a request that cannot travel. `follows`: redirects are followed."""
+        self._sections = sections
+        self._check = check
+        self._follows = follows
+
+    def lacks(self, request: Request) -> str:
+        """Why the files of a request's item cannot be kept here; empty if they can."""
+        kinds = {kind for kind, _ in waiting.of(request).wanted} - self._sections.keys()
+        return lacks_store(kinds)
+
+    # --- the page that gives the items
+
+    def split(self, lease: Lease, callback: str, found: Found) -> Found:
+        """Return what a callback (named with its spider) gave, with a request in place of each item that waits for
+        files. Raise `ItemError` for URLs that are no list of text."""
+        items: list[bytes] = []
+        kinds: list[str] = []
+        steps: list[Request] = []
+        noted: Counter[str] = Counter()
+        for line, kind in zip(found.items, found.kinds, strict=True):
+            item = Waiting(line.decode(), lease.request.url, callback, kind, self._wanted(line))
+            if item.wanted and not (why := self._too_large(lease, item)):
+                steps.append(waiting.stay(lease, item))
+                noted["files/waiting"] += 1
+                continue
+            if item.wanted:
+                log.warning(TOO_LARGE, url=item.page, why=why, then="it is written without its files")
+            items.append(self._complete(item.given_up(TOO_LARGE), noted) if self._names(line) else line)
+            kinds.append(kind)
+        return replace(found, items=items, kinds=kinds, requests=[*steps, *found.requests]).noting(noted)
+
+    def _names(self, line: bytes) -> bool:
+        """Whether an item may have a field that lists URLs of files."""
+        return any(b'"%b"' % section.urls.encode() in line for section in self._sections.values())
+
+    def _wanted(self, line: bytes) -> tuple[tuple[Kind, str], ...]:
+        """Return the files that an item names."""
+        fields = msgspec.json.decode(line) if self._names(line) else {}
+        sections = [(kind, self._sections[kind].urls) for kind in KINDS if kind in self._sections]
+        return tuple((kind, url) for kind, field in sections for url in _urls(field, fields.get(field)))
+
+    def _too_large(self, lease: Lease, item: Waiting) -> str:
+        """Why the item could not take all steps, in the largest form that it can get; empty if it can."""
+        told = tuple(Told(url, *_LARGEST) for _, url in item.wanted)
+        try:
+            self._check(waiting.stay(lease, replace(item, told=told, at="u" * _MAX_URL)))
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    # --- the steps
+
+    def retry(self, retry: RetryPolicy) -> RetryPolicy:
+        """Return the rules for a file: what a spider handles among statuses are those of pages."""
+        return replace(
+            retry, handle_httpstatus_list=frozenset(), handle_httpstatus_all=False, dont_redirect=not self._follows
+        )
+
+    def onward(self, lease: Lease, item: Waiting) -> Visit:
+        """Take a step at a URL, which asks nobody."""
+        following = waiting.onward(lease, item)
+        if isinstance(following, Request):
+            return Visit(Step(), links=(following,), unasked=True)
+        noted: Counter[str] = Counter({"files/complete": 1})
+        items = (self._complete(following, noted),)
+        filled = coverage_of(item.callback, items, (item.kind,))
+        return Visit(Step(), items=items, filled=filled, noted=noted, unasked=True)
+
+    async def before(self, lease: Lease, item: Waiting, retry: RetryPolicy) -> Visit | None:
+        """Return the visit of a file for which its host need not be asked: the store has it, or it has ended this
+        process too often. None: ask. Raise `OwnLimit`."""
+        if lease.attempt > retry.retry_times + CRASHES - 1:
+            return Visit(Step("crash"), links=(waiting.stay(lease, item.with_told(status="crash")),), unasked=True)
+        kind, url = _next(item)
+        kept = await self._in_thread(kind, self._sections[kind].library.known, url)
+        if kept is None:
+            return None
+        return Visit(Step(), links=(waiting.stay(lease, _told(item, kept, "uptodate")),), unasked=True)
+
+    async def read(self, lease: Lease, response: Response) -> tuple[Outcome, Found]:
+        """Keep the file that the host has sent. Raise `OwnLimit`."""
+        item = waiting.of(lease.request)
+        kind, url = _next(item)
+        if why := "empty" if not response.body else "truncated" if "dataloss" in response.cut else "":
+            return Dead(Failure(why, f"{response.url}: the file is {why}")), Found()
+        kind_of_content = response.headers.get("content-type", "")
+        kept = await self._in_thread(kind, self._sections[kind].library.keep, url, response.body, kind_of_content)
+        step = waiting.stay(lease, _told(item, kept, "downloaded"))
+        return Step(), Found(requests=[step], noted={"files/bytes": len(response.body)})
+
+    def judged(self, lease: Lease, visit: Visit, retry: RetryPolicy) -> Visit:
+        """Return the visit of a file: one that is given up, or redirected, takes a step as well."""
+        item = waiting.of(lease.request)
+        match visit.outcome:
+            case Skip(reason="redirect", detail=url):
+                step = waiting.stay(lease, replace(item, is_asking=False, at=url), lease.request.redirects + 1)
+                return replace(visit, outcome=Step("redirect"), links=(step,), items=(), unfollowed={})
+            case Dead(failure=failure, spent=True) if visit.health in ("busy", "down") and (
+                lease.attempt <= retry.retry_times
+            ):  # whether the host is to blame, the frontier decides, and only for a try that is repeated
+                return replace(visit, outcome=Retry(failure, retry.retry_delay))
+            case Dead(failure=failure):
+                return self._give_up(lease, visit, item, failure.kind, failure.message)
+            case Skip(reason=reason, detail=detail):
+                return self._give_up(lease, visit, item, reason, detail)
+        return visit
+
+    def _give_up(self, lease: Lease, visit: Visit, item: Waiting, why: str, detail: str) -> Visit:
+        log.warning("file_given_up", url=lease.request.url, page=item.page, why=why, detail=detail)
+        step = waiting.stay(lease, item.with_told(status=why[:_MAX_STATUS]))
+        return replace(visit, outcome=Step(why), links=(step,), items=(), unfollowed={})
+
+    def _complete(self, item: Waiting, noted: Counter[str]) -> bytes:
+        """Return the item with its results, and count them."""
+        fields: dict[str, Any] = msgspec.json.decode(item.item)
+        results: dict[str, list[Told]] = {one.result: [] for one in self._sections.values() if one.urls in fields}
+        for (kind, _), told in zip(item.wanted, item.told, strict=True):
+            results[self._sections[kind].result].append(told)
+            noted[f"files/{told.status}" if told.path else f"given_up/{told.status}"] += 1
+        return msgspec.json.encode({**fields, **results})
+
+    async def _in_thread(self, kind: Kind, work: Callable[..., Result], *given: Any) -> Result:
+        """Do what blocks. Raise `OwnLimit` if the store fails: no file is lost by that, and none is asked for."""
+        try:
+            return await asyncio.to_thread(work, *given)
+        except OSError as error:
+            store = self._sections[kind].library.store.location
+            raise OwnLimit(f"{store}: files cannot be kept: {error.strerror or error}") from error
+
+
+def _next(item: Waiting) -> tuple[Kind, str]:
+    wanted = item.next
+    assert wanted is not None  # noqa: S101 - a request that asks has a file to ask for
+    return wanted
+
+
+def _told(item: Waiting, kept: Kept, status: str) -> Waiting:
+    return item.with_told(path=kept.path, checksum=kept.checksum, status=status)
+
+
+def _urls(field: str, given: object) -> Iterator[str]:
+    if given is None:
+        return
+    if not isinstance(given, list) or not all(isinstance(url, str) for url in given):
+        raise ItemError(f"item field {field}: {shown_value(given)} is no list of URLs; write [url]")
+    yield from given
+
+
+def lacks_store(kinds: Collection[Kind]) -> str:
+    """Say which stores are missing for files of these kinds; empty if there are none."""
+    return " and ".join(f"no {kind.upper()}_STORE is set here" for kind in sorted(kinds))
