@@ -140,11 +140,11 @@ async def test_p32_seeding_again(theatre: Theatre) -> None:
 
 async def test_p33_unknown_version(theatre: Theatre) -> None:
     """A message of a version that these workers do not know is left where others find it, byte for byte."""
-    async with theatre("P33", "a message of version 2") as stage:
+    async with theatre("P33", "a message of version 4") as stage:
         await stage.start()
         await stage.reached(0.2)
-        stranger = f'[3,0,0,0,0,"{stage.site.url(9)}",0,"site",{{"new":true}},7]'.encode()
-        stage.fault("a message of version 2")
+        stranger = f'[4,0,0,0,0,"{stage.site.url(9)}",0,"site",{{"new":true}},7]'.encode()
+        stage.fault("a message of version 4")
         pipeline = stage.queue.pipeline()
         pipeline.rpush(f"{JOB}pending:0:{stage.site.host(9)}", stranger)
         for counter in ("known", "admitted", "pending"):  # as its own version would have counted it

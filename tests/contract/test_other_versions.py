@@ -52,7 +52,7 @@ class Newer:
         self.first = shard_prefix(world.prefix, 0)
         self.job = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)
 
-    async def add(self, version: int = 3, rest: bytes = REST) -> bytes:
+    async def add(self, version: int = 4, rest: bytes = REST) -> bytes:
         """A request of the later version."""
         message = b"[%d,0,0,0" % version + rest
         await self.client.rpush(f"{self.job}pending:0:{HOST}", message)
@@ -85,17 +85,17 @@ async def later(crawl: Crawl) -> dict[int, int]:
 
 
 async def test_people_see_how_many_wait_and_for_which_version(crawl: Crawl, newer: Newer) -> None:
-    for version, number in ((3, 1), (3, 2), (4, 3)):
+    for version, number in ((4, 1), (4, 2), (5, 3)):
         await newer.add(version, REST.replace(b"/x", b"/%d" % number))
     assert await later(crawl) == {}, "nobody has met them"
     for _ in range(3):
         await newer.set_aside()
-        assert await later(crawl) == {3: 2, 4: 1}
+        assert await later(crawl) == {4: 2, 5: 1}
     await crawl.claim()
     await crawl.frontier.leases.reap("w1")  # the next delivery of the same messages
     await newer.set_aside()
     stats = await crawl.frontier.reading.stats(crawl.job)
-    assert dict(stats.later) == {3: 2, 4: 1}
+    assert dict(stats.later) == {4: 2, 5: 1}
     assert (stats.pending, stats.finished) == (3, False)
     assert not any(name.startswith("later") for name in stats.counters)
 
@@ -108,7 +108,7 @@ async def test_people_see_how_many_wait_and_for_which_version(crawl: Crawl, newe
 async def test_what_a_newer_worker_has_taken_waits_no_more(crawl: Crawl, newer: Newer, outcome: Outcome) -> None:
     await newer.add()
     await newer.set_aside()
-    assert await later(crawl) == {3: 1}
+    assert await later(crawl) == {4: 1}
     assert await crawl.end(await newer.lease(), outcome)
     assert await later(crawl) == {}
 
@@ -134,10 +134,10 @@ async def test_one_that_is_given_up_is_shown_and_can_be_redriven(world: RedisWor
     assert (letter.url, letter.host, letter.callback, letter.failure.kind) == (URL, HOST, "", "crash")
     assert letter.message.encode() == message
     (sighting,) = (await crawl.frontier.traces.trace(crawl.job, URL)).sightings
-    assert (sighting.state, sighting.later) == ("dead", 3)
+    assert (sighting.state, sighting.later) == ("dead", 4)
     assert await crawl.frontier.letters.redrive(crawl.job) == 1
     (junk,) = (await crawl.claim()).junk
-    assert (junk.version, junk.message) == (3, b"[3,1,0,0" + REST)
+    assert (junk.version, junk.message) == (4, b"[4,1,0,0" + REST)
 
 
 async def test_a_trace_finds_it_wherever_it_is(crawl: Crawl, newer: Newer) -> None:
@@ -146,11 +146,11 @@ async def test_a_trace_finds_it_wherever_it_is(crawl: Crawl, newer: Newer) -> No
         return found.state, found.request.url, found.later
 
     await newer.add()
-    assert await place() == ("pending", URL, 3)
+    assert await place() == ("pending", URL, 4)
     lease = await newer.lease()
-    assert await place() == ("processing", URL, 3)
+    assert await place() == ("processing", URL, 4)
     assert await crawl.frontier.queue.set_aside("w1", crawl.job, lease.message, 60.0)
-    assert await place() == ("delayed", URL, 3)
+    assert await place() == ("delayed", URL, 4)
 
 
 async def test_unknown_fields_of_a_known_version_pass_through_everything(crawl: Crawl, newer: Newer) -> None:

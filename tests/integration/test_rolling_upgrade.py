@@ -85,8 +85,8 @@ def newer(tmp_path: Path, must_know: bool) -> Path:
     new = '    label: str = ""\n    # A new field goes here'
     patch(folder / "crawler/model.py", "    # A new field goes here", new)
     if must_know:
-        old = '_MUST_KNOW: Mapping[str, int] = {"cb_kwargs": 2}'
-        patch(folder / "crawler/frontier/message.py", old, old.replace("}", ', "label": 3}'))
+        old = '_MUST_KNOW: Mapping[str, int] = {"cb_kwargs": 2, "media": 3}'
+        patch(folder / "crawler/frontier/message.py", old, old.replace("}", ', "label": 4}'))
     return folder
 
 
@@ -115,7 +115,7 @@ assert "expected `str`" in fails(JunkMessage, decode, b'[1,0,0,0,0,"http://a.exa
 
 def test_a_new_field_is_written_and_checked_like_the_others(newer: Path, must_know: bool) -> None:
     """One line in `Request` is enough; messages without the field stay as they are."""
-    checks = f"GROWN = {3 if must_know else 1}\n{CHECKS}\nassert VERSION == {3 if must_know else 2}\n"
+    checks = f"GROWN = {4 if must_know else 1}\n{CHECKS}\nassert VERSION == {4 if must_know else 3}\n"
     subprocess.run([sys.executable, "-c", checks], cwd=newer, env={**os.environ, "PYTHONPATH": str(newer)}, check=True)
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from crawler.model import Done, Job, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import Done, Job, Outcome, Release, Request, Retry, Skip, Step, Visit
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
 
 
@@ -14,6 +14,7 @@ from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, 
     ("outcome", "counts"),
     [
         (Done(), (0, 0, 1, 0)),
+        (Step(), (0, 0, 1, 0)),
         (Skip("robots"), (0, 0, 1, 0)),
         (Retry(failed(), 0.0), (1, 0, 0, 0)),
         (Retry(failed(), 60.0), (1, 0, 0, 0)),
@@ -21,7 +22,7 @@ from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, 
         (Release("drain", 60.0), (1, 0, 0, 0)),
         (dead(), (0, 0, 0, 1)),
     ],
-    ids=["done", "skip", "retry", "retry-later", "release", "release-later", "dead"],
+    ids=["done", "step", "skip", "retry", "retry-later", "release", "release-later", "dead"],
 )
 async def test_each_outcome_leads_to_its_state(
     crawl: Crawl, outcome: Outcome, counts: tuple[int, int, int, int]
