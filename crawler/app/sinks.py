@@ -98,6 +98,16 @@ def _parquet(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return InThread(ParquetSink(Path(target.name), job.epoch, append=target.append, overwrite=target.overwrite))
 
 
+def _postgresql(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    from crawler.export.sinks.sql.address import read
+    from crawler.export.sinks.sql.postgres import Postgres
+
+    address, words = read(target.name)
+    how = {"append": target.append, "overwrite": target.overwrite}
+    database = Postgres(address, words, worker_name())
+    return InThread(SqlSink(database, words.names[-1], job.epoch, **how, document=words.column))
+
+
 def _amqp(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     if target.overwrite:
         raise UsageError(f"{target.shown}: what is in a broker cannot be replaced: write -o")
@@ -133,6 +143,7 @@ _BUILDERS: Final[Mapping[str, Builder]] = {
     "amqp": _amqp,
     "jsonl": _jsonl,
     "parquet": _parquet,
+    "postgresql": _postgresql,
     "python": _python,
     "redis": _redis,
     "sqlite": _sqlite,

@@ -36,6 +36,9 @@ SCHEMES: Final[Mapping[str, Format]] = {
     **dict.fromkeys(("redis", "rediss", "unix"), Format("redis", "Redis: redis://…?list=KEY or ?stream=KEY")),
     **dict.fromkeys(("amqp", "amqps"), Format("amqp", "RabbitMQ: amqp://…?exchange=NAME", "rabbitmq")),
     "sqlite": SQLITE,
+    **dict.fromkeys(
+        ("postgresql", "postgres"), Format("postgresql", "PostgreSQL: postgresql://…?table=NAME", "postgres")
+    ),
 }
 """Scheme of a URL → what takes the items."""
 

@@ -129,6 +129,7 @@ class SqlSink:
         self._overwrite = overwrite
         self._document = document
         self._stored: dict[int, str] = {}  # positions that the database has noted, as far as is known here
+        self._is_closing = False
         self._lock = Lock()  # `close` comes from another thread
 
     @property
@@ -150,6 +151,7 @@ class SqlSink:
 
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Connect, and return the position of the last page in the table. Raise `OutputError`."""
+        self._is_closing = False
         with self._lock:
             self._database.open()
             with self._database.transaction():
@@ -167,7 +169,7 @@ class SqlSink:
             try:
                 self._write(entries)
             except Disconnected:
-                if not was_open:
+                if self._is_closing or not was_open:
                     raise
                 self._write(entries)  # the connection had ended long before, perhaps
         return sum(1 for entry in entries for _ in entry.numbered())
@@ -189,6 +191,7 @@ class SqlSink:
 
     def close(self) -> None:
         """Disconnect."""
+        self._is_closing = True
         self._database.interrupt()
         with self._lock:
             self._database.close()
@@ -197,12 +200,14 @@ class SqlSink:
         """Find out which table is written. Raise `OutputError` if the job must not write to it."""
         database, here = self._database, self._target
         database.prepare(here)
-        is_ours = database.position(self._epoch, here) is not None
-        is_foreign = not is_ours and database.has_rows(here)
+        is_kept = not (self._append or database.is_shared or self._overwrite)
+        is_foreign = (
+            (is_kept or self._overwrite) and database.position(self._epoch, here) is None and database.has_rows(here)
+        )
         if database.position(self._epoch, self._beside) is not None or (is_foreign and self._overwrite):
             self._table = self._beside
             log.info("output_aside", table=self.location, why=f"it replaces {self._target} at the end")
-        elif is_foreign and not (self._append or database.is_shared):
+        elif is_foreign and is_kept:
             raise OutputError(
                 f"{database.shown(here)} holds rows of another crawl or program: -O replaces them at the end, "
                 "another name or ?table= keeps them, --append adds to them"
