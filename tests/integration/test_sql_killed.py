@@ -81,7 +81,7 @@ async def export(frontier: Backend, job: Job, where: str, *, patient: bool = Fal
     """What `crawler export` does, two pages at a time."""
     sink = InThread(SqlSink(database(where), "items", job.epoch))
     await Exporter(
-        frontier.jobs.all, frontier.outbox, sink, job, name="x", batch=BATCH, lease_seconds=60, patient=patient
+        frontier.jobs.all, frontier.outbox, [sink], job, name="x", batch=BATCH, lease_seconds=60, patient=patient
     ).run(asyncio.Event())
 
 
