@@ -13,8 +13,8 @@ from crawler.app.user_sink import user_sink
 from crawler.errors import UsageError
 from crawler.export.formats import format_of
 from crawler.export.sinks import redis
+from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import InThread
-from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.sql.sink import SqlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.export.target import Target
@@ -36,9 +36,9 @@ extra that is missing."""
 def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> Sink:
     """Build the sink for a target. Raise `UsageError` or `ConfigError` for one that cannot be used."""
     if target.name in _STDOUT:
-        return InThread(StreamSink(STDOUT, job.epoch, append=target.append))
+        return InThread(StreamSink(STDOUT, append=target.append))
     if "://" not in target.name and is_stream(Path(target.name)):
-        return InThread(StreamSink(str(Path(target.name).absolute()), job.epoch, append=target.append))
+        return InThread(StreamSink(str(Path(target.name).absolute()), append=target.append))
     return _BUILDERS[format_of(target.name).name](config, target, job, rotated)
 
 
@@ -81,7 +81,7 @@ def check_target(config: Config, target: Target) -> None:
 
 def _jsonl(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     path = Path(target.name)
-    return InThread(JsonlSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite))
+    return InThread(FileSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite))
 
 
 def _sqlite(config: Config, target: Target, job: Job, rotated: bool) -> Sink:

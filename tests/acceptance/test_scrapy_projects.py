@@ -101,6 +101,4 @@ def _differs(name: str, value: str, site: str) -> bool:
 
 def _items(lines: Iterable[str]) -> Iterable[str]:
     for line in lines:
-        item = json.loads(line)
-        item.pop("_position", None)  # the exporter's bookmark
-        yield json.dumps(item, sort_keys=True)
+        yield json.dumps(json.loads(line), sort_keys=True)

@@ -47,7 +47,7 @@ async def crawled(
     """The items of a crawl whose first page yields this."""
     code = SPIDER.format(attributes=attributes, yields=yields)
     found = await crawl_pages(folder, {"/": "<p>", **pages}, code, **{"RETRY_TIMES": 1, **settings})
-    return [{key: value for key, value in item.items() if key != "_position"} for item in found.items]
+    return list(found.items)
 
 
 def status(code: int) -> Answer:

@@ -6,10 +6,11 @@ from crawler.errors import OutputError
 from crawler.model import Exported
 
 
-def gone_to(location: str, here: str) -> str:
-    """Return that earlier items of the job went to `location` and are not `here`, and what can be done."""
+def gone_to(location: str, here: str, what: str = "the file") -> str:
+    """Return that earlier items of the job went to `location` and are not `here`, and what can be done: if it is here,
+    to put back what is gone."""
     went = "standard output" if location == "-" else location
-    gone = f"are no longer in {here}: put the file back" if location == here else f"went to {went}: go on there"
+    gone = f"are no longer in {here}: put {what} back" if location == here else f"went to {went}: go on there"
     return f"earlier items of this job {gone}, write only later ones with --append, or crawl anew with --fresh"
 
 

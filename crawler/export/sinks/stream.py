@@ -11,6 +11,7 @@ from pathlib import Path
 from crawler.errors import OutputClosed, OutputError
 from crawler.export.sinks import position
 from crawler.export.sinks.elsewhere import check_here
+from crawler.export.sinks.encodings import lines
 from crawler.model import Exported, OutboxEntry
 from crawler.runtime.standard_output import descriptor
 
@@ -31,9 +32,8 @@ class StreamSink:
 
     inode = 0
 
-    def __init__(self, location: str, epoch: str, *, append: bool = False) -> None:
+    def __init__(self, location: str, *, append: bool = False) -> None:
         self.location = location
-        self._epoch = epoch
         self._append = append
         self._stream = -1
         self._positions: dict[int, str] = {}
@@ -52,9 +52,9 @@ class StreamSink:
 
     def write(self, entries: Sequence[OutboxEntry]) -> int:
         """Print the items. Keep the bytes that a full disk refuses, and print them first at the next call."""
-        block = list(position.lines(entries, self._epoch, self._positions))
-        self._unprinted += b"".join(block)
-        self._items += len(block)
+        rows = [item for _, _, item in position.rows(entries, self._positions)]
+        self._unprinted += lines(rows)
+        self._items += len(rows)
         try:
             while self._unprinted:
                 written = os.write(self._stream, self._unprinted)

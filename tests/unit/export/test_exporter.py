@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from crawler.errors import FrontierUnavailable, OutputClosed, OutputError
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import BlockingSink, InThread
-from crawler.export.sinks.jsonl import JsonlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink
 from crawler.interfaces import Pace, Sink
 from crawler.model import Done, Exported, Job, OutboxEntry, Request, Visit
@@ -60,7 +60,7 @@ async def test_a_lost_last_acknowledgement_is_made_again(tmp_path: Path, deaf: b
     frontier = Flaky()
     job = await with_items(frontier, 0, 5)
     frontier.silent, frontier.deaf = 1, deaf
-    out = exporter(frontier, job, JsonlSink(tmp_path / "items.jsonl", job.epoch))
+    out = exporter(frontier, job, FileSink(tmp_path / "items.jsonl", job.epoch))
     await out.run(asyncio.Event())
     assert out.items == 5
     assert (await frontier.stats(job)).outbox == 0
@@ -71,10 +71,10 @@ async def test_a_hiccup_while_it_resumes_does_not_lock_it_out_of_its_own_file(tm
     frontier = Flaky()
     job = await with_items(frontier, 0, 5)
     path = tmp_path / "items.jsonl"
-    await exporter(frontier, job, JsonlSink(path, job.epoch)).run(asyncio.Event())
+    await exporter(frontier, job, FileSink(path, job.epoch)).run(asyncio.Event())
     await with_items(frontier, 5, 7)
     frontier.silent, frontier.deaf = 1, True
-    await exporter(frontier, job, JsonlSink(path, job.epoch)).run(asyncio.Event())
+    await exporter(frontier, job, FileSink(path, job.epoch)).run(asyncio.Event())
     assert len(path.read_text().splitlines()) == 7
     assert (await frontier.stats(job)).outbox == 0
 
@@ -87,11 +87,11 @@ async def test_patience_ends_where_nobody_will_ever_read() -> None:
     frontier = MemoryFrontier()
     job = await with_items(frontier, 0, 1)
     with pytest.raises(OutputClosed):
-        await asyncio.wait_for(exporter(frontier, job, Closed(STDOUT, job.epoch)).run(asyncio.Event(), follow=True), 5)
+        await asyncio.wait_for(exporter(frontier, job, Closed(STDOUT)).run(asyncio.Event(), follow=True), 5)
     assert (await frontier.stats(job)).outbox == 1
 
 
-class Away(JsonlSink):
+class Away(FileSink):
     """A file whose disk is away for a while."""
 
     is_away = True
@@ -125,7 +125,7 @@ async def test_a_sink_that_is_away_holds_up_no_other_and_gets_all_in_the_end(tmp
     job = await with_items(frontier, 0, 30)
     files = [tmp_path / f"{name}.jsonl" for name in "abc"]
     away = Away(files[1], job.epoch)
-    sinks = [InThread(sink) for sink in (JsonlSink(files[0], job.epoch), away, JsonlSink(files[2], job.epoch))]
+    sinks = [InThread(sink) for sink in (FileSink(files[0], job.epoch), away, FileSink(files[2], job.epoch))]
     stop = asyncio.Event()
     running = asyncio.create_task(exporting(frontier, job, sinks).run(stop, follow=True))
     await until(lambda: all(file.exists() and len(items_in(file)) == 30 for file in (files[0], files[2])))
@@ -149,7 +149,7 @@ async def test_each_sink_goes_on_where_it_was_when_an_exporter_died(tmp_path: Pa
     def both(*, away: bool) -> list[Sink]:
         other = Away(files[1], job.epoch)
         other.is_away = away
-        return [InThread(JsonlSink(files[0], job.epoch)), InThread(other)]
+        return [InThread(FileSink(files[0], job.epoch)), InThread(other)]
 
     with pytest.raises(OutputError, match="away"):
         await exporting(frontier, job, both(away=True), patient=False).run(asyncio.Event())
@@ -169,7 +169,7 @@ async def test_an_output_that_is_named_no_more_and_lacks_pages_is_an_error(tmp_p
     files = [tmp_path / f"{name}.jsonl" for name in "ab"]
     away = Away(files[1], job.epoch)
     away.is_away = False
-    ours = InThread(JsonlSink(files[0], job.epoch))
+    ours = InThread(FileSink(files[0], job.epoch))
     await exporting(frontier, job, [ours, InThread(away)]).run(asyncio.Event())
     await with_items(frontier, 4, 30)
     away.is_away = True
@@ -194,7 +194,7 @@ async def test_an_output_that_is_named_no_more_and_lacks_pages_is_an_error(tmp_p
 async def test_a_new_output_beside_one_that_has_items_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     frontier = MemoryFrontier()
     job = await with_items(frontier, 0, 4)
-    first, second = (InThread(JsonlSink(tmp_path / f"{name}.jsonl", job.epoch)) for name in "ab")
+    first, second = (InThread(FileSink(tmp_path / f"{name}.jsonl", job.epoch)) for name in "ab")
     await exporting(frontier, job, [first]).run(asyncio.Event())
     await with_items(frontier, 4, 6)
     with pytest.raises(OutputError, match="earlier items of this job"):
@@ -211,7 +211,7 @@ async def test_one_that_fails_for_good_ends_the_command_when_the_others_have_all
     frontier = MemoryFrontier()
     job = await with_items(frontier, 0, 3)
     file, is_over = tmp_path / "a.jsonl", False
-    sinks = [InThread(Closed(STDOUT, job.epoch)), InThread(JsonlSink(file, job.epoch))]
+    sinks = [InThread(Closed(STDOUT)), InThread(FileSink(file, job.epoch))]
     out = exporting(frontier, job, sinks)
     running = asyncio.create_task(out.run(asyncio.Event(), until=lambda: is_over, follow=True))
     await until(lambda: file.exists() and len(items_in(file)) == 3)
@@ -224,7 +224,7 @@ async def test_one_that_fails_for_good_ends_the_command_when_the_others_have_all
 
 
 async def test_one_of_earlier_runs_that_cannot_be_opened_now_holds_up_no_other(tmp_path: Path) -> None:
-    class Gone(JsonlSink):
+    class Gone(FileSink):
         def open(self, exported: Exported) -> Mapping[int, str]:
             if gone.is_set():
                 raise OutputError("gone")
@@ -235,7 +235,7 @@ async def test_one_of_earlier_runs_that_cannot_be_opened_now_holds_up_no_other(t
     files = [tmp_path / f"{name}.jsonl" for name in "ab"]
 
     def both() -> list[Sink]:
-        return [InThread(Gone(files[0], job.epoch)), InThread(JsonlSink(files[1], job.epoch))]
+        return [InThread(Gone(files[0], job.epoch)), InThread(FileSink(files[1], job.epoch))]
 
     gone.set()
     with pytest.raises(OutputError, match="gone"):

@@ -30,15 +30,15 @@ def test_what_is_a_stream(tmp_path: Path, pipe: Path) -> None:
 
 def test_a_pipe_without_a_reader_is_an_error_at_once(pipe: Path) -> None:
     with pytest.raises(OutputError, match="nobody reads the pipe"):
-        StreamSink(str(pipe), "e1").open(Exported())
+        StreamSink(str(pipe)).open(Exported())
 
 
 def test_a_reader_of_the_pipe_gets_the_lines_and_its_end_is_the_end(pipe: Path) -> None:
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    sink = StreamSink(str(pipe), "e1")
+    sink = StreamSink(str(pipe))
     sink.open(Exported())
     sink.write([ENTRY])
-    assert os.read(reader, 1000) == b'{"_position":"e1 0:1-0"}\n'
+    assert os.read(reader, 1000) == b"{}\n"
     os.close(reader)
     with pytest.raises(OutputClosed, match="stays in the outbox"):
         sink.write([OutboxEntry(0, "2-0", (b"{}",))])
@@ -47,7 +47,7 @@ def test_a_reader_of_the_pipe_gets_the_lines_and_its_end_is_the_end(pipe: Path) 
 
 def test_items_that_went_elsewhere_are_named_unless_only_the_rest_is_wanted() -> None:
     with pytest.raises(OutputError, match="went to standard output"):
-        StreamSink("/dev/null", "e1").open(BEFORE)
-    for sink in (StreamSink("/dev/null", "e1", append=True), StreamSink(STDOUT, "e1")):
+        StreamSink("/dev/null").open(BEFORE)
+    for sink in (StreamSink("/dev/null", append=True), StreamSink(STDOUT)):
         sink.open(BEFORE)
         sink.close()
