@@ -27,6 +27,9 @@ from crawler.response import Response
 QUEUED: Final = "application/vnd.crawler.request+json"
 """Media type of a metadata block: `job`, `seconds` and `message` (see `frontier/message.py`) in a JSON object."""
 
+RENAMED: Final = b"X-Crawler-Transfer-Encoding"
+"""Name of the `Transfer-Encoding` field of an answer whose body is without that coding."""
+
 _LEVEL = 6  # of the compression: 9 takes twice as long and saves 1 %
 _GZIP = 31  # zlib's word for a gzip wrapper with the largest window
 _SAME_BODY = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
@@ -114,7 +117,7 @@ def _response(page: Page, of_page: list[tuple[str, str]]) -> bytes:
 def _head(response: Response) -> bytes:
     """The head of the answer: as the host sent it if that can be read, else made of what is known."""
     if response.exchange and _SOUND_HEAD(response.exchange.head):
-        return _TRANSFER.sub(b"X-Crawler-Transfer-Encoding", response.exchange.head)
+        return _TRANSFER.sub(RENAMED, response.exchange.head)
     is_whole = response.exchange is not None  # with its content encoding
     lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
     for name in response.headers:

@@ -14,6 +14,7 @@ from crawler.cli import (
     crawl,
     dead,
     embedded,
+    extract,
     fetch,
     inspect,
     migrate,
@@ -38,7 +39,7 @@ from crawler.program import PROGRAM, VERSION, as_run
 __all__ = ["main"]
 
 _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
-    "Crawl": (crawl.crawl, runspider.runspider, seed.seed, worker.worker, worker.export),
+    "Crawl": (crawl.crawl, runspider.runspider, seed.seed, worker.worker, worker.export, extract.extract),
     "Write a spider": (
         scaffold.startproject,
         scaffold.genspider,

@@ -24,7 +24,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_reqrep import ConnectionKey
 from msgspec import Struct
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
 from crawler.errors import FetchError, Refused
@@ -219,7 +219,7 @@ class HttpFetcher:
         ):
             answered_at = monotonic()
             assert isinstance(answer, AskedOnce)  # noqa: S101 - for the type checker
-            headers = _headers(answer.headers)
+            headers = headers_of(answer.headers)
             reading = self._body(answer.conversation, answer.content, headers, deadline, self._most(request))
             body = await _needed(answer.status, reading)
             asked = _request_head(request, answer.request_info.headers) if self._keeps_exchange else b""
@@ -264,7 +264,7 @@ class HttpFetcher:
             else:
                 async with asyncio.timeout_at(until) as deadline:
                     head, content = await conversation.final()
-                    status, headers, answered_at = head.code, _headers(head.headers), monotonic()
+                    status, headers, answered_at = head.code, headers_of(head.headers), monotonic()
                     reading = self._body(conversation, content, headers, deadline, self._most(request))
                     body = await _needed(status, reading)
         except BaseException:
@@ -408,7 +408,8 @@ def _shown(url: str) -> str:
 # What came back
 
 
-def _headers(fields: CIMultiDictProxy[str]) -> Headers:
+def headers_of(fields: MultiMapping[str]) -> Headers:
+    """The fields of an answer, of which bytes that are not UTF-8 come as surrogates."""
     values: dict[str, str | list[str]] = {name.lower(): value for name, value in fields.items()}
     if len(values) < len(fields):
         values = {name: several if len(several := fields.getall(name)) > 1 else several[0] for name in values}

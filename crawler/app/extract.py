@@ -1,0 +1,317 @@
+"""`extract`: runs a spider's callbacks over the pages of an archive, without the network and without a queue."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from crawler.app.config import Config, for_one_spider
+from crawler.app.fetching import parse_limits
+from crawler.app.one_page import InThisProcess
+from crawler.app.sinks import sinks
+from crawler.app.spiders import spiders_of
+from crawler.archive.reader import Archived, ArchiveReader, files_of
+from crawler.archive.replay import Replay
+from crawler.errors import Exit, UnstorableItems, UsageError
+from crawler.export.target import Target
+from crawler.fetch.middleware import Middlewares
+from crawler.frontier import message
+from crawler.interfaces import Sink
+from crawler.model import (
+    DEFAULT_SPIDER,
+    Dead,
+    Done,
+    Exported,
+    Job,
+    Lease,
+    OutboxEntry,
+    Release,
+    Request,
+    Retry,
+    Skip,
+    Visit,
+)
+from crawler.parsing.url import dedup_key, host_of
+from crawler.robots.gate import RobotsGate
+from crawler.spiders.callbacks import lacking
+from crawler.spiders.registry import Registry
+from crawler.visit.admission import Admission
+from crawler.visit.ready_spiders import ReadySpiders
+from crawler.visit.visit import Visitor
+from crawler.worker.blame_slot import NoSlot
+
+log = structlog.get_logger()
+
+_BATCH = 500  # pages whose items are written at once
+_OFFLINE: Mapping[str, Any] = {"ROBOTSTXT_OBEY": False, "RETRY_TIMES": 0, "PACE_PER": "host"}
+"""Settings that hold whatever a spider sets: the archive has what robots.txt allowed, and each page once."""
+
+
+class Extraction(Struct):
+    """What was done."""
+
+    files: int = 0
+    pages: int = 0  # read by a callback
+    items: int = 0
+    again: int = 0  # older visits of the same pages, which were not read
+    missing: int = 0  # requests for pages that the archive does not have
+    others: int = 0  # pages of other spiders, which were not asked for
+    unstorable: int = 0  # items that an output cannot store
+    skipped: Counter[str] = field(default_factory=Counter)  # reason → pages
+    errors: Counter[str] = field(default_factory=Counter)  # what failed, and in which line of the user's code → pages
+
+    def code(self, *, strict: bool) -> Exit:
+        """Return the exit code, by the rules of `crawl`."""
+        failed = self.errors.total()
+        if failed > self.pages:
+            return Exit.FAILED
+        return Exit.LOST if strict and (failed or self.unstorable) else Exit.DONE
+
+
+async def extract(
+    config: Config,
+    sources: Sequence[Path],
+    targets: Sequence[Target],
+    *,
+    spider: str = "",
+    job: str = "",
+    arguments: Mapping[str, str] | None = None,
+) -> Extraction:
+    """Read the pages in `sources` again, each by the callback that it was asked for with, and write the items.
+
+    `spider`: only its pages, and pages of which the archive does not tell who read them. `job`: only pages of this job.
+    Raise `UsageError` for sources without such pages, `ConfigError` and `OutputError`.
+    """
+    files = [file for source in sources for file in files_of(source)]
+    reader = ArchiveReader(
+        files,
+        job=job,
+        most_bytes=max(config.settings.DOWNLOAD_MAXSIZE, config.settings.SITEMAP_MAXSIZE),
+        parse_limits=parse_limits(config.settings),
+    )
+    reader.scan()
+    config = _offline(config)
+    registry = spiders_of(config)
+    name = _checked(reader, registry, spider, job)
+    config = for_one_spider(config, registry.make(name, arguments or {}).custom_settings, name)
+    its_job = Job(f"extract-{name}", secrets.token_hex(4), spider=name, arguments=arguments or {})
+    done = Extraction(len(files), again=reader.again)
+    async with AsyncExitStack() as stack:
+        stack.callback(reader.close)
+        outputs = _Outputs(sinks(config, targets, its_job), done)
+        stack.push_async_callback(outputs.close)
+        await outputs.open()
+        await _Extractor(config, registry, reader, its_job, outputs, done, only=spider).run()
+        await outputs.finish()
+    done.errors["the archive does not tell what was asked for"] += reader.unreadable
+    done.errors += Counter()  # without zeros
+    return done
+
+
+def _offline(config: Config) -> Config:
+    settings = replace(config.settings, **_OFFLINE)
+    return replace(config, settings=settings, origins={**config.origins, **dict.fromkeys(_OFFLINE, "-s")})
+
+
+def _checked(reader: ArchiveReader, registry: Registry, spider: str, job: str) -> str:
+    """Return the spider of most pages, or the one asked for. Raise `UsageError` if there is nothing to read."""
+    if not len(reader):
+        raise UsageError(f"no page of job {job} is in the archive" if job else "no page is in the archive")
+    names = Counter(asked for asked, _ in reader.asked.elements())
+    name = spider or names.most_common(1)[0][0] or DEFAULT_SPIDER
+    registry.get(name)
+    if not names[name] and not names[""]:
+        raise UsageError(f"the archive has no page of spider {name}, but of {', '.join(sorted(names))}")
+    return name
+
+
+class _Extractor:
+    """Visits one page after the other."""
+
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        reader: ArchiveReader,
+        job: Job,
+        outputs: _Outputs,
+        done: Extraction,
+        *,
+        only: str,
+    ) -> None:
+        self._reader = reader
+        self._job = job
+        self._outputs = outputs
+        self._done = done
+        self._only = only
+        self._replay = Replay(reader)
+        self._followed: set[tuple[str, str]] = set()  # (URL, callback) that were read because a page led to them
+        self._waiting: deque[Request] = deque()
+        settings = config.settings
+        middlewares = Middlewares(settings.DOWNLOADER_MIDDLEWARES, self._replay, settings.CALLBACK_TIMEOUT)
+        gate = RobotsGate(
+            InThisProcess(),
+            self._replay,
+            worker="",
+            user_agent=settings.USER_AGENT,
+            cache_seconds=settings.ROBOTSTXT_CACHE_SECONDS,
+            max_delay=settings.ROBOTSTXT_MAX_DELAY,
+        )
+        self._ready = ReadySpiders(
+            registry, settings, config.explicit, gate, lambda _: job, fetcher_for=middlewares.fetcher_for
+        )
+        admission = Admission(_EveryHost(), message.check)
+        self._visitor = Visitor(
+            middlewares.fetcher, self._ready, admission, NoSlot(), callback_seconds=settings.CALLBACK_TIMEOUT
+        )
+        self._lacking = self._lacking_callbacks()
+
+    async def run(self) -> None:
+        """Read all pages."""
+        try:
+            for archived in self._reader:
+                if self._is_wanted(archived.request):
+                    spider = archived.request.spider or self._job.spider
+                    await self._visit(archived._replace(request=replace(archived.request, spider=spider)))
+                while self._waiting:
+                    await self._follow(self._waiting.popleft())
+        finally:
+            await self._ready.close({self._job.epoch: "finished"})
+
+    def _lacking_callbacks(self) -> frozenset[tuple[str, str]]:
+        """(spider, callback) that pages were asked for with and that the code does not have any more."""
+        request = Request("http://a.invalid/")
+        return frozenset(
+            (spider, callback)
+            for spider, callback in self._reader.asked
+            if spider
+            and (not self._only or spider == self._only)
+            and lacking(self._ready(self._job.name, spider).spider, replace(request, callback=callback))
+        )
+
+    def _is_wanted(self, request: Request) -> bool:
+        is_other = bool(self._only and request.spider and request.spider != self._only)
+        self._done.others += is_other
+        return not is_other
+
+    async def _visit(self, archived: Archived) -> None:
+        request = archived.request
+        self._replay.chosen = archived
+        lease = Lease(self._job.name, request, b"", host_of(request.url), archived.attempt, epoch=self._job.epoch)
+        visit = await self._visitor.visit(lease)
+        self._count(request, visit)
+        await self._outputs.put(request, visit)
+        self._waiting.extend(visit.links)
+
+    async def _follow(self, request: Request) -> None:
+        """Read a page that another one leads to, unless it is read anyway."""
+        visited = self._reader.of(request.url) if request.method == "GET" else None
+        if visited is None:
+            self._done.missing += not self._reader.has(request)
+            return
+        key = dedup_key(request.url), request.callback
+        if key in self._followed or not self._is_unread(self._reader.archived(visited), request):
+            return
+        self._followed.add(key)
+        await self._visit(Archived(visited, request))
+
+    def _is_unread(self, archived: Archived, request: Request) -> bool:
+        if archived.visited.queued is None:
+            return request.callback != archived.request.callback
+        return (archived.request.spider, archived.request.callback) in self._lacking
+
+    def _count(self, request: Request, visit: Visit) -> None:
+        match visit.outcome:
+            case Done():
+                self._done.pages += 1
+            case Dead(failure=failure) | Retry(failure=failure):
+                why = failure.message.removeprefix(f"{request.url}: ")
+                self._done.errors[f"{why} ({failure.line})" if failure.line else why] += 1
+            case Release(reason=reason, lacks=lacks, own_limit=limit):
+                self._done.errors[lacks or limit or reason] += 1
+            case Skip(reason=reason):
+                self._done.skipped[reason] += 1
+
+
+class _EveryHost:
+    """The network is off, so a spider may follow to any host."""
+
+    async def among(self, job: str, hosts: Iterable[str]) -> set[str]:
+        """Return all of them."""
+        return set(hosts)
+
+
+class _Outputs:
+    """Writes the items into the sinks, batch by batch."""
+
+    def __init__(self, sinks: Sequence[Sink], done: Extraction) -> None:
+        self._sinks = sinks
+        self._done = done
+        self._entries: list[OutboxEntry] = []
+        self._keys: set[str] = set()  # of items that are written
+        self._number = 0
+
+    async def open(self) -> None:
+        """Open the sinks. Raise `OutputError`."""
+        for one in self._sinks:
+            await one.open(Exported())
+
+    async def put(self, request: Request, visit: Visit) -> None:
+        """Take the items of a page, without those whose keys others have."""
+        if isinstance(visit.outcome, Release | Retry):
+            return
+        keys = visit.item_keys or ("",) * len(visit.items)
+        items = tuple(item for item, key in zip(visit.items, keys, strict=True) if not key or self._is_new(key))
+        if items:
+            self._number += 1
+            self._entries.append(OutboxEntry(0, f"1-{self._number}", items, request.url, request.spider))
+            self._done.items += len(items)
+        if len(self._entries) >= _BATCH:
+            await self._write()
+
+    async def finish(self) -> None:
+        """Write what is left, and put the items in their final places. Raise `OutputError`."""
+        await self._write()
+        for one in self._sinks:
+            await one.finish()
+
+    async def close(self) -> None:
+        """Release the sinks."""
+        for one in self._sinks:
+            await one.close()
+
+    def _is_new(self, key: str) -> bool:
+        is_new = key not in self._keys
+        self._keys.add(key)
+        return is_new
+
+    async def _write(self) -> None:
+        entries, self._entries = self._entries, []
+        for one in self._sinks if entries else ():
+            await self._write_to(one, entries)
+
+    async def _write_to(self, one: Sink, entries: Sequence[OutboxEntry]) -> None:
+        """Write the entries without the items that the sink cannot store."""
+        while True:
+            try:
+                await one.write(entries)
+            except UnstorableItems as error:
+                for bad in error.items:
+                    log.warning("item_not_stored", output=one.location, why=bad.why)
+                self._done.unstorable += len(error.items)
+                entries = [_without(entry, error) for entry in entries]
+            else:
+                return
+
+
+def _without(entry: OutboxEntry, error: UnstorableItems) -> OutboxEntry:
+    bad = {one.number for one in error.items if one.position == entry.position}
+    return replace(entry, left_out=entry.left_out | bad)
