@@ -18,21 +18,22 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from crawler.amqp.address import is_amqp
 from crawler.app.config import Config, for_one_spider
 from crawler.app.crawl import crawl as crawl_here
 from crawler.app.in_process import Inside
 from crawler.app.limits import limits_of
+from crawler.app.outputs import with_feeds
 from crawler.app.spiders import spiders_of
 from crawler.control.dead_letters import Group
 from crawler.errors import Exit, UsageError
+from crawler.export.formats import is_path
 from crawler.export.sinks.handover import Handover
 from crawler.export.target import Target
 from crawler.model import Job, Request
@@ -52,6 +53,7 @@ from crawler.views.reports import CrawlReport, Progress
 __all__ = ["Crawling", "Item", "Loss", "Report", "crawl", "run"]
 
 Item = dict[str, Any]
+Output = str | os.PathLike[str]
 
 _IN_MEMORY = "memory://"
 _BOUNDS: Mapping[str, Any] = {"REDIS_URL": _IN_MEMORY, "OUTBOX_LIMIT": 1_000, "EXPORT_BATCH": 100}
@@ -73,6 +75,7 @@ class Report(Struct, frozen=True):
     seconds: float
     items: list[Item]  # those that `run` and `await` collect; empty if there is an output, or a loop took them
     output: str = ""  # where the items are; empty if nowhere
+    outputs: tuple[str, ...] = ()  # the same of all outputs, those of FEEDS among them
 
     @property
     def ok(self) -> bool:
@@ -95,7 +98,7 @@ class _Order(Struct, frozen=True):
     spider: type[Spider] | str
     urls: Iterable[str | Request] | None
     settings: Mapping[str, Any]
-    output: str
+    output: tuple[str, ...]
     append: bool
     arguments: Mapping[str, str]
     job: str
@@ -147,7 +150,7 @@ class Crawling:
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Yield the items. Raise `CrawlerError` for what makes the crawl impossible."""
         if self._handover is None:
-            raise UsageError(f"the items go to {self._order.output}; leave out output= to take them here")
+            raise UsageError(f"the items go to {', '.join(self._order.output)}; leave out output= to take them here")
         if self._is_taken:
             raise UsageError("the items of this crawl are taken already: each comes once")
         self._is_taken = True
@@ -205,6 +208,7 @@ class Crawling:
             seconds=made.seconds,
             items=[],
             output=made.outputs[0].where if self._handover is None else "",
+            outputs=tuple(one.where for one in made.outputs if one.target),
         )
 
 
@@ -213,7 +217,7 @@ def crawl(
     urls: Iterable[str | Request] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
-    output: str | os.PathLike[str] = "",
+    output: Output | Sequence[Output] = (),
     append: bool = False,
     arguments: Mapping[str, str] | None = None,
     job: str = "",
@@ -224,8 +228,9 @@ def crawl(
     """Return a crawl that begins when it is awaited, entered or iterated over. It runs in this process and event loop.
 
     `spider`: a class, also one of the script itself; or, with `project`, a name. `urls`: the seeds, or one seed; None:
-    the spider's own. `settings` win over the spider's `custom_settings`. `output`: a file of JSON lines, which replaces
-    an older one at the end, or with `append` grows; or an exchange (`amqp://…`). `arguments`: those of `-a NAME=VALUE`.
+    the spider's own. `settings` win over the spider's `custom_settings`. `output`: a file, which replaces an older
+    one at the end, or with `append` grows; a URL or class (docs/items.md); or a list of these. Those of FEEDS are
+    written as well. `arguments`: those of `-a NAME=VALUE`.
 
     `redis_url`: the queue server; without one the queue is in this process (`memory://`). A `job` that is named stays
     there, and the same call goes on with it; one without a name is deleted at the end.
@@ -248,7 +253,7 @@ def crawl(
             spider,
             seeds,
             settings or {},
-            os.fspath(output),
+            _names(output),
             append,
             arguments or {},
             job,
@@ -289,18 +294,28 @@ async def _crawl(
     config = for_one_spider(config, made.custom_settings, made.name)
     # in a thread, because the spider's own `start` may need an event loop to itself
     seeds = order.urls if order.urls is not None else await asyncio.to_thread(OwnSeeds, made)
-    overwrite = bool(order.output) and not order.append and not is_amqp(order.output)
     job = Job(order.job or f"{name}-{secrets.token_hex(4)}", order="", spider=name, arguments=dict(order.arguments))
     return await crawl_here(
         config,
         job,
         seeds,
-        [Target(order.output, overwrite=overwrite, append=order.append)],
+        _targets(order, config),
         refused=refuse,
         limits=limits_of(config, made),
         observe=note,
         inside=Inside(registry, handover, is_brief=not order.job, heeds_signals=order.handle_signals),
     )
+
+
+def _names(output: Output | Sequence[Output]) -> tuple[str, ...]:
+    some = [output] if isinstance(output, (str, os.PathLike)) else output
+    return tuple(os.fspath(one) for one in some if one)
+
+
+def _targets(order: _Order, config: Config) -> list[Target]:
+    """Return the outputs that are named, and those of FEEDS; if none is named, behind the one of the program itself."""
+    named = [Target(name, overwrite=is_path(name) and not order.append, append=order.append) for name in order.output]
+    return with_feeds(config.settings, named) if named else [Target(""), *with_feeds(config.settings)]
 
 
 def _config(order: _Order) -> Config:

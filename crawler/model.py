@@ -465,3 +465,5 @@ class Exported(Struct, frozen=True):
     positions: Mapping[int, str] = {}
     location: str = ""
     inode: int = 0  # of the file, to know it when it was moved; 0 if it is no file
+    # the positions behind the last batch of which the sink has an item: it need not know later ones; None: the same
+    kept: Mapping[int, str] | None = None

@@ -21,11 +21,12 @@ from msgspec import Meta, Struct
 
 from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
+from crawler.parsing import feeds
 from crawler.parsing.rates import delay_of
 from crawler.parsing.request_headers import checked_headers
 from crawler.program import PROGRAM, VERSION
 from crawler.runtime.credentials import MASK, authorizations, check_for_all_hosts, is_secret_setting
-from crawler.runtime.safe_text import masked
+from crawler.runtime.safe_text import masked, without_password
 from crawler.runtime.setting_layers import ENVIRONMENT, read_layer
 from crawler.runtime.settings_file import run, settings_file
 from crawler.schedules.given import wrong_in_settings
@@ -178,6 +179,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     OUTBOX_LIMIT: Positive = 10_000  # pages whose items may wait for the exporter; at the limit claims stop
     EXPORT_BATCH: Positive = 500  # pages written to the sink at once
 
+    # outputs (docs/items.md): name → its words, {"items.csv": {"fields": ["url", "price"], "overwrite": True}}
+    FEEDS: Mapping[str, Mapping[str, Any]] = {}
+    FEED_URI: str = ""  # one more output, as older projects of Scrapy name it; empty: none
+    FEED_FORMAT: str = ""  # its format; empty: as the ending of its name says
+    # the fields of the outputs of FEEDS that name none, in their order, or a table: field → its name; empty: all
+    FEED_EXPORT_FIELDS: tuple[str, ...] | Mapping[str, str] = ()
+    FEED_EXPORT_BATCH_ITEM_COUNT: Count = 0  # items in each file of FEEDS that names no number; 0: any
+
     # --- files of items (docs/media.md)
     FILES_STORE: str = ""  # folder of the files that items name in file_urls, for all workers; empty: not fetched
     FILES_URLS_FIELD: str = "file_urls"  # field of an item that lists the URLs of its files
@@ -215,7 +224,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 NAMES = frozenset(Settings.__struct_fields__)
 
-PER_SPIDER = frozenset(
+FEED_NAMES = frozenset(name for name in NAMES if name.startswith("FEED"))
+"""The settings that say where items go."""
+
+PER_SPIDER = FEED_NAMES | frozenset(
     {
         "CLOSESPIDER_ERRORCOUNT",
         "CLOSESPIDER_ITEMCOUNT",
@@ -283,7 +295,9 @@ belong to the command, or to the whole fleet."""
 PROGRAMS = "settings="
 """The origin of settings that a program gives `crawler.run`, as people read it."""
 
-SCHEDULED = PER_SPIDER - {"DOWNLOADER_MIDDLEWARES", "EXTENSIONS", "FILES_STORE", "IMAGES_STORE", "ITEM_PIPELINES"}
+SCHEDULED = (
+    PER_SPIDER - FEED_NAMES - {"DOWNLOADER_MIDDLEWARES", "EXTENSIONS", "FILES_STORE", "IMAGES_STORE", "ITEM_PIPELINES"}
+)
 """Those that a schedule may set. Schedules come back from the queue server, so none of these leads to code or into a
 folder."""
 
@@ -361,6 +375,7 @@ def _merged(layers: Mapping[str, Mapping[str, Any]]) -> tuple[Settings, dict[str
 
 def _unusable(settings: Settings) -> Iterator[str]:
     """Yield one sentence for each value of the right type that cannot be used."""
+    yield from wrong_feeds(settings)
     for check in (
         lambda: check_networks(settings.ALLOWED_NETWORKS),
         lambda: _check_headers("USER_AGENT", {"user-agent": settings.USER_AGENT}),
@@ -372,6 +387,12 @@ def _unusable(settings: Settings) -> Iterator[str]:
             check()
         except ConfigError as error:
             yield str(error)
+
+
+def wrong_feeds(settings: Settings) -> Iterator[str]:
+    """Yield one sentence for each output of FEEDS whose words cannot be obeyed."""
+    for name, why in feeds.problems(settings.FEEDS):
+        yield f"FEEDS[{without_password(name)!r}]: {why}"
 
 
 def _check_headers(name: str, headers: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError
 from crawler.runtime.setting_layers import ENVIRONMENT
-from crawler.settings import PER_PROCESS, PROGRAMS, Settings, override, own_settings
+from crawler.settings import FEED_NAMES, PER_PROCESS, PROGRAMS, Settings, override, own_settings
 
 log = structlog.get_logger()
 
@@ -44,8 +44,8 @@ def data_dir(config: Config) -> Path:
 
 def for_one_spider(config: Config, custom_settings: Mapping[str, Any] | None, spider: str) -> Config:
     """Return `config` with what the only spider that the command runs sets for the whole process: its DOWNLOAD_DELAY
-    and the names in `PER_PROCESS`, unless the user set others."""
+    and the names in `PER_PROCESS`, and where its items go, unless the user set others."""
     own = own_settings(config.settings, spider, custom_settings)
     settings = override(config.settings, own, f"spider {spider}", keep=config.explicit)
-    ours = {name: getattr(settings, name) for name in ("DOWNLOAD_DELAY", *PER_PROCESS)}
+    ours = {name: getattr(settings, name) for name in ("DOWNLOAD_DELAY", *PER_PROCESS, *FEED_NAMES)}
     return replace(config, settings=replace(config.settings, **ours))

@@ -66,8 +66,8 @@ async def crawl(
     files_of(config, config.settings)  # raises before anything is seeded
     async with connect(config, alone=True) as connected:
         is_new = job.name not in [known.name for known in await connected.jobs.all()]
-        if (fresh or is_new) and not (inside and inside.sink):
-            check_targets(config, targets)
+        if fresh or is_new:
+            check_targets(config, targets[1:] if inside and inside.sink else targets)
         if fresh:
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))

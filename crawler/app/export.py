@@ -12,6 +12,7 @@ from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.events import announced
 from crawler.app.losing import code_of
+from crawler.app.outputs import with_feeds_of_job
 from crawler.app.tickets import told
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import exporter, outputs
@@ -31,13 +32,13 @@ log = structlog.get_logger()
 async def export(
     config: Config,
     job: str,
-    targets: Sequence[Target],
+    given: Sequence[Target],
     *,
     follow: bool = False,
     until_finished: bool = False,
 ) -> ExportReport:
-    """Move items from the outbox to the sinks: those present now, with `follow` until stopped, with `until_finished`
-    until the job is proven finished.
+    """Move items from the outbox to the sinks of FEEDS and those given: those present now, with `follow` until stopped,
+    with `until_finished` until the job is proven finished.
 
     With `follow` alone, the files of the job may have been rotated while no export ran. At the end, what the job has
     lost so far is logged, and is the report's exit code if the command is strict.
@@ -48,7 +49,12 @@ async def export(
         with calling(stop.set):
             record = await _find_job(connected, job, stop if patient else None)
             if record is None:
-                return ExportReport(job, tuple(Output(target.shown) for target in targets))
+                return ExportReport(job, tuple(Output(target.shown) for target in given))
+            targets = with_feeds_of_job(config, record, given)
+            if not targets:
+                raise UsageError(
+                    "give a file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout; or write FEEDS"
+                )
             out = exporter(config, connected, record, targets, patient=patient, rotated=follow and not until_finished)
             watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()

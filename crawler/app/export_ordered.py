@@ -14,6 +14,7 @@ from crawler.app.tickets import LOOK, Telling, celery_results
 from crawler.app.wiring import exporter
 from crawler.errors import ConfigError, UsageError
 from crawler.export.exporter import Exporter
+from crawler.export.formats import is_path
 from crawler.export.target import Target
 from crawler.interfaces import Backend
 from crawler.model import Job, Ticket
@@ -121,7 +122,7 @@ class _Export:
 def _check(target: Target) -> None:
     if target.overwrite:
         raise UsageError("--ordered adds to files: write -o")
-    if "://" not in target.name and PLACE not in target.name:
+    if is_path(target.name) and PLACE not in target.name:
         raise UsageError(
             f"-o {target.name}: each job needs a file of its own; write for example -o 'items/{PLACE}.jsonl'"
         )

@@ -19,7 +19,7 @@ class Inside(NamedTuple):
     """What a program says that crawls in its own process."""
 
     registry: Registry  # the spiders that there are
-    sink: Sink | None = None  # where the items go; None: to the target
+    sink: Sink | None = None  # where the items of the first target go; None: where it says
     is_brief: bool = False  # delete the job at the end, however it ends
     heeds_signals: bool = False  # drain at SIGINT, SIGTERM and SIGHUP
 

@@ -11,8 +11,9 @@ from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.app.user_sink import user_sink
 from crawler.errors import UsageError
-from crawler.export.formats import format_of
+from crawler.export.formats import format_of, is_path
 from crawler.export.sinks import redis
+from crawler.export.sinks.chosen import Chosen, is_choice
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.sql.sink import SqlSink
@@ -35,9 +36,15 @@ extra that is missing."""
 
 def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> Sink:
     """Build the sink for a target. Raise `UsageError` or `ConfigError` for one that cannot be used."""
+    made = _whole(config, target, job, rotated)
+    return Chosen(made, target) if is_choice(target) else made
+
+
+def _whole(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    """Build the sink, for all items as they are."""
     if target.name in _STDOUT:
         return InThread(StreamSink(STDOUT, append=target.append))
-    if "://" not in target.name and is_stream(Path(target.name)):
+    if is_path(target.name) and is_stream(Path(target.name)):
         return InThread(StreamSink(str(Path(target.name).absolute()), append=target.append))
     return _BUILDERS[format_of(target.name).name](config, target, job, rotated)
 
@@ -55,7 +62,7 @@ def sinks(config: Config, targets: Sequence[Target], job: Job, *, rotated: bool 
 
 def _identity(location: str) -> object:
     """What two locations have in common that are the same file."""
-    if "://" in location or location == STDOUT:
+    if location == STDOUT or not is_path(location):
         return location
     try:
         its = os.stat(location)
@@ -74,7 +81,7 @@ def check_targets(config: Config, targets: Sequence[Target]) -> None:
 def check_target(config: Config, target: Target) -> None:
     """Raise `OutputError` if a new job could not write to the target, `ConfigError` for a URL that cannot be used.
     Change nothing, and open no pipe: that ends it."""
-    made = sink(config, target, Job("", epoch="new"))
+    made = _whole(config, target, Job("", epoch="new"), False)
     if isinstance(made, InThread):
         made.check()
 

@@ -13,6 +13,7 @@ from crawler.app.config import Config
 from crawler.app.sinks import sinks
 from crawler.errors import ConfigError
 from crawler.export.exporter import Exporter
+from crawler.export.formats import is_path
 from crawler.export.sinks.stream import STDOUT
 from crawler.export.target import Target
 from crawler.fetch.guard import AddressGuard
@@ -64,7 +65,7 @@ def outputs(targets: Sequence[Target], out: Exporter) -> tuple[Output, ...]:
 
 def _beside(target: Target, location: str) -> str:
     """Return the new file beside the target that still has the items; empty if they are in the target."""
-    if "://" in target.name:
+    if not is_path(target.name):
         return ""
     return "" if location in (STDOUT, str(Path(target.name).absolute())) else location
 
@@ -81,13 +82,13 @@ def exporter(
     to: Sink | None = None,
 ) -> Exporter:
     """Build an exporter of one job to these targets, whose files may have been `rotated` away meanwhile. `name`: if
-    another part of this process has the right to export the job, its name. `to`: the sink, if it is none that a target
-    names.
+    another part of this process has the right to export the job, its name. `to`: the sink of the first target, if
+    that names none.
     """
     return Exporter(
         connected.jobs.all,
         connected.outbox,
-        [to] if to else sinks(config, targets, job, rotated=rotated),
+        [to, *sinks(config, targets[1:], job)] if to else sinks(config, targets, job, rotated=rotated),
         job,
         name=name or worker_name(),
         batch=config.settings.EXPORT_BATCH,

@@ -76,7 +76,7 @@ def crawl(
     strict: Strict = False,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
 ) -> int:
-    """Crawl to the end and write the items to a file, one JSON object per line (default: JOB.jsonl in this folder).
+    """Crawl to the end and write the items where -o and FEEDS say (default: JOB.jsonl in this folder).
 
     After an interruption, the same command resumes the crawl. More machines can help with `worker`.
 
@@ -87,13 +87,15 @@ def crawl(
     config = config_of(invocation, strict=strict, **archiving(warc))
 
     from crawler.app.limits import limits_of
+    from crawler.app.outputs import with_feeds
 
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)
     config = _for_this_spider(made, config)
     seeds = Seeds(urls or (), file or ()) or own_seeds(made)
     name = job or _name(made.name, seeds, given)
-    targets = targets_of(output, overwrite, append=append) or [Target(f"{name}.jsonl", fresh and not append, append)]
+    targets = with_feeds(config.settings, targets_of(output, overwrite, append=append))
+    targets = targets or [Target(f"{name}.jsonl", fresh and not append, append)]
     if json_ and any(target.name == "-" for target in targets):
         raise UsageError("--json and items cannot share stdout: write the items to a file with -o FILE")
     if force and not fresh:

@@ -96,8 +96,6 @@ def export(
     crawler export --ordered -o 'items/{job}.jsonl'
     """
     targets = targets_of(output, overwrite, append=append)
-    if not targets:
-        raise UsageError("give a file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout")
     if ordered and (job != "default" or follow or until_finished):
         raise UsageError("--ordered exports all jobs that tasks wait for, until stopped: leave out the other options")
     config = config_of(invocation, strict=strict)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+
+from msgspec.structs import replace
 
 from crawler.errors import OutputError
 from crawler.export.records import Records
@@ -25,6 +27,7 @@ class Draining:
         self._batch = batch
         self._also = (OutputError,) if patient else ()
         self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
+        self._kept: Mapping[int, str] = {}  # the same behind the last batch of which the sink has an item
         self._patience = Patience("export_waits")
         self.name = sink.location  # as its target names it: an open sink may write elsewhere until the end
         self.is_open = False
@@ -39,8 +42,17 @@ class Draining:
         """Open the sink, unless it is open. May be called again after an error."""
         if not self.is_open:  # the lock on the sink would also keep ourselves out
             before = self._records.before(self.name)
-            self._positions = merged(await self._sink.open(before), before.positions)
+            self._kept = before.positions if before.kept is None else before.kept
+            opened = await self._opened(replace(before, positions=self._kept, kept=None))
+            self._positions = merged(opened, before.positions)
             self.is_open = True
+
+    async def _opened(self, before: Exported) -> Mapping[int, str]:
+        try:
+            return await self._sink.open(before)
+        except BaseException:
+            await self._sink.close()  # what it holds already would keep the next try out
+            raise
 
     async def run(self, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:
         """Drain the outbox and end; see `Exporter.run`."""
@@ -59,7 +71,8 @@ class Draining:
     async def acknowledge(self) -> None:
         """Note what is durable in the sink, and where, if it is open."""
         if self.is_open:
-            await self._records.note(self.name, Exported(dict(self._positions), self._sink.location, self._sink.inode))
+            where = self._sink.location, self._sink.inode
+            await self._records.note(self.name, Exported(dict(self._positions), *where, self._kept))
 
     async def close(self) -> None:
         """Release the sink for other exporters."""
@@ -70,9 +83,12 @@ class Draining:
         await self._records.hold()
         entries = await self._records.read(self._positions, self._batch)
         if entries:
-            self.items += await self._sink.write(entries)
+            written = await self._sink.write(entries)
             for entry in entries:
                 self._positions[entry.shard] = entry.position
+            if written:
+                self.items += written
+                self._kept = dict(self._positions)
         await self.acknowledge()  # even without entries: the last answer may have been lost
         return bool(entries)
 

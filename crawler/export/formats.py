@@ -73,5 +73,16 @@ def format_of(name: str) -> Format:
     )
 
 
+def check_word(name: str, word: str) -> None:
+    """Raise `UsageError` if the `format` of FEEDS is none, or another one than the output's name says."""
+    found = format_of(name)
+    wanted = ENDINGS.get(f".{word.lower()}")
+    if not word or word == found.name or (wanted and wanted.name == found.name):
+        return
+    if wanted is None:
+        raise UsageError(f"there is no format {shown(word)}; there are {', '.join(filter(None, ENDINGS))}")
+    raise UsageError(f"its name says {found.says}, not {wanted.says}: write a name that ends in .{word.lower()}")
+
+
 def _listed(kinds: Mapping[str, Format]) -> str:
     return ", ".join(dict.fromkeys(kind.says for kind in kinds.values()))

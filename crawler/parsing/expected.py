@@ -8,6 +8,8 @@ import msgspec
 
 _WORDS: Mapping[str, str] = {
     "expected `float`": "expected a number such as 0.5",
+    "`object | array | null`": "a table or a list",
+    "`object | array`": "a table or a list",
     "`float`": "a number",
     "`int`": "a whole number",
     "`str`": "text",

@@ -12,7 +12,8 @@ _AGENT = "say who you are: USER_AGENT, or headers={'user-agent': …} of a reque
 _PROXY = "the crawler uses no proxies"
 _FLEET = f"run `{PROGRAM} worker` on each machine, and `{PROGRAM} status` anywhere"
 _FIGURES = f"`{PROGRAM} status --json` and `jobs --json` have the figures; --strict makes a loss an exit code"
-_SINK = "items go to -o FILE.jsonl or to a queue of RabbitMQ: load them into the database from there"
+_SINK = "write a class of your own that stores the items: -o python:MODULE:CLASS (docs/items.md)"
+_REDIS_PIPELINE = "scrapy_redis.pipelines.RedisPipeline"
 
 PLUGINS: Mapping[str, str] = {
     "crawlera": _PROXY,
@@ -67,6 +68,8 @@ _UNKNOWN = "a plugin of Scrapy that the crawler does not know: its work must be 
 def plugin(module: str) -> tuple[str, str] | None:
     """Return the name of the plugin that a module, distribution or import path belongs to, and what to do instead; None
     if it belongs to none."""
+    if module == _REDIS_PIPELINE:
+        return module, "delete it, and write -o 'redis://host/0?list={spider}:items'"
     name = re.split(r"[.\[<>=!~;\s]", module.strip(), maxsplit=1)[0].replace("-", "_").lower()
     if name in PLUGINS:
         return name, PLUGINS[name]

@@ -96,6 +96,11 @@ def is_off(value: Any) -> bool:
     return not value or str(value).strip().lower() in _OFF
 
 
+def is_utf_8(value: Any) -> bool:
+    """Whether a value names UTF-8, or nothing."""
+    return is_off(value) or str(value).lower().replace("_", "-") in ("utf-8", "utf8")
+
+
 _OFF = frozenset({"0", "0.0", "false", "none", "no", "off", "[]", "{}"})
 _LEVELS: Mapping[str, str] = {
     "0": "DEBUG",
@@ -195,7 +200,7 @@ _STEP = (
     "what they do to items, ITEM_PIPELINES do; to responses, DOWNLOADER_MIDDLEWARES; to requests, the spider's "
     "callbacks or a base class of your spiders"
 )
-_STORE = "write -o FILE.jsonl on the command line"
+_CLASS = "write a class of your own for the items: -o python:MODULE:CLASS (docs/items.md)"
 _TLS = "TLS is always verified; TLS_CA_FILE adds a certificate authority"
 _HTTP_ONLY = "only http and https are fetched; a browser's work is to find the request that brings the data"
 _LOGIN = 'write HTTP_AUTH = {"https://a.example": "user:password"}'
@@ -230,14 +235,10 @@ MISSING: Mapping[str, Missing] = {
         lambda value: _scrapys(value) and not str(value).endswith("BaseDupeFilter"),
     ),
     "EXTENSIONS_BASE": Missing("write EXTENSIONS", _scrapys),
-    "FEEDS": Missing(_STORE, is_off),
-    "FEED_EXPORTERS": Missing(_STORE, is_off),
-    "FEED_EXPORT_BATCH_ITEM_COUNT": Missing(_STORE, is_off),
-    "FEED_EXPORT_FIELDS": Missing("yield items that have these fields alone, in this order", is_off),
-    "FEED_FORMAT": Missing(_STORE, _off_or("jsonlines", "jsonl", "jl")),
-    "FEED_STORAGES": Missing(_STORE, is_off),
-    "FEED_URI": Missing(_STORE, is_off),
-    "FEED_URI_PARAMS": Missing(_STORE, is_off),
+    "FEED_EXPORTERS": Missing(_CLASS, is_off),
+    "FEED_EXPORT_ENCODING": Missing("items are written in UTF-8; convert the file afterwards with iconv", is_utf_8),
+    "FEED_STORAGES": Missing(_CLASS, is_off),
+    "FEED_URI_PARAMS": Missing("settings.py may compute the names in FEEDS", is_off),
     "HTTPAUTH_*": Missing(_LOGIN, is_off),
     "HTTPCACHE_POLICY": Missing(_POLICY, _off_or("scrapy.extensions.httpcache.DummyPolicy")),
     "HTTPCACHE_STORAGE": Missing(
@@ -296,6 +297,7 @@ _NO_COOKIES = 'the crawler keeps no cookies; give each request its own: cookies=
 _NO_MAIL = "the crawler sends no mail"
 _NO_STORAGE = "only steps of your own write to it, and read it as a setting of yours"
 _NO_TWISTED = "the crawler runs on asyncio, without Twisted"
+_OUTPUTS = "FEEDS and -o name all outputs; docs/items.md has the words of each"
 _NOTHING = "nothing here depends on it"
 _PROGRESS = f"progress is logged every 10 seconds; `{PROGRAM} status --watch` shows it live"
 _QUEUE = "the queue is always shared and durable; REDIS_URL names its server"
@@ -321,13 +323,12 @@ HARMLESS: Mapping[str, str] = {
     "DOWNLOAD_WARNSIZE": "DOWNLOAD_MAXSIZE bounds a body",
     "DUPEFILTER_DEBUG": f"`{PROGRAM} why URL` says whether a URL was seen",
     "EDITOR": _NOTHING,
-    "FEED_EXPORTERS_BASE": _STORE,
-    "FEED_EXPORT_ENCODING": "items are JSON lines in UTF-8",
-    "FEED_EXPORT_INDENT": "items are JSON lines in UTF-8, one item a line",
-    "FEED_STORAGES_BASE": _STORE,
-    "FEED_STORAGE_*": _STORE,
-    "FEED_STORE_EMPTY": _STORE,
-    "FEED_TEMPDIR": _STORE,
+    "FEED_EXPORTERS_BASE": _CLASS,
+    "FEED_EXPORT_INDENT": "each item is one line",
+    "FEED_STORAGES_BASE": _CLASS,
+    "FEED_STORAGE_*": _OUTPUTS,
+    "FEED_STORE_EMPTY": "an output without items may be missing",
+    "FEED_TEMPDIR": "a file is written where it stays",
     "FILES_*": _NO_STORAGE,
     "FORCE_CRAWLER_PROCESS": _NO_TWISTED,
     "FTP_*": "only http and https are fetched",

@@ -13,7 +13,6 @@ from crawler.program import PROGRAM
 
 _COOKIES = 'the crawler keeps no cookies; give each request its own: cookies={"name": "value"}'
 _PROXY = "the crawler uses no proxies, and must not ask the host directly instead"
-_STORE = "write -o FILE.jsonl on the command line"
 _FROM_CRAWLER = "instead of __init__ write from_crawler(cls, crawler, **arguments), and read crawler.settings"
 
 META: Mapping[str, str] = {
@@ -56,7 +55,7 @@ REQUEST: Mapping[str, str] = {
 
 ATTRIBUTES: Mapping[str, str] = {
     "close": "it is never called; write closed(self, reason)",
-    "custom_feed": _STORE,
+    "custom_feed": "write FEEDS in custom_settings",
     "download_delay": 'write custom_settings = {"DOWNLOAD_DELAY": seconds}',
     "download_maxsize": "write DOWNLOAD_MAXSIZE in settings.py",
     "download_timeout": 'write DOWNLOAD_TIMEOUT in settings.py, or meta={"download_timeout": seconds} for a request',

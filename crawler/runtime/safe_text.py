@@ -57,7 +57,7 @@ def masked(value: Any) -> Any:
             return without_password(value)
         case Mapping():
             secret = {key: is_secret(str(key)) or key == "body" for key in value}
-            return {key: hidden(one) if secret[key] else masked(one) for key, one in value.items()}
+            return {masked(key): hidden(one) if secret[key] else masked(one) for key, one in value.items()}
         case list() | tuple():
             return type(value)(map(masked, value))
     return value

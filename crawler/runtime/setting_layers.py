@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from crawler.errors import ConfigError
+from crawler.parsing.feeds import plain_form
 from crawler.parsing.scrapy_settings import Verdict, in_our_form, verdict
 from crawler.parsing.setting_values import converted, plain
 from crawler.runtime.credentials import MASK, is_secret_setting
@@ -25,7 +26,7 @@ _TEXTS = (ENVIRONMENT, "-s")  # layers whose values are text
 _MAX_SAID = 100  # characters of a value in an error
 
 _MAY_HOLD_LOGINS = frozenset(
-    {"REDIS_URL", "EVENTS_URL", "RABBITMQ_PASSWORD", "DEFAULT_REQUEST_HEADERS", "HTTP_AUTH", "OWN"}
+    {"REDIS_URL", "EVENTS_URL", "FEEDS", "FEED_URI", "RABBITMQ_PASSWORD", "DEFAULT_REQUEST_HEADERS", "HTTP_AUTH", "OWN"}
 )
 
 
@@ -48,7 +49,7 @@ def read_layer(layer: Mapping[str, Any], origin: str, kinds: Kinds, known: Colle
         place = lines.get(name, origin)
         try:
             if name in kinds:
-                read.values[name] = _convert(name, in_our_form(name, value), place, kinds)
+                read.values[name] = _convert(name, _in_our_form(name, value), place, kinds)
             elif found := _of_scrapy(name, value, place):
                 translated[name] = found.settings
                 with suppress(ValueError):  # what changes nothing need not travel
@@ -61,6 +62,10 @@ def read_layer(layer: Mapping[str, Any], origin: str, kinds: Kinds, known: Colle
     for name, settings in translated.items():
         _translate(read, settings, f"{origin}, as {name}", kinds)
     return read
+
+
+def _in_our_form(name: str, value: Any) -> Any:
+    return plain_form(name, value) if name.startswith("FEED") else in_our_form(name, value)
 
 
 def _of_scrapy(name: str, value: Any, place: str) -> Verdict | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +68,78 @@ async def test_a_bug_in_a_class_keeps_the_items_until_it_is_mended(project: Shel
     ended = await project.run(*command)
     assert ended.code == Exit.DONE, ended.err
     assert set((project.folder / "seen").read_text().splitlines()) == truth(site)
+
+
+def items(path: Path) -> list[dict[str, Any]]:
+    """The items of a file of JSON lines, without the position that an older exporter writes into each."""
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: value for name, value in one.items() if name != "_position"} for one in found]
+
+
+async def test_feeds_say_where_items_go_and_which_of_their_fields(project: Shell, site: Running) -> None:
+    two = SPIDER.replace("        yield {", "        yield Page(response.url)\n        yield {").replace(
+        "class Shop", "from dataclasses import dataclass\n\n@dataclass\nclass Page:\n    page: str\n\nclass Shop"
+    )
+    (project.folder / "spiders" / "shop.py").write_text(two)
+    (project.folder / "settings.py").write_text(
+        "from pathlib import Path\n"
+        "FEEDS = {Path('all.jsonl'): {'format': 'jsonlines'},\n"
+        "         'few.jsonl': {'fields': {'url': 'link'}, 'spiders': ['shop'], 'item_classes': [dict]},\n"
+        "         'pages.jsonl': {'item_classes': ['shop.Page']},\n"
+        "         'none.jsonl': {'spiders': ['blog']}}\n"
+    )
+    crawl = ("crawl", *site.seeds, "--spider", "shop", *LOCAL)
+    ended = await project.run(*crawl, "-o", "mine.jsonl")
+    assert ended.code == Exit.DONE, ended.err
+    folder = project.folder
+    for name in ("all.jsonl", "mine.jsonl"):
+        found = items(folder / name)
+        assert {one["url"] for one in found if "url" in one} == truth(site)
+        assert len(found) == 2 * len(truth(site))
+    assert sorted(map(str, items(folder / "pages.jsonl"))) == sorted(str({"page": url}) for url in truth(site))
+    assert sorted(map(str, items(folder / "few.jsonl"))) == sorted(str({"link": url}) for url in truth(site))
+    assert re.search(rf"output_left_out.*{len(truth(site))}", ended.err)
+
+
+async def test_a_spider_has_feeds_of_its_own_and_export_finds_them(project: Shell, site: Running) -> None:
+    spider = project.folder / "spiders" / "shop.py"
+    feeds = '    custom_settings = {"FEEDS": {"own.jsonl": {"fields": ["url"]}}}\n'
+    spider.write_text(SPIDER.replace("    def parse", f"{feeds}\n    def parse", 1))
+    assert (await project.run("seed", *site.seeds, "--spider", "shop", *LOCAL)).code == 0
+    working = await project.start("worker", "--until-finished", *LOCAL)
+    ended = await project.run("export", "--until-finished", *LOCAL)
+    assert ended.code == Exit.DONE, ended.err
+    await working.communicate()
+    found = items(project.folder / "own.jsonl")
+    assert sorted(map(str, found)) == sorted(str({"url": url}) for url in truth(site))
+
+
+WRONG = {
+    "an ending that no output has": (("-o", "items.xml"), 2, r"no output has the ending .xml; there are .*\.jsonl"),
+    "a scheme that no output has": (("-o", "ftp://u:geheim@h/a"), 2, r"ftp://u:\*\*\*@h/a: items go to .*redis://"),
+    "an empty name": (("-o", ""), 2, "the name is empty, as of an unset variable"),
+    "an output twice": (("-o", "a.jsonl", "-o", "a.jsonl"), 2, r"a\.jsonl is named 2 times; name each output once"),
+    "an output twice under two names": (("-o", "a.jsonl", "-o", "./a.jsonl"), 2, "are the same output; name it once"),
+    "a folder": (("-o", "spiders"), 73, "spiders: Is a directory"),
+    "a folder that is missing": (("-o", "none/a.jsonl"), 73, "its folder does not exist; make it: mkdir -p"),
+    "items and figures on stdout": (("-o", "-", "--json"), 2, "--json and items cannot share stdout"),
+    "a class that is missing": (("-o", "python:nothing:Out"), 78, "No module named 'nothing'"),
+    "a word of a URL": (("-o", "redis://h/0?lsit=a"), 78, "unknown word 'lsit'; did you mean list?"),
+    "a list that is to be replaced": (("-O", "redis://h/0?list=a"), 2, "cannot be replaced: write -o"),
+    "FEEDS that is no table": (("-s", 'FEEDS=["a.csv"]'), 78, r"setting FEEDS=.*expected a table, got a list"),
+    "FEEDS with a word that is none": (("-s", 'FEEDS={"a.jsonl":{"x":1}}'), 78, r"FEEDS\['a.jsonl'\]: unknown word"),
+    "FEEDS with an ending that is none": (("-s", 'FEEDS={"a.xml":{}}'), 78, r"FEEDS\['a.xml'\]: .*no output has the"),
+    "FEEDS twice": (("-s", 'FEEDS={"a.jsonl":{},"./a.jsonl":{}}'), 2, "are the same output; name it once"),
+    "FEEDS with a name that is empty": (("-s", 'FEEDS={"":{}}'), 78, "an output needs a name, such as items.jsonl"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_what_no_output_can_mean_ends_before_the_first_page(project: Shell, what: str) -> None:
+    arguments, code, why = WRONG[what]
+    ended = await project.run("crawl", "http://127.0.0.1:9/", "--spider", "shop", *arguments, *LOCAL)
+    assert (ended.code, ended.out) == (code, "")
+    assert re.search(why, ended.err), ended.err
+    assert "Traceback" not in ended.err
+    assert "geheim" not in ended.err
+    assert {path.name for path in project.folder.iterdir()} <= {"spiders", "d"}, "nothing was made"

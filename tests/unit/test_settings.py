@@ -235,7 +235,7 @@ def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
 def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(
         "SPIDERS = {'shop': {'rate': '10 a minute', 'DOWNLOAD_DELAI': 2, 'RETRY_TIMES': -1, 'PROCESSES': 2},\n"
-        "           'news': {'FEEDS': {'a.csv': {}}, 'DEPTH_LIMITS': 1},\n"
+        "           'news': {'FEEDS': {'a.csv': {'x': 1}}, 'DEPTH_LIMITS': 1},\n"
         "           'site': {'rate': '10/m', 'DEPTH_LIMIT': '3'}}\n"
     )
     with pytest.raises(ConfigError) as error:
@@ -248,7 +248,7 @@ def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_pa
             r"unknown setting DOWNLOAD_DELAI (from SPIDERS['shop']); did you mean DOWNLOAD_DELAY?",
             r"setting RETRY_TIMES=-1 (from SPIDERS['shop']): expected a whole number >= 0",
             r"PROCESSES in SPIDERS['shop']: no spider can set it; set it in settings.py, or with -s",
-            r"FEEDS={'a.csv': {}} is a setting of Scrapy (from SPIDERS['news']): write -o FILE.jsonl",
+            r"FEEDS['a.csv']: unknown word 'x'; there are format, fields",
             r"unknown setting DEPTH_LIMITS (from SPIDERS['news']); did you mean DEPTH_LIMIT?",
         ),
         strict=True,
@@ -268,7 +268,7 @@ def test_settings_for_spiders_are_a_table_of_tables(tmp_path: Path, spiders: obj
     [
         ("INSTALLED_APPS = ['a']\nDEBUG = True\n", "Django .*folder of its own"),
         ("INSTALLED_APPS = []\nimport os\nKEY = os.environ['NO_SUCH_VARIABLE']\n", "Django .*folder of its own"),
-        ("BOT_NAME = 'shop'\nFEEDS = {'a.csv': {}}\n", r"Scrapy .*`crawler migrate \.` says all"),
+        ("BOT_NAME = 'shop'\nFEED_STORAGES = {'a': 'b'}\n", r"Scrapy .*`crawler migrate \.` says all"),
     ],
 )
 def test_a_settings_file_of_another_program_is_recognized(text: str, told: str, tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_value_of_ones_own_that_cannot_travel_is_a_mistake(tmp_path: Path, val
 
 def test_all_that_a_settings_file_of_scrapy_misses_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(
-        "FEEDS = {'items.csv': {'format': 'csv'}}\nHTTPAUTH_PASS = 'geheim'\nDEPTH_PRIORITY = -1\n"
+        "FEED_STORAGES = {'sftp': 'shop.Sftp'}\nHTTPAUTH_PASS = 'geheim'\nDEPTH_PRIORITY = -1\n"
         "SPIDER_MIDDLEWARES = {\n    'shop.middlewares.Mine': 543,\n}\n"
     )
     with pytest.raises(ConfigError) as error:
@@ -368,7 +368,7 @@ def test_all_that_a_settings_file_of_scrapy_misses_is_told_at_once(tmp_path: Pat
     for line, words in zip(
         str(error.value).splitlines(),
         (
-            "FEEDS={'items.csv': {'format': 'csv'}} is a setting of Scrapy (from ",
+            "FEED_STORAGES={'sftp': 'shop.Sftp'} is a setting of Scrapy (from ",
             "HTTPAUTH_PASS=*** is a setting of Scrapy (from ",
             "settings.py:3): pages near the seeds come first; for depth first seed the job with --order lifo",
             "settings.py:4): what they do to items, ITEM_PIPELINES do; to responses, DOWNLOADER_MIDDLEWARES",
@@ -387,8 +387,8 @@ def test_settings_of_one_spider_may_be_scrapys_or_its_own() -> None:
 
 
 def test_the_environment_names_a_setting_of_scrapy_as_it_was_written(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"CRAWLER_FEED_URI='x' is a setting of Scrapy \(from environment\)"):
-        load(tmp_path, environ={"CRAWLER_FEED_URI": "x"})
+    with pytest.raises(ConfigError, match=r"CRAWLER_FEED_URI_PARAMS='x' is a setting of Scrapy \(from environment\)"):
+        load(tmp_path, environ={"CRAWLER_FEED_URI_PARAMS": "x"})
     assert load(tmp_path, environ={"CRAWLER_LOG_FORMAT": "json"})[0].LOG_RENDERER == "json"
 
 

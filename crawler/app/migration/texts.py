@@ -6,8 +6,10 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import PurePath
 
 from crawler.app.migration.findings import Word
+from crawler.export.formats import ENDINGS
 from crawler.parsing.scrapy_plugins import PLUGINS, plugin
 from crawler.program import PROGRAM
 
@@ -23,6 +25,7 @@ _OTHER = {
     "view": f"run `{PROGRAM} fetch URL`, which shows the page as the crawler gets it",
     "deploy": f"run `{PROGRAM} worker` on each machine",
 }
+_FLAGS = {"-o": "-o", "--output": "-o", "-O": "-O", "--overwrite-output": "-O"}
 _REQUIREMENT = re.compile(r"^[ \t\"']*([A-Za-z][\w.-]*)(?=\s*(?:\[[^\]]*\])?\s*(?:[=<>!~;\"',@#]|$))", re.MULTILINE)
 
 
@@ -54,13 +57,15 @@ def _words(rest: str) -> list[str]:
 def _crawl(words: Sequence[str]) -> str:
     """Return what to write instead of `scrapy crawl` with these words."""
     spider = next((word for word in words if word[0:1] not in ("-", "")), "NAME")
-    outputs = [name for flag, name in pairwise(words) if flag in ("-o", "-O", "--output")]
-    output = f" -O {_jsonl(outputs[0])}" if outputs else ""
-    return f"run `{PROGRAM} crawl --spider {spider}{output}`; -a and -s are the same, items are JSON lines"
+    outputs = [f" {_FLAGS[flag]} {_output(name)}" for flag, name in pairwise(words) if flag in _FLAGS]
+    return f"run `{PROGRAM} crawl --spider {spider}{''.join(outputs)}`; -a and -s are the same"
 
 
-def _jsonl(name: str) -> str:
-    return re.sub(r"(\.(json|jl|jsonlines|csv|xml|pickle|marshal))?(:\w+)?$", ".jsonl", name, count=1)
+def _output(name: str) -> str:
+    """Return the name of an output that exists, for one of Scrapy's, which may end in `:FORMAT`."""
+    name, _, word = name.partition(":") if "://" not in name else (name, "", "")
+    ending = f".{word}" if word else PurePath(name).suffix
+    return name if name == "-" else f"{PurePath(name).with_suffix(ending if ending in ENDINGS else '.jsonl')}"
 
 
 def requirements(text: str, *, is_list: bool) -> Iterator[tuple[int, Word]]:

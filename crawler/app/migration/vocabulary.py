@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +10,8 @@ import crawler
 from crawler import errors
 from crawler import settings as ours
 from crawler.app.migration.findings import Word
+from crawler.app.outputs import with_feeds
+from crawler.errors import ConfigError
 from crawler.parsing import scrapy_words
 from crawler.parsing.request_fields import META_WORDS
 from crawler.parsing.scrapy_plugins import plugin
@@ -280,14 +282,25 @@ def _setting(name: str, value: Any, place: str, *, of_spider: bool) -> Word:
     read = read_layer({name: value}, place, ours.KINDS)
     if found and found.kind == "unsupported":
         return Word("missing", "setting", name, found.words)
-    if read.wrong:
-        return Word("different", "setting", name, read.wrong[0])
+    if wrong := [*read.wrong, *_wrong_outputs(read.values)]:
+        return Word("different", "setting", name, wrong[0])
     if of_spider and (read.values.keys() - ours.PER_SPIDER - ours.PER_PROCESS - {"OWN"}):
         return Word("different", "setting", name, "no spider can set it: write it in settings.py, or with -s")
     if found and found.kind == "translated":
         counts = ", ".join(f"{one} = {what!r}" for one, what in found.settings.items())
         return Word("have", "setting", name, f"counts as {counts}")
     return Word("have", "setting", name, f"changes nothing here: {found.words}" if found else _own(name))
+
+
+def _wrong_outputs(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with outputs that have the right form."""
+    if ours.FEED_NAMES.isdisjoint(values):
+        return
+    try:
+        yield from ours.wrong_feeds(settings := ours.Settings(**values))
+        with_feeds(settings)
+    except (ConfigError, ValueError) as error:
+        yield str(error)
 
 
 def _own(name: str) -> str:

@@ -59,8 +59,8 @@ class UserClass:
         self._object: Any = None
         self._done: set[str] = set()  # ids of a batch of which not all are written yet
         self._dropped = 0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="output")
-        self._loop = asyncio.Runner()  # for methods that are async
+        self._thread: ThreadPoolExecutor | None = None  # while it is open
+        self._loop: asyncio.Runner | None = None  # for methods that are async
 
     async def open(self, exported: Exported) -> Mapping[int, str]:
         """Make the object and call its `open_spider` or `open`. Return no positions.
@@ -70,6 +70,7 @@ class UserClass:
         """
         if not self._append:
             check_here(exported, self.location)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="output")
         await self._in_thread(self._open)
         log.info("output_at_least_once", output=self.location, why="after a crash some items come again")
         return {}
@@ -90,10 +91,13 @@ class UserClass:
 
     async def close(self) -> None:
         """Call `close_spider` or `close`; log what it raises."""
+        if self._thread is None:
+            return
         try:
             await self._in_thread(self._end)
         finally:
             self._thread.shutdown(wait=False)
+            self._thread = None
 
     async def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
@@ -110,7 +114,9 @@ class UserClass:
 
     def _end(self) -> None:
         self._close()
-        self._loop.close()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
 
     def _close(self) -> None:
         if self._object is None:
@@ -156,6 +162,7 @@ class UserClass:
     def _settled(self, given: Any) -> None:
         """Wait for what an async method gave."""
         if inspect.isawaitable(given):
+            self._loop = self._loop or asyncio.Runner()
             self._loop.run(_awaited(given))
 
     def _items(self, entries: Sequence[OutboxEntry]) -> Iterator[tuple[str, dict[str, Any], str]]:

@@ -27,7 +27,7 @@ from scrapy_splash import SplashRequest
 
 class Base(scrapy.Spider):
     download_delay = 3
-    custom_settings = {"SPIDER_MODULES": "x", "MINE": 1, "FEEDS": {"a.csv": {}}}
+    custom_settings = {"SPIDER_MODULES": "x", "MINE": 1, "FEEDS": {"items.xml": {}}}
 
     def parse(self, response):
         yield Request(response.url, params={}, meta={"proxy": "x", "mine": 1, "dont_retry": True}, callback=lambda r: r)
@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Path:
     (folder / "scrapy.cfg").write_text("# made by scrapy startproject\n[settings]\ndefault = shop.conf\n")
     (folder / "shop" / "conf.py").write_text(
         "TIMEOUT = 5 * 2\nDOWNLOAD_TIMEOUT = TIMEOUT\nRETRY_ENABLED = False\nBOT_NAME = 'shop'\n"
-        "FEEDS = {'items.csv': {'format': 'csv'}}\nDEPTH_PRIORITY = compute()\nDOWNLOAD_DELAY = 'slow'\n"
+        "FEEDS = {'items.xml': {}}\nDEPTH_PRIORITY = compute()\nDOWNLOAD_DELAY = 'slow'\n"
         "MONGO_URI = 'mongodb://x'\nDOWNLOADER_MIDDLEWARES = {'scrapy_user_agents.middlewares.X': 400,\n"
         "    'scrapy.downloadermiddlewares.useragent.UserAgentMiddleware': None,\n"
         "    'scrapy.downloadermiddlewares.retry.RetryMiddleware': 90}\nLOG_FILE = None\n"
@@ -81,7 +81,7 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
         ("setting", "DOWNLOAD_TIMEOUT", "have", "shop/conf.py:2", ""),
         ("setting", "RETRY_ENABLED", "have", "shop/conf.py:3", "counts as RETRY_TIMES = 0"),
         ("setting", "BOT_NAME", "have", "shop/conf.py:4", "changes nothing here"),
-        ("setting", "FEEDS", "missing", "shop/conf.py:5", "write -o FILE.jsonl"),
+        ("setting", "FEEDS", "different", "shop/conf.py:5", "no output has the ending .xml"),
         ("setting", "DOWNLOAD_DELAY", "different", "shop/conf.py:7", "expected a number such as 0.5"),
         ("setting", "MONGO_URI", "have", "shop/conf.py:8", "your own: self.settings"),
         ("setting", "LOG_FILE", "have", "shop/conf.py:12", ""),
@@ -132,7 +132,7 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
         ("meta", "dont_retry", "have", "shop/spiders/one.py:16", ""),
         ("meta", "splash", "missing", "shop/spiders/one.py:21", "no browser"),
         ("response", "response.url", "have", "shop/spiders/one.py:16", ""),
-        ("command", "scrapy crawl", "different", "run.sh:2", "crawl --spider shop -O out.jsonl`"),
+        ("command", "scrapy crawl", "different", "run.sh:2", "crawl --spider shop -o out."),
     ],
 )
 def test_a_word_is_told_with_its_place_and_what_to_write(
@@ -197,10 +197,10 @@ def test_a_setting_whose_value_is_computed_is_told_as_such(project: Path) -> Non
     state, change, _ = words(project)["setting", "DEPTH_PRIORITY"]
     assert state == "have"
     assert "its value is computed" in change
-    (project / "shop" / "conf.py").write_text("BOT_NAME = 'x'\nFEED_URI = compute()\n")
-    state, change, _ = words(project)["setting", "FEED_URI"]
+    (project / "shop" / "conf.py").write_text("BOT_NAME = 'x'\nFEED_STORAGES = compute()\n")
+    state, change, _ = words(project)["setting", "FEED_STORAGES"]
     assert state == "missing"
-    assert change.startswith("unless it is off (its value is computed): write -o FILE.jsonl")
+    assert change.startswith("unless it is off (its value is computed): write a class of your own")
 
 
 def test_files_that_cannot_be_read_are_named_and_stop_nothing(project: Path) -> None:
