@@ -23,10 +23,10 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import pytest
 
+from tests.chaos.limits import small_disk
 from tests.ports import free_port
 
 START_SECONDS = 60.0
@@ -51,18 +51,21 @@ fsync = {fsync}
 class Postgres:
     """One server, its data, and the superuser `crawler`, who needs no password."""
 
-    def __init__(self, *, fsync: bool = False, access: str = "trust") -> None:
+    def __init__(self, *, fsync: bool = False, access: str = "trust", disk: int = 0) -> None:
         """`fsync`: on where the machine of the server, and not its processes alone, is said to survive. `access`: how
-        those who come by TCP say who they are, such as `scram-sha-256`."""
+        those who come by TCP say who they are, such as `scram-sha-256`. `disk`: kilobytes of a disk at `small`, which
+        the server alone sees, and only root can give it."""
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         self.port = free_port()
         self.url = f"postgresql://crawler@127.0.0.1:{self.port}/postgres"
         self.socket_url = f"postgresql:///postgres?host={self.folder}&port={self.port}&user=crawler"
-        self._as_user: dict[str, Any] = {}
+        self.small = self.folder / "small"  # a disk of its own, with `disk`
+        self._as_user: tuple[str, ...] = ()
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
-            self._as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            self._as_user = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
+        self._wrapper = small_disk(self.small, disk) if disk else ()
         self._data = self.folder / "data"
         self._fsync, self._access = fsync, access
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,6 +78,8 @@ class Postgres:
         config = _CONFIG.format(port=self.port, folder=self.folder, fsync="on" if self._fsync else "off")
         (self._data / "postgresql.conf").write_text(config)
         (self._data / "pg_hba.conf").write_text(f"local all all trust\nhost all all 127.0.0.1/32 {self._access}\n")
+        if self._wrapper:
+            self.small.mkdir()
         self.start()
         return self
 
@@ -87,13 +92,12 @@ class Postgres:
         """Start the server on its data, and return when it takes connections."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(_PROGRAMS[-1] / "postgres"), "-D", str(self._data)],
+                [*self._wrapper, *self._as_user, str(_PROGRAMS[-1] / "postgres"), "-D", str(self._data)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 cwd=self.folder,
-                **self._as_user,
             )
         until = time.monotonic() + START_SECONDS
         while subprocess.run([_PROGRAMS[-1] / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]).returncode:
@@ -131,6 +135,6 @@ class Postgres:
                 os.kill(pid, number)
 
     def _run(self, program: str, *words: str) -> None:
-        command = [str(_PROGRAMS[-1] / program), *words]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **self._as_user)
+        command = [*self._as_user, str(_PROGRAMS[-1] / program), *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder)
         assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
@@ -481,6 +482,27 @@ async def test_a_server_that_is_away_for_a_while() -> None:
                 server.start()
             await to.write([page(2, {"a": 2})])
         assert rows(server.url) == [(1,), (2,)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: for a small disk of the server's own")
+def test_a_full_disk_stores_nothing_and_then_all() -> None:
+    with Server(disk=16_000) as server:
+        run(
+            server.url,
+            f"COPY (SELECT 1) TO PROGRAM 'mkdir {server.small}/t'",
+            f"CREATE TABLESPACE small LOCATION '{server.small}/t'",
+            "CREATE TABLE items (a text) TABLESPACE small",
+            "ALTER TABLE items ALTER a SET STORAGE EXTERNAL",
+            "CREATE TABLE filler TABLESPACE small AS SELECT repeat('x', 1000) FROM generate_series(1, 10000)",
+        )
+        with closing(sink(server.url)) as to:
+            to.open(Exported())
+            batch = [page(n, {"a": "y" * 1_000_000}) for n in range(1, 9)]
+            with pytest.raises(OutputError, match="No space left on device; nothing is lost"):
+                to.write(batch)
+            run(server.url, "DROP TABLE filler", "CHECKPOINT")
+            assert to.write(batch) == 8
+        assert rows(server.url, "sum(length(a))") == [(8_000_000,)]
 
 
 async def test_a_server_that_never_answers_is_given_up(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
