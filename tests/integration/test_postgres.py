@@ -148,9 +148,45 @@ def test_any_text_comes_back(database: str, text: str) -> None:
 def test_an_item_that_cannot_be_stored_is_named_and_the_others_go_on(database: str, item: Any, why: str) -> None:
     good = {"ok": "yes", "n": 1, "f": 0.5, "list": [1]}
     written(sink(database, "before"), page(1, good))
+    run(database, "COMMENT ON TABLE items IS NULL")
     (said,) = refused(database, good, item, good)
     assert why in said
     assert rows(database, "count(*)") == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "kind", "stored"),
+    [
+        (3, 1.5, "numeric", ["3", "1.5"]),
+        (3, 2**63, "numeric", ["3", str(2**63)]),
+        (1.5, 2**70, "numeric", ["1.5", str(2**70)]),
+        (1.5, 2, "double precision", ["1.5", "2"]),
+        (3, "n/a", "text", ["3", "n/a"]),
+        (True, 7, "text", ["true", "7"]),
+        (2**70, [1], "text", [str(2**70), "[1]"]),
+        ([1], "x", "jsonb", ["[1]", '"x"']),
+        ("x", [1], "text", ["x", "[1]"]),
+    ],
+)
+def test_a_column_that_the_crawler_made_grows_wider(
+    database: str, first: Any, then: Any, kind: str, stored: list[str]
+) -> None:
+    written(sink(database), page(1, {"a": first}))
+    written(sink(database), page(2, {"a": then}, {"a": None}))
+    assert rows(database, "a::text", "items WHERE a IS NOT NULL") == [(text,) for text in stored]
+    assert rows(database, "DISTINCT pg_typeof(a)::text") == [(kind,)]
+
+
+def test_a_column_stays_as_it_is_in_a_view_and_without_the_comment(database: str) -> None:
+    written(sink(database, "before"), page(1, {"a": 1, "b": 1}))
+    run(database, "CREATE VIEW seen AS SELECT a FROM items")
+    assert "field a (float): invalid input syntax" in refused(database, {"a": 1.5}, {"b": 1.5})[0]
+    run(database, "COMMENT ON TABLE items IS NULL", "DROP VIEW seen")
+    with closing(sink(database)) as to:
+        to.open(Exported())
+        with pytest.raises(UnstorableItems, match=r"field a .float.: invalid input syntax"):
+            to.write([page(2, {"a": 1.5})])
+    assert rows(database, "pg_typeof(a)::text, pg_typeof(b)::text") == [("bigint", "numeric")] * 2
 
 
 def test_a_table_of_others_keeps_its_types(database: str) -> None:
@@ -290,6 +326,25 @@ def test_one_that_was_frozen_and_wakes_up_harms_nobody(database: str) -> None:
         frozen.write([page(1, {"a": 1}), page(2, {"a": 2}), page(3, {"a": 3})])
         successor.write([page(3, {"a": 3}), page(4, {"a": 4})])
     assert rows(database) == [(1,), (2,), (3,), (4,)]
+
+
+def test_two_exporters_at_once_write_each_page_once(database: str) -> None:
+    sinks = [sink(database) for _ in range(4)]
+    ready = threading.Barrier(len(sinks))
+
+    def write(to: SqlSink) -> None:
+        with closing(to):
+            to.open(Exported())
+            for number in range(1, 30):
+                ready.wait()
+                to.write([page(number, {"a": number})])
+
+    threads = [threading.Thread(target=write, args=(to,)) for to in sinks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rows(database) == [(n,) for n in range(1, 30)]
 
 
 def test_earlier_items_must_be_there(database: str) -> None:

@@ -32,7 +32,7 @@ from tests.postgres import Postgres as PostgresServer
 from tests.postgres import needs_postgres
 from tests.valkey import Valkey
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 PAGES, ITEMS, BATCH = 60 * KILLS, 3, 2
 PACE = Pace(delay=0.0, concurrency=1_000_000)
 ALL = list(range(PAGES * ITEMS))

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from crawler.errors import ConfigError, OutputError
 from crawler.export.sinks.sql.address import Address, Words
 from crawler.export.sinks.sql.copying import NULL, copy_text
-from crawler.export.sinks.sql.fields import BadValue, Kind
+from crawler.export.sinks.sql.fields import BadValue, Kind, Row, kind_of
 from crawler.export.sinks.sql.sink import POSITIONS, Disconnected, Refused
 from crawler.program import extra
 
@@ -42,6 +42,16 @@ _TYPES: Final[Mapping[Kind, str]] = {
 }
 """Type of the values → type of a new column."""
 
+_HOLDS: Final[Mapping[str, set[Kind]]] = {
+    "boolean": {Kind.BOOLEAN},
+    "bigint": {Kind.INTEGER},
+    "double precision": {Kind.INTEGER, Kind.FLOAT},
+    "numeric": {Kind.INTEGER, Kind.FLOAT, Kind.NUMBER},
+}
+"""Type of a column → types of the values that it holds; columns of other types hold all that they ever will."""
+
+COMMENT: Final = "made by crawler, which gives a column a wider type where items need it; without this comment never"
+
 _SYSTEM: Final = frozenset(("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"))
 
 _REFUSING: Final = ("21", "22", "23", "54", "P0")
@@ -53,7 +63,8 @@ _AGAIN: Final = ("40", "57P")
 _AT_COLUMN: Final = re.compile(r", column (.+?)(?::|$)", re.MULTILINE)
 
 _COLUMNS: Final = """
-    SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.atthasdef OR a.attidentity <> ''
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.atthasdef OR a.attidentity <> '',
+           obj_description(a.attrelid, 'pg_class')
     FROM pg_attribute a WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
 """
 _MAY: Final = "SELECT has_any_column_privilege(%s, 'INSERT')"
@@ -151,9 +162,9 @@ class Postgres:
     def columns(self, table: str) -> dict[str, str]:
         """Return column → its type."""
         found = self._run(_COLUMNS, self._text(self._named(table)))
-        self._with_default = frozenset(name for name, _, has_default in found if has_default)
-        self._filler = tuple(name for name, _, has_default in found if not has_default)[:1]
-        return {name: declared for name, declared, _ in found}
+        self._with_default = frozenset(name for name, _, has_default, _ in found if has_default)
+        self._filler = tuple(name for name, _, has_default, _ in found if not has_default)[:1]
+        return {name: declared for name, declared, *_ in found}
 
     def column_of(self, field: str) -> str:
         """Return the field, which names its column."""
@@ -170,9 +181,24 @@ class Postgres:
         here = self._named(table)
         declared = [sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(_TYPES[columns[name]])) for name in columns]
         if not self._is_there(here):
-            self._make(here, self._like_target(table) or sql.SQL(", ").join([*declared, *self._primary_key()]))
+            like = self._like_target(table)
+            self._make(here, like or sql.SQL(", ").join([*declared, *self._primary_key()]))
+            if like is None:
+                self._run(sql.SQL("COMMENT ON TABLE {} IS {}").format(here, COMMENT))
         for one in declared:
             self._run(sql.SQL("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {}").format(here, one))
+
+    def widen(self, table: str, rows: Sequence[Row]) -> None:
+        """Make columns of a table with our comment `numeric`, or `text`, where values of the rows need it."""
+        here = self._named(table)
+        found = self._run(_COLUMNS, self._text(here))
+        for name, declared in [(name, declared) for name, declared, _, comment in found if comment == COMMENT]:
+            kinds = {kind_of(row.fields[name]) for row in rows if name in row.fields} - {Kind.NULL}
+            if not kinds <= _HOLDS.get(declared, kinds):
+                wider = "numeric" if declared != "boolean" and kinds <= _HOLDS["numeric"] else "text"
+                alter = sql.SQL("ALTER TABLE {0} ALTER {1} TYPE {2} USING {1}::{2}")
+                with suppress(psycopg.errors.FeatureNotSupported), self._connected.transaction():  # for one, in a view
+                    self._run(alter.format(here, sql.Identifier(name), sql.SQL(wider)))
 
     def fit(self, value: bytes, column: str) -> bytes:
         """Return the value as COPY writes it for a column of that type."""
@@ -205,13 +231,13 @@ class Postgres:
         self._run(sql.SQL(into).format(here, _names(columns), _names(columns), source))
         self._run(sql.SQL("DROP TABLE {}").format(source))
         self._run(sql.SQL("DELETE FROM {} WHERE table_name = %s").format(positions), table)
-        move = sql.SQL("UPDATE {} SET table_name = %s WHERE epoch = %s AND table_name = %s")
+        move = sql.SQL("UPDATE {} SET table_name = %s WHERE epoch = %s AND table_name = %s FOR UPDATE")
         self._run(move.format(positions), table, epoch, new)
 
     def drop(self, table: str, epoch: str) -> None:
         """Delete the table and the position."""
         self._run(sql.SQL("DROP TABLE IF EXISTS {}").format(self._named(table)))
-        forget = sql.SQL("DELETE FROM {} WHERE epoch = %s AND table_name = %s")
+        forget = sql.SQL("DELETE FROM {} WHERE epoch = %s AND table_name = %s FOR UPDATE")
         self._run(forget.format(self._named(POSITIONS)), epoch, table)
 
     def confirm(self) -> None:

@@ -85,6 +85,9 @@ class Database(Protocol):
     def add(self, table: str, columns: Mapping[str, Kind]) -> None:
         """Add columns of types that suit; make the table if it is missing."""
 
+    def widen(self, table: str, rows: Sequence[Row]) -> None:
+        """Give columns that the crawler made a wider type where values of the rows need it."""
+
     def fit(self, value: bytes, column: str) -> Any:
         """Return the value, given as JSON, for a column of that type. Raise `BadValue`."""
 
@@ -248,7 +251,8 @@ class SqlSink:
         room = self._database.most_columns - len(columns)
         if new := dict([*new_columns(rows, columns).items()][:room]):
             self._database.add(self._table, {spelled[column]: kind for column, kind in new.items()})
-            columns = self._database.columns(self._table)
+        self._database.widen(self._table, rows)
+        columns = self._database.columns(self._table)
         fitting = self._fitting(rows, columns, bad)
         return bad + (self._refused(fitting) if fitting else [])
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 from msgspec import Struct
 
 from crawler.errors import ConfigError, OutputError
-from crawler.export.sinks.sql.fields import BadValue, Kind, kind_of, text_of
+from crawler.export.sinks.sql.fields import BadValue, Kind, Row, kind_of, text_of
 from crawler.export.sinks.sql.sink import POSITIONS, Refused, quoted
 from crawler.runtime import url_words
 from crawler.runtime.safe_text import shown
@@ -166,6 +166,9 @@ class Sqlite:
             return
         for one in declared:
             self._run(f"ALTER TABLE {quoted(table)} ADD COLUMN {one}")
+
+    def widen(self, table: str, rows: Sequence[Row]) -> None:
+        """Do nothing: a column of SQLite holds values of other types."""
 
     def fit(self, value: bytes, column: str) -> Any:
         """Return the value for a column of that affinity, so that SQLite keeps what it says."""
