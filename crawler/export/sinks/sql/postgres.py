@@ -231,13 +231,13 @@ class Postgres:
         self._run(sql.SQL(into).format(here, _names(columns), _names(columns), source))
         self._run(sql.SQL("DROP TABLE {}").format(source))
         self._run(sql.SQL("DELETE FROM {} WHERE table_name = %s").format(positions), table)
-        move = sql.SQL("UPDATE {} SET table_name = %s WHERE epoch = %s AND table_name = %s FOR UPDATE")
+        move = sql.SQL("UPDATE {} SET table_name = %s WHERE epoch = %s AND table_name = %s")
         self._run(move.format(positions), table, epoch, new)
 
     def drop(self, table: str, epoch: str) -> None:
         """Delete the table and the position."""
         self._run(sql.SQL("DROP TABLE IF EXISTS {}").format(self._named(table)))
-        forget = sql.SQL("DELETE FROM {} WHERE epoch = %s AND table_name = %s FOR UPDATE")
+        forget = sql.SQL("DELETE FROM {} WHERE epoch = %s AND table_name = %s")
         self._run(forget.format(self._named(POSITIONS)), epoch, table)
 
     def confirm(self) -> None:
