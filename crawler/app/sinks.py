@@ -16,6 +16,7 @@ from crawler.export.sinks import redis
 from crawler.export.sinks.chosen import Chosen, is_choice
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import InThread
+from crawler.export.sinks.index import IndexLines, IndexSink
 from crawler.export.sinks.sql.sink import SqlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.export.target import Target
@@ -91,6 +92,11 @@ def _jsonl(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return InThread(FileSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite))
 
 
+def _cdxj(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    words = {"append": target.append, "rotated": rotated, "overwrite": target.overwrite}
+    return InThread(IndexSink(Path(target.name), job.epoch, encoding=IndexLines(), **words))
+
+
 def _sqlite(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     from crawler.export.sinks.sql.sqlite import Sqlite, read
 
@@ -148,6 +154,7 @@ def _python(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
 
 _BUILDERS: Final[Mapping[str, Builder]] = {
     "amqp": _amqp,
+    "cdxj": _cdxj,
     "jsonl": _jsonl,
     "parquet": _parquet,
     "postgresql": _postgresql,

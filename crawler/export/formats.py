@@ -28,6 +28,7 @@ SQLITE: Final = Format("sqlite", "a table of a SQLite file: sqlite:///items.db?t
 ENDINGS: Final[Mapping[str, Format]] = {
     **dict.fromkeys((".jsonl", ".jl", ".ndjson", ".jsonlines", ""), JSON_LINES),
     **dict.fromkeys((".sqlite", ".sqlite3", ".db"), SQLITE),
+    ".cdxj": Format("cdxj", "the index of an archive (WARC_DIR)"),
     ".parquet": Format("parquet", "a folder of Parquet files", "parquet"),
 }
 """How the name of a file ends → what is written into it."""

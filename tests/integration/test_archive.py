@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import subprocess
 import sys
@@ -15,7 +16,12 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from crawler import Report, Response, Spider, crawl
+from crawler.app.config import Config
+from crawler.app.crawl import crawl as run_crawl
 from crawler.errors import ConfigError
+from crawler.export.target import Target
+from crawler.model import Job
+from crawler.settings import given_by_program
 from tests.crawling import Pages
 from tests.webserver import Running, serve
 from tests.website import Answer, truncated
@@ -170,3 +176,23 @@ async def test_a_folder_that_cannot_be_used_ends_the_crawl_before_the_first_page
         with pytest.raises(ConfigError, match="WARC_DIR and HTTPCACHE_ENABLED"):
             await archived(web, tmp_path / "warc", HTTPCACHE_ENABLED=True, HTTPCACHE_DIR=str(tmp_path / "cache"))
         assert not web.log
+
+
+async def test_the_index_has_each_page_once_and_says_where_it_is(tmp_path: Path) -> None:
+    settings = {**LOCAL, "WARC_DIR": str(tmp_path / "warc"), "LOG_LEVEL": "WARNING"}
+    config = Config(*given_by_program(settings | {"REDIS_URL": "memory://"}, None), tmp_path)
+    targets = [Target(str(tmp_path / name)) for name in ("items.jsonl", "pages.cdxj")]
+    async with serve(site()) as web:
+        options: dict[str, Any] = {"refused": lambda url, why: None, "observe": lambda progress: None}
+        report = await run_crawl(config, Job("news", spider="site"), web.seeds, targets, **options)
+        base = web.seeds[0]
+    lines = (tmp_path / "pages.cdxj").read_text().splitlines()
+    entries = [json.loads(line.split(" ", 2)[2]) for line in lines]
+    pages = {base + name for name in ("", "old", "new", "gz", "latin", "missing", "busy", *map(str, range(PAGES)))}
+    assert sorted(entry["url"] for entry in entries) == sorted(pages)
+    assert report.stats.counters["items"] == len((tmp_path / "items.jsonl").read_text().splitlines()) == PAGES + 4
+    records = {(record.file, str(record.offset)): record for record in read(tmp_path / "warc")}
+    for entry in entries:
+        record = records[entry["filename"], entry["offset"]]
+        assert (record.fields["WARC-Target-URI"], str(record.length)) == (entry["url"], entry["length"])
+        assert record.fields["WARC-Payload-Digest"] == f"sha1:{entry['digest']}"

@@ -136,7 +136,9 @@ class FileSink:
                     break
         except OSError as error:
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
-        self._positions = positions
+        before, self._positions = self._positions, positions
+        if not rows and positions != before:
+            self._tell_of_empty_pages(before)
         self.items += len(rows)
         if self._old >= 0 and not self._is_told:
             self._is_told = True
@@ -394,6 +396,14 @@ class FileSink:
             self._is_torn = not self._take_back(written)
             raise
         self._size = os.fstat(self._file).st_size
+
+    def _tell_of_empty_pages(self, before: Mapping[int, str]) -> None:
+        """Let the sidecar tell the new positions, although no row does: these pages leave the outbox, too."""
+        try:
+            self._tell(None)
+        except OutputError:
+            self._positions = dict(before)
+            raise
 
     def _tell(self, block: Block | None) -> None:
         """Write to the sidecar what is in the file, and what comes next."""

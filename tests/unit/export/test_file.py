@@ -676,3 +676,17 @@ def test_killed_between_the_file_and_its_sidecar_an_overwriting_goes_on(path: Pa
     assert write(path, SECOND, overwrite=True) == {0: "1-0"}
     assert numbers(path.read_bytes()) == [1, 2, 3]
     assert not list(path.parent.glob("*.part*"))
+
+
+def test_pages_without_items_move_the_position(tmp_path: Path) -> None:
+    """They leave the outbox, so an exporter after a crash must not take them for items that are missing."""
+    path = tmp_path / "items.jsonl"
+    killed = FileSink(path, "epoch")
+    killed.open(Exported())
+    killed.write([OutboxEntry(0, "1-1", (b'{"a":1}',))])
+    killed.write([OutboxEntry(0, "1-2", (), archived="x {}")])
+    os.close(killed._file)
+    again = FileSink(path, "epoch")
+    assert again.open(Exported({0: "1-2"}, str(path))) == {0: "1-2"}
+    again.close()
+    assert path.read_bytes() == b'{"a":1}\n'
