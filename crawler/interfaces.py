@@ -25,7 +25,7 @@ once. `FrontierReplaced` is final: the server has lost the jobs.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -545,3 +545,16 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release the sink for other exporters."""
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A `Sink` that stores many pages at once. They wait in the outbox for each other."""
+
+    @property
+    def pages(self) -> int:
+        """How many pages are enough for one `write`."""
+
+    @property
+    def seconds(self) -> float:
+        """How long they may wait for more."""

@@ -29,6 +29,8 @@ from crawler.worker.supervisor import worker_name
 
 _STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
+REQUEST_SECONDS = 60.0  # for one request to an object store
+
 Builder = Callable[[Config, Target, Job, bool], Sink]
 """Builds the sink of a target for one job, whose file may have been rotated away meanwhile (the last argument); nothing
 is opened yet. Raises `UsageError` for what such an output cannot do, `ConfigError` for a URL that cannot be used or an
@@ -146,6 +148,23 @@ def _redis(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     return redis.RedisSink(client, without_password(base), words, job, append=target.append, seconds=seconds)
 
 
+def _objects(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    if target.overwrite:
+        raise UsageError(
+            f"{target.shown}: what is in an object store is not replaced: write -o with a folder of its own"
+        )
+    from crawler.export.sinks.objects import Gathered, ObjectSink
+    from crawler.export.sinks.packing import PACKINGS
+    from crawler.export.sinks.store import Folder
+
+    folder = Folder(target.name, REQUEST_SECONDS)
+    ending = next((ending for ending in PACKINGS if folder.path.lower().endswith(ending)), None)
+    if ending is None:
+        raise UsageError(f"{folder.location}: the folder's name must end with one of {', '.join(PACKINGS)}")
+    made = ObjectSink(folder, ending, PACKINGS[ending](), job.epoch, append=target.append)
+    return Gathered(made, max(1, config.settings.OUTBOX_LIMIT // 2))
+
+
 def _python(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     if target.overwrite:
         raise UsageError(f"{target.shown}: what a class has taken cannot be replaced: write -o")
@@ -156,6 +175,7 @@ _BUILDERS: Final[Mapping[str, Builder]] = {
     "amqp": _amqp,
     "cdxj": _cdxj,
     "jsonl": _jsonl,
+    "objects": _objects,
     "parquet": _parquet,
     "postgresql": _postgresql,
     "python": _python,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from math import inf
 
 from msgspec.structs import replace
 
 from crawler.errors import OutputError
 from crawler.export.records import Records
 from crawler.export.sinks.position import merged
-from crawler.interfaces import Sink
+from crawler.interfaces import Gathering, Sink
 from crawler.model import Exported
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
@@ -28,6 +31,7 @@ class Draining:
         self._also = (OutputError,) if patient else ()
         self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
         self._kept: Mapping[int, str] = {}  # the same behind the last batch of which the sink has an item
+        self._waiting_since = inf  # when pages were first seen that a sink which gathers has left to wait
         self._patience = Patience("export_waits")
         self.name = sink.location  # as its target names it: an open sink may write elsewhere until the end
         self.is_open = False
@@ -60,7 +64,7 @@ class Draining:
         while True:
             at_end = until is None or until()
             last = not follow or stop.is_set() or (until is not None and at_end)
-            if await self._patience.until_done(self._move, stop, also=self._also):
+            if await self._patience.until_done(partial(self._move, last), stop, also=self._also):
                 continue
             if last:
                 if at_end:
@@ -78,10 +82,10 @@ class Draining:
         """Release the sink for other exporters."""
         await self._sink.close()
 
-    async def _move(self) -> bool:
-        """Move one batch. Return False if the outbox is empty now."""
+    async def _move(self, last: bool) -> bool:
+        """Move one batch. Return False if the outbox is empty now, or too few pages wait and these are not the last."""
         await self._records.hold()
-        entries = await self._records.read(self._positions, self._batch)
+        entries = await self._records.read(self._positions, self._limit) if last or await self._is_time() else ()
         if entries:
             written = await self._sink.write(entries)
             for entry in entries:
@@ -89,8 +93,27 @@ class Draining:
             if written:
                 self.items += written
                 self._kept = dict(self._positions)
+            self._waiting_since = inf
         await self.acknowledge()  # even without entries: the last answer may have been lost
         return bool(entries)
+
+    async def _is_time(self) -> bool:
+        """Return whether the pages that wait are enough for the sink, or have waited long enough."""
+        sink, now = self._sink, time.monotonic()
+        if not isinstance(sink, Gathering):
+            return True
+        pages = await self._records.waiting(self._positions)
+        self._waiting_since = min(self._waiting_since, now) if pages else inf
+        return pages >= sink.pages or now - self._waiting_since >= sink.seconds
+
+    @property
+    def _limit(self) -> int:
+        """The pages of one batch, in each shard."""
+        return (
+            max(1, self._sink.pages // max(1, len(self._positions)))
+            if isinstance(self._sink, Gathering)
+            else self._batch
+        )
 
     async def _finish(self) -> None:
         await self._sink.finish()

@@ -40,6 +40,10 @@ SCHEMES: Final[Mapping[str, Format]] = {
     **dict.fromkeys(
         ("postgresql", "postgres"), Format("postgresql", "PostgreSQL: postgresql://…?table=NAME", "postgres")
     ),
+    **dict.fromkeys(
+        ("s3", "gs", "az"),
+        Format("objects", "an object store: s3://BUCKET/FOLDER.parquet, gs://…, az://…", "objects"),
+    ),
 }
 """Scheme of a URL → what takes the items."""
 

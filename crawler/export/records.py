@@ -64,6 +64,10 @@ class Records:
         """Return the next entries behind these positions."""
         return await self._outbox.read(self._job, after, limit)
 
+    async def waiting(self, after: Mapping[int, str]) -> int:
+        """Return how many pages wait behind these positions."""
+        return await self._outbox.waiting(self._job, after)
+
     async def note(self, name: str, exported: Exported) -> None:
         """Note what a sink has, and remove from the outbox what all have, unless that is done already."""
         self._sinks[name] = exported

@@ -52,9 +52,9 @@ def write(file: BinaryIO, items: Iterable[bytes], columns: Columns, position: st
             writer.write_table(_table(schema, columns, group), len(group))
 
 
-def footer(path: str) -> Footer:
+def footer(file: str | BinaryIO) -> Footer:
     """Read the footer of a file. Raises `ValueError` if it is no whole Parquet file, `OSError`."""
-    says = pq.read_metadata(path).metadata or {}
+    says = pq.read_metadata(file).metadata or {}
     kinds = msgspec.json.decode(says.get(_COLUMNS, b"{}"), type=dict[str, str])
     return Footer(says.get(_POSITION, b"").decode(), kinds)
 
