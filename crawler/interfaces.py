@@ -247,6 +247,9 @@ class Letters(Protocol):
     async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
         """dead → pending, without attempts and crashes. Returns how many."""
 
+    async def redo(self, job: Job) -> int:
+        """done → pending: the pages whose items lacked fields that they had before. Returns how many."""
+
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
         """dead → dropped: deletes the letters for good; their URLs stay known. Returns how many."""
 

@@ -403,8 +403,8 @@ class Rule(Struct, frozen=True):
     """What a person ordered for the whole fleet, until it is lifted (`control/rules.py` has the grammar)."""
 
     action: str  # rate, concurrency, pause, block, priority or log-level
-    what: str  # host, spider, job or fleet
-    name: str = ""  # of the host, spider or job
+    what: str  # host, spider, callback, job or fleet
+    name: str = ""  # of the host, spider, callback or job
     value: str = ""  # as a person writes it: `10/m`, `4`, `on`, `DEBUG`; empty: lifted
     job: str = ""  # of a pause: the only job it applies to; empty: all jobs
     why: str = ""

@@ -149,6 +149,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     RETRY_MAX_DELAY: Seconds = 3600.0  # seconds; the longest such delay
     EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages; if more fail alike, pause; 1: never
     EXPLODING_MIN: Positive = 20  # pages that must fail alike before such a pause
+    # share by which a field of items must be filled less often than before; then their callback is paused; 1: never
+    DRIFT_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    DRIFT_MIN: Annotated[int, Meta(ge=5, le=10_000)] = 50  # pages in the window that is compared with all before
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds; a callback is stopped then
     MAX_CRASHES: Positive = 20  # deliveries that ended with worker and supervisor dead before a request is dead
 
@@ -177,6 +180,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # --- items
     OUTBOX_LIMIT: Positive = 10_000  # pages whose items may wait for the exporter; at the limit claims stop
+    # field, or CLASS.FIELD, → the share of a spider's items in which it must be filled: {"price": 0.9}; checked when a
+    # crawl is finished (docs/coverage.md)
+    COVERAGE_RULES: Mapping[str, Annotated[float, Meta(gt=0, le=1)]] = {}
+    MIN_ITEMS: Count = 0  # items that a finished crawl must have
     EXPORT_BATCH: Positive = 500  # pages written to the sink at once
 
     # outputs (docs/items.md): name → its words, {"items.csv": {"fields": ["url", "price"], "overwrite": True}}
@@ -235,6 +242,7 @@ PER_SPIDER = FEED_NAMES | frozenset(
         "CLOSESPIDER_PAGECOUNT_NO_ITEM",
         "CLOSESPIDER_TIMEOUT",
         "CLOSESPIDER_TIMEOUT_NO_ITEM",
+        "COVERAGE_RULES",
         "DEPTH_LIMIT",
         "DOWNLOADER_MIDDLEWARES",
         "DOWNLOAD_DELAY",
@@ -251,6 +259,7 @@ PER_SPIDER = FEED_NAMES | frozenset(
         "MEDIA_ALLOW_REDIRECTS",
         "METAREFRESH_ENABLED",
         "METAREFRESH_MAXDELAY",
+        "MIN_ITEMS",
         "NOFOLLOW_LINKS_OBEY",
         "NOFOLLOW_OBEY",
         "NOINDEX_OBEY",

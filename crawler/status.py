@@ -100,9 +100,9 @@ class Coverage(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """A pause: the job hands out no request of this host, spider or job until a person resumes it."""
+    """A pause: the job hands out no request of this host, spider, callback or job until a person resumes it."""
 
-    what: str  # `host`, `spider` or `job`
+    what: str  # `host`, `spider`, `callback` or `job`
     name: str
     why: str
     since: float  # server's clock, Unix seconds

@@ -148,6 +148,8 @@ def _options(settings: Settings) -> dict[str, Any]:
         "outbox_limit": settings.OUTBOX_LIMIT,
         "exploding_share": settings.EXPLODING_SHARE,
         "exploding_min": settings.EXPLODING_MIN,
+        "drift_share": settings.DRIFT_SHARE,
+        "drift_min": settings.DRIFT_MIN,
     }
 
 

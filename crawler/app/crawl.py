@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
+from crawler.app.coverage import broken
 from crawler.app.events import announced
 from crawler.app.in_process import InProcess, Inside
 from crawler.app.item_files import files_of
@@ -99,6 +100,7 @@ class _Crawl:
         self._targets = targets
         self._observe = observe
         self._inside = inside
+        self._registry = inside.registry if inside else None
         self._started = time.monotonic()
         self._stop = asyncio.Event()
         self._is_finished = False
@@ -144,8 +146,7 @@ class _Crawl:
 
     def _crew(self, concurrency: int) -> Supervisor | InProcess:
         if self._inside or not self._connected.capabilities.shared:
-            registry = self._inside.registry if self._inside else None
-            return InProcess(self._config, self._connected, self._job, registry)
+            return InProcess(self._config, self._connected, self._job, self._registry)
         return supervisor(self._config, self._connected, (self._job.name,), concurrency)
 
     async def _seed(self, seeding: Seeder, urls: Iterable[str | Request]) -> None:
@@ -190,6 +191,7 @@ class _Crawl:
             self._stop.set()
             await exporting
         stats = await self._connected.reading.stats(self._job)
+        wrong: tuple[str, ...] = ()
         is_repeated = reason == "already finished" and not out.items and not any(one.append for one in self._targets)
         if is_repeated and any(one.location == STDOUT for one in out.sinks) and stats.counters.get("items"):
             raise OutputError(f"an earlier run printed the items of job {self._job.name}; crawl anew with --fresh")
@@ -198,13 +200,15 @@ class _Crawl:
             await self._connected.jobs.delete(self._job.name)
         else:
             strict = self._config.settings.STRICT
-            code = code or exit_code(stats, strict=strict) or (Exit.LOST if strict and seeding.refused else Exit.DONE)
+            wrong = await broken(self._config, self._connected, self._job, stats, self._registry)
+            is_lost = strict and (seeding.refused or wrong)
+            code = code or exit_code(stats, strict=strict) or (Exit.LOST if is_lost else Exit.DONE)
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))
         seconds = time.monotonic() - self._started
         causes = await largest_groups(self._connected.letters, self._job, _CAUSES_NAMED) if stats.dead else ()
         written, kept = outputs(self._targets, out), self._connected.capabilities.durable
         coverage = tuple(await self._connected.reading.coverage(self._job))
-        return CrawlReport(reason, stats, report, written, seconds, code, causes, kept, coverage)
+        return CrawlReport(reason, stats, report, written, seconds, code, causes, kept, coverage, wrong)
 
     async def _is_exporting(self, out: Exporter, exporting: asyncio.Task[None], crew: Supervisor | InProcess) -> bool:
         """Wait while another exporter has the right to the items: it writes them all, or it is dead and its right ends

@@ -10,13 +10,14 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.coverage import broken
 from crawler.app.events import announced
 from crawler.app.losing import code_of
 from crawler.app.outputs import with_feeds_of_job
 from crawler.app.tickets import told
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import exporter, outputs
-from crawler.errors import UsageError
+from crawler.errors import Exit, UsageError
 from crawler.export.target import Target
 from crawler.interfaces import Backend
 from crawler.model import Job
@@ -69,6 +70,8 @@ async def export(
                     await end(watching)
         stats = await connected.reading.stats(record)
         code = code_of([stats], strict=config.settings.STRICT)
+        if await broken(config, connected, record, stats) and config.settings.STRICT:
+            code = Exit.LOST
         return ExportReport(job, outputs(targets, out), stats.outbox, code)
 
 

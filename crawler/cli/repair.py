@@ -13,7 +13,7 @@ from crawler.cli.options import Invocation, Json, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
-from crawler.views.figures import counted
+from crawler.views.figures import counted, several
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -28,14 +28,41 @@ Ids = Annotated[
 All = Annotated[bool, flag("--all", help="All dead letters of the job.")]
 
 
-def redrive(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
-    """Try dead letters again: put their requests back to pending, with no attempts counted."""
+def redrive(
+    invocation: Invocation,
+    ids: Ids = None,
+    where: Where = None,
+    all_: All = False,
+    incomplete: Annotated[
+        bool, flag("--incomplete", help="Pages whose items lack fields that they had before (docs/coverage.md).")
+    ] = False,
+    job: JobName = "",
+) -> int:
+    """Try dead letters again: put their requests back to pending, with no attempts counted.
+
+    With --incomplete, fetch pages again whose items were incomplete. Those items have been written already.
+    """
+    if incomplete:
+        if ids or where or all_:
+            raise UsageError("--incomplete means pages that were read: leave out ids, --where and --all")
+        return asyncio.run(_redo(config_of(invocation), job))
     return _move(invocation, "redrive", ids, where, job, everything=all_)
 
 
 def drop(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
     """Delete dead letters for good. Their URLs stay known, so the job does not fetch them again."""
     return _move(invocation, "drop", ids, where, job, everything=all_)
+
+
+async def _redo(config: Config, name: str) -> int:
+    from crawler.app.connect import connect
+    from crawler.app.jobs import job_named
+
+    async with connect(config) as connected:
+        job = await job_named(connected.jobs, name)
+        moved = await connected.letters.redo(job)
+    print(f"{several(moved, 'page')} back to pending (job {job.name}); their incomplete items stay in the output")
+    return 0
 
 
 def _move(

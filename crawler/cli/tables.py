@@ -41,6 +41,7 @@ from crawler.views.figures import (
     slowed_down,
     source_in_words,
     spiders_missing,
+    to_fetch_again,
     unexported,
     urls,
     wait_for_newer,
@@ -140,6 +141,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "too new", Text("\n".join(wait_for_newer(stats)), "red")
         yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
+    yield "incomplete", Text("\n".join(to_fetch_again(stats)), "yellow", overflow="fold")
     yield "answers", answers_in_words(stats.counters)
     yield "files", files_in_words(stats)
     yield "skipped", Text(asked_for_in_words(stats, pages=True), overflow="fold")
@@ -298,6 +300,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
         "incomplete": incomplete(report.coverage),
+        "broken rules": Text("\n".join(report.broken), "red", overflow="fold"),
         "files": files_in_words(stats),
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": Text(asked_for_in_words(stats, pages=True), overflow="fold"),
@@ -358,7 +361,7 @@ def _what_now(report: CrawlReport, fresh: bool) -> str:
     if report.reason == "paused":
         redrive = [f"Try those given up again: {PROGRAM} redrive --all --job {job}"] if report.stats.dead else []
         then = "Fix the cause and resume, then run the same command again."
-        return "\n".join((*pauses(report.stats), *redrive, then))
+        return "\n".join((*pauses(report.stats), *to_fetch_again(report.stats), *redrive, then))
     if report.reason == "lacking":
         return "The log names what the spiders here lack. Add it, or start a worker that has it; then run this again."
     if report.reason in ("closed", "already finished") and report.stats.closed:

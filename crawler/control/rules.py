@@ -2,7 +2,7 @@
 
     rate SUBJECT 10/m              for a host, a spider or a job; per s, m or h
     concurrency HOST 4             requests at once to a host
-    pause|resume SUBJECT           for a host, a spider or a job
+    pause|resume SUBJECT           for a host, a spider, a callback (callback:SPIDER.METHOD) or a job
     block|unblock SUBJECT          the same; pending requests end as skipped, `blocked`
     priority SUBJECT 10            for a host or a job: claimed before others; 0: no priority
     log-level DEBUG                for every worker process
@@ -20,7 +20,7 @@ from typing import get_args
 from msgspec.structs import replace
 
 from crawler.errors import UsageError
-from crawler.model import Rule, RuleChange
+from crawler.model import Rule, RuleChange, with_spider
 from crawler.parsing.rates import delay_of
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.program import PROGRAM
@@ -32,11 +32,12 @@ OFF = "off"
 SUBJECTS = {  # action → the kinds of subject it may have
     "rate": ("host", "spider", "job"),
     "concurrency": ("host",),
-    "pause": ("host", "spider", "job"),
+    "pause": ("host", "spider", "callback", "job"),
     "block": ("host", "spider", "job"),
     "priority": ("host", "job"),
     "log-level": ("fleet",),
 }
+_NAMED = ("host", "spider", "callback", "job")
 LIFTS = {"resume": "pause", "unblock": "block"}
 MAX_CONCURRENCY = 1_000
 LOG_KEPT = 10_000  # rule changes kept in the log: the last ones, and perhaps a few more
@@ -143,7 +144,9 @@ def _ordered(rule: Rule) -> str:
 
 def trace_with(trace: Trace, rules: Iterable[Rule], job: str) -> Trace:
     """Return the trace with the pauses among the rules that apply to it."""
-    subjects = {("host", trace.host), ("job", job), *(("spider", one.request.spider) for one in trace.sightings)}
+    requests = [one.request for one in trace.sightings]
+    subjects = {("host", trace.host), ("job", job), *(("spider", one.spider) for one in requests)}
+    subjects |= {("callback", with_spider(one.callback, one.spider)) for one in requests}
     ordered = tuple(pause for pause in pauses_in(rules, job) if (pause.what, pause.name) in subjects)
     return replace(trace, pauses=ordered + trace.pauses) if ordered else trace
 
@@ -165,12 +168,12 @@ def _value(action: str, text: str) -> str:
 
 
 def _subject(action: str, words: Sequence[str]) -> tuple[str, str]:
-    if len(words) == 2 and words[0] in ("host", "spider", "job"):
+    if len(words) == 2 and words[0] in _NAMED:
         words = [":".join(words)]
     if len(words) != 1:
         raise UsageError(f"name one host, spider:NAME or job:NAME; for example: {_example(action)}")
     what, colon, name = words[0].partition(":")
-    if not colon or what not in ("host", "spider", "job"):
+    if not colon or what not in _NAMED:
         what, name = "host", words[0]
     if what == "host":
         return what, _host(name)
@@ -187,6 +190,8 @@ def _host(text: str) -> str:
 
 
 def _misplaced(action: str, what: str) -> str:
+    if what == "callback":
+        return f"only pause and resume take a callback; for example: {_example('pause')}"
     if action == "priority":
         return "a spider sets the priority of its own requests: Request(priority=…); set it here for hosts and jobs"
     return f"{action} can be set for a host, not for a {what}; for example: {_example(action)}"

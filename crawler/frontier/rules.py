@@ -72,6 +72,22 @@ LACKING_SHOWN = 3
 LACKING_BYTES = 2_000
 """Bytes of the longest URL among them."""
 
+NOTED_BYTES = 20_000
+"""Bytes of the longest request that is kept to be fetched again when its items were incomplete."""
+
+DRIFT_PAST = 4
+"""Windows of pages that a callback must have read before its next window is judged: fewer tell too little."""
+
+DRIFT_SIGMAS = 6.0
+"""Standard deviations by which the share of a field must fall at least. A steady share falls so far by chance in fewer
+than one of a million windows; `tests/unit/frontier/test_drift.py` computes it."""
+
+DRIFTS_NAMED = 3
+"""Fields that the reason of a pause names."""
+
+INCOMPLETE_KEPT = 1_000
+"""Pages of one callback in one shard that are remembered to be fetched again, because their items lack a field."""
+
 # ---------------------------------------------------------------------------------------------------------
 # Waiting
 

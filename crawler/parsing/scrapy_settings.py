@@ -171,6 +171,13 @@ def _renderer(value: Any) -> Mapping[str, Any]:
     return {"LOG_RENDERER": value} if "%" not in str(value) and "{" not in str(value) else {}
 
 
+def _coverage_rules(value: Any) -> Mapping[str, Any]:
+    """Of Spidermon, which has a slash behind the class."""
+    if not isinstance(value, Mapping):
+        return {"COVERAGE_RULES": value}
+    return {"COVERAGE_RULES": {str(field).replace("/", "."): share for field, share in value.items()}} if value else {}
+
+
 TRANSLATED: Mapping[str, Translated] = {
     "CONCURRENT_REQUESTS_PER_IP": Translated(
         "hosts at one address share their turns (PACE_PER)",
@@ -185,6 +192,8 @@ TRANSLATED: Mapping[str, Translated] = {
     "REDIRECT_ENABLED": Translated("", _when_off(REDIRECT_MAX_TIMES=0)),
     "REDIRECT_MAX_METAREFRESH_DELAY": Translated("its newer name", lambda value: {"METAREFRESH_MAXDELAY": value}),
     "RETRY_ENABLED": Translated("", _when_off(RETRY_TIMES=0)),
+    "SPIDERMON_FIELD_COVERAGE_RULES": Translated("the same rules; CLASS.FIELD for CLASS/FIELD", _coverage_rules),
+    "SPIDERMON_MIN_ITEMS": Translated("", lambda value: {"MIN_ITEMS": value}),
 }
 """Settings that have another name or unit here. If a layer also sets ours, the smaller number of the two counts."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from crawler.program import PROGRAM
@@ -12,6 +12,7 @@ from crawler.views.figures import counted, several
 
 BAR = 20  # characters of a whole bar
 _NAMED = 5  # fields that a summary names
+_EXAMPLES = 3  # pages that a broken rule names
 
 
 def share(filled: int, items: int) -> str:
@@ -44,6 +45,38 @@ def incomplete(coverage: Sequence[Coverage]) -> str:
     more = len(lines) - _NAMED
     rest = [f"and {several(more, 'field')} more ({PROGRAM} coverage)"] if more > 0 else []
     return ", ".join([*lines[:_NAMED], *rest])
+
+
+def broken_rules(coverage: Sequence[Coverage], rules: Mapping[str, float], least: int, items: int) -> Iterator[str]:
+    """Yield one sentence for each rule that the items break: `rules` are shares by `FIELD` or `CLASS.FIELD`, `least` is
+    the number of items wanted, `items` how many there are."""
+    if items < least:
+        yield f"{several(items, 'item')}, at least {counted(least)} wanted (MIN_ITEMS)"
+    for rule, wanted in rules.items():
+        its, name = _meant(rule, coverage)
+        filled, total, lacking = _summed(its, name)
+        if total and filled < wanted * total:
+            examples = f"; for example {' '.join(map(shown, lacking[:_EXAMPLES]))}" if lacking else ""
+            least_share = f"at least {round(100 * wanted, 4):g} % wanted"
+            have = f"in {counted(filled)} of {several(total, 'item')} ({share(filled, total)})"
+            yield f"{shown(rule)} is filled {have}, {least_share} (COVERAGE_RULES){examples}"
+
+
+def _meant(rule: str, coverage: Sequence[Coverage]) -> tuple[list[Coverage], str]:
+    """The counts that a rule is about, and the name of its field: of one class, if the rule begins with a class."""
+    kind, _, name = rule.partition(".")
+    its = [one for one in coverage if one.kind == kind] if name else []
+    return (its, name) if its else (list(coverage), rule)
+
+
+def _summed(coverage: Iterable[Coverage], name: str) -> tuple[int, int, list[str]]:
+    """Items in which the field is filled, all items, and pages that lack it."""
+    filled, total, lacking = 0, 0, list[str]()
+    for one in coverage:
+        field = one.fields.get(name, FieldCoverage(0))
+        filled, total = filled + field.filled, total + one.items
+        lacking += field.lacking
+    return filled, total, lacking
 
 
 def uncounted(one: Coverage) -> str:

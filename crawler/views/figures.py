@@ -397,6 +397,16 @@ def pauses(stats: JobStats, limit: int = 5) -> list[str]:
     return lines + ([f"{counted(more)} more are paused; {PROGRAM} status --json names them"] if more > 0 else [])
 
 
+def to_fetch_again(stats: JobStats) -> list[str]:
+    """Return one line for each callback of which pages with incomplete items are remembered, with the command."""
+    return [
+        f"{several(count, 'page')} of {shown(callback)} gave items without fields that they had before; after the fix, "
+        f"fetch them again: {PROGRAM} redrive --incomplete --job {shown(stats.job)}"
+        for callback, count in group(stats.counters, "incomplete").items()
+        if count > 0
+    ]
+
+
 def _waiting(stats: JobStats) -> str:
     """Return what a job with nothing in flight and no ready host waits for."""
     due = "" if stats.next_due is None else f"; the next is due in {duration(stats.next_due)}"

@@ -65,6 +65,7 @@ class CrawlReport(Struct, frozen=True):
     causes: tuple[Group, ...] = ()  # the most frequent (error, line) of its dead letters
     kept: bool = True  # whether the job outlives this command
     coverage: tuple[Coverage, ...] = ()  # which fields of the job's items are filled
+    broken: tuple[str, ...] = ()  # the rules that the items break, as sentences
 
     @property
     def items(self) -> int:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from crawler.errors import FrontierError
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Dead, Done, Exported, Failure, Job, Retry, Rule, Visit
+from crawler.model import Dead, Done, Exported, Failure, Filled, Job, Retry, Rule, Visit
 from crawler.schedules.timetable import timetable
 from crawler.testing.contract.schedules import NEWS
 from crawler.testing.contract.world import Crawl, failed, pages
@@ -337,3 +337,29 @@ async def test_a_name_of_an_exporter_that_is_no_text(
     await client.set(f"{job_prefix(first(world), crawl.job.name)}exporter", b"\xff")
     assert await crawl.outbox.hold(crawl.job, "e1", 5.0) == "\ufffd"
     await _look_at_all(crawl)
+
+
+# --- which fields of items are filled
+
+
+_WRONG = (b'{"items":"x","fields":{"a":{},"b":"1","c":7}}', b'{"items":{},"fields":["1 2 3"]}', b'{"pages":-1e300}')
+
+
+@pytest.mark.parametrize("junk", [*ODD, b"[" * 10_000, *_WRONG], ids=lambda junk: repr(junk[:20]))
+async def test_counts_of_fields_that_cannot_be_read_count_as_nothing(
+    world: RedisWorld, client: redis.asyncio.Redis, junk: bytes
+) -> None:
+    crawl = await Crawl.create(world, drift_min=5)
+    prefix, key = job_prefix(of_host(world), crawl.job.name), b"shop.parse\tdict"
+    await client.hset(f"{prefix}coverage", key, junk)
+    await client.hset(f"{prefix}drifted", key, junk)
+    await client.rpush(f"{prefix}window:".encode() + key, junk, junk + b"\n\n", b"\n\n" + junk)
+    await crawl.frontier.reading.coverage(crawl.job)
+    await crawl.add(*pages(8, HOST))
+    for _ in range(8):
+        filled = (Filled("shop.parse", "dict", 1, {"name": 1}),)
+        assert await crawl.end(await crawl.lease(), items=(b"{}",), filled=filled)
+    (one,) = await crawl.frontier.reading.coverage(crawl.job)
+    assert one.fields["name"].filled == 8
+    await crawl.frontier.pauses.resume(crawl.job, "callback", "shop.parse")
+    assert await crawl.frontier.letters.redo(crawl.job) == 0

@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Dead, Done, Failure, Lease, Outcome, Release, Request, Retry, Skip
+from crawler.model import Dead, Done, Failure, Filled, Lease, Outcome, Release, Request, Retry, Skip
 from crawler.status import clock
 from crawler.testing.contract.world import AT_ONCE, Crawl, hosts, pages
 from tests.contract.world import MemoryWorld, ServerWorld
@@ -275,3 +276,23 @@ async def test_a_rest_and_its_end_are_one_log_line_each(world: ServerWorld) -> N
     told = [(one["event"], one["host"], one.get("why")) for one in logs]
     assert told == [("host_rests", HOST, "answered 503 (1st time)"), ("host_is_back", HOST, None)]
     assert logs[0]["next_try"] in {clock(began, seconds) for seconds in range(60, 90)}
+
+
+@rows("drift")
+async def test_drift(world: ServerWorld, row: dict[str, Any]) -> None:
+    """The last page of a window is committed; the past and the other pages are written into the server."""
+    crawl = await Crawl.create(world, drift_share=row.get("share", 0.5), drift_min=50)
+    prefix = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)
+    (before, items), (now, window) = row["before"], row["now"]
+    record = {"items": items, "pages": items, "others": 0, "fields": {"price": f"{before} 3 0"}}
+    filled = [int(number < now) for number in range(window)]
+    others = [b'{"items":1,"fields":{"price":%d}}\n\n[1,0,0,0,0,"http://a.example/"' % one for one in filled[:-1]]
+    async with world.raw() as client:
+        await client.hset(f"{prefix}coverage", "shop.parse\tdict", msgspec.json.encode(record))
+        await client.rpush(f"{prefix}window:shop.parse\tdict", *others)
+    await crawl.add(Request(f"http://{HOST}/", spider="shop"))
+    last = (Filled("shop.parse", "dict", 1, {"price": filled[-1]}),)
+    await crawl.end(await crawl.lease(), items=(b"{}",), filled=last)
+    assert bool((await crawl.frontier.reading.stats(crawl.job)).paused) == row["drifts"]
+    (one,) = await crawl.frontier.reading.coverage(crawl.job)
+    assert (one.items, one.fields["price"].filled) == (items + window, before + now)

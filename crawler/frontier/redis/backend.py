@@ -64,6 +64,8 @@ def parts(
     outbox_limit: int = 10_000,
     exploding_share: float = 0.5,
     exploding_min: int = 20,
+    drift_share: float = 0.5,
+    drift_min: int = 50,
     capabilities: Capabilities = Capabilities(),  # noqa: B008 - a constant
 ) -> Backend:
     """The backend on an open server; `prefixes` and `identity` are what `adopt` returned. The other values are those of
@@ -98,6 +100,7 @@ def parts(
             lease_seconds=lease_seconds,
             outbox_limit=outbox_limit,
             exploding=exploding,
+            drift=(drift_share, drift_min),
         ),
         adding=adding,
         links=adding,

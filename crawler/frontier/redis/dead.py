@@ -55,6 +55,19 @@ class RedisDead:
                 moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments, barrier=True)
         return moved
 
+    async def redo(self, job: Job) -> int:
+        """Return the pages with incomplete items to pending, of all callbacks that have drifted."""
+        moved = 0
+        for shard in self._shards:
+            prefix = job_prefix(shard, job.name)
+            with errors(self._server.shown):
+                keys = await self._server.at(shard).hkeys(f"{prefix}drifted")
+            for callback in sorted({key.rpartition(b"\t")[0] for key in keys}):
+                arguments = (f"{prefix}drifted", prefix, job.epoch, callback)
+                while some := await self._server.run("redo", *arguments, barrier=True):
+                    moved += some
+        return moved
+
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
         """Delete the letters for good."""
         dropped = 0

@@ -57,7 +57,7 @@
     J line:G                zset    hosts with pending requests that wait for the turn of their group → since when (ms)
     J groups                zset    group with such a line → earliest time (ms) to check it again, as in `hosts`
     J held                  zset    host with pending requests that is paused → time (ms) to check it again
-    J paused                hash    `host H`, `spider S` or `job J` → since when (ms), and why
+    J paused                hash    `host H`, `spider S`, `callback C` or `job J` → since when (ms), and why
     J recent                hash    `host H` or `spider S` whose pages failed lately → pages, failed alike, kind, and
                                     their route or `*`; small, expires a day after its last use
     J served                hash    host → the routes of which it served a page, with spaces between; small, expires a
@@ -78,9 +78,14 @@
                                     admitted again; empty: redirected as well
     J scope                 set     hosts that were seeded
     J seeders               zset    seeder → time (ms) until which it is presumed to be at work
-    J coverage              hash    callback with its spider, a tab, class of items → how many items it gave, and in how
-                                    many each field is filled, as JSON (`coverage.lua`); at most 50
-    J lacking               hash    the same, a tab, a field → the first three pages with an item that lacks it
+    J coverage              hash    KEY: callback with its spider, a tab, class of items → how many items it gave, and
+                                    in how many each field is filled, as JSON (`coverage.lua`), without those in its
+                                    window; at most 50
+    J window:KEY            list    the last pages of a key: counts as JSON, keys of items, message, a line each; fewer
+                                    than DRIFT_MIN
+    J lacking               hash    KEY, a tab, a field → the first three pages with an item that lacks it
+    J drifted               hash    KEY → fields that its items lack since a window, as JSON (`drift.lua`)
+    J incomplete:CALLBACK   hash    message of a page whose items lack such a field → keys of its items; at most 1,000
     J outbox                stream  `i`: the items of one page, JSON lines; `u` its URL, `s` its spider; `k` the names
                                     of their classes, a line each, unless all are dicts; `w` its line in
                                     the index of an archive, if it is in one: then there may be no item

@@ -20,7 +20,7 @@ from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.ledger import RedisLedger
-from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim
+from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim, text
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Pace
 from crawler.model import Claim, Failure, Job, Lease, Request, Skip, Visit
@@ -33,7 +33,8 @@ _Bytes = tuple[bytes, bytes, bytes]  # message, items, and what the kind of endi
 
 class RedisQueue:
     """Implements `Queue`. `exploding`: the share and the number of pages that must fail alike before their host or
-    spider is paused."""
+    spider is paused; `drift`: by which share of before a field must be filled less often, in a window of so many pages,
+    before its callback is paused."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class RedisQueue:
         lease_seconds: float,
         outbox_limit: int,
         exploding: tuple[float, int],
+        drift: tuple[float, int],
     ) -> None:
         self._server = server
         self._shards = shards
@@ -59,6 +61,7 @@ class RedisQueue:
         self._lease_ms = int(lease_seconds * 1000)
         self._outbox_limit = outbox_limit
         self._exploding = exploding
+        self._drift = drift
         self._first_shard = 0  # the last claim began here; the next one begins one shard further
         self._claim_tokens: dict[tuple[str, int], str] = {}  # (worker, shard) → token of a claim without a reply
         # Commits without a reply: (worker, shard, epoch) → (leases, token).
@@ -211,6 +214,8 @@ class RedisQueue:
                 "delay": int(pace.delay * 1000),
                 "share": share,
                 "least": least,
+                "drift_share": self._drift[0],
+                "drift_min": self._drift[1],
                 "backoff": int(pace.backoff * 1000),
                 "patience": int(pace.patience * 1000),
                 "target": pace.target,
@@ -226,6 +231,9 @@ class RedisQueue:
         except FrontierUnavailable:
             self._tokens[key] = (leases, token)
             raise
+        reply, *drifts = reply.split(b"\n")
+        for callback, why in (text(drift).split(": ", 1) for drift in drifts):
+            log.warning("coverage_drift", job=job.name, callback=callback, why=why)
         answers, *rests = reply.split(b" ")
         _say_rests([visit for visit, _ in endings], answers.decode(), rests)
         return [answer != "0" for answer in answers.decode()]

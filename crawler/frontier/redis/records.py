@@ -10,13 +10,14 @@ import msgspec
 import structlog
 
 from crawler.frontier import message as wire
+from crawler.frontier.redis.coverage import Noted, noted
 from crawler.frontier.redis.keys import shard_of
 from crawler.frontier.rules import MAX_DETAIL
-from crawler.model import Claim, Dead, Done, Failure, Filled, Junk, Lease, Outcome, Release, Retry, Skip, Step, Visit
+from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Outcome, Release, Retry, Skip, Step, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
 from crawler.policy import counts, verdict
-from crawler.status import Coverage, DeadLetter, Failing, FieldCoverage
+from crawler.status import DeadLetter, Failing
 
 log = structlog.get_logger()
 
@@ -114,32 +115,6 @@ def read_dead(key: str, record: bytes) -> DeadLetter:
     )
 
 
-class CoverageRecord(msgspec.Struct, frozen=True):
-    """The counts of one callback as a script stores them."""
-
-    items: int = 0
-    pages: int = 0
-    others: int = 0
-    fields: Mapping[str, str] = {}  # name → `FILLED SHOWN`
-
-
-def read_coverage(key: bytes, record: bytes, lacking: Mapping[bytes, bytes]) -> Coverage:
-    """Read an entry of `coverage`, and its pages in `lacking`. One that no script can read counts from 0 here, too."""
-    try:
-        read = msgspec.json.decode(record, type=CoverageRecord)
-    except (ValueError, RecursionError):
-        read = CoverageRecord()
-    fields = {
-        name: FieldCoverage(
-            int(number(counts.partition(" ")[0].encode())),
-            tuple(text(lacking.get(b"%b\t%b" % (key, name.encode()))).split()),
-        )
-        for name, counts in read.fields.items()
-    }
-    callback, _, kind = text(key).rpartition("\t")
-    return Coverage(callback, kind, read.items, read.pages, fields, read.others)
-
-
 def read_failing(url: bytes, record: bytes) -> Failing:
     """Read an entry of `failing`."""
     when, _, error = record.partition(b" ")
@@ -174,7 +149,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
     cause: str = ""
     close: str = ""
-    filled: tuple[Filled, ...] = ()
+    filled: tuple[Noted, ...] = ()
     archived: str = ""
 
 
@@ -219,7 +194,7 @@ def ending(
         failure=failure_words(failure) if failure else "",
         cause=failure.kind if failure else "",
         close=visit.close,
-        filled=visit.filled if items else (),
+        filled=tuple(map(noted, visit.filled)) if items else (),
         archived=visit.archived if is_last else "",
     )
     return named, (lease.message, b"\n".join(items), payload)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from crawler.control.dead_letters import newest
@@ -20,7 +20,7 @@ from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.redis.views import read_pauses
 from crawler.frontier.rules import READS_CHUNK, TRACE_CHUNK
-from crawler.model import Job
+from crawler.model import Job, Request, with_spider
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 from crawler.status import TRACED, Failing, HostTurn, PageRead, Pause, Sighting, Skipped, Trace
 
@@ -94,7 +94,7 @@ class _Look:
             redirected_from=source,
             failing=await self._failing(),
             read=await self._read(),
-            pauses=await self._pauses(one.request.spider for one in sightings),
+            pauses=await self._pauses([one.request for one in sightings]),
             seeded=bool(await self._ask("sismember", f"{self._prefix}scope", self._host)),
         )
 
@@ -226,8 +226,13 @@ class _Look:
     async def _turn(self, now: float, name: str, asker: bytes | None = None) -> HostTurn:
         return read_turn(await self._ask("hmget", f"{self._shard}host:{name}", FIELDS), now, asker=asker)
 
-    async def _pauses(self, spiders: Iterable[str]) -> tuple[Pause, ...]:
-        names = [f"job {self._job.name}", f"host {self._host}", *dict.fromkeys(f"spider {name}" for name in spiders)]
+    async def _pauses(self, requests: Sequence[Request]) -> tuple[Pause, ...]:
+        names = [
+            f"job {self._job.name}",
+            f"host {self._host}",
+            *dict.fromkeys(f"spider {one.spider}" for one in requests),
+        ]
+        names += dict.fromkeys(f"callback {with_spider(one.callback, one.spider)}" for one in requests)
         values = await self._ask("hmget", f"{self._prefix}paused", names)
         found = ((name.encode(), value) for name, value in zip(names, values, strict=True) if value)
         return read_pauses(self._job.name, found)

@@ -14,10 +14,11 @@ from crawler.control.rules import block_of, pauses_in
 from crawler.errors import ReplicasMissing
 from crawler.frontier.redis.closing import closed_at, read_limits, reason_in
 from crawler.frontier.redis.control import RedisControl
+from crawler.frontier.redis.coverage import read_coverage
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
-from crawler.frontier.redis.records import number, read_coverage, text
+from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
@@ -54,15 +55,18 @@ class RedisViews:
         """Add up what the shards have counted."""
         found: dict[bytes, Coverage] = {}
         for shard in self._shards:
-            prefix = job_prefix(shard, job.name)
-            with errors(self._server.shown):
-                records, lacking = await (
-                    self._server.pipeline().hgetall(f"{prefix}coverage").hgetall(f"{prefix}lacking").execute()
-                )
-            for key, record in records.items():
-                one = read_coverage(key, record, lacking)
+            for key, one in (await self._coverage_in(job_prefix(shard, job.name))).items():
                 found[key] = found[key].plus(one) if key in found else one
         return sorted(found.values(), key=lambda one: (one.callback, one.kind))
+
+    async def _coverage_in(self, prefix: str) -> dict[bytes, Coverage]:
+        found = await self._server.run("coverage", f"{prefix}coverage", prefix)
+        with errors(self._server.shown):
+            lacking = await self._server.at(prefix).hgetall(f"{prefix}lacking") if found else {}
+        return {
+            key: read_coverage(key, record, window, lacking)
+            for key, record, window in zip(found[::3], found[1::3], found[2::3], strict=True)
+        }
 
     async def waits_for(self) -> str:
         """Ask each server for its replicas."""

@@ -21,20 +21,8 @@ from importlib import import_module
 import pytest
 
 _SUBJECTS = (
-    *("add", "claim", "closing", "commit", "coverage", "dead_letters", "gaps", "groups", "health", "jobs", "limits"),
-    *(
-        "maybe_new",
-        "other_callbacks",
-        "outbox",
-        "pauses",
-        "rates",
-        "reap",
-        "redirects",
-        "robots",
-        "rules",
-        "schedules",
-        "shared",
-    ),
+    *("add", "claim", "closing", "commit", "coverage", "dead_letters", "drift", "gaps", "groups", "health", "jobs"),
+    *("limits", "maybe_new", "other_callbacks", "outbox", "pauses", "rates", "reap", "redirects", "robots", "rules"),
     *("schedules", "shared", "state_machine", "take_host", "tickets", "trace", "turns"),
 )
 _MODULES = [f"{__name__}.{name}" for name in (*_SUBJECTS, "world", "asking")]

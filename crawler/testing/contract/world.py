@@ -30,7 +30,7 @@ class World:
     def opening(self, **options: Any) -> AbstractAsyncContextManager[Backend]:
         """Return the context manager of a client of this world's store; all clients see the same state. The options are
         keyword arguments of `open_redis`: `lease_seconds`, `max_crashes`, `outbox_limit`, `exploding_share`,
-        `exploding_min`."""
+        `exploding_min`, `drift_share`, `drift_min`."""
         raise NotImplementedError
 
     async def expire(self, worker: str, others: Sequence[str] = ()) -> None:

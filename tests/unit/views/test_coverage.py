@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crawler.status import Coverage, FieldCoverage
-from crawler.views.coverage import BAR, as_data, bar, incomplete, rows, share, title, uncounted
+from crawler.views.coverage import BAR, as_data, bar, broken_rules, incomplete, rows, share, title, uncounted
 
 PAGES = ("http://a.example/1", "http://a.example/2")
 
@@ -49,6 +49,39 @@ def test_the_summary_names_the_emptiest_fields() -> None:
     many = coverage(f0=0, f1=1, f2=2, f3=3, f4=4, f5=5, f6=6)
     assert incomplete([many]).endswith("f4 2 %, and 2 fields more (crawler coverage)")
     assert incomplete([coverage(price=1), coverage("Offer", price=2)]) == "Product.price 0.5 %, Offer.price 1 %"
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"name": 1.0, "price": 0.9}, []),
+        ({"price": 0.95}, ["price is filled in 180 of 200 items (90 %), at least 95 % wanted"]),
+        ({"Product.price": 0.95}, ["Product.price is filled in 180 of 200 items (90 %), at least 95 % wanted"]),
+        ({"Product.brand": 0.001}, ["Product.brand is filled in 0 of 200 items (0 %), at least 0.1 % wanted"]),
+        ({"Offer.price": 0.1}, ["Offer.price is filled in 0 of 200 items (0 %), at least 10 % wanted"]),
+    ],
+)
+def test_a_broken_rule_is_told_with_figures(rules: dict[str, float], said: list[str]) -> None:
+    found = list(broken_rules([coverage(name=200, price=180)], rules, 0, 200))
+    assert [one.partition(" (COVERAGE_RULES)")[0] for one in found] == said
+
+
+def test_a_rule_names_pages_that_lack_the_field() -> None:
+    (said,) = broken_rules([coverage(price=180)], {"price": 1.0}, 0, 200)
+    assert said.endswith(" (COVERAGE_RULES); for example http://a.example/1 http://a.example/2")
+
+
+def test_a_rule_without_a_class_is_about_all_items() -> None:
+    both = [coverage("Product", price=200), coverage("Offer", items=100, price=40)]
+    assert list(broken_rules(both, {"price": 0.8, "Product.price": 1.0}, 0, 300)) == []
+    (said,) = broken_rules(both, {"price": 0.81, "Offer.price": 0.4}, 0, 300)
+    assert said.startswith("price is filled in 240 of 300 items (80 %), at least 81 % wanted")
+
+
+def test_a_crawl_may_have_too_few_items() -> None:
+    """Without items there are no shares."""
+    assert list(broken_rules([], {"price": 1.0}, 100, 0)) == ["0 items, at least 100 wanted (MIN_ITEMS)"]
+    assert list(broken_rules([], {}, 100, 100)) == []
 
 
 def test_what_is_not_counted_by_name_is_told() -> None:

@@ -1,4 +1,4 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing, coverage
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing, coverage, drift
 -- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
@@ -6,6 +6,8 @@
 --         P, worker, job, epoch, token
 --         delay     ms between requests to a host that asked for no delay
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
+--         drift_share and drift_min: by which share of before a field must be filled less often, in a window of so many
+--                   pages, before their callback is paused (see `drift.lua`)
 --         backoff   ms, the first back-off; patience: ms before failures of an unreachable host count as the page's
 --         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
 --                   delay that adapting may choose
@@ -32,7 +34,8 @@
 --         dead, spent, junk: the record
 -- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says
 -- that its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the
--- rest, a colon, and how often in a row the host rests. Or the error GONE.
+-- rest, a colon, and how often in a row the host rests; then a line for each callback that it paused and why. Or the
+-- error GONE.
 -- Stays true: the items of each committed lease are in the outbox, each key once, and so is its line of the index; a lease that got 0 changed nothing;
 -- the same token returns the same string and does nothing.
 
@@ -110,9 +113,9 @@ local function end_lease(visit, message, items, payload)
   if visit.close ~= '' and not is_spared then close(J .. 'stats', visit.close, now) end
   local position = ''
   if (visit.items > 0 or visit.archived ~= '') and not is_spared then
-    local kept, number, kinds = new_items(J, visit, items)
-    note_coverage(J, message, visit.filled, counters)
+    local kept, number, kinds, keys = new_items(J, visit, items)
     if number > 0 or visit.archived ~= '' then position = append(J, message, kept, kinds, visit.archived) end
+    note_coverage(J, visit, message, keys, counters)
     tally(counters, 'items', number)
     tally(counters, 'dropped/duplicate_item', visit.items - number)
   end
@@ -143,11 +146,11 @@ for i, visit in ipairs(commit.visits) do
   replies[i] = replies[i] or '0'
 end
 count(J .. 'stats', counters)
-write_coverage(J)
+local drifts = close_windows(J, commit, now)
 note_time()
 if #pages_read > 0 then
   redis.call('XADD', J .. 'read', 'MAXLEN', '~', READS_KEPT, '*', 'worker', commit.worker, unpack(pages_read))
 end
-local reply = table.concat(replies) .. table.concat(rests)
+local reply = table.concat({ table.concat(replies) .. table.concat(rests), unpack(drifts) }, '\n')
 redis.call('HSET', W, 'commit', commit.token, 'reply', reply)
 return reply

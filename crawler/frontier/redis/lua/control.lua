@@ -103,7 +103,7 @@ local function obey()
   elseif action == 'priority' then redis.call('ZREM', P .. 'first', subject) end
   if what == 'host' then look_at(name)
   elseif action == 'rate' then redis.call('HDEL', P .. 'turns', subject) end
-  if what == 'spider' then look_at_lines() end
+  if what == 'spider' or what == 'callback' then look_at_lines() end
 end
 
 if id == '' then

@@ -4,6 +4,8 @@
 --        read(message) → version, delivery, attempt, crashes, priority, url, rest of a message of any version; nil
 --        for bytes that are not a message
 --        url_of(message), host_in(message), spider_of(message) → nil for bytes that are not a message
+--        callback_of(message) → its callback with its spider: `shop.parse`
+--        pardoned(message) → the same message for its next delivery, without attempts and crashes
 --        page_of(message) → url, spider, as they stand between quotation marks
 --        redelivered(message, crashed) → the same message after one more delivery, with `crashed` (0 or 1) more crashes
 -- Stays true: bytes are a message if `_HEAD` of message.py matches them, including the host.
@@ -55,4 +57,16 @@ local function redelivered(message, crashed)
   local version, delivery, attempt, crashes, priority, url, rest = read(message)
   delivery = (delivery + 1) % MAX_COUNT
   return string.format('[%s,%d,%s,%d,%s,"', version, delivery, attempt, crashes + crashed, priority) .. url .. '"' .. rest
+end
+
+-- Written by others, a message may name its callback elsewhere in its extras: it then counts as `parse` here.
+local function callback_of(message)
+  local _, _, _, _, _, _, rest = read(message)
+  local spider, named = string.match(rest or '', '^,%d+,"([^"]*)"(.*)$')
+  return (spider or '') .. '.' .. (string.match(named or '', '^,{"callback":"([^"]*)"') or 'parse')
+end
+
+local function pardoned(message)
+  local version, delivery, _, _, priority, url, rest = read(message)
+  return string.format('[%s,%d,0,0,%s,"', version, (delivery + 1) % MAX_COUNT, priority) .. url .. '"' .. rest
 end

@@ -25,6 +25,7 @@ end
 local function obstacle(claim, job, host, message)
   local spider = spider_of(message) or ''
   if rule(claim.P, 'block spider ' .. spider) then return 'blocked' end
-  if is_paused(claim, job, 'host', host) or is_paused(claim, job, 'spider', spider) then return 'paused' end
+  if is_paused(claim, job, 'host', host) or is_paused(claim, job, 'spider', spider)
+    or is_paused(claim, job, 'callback', callback_of(message)) then return 'paused' end
   return put_off(claim, spider)
 end

@@ -4,7 +4,7 @@
 -- Gives  in_generation(J) → the generation of the outbox, and the last position before it; nil for a shard without
 --        generations (`memory://`), whose server is never another one. Begins the generation of the shard if need be
 --        new_items(J, visit, items) → those of a visit whose keys this shard of the job does not have yet, as JSON lines,
---        their number, and the names of their classes
+--        their number, the names of their classes, and the keys that the job has only since now
 --        append(J, message, items, kinds, archived) → the position of a page's items and its line in an archive's index
 -- Stays true: positions grow, also beyond all that a server had of which this one was a replica: an id that Redis
 -- chooses (`*`) counts on from the last one, because no clock reaches a generation.
@@ -30,17 +30,19 @@ local function in_generation(J)
 end
 
 local function new_items(J, visit, items)
-  if #visit.keys == 0 then return items, visit.items, visit.kinds end
-  local new, kinds, i = {}, {}, 0
+  if #visit.keys == 0 then return items, visit.items, visit.kinds, '' end
+  local new, kinds, keys, i = {}, {}, {}, 0
   for line in string.gmatch(items, '[^\n]+') do
     i = i + 1
     local key = visit.keys[i]
-    if key == '' or redis.call('SADD', J .. 'item_keys', key) == 1 then
+    local is_new = key ~= '' and redis.call('SADD', J .. 'item_keys', key) == 1
+    if is_new then keys[#keys + 1] = key end
+    if is_new or key == '' then
       new[#new + 1] = line
       kinds[#new] = visit.kinds[i]
     end
   end
-  return table.concat(new, '\n'), #new, kinds
+  return table.concat(new, '\n'), #new, kinds, table.concat(keys, ' ')
 end
 
 local is_begun = false
