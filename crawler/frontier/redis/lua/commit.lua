@@ -6,38 +6,33 @@
 --         P, worker, job, epoch, token
 --         delay     ms between requests to a host that asked for no delay
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
---         drift_share and drift_min: by which share of before a field must be filled less often, in a window of so many
---                   pages, before their callback is paused (see `drift.lua`)
+--         drift_share and drift_min: when a callback whose items lack a field is paused (see `drift.lua`)
 --         backoff   ms, the first back-off; patience: ms before failures of an unreachable host count as the page's
 --         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
 --                   delay that adapting may choose
 --         visits    for each lease:
---           kind    done|skip|step|retry|release|early (released, because its group had no turn)|aside|dead|
---                   spent (dead because its tries are used up)|junk
+--           kind    done|skip|step|retry|release|early (its group had no turn)|aside|dead|spent (all its tries)|junk
 --           host, status ('': none), size in bytes, health (see `health.lua`), verdict (see `alike.lua`)
 --           age     ms since the host was asked (nil: not asked, or unknown); is_unused: it was certainly not asked
 --           took    ms that the answer took (nil: unknown)
 --           pause   ms that the host asked for; host_delay: ms between requests that it asked for (nil: unchanged)
 --           delay   ms before the request may be handed out again
 --           turn    ms until its group, which is at home in another shard, has a turn (nil: it is at home in this one)
---           counters  name → how much to add
+--           counters  name → how much to add; filled: which fields of its items are filled (see `coverage.lua`)
 --           items   number of items; links: number of links (of pages that were read)
 --           keys    of its items, one for each, '' for an item that is kept in any case; none: all are kept
 --           kinds   the name of each one's class, '' for a dict; none: all are dicts
---           cause   a word for a failure of the host (see `health.lua`)
 --           archived  the page's line in the index of the archive ('': it is in none, or will be visited again)
---           close   why the spider closes the job with this page ('': it does not)
---           filled  which fields of its items are filled (see `coverage.lua`)
+--           cause   a word for a failure of the host (see `health.lua`); close: why the spider closes the job, or ''
 --           failure words about the error of a retry or a dead page; '' for other kinds
 --       then three byte strings for each lease: its message; its items as JSON lines; and
 --         skip: the reason, a line break, the detail | retry, release, early, aside: the new message |
 --         dead, spent, junk: the record
 -- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says
 -- that its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the
--- rest, a colon, and how often in a row the host rests; then a line for each callback that it paused and why. Or the
--- error GONE.
--- Stays true: the items of each committed lease are in the outbox, each key once, and so is its line of the index; a lease that got 0 changed nothing;
--- the same token returns the same string and does nothing.
+-- rest, a colon, and how often in a row the host rests; then a line for each callback that it paused. Or GONE.
+-- Stays true: the items of each committed lease are in the outbox, each key once, and so is its line of
+-- the index; a lease that got 0 changed nothing; the same token returns the same string and does nothing.
 
 local commit = cmsgpack.unpack(ARGV[1])
 local P, job = commit.P, commit.job
@@ -45,7 +40,6 @@ local J, W = P .. 'job:' .. job .. ':', P .. 'worker:' .. commit.worker
 local last = redis.call('HMGET', W, 'commit', 'reply')
 if last[1] == commit.token then return last[2] end
 if gone(J .. 'stats', commit.epoch) then return redis.error_reply('GONE') end
-
 local now, counters = now_ms(), {}
 commit.J, commit.now, commit.counters = J, now, counters
 
@@ -146,11 +140,10 @@ for i, visit in ipairs(commit.visits) do
   replies[i] = replies[i] or '0'
 end
 count(J .. 'stats', counters)
-local drifts = close_windows(J, commit, now)
 note_time()
 if #pages_read > 0 then
   redis.call('XADD', J .. 'read', 'MAXLEN', '~', READS_KEPT, '*', 'worker', commit.worker, unpack(pages_read))
 end
-local reply = table.concat({ table.concat(replies) .. table.concat(rests), unpack(drifts) }, '\n')
+local reply = table.concat({ table.concat(replies) .. table.concat(rests), unpack(close_windows(J, commit, now)) }, '\n')
 redis.call('HSET', W, 'commit', commit.token, 'reply', reply)
 return reply
