@@ -203,6 +203,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     IMAGES_URLS_FIELD: str = "image_urls"  # field of an item that lists the URLs of its images
     IMAGES_RESULT_FIELD: str = "images"  # field that gets what became of them
     IMAGES_EXPIRES: Annotated[float, Meta(ge=0)] = 90.0  # days after which an image is fetched again for another item
+    # name → largest width and height: JPEGs in thumbs/NAME/ of IMAGES_STORE (needs the extra `images`, as do the next)
+    IMAGES_THUMBS: Mapping[str, tuple[Positive, Positive]] = {}
+    IMAGES_MIN_WIDTH: Count = 0  # pixels; narrower images are given up
+    IMAGES_MIN_HEIGHT: Count = 0  # pixels; lower images are given up
+    IMAGES_FORMAT: Literal["", "JPEG", "PNG", "WEBP"] = ""  # images are kept in this format; empty: as they come
     MEDIA_ALLOW_REDIRECTS: bool = False  # whether a redirect of a file is followed; else the file is given up
     MEDIA_MAXSIZE: Positive = 64 * 1024 * 1024  # bytes of a file of an item
 
@@ -252,8 +257,12 @@ PER_SPIDER = FEED_NAMES | frozenset(
         "FILES_STORE",
         "FILES_URLS_FIELD",
         "IMAGES_EXPIRES",
+        "IMAGES_FORMAT",
+        "IMAGES_MIN_HEIGHT",
+        "IMAGES_MIN_WIDTH",
         "IMAGES_RESULT_FIELD",
         "IMAGES_STORE",
+        "IMAGES_THUMBS",
         "IMAGES_URLS_FIELD",
         "ITEM_PIPELINES",
         "MEDIA_ALLOW_REDIRECTS",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from crawler.app.config import Config
 from crawler.errors import ConfigError
 from crawler.frontier import message
 from crawler.media.folder import Folder
-from crawler.media.library import Library
+from crawler.media.library import Library, Shaped
 from crawler.runtime.safe_text import shown
 from crawler.settings import Settings
+from crawler.spiders.pipelines import MEDIA
 from crawler.visit.item_files import ItemFiles, Section
 from crawler.visit.waiting import FILES, IMAGES, Kind
 
@@ -18,14 +20,28 @@ from crawler.visit.waiting import FILES, IMAGES, Kind
 def files_of(config: Config, settings: Settings) -> ItemFiles | None:
     """Return what keeps the files of items by these settings; None if they name no store. Raise `ConfigError` or
     `OutputError` for a store that cannot be used."""
+    for path in settings.ITEM_PIPELINES:
+        if path in MEDIA and not getattr(settings, MEDIA[path]):
+            raise ConfigError(f'ITEM_PIPELINES: {path} needs a folder for all workers: {MEDIA[path]} = "files"')
     sections: dict[Kind, Section] = {}
     if settings.FILES_STORE:
         library = Library(_store(config, "FILES_STORE", settings.FILES_STORE), "urls", settings.FILES_EXPIRES)
         sections[FILES] = Section(settings.FILES_URLS_FIELD, settings.FILES_RESULT_FIELD, library)
     if settings.IMAGES_STORE:
         library = Library(_store(config, "IMAGES_STORE", settings.IMAGES_STORE), "image_urls", settings.IMAGES_EXPIRES)
-        sections[IMAGES] = Section(settings.IMAGES_URLS_FIELD, settings.IMAGES_RESULT_FIELD, library)
+        fields = settings.IMAGES_URLS_FIELD, settings.IMAGES_RESULT_FIELD
+        sections[IMAGES] = Section(*fields, library, _shape(settings))
     return ItemFiles(sections, message.check, follows=settings.MEDIA_ALLOW_REDIRECTS) if sections else None
+
+
+def _shape(settings: Settings) -> Callable[[bytes], Shaped] | None:
+    """Return what checks and converts images; None if they stay as they come. Raise `ConfigError`."""
+    least = settings.IMAGES_MIN_WIDTH, settings.IMAGES_MIN_HEIGHT
+    if not (any(least) or settings.IMAGES_THUMBS or settings.IMAGES_FORMAT):
+        return None
+    from crawler.media.pictures import Pictures  # an extra
+
+    return Pictures(settings.IMAGES_THUMBS, least, settings.IMAGES_FORMAT).read
 
 
 def _store(config: Config, setting: str, name: str) -> Folder:

@@ -119,7 +119,7 @@ async def run_callback(
         else:
             taken.take(given)
     except DropItem as why:
-        taken.dropped[_reason(why)] += 1
+        taken.dropped[drop_reason(why)] += 1
     except CloseSpider as why:
         close = close_reason(why)
     requests = _by_name(spider, taken)
@@ -281,7 +281,7 @@ async def _encoded(item: Any, frames: Frames, way: _Way) -> tuple[bytes, str]:
         if steps is not None:
             item = await steps.process(item, way.page, way.turn)
     except DropItem as why:
-        way.taken.dropped[_reason(why)] += 1
+        way.taken.dropped[drop_reason(why)] += 1
         if steps is not None:
             await steps.dropped(given, way.page, why)
         return b"", ""
@@ -313,5 +313,6 @@ def close_reason(why: CloseSpider) -> str:
     return " ".join(clean(str(why.reason)).split())[:_MAX_CLOSE] or "cancelled"
 
 
-def _reason(why: DropItem) -> str:
+def drop_reason(why: DropItem) -> str:
+    """Return the reason as it is counted."""
     return clean(str(why)[:_MAX_REASON]).strip() or "dropped"

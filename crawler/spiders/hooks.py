@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib import import_module
 from typing import Any
@@ -62,10 +62,11 @@ class Hooks:
         fetcher_for: Callable[[Crawler], Fetcher | None] = lambda crawler: None,
         seconds: float | None = None,
         making: Callable[[], AbstractContextManager[None]] = nullcontext,
+        waits: Callable[[Any], bool] = lambda item: False,
     ) -> None:
         """`fetcher_for` returns the fetcher with the spider's middlewares around it; None if they are those of all
         spiders. What is async is cancelled after `seconds`. `making` records that they are made, in case one of them
-        ends the process."""
+        ends the process. `waits`: whether an item waits for files."""
         self.signals: Signals = crawler.signals
         self.signals.seconds = seconds
         self.fetcher: Fetcher | None = None
@@ -75,6 +76,7 @@ class Hooks:
         self._fetcher_for = fetcher_for
         self._seconds = seconds
         self._making = making
+        self._waits = waits
         self._pipelines, self._has_pipelines = Pipelines((), crawler), False
         self._kept: list[Any] = []  # the extensions
         self._opening = asyncio.Lock()
@@ -105,7 +107,7 @@ class Hooks:
         extensions = components.wanted(EXTENSIONS, self._extensions)
         self._kept = [components.make(EXTENSIONS, path, self._crawler) for path in extensions]
         self.fetcher = self._fetcher_for(self._crawler)
-        self._pipelines = Pipelines(pipelines, self._crawler, self._seconds)
+        self._pipelines = Pipelines(pipelines, self._crawler, self._seconds, self._waits)
         _let_adapters_know()
         await self._pipelines.open()
         self._has_pipelines = bool(self._pipelines)
@@ -121,8 +123,15 @@ class Hooks:
 
     async def process(self, item: Any, response: Any, turn: Turn = no_turn) -> Any:
         """Return what the pipelines leave of the item. Raise `DropItem` or `PipelineError`."""
+        return await self._told(self._pipelines.process, item, response, turn)
+
+    async def process_behind(self, item: Any) -> Any:
+        """Do the same for an item that has its files, with the pipelines behind the one that fetches them."""
+        return await self._told(self._pipelines.process_behind, item, None, no_turn)
+
+    async def _told(self, process: Callable[[Any, Turn], Awaitable[Any]], item: Any, response: Any, turn: Turn) -> Any:
         try:
-            return await self._pipelines.process(item, turn)
+            return await process(item, turn)
         except PipelineError as error:
             await self._tell(
                 signals.item_error,

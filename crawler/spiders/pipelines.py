@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -27,6 +27,22 @@ from crawler.spiders.items import is_item, shown_value
 log = structlog.get_logger()
 
 SETTING = "ITEM_PIPELINES"
+
+MEDIA: Mapping[str, str] = {
+    "scrapy.contrib.pipeline.files.FilesPipeline": "FILES_STORE",
+    "scrapy.contrib.pipeline.images.ImagesPipeline": "IMAGES_STORE",
+    "scrapy.pipelines.files.FilesPipeline": "FILES_STORE",
+    "scrapy.pipelines.images.ImagesPipeline": "IMAGES_STORE",
+}
+"""Scrapy's pipelines that fetch files, which the crawler does itself (docs/media.md) → the setting that says where they
+are kept. Those behind them get an item when its files are there."""
+
+_SUBCLASS = (
+    "derives from a pipeline of Scrapy's that fetches files, which the crawler does itself: list "
+    "scrapy.pipelines.files.FilesPipeline or scrapy.pipelines.images.ImagesPipeline instead. What get_media_requests "
+    "asks for goes into file_urls or image_urls; a name from file_path, into a field; what item_completed does, into "
+    "process_item of a pipeline behind it (docs/media.md)"
+)
 
 
 class PipelineError(CrawlerError):
@@ -55,33 +71,54 @@ class _Step(Struct, frozen=True):
 class Pipelines:
     """The pipelines of one spider in one process."""
 
-    def __init__(self, paths: Iterable[str], crawler: Any, seconds: float | None = None) -> None:
-        """Make them. An async `process_item` is cancelled after `seconds`. Raise `ConfigError`."""
+    def __init__(
+        self,
+        paths: Iterable[str],
+        crawler: Any,
+        seconds: float | None = None,
+        waits: Callable[[Any], bool] = lambda item: False,
+    ) -> None:
+        """Make them. An async `process_item` is cancelled after `seconds`. `waits`: whether an item waits for files.
+        Raise `ConfigError`."""
         self._seconds = seconds
         self._spider = crawler.spider
-        self._steps = [step for path in paths if (step := _step(path, crawler))]
+        self._waits = waits
+        paths = list(paths)
+        behind = next((number + 1 for number, path in enumerate(paths) if path in MEDIA), len(paths))
+        self._steps = _steps(paths[:behind], crawler)
+        self._behind = _steps(paths[behind:], crawler)
 
     def __bool__(self) -> bool:
-        return bool(self._steps)
+        return bool(self._steps or self._behind)
 
     async def open(self) -> None:
         """Call `open_spider` of each. Raise `ConfigError` if one raises; those before it are closed again."""
-        for place, step in enumerate(self._steps):
+        steps = self._steps + self._behind
+        for place, step in enumerate(steps):
             try:
                 with components.told_for(SETTING, f"{step.path}.open_spider"):
                     await self._call(step, "open_spider")
             except BaseException:
-                await self._close(self._steps[:place])
+                await self._close(steps[:place])
                 raise
 
     async def close(self) -> None:
         """Call `close_spider` of each, the last one first. Log what one raises."""
-        await self._close(self._steps)
+        await self._close(self._steps + self._behind)
 
     async def process(self, item: Any, turn: Turn = no_turn) -> Any:
-        """Return the item as the last of them leaves it. After each wait for one comes a `turn` of other pages. Raise
-        `DropItem` and `CloseSpider`, or `PipelineError` for anything else."""
-        for step in self._steps:
+        """Return the item as the last of them leaves it, or, if it waits for files, the last one before that. After
+        each wait for one comes a `turn` of other pages. Raise `DropItem` and `CloseSpider`, or `PipelineError` for
+        anything else."""
+        item = await self._through(self._steps, item, turn)
+        return item if self._behind and self._waits(item) else await self.process_behind(item, turn)
+
+    async def process_behind(self, item: Any, turn: Turn = no_turn) -> Any:
+        """Do the same for an item that has its files, with the pipelines behind the one that fetches them."""
+        return await self._through(self._behind, item, turn)
+
+    async def _through(self, steps: Iterable[_Step], item: Any, turn: Turn) -> Any:
+        for step in steps:
             try:
                 given = step.process(item, *step.extra)
                 item = given if is_item(given) else await self._settled(step, given, turn)
@@ -123,7 +160,12 @@ class Pipelines:
                 log.error("close_spider_failed", **where, exception=failure.traceback.rstrip())
 
 
+def _steps(paths: Iterable[str], crawler: Any) -> list[_Step]:
+    return [step for path in paths if path not in MEDIA and (step := _step(path, crawler))]
+
+
 def _step(path: str, crawler: Any) -> _Step | None:
+    check(path)
     pipeline = components.make(SETTING, path, crawler)
     if pipeline is None:
         return None
@@ -138,8 +180,12 @@ def _step(path: str, crawler: Any) -> _Step | None:
 
 def check(path: str) -> None:
     """Raise `ConfigError` if the pipeline cannot be imported or can process no items. Make none."""
+    if path in MEDIA:
+        return
     found = components.load(SETTING, path)
     if isinstance(found, type):
+        if any(base.__module__.startswith("scrapy.pipelines.") for base in found.__mro__):
+            raise ConfigError(f"{SETTING}: {path} {_SUBCLASS}")
         _check(path, found)
 
 

@@ -56,6 +56,7 @@ _ROWS: Mapping[str, _Row] = {
     # --- files of items
     "given_up/robots": _Row("file", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
     "given_up/too_large": _Row("file", "given up: larger than MEDIA_MAXSIZE"),
+    "given_up/too_small": _Row("image", "smaller than IMAGES_MIN_WIDTH and IMAGES_MIN_HEIGHT", is_asked_for=True),
     "given_up/item_too_large": _Row(
         "file", "not fetched: a waiting item may have a megabyte with its URLs and results"
     ),

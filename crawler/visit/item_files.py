@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -12,13 +13,13 @@ import structlog
 from msgspec.structs import replace
 
 from crawler.errors import OwnLimit
-from crawler.media.library import Kept, Library
+from crawler.media.endings import ending
+from crawler.media.library import Kept, Library, Shaped, UnusableFile
 from crawler.model import Dead, Failure, Lease, Outcome, Request, Retry, Skip, Step, Visit
 from crawler.policy import RetryPolicy
 from crawler.response import Response
 from crawler.spiders.callbacks import Found
-from crawler.spiders.coverage import coverage_of
-from crawler.spiders.items import ItemError, shown_value
+from crawler.spiders.items import ItemError, encode_item, shown_value
 from crawler.visit import waiting
 from crawler.visit.waiting import KINDS, Kind, Told, Waiting
 
@@ -39,6 +40,7 @@ class Section(NamedTuple):
     urls: str  # field that lists the URLs
     result: str  # field that gets what became of them
     library: Library
+    shape: Callable[[bytes], Shaped] | None = None  # checks and converts a file; raises `UnusableFile`
 
 
 class ItemFiles:
@@ -59,6 +61,10 @@ class ItemFiles:
 
     # --- the page that gives the items
 
+    def waits(self, item: Any) -> bool:
+        """Whether an item has a field that lists URLs of files. Raise `ItemError` as `split` does."""
+        return self._wanted(encode_item(item)) is not None
+
     def split(self, lease: Lease, callback: str, found: Found) -> Found:
         """Return what a callback (named with its spider) gave, with a request in place of each item that waits for
         files. Raise `ItemError` for URLs that are no list of text."""
@@ -67,25 +73,27 @@ class ItemFiles:
         steps: list[Request] = []
         noted: Counter[str] = Counter()
         for line, kind in zip(found.items, found.kinds, strict=True):
-            item = Waiting(line.decode(), lease.request.url, callback, kind, self._wanted(line))
-            if item.wanted and not (why := self._too_large(lease, item)):
-                steps.append(waiting.stay(lease, item))
-                noted["files/waiting"] += 1
-                continue
-            if item.wanted:
+            wanted = self._wanted(line)
+            if wanted is not None:
+                item = Waiting(line.decode(), lease.request.url, callback, kind, wanted)
+                if not (why := self._too_large(lease, item)):
+                    steps.append(waiting.stay(lease, item))
+                    noted["files/waiting"] += 1
+                    continue
                 log.warning(TOO_LARGE, url=item.page, why=why, then="it is written without its files")
-            items.append(self._complete(item.given_up(TOO_LARGE), noted) if self._names(line) else line)
+                line = self._complete(item.given_up(TOO_LARGE), noted)
+            items.append(line)
             kinds.append(kind)
         return replace(found, items=items, kinds=kinds, requests=[*steps, *found.requests]).noting(noted)
 
-    def _names(self, line: bytes) -> bool:
-        """Whether an item may have a field that lists URLs of files."""
-        return any(b'"%b"' % section.urls.encode() in line for section in self._sections.values())
-
-    def _wanted(self, line: bytes) -> tuple[tuple[Kind, str], ...]:
-        """Return the files that an item names."""
-        fields = msgspec.json.decode(line) if self._names(line) else {}
+    def _wanted(self, line: bytes) -> tuple[tuple[Kind, str], ...] | None:
+        """Return the files that an item names; None if it has no field that lists some."""
+        if not any(b'"%b"' % section.urls.encode() in line for section in self._sections.values()):
+            return None
+        fields = msgspec.json.decode(line)
         sections = [(kind, self._sections[kind].urls) for kind in KINDS if kind in self._sections]
+        if not any(field in fields for _, field in sections):
+            return None
         return tuple((kind, url) for kind, field in sections for url in _urls(field, fields.get(field)))
 
     def _too_large(self, lease: Lease, item: Waiting) -> str:
@@ -99,6 +107,10 @@ class ItemFiles:
 
     # --- the steps
 
+    def blame(self, retry: RetryPolicy) -> RetryPolicy:
+        """Return the rules for a file that ends its process: its item must still leave, with a last try."""
+        return replace(retry, retry_times=retry.retry_times + CRASHES)
+
     def retry(self, retry: RetryPolicy) -> RetryPolicy:
         """Return the rules for a file: what a spider handles among statuses are those of pages."""
         return replace(
@@ -111,9 +123,7 @@ class ItemFiles:
         if isinstance(following, Request):
             return Visit(Step(), links=(following,), unasked=True)
         noted: Counter[str] = Counter({"files/complete": 1})
-        items = (self._complete(following, noted),)
-        filled = coverage_of(item.callback, items, (item.kind,))
-        return Visit(Step(), items=items, filled=filled, noted=noted, unasked=True)
+        return Visit(Step(), items=(self._complete(following, noted),), noted=noted, unasked=True)
 
     async def before(self, lease: Lease, item: Waiting, retry: RetryPolicy) -> Visit | None:
         """Return the visit of a file for which its host need not be asked: the store has it, or it has ended this
@@ -126,14 +136,24 @@ class ItemFiles:
             return None
         return Visit(Step(), links=(waiting.stay(lease, _told(item, kept, "uptodate")),), unasked=True)
 
-    async def read(self, lease: Lease, response: Response) -> tuple[Outcome, Found]:
-        """Keep the file that the host has sent. Raise `OwnLimit`."""
+    async def read(
+        self, lease: Lease, response: Response, guarded: AbstractContextManager[None]
+    ) -> tuple[Outcome, Found]:
+        """Keep the file that the host has sent. What may end this process runs `guarded`. Raise `OwnLimit`."""
         item = waiting.of(lease.request)
         kind, url = _next(item)
         if why := "empty" if not response.body else "truncated" if "dataloss" in response.cut else "":
             return Dead(Failure(why, f"{response.url}: the file is {why}")), Found()
-        kind_of_content = response.headers.get("content-type", "")
-        kept = await self._in_thread(kind, self._sections[kind].library.keep, url, response.body, kind_of_content)
+        section = self._sections[kind]
+        shaped = Shaped(response.body)
+        if section.shape is not None:
+            try:
+                with guarded:  # not in a thread: what kills the process is blamed on what this thread does
+                    shaped = section.shape(response.body)
+            except UnusableFile as error:
+                return Dead(Failure(error.status, f"{response.url}: {error}")), Found()
+        end = shaped.ending or ending(response.headers.get("content-type", ""), url)
+        kept = await self._in_thread(kind, section.library.keep, url, shaped.body, end, shaped.thumbs)
         step = waiting.stay(lease, _told(item, kept, "downloaded"))
         return Step(), Found(requests=[step], noted={"files/bytes": len(response.body)})
 

@@ -169,6 +169,7 @@ class ReadySpiders:
                 help="a spider can only lengthen the gap that this worker keeps; start it with "
                 f"-s DOWNLOAD_DELAY={settings.DOWNLOAD_DELAY:g}, or use `{PROGRAM} control rate`",
             )
+        files = self._files_for(settings)
         return ReadySpider(
             spider=spider,
             scope=Scope(spider.allowed_domains, settings.DEPTH_LIMIT, follow=job.follow),
@@ -190,7 +191,7 @@ class ReadySpiders:
                 nofollow_links=settings.NOFOLLOW_LINKS_OBEY,
             ),
             sitemaps=job.follow and settings.ROBOTSTXT_SITEMAPS and reads_robots_sitemaps(spider),
-            files=self._files_for(settings),
+            files=files,
             hooks=Hooks(
                 spider.crawler,
                 pipelines=settings.ITEM_PIPELINES,
@@ -198,5 +199,6 @@ class ReadySpiders:
                 fetcher_for=partial(self._fetcher_for, settings.DOWNLOADER_MIDDLEWARES),
                 seconds=settings.CALLBACK_TIMEOUT,
                 making=partial(self._slot.making, job.epoch, name),
+                waits=files.waits if files else lambda item: False,
             ),
         )

@@ -15,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -46,13 +48,13 @@ from crawler.runtime.own_limits import own_limit
 from crawler.runtime.tasks import was_cancelled
 from crawler.runtime.tracebacks import error_in_words
 from crawler.spiders import signals
-from crawler.spiders.base import Spider
-from crawler.spiders.callbacks import Found, by_name, lacking, run_callback
+from crawler.spiders.base import CloseSpider, DropItem, Spider
+from crawler.spiders.callbacks import Found, by_name, close_reason, drop_reason, lacking, run_callback
 from crawler.spiders.coverage import coverage_of
 from crawler.spiders.empty_fields import EmptyFields
 from crawler.spiders.errbacks import errback_arguments
 from crawler.spiders.failures import failure_of
-from crawler.spiders.items import is_empty, item_keys, item_kinds
+from crawler.spiders.items import encode_item, is_empty, item_keys, item_kinds
 from crawler.spiders.pipelines import PipelineError
 from crawler.spiders.stats import Page, counted, take_back
 from crawler.spiders.taken import CallbackError
@@ -62,6 +64,7 @@ from crawler.visit.item_files import ItemFiles, lacks_store
 from crawler.visit.page_obedience import heed
 from crawler.visit.ready_spiders import ReadySpider
 from crawler.visit.spider_errors import SpiderErrors
+from crawler.visit.waiting import Waiting
 from crawler.worker.worker import LEFT_SECONDS
 
 log = structlog.get_logger()
@@ -172,9 +175,28 @@ class Visitor:
         item = waiting.of(lease.request)
         if not item.is_asking:
             visit = files.onward(lease, item)
-            return replace(visit, item_keys=item_keys(ready.spider.ITEM_KEY, visit.items))
+            return await self._complete(lease, ready, item, visit) if visit.items else visit
         known = await files.before(lease, item, ready.retry)
         return known or files.judged(lease, await self._find_out(lease, ready), ready.retry)
+
+    async def _complete(self, lease: Lease, ready: ReadySpider, item: Waiting, visit: Visit) -> Visit:
+        """Let an item that has its files go through the pipelines that have waited for that, and leave."""
+        items, close = visit.items, ""
+        dropped: dict[str, int] = {}
+        try:
+            if ready.hooks is not None:
+                with self._guarded(lease, ready.retry):
+                    items = (encode_item(await ready.hooks.process_behind(msgspec.json.decode(items[0]))),)
+        except DropItem as why:
+            items, dropped = (), {drop_reason(why): 1}
+        except CloseSpider as why:
+            items, dropped, close = (), {"closed": 1}, close_reason(why)
+        except PipelineError as error:
+            self._spider_errors.say(lease, ready.spider.name, "process_item", error.failure, "pipeline_failed")
+            return Visit(_again(error.failure, lease, ready.retry), unasked=True)
+        keys = item_keys(ready.spider.ITEM_KEY, items)
+        filled = coverage_of(item.callback, items, (item.kind,) * len(items))
+        return replace(visit, items=items, item_keys=keys, filled=filled, dropped=dropped, close=close)
 
     async def _find_out(self, lease: Lease, ready: ReadySpider) -> Visit:
         if release := await self._too_early(lease):
@@ -287,8 +309,17 @@ class Visitor:
         if judged is not None:
             return self._keep(lease, response, judged), nothing
         if files:
-            return await files.read(lease, response)
+            return await files.read(lease, response, self._guarded(lease, files.blame(ready.retry)))
         return await self._parse(lease, ready, lease.request.callback, response)
+
+    @contextmanager
+    def _guarded(self, lease: Lease, retry: policy.RetryPolicy) -> Iterator[None]:
+        """Name the lease in the slot, so that it is blamed if this process ends meanwhile."""
+        self._slot.enter(lease, retry)
+        try:
+            yield
+        finally:
+            self._slot.leave(lease)
 
     def _keep(self, lease: Lease, response: Response, outcome: Outcome) -> Outcome:
         """Return the outcome. Keep the answer for the errback if the page is given up for its status."""

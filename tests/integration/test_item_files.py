@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from crawler.errors import ConfigError, Exit, OutputError
 from crawler.views.losses import exit_code
@@ -203,7 +206,11 @@ async def test_fields_without_urls_and_items_without_fields(tmp_path: Path) -> N
         "yield from", 'yield {"none": None, "file_urls": None}\n        yield {"plain": 1}\n        yield from'
     )
     found = await crawled(tmp_path, {"/": ""}, spider)
-    assert [item.get("files") for item in found.items] == [[], [], None]
+    assert {item.get("page", "")[:4] or next(iter(item)): item.get("files") for item in found.items} == {
+        "http": [],
+        "none": [],
+        "plain": None,
+    }
 
 
 async def test_without_a_store_nothing_is_fetched(tmp_path: Path) -> None:
@@ -234,3 +241,77 @@ async def test_a_store_that_cannot_be_used_ends_the_crawl_before_it_begins(
     (tmp_path / "items.txt").touch()
     with pytest.raises(error, match="FILES_STORE="):
         await crawled(tmp_path, {"/": ""}, FILES_STORE=store)
+
+
+BEHIND = """
+from crawler import DropItem
+
+class Before:
+    def process_item(self, item):
+        return {**item, "before": "files" not in item}
+
+class Behind:
+    def process_item(self, item, spider):
+        if item["page"].endswith("?drop"):
+            raise DropItem("unwanted")
+        if item["page"].endswith("?fail"):
+            raise ValueError("no colour")
+        return {**item, "paths": [file["path"] for file in item["files"]]}
+"""
+
+
+@pytest.fixture
+def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """ITEM_PIPELINES of a project with a pipeline behind Scrapy's, as text; its module's name is its own."""
+    name = f"pipes_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(BEHIND)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    paths = (f"{name}.Before", "scrapy.pipelines.files.FilesPipeline", f"{name}.Behind")
+    return json.dumps({path: number for number, path in enumerate(paths)})
+
+
+async def test_pipelines_behind_scrapy_s_get_the_item_with_its_files(tmp_path: Path, behind: str) -> None:
+    links = '<a href="/?drop">x</a><a href="/?fail">x</a><a href="/none">x</a>'
+    pages: Web = {"/": naming("/a.jpg") + links, "/a.jpg": picture(b"a"), "/none": ""}
+    pages |= {"/?drop": naming("/a.jpg"), "/?fail": naming("/a.jpg")}
+    found = await crawled(tmp_path, pages, ITEM_PIPELINES=behind)
+    paths = {item["page"].rpartition("/")[2]: (item["before"], item["paths"]) for item in found.items}
+    assert paths == {"": (True, [kept(b"a")["path"]]), "none": (True, [])}, "also one without files"
+    assert found.counters["dropped/unwanted"] == 1
+    assert found.counters["dead/pipeline"] == 1
+
+
+async def test_scrapy_s_pipeline_needs_a_store(tmp_path: Path, behind: str) -> None:
+    with pytest.raises(ConfigError, match='FILES_STORE = "files"'):
+        await crawled(tmp_path, {"/": ""}, ITEM_PIPELINES=behind, FILES_STORE="")
+
+
+async def test_a_subclass_of_scrapy_s_pipeline_is_told_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scrapy")
+    (tmp_path / "covers.py").write_text(
+        "from scrapy.pipelines.images import ImagesPipeline\n\nclass Covers(ImagesPipeline):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="What get_media_requests asks for goes into file_urls"):
+        await crawled(tmp_path, {"/": ""}, ITEM_PIPELINES='["covers.Covers"]')
+
+
+async def test_images_are_checked_and_get_thumbnails(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGBA", (400, 200), (255, 0, 0, 0)).save(content, "PNG")
+    spider = SPIDER.replace("file_urls", "image_urls")
+    pages: Web = {
+        "/": naming("/good.png", "/broken.png"),
+        "/good.png": Answer(content.getvalue(), content_type="image/png"),
+        "/broken.png": Answer(content.getvalue()[:90], content_type="image/png"),
+    }
+    words = {"IMAGES_STORE": "images", "IMAGES_THUMBS": '{"small": [50, 50]}', "IMAGES_FORMAT": "JPEG"}
+    found = await crawled(tmp_path, pages, spider, **words)
+    good, broken = found.items[0]["images"]
+    assert (broken["path"], broken["status"]) == (None, "broken_image")
+    with Image.open(tmp_path / "images" / good["path"]) as image:
+        assert (image.format, image.size, image.getpixel((9, 9))) == ("JPEG", (400, 200), (255, 255, 255))
+    with Image.open(tmp_path / "images" / "thumbs" / "small" / good["path"]) as thumb:
+        assert (thumb.format, thumb.size) == ("JPEG", (50, 25))

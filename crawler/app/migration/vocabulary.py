@@ -21,10 +21,15 @@ from crawler.response import Response
 from crawler.runtime.setting_layers import read_layer
 from crawler.spiders.base import Spider
 from crawler.spiders.context import Crawler, SettingsView
+from crawler.spiders.pipelines import MEDIA
 
 _NONE = "has no counterpart here"
 _RESPONSE = "write Response, which has the text, css and xpath of each page"
 _RUN = f"run `{PROGRAM} crawl --spider NAME`, or write `from crawler import run`, and run(SpiderClass)"
+_MEDIA = (
+    "the crawler fetches files itself, by FILES_STORE and IMAGES_STORE (docs/media.md); what a subclass changes goes "
+    "into the item's file_urls, and into process_item of a pipeline behind Scrapy's in ITEM_PIPELINES"
+)
 _LOADERS = "write `from itemloaders.processors import …`"
 
 OTHERWISE: Mapping[str, str] = {
@@ -54,9 +59,9 @@ OTHERWISE: Mapping[str, str] = {
 
 WITHOUT: Mapping[str, str] = {
     "DontCloseSpider": f"a job waits for more with `{PROGRAM} seed --from … --follow`",
-    "FilesPipeline": "process files in a step of your own, after the export",
+    "FilesPipeline": _MEDIA,
     "HtmlXPathSelector": "write response.xpath",
-    "ImagesPipeline": "process images in a step of your own, after the export",
+    "ImagesPipeline": _MEDIA,
     "MailSender": "write smtplib, in a step of your own",
     "RetryMiddleware": "RETRY_TIMES and RETRY_HTTP_CODES say what is tried again",
     "StopDownload": "DOWNLOAD_MAXSIZE bounds a body",
@@ -262,6 +267,8 @@ def _parts(setting: str, path: Any) -> Word | None:
     """Return what becomes of a component that is Scrapy's or a plugin's; None if it is the project's own."""
     if known := plugin(str(path)):
         return Word("missing", "plugin", *known)
+    if path in MEDIA:
+        return Word("have", "setting", f"{setting}: {path}", f"the crawler does its work itself, by {MEDIA[path]}")
     if str(path).startswith("scrapy.pipelines."):
         return Word("missing", "setting", f"{setting}: {path}", WITHOUT["FilesPipeline"])
     if is_done_here(path):

@@ -88,7 +88,7 @@ def test_a_name_ends_as_its_content_type_says_and_by_nobody_s_wish(content_type:
 def test_a_url_is_known_until_it_expires_or_its_file_is_gone(tmp_path: Path) -> None:
     now = 1_000.0
     library = Library(store(tmp_path), "urls", 2.0, lambda: now)
-    kept = library.keep("http://a.example/x", b"x", "image/gif")
+    kept = library.keep("http://a.example/x", b"x", ".gif")
     assert library.known("http://a.example/x") == kept
     assert library.known("http://a.example/y") is None
     now += 2 * DAY
@@ -100,7 +100,7 @@ def test_a_url_is_known_until_it_expires_or_its_file_is_gone(tmp_path: Path) -> 
 
 def test_an_index_that_somebody_else_has_written_counts_for_nothing(tmp_path: Path) -> None:
     library = Library(store(tmp_path), "urls", 2.0)
-    library.keep("http://a.example/x", b"x", "image/gif")
+    library.keep("http://a.example/x", b"x", ".gif")
     (index,) = (tmp_path / "files" / "urls").rglob("*.json")
     for written in (b"", b"{", b'{"url":"http://a.example/other","path":"a","checksum":"b","at":1e12}', b"\xff"):
         index.write_bytes(written)

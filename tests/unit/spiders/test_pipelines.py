@@ -240,7 +240,7 @@ def test_one_that_is_not_configured_is_left_out_with_a_log_line() -> None:
         ("no.such.module.Prices", "no.such.module.Prices: ModuleNotFoundError: No module named 'no'"),
         ("Prices", "'Prices' is no import path, such as myproject.pipelines.Prices"),
         (path("Pricd"), "has no Pricd; did you mean Priced?"),
-        ("scrapy.pipelines.images.ImagesPipeline", "is a part of Scrapy"),
+        ("scrapy.pipelines.media.MediaPipeline", "is a part of Scrapy"),
         (path("function"), "is a builtin_function_or_method; name a class"),
         (path(Useless), "Useless has no process_item(self, item)"),
         (path(Yields), "Yields.process_item yields; let it return the item"),
