@@ -11,12 +11,15 @@ from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.app.user_sink import user_sink
 from crawler.errors import UsageError
+from crawler.export import names
 from crawler.export.formats import format_of, is_path
 from crawler.export.sinks import redis
 from crawler.export.sinks.chosen import Chosen, is_choice
+from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.index import IndexLines, IndexSink
+from crawler.export.sinks.rolling import Limits, RollingSink
 from crawler.export.sinks.sql.sink import SqlSink
 from crawler.export.sinks.stream import STDOUT, StreamSink, is_stream
 from crawler.export.target import Target
@@ -89,9 +92,20 @@ def check_target(config: Config, target: Target) -> None:
         made.check()
 
 
-def _jsonl(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
-    path = Path(target.name)
-    return InThread(FileSink(path, job.epoch, append=target.append, rotated=rotated, overwrite=target.overwrite))
+def _file(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
+    encoding = ENCODINGS[format_of(target.name).name]
+    columns = tuple(name for _, name in target.fields)
+    name, limits = names.of_job(target.name, job), Limits(target.batch_items, target.batch_bytes, target.batch_seconds)
+    how = {"append": target.append, "rotated": rotated, "overwrite": target.overwrite}
+    if names.is_of_batches(name):
+        return InThread(
+            RollingSink(
+                name, job.epoch, lambda path: FileSink(path, job.epoch, encoding(columns), append=True), limits, **how
+            )
+        )
+    if any((target.batch_items, target.batch_bytes, target.batch_seconds)):
+        raise UsageError(f"{target.shown}: each batch needs a file of its own; write %(batch_id)d into its name")
+    return InThread(FileSink(Path(name), job.epoch, encoding(columns), **how))
 
 
 def _cdxj(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
@@ -174,8 +188,8 @@ def _python(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
 _BUILDERS: Final[Mapping[str, Builder]] = {
     "amqp": _amqp,
     "cdxj": _cdxj,
-    "jsonl": _jsonl,
     "objects": _objects,
+    **dict.fromkeys(ENCODINGS, _file),
     "parquet": _parquet,
     "postgresql": _postgresql,
     "python": _python,

@@ -25,8 +25,15 @@ JSON_LINES: Final = Format("jsonl", "JSON lines")
 
 SQLITE: Final = Format("sqlite", "a table of a SQLite file: sqlite:///items.db?table=NAME")
 
+_LINES: Final = (".jsonl", ".jl", ".ndjson", ".jsonlines")
+
 ENDINGS: Final[Mapping[str, Format]] = {
-    **dict.fromkeys((".jsonl", ".jl", ".ndjson", ".jsonlines", ""), JSON_LINES),
+    **dict.fromkeys((*_LINES, ""), JSON_LINES),
+    **dict.fromkeys((f"{ending}.gz" for ending in _LINES), Format("jsonl.gz", "JSON lines, compressed")),
+    **dict.fromkeys((f"{ending}.zst" for ending in _LINES), Format("jsonl.zst", "JSON lines, compressed")),
+    ".csv": Format("csv", "a table as CSV"),
+    ".csv.gz": Format("csv.gz", "a table as CSV, compressed"),
+    ".json": Format("json", "one JSON array"),
     **dict.fromkeys((".sqlite", ".sqlite3", ".db"), SQLITE),
     ".cdxj": Format("cdxj", "the index of an archive (WARC_DIR)"),
     ".parquet": Format("parquet", "a folder of Parquet files", "parquet"),

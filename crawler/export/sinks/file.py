@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,6 +78,8 @@ class FileSink:
         self._is_told = False  # that a new file is written beside the target
         self._is_torn = False  # a failed write may have left a part of its rows
         self._is_announced = False  # the sidecar announces a block, which is there
+        self._is_complete = False  # what stands behind the last row of a whole file is there
+        self._left_out: Counter[str] = Counter()  # field → values that have no column
         self._size = 0  # of the file after the last write
         self._jobs: tuple[str, ...] = ()  # positions of other crawls in the file, as text
         self._positions: dict[int, str] = {}
@@ -140,6 +143,7 @@ class FileSink:
         if not rows and positions != before:
             self._tell_of_empty_pages(before)
         self.items += len(rows)
+        self._tell_left_out()
         if self._old >= 0 and not self._is_told:
             self._is_told = True
             log.info("output_aside", file=self.location, why=f"it replaces {self._target} at the end")
@@ -156,6 +160,7 @@ class FileSink:
 
     def close(self) -> None:
         """Close the file, which unlocks it. Leave no empty file behind that was not there before."""
+        self._tell_all_left_out()
         self._discard()
         with suppress(OSError, OutputError):  # the announced block is as good
             self._settle()
@@ -323,6 +328,9 @@ class FileSink:
 
     def _heed_changes(self) -> None:
         """Notice what others did to the file since the last write."""
+        if self._is_complete:
+            os.ftruncate(self._file, self._size)
+            self._is_complete = False
         if not self._has_name():
             self._reopen()
         if self._is_torn:
@@ -371,6 +379,7 @@ class FileSink:
 
     def _rows(self, entries: Sequence[OutboxEntry], positions: dict[int, str]) -> list[bytes]:
         """Return the rows that are not written yet, and update `positions`. Raise `UnstorableItems`."""
+        self._encoding.left_out.clear()
         rows, bad = [], []
         for entry, number, item in position.rows(entries, positions):
             try:
@@ -433,18 +442,34 @@ class FileSink:
             self._add(b"\n")
 
     def _complete(self) -> None:
-        """Write what stands behind the last row of a whole file."""
+        """Write what stands behind the last row of a whole file. Raise `OutputError`."""
         self._settle()
-        if not self._size:
+        if self._is_complete or not self._size:
             return
         whole = self._size
         try:
             self._add(self._encoding.end)
             os.fdatasync(self._file)
         except OSError as error:
+            os.ftruncate(self._file, whole)
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
         finally:
             self._size = whole
+        self._is_complete = True
+
+    def _tell_left_out(self) -> None:
+        """Tell of each field without a column once, and count its values."""
+        new = self._encoding.left_out.keys() - self._left_out.keys()
+        self._left_out.update(self._encoding.left_out)
+        if new:
+            why = f"{self._path.name} has no column for it; name the columns with `fields`, or write JSON lines"
+            log.warning("output_leaves_out", file=self.location, fields=", ".join(sorted(new)), why=why)
+
+    def _tell_all_left_out(self) -> None:
+        if self._left_out:
+            fields = ", ".join(f"{field} ({values})" for field, values in self._left_out.most_common(20))
+            log.warning("output_left_out", file=self.location, fields=fields, values=self._left_out.total())
+            self._left_out.clear()
 
     def _settle(self) -> None:
         """Let the sidecar tell what is in the file. It does no harm if that fails: the last block is announced."""

@@ -77,7 +77,7 @@ def _items_until(entry: OutboxEntry, before: str | None) -> int:
     if before is None:
         return 0
     page, _, item = before.partition("/")
-    if item and page == entry.position:
+    if item and page == entry.position.partition("/")[0]:
         return int(item) + 1
     return len(entry.items) if _order(entry.position) <= _order(before) else 0
 

@@ -58,6 +58,10 @@ class Record(Struct, frozen=True, omit_defaults=True):
         """Return the positions of a crawl, before the block."""
         return positions_of(self.jobs, epoch)
 
+    def behind(self, epoch: str) -> dict[int, str]:
+        """Return the positions of a crawl, behind the block."""
+        return positions_of([self.block.positions], epoch) if self.block else self.of(epoch)
+
 
 def positions_of(jobs: Sequence[str], epoch: str) -> dict[int, str]:
     """Return the positions of a crawl among those of several, as text."""
@@ -88,7 +92,7 @@ def read(path: Path) -> Record | None:
     return record
 
 
-def write(path: Path, record: Record) -> None:
+def write(path: Path, record: Struct) -> None:
     """Put the record on the disk; whatever happens, either the old one is there or the new one. Raise `OutputError`."""
     new = path.with_name(f"{path.name}.new")
     try:
