@@ -6,6 +6,7 @@ growth  the frontier when it is large, against a small one
 fleets  the frontier on one server, under sentinels, on a cluster
 amqp    a message of RabbitMQ, a URL that comes in from it, an item that goes out
 turns   the gaps at an address that many names share, by the clock of memory://
+sinks   the sinks alone: items a second, CPU and memory
 lag     how long one page keeps the others of a worker waiting
 plot    tables and pictures of saved results
 """
@@ -50,6 +51,10 @@ def main() -> int:
             from scripts.benchmark import turns
 
             return turns.main()
+        case "sinks":
+            from scripts.benchmark import sinks
+
+            return sinks.main(options.items, options.to)
         case "lag":
             from scripts.benchmark import lag
 
@@ -114,6 +119,9 @@ def _options() -> argparse.Namespace:
     amqp.add_argument("--messages", type=int, default=10_000, help="messages in a round (%(default)s)")
     amqp.add_argument("--repeat", type=int, default=3, help="rounds; prints medians (%(default)s)")
     commands.add_parser("turns", help="gaps at an address that many names share")
+    sinks = commands.add_parser("sinks", help="the sinks alone: items a second, CPU and memory")
+    sinks.add_argument("--items", type=int, default=1_000_000, help="small items (%(default)s)")
+    sinks.add_argument("--to", nargs="+", required=True, metavar="OUTPUT", help="files and URLs, which are replaced")
     lag = commands.add_parser("lag", help="how long one page delays the others of a worker")
     lag.add_argument("--pages", type=int, default=6_000, help="pages of the generated site (%(default)s)")
     lag.add_argument("--folder", type=Path, default=_folder(), help="folder for sites (%(default)s)")

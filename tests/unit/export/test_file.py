@@ -218,6 +218,23 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_disk")
+def test_a_sidecar_that_a_full_disk_refuses_leaves_the_file_as_it_was(path: Path) -> None:
+    many = OutboxEntry(0, "1-0", tuple(b'{"n":%d}' % n for n in range(200)))  # whose checksums need more room
+    sink = FileSink(path, "e1")
+    sink.open(NONE)
+    sink.write([SECOND])
+    with pytest.raises(OutputError, match=r"cannot write .*items.jsonl.position: File too large; nothing is lost"):
+        sink.write([many])
+    assert numbers(path.read_bytes()) == [3]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (before[1], before[1]))
+    sink.write([many])
+    sink.close()
+    assert numbers(path.read_bytes()) == [3, *range(200)]
+    assert len(list(path.parent.iterdir())) == 2, "no temporary file is left"
+
+
+@pytest.mark.usefixtures("small_disk")
 def test_what_a_full_disk_kept_of_a_batch_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     sink = FileSink(path, "e1")
