@@ -139,9 +139,7 @@ class FileSink:
                     break
         except OSError as error:
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
-        before, self._positions = self._positions, positions
-        if not rows and positions != before:
-            self._tell_of_empty_pages(before)
+        self._positions = positions
         self.items += len(rows)
         self._tell_left_out()
         if self._old >= 0 and not self._is_told:
@@ -162,8 +160,7 @@ class FileSink:
         """Close the file, which unlocks it. Leave no empty file behind that was not there before."""
         self._tell_all_left_out()
         self._discard()
-        with suppress(OSError, OutputError):  # the announced block is as good
-            self._settle()
+        self._settle()
         for file in (self._file, self._old):
             if file >= 0:
                 os.close(file)
@@ -393,9 +390,11 @@ class FileSink:
     def _write(self, rows: Sequence[bytes], positions: Mapping[int, str]) -> None:
         """Announce the rows, append them and wait for the disk; on failure leave nothing of them."""
         if not rows:
+            if positions != self._positions:  # the outbox forgets these pages, though none of their items is for us
+                self._tell(None, positions)
             return
         data = self._encoding.block(rows, is_first=not self._size)
-        self._tell(sidecar.block_of(data, position.mark(self._epoch, positions), len(rows)))
+        self._tell(sidecar.block_of(data, position.mark(self._epoch, positions), len(rows)), self._positions)
         before = self._size
         try:
             self._add(data)
@@ -406,17 +405,9 @@ class FileSink:
             raise
         self._size = os.fstat(self._file).st_size
 
-    def _tell_of_empty_pages(self, before: Mapping[int, str]) -> None:
-        """Let the sidecar tell the new positions, although no row does: these pages leave the outbox, too."""
-        try:
-            self._tell(None)
-        except OutputError:
-            self._positions = dict(before)
-            raise
-
-    def _tell(self, block: Block | None) -> None:
+    def _tell(self, block: Block | None, positions: Mapping[int, str]) -> None:
         """Write to the sidecar what is in the file, and what comes next."""
-        ours = (position.mark(self._epoch, self._positions),) if self._positions else ()
+        ours = (position.mark(self._epoch, positions),) if positions else ()
         record = sidecar.record_of(self._file, self._size, (*self._jobs, *ours), self.items, block)
         sidecar.write(sidecar.path_of(self._path), record)
         self._is_announced = block is not None
@@ -463,19 +454,19 @@ class FileSink:
         self._left_out.update(self._encoding.left_out)
         if new:
             why = f"{self._path.name} has no column for it; name the columns with `fields`, or write JSON lines"
-            log.warning("output_leaves_out", file=self.location, fields=", ".join(sorted(new)), why=why)
+            log.warning("field_left_out", file=self.location, fields=", ".join(sorted(new)), why=why)
 
     def _tell_all_left_out(self) -> None:
         if self._left_out:
             fields = ", ".join(f"{field} ({values})" for field, values in self._left_out.most_common(20))
-            log.warning("output_left_out", file=self.location, fields=fields, values=self._left_out.total())
+            log.warning("values_left_out", file=self.location, fields=fields, values=self._left_out.total())
             self._left_out.clear()
 
     def _settle(self) -> None:
         """Let the sidecar tell what is in the file. It does no harm if that fails: the last block is announced."""
         with suppress(OSError, OutputError):
             if self._is_announced and self._has_name() and os.fstat(self._file).st_size >= self._size:
-                self._tell(None)
+                self._tell(None, self._positions)
 
     def _replace(self) -> None:
         """Put the new file in the place of the old one; leave the old one if there is no item."""

@@ -707,3 +707,18 @@ def test_pages_without_items_move_the_position(tmp_path: Path) -> None:
     assert again.open(Exported({0: "1-2"}, str(path))) == {0: "1-2"}
     again.close()
     assert path.read_bytes() == b'{"a":1}\n'
+
+
+def test_pages_of_which_nothing_is_wanted_move_the_position_on(path: Path) -> None:
+    nothing = OutboxEntry(0, "1-0", FIRST.items, left_out=frozenset({0, 1}))
+    for written in ([nothing], [SECOND, nothing]):
+        sink = FileSink(path, "e1")
+        sink.open(NONE)
+        for entry in written:
+            sink.write([entry])
+        later = FileSink(path.with_name("copy.jsonl"), "e1")  # as after a crash: the first one is not closed
+        for file in (path, path.with_name("items.jsonl.position")):
+            file.with_name(file.name.replace("items", "copy")).write_bytes(file.read_bytes())
+        assert later.open(Exported({0: "1-0"}, later.location))[0] == "1-0"
+        later.close()
+        sink.close()

@@ -220,7 +220,7 @@ def test_columns_are_the_fields_that_are_wanted(table: Path) -> None:
     with capture_logs() as logs:
         write(table, HOSTILE, fields=["price", "none", "n"])
     assert table.read_bytes().splitlines()[:2] == [b"price,none,n", b"1.5,,1"]
-    assert [line for line in logs if line["event"] == "output_leaves_out"]
+    assert [line for line in logs if line["event"] == "field_left_out"]
 
 
 def test_values_without_a_column_are_counted_and_named(table: Path) -> None:
@@ -233,7 +233,7 @@ def test_values_without_a_column_are_counted_and_named(table: Path) -> None:
         sink.finish()
         sink.close()
     told = [(line["event"], line["fields"]) for line in logs]
-    assert told == [("output_leaves_out", "new"), ("output_left_out", "new (4)")]
+    assert told == [("field_left_out", "new"), ("values_left_out", "new (4)")]
     assert "fields" in logs[0]["why"]
 
 
