@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -214,6 +215,12 @@ def test_a_table_of_others_keeps_its_types(database: str) -> None:
         ("abc", 2, "1.50", ['a"', "b,\\", None, "1"], None, "new"),
         (None, None, None, None, "text", "old"),
     ]
+
+
+def test_a_field_that_an_item_lacks_has_the_default(database: str) -> None:
+    run(database, "CREATE TABLE items (a bigint, state text DEFAULT 'new')")
+    written(sink(database), page(1, {"a": 1}, {"a": 2, "state": "old"}, {"a": 3, "state": None}, {"a": 4}))
+    assert sorted(rows(database)) == [(1, "new"), (2, "old"), (3, None), (4, "new")]
 
 
 def test_constraints_name_the_item_and_the_others_go_on(database: str) -> None:
@@ -580,9 +587,11 @@ async def test_close_ends_a_write_that_waits(database: str) -> None:
         blocking.execute("LOCK TABLE items")
         writing = asyncio.create_task(to.write([page(2, {"a": 2})]))
         await waits_for_a_lock(database)
+        began = time.monotonic()
         await to.close()
         with pytest.raises(OutputError):
             await writing
+        assert time.monotonic() - began < module.TRANSACTION_SECONDS / 2
     assert rows(database) == [(1,)]
 
 
