@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from crawler.model import Job
 from crawler.settings import given_by_program
 from tests.crawling import Pages
 from tests.webserver import Running, serve
-from tests.website import Answer, truncated
+from tests.website import Answer, Folder, Hit, truncated
 
 LOCAL: Mapping[str, Any] = {
     "ALLOWED_NETWORKS": ["127.0.0.0/8"],
@@ -38,6 +39,7 @@ ZIPPED = gzip.compress(b"<title>zipped</title>" + b"<p>same</p>" * 300)
 
 class Links(Spider):
     name = "links"
+    allowed_domains = ("127.0.1.1",)
 
     def parse(self, response: Response) -> Iterator[Any]:
         yield {"url": response.url, "title": response.css("title::text").get(), "encoding": response.encoding}
@@ -196,3 +198,52 @@ async def test_the_index_has_each_page_once_and_says_where_it_is(tmp_path: Path)
         record = records[entry["filename"], entry["offset"]]
         assert (record.fields["WARC-Target-URI"], str(record.length)) == (entry["url"], entry["length"])
         assert record.fields["WARC-Payload-Digest"] == f"sha1:{entry['digest']}"
+
+
+class Replayed:
+    """A site that answers from an archive, read by warcio."""
+
+    def __init__(self, folder: Path) -> None:
+        self.hosts = ["127.0.1.1"]
+        self.port = 80
+        self._pages: dict[str, Answer] = {}
+        bodies: dict[str, bytes] = {}
+        for path in sorted(folder.glob("*.warc.gz")):
+            with path.open("rb") as file:
+                for record in ArchiveIterator(file):
+                    if record.rec_type in ("response", "revisit"):
+                        self._keep(record, bodies)
+
+    def _keep(self, record: Any, bodies: dict[str, bytes]) -> None:
+        body = record.raw_stream.read()
+        digest = record.rec_headers["WARC-Payload-Digest"]
+        body = bodies.setdefault(digest, body) if record.rec_type == "response" else bodies[digest]
+        fields = {name.lower(): value for name, value in record.http_headers.headers}
+        kind = fields.pop("content-type", "")
+        for name in ("content-length", "connection", "date", "server"):
+            fields.pop(name, None)
+        path = "/" + record.rec_headers["WARC-Target-URI"].split("/", 3)[3]
+        self._pages[path] = Answer(body, int(record.http_headers.get_statuscode()), kind, fields)
+
+    def address(self, host: str) -> str:
+        return host
+
+    def answer(self, hit: Hit) -> Answer:
+        return self._pages.get(hit.path, Answer(b"", status=404))
+
+    @property
+    def seeds(self) -> list[str]:
+        return []
+
+
+async def test_a_replayed_site_is_crawled_to_the_same_items(tmp_path: Path) -> None:
+    folder = os.environ.get("SITE")  # any folder of pages with an index.html; none: the site above
+    async with serve(Folder(Path(folder)) if folder else site()) as web:
+        seeds, port = web.seeds, web.site.port
+        first = await crawl(Links, seeds, settings={**LOCAL, "WARC_DIR": str(tmp_path)})
+    check(tmp_path)
+    async with serve(Replayed(tmp_path), port=port):
+        again = await crawl(Links, seeds, settings=LOCAL)
+    assert len(again.items) > PAGES
+    assert sorted(map(str, again.items)) == sorted(map(str, first.items))
+    print(f"{len(first.items)} pages archived, replayed and crawled again")
