@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from crawler.errors import ConfigError, Exit, OutputError
+from crawler.media import folder
 from crawler.views.losses import exit_code
 from tests.crawling import Crawled, crawl_pages
 from tests.webserver import flaky, redirect
@@ -315,3 +317,17 @@ async def test_images_are_checked_and_get_thumbnails(tmp_path: Path) -> None:
         assert (image.format, image.size, image.getpixel((9, 9))) == ("JPEG", (400, 200), (255, 255, 255))
     with Image.open(tmp_path / "images" / "thumbs" / "small" / good["path"]) as thumb:
         assert (thumb.format, thumb.size) == ("JPEG", (50, 25))
+
+
+async def test_files_wait_for_a_full_disk_without_an_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, full = folder._write, iter(range(3))
+
+    def on_a_small_disk(path: Path, data: bytes) -> None:
+        if next(full, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(folder, "_write", on_a_small_disk)
+    found = await crawled(tmp_path, {"/": naming("/a.jpg"), "/a.jpg": picture(b"a")}, RETRY_TIMES=0)
+    assert [file["checksum"] for file in found.items[0]["files"]] == [kept(b"a")["checksum"]]
+    assert found.counters["own_limit"] == 3
