@@ -85,7 +85,12 @@ def _of_outputs(parameter: typer.CallbackParam, names: list[str] | None) -> list
 _Items = functools.partial(option, metavar="FILE", callback=_of_outputs)
 AppendTo = Annotated[
     list[str] | None,
-    _Items("-o", "--output", help="Append items to FILE; - is stdout; amqp://…?exchange=NAME; may be repeated."),
+    _Items(
+        "-o",
+        "--output",
+        help="Append items to FILE (.jsonl, .csv, .parquet, .sqlite …), to stdout (-), a database, an object store, "
+        "a queue or a class of yours (docs/items.md); may be repeated.",
+    ),
 ]
 Overwrite = Annotated[
     list[str] | None,

@@ -25,6 +25,7 @@ from crawler.cli.options import (
 from crawler.errors import UsageError
 from crawler.runtime.safe_text import shown
 from crawler.runtime.signals import run
+from crawler.runtime.standard_output import kept_from_users
 from crawler.views.figures import counted
 
 
@@ -108,7 +109,8 @@ def export(
         if not invocation.quiet:
             print(f"{counted(items)} items → {', '.join(shown(one.shown) for one in targets)}", file=sys.stderr)
         return 0
-    report = run(export_job(config, job, targets, follow=follow, until_finished=until_finished))
+    with kept_from_users():  # a class of the user's may take the items
+        report = run(export_job(config, job, targets, follow=follow, until_finished=until_finished))
     if not invocation.quiet:
         left = f", {counted(report.left)} pages still wait" if report.left else ""
         for one in report.outputs:

@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from crawler.errors import UsageError
+from crawler.program import extra
 from crawler.runtime.safe_text import shown
 
 
@@ -72,7 +73,7 @@ def format_of(name: str) -> Format:
     if not is_path(name):
         found = SCHEMES.get(scheme.lower())
         if found is None:
-            raise UsageError(f"{shown(name)}: items go to a file, to stdout (-) or to {_listed(SCHEMES)}")
+            raise UsageError(f"{shown(name)}: items go to a file, to stdout (-) or to {_schemes()}")
         return found
     path = Path(name)
     for ending in ("".join(path.suffixes[-2:]).lower(), path.suffix.lower()):
@@ -80,7 +81,7 @@ def format_of(name: str) -> Format:
             return ENDINGS[ending]
     jsonl = path.with_name(path.name.split(".")[0] or "items").with_suffix(".jsonl")
     raise UsageError(
-        f"{name}: no output has the ending {path.suffix}; there are {', '.join(filter(None, ENDINGS))}, and a name "
+        f"{name}: no output has the ending {path.suffix}; there are {_endings()}, and a name "
         f"without an ending for JSON lines; write for example {jsonl}"
     )
 
@@ -89,12 +90,20 @@ def check_word(name: str, word: str) -> None:
     """Raise `UsageError` if the `format` of FEEDS is none, or another one than the output's name says."""
     found = format_of(name)
     wanted = ENDINGS.get(f".{word.lower()}")
-    if not word or word == found.name or (wanted and wanted.name == found.name):
+    if not word or word == found.name or (wanted and wanted.name == found.name.partition(".")[0]):
         return
     if wanted is None:
-        raise UsageError(f"there is no format {shown(word)}; there are {', '.join(filter(None, ENDINGS))}")
+        raise UsageError(f"there is no format {shown(word)}; there are {_endings()}")
     raise UsageError(f"its name says {found.says}, not {wanted.says}: write a name that ends in .{word.lower()}")
 
 
-def _listed(kinds: Mapping[str, Format]) -> str:
-    return ", ".join(dict.fromkeys(kind.says for kind in kinds.values()))
+def _endings() -> str:
+    return ", ".join(ending + _needs(kind) for ending, kind in ENDINGS.items() if ending)
+
+
+def _schemes() -> str:
+    return ", ".join(dict.fromkeys(kind.says + _needs(kind) for kind in (*SCHEMES.values(), _CLASS)))
+
+
+def _needs(kind: Format) -> str:
+    return f" ({extra(kind.extra)})" if kind.extra else ""

@@ -99,6 +99,10 @@ async def test_feeds_say_where_items_go_and_which_of_their_fields(project: Shell
     assert sorted(map(str, items(folder / "pages.jsonl"))) == sorted(str({"page": url}) for url in truth(site))
     assert sorted(map(str, items(folder / "few.jsonl"))) == sorted(str({"link": url}) for url in truth(site))
     assert re.search(rf"output_left_out.*{len(truth(site))}", ended.err)
+    before = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+    again = await project.run(*crawl, "-o", "mine.jsonl")
+    assert again.code == Exit.DONE, again.err
+    assert before == {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}, "each item stays there once"
 
 
 async def test_a_spider_has_feeds_of_its_own_and_export_finds_them(project: Shell, site: Running) -> None:

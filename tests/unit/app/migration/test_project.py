@@ -61,6 +61,7 @@ def project(tmp_path: Path) -> Path:
         "MONGO_URI = 'mongodb://x'\nDOWNLOADER_MIDDLEWARES = {'scrapy_user_agents.middlewares.X': 400,\n"
         "    'scrapy.downloadermiddlewares.useragent.UserAgentMiddleware': None,\n"
         "    'scrapy.downloadermiddlewares.retry.RetryMiddleware': 90}\nLOG_FILE = None\n"
+        "ITEM_PIPELINES = {'scrapy_redis.pipelines.RedisPipeline': 400}\n"
     )
     (folder / "shop" / "spiders" / "one.py").write_text(SPIDER)
     (folder / "run.sh").write_text("cd /srv\nscrapy crawl shop -a page=1 -o out.csv\n./scrapy-thing crawl\n")
@@ -132,6 +133,13 @@ def words(path: Path) -> dict[tuple[str, str], tuple[str, str, list[str]]]:
         ("meta", "dont_retry", "have", "shop/spiders/one.py:16", ""),
         ("meta", "splash", "missing", "shop/spiders/one.py:21", "no browser"),
         ("response", "response.url", "have", "shop/spiders/one.py:16", ""),
+        (
+            "plugin",
+            "scrapy_redis.pipelines.RedisPipeline",
+            "missing",
+            "shop/conf.py:13",
+            "write -o 'redis://host/0?list={spider}:items'",
+        ),
         ("command", "scrapy crawl", "different", "run.sh:2", "crawl --spider shop -o out."),
     ],
 )
