@@ -6,9 +6,11 @@ import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from crawler.errors import Exit
@@ -147,3 +149,19 @@ async def test_what_no_output_can_mean_ends_before_the_first_page(project: Shell
     assert "Traceback" not in ended.err
     assert "geheim" not in ended.err
     assert {path.name for path in project.folder.iterdir()} <= {"spiders", "d"}, "nothing was made"
+
+
+async def test_several_outputs_at_once_have_the_same_items(project: Shell, site: Running) -> None:
+    names = ("a.jsonl", "a.parquet", "a.sqlite")
+    outputs = [word for name in names for word in ("-o", name)]
+    ended = await project.run("crawl", *site.seeds, "--spider", "shop", *outputs, *LOCAL)
+    assert ended.code == Exit.DONE, ended.err
+    wanted = sorted((url, len(url) / 10) for url in truth(site))
+    assert sorted((one["url"], one["price"]) for one in items(project.folder / "a.jsonl")) == wanted
+    with duckdb.connect() as base:
+        for kind, source in (("json", "a.jsonl"), ("parquet", "a.parquet/*.parquet")):
+            read = getattr(base, f"read_{kind}")
+            rows = read(str(project.folder / source)).project("url, price").fetchall()
+            assert sorted(rows) == wanted, source
+    with closing(sqlite3.connect(project.folder / "a.sqlite")) as base:
+        assert sorted(base.execute("SELECT url, price FROM items")) == wanted
