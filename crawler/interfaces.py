@@ -34,6 +34,7 @@ from crawler.model import (
     Broadcast,
     Claim,
     Dead,
+    DeadItem,
     Exported,
     Failure,
     Job,
@@ -386,11 +387,30 @@ class Outbox(Protocol):
     async def waiting(self, job: Job, after: Mapping[int, str]) -> int:
         """Return how many pages wait in the outbox behind these positions."""
 
+    async def keep_dead(self, job: Job, items: Sequence[DeadItem]) -> None:
+        """Keep items that a sink cannot store. They are on the server's disk when it returns. Idempotent.
+
+        Raises `OutputError` if the job has very many of them already.
+        """
+
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Become or stay the job's only exporter for `seconds` (0: stop). Returns the job's exporter now."""
 
     async def holder(self, job: Job) -> str:
         """Return the job's exporter; empty if it has none."""
+
+
+class DeadItems(Protocol):
+    """Items that a sink could not store. `ids` None selects all of the job."""
+
+    def each(self, job: Job, ids: Collection[str] | None = None) -> AsyncIterator[DeadItem]:
+        """Yield the items in no particular order; with `ids` only those."""
+
+    async def redrive(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """Put items back into the outbox, for the sinks that could not store them. Returns how many."""
+
+    async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
+        """Delete items for good. Returns how many."""
 
 
 class Tickets(Protocol):
@@ -429,6 +449,7 @@ class Backend(Struct, frozen=True):
     letters: Letters
     pauses: Pauses
     outbox: Outbox
+    dead_items: DeadItems
     tickets: Tickets
     control: Control
     broadcasts: Broadcasts

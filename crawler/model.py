@@ -440,6 +440,7 @@ class OutboxEntry(Struct, frozen=True):
     archived: str = ""  # the page's line in the index of the archive; empty: it is in none
     left_out: frozenset[int] = frozenset()  # numbers (from 0) of the items that the sink cannot store
     kinds: tuple[str, ...] = ()  # the name of each item's class, "" for a dict; none: all are dicts, or nobody knows
+    only_for: str = ""  # the one sink that gets it, by the location that its target names; empty: all
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Yield the items that a sink is to store, each with its number within the page."""
@@ -457,6 +458,18 @@ class BadItem(Struct, frozen=True):
     position: str  # of its page in the shard's outbox
     number: int  # within the page, from 0
     why: str  # names the field, the type of its value and the sink
+
+
+class DeadItem(Struct, frozen=True):
+    """An item that an output could not store."""
+
+    id: str
+    output: str  # the location that its target names
+    why: str
+    item: str  # JSON
+    url: str = ""  # of the page
+    spider: str = ""  # that read it
+    kind: str = ""  # the name of its class; empty for a dict
 
 
 class Exported(Struct, frozen=True):

@@ -209,6 +209,13 @@ class Backlog(Struct, frozen=True):
     consumers: int | None = None  # processes that take them; None: the source does not tell
 
 
+class Lag(Struct, frozen=True):
+    """How far an output is behind."""
+
+    output: str  # the location that its target names
+    pages: int  # whose items wait for it in the outbox
+
+
 class JobStats(Struct, frozen=True):
     """One job's counters. pending + processing + done + dead + dropped = known, exactly."""
 
@@ -222,6 +229,8 @@ class JobStats(Struct, frozen=True):
     dropped: int = 0  # dead letters that a person dropped
     outbox: int = 0  # pages whose items wait for the exporter
     exporter: str = ""  # the process that writes them to a sink; empty if none
+    outputs: tuple[Lag, ...] = ()  # each output that an exporter has written to
+    dead_items: int = 0  # items that an output could not store
     seeding: int = 0  # seeders at work
     source: Backlog | None = None  # of the queue that one of them takes its seeds from; `status` alone asks for it
     cooling: int = 0  # hosts with pending requests that must wait

@@ -24,8 +24,15 @@ async def delete_job(connected: Backend, name: str, *, force: bool) -> bool:
 
 async def _refuse_unexported(connected: Backend, name: str) -> None:
     for job in await connected.jobs.all():
-        waiting = (await connected.reading.stats(job)).outbox if job.name == name else 0
-        if waiting:
+        if job.name != name:
+            continue
+        stats = await connected.reading.stats(job)
+        if stats.dead_items:
+            raise UsageError(
+                f"job {name} has {several(stats.dead_items, 'item')} that an output could not store: "
+                f"{PROGRAM} dead items --job {name}; or delete them with the job: --force"
+            )
+        if waiting := stats.outbox:
             raise UsageError(
                 f"job {name} has items of {several(waiting, 'page')} that no file holds yet; "
                 f"write them: {PROGRAM} export --job {name} -o FILE; or delete them with the job: --force"

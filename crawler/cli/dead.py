@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.control.dead_letters import Condition
     from crawler.interfaces import Jobs, Letters
-    from crawler.model import Job
+    from crawler.model import DeadItem, Job
     from crawler.status import DeadLetter
 
 BY = ("error", "line")  # the default grouping
@@ -41,7 +41,8 @@ Where = Annotated[
 def dead(
     invocation: Invocation,
     action: Annotated[
-        Literal["groups", "show"], typer.Argument(help="groups, or show ID... to see letters in full.")
+        Literal["groups", "show", "items"],
+        typer.Argument(help="groups; show ID... for letters in full; items: those that an output could not store."),
     ] = "groups",
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False)] = None,
     group: Annotated[
@@ -64,10 +65,14 @@ def dead(
     """
     from crawler.control.dead_letters import known_field, parse_condition
 
+    if action == "items" and (ids or group or list_ or where or output or follow):
+        raise UsageError(f"{PROGRAM} dead items takes --job, --limit and --json only")
     if (action == "show") != bool(ids):
         raise UsageError(f"name the letters to show: {PROGRAM} dead show ID...; `{PROGRAM} dead --list` lists them")
     if action == "show" and (group or list_ or where):
         raise UsageError(f"{PROGRAM} dead show ID... takes no --group, --list or --where, only ids")
+    if action == "items":
+        return asyncio.run(_items(config_of(invocation), job, limit or LIMIT, as_json=json_))
     by = [known_field(name, "--group") for name in group or BY]
     conditions = [parse_condition(text) for text in where or ()]
     config = config_of(invocation)
@@ -96,6 +101,32 @@ def _send(config: Config, job: str, output: str, conditions: Sequence[Condition]
     sent = run(send_dead(config, job, Target(output), conditions, follow=follow))
     print(f"{several(sent, 'dead letter')} → {shown(output)}", file=sys.stderr)
     return 0
+
+
+async def _items(config: Config, name: str, limit: int, *, as_json: bool) -> int:
+    from crawler.app.connect import connect
+    from crawler.cli import tables
+
+    async with connect(config) as connected:
+        jobs = await _jobs(connected.jobs, name)
+        found = [(job.name, item) for job in jobs async for item in _first(connected.dead_items.each(job), limit)]
+    if as_json:
+        _print_json(found)
+    elif found:
+        tables.console().print(tables.dead_items_table(found))
+        text = f"Store them, once the cause is gone: {PROGRAM} redrive --items --all   delete: {PROGRAM} drop --items"
+        print(f"\n{text}", file=sys.stderr)
+    else:
+        print("no dead items")
+    return 0
+
+
+async def _first(items: AsyncIterator[DeadItem], limit: int) -> AsyncIterator[DeadItem]:
+    async for item in items:
+        if not limit:
+            return
+        limit -= 1
+        yield item
 
 
 async def _groups(
@@ -171,7 +202,7 @@ async def _show(config: Config, name: str, ids: Collection[str], *, as_json: boo
     return 0
 
 
-def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
+def _print_json(letters: Sequence[tuple[str, DeadLetter | DeadItem]]) -> None:
     import msgspec
 
     for job, letter in letters:

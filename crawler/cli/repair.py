@@ -18,12 +18,15 @@ from crawler.views.figures import counted, several
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.control.dead_letters import Condition
-    from crawler.interfaces import Letters
+    from crawler.interfaces import DeadItems, Letters
     from crawler.model import Job
 
 JobName = Annotated[str, option("--job", metavar="NAME", help="The job; required when there are several.")]
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help=f"Ids from: {PROGRAM} dead --list", show_default=False)
+]
+Items = Annotated[
+    bool, flag("--items", help=f"Items that an output could not store, of `{PROGRAM} dead items`; not dead letters.")
 ]
 All = Annotated[bool, flag("--all", help="All dead letters of the job.")]
 
@@ -36,22 +39,34 @@ def redrive(
     incomplete: Annotated[
         bool, flag("--incomplete", help="Pages whose items lack fields that they had before (docs/coverage.md).")
     ] = False,
+    items: Items = False,
     job: JobName = "",
 ) -> int:
     """Try dead letters again: put their requests back to pending, with no attempts counted.
 
     With --incomplete, fetch pages again whose items were incomplete. Those items have been written already.
+    With --items, let the exporter write items again that an output could not store. Only that output gets them.
     """
     if incomplete:
-        if ids or where or all_:
-            raise UsageError("--incomplete means pages that were read: leave out ids, --where and --all")
+        if ids or where or all_ or items:
+            raise UsageError("--incomplete means pages that were read: leave out ids, --where, --items and --all")
         return asyncio.run(_redo(config_of(invocation), job))
-    return _move(invocation, "redrive", ids, where, job, everything=all_)
+    return _move(invocation, "redrive", ids, where, job, everything=all_, items=items)
 
 
-def drop(invocation: Invocation, ids: Ids = None, where: Where = None, all_: All = False, job: JobName = "") -> int:
-    """Delete dead letters for good. Their URLs stay known, so the job does not fetch them again."""
-    return _move(invocation, "drop", ids, where, job, everything=all_)
+def drop(
+    invocation: Invocation,
+    ids: Ids = None,
+    where: Where = None,
+    all_: All = False,
+    items: Items = False,
+    job: JobName = "",
+) -> int:
+    """Delete dead letters for good. Their URLs stay known, so the job does not fetch them again.
+
+    With --items: delete items for good that an output could not store.
+    """
+    return _move(invocation, "drop", ids, where, job, everything=all_, items=items)
 
 
 async def _redo(config: Config, name: str) -> int:
@@ -66,10 +81,21 @@ async def _redo(config: Config, name: str) -> int:
 
 
 def _move(
-    invocation: Invocation, verb: str, ids: list[str] | None, where: list[str] | None, job: str, *, everything: bool
+    invocation: Invocation,
+    verb: str,
+    ids: list[str] | None,
+    where: list[str] | None,
+    job: str,
+    *,
+    everything: bool,
+    items: bool,
 ) -> int:
     from crawler.control.dead_letters import parse_condition
 
+    if items and (where or bool(ids) == everything):
+        raise UsageError(f"say which: {PROGRAM} {verb} --items ID..., or --all; `{PROGRAM} dead items` lists them")
+    if items:
+        return asyncio.run(_move_items(config_of(invocation), verb, job, ids))
     if [bool(ids), bool(where), everything].count(True) != 1:
         raise UsageError(
             f"say which: {PROGRAM} {verb} ID..., --where FIELD=PATTERN, or --all; `{PROGRAM} dead --list` lists them"
@@ -100,7 +126,22 @@ async def _move_some(
     return 0
 
 
-async def _transition(letters: Letters, verb: str, job: Job, ids: list[str] | None) -> int:
+async def _move_items(config: Config, verb: str, name: str, ids: list[str] | None) -> int:
+    from crawler.app.connect import connect
+    from crawler.app.jobs import job_named
+
+    async with connect(config) as connected:
+        job = await job_named(connected.jobs, name)
+        moved = await _transition(connected.dead_items, verb, job, ids)
+    print(f"{counted(moved)} {'back to the outbox' if verb == 'redrive' else 'dropped'} (job {job.name})")
+    if missing := 0 if ids is None else len(set(ids)) - moved:
+        raise UsageError(
+            f"{counted(missing)} of these ids are not dead items of job {job.name}; see: {PROGRAM} dead items"
+        )
+    return 0
+
+
+async def _transition(letters: Letters | DeadItems, verb: str, job: Job, ids: list[str] | None) -> int:
     return await (letters.redrive(job, ids) if verb == "redrive" else letters.drop(job, ids))
 
 

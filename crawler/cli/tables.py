@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crawler.control.dead_letters import LETTERS_READ, Group, error_of, said_by
-from crawler.model import BY_LIMIT
+from crawler.model import BY_LIMIT, DeadItem
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, shown, without_password
 from crawler.status import DeadLetter, Failing, JobStats, WorkerInfo
@@ -27,6 +27,7 @@ from crawler.views.figures import (
     duration,
     files_in_words,
     hosts_in_words,
+    lags,
     limits_in_words,
     nobody_exports,
     own_figures,
@@ -142,6 +143,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
         yield "slowed down", Text("\n".join(slowed_down(stats, workers)), "yellow")
         yield "paused", Text("\n".join(line.removeprefix("paused: ") for line in pauses(stats)), "yellow")
     yield "incomplete", Text("\n".join(to_fetch_again(stats)), "yellow", overflow="fold")
+    yield "outputs", Text("\n".join(lags(stats)), overflow="fold")
     yield "answers", answers_in_words(stats.counters)
     yield "files", files_in_words(stats)
     yield "skipped", Text(asked_for_in_words(stats, pages=True), overflow="fold")
@@ -251,6 +253,12 @@ def failing_table(failing: Iterable[tuple[str, Failing]]) -> Table:
         for (job, error), ones in sorted(groups.items(), key=lambda group: -len(group[1]))
     )
     return table(("count", "job", "last error", "newest (UTC)", "for example"), rows, numbers=("count",))
+
+
+def dead_items_table(items: Iterable[tuple[str, DeadItem]]) -> Table:
+    """Return a table of items that an output could not store, one a line; the first of each pair is its job."""
+    rows = ((one.id, job, one.output, one.why[:300], one.url, one.item[:300]) for job, one in items)
+    return table(("id", "job", "output", "why", "URL", "item"), rows)
 
 
 def letter_view(job: str, letter: DeadLetter) -> RenderableType:

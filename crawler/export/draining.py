@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
 
 from msgspec.structs import replace
 
-from crawler.errors import OutputError
+from crawler.errors import OutputError, UnstorableItems
 from crawler.export.records import Records
 from crawler.export.sinks.position import merged
 from crawler.interfaces import Gathering, Sink
-from crawler.model import Exported
+from crawler.model import Exported, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
 LOOK = 0.1  # seconds between two polls of an empty outbox
@@ -87,7 +87,7 @@ class Draining:
         await self._records.hold()
         entries = await self._records.read(self._positions, self._limit) if last or await self._is_time() else ()
         if entries:
-            written = await self._sink.write(entries)
+            written = await self._write([self._ours(entry) for entry in entries])
             for entry in entries:
                 self._positions[entry.shard] = entry.position
             if written:
@@ -114,6 +114,20 @@ class Draining:
             if isinstance(self._sink, Gathering)
             else self._batch
         )
+
+    async def _write(self, entries: Sequence[OutboxEntry]) -> int:
+        """Write the entries, without the items that the sink can never store."""
+        while True:
+            try:
+                return await self._sink.write(entries)
+            except UnstorableItems as error:
+                entries = await self._records.bury(self.name, entries, error.items)
+
+    def _ours(self, entry: OutboxEntry) -> OutboxEntry:
+        """Return the entry, without anything in it if it is for another sink."""
+        if entry.only_for in ("", self.name):
+            return entry
+        return OutboxEntry(entry.shard, entry.position, (), entry.url, entry.spider)
 
     async def _finish(self) -> None:
         await self._sink.finish()

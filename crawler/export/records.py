@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from hashlib import blake2b
+
+import structlog
+from msgspec.structs import replace
 
 from crawler.errors import FrontierUnavailable, OutputError, UsageError
 from crawler.export.sinks.position import least, reaches
 from crawler.interfaces import Outbox
-from crawler.model import Exported, Job, OutboxEntry
+from crawler.model import BadItem, DeadItem, Exported, Job, OutboxEntry
+from crawler.program import PROGRAM
+from crawler.runtime.safe_text import shown
+
+log = structlog.get_logger()
 
 
 class OtherExporter(OutputError):
@@ -61,8 +70,33 @@ class Records:
         return {name: pages for name, pages in lacking.items() if pages}
 
     async def read(self, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
-        """Return the next entries behind these positions."""
-        return await self._outbox.read(self._job, after, limit)
+        """Return the next entries behind these positions. An item that was redriven for a sink which is none of ours is
+        a dead item again."""
+        entries = await self._outbox.read(self._job, after, limit)
+        strays = [entry for entry in entries if entry.only_for and entry.only_for not in self._sinks]
+        if strays:
+            why = "the output that it was redriven for is not named any more"
+            dead = [dead_item(its.only_for, its, number, why) for its in strays for number, _ in its.numbered()]
+            await self._outbox.keep_dead(self._job, dead)
+        return entries
+
+    async def bury(self, name: str, entries: Sequence[OutboxEntry], bad: Sequence[BadItem]) -> list[OutboxEntry]:
+        """Keep the items that a sink cannot store, and return the entries without them."""
+        numbers: dict[tuple[int, str], dict[int, str]] = defaultdict(dict)  # entry → number of an item → why
+        for item in bad:
+            numbers[item.shard, item.position][item.number] = item.why
+        left = [_without(entry, numbers.get((entry.shard, entry.position), {})) for entry in entries]
+        if left == list(entries):
+            raise OutputError(f"{name} refuses items that it does not name: {'; '.join(item.why for item in bad)}")
+        dead = [
+            dead_item(name, entry, number, why)
+            for entry in entries
+            for number, why in numbers.get((entry.shard, entry.position), {}).items()
+        ]
+        await self._outbox.keep_dead(self._job, dead)
+        then = f"they are kept: {PROGRAM} dead items --job {self._job.name}"
+        log.warning("items_not_stored", output=shown(name), items=len(dead), why=bad[0].why, then=then)
+        return left
 
     async def waiting(self, after: Mapping[int, str]) -> int:
         """Return how many pages wait behind these positions."""
@@ -99,3 +133,21 @@ class Records:
         if self._renewed_at > 0:
             with suppress(FrontierUnavailable):  # otherwise the right expires by itself
                 await self._outbox.hold(self._job, self._name, 0)
+
+
+def dead_item(output: str, entry: OutboxEntry, number: int, why: str) -> DeadItem:
+    """Return an item of an entry as one that an output could not store; the same one has the same id."""
+    word = blake2b(output.encode("utf-8", "replace"), digest_size=4).hexdigest()
+    return DeadItem(
+        f"{entry.shard}:{entry.position}:{number}:{word}",
+        output,
+        why,
+        entry.items[number].decode(),
+        entry.url,
+        entry.spider,
+        entry.kind(number),
+    )
+
+
+def _without(entry: OutboxEntry, numbers: Collection[int]) -> OutboxEntry:
+    return replace(entry, left_out=entry.left_out.union(numbers)) if numbers else entry

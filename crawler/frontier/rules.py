@@ -234,3 +234,6 @@ MAX_EPOCH = 64
 SEEN_LOAD = 200
 """Average number of fingerprints in a bucket of the seen-set. A bucket that waits to be split holds about twice as
 many, and a set of integers stays an array up to 512 (`set-max-intset-entries`)."""
+
+DEAD_ITEMS_KEPT = 100_000
+"""Items of a job that its outputs could not store. With so many, one more holds up its output: a person must look."""

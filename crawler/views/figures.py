@@ -294,6 +294,11 @@ def no_worker(stats: JobStats, workers: Iterable[WorkerInfo]) -> str:
 def outbox_words(stats: JobStats) -> str:
     """Return why the outbox is full."""
     waiting = f"the outbox is full: items of {several(stats.outbox, 'page')} wait"
+    if stats.exporter and len(stats.outputs) > 1:
+        slowest = max(stats.outputs, key=lambda one: one.pages)
+        return (
+            f"{waiting}; {shown(slowest.output)} holds up the crawl: it lacks {several(slowest.pages, 'page')} of them"
+        )
     if stats.exporter:
         return f"{waiting}; {shown(stats.exporter)} writes them more slowly than pages come in"
     return f"{waiting} and no exporter is running; start: {PROGRAM} export --job {stats.job} -o FILE --follow"
@@ -307,6 +312,13 @@ def nobody_exports(stats: JobStats) -> str:
         f"no exporter is running: items of {several(stats.outbox, 'page')} wait, and when the outbox is full the crawl "
         f"stops; start: {PROGRAM} export --job {stats.job} -o FILE --follow"
     )
+
+
+def lags(stats: JobStats) -> list[str]:
+    """Return one line for each of several outputs: how many pages wait for it; none if nothing waits."""
+    if not stats.outbox or len(stats.outputs) < 2:
+        return []
+    return [f"{shown(one.output)}: {several(one.pages, 'page')} wait{'s' * (one.pages == 1)}" for one in stats.outputs]
 
 
 def unexported(stats: JobStats) -> str:

@@ -130,7 +130,7 @@ _OTHERS: Mapping[str, _Row] = {
 
 def told(stats: JobStats) -> list[Loss]:
     """Return everything that the crawl left out, what is lost first."""
-    found = [*_given_up(stats), *_fruitless(stats)]
+    found = [*_given_up(stats), *_unstored(stats), *_fruitless(stats)]
     for prefix, other in _OTHERS.items():
         for reason, count in group(stats.counters, prefix).items():
             counter = f"{prefix}/{reason}"
@@ -171,6 +171,12 @@ def _given_up(stats: JobStats) -> Iterator[Loss]:
         yield Loss(
             "dead", stats.dead, f"{several(stats.dead, 'page')}: given up; {PROGRAM} dead --job {shown(stats.job)}"
         )
+
+
+def _unstored(stats: JobStats) -> Iterator[Loss]:
+    if stats.dead_items:
+        told = f"{several(stats.dead_items, 'item')}: an output cannot store them; {PROGRAM} dead items --job"
+        yield Loss("dead_items", stats.dead_items, f"{told} {shown(stats.job)}")
 
 
 def _fruitless(stats: JobStats) -> Iterator[Loss]:

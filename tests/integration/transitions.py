@@ -20,6 +20,7 @@ from crawler.interfaces import Backend, Pace
 from crawler.model import (
     Claim,
     Dead,
+    DeadItem,
     Done,
     Failure,
     Job,
@@ -615,6 +616,13 @@ resume_export = resumed(0)
 resume_export_of_another = resumed(10**12)
 
 
+async def redrive_items(scene: Scene) -> Call:
+    items = [DeadItem(f"id{number}", "/data/b.db", "why", "{}") for number in range(2)]
+    await scene.commit(await scene.held(*pages(1)), Done(), items=(b"{}",))
+    await scene.frontier.outbox.keep_dead(scene.job, items)
+    return lambda: scene.frontier.dead_items.redrive(scene.job)
+
+
 # --- the early end of a job
 
 
@@ -712,6 +720,7 @@ TRANSITIONS = {
     "reap-the-asker": Transition("reap", reap_the_asker),
     "redrive": Transition("redrive", redrive),
     "drop": Transition("drop", drop),
+    "redrive-items": Transition("redrive_items", redrive_items),
     "pause": Transition("pause", pause, refused=True),
     "resume": Transition("pause", resume),
     "claim-paused": Transition("claim", claim_of_a_paused_host, refused=True),

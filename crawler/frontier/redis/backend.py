@@ -12,6 +12,7 @@ from crawler.frontier.redis.asking import RedisAsking
 from crawler.frontier.redis.closing import RedisClosing
 from crawler.frontier.redis.control import RedisControl
 from crawler.frontier.redis.dead import RedisDead
+from crawler.frontier.redis.dead_items import RedisDeadItems
 from crawler.frontier.redis.handed_out import HandedOut
 from crawler.frontier.redis.hosts import RedisHosts
 from crawler.frontier.redis.jobs import RedisJobs, adopt
@@ -120,6 +121,7 @@ def parts(
         letters=letters,
         pauses=RedisPauses(server, prefixes),
         outbox=outbox,
+        dead_items=RedisDeadItems(server, prefixes),
         tickets=RedisTickets(server, prefixes[0]),
         control=control,
         broadcasts=control,

@@ -50,7 +50,7 @@ class RedisDead:
         moved = 0
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
-            async for letters in _chunks(self.in_shard(shard, job, ids)):
+            async for letters in chunks(self.in_shard(shard, job, ids)):
                 arguments = [value for letter in letters for value in _second_chance(letter)]
                 moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments, barrier=True)
         return moved
@@ -73,7 +73,7 @@ class RedisDead:
         dropped = 0
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
-            async for letters in _chunks(self.in_shard(shard, job, ids)):
+            async for letters in chunks(self.in_shard(shard, job, ids)):
                 chosen = [letter.id for letter in letters]
                 dropped += await self._server.run("drop", f"{prefix}dead", prefix, job.epoch, *chosen, barrier=True)
         return dropped
@@ -118,7 +118,7 @@ def _second_chance(letter: DeadLetter) -> tuple[str | bytes, ...]:
     return letter.id, wire.pardoned(message)
 
 
-async def _chunks(values: AsyncIterator[T]) -> AsyncIterator[list[T]]:
+async def chunks(values: AsyncIterator[T]) -> AsyncIterator[list[T]]:
     """Yield lists of `CHUNK` values; the last one may be shorter."""
     chunk: list[T] = []
     async for value in values:

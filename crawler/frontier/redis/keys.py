@@ -87,7 +87,8 @@
     J drifted               hash    KEY → fields that its items lack since a window, as JSON (`drift.lua`)
     J incomplete:CALLBACK   hash    message of a page whose items lack such a field → keys of its items; at most 1,000
     J outbox                stream  `i`: the items of one page, JSON lines; `u` its URL, `s` its spider; `k` the names
-                                    of their classes, a line each, unless all are dicts; `w` its line in
+                                    of their classes, a line each, unless all are dicts; `t` the
+                                    one sink that gets them, if they were dead items; `w` its line in
                                     the index of an archive, if it is in one: then there may be no item
     J forked                string  generation of the outbox, a space, the last position before it; once an exporter has
                                     asked: the last one of its sink that the server before this one gave out
@@ -96,6 +97,7 @@
     J exported              hash    shard → position of the last entry that was removed from its outbox; `location`
                                     and `inode` of the sink that has the items, the first one of several (shard 0 only)
     J sinks                 string  the location that a target names → what its sink has, as JSON (shard 0 only)
+    J dead_items            hash    id → an item that a sink could not store, as JSON (shard 0 only)
     J read                  stream  `worker`, and URL → status, bytes, items, links, and the position of its items, of
                                     each page that a commit ended as read; the last 2,000 commits
     J exporter              string  the name of the exporter, expiring

@@ -11,12 +11,14 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from crawler.errors import OutputError
 from crawler.frontier.redis.errors import JobGone, errors
 from crawler.frontier.redis.keys import job_prefix
 from crawler.frontier.redis.positions import latest, numbers, reaches, waiting
 from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
-from crawler.model import Exported, Job, OutboxEntry
+from crawler.frontier.rules import DEAD_ITEMS_KEPT
+from crawler.model import DeadItem, Exported, Job, OutboxEntry
 
 log = structlog.get_logger()
 
@@ -130,6 +132,7 @@ class RedisOutbox:
             _text(fields, b"s"),
             archived=text(fields.get(b"w")),
             kinds=_kinds(fields, len(items)),
+            only_for=text(fields.get(b"t")),
         )
 
     def _items(self, position: bytes, fields: Mapping[bytes, bytes]) -> tuple[bytes, ...]:
@@ -181,6 +184,18 @@ class RedisOutbox:
 
     def _key(self, job: Job, name: str) -> str:
         return f"{job_prefix(self._shards[0], job.name)}{name}"
+
+    async def keep_dead(self, job: Job, items: Sequence[DeadItem]) -> None:
+        """Write them into a hash, and wait for the disk: the sink goes on without them."""
+        key = self._key(job, "dead_items")
+        with errors(self._server.shown):
+            there = await self._server.at(key).hlen(key)
+        if there >= DEAD_ITEMS_KEPT:
+            raise OutputError(
+                f"{there:,} items of job {job.name} could not be stored, which is as many as are kept; {items[0].why}"
+            )
+        commands = [("HSET", key, item.id, msgspec.json.encode(item)) for item in items]
+        await self._server.synced(f"{self._shards[0]}mark", *commands)
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Write the exporter's name into a key with a time limit."""

@@ -15,7 +15,7 @@ from crawler.frontier import rules
 NAMES = (
     *("add", "claim", "join", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
     *("take", "known", "control", "schedule", "permitted", "turn", "end_turns", "now", "generation", "resume"),
-    *("close", "limit", "draw", "coverage", "redo"),
+    *("close", "limit", "draw", "coverage", "redo", "redrive_items"),
 )
 _FOLDER = files(__package__) / "lua"
 _NEEDS = re.compile(r"-- needs: ([a-z_]+(?:, [a-z_]+)*)\n")

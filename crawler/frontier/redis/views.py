@@ -18,12 +18,14 @@ from crawler.frontier.redis.coverage import read_coverage
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.hosts import FIELDS, read_turn
 from crawler.frontier.redis.keys import job_prefix
+from crawler.frontier.redis.outbox import read_sinks
+from crawler.frontier.redis.positions import waiting
 from crawler.frontier.redis.records import number, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.rules import PAUSES_SHOWN, RESTS_SHOWN
-from crawler.model import Job, Limits
-from crawler.status import Coverage, HostView, JobStats, Pause, WorkerInfo
+from crawler.model import Exported, Job, Limits
+from crawler.status import Coverage, HostView, JobStats, Lag, Pause, WorkerInfo
 
 # fields of the stats hash that are not counters for people
 _PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks", "redirected", "again")
@@ -83,7 +85,7 @@ class RedisViews:
     async def _stats(self, job: Job) -> JobStats:
         """The order of the reads proves `finished`: seeders, all `finished`, all `admitted`."""
         seeders, finished = await self._read_ends(job)
-        exporter, limits = await self._read_single(job)
+        exporter, limits, sinks, dead_items = await self._read_single(job)
         rules = await self._control.rules()
         shards = [await self._read_shard(shard, job) for shard in self._shards]
         counters: Counter[str] = Counter()
@@ -98,6 +100,8 @@ class RedisViews:
             **states,
             outbox=sum(shard["outbox"] for shard in shards),
             exporter=exporter,
+            outputs=await self._lags(job, sinks, sum(shard["outbox"] for shard in shards)),
+            dead_items=dead_items,
             seeding=seeders,
             ready=sum(shard["ready"] for shard in shards),
             asking=sum(shard["asking"] for shard in shards),
@@ -139,13 +143,22 @@ class RedisViews:
                 pipeline.hget(f"{job_prefix(shard, job.name)}stats", "finished")
             return seeders, sum(int(number(value)) for value in await pipeline.execute())
 
-    async def _read_single(self, job: Job) -> tuple[str, Limits]:
-        """What the first shard alone has: the exporter, and the limits."""
+    async def _lags(self, job: Job, sinks: Mapping[str, Exported], in_outbox: int) -> tuple[Lag, ...]:
+        """How many pages wait for each sink: for the only one, all that there are."""
+        if len(sinks) < 2 or not in_outbox:
+            return tuple(Lag(name, in_outbox) for name in sinks)
+        pages = [await waiting(self._server, self._shards, job, its.positions) for its in sinks.values()]
+        return tuple(map(Lag, sinks, pages))
+
+    async def _read_single(self, job: Job) -> tuple[str, Limits, Mapping[str, Exported], int]:
+        """What the first shard alone has: the exporter, the limits, what each sink has, how many items are dead."""
         prefix = job_prefix(self._shards[0], job.name)
         pipeline = self._server.pipeline().get(f"{prefix}exporter").hgetall(f"{prefix}budget")
+        pipeline.get(f"{prefix}sinks").hlen(f"{prefix}dead_items")
         with errors(self._server.shown):
-            exporter, budget = await pipeline.execute()
-        return text(exporter), read_limits({text(name): value for name, value in budget.items()})
+            exporter, budget, sinks, dead_items = await pipeline.execute()
+        limits = read_limits({text(name): value for name, value in budget.items()})
+        return text(exporter), limits, read_sinks(sinks), dead_items
 
     async def _read_shard(self, shard: str, job: Job) -> dict[str, Any]:
         prefix, now = job_prefix(shard, job.name), await frontier_ms(self._server, shard)

@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from crawler.model import Dead, Done, Exported, Job, OutboxEntry, Outcome, Release, Request, Retry, Skip, Visit
+from crawler.model import (
+    Dead,
+    DeadItem,
+    Done,
+    Exported,
+    Job,
+    OutboxEntry,
+    Outcome,
+    Release,
+    Request,
+    Retry,
+    Skip,
+    Visit,
+)
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 
@@ -294,6 +307,49 @@ async def test_holding_again_extends_the_time(world: World, crawl: Crawl) -> Non
     await crawl.outbox.hold(crawl.job, "e1", 60.0)
     await world.pass_time(0.06)
     assert await crawl.outbox.hold(crawl.job, "e2", 60.0) == "e1"
+
+
+async def test_an_item_that_a_sink_cannot_store_is_kept_once_and_goes_with_its_job(world: World, crawl: Crawl) -> None:
+    item = DeadItem("0:1-1:0:x", "/data/b.db", "price is a list", '{"price":[]}', "http://a.example/", "shop", "Offer")
+    other = DeadItem("0:1-2:0:x", "/data/b.db", "price is a text", '{"price":"1"}')
+    for _ in range(2):
+        await crawl.outbox.keep_dead(crawl.job, [item])
+    await crawl.outbox.keep_dead(crawl.job, [other])
+    client = await world.client()
+    found = sorted([one async for one in client.dead_items.each(crawl.job)], key=lambda one: one.id)
+    assert found == [item, other]
+    assert [one async for one in client.dead_items.each(crawl.job, [other.id, "unknown"])] == [other]
+    assert (await crawl.frontier.reading.stats(crawl.job)).dead_items == 2
+    await crawl.frontier.jobs.delete(crawl.job.name)
+    again = await crawl.frontier.jobs.create(Job(crawl.job.name))
+    assert [one async for one in crawl.frontier.dead_items.each(again)] == []
+
+
+async def test_a_redriven_item_is_in_the_outbox_for_the_sink_that_lacks_it(crawl: Crawl) -> None:
+    about = ("http://a.example/?\\", 'sh"op', "Offer")
+    items = [DeadItem(f"0:1-{n}:0:x", "/data/ü.db", "why", f'{{"n":{n}}}', *about) for n in range(3)]
+    await crawl.outbox.keep_dead(crawl.job, items)
+    assert await crawl.frontier.dead_items.drop(crawl.job, [items[2].id]) == 1
+    assert await crawl.frontier.dead_items.redrive(crawl.job, [items[0].id]) == 1
+    assert await crawl.frontier.dead_items.redrive(crawl.job, [items[0].id]) == 0
+    assert await crawl.frontier.dead_items.redrive(crawl.job) == 1
+    assert await crawl.frontier.dead_items.redrive(crawl.job) == await crawl.frontier.dead_items.drop(crawl.job) == 0
+    entries = await crawl.outbox.read(crawl.job, {}, 10)
+    assert [entry.items for entry in entries] == [(b'{"n":0}',), (b'{"n":1}',)]
+    assert {(one.url, one.spider, *one.kinds, one.only_for) for one in entries} == {(*about, "/data/ü.db")}
+    stats = await crawl.frontier.reading.stats(crawl.job)
+    assert (stats.outbox, stats.dead_items) == (2, 0)
+
+
+async def test_stats_say_how_many_pages_wait_for_each_output(crawl: Crawl) -> None:
+    await _commit(crawl, pages(4), b"{}")
+    entries = await crawl.outbox.read(crawl.job, {}, 10)
+    one, two = ({entries[0].shard: entries[at].position} for at in (0, 2))
+    await crawl.outbox.acknowledge(crawl.job, Exported(one), {"a": Exported(one, "a"), "b": Exported(two, "b")})
+    stats = await crawl.frontier.reading.stats(crawl.job)
+    assert [(its.output, its.pages) for its in stats.outputs] == [("a", 3), ("b", 1)]
+    await crawl.outbox.acknowledge(crawl.job, Exported(one), {"a": Exported(one, "a")})
+    assert [its.pages for its in (await crawl.frontier.reading.stats(crawl.job)).outputs] == [3]
 
 
 async def _commit(crawl: Crawl, urls: Sequence[str | Request], *items: bytes, **more: Any) -> None:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from crawler.errors import FrontierUnavailable, OutputClosed, OutputError
+from crawler.errors import FrontierUnavailable, OutputClosed, OutputError, UnstorableItems
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import BlockingSink, InThread
 from crawler.export.sinks.stream import STDOUT, StreamSink
 from crawler.interfaces import Pace, Sink
-from crawler.model import Done, Exported, Job, OutboxEntry, Request, Visit
+from crawler.model import BadItem, DeadItem, Done, Exported, Job, OutboxEntry, Request, Visit
+from crawler.program import PROGRAM
+from crawler.views.losses import lost
 from tests.memory import MemoryFrontier
 
 PACE = Pace(delay=0.0, concurrency=100)
@@ -254,3 +256,82 @@ async def test_one_of_earlier_runs_that_cannot_be_opened_now_holds_up_no_other(t
     stop.set()
     await running
     assert (await frontier.stats(job)).outbox == 0
+
+
+class Choosy(JsonlSink):
+    """Stores even numbers only."""
+
+    refuses = True
+
+    def write(self, entries: Sequence[OutboxEntry]) -> int:
+        bad = [
+            BadItem(entry.shard, entry.position, number, f"choosy cannot store {item.decode()}")
+            for entry in entries
+            for number, item in entry.numbered()
+            if self.refuses and int(json.loads(item)["url"].rpartition("/")[2]) % 2
+        ]
+        if bad:
+            raise UnstorableItems(bad)
+        return super().write(entries)
+
+
+async def dead_items(frontier: MemoryFrontier, job: Job) -> list[DeadItem]:
+    return [item async for item in frontier.dead_items.each(job)]
+
+
+async def test_what_a_sink_cannot_store_is_kept_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """Also around an outage right behind it: each is kept once. After a fix, only the sink that lacks it gets it."""
+    frontier = Flaky()
+    job = await with_items(frontier, 0, 30)
+    frontier.silent, frontier.deaf = 2, True
+    files = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    choosy = Choosy(files[1], job.epoch)
+    sinks = [InThread(JsonlSink(files[0], job.epoch)), InThread(choosy)]
+    out = exporting(frontier, job, sinks)
+    with capture_logs() as logs:
+        await out.run(asyncio.Event())
+    assert [one.items for one in out.sinks] == [30, 15]
+    assert (items_in(files[0]), items_in(files[1])) == (URLS, URLS[::2])
+    found = await dead_items(frontier, job)
+    assert sorted(json.loads(item.item)["url"] for item in found) == sorted(URLS[1::2])
+    assert {item.output for item in found} == {str(files[1])}
+    assert all(item.why == f"choosy cannot store {item.item}" and item.url in URLS for item in found)
+    assert sum(log["items"] for log in logs if log["event"] == "items_not_stored") == 15
+    stats = await frontier.stats(job)
+    assert (stats.outbox, stats.dead_items) == (0, 15)
+    told = f"15 items: an output cannot store them; {PROGRAM} dead items --job news"
+    assert [loss.text for loss in lost(stats)] == [told]
+    assert await frontier.dead_items.redrive(job) == 15
+    choosy.refuses = False
+    await exporting(frontier, job, sinks).run(asyncio.Event())
+    assert items_in(files[0]) == URLS
+    assert sorted(items_in(files[1])) == sorted(URLS)
+    stats = await frontier.stats(job)
+    assert (stats.outbox, stats.dead_items, lost(stats)) == (0, 0, [])
+
+
+async def test_an_item_that_was_redriven_for_an_output_that_is_gone_is_a_dead_item_again(tmp_path: Path) -> None:
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 4)
+    files = [tmp_path / f"{name}.jsonl" for name in "ab"]
+    first, choosy = InThread(JsonlSink(files[0], job.epoch)), InThread(Choosy(files[1], job.epoch))
+    await exporting(frontier, job, [first, choosy]).run(asyncio.Event())
+    await frontier.dead_items.redrive(job)
+    leaving = Exporter(
+        frontier.jobs, frontier, [first], job, name="x", batch=10, lease_seconds=15, patient=True, leaving=True
+    )
+    await leaving.run(asyncio.Event())
+    assert len(items_in(files[0])) == 4
+    assert [item.output for item in await dead_items(frontier, job)] == [str(files[1])] * 2
+
+
+async def test_a_sink_that_refuses_what_it_does_not_name_is_no_endless_loop(tmp_path: Path) -> None:
+    class Confused(JsonlSink):
+        def write(self, entries: object) -> int:
+            raise UnstorableItems([BadItem(0, "1-1", 0, "some item")])
+
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 1)
+    out = exporting(frontier, job, [InThread(Confused(tmp_path / "a", job.epoch))], patient=False)
+    with pytest.raises(OutputError, match="refuses items that it does not name: some item"):
+        await out.run(asyncio.Event())
