@@ -231,7 +231,8 @@ def _place(job: JobPart, part: str, content: Any) -> None:
     elif kind in ("scope", "exporter"):
         setattr(job, kind, content)
     elif kind == "outbox":
-        job.outbox = [fields[1].split(b"\n") for _, fields in content]
+        # a redriven item has been in the outbox before
+        job.outbox = [fields[1].split(b"\n") for _, fields in content if b"t" not in fields[::2]]
 
 
 def _living(shard: Shard) -> list[JobPart]:
