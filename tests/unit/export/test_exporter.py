@@ -258,7 +258,7 @@ async def test_one_of_earlier_runs_that_cannot_be_opened_now_holds_up_no_other(t
     assert (await frontier.stats(job)).outbox == 0
 
 
-class Choosy(JsonlSink):
+class Choosy(FileSink):
     """Stores even numbers only."""
 
     refuses = True
@@ -286,7 +286,7 @@ async def test_what_a_sink_cannot_store_is_kept_and_the_rest_goes_on(tmp_path: P
     frontier.silent, frontier.deaf = 2, True
     files = [tmp_path / f"{name}.jsonl" for name in "ab"]
     choosy = Choosy(files[1], job.epoch)
-    sinks = [InThread(JsonlSink(files[0], job.epoch)), InThread(choosy)]
+    sinks = [InThread(FileSink(files[0], job.epoch)), InThread(choosy)]
     out = exporting(frontier, job, sinks)
     with capture_logs() as logs:
         await out.run(asyncio.Event())
@@ -314,7 +314,7 @@ async def test_an_item_that_was_redriven_for_an_output_that_is_gone_is_a_dead_it
     frontier = MemoryFrontier()
     job = await with_items(frontier, 0, 4)
     files = [tmp_path / f"{name}.jsonl" for name in "ab"]
-    first, choosy = InThread(JsonlSink(files[0], job.epoch)), InThread(Choosy(files[1], job.epoch))
+    first, choosy = InThread(FileSink(files[0], job.epoch)), InThread(Choosy(files[1], job.epoch))
     await exporting(frontier, job, [first, choosy]).run(asyncio.Event())
     await frontier.dead_items.redrive(job)
     leaving = Exporter(
@@ -326,7 +326,7 @@ async def test_an_item_that_was_redriven_for_an_output_that_is_gone_is_a_dead_it
 
 
 async def test_a_sink_that_refuses_what_it_does_not_name_is_no_endless_loop(tmp_path: Path) -> None:
-    class Confused(JsonlSink):
+    class Confused(FileSink):
         def write(self, entries: object) -> int:
             raise UnstorableItems([BadItem(0, "1-1", 0, "some item")])
 
