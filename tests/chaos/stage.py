@@ -95,6 +95,7 @@ class Stage:
         self._network = network
         self.chance = random.Random(f"{row.seed} {row.promise}")
         self.output = fleet.folder / "items.jsonl"
+        self.more_outputs: list[Path] = []  # beside it
         self.exporter: Command | None = None
         self.finished_at = 0.0  # monotonic seconds
         self._asked: set[str] = set()  # pages in the first `_looked_at` entries of the web server's log
@@ -124,8 +125,9 @@ class Stage:
             raise Overdue(f"the seeder ended with exit code {seeder.code}")
 
     async def export(self, **how: Any) -> Command:
-        """An exporter that ends when the job is finished and all its items are in the file."""
-        self.exporter = await self.fleet.run("export", "-o", str(self.output), "--until-finished", **how)
+        """An exporter that ends when the job is finished and all its items are in the files."""
+        outputs = [word for output in (self.output, *self.more_outputs) for word in ("-o", str(output))]
+        self.exporter = await self.fleet.run("export", *outputs, "--until-finished", **how)
         return self.exporter
 
     async def another_job(self, name: str) -> Command:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.chaos.fleet import tool, until
@@ -22,6 +28,35 @@ async def test_p05_kill_the_exporter(theatre: Theatre) -> None:
             await until(lambda wanted=wanted: lines_of(stage) >= wanted, f"{wanted} lines", stage.scale.patience)  # type: ignore[misc]
             await kill_the_exporter(stage)
         stage.expect(await stage.finish(), refetched=0, end=stage.finished_at)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+async def test_p05_several_outputs(theatre: Theatre, number: int) -> None:
+    """The exporter of several outputs is killed, also while one of them is away: the others go on, and it gets all."""
+    settings = {"EXPORT_BATCH": 5, "LEASE_SECONDS": 1}
+    async with theatre("P5", f"kill -9, {number} outputs, one away", settings=settings) as stage:
+        database, *others = (stage.fleet.folder / name for name in ("items.db", "more.jsonl", "items.parquet"))
+        stage.more_outputs = [database, *others][: number - 1]
+        await stage.start()
+        moments = stage.moments()
+        with ExitStack() as away:
+            for at, share in enumerate(moments):
+                await until(
+                    lambda wanted=int(share * stage.site.pages): lines_of(stage) >= wanted,  # type: ignore[misc]
+                    f"{share:.0%} of the lines",
+                    stage.scale.patience,
+                )
+                if at == len(moments) // 3:
+                    away.enter_context(locked(database))
+                    stage.fault("the database is locked by another program")
+                elif at == 2 * len(moments) // 3:
+                    away.close()
+                await kill_the_exporter(stage)
+        stage.expect(await stage.finish(), refetched=0, end=stage.finished_at)
+        for output in stage.more_outputs:
+            there = Counter(urls_in(output))
+            stage.row.exactly(f"missing in {output.name}", len(stage.site.truth() - there.keys()), 0)
+            stage.row.exactly(f"twice in {output.name}", there.total() - len(there), 0)
 
 
 @pytest.mark.long
@@ -139,6 +174,24 @@ async def test_p20_sink_away(theatre: Theatre) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(database: Path) -> Iterator[None]:
+    """Nobody else can write to a file of SQLite meanwhile."""
+    with closing(sqlite3.connect(database, timeout=30, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def urls_in(output: Path) -> list[str]:
+    """The URL of each item in an output."""
+    if output.suffix == ".db":
+        with closing(sqlite3.connect(output)) as database:
+            return [url for (url,) in database.execute("SELECT url FROM items")]
+    if output.suffix == ".parquet":
+        return [url for file in output.glob("*.parquet") for url in pq.read_table(file)["url"].to_pylist()]
+    return [str(item["url"]) for item in read_items(output)[0]]
 
 
 def lines_of(stage: Stage) -> int:
