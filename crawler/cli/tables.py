@@ -307,7 +307,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "pages": f"{counted(pages(stats))} of {counted(urls(stats))} known URLs",
         "answers": answers_in_words(stats.counters) or "none",
         "items": _items(report),
-        "incomplete": incomplete(report.coverage),
+        "filled": incomplete(report.coverage),
         "broken rules": Text("\n".join(report.broken), "red", overflow="fold"),
         "files": files_in_words(stats),
         "time": f"{duration(report.seconds)}{_pace(report)}",
@@ -325,10 +325,11 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
     return Lines(*parts)
 
 
-def _items(report: CrawlReport) -> str:
+def _items(report: CrawlReport) -> Text:
     total = report.stats.counters.get("items", 0)
     before = f" ({counted(total)} with earlier runs)" if total > report.items else ""
-    return "\n".join(f"{counted(one.items)} → {shown(one.where)}{before}" for one in report.outputs)
+    lines = (f"{counted(one.items)} → {shown(one.where)}{before}" for one in report.outputs)
+    return Text("\n".join(lines), overflow="fold")
 
 
 def _pace(report: CrawlReport) -> str:

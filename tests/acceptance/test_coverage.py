@@ -41,7 +41,7 @@ async def test_the_fields_that_items_lack_and_the_rules_that_they_break(shell: S
     products = [item for item in items if "url" in item]
     assert len([item for item in products if item["price"]]) == 76
     summary = " ".join(crawl.err.partition("\nended")[2].split())
-    assert "incomplete Product.price 95 %" in summary
+    assert "filled Product.price 95 %" in summary
     assert "160 items, at least 1,000 wanted (MIN_ITEMS)" in summary
     assert "Product.price is filled in 76 of 80 items (95 %), at least 99 % wanted (COVERAGE_RULES); for ex" in summary
     assert crawl.err.count('"event":"coverage_rule_broken"') == 2

@@ -181,6 +181,13 @@ def test_scripts_get_scrapys_names() -> None:
     assert told["seeds/refused"] == 2
 
 
+def test_each_output_has_a_line_of_its_own() -> None:
+    ended = replace(report("finished"), outputs=(Output("a.csv", 498), Output("a\x1b[2J.csv", 12)))
+    lines = [" ".join(line.split()) for line in rendered(tables.summary(ended)).splitlines()]
+    assert "items 498 → a.csv" in lines
+    assert "12 → a\\x1b[2J.csv" in lines
+
+
 def test_what_was_left_out_is_told_everywhere_by_reason() -> None:
     counters = {"dropped/noindex": 3, "links/nofollow": 12, "links/rel_nofollow": 40}
     one, ended = stats(counters=counters), report(counters=counters)
