@@ -152,14 +152,14 @@ async def test_what_no_output_can_mean_ends_before_the_first_page(project: Shell
 
 
 async def test_several_outputs_at_once_have_the_same_items(project: Shell, site: Running) -> None:
-    names = ("a.jsonl", "a.parquet", "a.sqlite")
+    names = ("a.jsonl", "a.csv", "a.parquet", "a.sqlite")
     outputs = [word for name in names for word in ("-o", name)]
     ended = await project.run("crawl", *site.seeds, "--spider", "shop", *outputs, *LOCAL)
     assert ended.code == Exit.DONE, ended.err
     wanted = sorted((url, len(url) / 10) for url in truth(site))
     assert sorted((one["url"], one["price"]) for one in items(project.folder / "a.jsonl")) == wanted
     with duckdb.connect() as base:
-        for kind, source in (("json", "a.jsonl"), ("parquet", "a.parquet/*.parquet")):
+        for kind, source in (("json", "a.jsonl"), ("csv", "a.csv"), ("parquet", "a.parquet/*.parquet")):
             read = getattr(base, f"read_{kind}")
             rows = read(str(project.folder / source)).project("url, price").fetchall()
             assert sorted(rows) == wanted, source
