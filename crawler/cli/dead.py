@@ -111,7 +111,7 @@ async def _items(config: Config, name: str, limit: int, *, as_json: bool) -> int
         jobs = await _jobs(connected.jobs, name)
         found = [(job.name, item) for job in jobs async for item in _first(connected.dead_items.each(job), limit)]
     if as_json:
-        _print_json(found)
+        _print_items(found)
     elif found:
         tables.console().print(tables.dead_items_table(found))
         text = f"Store them, once the cause is gone: {PROGRAM} redrive --items --all   delete: {PROGRAM} drop --items"
@@ -202,7 +202,14 @@ async def _show(config: Config, name: str, ids: Collection[str], *, as_json: boo
     return 0
 
 
-def _print_json(letters: Sequence[tuple[str, DeadLetter | DeadItem]]) -> None:
+def _print_items(items: Sequence[tuple[str, DeadItem]]) -> None:
+    import msgspec
+
+    for job, one in items:
+        print(json_line({"job": job, **msgspec.to_builtins(one), "item": msgspec.json.decode(one.item)}))
+
+
+def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
     import msgspec
 
     for job, letter in letters:

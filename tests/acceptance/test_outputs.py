@@ -165,3 +165,40 @@ async def test_several_outputs_at_once_have_the_same_items(project: Shell, site:
             assert sorted(rows) == wanted, source
     with closing(sqlite3.connect(project.folder / "a.sqlite")) as base:
         assert sorted(base.execute("SELECT url, price FROM items")) == wanted
+
+
+async def test_items_that_a_table_refuses_are_kept_and_sent_again_after_a_fix(project: Shell, site: Running) -> None:
+    refused, *others = sorted(truth(site))
+    database = project.folder / "items.db"
+    with closing(sqlite3.connect(database)) as base:
+        base.execute(f"CREATE TABLE items (url TEXT, price REAL, CHECK (url <> '{refused}'))")
+    outputs = ("-o", "items.db", "-o", "all.jsonl")
+    ended = await project.run("crawl", *site.seeds, "--spider", "shop", "--job", "shop", *outputs, "--strict", *LOCAL)
+    assert ended.code == Exit.LOST, ended.err
+    assert urls_in(database) == others
+    assert sorted(one["url"] for one in items(project.folder / "all.jsonl")) == [refused, *others]
+    listed = await project.run("dead", "items", "--json")
+    (kept,) = map(json.loads, listed.out.splitlines())
+    assert (kept["url"], kept["item"]["url"]) == (refused, refused)
+    assert "CHECK" in kept["why"]
+    deleted = await project.run("jobs", "delete", "shop")
+    assert (deleted.code, database.exists()) == (Exit.USAGE, True), "a dead item is no item of nobody"
+
+    with closing(sqlite3.connect(database)) as base, base:
+        base.execute("ALTER TABLE items RENAME TO old")
+        base.execute("CREATE TABLE items (url TEXT, price REAL)")
+        base.execute("INSERT INTO items SELECT * FROM old")
+    assert (await project.run("redrive", "--items", "--all", "--job", "shop")).code == Exit.DONE
+    waiting = await project.run("items", "shop")
+    assert json.loads(waiting.out)["url"] == refused
+    assert "items.db" in waiting.err
+    assert (await project.run("export", "--job", "shop", *outputs)).code == Exit.DONE
+    assert urls_in(database) == [refused, *others]
+    assert len(items(project.folder / "all.jsonl")) == 8
+    assert (await project.run("dead", "items", "--json")).out == ""
+    assert (await project.run("items", "shop")).out == ""
+
+
+def urls_in(database: Path) -> list[str]:
+    with closing(sqlite3.connect(database)) as base:
+        return [url for (url,) in base.execute("SELECT url FROM items ORDER BY url")]
