@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from crawler.app.config import Config, for_one_spider
 from crawler.app.spiders import spiders_of
 from crawler.errors import ConfigError, CrawlerError, UsageError
-from crawler.export.formats import check_word, format_of, is_path
+from crawler.export.formats import check_word, format_of
+from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.target import Target
 from crawler.model import Job
 from crawler.parsing.feeds import Feed, feed_of, renaming
@@ -55,8 +56,8 @@ def _of_feeds(settings: Settings) -> list[Target]:
 def _target(name: str, feed: Feed, settings: Settings) -> Target:
     try:
         check_word(name, feed.format)
-        items = feed.batch_item_count or settings.FEED_EXPORT_BATCH_ITEM_COUNT
-        if (items or feed.batch_bytes or feed.batch_seconds) and is_path(name) and not _NUMBERED(name):
+        items = _batch_items(name, feed, settings)
+        if (items or feed.batch_bytes or feed.batch_seconds) and not _NUMBERED(name):
             raise UsageError(f"batches need names of their own: {_numbered(name)}")
     except UsageError as error:
         raise ConfigError(f"FEEDS[{without_password(name)!r}]: {error}") from None
@@ -70,6 +71,16 @@ def _target(name: str, feed: Feed, settings: Settings) -> Target:
         batch_bytes=feed.batch_bytes,
         batch_seconds=feed.batch_seconds,
     )
+
+
+def _batch_items(name: str, feed: Feed, settings: Settings) -> int:
+    """Return how many items a batch has (0: any). Raise `UsageError` for words of batches that this output has not."""
+    kind = format_of(name)
+    if kind.name in ENCODINGS:
+        return feed.batch_item_count or settings.FEED_EXPORT_BATCH_ITEM_COUNT
+    if feed.batch_item_count or feed.batch_bytes or feed.batch_seconds:
+        raise UsageError(f"batch_… are words of files; {kind.says} has no batches of your size: leave them out")
+    return 0
 
 
 def _numbered(name: str) -> str:

@@ -43,6 +43,8 @@ def test_the_older_names_of_scrapy() -> None:
         ({"items.jsonl": {"format": "xml"}}, "there is no format xml; there are .jsonl"),
         ({"items.jsonl": {"format": "sqlite"}}, r"its name says JSON lines, not a table of .*ends in \.sqlite"),
         ({"ftp://u:geheim@h/a.csv": {}}, r"FEEDS\['ftp://u:\*\*\*@h/a.csv'\]: .*items go to a file"),
+        ({"redis://h/0?list=a": {"batch_item_count": 5}}, r"redis://h/0\?list=a'\]: batch_… are words of files; Redis"),
+        ({"items.parquet": {"batch_seconds": 5}}, r"batch_… are words of files; .*: leave them out"),
         ({"items.jsonl": {"batch_item_count": 5}}, r"names of their own: items-%\(batch_id\)05d\.jsonl"),
     ],
 )
