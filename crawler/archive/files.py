@@ -17,6 +17,7 @@ from typing import BinaryIO, Final
 import structlog
 
 from crawler.errors import OutputError
+from crawler.runtime.disk import sync_folder, write_all
 
 log = structlog.get_logger()
 
@@ -73,10 +74,8 @@ class GrowingFile:
             self._file = _made(self._open_path)
         waiting = self._waiting[:]  # more may come meanwhile
         block = b"".join(waiting)
-        written = 0
         try:
-            while written < len(block):
-                written += os.write(self._file, memoryview(block)[written:])
+            write_all(self._file, block)
             os.fdatasync(self._file)
         except OSError:
             with suppress(OSError):
@@ -102,15 +101,6 @@ def repair(folder: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _has_name(path, file.fileno()):  # otherwise somebody else has ended it
                 _repair(path, file)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _made(path: Path) -> int:

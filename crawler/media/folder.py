@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from crawler.errors import ConfigError, OutputError
+from crawler.runtime.disk import sync_folder, write_all
 
 _INCOMING = "incoming"
 _LEFT_BEHIND = 3600.0  # seconds after which a half-written file belongs to a process that was killed
@@ -64,7 +65,7 @@ class Folder:
                 half.unlink()
             raise
         for folder in (target.parent, *(one.parent for one in made)):
-            _sync(folder)
+            sync_folder(folder)
 
     def _at(self, path: str) -> Path:
         return self._root / path
@@ -84,17 +85,7 @@ class Folder:
 def _write(path: Path, data: bytes) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def _sync(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+        write_all(file, data)
         os.fsync(file)
     finally:
         os.close(file)

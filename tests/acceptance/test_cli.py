@@ -50,7 +50,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["crawl", "http://127.0.0.1/", "-O", "b", "--append"], 2, "--append goes with -o"),
         (["crawl", "http://127.0.0.1/", "--force"], 2, "--force goes with --fresh"),
         (["crawl", "http://127.0.0.1/", "-o", "-", "--json"], 2, "cannot share stdout"),
-        (["export"], 2, "-o FILE appends, -O FILE overwrites, -o - is stdout"),
+        (["export"], 2, "no job is named 'default'; there are none yet"),
         (["redrive"], 2, "crawler redrive ID..., --where FIELD=PATTERN, or --all"),
         (["drop"], 2, "crawler drop ID..., --where FIELD=PATTERN, or --all"),
         (["drop", "--all", "--where", "host=a"], 2, "say which: crawler drop"),

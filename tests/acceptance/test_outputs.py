@@ -181,6 +181,8 @@ async def test_items_that_a_table_refuses_are_kept_and_sent_again_after_a_fix(pr
     (kept,) = map(json.loads, listed.out.splitlines())
     assert (kept["url"], kept["item"]["url"]) == (refused, refused)
     assert "CHECK" in kept["why"]
+    nowhere = await project.run("export", "--job", "shop")
+    assert (nowhere.code, "-o FILE appends, -O FILE overwrites, -o - is stdout" in nowhere.err) == (Exit.USAGE, True)
     deleted = await project.run("jobs", "delete", "shop")
     assert (deleted.code, database.exists()) == (Exit.USAGE, True), "a dead item is no item of nobody"
 

@@ -26,6 +26,7 @@ from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.encodings import Encoding, JsonLines, is_json
 from crawler.export.sinks.sidecar import Block, Record
 from crawler.model import BadItem, Exported, OutboxEntry
+from crawler.runtime.disk import sync_folder
 
 log = structlog.get_logger()
 
@@ -194,7 +195,7 @@ class FileSink:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise OSError(errno.EINVAL, "it is not a file")
             if is_new:
-                sidecar.sync_folder(path.resolve())
+                sync_folder(path.resolve().parent)
         except OSError as error:
             if file >= 0:
                 os.close(file)
@@ -480,7 +481,7 @@ class FileSink:
             elif os.path.samestat(os.stat(target), os.fstat(self._old)):
                 os.replace(new, target)
                 sidecar.move(new, target)
-                sidecar.sync_folder(target)
+                sync_folder(target.parent)
             else:
                 raise OutputError(f"{target} was replaced by another program; the new items are in {new}")
         except OSError as error:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from crawler.runtime.disk import write_all
+
 
 class Journal:
     """The journal at a path. The methods raise `OSError`."""
@@ -33,17 +35,15 @@ class Journal:
     def append(self, items: Sequence[bytes], position: str) -> None:
         """Add items and the position behind them, and wait for the disk. On failure, change nothing and raise."""
         block = b"".join([*(b"%b\n" % item for item in items), b"#%b\n" % position.encode()])
-        written = 0
         os.ftruncate(self._file, self.size)  # if that failed below
         try:
-            while written < len(block):
-                written += os.write(self._file, memoryview(block)[written:])
+            write_all(self._file, block)
             os.fdatasync(self._file)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._file, self.size)
             raise
-        self.size += written
+        self.size += len(block)
         self.items += len(items)
 
     def is_there(self) -> bool:

@@ -27,6 +27,7 @@ from crawler.export.sinks.columns import Columns
 from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.journal import Journal
 from crawler.model import Exported, OutboxEntry
+from crawler.runtime.disk import sync_folder
 
 log = structlog.get_logger()
 
@@ -203,7 +204,7 @@ class ParquetSink:
         """Make the folder if need be, and lock it."""
         try:
             self._folder.mkdir()
-            _sync(self._folder.parent)
+            sync_folder(self._folder.parent)
             self._is_made = True
         except FileExistsError:
             pass
@@ -272,7 +273,7 @@ class ParquetSink:
             with suppress(OSError):
                 unfinished.unlink()
             raise
-        _sync(self._folder)
+        sync_folder(self._folder)
         self._journal.clear()
         self._segments = number  # if one of these fails, the same segment is written again under the same name
 
@@ -288,7 +289,7 @@ class ParquetSink:
         if target.exists():
             target.rename(old)
         new.rename(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
         self._folder = self._target
         _remove(old)
 
@@ -350,12 +351,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -23,6 +23,7 @@ from crawler.export.sinks import position, sidecar
 from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.file import FileSink
 from crawler.model import Exported, OutboxEntry
+from crawler.runtime.disk import sync_folder
 
 
 class Limits(Struct, frozen=True):
@@ -203,7 +204,7 @@ class RollingSink:
         file.finish()
         try:
             os.replace(part, self._final)
-            sidecar.sync_folder(part)
+            sync_folder(part.parent)
         except OSError as error:
             raise OutputError(f"cannot rename {part} to {self._final}: {error.strerror}") from None
         positions = file.positions

@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from crawler.errors import OutputError
 from crawler.export.sinks import position
+from crawler.runtime.disk import sync_folder, write_all
 
 ENDING = ".position"
 _TAIL = 4096  # bytes before `size` that are compared
@@ -99,7 +100,7 @@ def write(path: Path, record: Struct) -> None:
         try:
             _write(new, msgspec.json.encode(record) + b"\n")
             os.replace(new, path)
-            sync_folder(path)
+            sync_folder(path.parent)
         except OSError:
             with suppress(OSError):
                 new.unlink()
@@ -141,15 +142,6 @@ def foreign_lines(block: Block, behind: bytes) -> Iterator[bytes]:
             yield line
 
 
-def sync_folder(path: Path) -> None:
-    """Make the file's name durable."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 _decoder = msgspec.json.Decoder(Record)
 
 
@@ -170,8 +162,7 @@ def _tail(file: int, size: int) -> int:
 def _write(path: Path, data: bytes) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
-        while data:
-            data = data[os.write(file, data) :]
+        write_all(file, data)
         os.fsync(file)
     finally:
         os.close(file)

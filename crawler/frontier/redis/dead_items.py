@@ -9,7 +9,7 @@ import msgspec
 from crawler.frontier.redis.dead import chunks
 from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import job_prefix
-from crawler.frontier.redis.records import Unreadable, text
+from crawler.frontier.redis.records import Unreadable, packed, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import LETTERS_CHUNK as CHUNK
 from crawler.model import DeadItem, Job
@@ -36,8 +36,8 @@ class RedisDeadItems:
         """Run the script, many items at a time."""
         moved, prefix = 0, job_prefix(self._shard, job.name)
         async for items in chunks(self.each(job, ids)):
-            fields = [field for item in items for field in _fields(item)]
-            moved += await self._server.run("redrive_items", self._key(job), prefix, job.epoch, *fields, barrier=True)
+            order = packed({"J": prefix, "epoch": job.epoch, "items": list(map(_named, items))})
+            moved += await self._server.run("redrive_items", self._key(job), order, barrier=True)
         return moved
 
     async def drop(self, job: Job, ids: Collection[str] | None = None) -> int:
@@ -67,11 +67,12 @@ class RedisDeadItems:
         return f"{job_prefix(self._shard, job.name)}dead_items"
 
 
-def _fields(item: DeadItem) -> tuple[str | bytes, ...]:
+def _named(item: DeadItem) -> dict[str, str]:
     """What the script takes for one item."""
-    return item.id, item.item, _inside(item.url), _inside(item.spider), item.kind, item.output
+    words = {"url": _inside(item.url), "spider": _inside(item.spider)}
+    return {"id": item.id, "item": item.item, "kind": item.kind, "sink": item.output, **words}
 
 
-def _inside(value: str) -> bytes:
+def _inside(value: str) -> str:
     """A text as it stands in a message, without the quotation marks."""
-    return msgspec.json.encode(value)[1:-1]
+    return msgspec.json.encode(value)[1:-1].decode()

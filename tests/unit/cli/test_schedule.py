@@ -28,7 +28,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["add", "news", "@daily", "--", "crawl"], ["no seeds"]),
         (["add", "news", "@daily", "--", "crawl", "--spider", "sit"], ["did you mean site?"]),
         (["add", "news", "@daily", "--", "crawl", "-f", "nothing"], ["no such file"]),
-        (["add", "news", "@daily", "--", "crawl", "https://a.example/", "-O", "x.csv"], ["JSON lines"]),
+        (
+            ["add", "news", "@daily", "--", "crawl", "https://a.example/", "-O", "x.xml"],
+            ["no output has the ending .xml"],
+        ),
         (["add", "news", "@daily", "--", "crawl", "https://a.example/", "--processes", "-1"], ["--processes"]),
         (["list", "news"], ["takes no name"]),
         (["remove"], ["takes one name"]),
