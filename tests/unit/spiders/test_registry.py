@@ -191,7 +191,10 @@ def test_two_spiders_of_one_name_are_both_refused(folder: Path) -> None:
         (spider("s", "allowed_domain = ['a.example']"), "allowed_domain is never read; did you mean allowed_domains?"),
         (spider("s", "def start_request(self): ..."), "start_request is never read; did you mean start_requests?"),
         (spider("s", "rules = ()"), "rules: only a CrawlSpider reads them"),
-        (spider("s", "custom_settings = {'FEEDS': {'a.csv': {}}}"), "write -o FILE.jsonl on the command line"),
+        (
+            spider("s", "custom_settings = {'FEEDS': {'a.csv': {'fieldz': 1}}}"),
+            "unknown word 'fieldz'; did you mean fields?",
+        ),
         (spider("s", "handle_httpstatus_list = 404"), "handle_httpstatus_list must be a list"),
         (spider("s", "handle_httpstatus_list = ['404']"), "'404' is no HTTP status"),
         (spider("s", "allowed_domains = None"), "allowed_domains = []"),
