@@ -105,16 +105,29 @@ local function add_pages(record, pages)
   for counts, number in pairs(times) do add_counts(record, counts, number) end
 end
 
+-- The fields that some items of a page lack.
+local function lacking_in(record, page)
+  local names = {}
+  for name in pairs(record.fields) do
+    if filled_in(page, name) < as_number(page.counts.items) then names[#names + 1] = name end
+  end
+  return names
+end
+
+local function show(J, place, message)
+  local url, before = url_of(message or '') or '', redis.call('HGET', J .. 'lacking', place)
+  if #url <= LACKING_BYTES then redis.call('HSET', J .. 'lacking', place, (before and before .. ' ' or '') .. url) end
+end
+
 -- Remembers the first pages with an item that lacks a field, for people.
 local function show_lacking(J, key, record, pages)
-  for name, field in pairs(record.fields) do
-    for at = 1, field.shown < LACKING_SHOWN and #pages or 0 do
-      local page = pages[at]
-      if field.shown < LACKING_SHOWN and filled_in(page, name) < as_number(page.counts.items) then
-        local _, message = keys_and_message(page)
-        local url, place = url_of(message or '') or '', key .. '\t' .. name
-        local before = redis.call('HGET', J .. 'lacking', place)
-        if #url <= LACKING_BYTES then redis.call('HSET', J .. 'lacking', place, (before and before .. ' ' or '') .. url) end
+  local lacking = {} -- pages with the same counts lack the same
+  for _, page in ipairs(pages) do
+    lacking[page.counts] = lacking[page.counts] or lacking_in(record, page)
+    for _, name in ipairs(lacking[page.counts]) do
+      local field = record.fields[name]
+      if field.shown < LACKING_SHOWN then
+        show(J, key .. '\t' .. name, select(2, keys_and_message(page)))
         field.shown = field.shown + 1
       end
     end
