@@ -7,7 +7,9 @@ from pathlib import Path
 
 from crawler.app.config import Config
 from crawler.errors import ConfigError
+from crawler.export.formats import SCHEMES
 from crawler.frontier import message
+from crawler.interfaces import FileStore
 from crawler.media.folder import Folder
 from crawler.media.library import Library, Shaped
 from crawler.runtime.safe_text import shown
@@ -44,9 +46,16 @@ def _shape(settings: Settings) -> Callable[[bytes], Shaped] | None:
     return Pictures(settings.IMAGES_THUMBS, least, settings.IMAGES_FORMAT).read
 
 
-def _store(config: Config, setting: str, name: str) -> Folder:
-    if "://" in name:
-        raise ConfigError(f"{setting}={shown(name)}: expected a folder, such as files")
-    folder = Folder(setting, config.folder / Path(name).expanduser())
-    folder.check()
-    return folder
+def _store(config: Config, setting: str, name: str) -> FileStore:
+    scheme, is_url, _ = name.partition("://")
+    if is_url and SCHEMES.get(scheme.lower()) != SCHEMES["s3"]:
+        raise ConfigError(f"{setting}={shown(name)}: expected a folder, such as files, or s3://, gs:// or az://")
+    if not is_url:
+        folder = Folder(setting, config.folder / Path(name).expanduser())
+        folder.check()
+        return folder
+    from crawler.media.objects import Objects  # an extra
+
+    objects = Objects(name)
+    objects.check()
+    return objects

@@ -32,8 +32,6 @@ from crawler.worker.supervisor import worker_name
 
 _STDOUT: Final = (STDOUT, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
-REQUEST_SECONDS = 60.0  # for one request to an object store
-
 Builder = Callable[[Config, Target, Job, bool], Sink]
 """Builds the sink of a target for one job, whose file may have been rotated away meanwhile (the last argument); nothing
 is opened yet. Raises `UsageError` for what such an output cannot do, `ConfigError` for a URL that cannot be used or an
@@ -169,9 +167,9 @@ def _objects(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
         )
     from crawler.export.sinks.objects import Gathered, ObjectSink
     from crawler.export.sinks.packing import PACKINGS
-    from crawler.export.sinks.store import Folder
+    from crawler.runtime.object_store import ObjectFolder
 
-    folder = Folder(target.name, REQUEST_SECONDS)
+    folder = ObjectFolder(target.name)
     ending = next((ending for ending in PACKINGS if folder.path.lower().endswith(ending)), None)
     if ending is None:
         raise UsageError(f"{folder.location}: the folder's name must end with one of {', '.join(PACKINGS)}")

@@ -117,9 +117,11 @@ class Queue:
         if not host or (line and line != host):
             return JUNK
         try:
-            decode(message)
+            read = decode(message)
         except JunkMessage as junk:
             return JUNK if junk.version is None else LATER
+        if read.request.media:
+            return LATER  # this worker keeps no files, so it leaves items that wait for theirs to others
         return REQUEST if shard_of(host, SHARDS) == shard else JUNK
 
     def count(self, verdict: str, shard: int, state: str = "pending") -> None:

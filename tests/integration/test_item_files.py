@@ -6,7 +6,7 @@ import errno
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from crawler.errors import ConfigError, Exit, OutputError
 from crawler.media import folder
 from crawler.views.losses import exit_code
 from tests.crawling import Crawled, crawl_pages
+from tests.object_store import BUCKET, ENVIRONMENT, Moto, Rclone, Server, objects, running
 from tests.webserver import flaky, redirect
 from tests.website import Answer, Handler, Hit
 
@@ -331,3 +332,46 @@ async def test_files_wait_for_a_full_disk_without_an_attempt(tmp_path: Path, mon
     found = await crawled(tmp_path, {"/": naming("/a.jpg"), "/a.jpg": picture(b"a")}, RETRY_TIMES=0)
     assert [file["checksum"] for file in found.items[0]["files"]] == [kept(b"a")["checksum"]]
     assert found.counters["own_limit"] == 3
+
+
+@pytest.fixture(params=[Rclone, Moto])
+def server(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """An object store, whose credentials the process has."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    with running(request.param(tmp_path / "objects")) as server:
+        yield server
+
+
+async def test_files_are_kept_in_an_object_store(tmp_path: Path, server: Server) -> None:
+    store = f"s3://{BUCKET}/shop/files?endpoint={server.endpoint}"
+    pages: Web = {"/": naming("/a.jpg", "/none.jpg") + '<a href="/more">', "/more": naming("/a.jpg", "/b.jpg")}
+    pages |= {"/a.jpg": picture(b"a"), "/b.jpg": picture(b"a")}
+    found = await crawled(tmp_path, pages, FILES_STORE=store, CONCURRENT_REQUESTS_PER_DOMAIN=1)
+    files = [(file["status"], file["path"]) for item in found.items for file in item["files"]]
+    path = kept(b"a")["path"]
+    assert sorted(files, key=str) == [
+        ("downloaded", path),
+        ("downloaded", path),
+        ("http_404", None),
+        ("uptodate", path),
+    ]
+    assert sorted(set(found.asked)) == ["/", "/a.jpg", "/b.jpg", "/more", "/none.jpg"]
+    there = {name: body for name, body in objects(server, "shop/files").items() if not name.endswith(".json")}
+    assert list(there.values()) == [b"a"], there.keys()
+
+
+@pytest.mark.parametrize(
+    ("store", "error", "why"),
+    [
+        ("s3://none/files", OutputError, "there is no bucket none"),
+        ("s3://bucket", ConfigError, "write s3://BUCKET/FOLDER"),
+        ("ftp://host/files", ConfigError, "expected a folder, such as files, or s3://, gs:// or az://"),
+    ],
+)
+async def test_an_object_store_that_cannot_be_used_ends_the_crawl_before_it_begins(
+    tmp_path: Path, server: Server, store: str, error: type[Exception], why: str
+) -> None:
+    endpoint = f"?endpoint={server.endpoint}" if store.startswith("s3") else ""
+    with pytest.raises(error, match=why):
+        await crawled(tmp_path, {"/": ""}, FILES_STORE=store + endpoint)

@@ -17,11 +17,11 @@ import pytest
 
 from crawler.errors import ConfigError, OutputError
 from crawler.export.exporter import Exporter
-from crawler.export.sinks import store
 from crawler.export.sinks.objects import Gathered, ObjectSink
 from crawler.export.sinks.packing import PACKINGS
-from crawler.export.sinks.store import Folder
 from crawler.model import Done, Exported, Job, OutboxEntry, Request, Visit
+from crawler.runtime import object_store as store
+from crawler.runtime.object_store import ObjectFolder
 from tests.memory import MemoryFrontier
 from tests.object_store import BUCKET, ENVIRONMENT, SECRET, Moto, Proxy, Rclone, Server, running
 from tests.object_store import objects as objects_of
@@ -64,7 +64,7 @@ def folder() -> str:
 def sink(
     endpoint: str, folder: str, ending: str = ".jsonl", epoch: str = "e1", bucket: str = BUCKET, **how: Any
 ) -> ObjectSink:
-    where = Folder(f"s3://{bucket}/{folder}/items{ending}?endpoint={endpoint}", how.pop("seconds", 10))
+    where = ObjectFolder(f"s3://{bucket}/{folder}/items{ending}?endpoint={endpoint}", how.pop("seconds", 10))
     return ObjectSink(where, ending, PACKINGS[ending](), epoch, **how)
 
 
@@ -236,14 +236,14 @@ def test_a_server_that_is_away(folder: str) -> None:
 )
 def test_credentials_do_not_belong_in_the_url(url: str) -> None:
     with pytest.raises(ConfigError, match="credentials do not belong in a URL") as error:
-        Folder(url, 1)
+        ObjectFolder(url, 1)
     assert SECRET not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "s3:///items.jsonl"])
 def test_a_url_without_a_bucket_or_a_folder(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"write s3://BUCKET/FOLDER\.parquet"):
-        Folder(url, 1)
+    with pytest.raises(ConfigError, match="write s3://BUCKET/FOLDER"):
+        ObjectFolder(url, 1)
 
 
 def test_others_objects_are_not_touched(server: Server, folder: str) -> None:

@@ -120,6 +120,7 @@ class FileSink:
         try:
             self._start(self._open_target(exported.location))
             self._check_gap(exported)
+            sidecar.tidy(sidecar.path_of(self._path))
         except OSError as error:
             self._discard()
             raise OutputError(_why(self._path, error)) from None

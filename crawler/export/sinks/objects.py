@@ -17,8 +17,8 @@ from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.packing import Packing
 from crawler.export.sinks.segments import Segment
-from crawler.export.sinks.store import Folder
 from crawler.model import Exported, OutboxEntry
+from crawler.runtime.object_store import ObjectFolder
 
 log = structlog.get_logger()
 
@@ -42,7 +42,7 @@ class ObjectSink:
 
     def __init__(
         self,
-        folder: Folder,
+        folder: ObjectFolder,
         ending: str,
         packing: Packing,
         epoch: str,

@@ -95,7 +95,7 @@ def read(path: Path) -> Record | None:
 
 def write(path: Path, record: Struct) -> None:
     """Put the record on the disk; whatever happens, either the old one is there or the new one. Raise `OutputError`."""
-    new = path.with_name(f"{path.name}.new")
+    new = _new(path)
     try:
         try:
             _write(new, msgspec.json.encode(record) + b"\n")
@@ -107,6 +107,11 @@ def write(path: Path, record: Struct) -> None:
             raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; nothing is lost") from None
+
+
+def tidy(path: Path) -> None:
+    """Remove what a killed process left of a record that it wrote. Only the owner of the file beside it may do so."""
+    _new(path).unlink(missing_ok=True)
 
 
 def move(file: Path, target: Path) -> None:
@@ -143,6 +148,10 @@ def foreign_lines(block: Block, behind: bytes) -> Iterator[bytes]:
 
 
 _decoder = msgspec.json.Decoder(Record)
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
 
 
 def _lines(block: Block) -> Counter[int]:

@@ -20,13 +20,14 @@ from crawler.runtime.url_words import read
 
 try:
     import obstore
-    from obstore.exceptions import BaseError
+    from obstore.exceptions import BaseError, NotFoundError
     from obstore.store import AzureStore, GCSStore, S3Store
 except ImportError:
     raise ConfigError(f"s3://, gs:// and az:// need the extra `objects`: {extra('objects')}") from None
 
 TRIES = 3  # of a request, within one call
 CONNECT_SECONDS = 10.0
+REQUEST_SECONDS = 60.0
 
 _STORES: Final[dict[str, Any]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _CREDENTIALS: Final = {
@@ -46,10 +47,10 @@ class Words(Struct, frozen=True):
     region: str = ""  # of S3
 
 
-class Folder:
+class ObjectFolder:
     """A folder of a store. The methods raise `OutputError`."""
 
-    def __init__(self, url: str, seconds: float) -> None:
+    def __init__(self, url: str, seconds: float = REQUEST_SECONDS) -> None:
         """A request may take that many seconds. Raises `ConfigError` for a URL that cannot be used."""
         base, _, query = url.partition("?")
         parts = urlsplit(base)
@@ -58,7 +59,7 @@ class Folder:
         words = read(query, base, Words)
         self.path = parts.path.strip("/")
         if not parts.netloc or not self.path:
-            raise ConfigError(f"{shown(base)}: write {self._scheme}://BUCKET/FOLDER.parquet")
+            raise ConfigError(f"{shown(base)}: write {self._scheme}://BUCKET/FOLDER")
         self._bucket = parts.netloc
         self.location = f"{self._scheme}://{self._bucket}/{self.path}" + (
             f"?endpoint={words.endpoint}" if words.endpoint else ""
@@ -86,6 +87,25 @@ class Folder:
             return bytes(obstore.get(self._store, f"{self.path}/{name}").bytes())
         except (BaseError, OSError) as error:
             raise self._cannot("read", error) from None
+
+    def find(self, name: str) -> bytes | None:
+        """Return an object; None if it is not there."""
+        try:
+            return bytes(obstore.get(self._store, f"{self.path}/{name}").bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
+        except (BaseError, OSError) as error:
+            raise self._cannot("read", error) from None
+
+    def has(self, name: str) -> bool:
+        """Return whether the object is there."""
+        try:
+            obstore.head(self._store, f"{self.path}/{name}")
+        except (NotFoundError, FileNotFoundError):
+            return False
+        except (BaseError, OSError) as error:
+            raise self._cannot("read", error) from None
+        return True
 
     def delete(self, name: str) -> None:
         """Delete an object."""
