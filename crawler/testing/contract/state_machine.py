@@ -206,7 +206,7 @@ class Machine(RuleBasedStateMachine):
         for link, request in zip(drawn, found, strict=True):
             times[request.url] += link.dont_filter
             self.admit(link, request, (first.number, request.url, times[request.url]))
-        if lines and isinstance(outcome, (Dead, Done)):
+        if lines and isinstance(outcome, (Dead, Done, Skip)):
             self.items.update(lines)
             self.waiting += 1
         for record in batch:
