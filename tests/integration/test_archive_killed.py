@@ -17,7 +17,7 @@ from tests.valkey import Valkey
 from tests.webserver import serve
 from tests.website import Site, slow
 
-KILLS = int(os.environ.get("ARCHIVE_KILLS", "3"))  # the long form: 100
+KILLS = int(os.environ.get("KILLS", "3"))  # the long form: 100
 PAGES = 60 * KILLS + 40
 WORKERS = 3
 SETTINGS = {
