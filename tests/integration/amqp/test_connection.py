@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 
 import pytest
@@ -29,6 +30,18 @@ async def test_the_first_host_that_answers_is_taken(broker: RabbitMQ) -> None:
 async def test_none_answers() -> None:
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1: connection refused; 127\.0\.0\.1:2: "):
         await connect(Broker(Address("amqp", (("127.0.0.1", 1), ("127.0.0.1", 2))), "t", 10))
+
+
+async def test_a_connection_that_failed_may_be_collected_in_any_thread() -> None:
+    """pytest fails this test if that warns of a coroutine that was never awaited."""
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await connect(Broker(Address("amqp", (("127.0.0.1", 1),)), "t", 10))
+        await asyncio.to_thread(gc.collect)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
