@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,10 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_paths_exist(path: Path) -> None:
     for name in re.findall(rf"`({ROOMS}/[\w./-]+)`", path.read_text()):
         assert any((base / name).exists() for base in (ROOT, path.parent)), name
+
+
+def test_the_readme_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    listed = re.search(r"its extras are (.+?):", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert listed is not None
+    assert re.findall(r"`(.+?)`", listed[1]) == sorted(extras)
