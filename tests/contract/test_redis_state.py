@@ -13,7 +13,7 @@ from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.keys import shard_of, shard_prefix
 from crawler.frontier.redis.server import Server
-from crawler.model import Done, Failure, Job, Request, Retry, Visit
+from crawler.model import Done, Failure, Job, Release, Request, Retry, Visit
 from crawler.testing.contract.world import AT_ONCE, Crawl, dead, failed, hosts, pages
 from tests.chaos.proxy import proxy_to
 from tests.contract.world import RedisWorld
@@ -48,6 +48,18 @@ async def test_pending_and_processing_are_lists(world: RedisWorld, crawl: Crawl,
     assert [lease.request.url for lease in leases] == ["http://a.example/high", "http://a.example/0"]
     assert set(await _lists(client, world, ":processing:*")) == {lease.message for lease in leases}
     assert len(await _lists(client, world, ":pending:*")) == 2
+
+
+async def test_a_page_whose_address_has_no_turn_is_pending_again_at_once(
+    world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis
+) -> None:
+    """It is the next of its host, and waits in no other set."""
+    await crawl.add(*pages(2))
+    lease = await crawl.lease()
+    assert await crawl.end(lease, Release("turn", turn=60.0), unasked=True)
+    (line,) = await _keys(client, world, ":pending:*")
+    assert b"/0" in cast("list[bytes]", await client.lrange(line, 0, -1))[-1]
+    assert await _keys(client, world, ":delayed") == []
 
 
 async def test_lists_that_are_empty_are_gone(world: RedisWorld, crawl: Crawl, client: redis.asyncio.Redis) -> None:
