@@ -9,12 +9,14 @@ from typing import Final
 
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
+from crawler.app.item_columns import declared_columns
 from crawler.app.user_sink import user_sink
 from crawler.errors import UsageError
 from crawler.export import names
 from crawler.export.formats import format_of, is_path
 from crawler.export.sinks import redis
 from crawler.export.sinks.chosen import Chosen, is_choice
+from crawler.export.sinks.declared import nothing
 from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import InThread
@@ -95,20 +97,21 @@ def _file(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     columns = tuple(name for _, name in target.fields)
     name, limits = names.of_job(target.name, job), Limits(target.batch_items, target.batch_bytes, target.batch_seconds)
     how = {"append": target.append, "rotated": rotated, "overwrite": target.overwrite}
+    declared = declared_columns(config, target)
+
+    def build(path: Path) -> FileSink:
+        return FileSink(path, job.epoch, encoding(columns), declared, append=True)
+
     if names.is_of_batches(name):
-        return InThread(
-            RollingSink(
-                name, job.epoch, lambda path: FileSink(path, job.epoch, encoding(columns), append=True), limits, **how
-            )
-        )
+        return InThread(RollingSink(name, job.epoch, build, limits, **how))
     if any((target.batch_items, target.batch_bytes, target.batch_seconds)):
         raise UsageError(f"{target.shown}: each batch needs a file of its own; write %(batch_id)d into its name")
-    return InThread(FileSink(Path(name), job.epoch, encoding(columns), **how))
+    return InThread(FileSink(Path(name), job.epoch, encoding(columns), declared, **how))
 
 
 def _cdxj(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
-    words = {"append": target.append, "rotated": rotated, "overwrite": target.overwrite}
-    return InThread(IndexSink(Path(target.name), job.epoch, encoding=IndexLines(), **words))
+    how = {"append": target.append, "rotated": rotated, "overwrite": target.overwrite}
+    return InThread(IndexSink(Path(target.name), job.epoch, IndexLines(), nothing, **how))
 
 
 def _sqlite(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
@@ -122,7 +125,8 @@ def _sqlite(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
 def _parquet(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     from crawler.export.sinks.parquet import ParquetSink  # pyarrow is an extra, and takes a while to import
 
-    return InThread(ParquetSink(Path(target.name), job.epoch, append=target.append, overwrite=target.overwrite))
+    how = {"append": target.append, "overwrite": target.overwrite}
+    return InThread(ParquetSink(Path(target.name), job.epoch, declared_columns(config, target), **how))
 
 
 def _postgresql(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
@@ -173,7 +177,8 @@ def _objects(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
     ending = next((ending for ending in PACKINGS if folder.path.lower().endswith(ending)), None)
     if ending is None:
         raise UsageError(f"{folder.location}: the folder's name must end with one of {', '.join(PACKINGS)}")
-    made = ObjectSink(folder, ending, PACKINGS[ending](), job.epoch, append=target.append)
+    declared = declared_columns(config, target)
+    made = ObjectSink(folder, ending, PACKINGS[ending](), job.epoch, append=target.append, declared=declared)
     return Gathered(made, max(1, config.settings.OUTBOX_LIMIT // 2))
 
 

@@ -82,14 +82,20 @@ def is_item(value: Any) -> bool:
 _MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__", "__fields__")
 
 
-def _declared(value: Any) -> Iterator[str]:
-    """Yield the names of the fields that the object's class declares."""
-    if dataclasses.is_dataclass(value):
-        yield from (field.name for field in dataclasses.fields(value))
+def is_item_class(cls: type) -> bool:
+    """Return whether the class declares the fields of its items."""
+    if issubclass(cls, Mapping):
+        return isinstance(getattr(cls, "fields", None), Mapping)
+    return issubclass(cls, msgspec.Struct) or any(hasattr(cls, mark) for mark in _MARKS)
+
+
+def declared(cls: type) -> Iterator[str]:
+    """Yield the names of the fields that a class of `_MARKS` declares."""
+    if dataclasses.is_dataclass(cls):
+        yield from (field.name for field in dataclasses.fields(cls))
         return
-    fields = next(getattr(type(value), mark) for mark in _MARKS[1:] if hasattr(type(value), mark))
+    fields = next(getattr(cls, mark) for mark in _MARKS[1:] if hasattr(cls, mark))
     yield from fields if isinstance(fields, Mapping) else (field.name for field in fields)
-    yield from getattr(value, "model_extra", None) or ()  # what a model of pydantic was given beside its fields
 
 
 def _is_plain(value: Any) -> bool:
@@ -147,7 +153,8 @@ def _fields(value: Any) -> Iterator[tuple[Any, Any]]:
             if (part := getattr(value, field)) is not msgspec.UNSET:
                 yield name, part
     else:
-        yield from ((name, getattr(value, name)) for name in _declared(value) if hasattr(value, name))
+        more = getattr(value, "model_extra", None) or ()  # what a model of pydantic was given beside its fields
+        yield from ((name, getattr(value, name)) for name in (*declared(type(value)), *more) if hasattr(value, name))
 
 
 def _key(key: Any) -> str:

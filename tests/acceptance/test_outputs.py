@@ -107,6 +107,51 @@ async def test_feeds_say_where_items_go_and_which_of_their_fields(project: Shell
     assert before == {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}, "each item stays there once"
 
 
+TYPED = """
+from __future__ import annotations
+from shop_items import Page
+from crawler import Spider
+
+class Shop(Spider):
+    name = "shop"
+
+    def parse(self, response):
+        yield Page(response.url)
+        yield from response.follow_all(url for url in response.links if "images" not in url)
+"""
+
+ITEMS = """
+from dataclasses import dataclass
+
+@dataclass
+class Page:
+    url: str
+    price: float | None = None
+    stock: int | None = None
+    tags: list[str] | None = None
+"""
+
+
+async def test_tables_have_the_fields_of_a_typed_item_although_none_is_filled(project: Shell, site: Running) -> None:
+    folder = project.folder
+    (folder / "spiders" / "shop.py").write_text(TYPED)
+    (folder / "shop_items.py").write_text(ITEMS)
+    names = ("a.parquet", "a.csv", "chosen.parquet")
+    feeds = 'FEEDS={"chosen.parquet":{"fields":{"stock":"left"}}}'
+    outputs = [word for name in names for word in ("-o", name)]
+    ended = await project.run("crawl", *site.seeds, "--spider", "shop", *outputs, "-s", feeds, *LOCAL)
+    assert ended.code == Exit.DONE, ended.err
+    with duckdb.connect() as base:
+        described = base.sql(f"describe from read_parquet('{folder}/a.parquet/*.parquet')").fetchall()
+        chosen = base.sql(f"describe from read_parquet('{folder}/chosen.parquet/*.parquet')").fetchall()
+        urls = base.read_parquet(f"{folder}/a.parquet/*.parquet").project("url").fetchall()
+    columns = [("url", "VARCHAR"), ("price", "DOUBLE"), ("stock", "BIGINT"), ("tags", "VARCHAR")]
+    assert [row[:2] for row in described] == columns
+    assert [row[:2] for row in chosen] == [("left", "BIGINT")]
+    assert sorted(urls) == sorted((url,) for url in truth(site))
+    assert (folder / "a.csv").read_text().splitlines()[0] == "url,price,stock,tags"
+
+
 async def test_a_spider_has_feeds_of_its_own_and_export_finds_them(project: Shell, site: Running) -> None:
     spider = project.folder / "spiders" / "shop.py"
     feeds = '    custom_settings = {"FEEDS": {"own.jsonl": {"fields": ["url"]}}}\n'

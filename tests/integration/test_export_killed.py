@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.declared import nothing
 from crawler.export.sinks.encodings import JsonLines
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import InThread
@@ -62,7 +63,7 @@ async def with_items(frontier: Backend, name: str) -> Job:
 
 async def export(frontier: Backend, job: Job, path: Path, **how: bool) -> None:
     """What `crawler export` does, two pages at a time."""
-    sink = InThread(FileSink(path, job.epoch, JsonLines(), **how))
+    sink = InThread(FileSink(path, job.epoch, JsonLines(), nothing, **how))
     await Exporter(
         frontier.jobs.all, frontier.outbox, [sink], job, name="x", batch=2, lease_seconds=60, patient=False
     ).run(asyncio.Event())

@@ -54,7 +54,15 @@ class Columns:
             for name, value in self._fields(item).items():
                 kind, known = _kind(value), self.kinds.get(name)
                 if kind is not known:
-                    self.kinds[name] = kind if known is None else _wider(known, kind)
+                    self.kinds[name] = kind if known is None else wider(known, kind)
+
+    def declare(self, kinds: Mapping[str, Kind]) -> None:
+        """Make room for values of these kinds, of which there may be none yet."""
+        for name, kind in kinds.items():
+            if name in self.kinds:
+                self.kinds[name] = wider(self.kinds[name], kind)
+            elif len(self.kinds) < MOST and name not in ("", OTHER):
+                self.kinds[name] = kind
 
     def values(self, items: Sequence[bytes]) -> dict[str, list[Any]]:
         """Return the values of each column, one an item; None where an item has none."""
@@ -94,7 +102,7 @@ def _kind_of_number(value: bytes) -> Kind:
     return Kind.BIG if -_LONG <= number < _LONG else Kind.TEXT
 
 
-def _wider(one: Kind, other: Kind) -> Kind:
+def wider(one: Kind, other: Kind) -> Kind:
     """Return the narrowest type that holds the values of both."""
     kinds = {one, other} - {Kind.NULL}
     return kinds.pop() if len(kinds) == 1 else _BOTH.get(frozenset(kinds), Kind.TEXT)

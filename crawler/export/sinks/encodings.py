@@ -33,8 +33,15 @@ class Encoding(Protocol):
     is_marked: bool  # older versions wrote positions into its rows
     left_out: Counter[str]  # field → values for which `row` had no column; whoever reads it clears it
 
+    @property
+    def lacks_columns(self) -> bool:
+        """Whether the next item decides which columns there are."""
+
     def begin(self, head: bytes) -> None:
         """Learn from the first bytes of the file (empty: a new one). Raise `ValueError` if it is of another kind."""
+
+    def name_columns(self, names: Sequence[str]) -> None:
+        """Take the columns, if it lacks them; none: the fields of the next item."""
 
     def row(self, item: bytes) -> bytes:
         """Return the row of an item, a JSON object. Raise `ValueError`, which says why, if it can have none."""
@@ -46,22 +53,31 @@ class Encoding(Protocol):
         """Return whether a line, with its line break, is somebody's row, and no part of one that was torn."""
 
 
-class JsonLines:
+class _AllFields:
+    """What encodings have in common that keep all fields of an item."""
+
+    lacks_columns = False
+
+    def __init__(self) -> None:
+        self.left_out: Counter[str] = Counter()
+
+    def name_columns(self, names: Sequence[str]) -> None:
+        """There are none."""
+
+    def row(self, item: bytes) -> bytes:
+        """Return the item."""
+        return item
+
+
+class JsonLines(_AllFields):
     """Implements `Encoding`: an item is a line."""
 
     end = b""
     is_shared = True
     is_marked = True
 
-    def __init__(self) -> None:
-        self.left_out: Counter[str] = Counter()
-
     def begin(self, head: bytes) -> None:
         """Nothing to learn."""
-
-    def row(self, item: bytes) -> bytes:
-        """Return the item."""
-        return item
 
     def block(self, rows: Sequence[bytes], *, is_first: bool) -> bytes:
         """Return the lines."""
@@ -86,24 +102,17 @@ def is_json(line: bytes) -> bool:
     return True
 
 
-class JsonArray:
+class JsonArray(_AllFields):
     """Implements `Encoding`: one array, an item on each line. The file is one as soon as the crawl is over."""
 
     end = b"\n]\n"
     is_shared = False
     is_marked = False
 
-    def __init__(self) -> None:
-        self.left_out: Counter[str] = Counter()
-
     def begin(self, head: bytes) -> None:
         """Raise `ValueError` if it is no array as this writes it."""
         if not b"[\n".startswith(head[:2]):
             raise ValueError("holds no array of items that an export wrote; name another file")
-
-    def row(self, item: bytes) -> bytes:
-        """Return the item."""
-        return item
 
     def block(self, rows: Sequence[bytes], *, is_first: bool) -> bytes:
         """Return elements of the array, behind its bracket or a comma."""
@@ -118,8 +127,8 @@ class Csv:
     """Implements `Encoding`: a header and rows as RFC 4180 has them. Text stands as it is, null as nothing, any other
     value as JSON.
 
-    The columns are the `fields`, or else those in the header of the file, or else the fields of the first item. Values
-    of other fields are left out and counted.
+    The columns are the `fields`, or else those in the header of the file, or else those that are named for the first
+    item, or else its fields. Values of other fields are left out and counted.
     """
 
     end = b""
@@ -142,6 +151,15 @@ class Csv:
                 "replaces it at the end"
             )
         self._fields = there or self._fields
+
+    @property
+    def lacks_columns(self) -> bool:
+        """Whether the next item decides which columns there are."""
+        return not self._fields
+
+    def name_columns(self, names: Sequence[str]) -> None:
+        """Take them, if there are none yet."""
+        self._fields = self._fields or tuple(names)
 
     def row(self, item: bytes) -> bytes:
         """Return the values of the columns. Raise `ValueError` if the item has a value that is no text in UTF-8, or no
@@ -185,6 +203,12 @@ class Compressed:
         self._codec = codec
         self.left_out = inner.left_out
         self.row = inner.row
+        self.name_columns = inner.name_columns
+
+    @property
+    def lacks_columns(self) -> bool:
+        """As the other encoding."""
+        return self._inner.lacks_columns
 
     def begin(self, head: bytes) -> None:
         """Let the other encoding learn from the first block. Raise `ValueError` if it is not compressed like this."""

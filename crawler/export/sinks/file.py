@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from crawler.errors import OutputError, UnstorableItems
 from crawler.export.sinks import marks, position, sidecar
+from crawler.export.sinks.declared import Lookup, nothing
 from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.encodings import Encoding, JsonLines, is_json
 from crawler.export.sinks.sidecar import Block, Record
@@ -52,7 +53,8 @@ class FileSink:
 
     `append`: also add to a file with items of another job, or without the earlier items of this one. `rotated`: the
     second is no error for the file that had them, because it may have been rotated. `overwrite`: leave a file with
-    other content as it is, write to a new one beside it, and replace the old one at the end (`finish`).
+    other content as it is, write to a new one beside it, and replace the old one at the end (`finish`). `declared`: the
+    columns that the classes of items declare.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class FileSink:
         path: Path,
         epoch: str,
         encoding: Encoding | None = None,
+        declared: Lookup = nothing,
         *,
         append: bool = False,
         rotated: bool = False,
         overwrite: bool = False,
     ) -> None:
+        self._declared = declared
         self._target = path.absolute()
         self._epoch = epoch
         self._encoding = encoding or JsonLines()
@@ -381,6 +385,8 @@ class FileSink:
         self._encoding.left_out.clear()
         rows, bad = [], []
         for entry, number, item in position.rows(entries, positions):
+            if self._encoding.lacks_columns:
+                self._encoding.name_columns(tuple(self._declared(entry.spider, entry.kind(number))))
             try:
                 rows.append(self._encoding.row(item))
             except ValueError as error:

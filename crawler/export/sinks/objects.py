@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from crawler.errors import ConfigError, OutputError
 from crawler.export.sinks import position, segments
+from crawler.export.sinks.declared import Declared, Lookup, nothing
 from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.in_thread import InThread
 from crawler.export.sinks.packing import Packing
@@ -49,8 +50,11 @@ class ObjectSink:
         *,
         append: bool = False,
         most_bytes: int = SEGMENT_BYTES,
+        declared: Lookup = nothing,
     ) -> None:
-        """`append`: also to a folder with other objects, or without the job's earlier items."""
+        """`append`: also to a folder with other objects, or without the job's earlier items. `declared`: the columns
+        that the classes of items declare."""
+        self._declared = Declared(declared)
         self._folder = folder
         self._ending = ending
         self._packing = packing
@@ -152,6 +156,8 @@ class ObjectSink:
                 f"{self.location}: the positions of {len(positions)} shards do not fit into the name of an object; "
                 "write to a file or a database"
             )
+        for columns in self._declared.new(entries):
+            self._packing.declare(columns)
         items = [item for entry in entries for _, item in entry.numbered()]
         return _Pending(segment, self._packing.pack(items, position.mark(self._epoch, positions)), len(items))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import Final, Protocol
 
-from crawler.export.sinks.columns import Columns
+from crawler.export.sinks.columns import Columns, Kind
 from crawler.export.sinks.encodings import lines
 
 
@@ -16,6 +16,9 @@ class Packing(Protocol):
 
     learns: bool
     """Whether `go_on` wants the segment before."""
+
+    def declare(self, columns: Mapping[str, Kind]) -> None:
+        """Make room for columns that the class of an item declares."""
 
     def pack(self, items: Sequence[bytes], position: str) -> bytes:
         """Return the bytes of a segment, which may say up to which position it goes."""
@@ -28,6 +31,9 @@ class Lines:
     """JSON lines."""
 
     learns = False
+
+    def declare(self, columns: Mapping[str, Kind]) -> None:
+        """Do nothing: a line has the fields of its item."""
 
     def pack(self, items: Sequence[bytes], position: str) -> bytes:
         """Return a line for each item."""
@@ -55,6 +61,10 @@ class Parquet:
 
         self._file = parquet_file
         self._columns = Columns()
+
+    def declare(self, columns: Mapping[str, Kind]) -> None:
+        """Make room for these columns."""
+        self._columns.declare(columns)
 
     def pack(self, items: Sequence[bytes], position: str) -> bytes:
         """Return a file with a row for each item."""

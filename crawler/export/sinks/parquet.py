@@ -18,15 +18,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 from msgspec import Struct
 
 from crawler.errors import OutputError
 from crawler.export.sinks import parquet_file, position
-from crawler.export.sinks.columns import Columns
+from crawler.export.sinks.columns import Columns, Kind
+from crawler.export.sinks.declared import Declared, Lookup, nothing
 from crawler.export.sinks.elsewhere import gone_to
 from crawler.export.sinks.journal import Journal
 from crawler.model import Exported, OutboxEntry
+from crawler.runtime import disk
 from crawler.runtime.disk import sync_folder
 
 log = structlog.get_logger()
@@ -66,6 +69,7 @@ class ParquetSink:
 
     `append`: also add to a folder with other files, or without the job's earlier items. `overwrite`: leave a folder or
     file that is there as it is, write to a new folder beside it, and replace the old one at the end (`finish`).
+    `declared`: the columns that the classes of items declare.
     """
 
     inode = 0
@@ -74,6 +78,7 @@ class ParquetSink:
         self,
         path: Path,
         epoch: str,
+        declared: Lookup = nothing,
         *,
         append: bool = False,
         overwrite: bool = False,
@@ -88,6 +93,7 @@ class ParquetSink:
         self._append = append
         self._overwrite = overwrite
         self._limits = (most_items, most_bytes, most_seconds)
+        self._declared = Declared(declared)
         self._lock = -1
         self._is_made = False  # the folder, by this sink
         self._journal = self._journal_there()
@@ -143,6 +149,7 @@ class ParquetSink:
             if not new:
                 return 0
             positions = position.merged(self._positions, {entry.shard: entry.position for entry in new})
+            self._declare(new)
             self._columns.widen(items)
             self._began = self._began if self._journal.items else time.monotonic()
             self._check_there()
@@ -233,6 +240,7 @@ class ParquetSink:
         self._began = time.monotonic()
         if position.reaches(self._positions, waiting):  # also if there is none
             self._journal.clear()
+        self._columns.declare(self._waiting_columns())
         self._columns.widen(self._journal.read())
         self._positions = position.merged(self._positions, waiting)
 
@@ -255,6 +263,15 @@ class ParquetSink:
         is_old = waiting.items > 0 and time.monotonic() - self._began >= seconds
         return waiting.items >= items or waiting.size >= size or is_old
 
+    def _declare(self, entries: Sequence[OutboxEntry]) -> None:
+        """Make room for the columns that the items' classes declare, and remember them as long as the items wait."""
+        before = dict(self._columns.kinds)
+        for columns in self._declared.new(entries):
+            self._columns.declare(columns)
+        if self._columns.kinds != before:
+            unfinished = self._folder / f".columns{_UNFINISHED}"
+            disk.replace(self._columns_file, msgspec.json.encode(self._columns.kinds), unfinished)
+
     def _make_segment(self) -> None:
         """Write the items that wait to a file, give it its name when it is durable, and clear the journal."""
         if not self._journal.items:
@@ -275,6 +292,7 @@ class ParquetSink:
             raise
         sync_folder(self._folder)
         self._journal.clear()
+        self._columns_file.unlink(missing_ok=True)
         self._segments = number  # if one of these fails, the same segment is written again under the same name
 
     def _replace(self) -> None:
@@ -301,6 +319,19 @@ class ParquetSink:
             if self._is_made:
                 with suppress(OSError):  # there is something in it
                     self._folder.rmdir()
+
+    @property
+    def _columns_file(self) -> Path:
+        """The columns that classes declared for the items in the journal, of which some may have no value."""
+        return self._folder / f".open-{self._epoch}.columns"
+
+    def _waiting_columns(self) -> dict[str, Kind]:
+        try:
+            return msgspec.json.decode(self._columns_file.read_bytes(), type=dict[str, Kind])
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            raise OutputError(f"{self._columns_file} is damaged: delete it; no item is in it") from None
 
     def _journal_there(self) -> Journal:
         return Journal(self._folder / f".open-{self._epoch}.jsonl")

@@ -15,7 +15,6 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -24,7 +23,7 @@ from msgspec import Struct
 
 from crawler.errors import OutputError
 from crawler.export.sinks import position
-from crawler.runtime.disk import sync_folder, write_all
+from crawler.runtime import disk
 
 ENDING = ".position"
 _TAIL = 4096  # bytes before `size` that are compared
@@ -95,16 +94,8 @@ def read(path: Path) -> Record | None:
 
 def write(path: Path, record: Struct) -> None:
     """Put the record on the disk; whatever happens, either the old one is there or the new one. Raise `OutputError`."""
-    new = _new(path)
     try:
-        try:
-            _write(new, msgspec.json.encode(record) + b"\n")
-            os.replace(new, path)
-            sync_folder(path.parent)
-        except OSError:
-            with suppress(OSError):
-                new.unlink()
-            raise
+        disk.replace(path, msgspec.json.encode(record) + b"\n", _new(path))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; nothing is lost") from None
 
@@ -166,12 +157,3 @@ def _split(data: bytes) -> list[bytes]:
 def _tail(file: int, size: int) -> int:
     length = min(size, _TAIL)
     return crc32(os.pread(file, length, size - length))
-
-
-def _write(path: Path, data: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    try:
-        write_all(file, data)
-        os.fsync(file)
-    finally:
-        os.close(file)

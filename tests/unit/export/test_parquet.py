@@ -18,8 +18,10 @@ import duckdb
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from crawler.errors import OutputError
+from crawler.export.sinks.columns import Kind
 from crawler.export.sinks.parquet import ParquetSink
 from crawler.model import Exported, OutboxEntry
 
@@ -74,6 +76,27 @@ def cells(item: dict[str, Any]) -> dict[str, Any]:
     others = {name: value for name, value in item.items() if name in ("", "_other")}
     own = {name: value for name, value in item.items() if name not in others}
     return own | ({"_other": others} if others else {})
+
+
+def test_columns_that_a_class_declares_are_there_before_any_value(tmp_path: Path) -> None:
+    """Also when the exporter ends before the first segment, and the next one gets no item of that class."""
+    declared = {"n": Kind.FLOAT, "title": Kind.TEXT, "stock": Kind.INT, "is_new": Kind.BOOL}
+    path, entry = tmp_path / "items.parquet", replace(FIRST, kinds=("Book", "Book"))
+    killed = ParquetSink(path, "e1", lambda spider, kind: declared)
+    killed.open(NONE)
+    killed.write([entry])
+    killed._release()  # as `kill -9` does
+    sink = ParquetSink(path, "e1")
+    sink.open(NONE)
+    sink.finish()
+    sink.close()
+    described = duckdb.execute(f"describe from read_parquet('{path}/*.parquet')").fetchall()
+    assert [row[:2] for row in described] == [
+        ("n", "DOUBLE"), ("title", "VARCHAR"), ("stock", "BIGINT"), ("is_new", "BOOLEAN")
+    ]  # fmt: skip
+    assert numbers(path) == [1, 2]
+    assert pd.read_parquet(path, dtype_backend="pyarrow")["stock"].dtype == "int64[pyarrow]"
+    assert [one.name for one in path.iterdir() if one.suffix != ".parquet"] == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, len(DRIFT)])
