@@ -11,10 +11,20 @@ a group are prepared when it is first used.
 import re
 import sys
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
+from msgspec import Struct
+
 from crawler.parsing.robots_lines import as_utf8, lines
-from crawler.robots.patterns import RobotsRule, RobotsRules
+from crawler.robots.patterns import RobotsRule, RobotsRules, rules_text
+
+
+class Told(Struct, frozen=True, gc=False):
+    """What a robots.txt says to one agent."""
+
+    rules: str = ""  # as `rules_text` writes them
+    delay: float | None = None  # seconds between requests, finite, >= 0: see `Robots.crawl_delay`
 
 
 class Robots:
@@ -41,11 +51,8 @@ class Robots:
 
     def rule(self, url: str, agent: str) -> RobotsRule | None:
         """The rule that decides about a canonical URL; None if no rule matches, and then the URL may be fetched."""
-        path = url[url.index("/", 8) :].partition("#")[0]
-        if path.partition("?")[0] == "/robots.txt":  # always allowed (§2.2.2)
-            return None
         group = self._group(agent)
-        return None if group is None else group.rules.decide(path)
+        return None if group is None else decide(group.rules, url)
 
     def crawl_delay(self, agent: str) -> float | None:
         """Seconds between requests that the group of `agent` asks for (not in the RFC): finite, >= 0.
@@ -53,7 +60,12 @@ class Robots:
         It is the longest of the Crawl-delay lines (seconds) and the Request-rate lines (documents / seconds).
         """
         group = self._group(agent)
-        return None if group is None else group.delay
+        return None if group is None else group.told.delay
+
+    def told(self, agent: str) -> Told:
+        """What the file says to `agent`."""
+        group = self._group(agent)
+        return _NOTHING if group is None else group.told
 
     def _group(self, agent: str) -> "_Group | None":
         token = _token(agent)
@@ -61,6 +73,17 @@ class Robots:
         if name not in self._groups and name in self._blocks:
             self._groups[name] = _Group(self._blocks[name])
         return self._groups.get(name)
+
+
+def decide(rules: RobotsRules, url: str) -> RobotsRule | None:
+    """The one of the rules that decides about a canonical URL; None if none matches, and then it may be fetched."""
+    path = url[url.index("/", 8) :].partition("#")[0]
+    if path.partition("?")[0] == "/robots.txt":  # always allowed (§2.2.2)
+        return None
+    return rules.decide(path)
+
+
+_NOTHING: Final = Told()
 
 
 def _token(agent: str) -> str:
@@ -86,11 +109,13 @@ class _Block:
 class _Group:
     """All rules and delays for one agent, merged from the whole file (§2.2.1)."""
 
-    __slots__ = ("delay", "rules")
-
     def __init__(self, blocks: Iterable[_Block]) -> None:
-        self.rules = RobotsRules(rule for block in blocks for rule in block.rules)
-        self.delay = max((delay for block in blocks for delay in block.delays), default=None)
+        text = rules_text(rule for block in blocks for rule in block.rules)
+        self.told = Told(text, max((delay for block in blocks for delay in block.delays), default=None))
+
+    @cached_property
+    def rules(self) -> RobotsRules:
+        return RobotsRules(self.told.rules)
 
 
 class _Reader:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 from typing import Literal
 
 import structlog
@@ -20,13 +20,18 @@ from crawler.parsing import robots_lines
 from crawler.parsing.url import BadUrl, canonical, origin_of
 from crawler.response import Response
 from crawler.robots import answer as robots
-from crawler.robots.file import ALLOW_ALL, Robots
+from crawler.robots.file import decide
+from crawler.robots.kept import File, Files, bytes_of
 from crawler.runtime.safe_text import shown
 
 log = structlog.get_logger()
 
-MAX_ORIGINS = 5_000  # for which this process keeps rules
-MAX_BYTES = 4_000_000  # of the robots.txt files of these rules; the parsed rules take several times as much memory
+MAX_ORIGINS = 150_000  # for which this process keeps rules; some 250 bytes each besides the file
+MAX_BYTES = 24_000_000  # of what it keeps of their different robots.txt files
+READY_BYTES = 500_000  # of the rules that are ready for verdicts, which take ten times as much memory
+FORGOTTEN_AT_ONCE = 16  # of so many origins, one is forgotten when the bounds are met
+FEW = 16  # sitemaps of an origin that are searched one by one
+SET_BYTES = 64  # memory that a set takes for a member
 ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
 SHOWN_LINES, SHOWN_LENGTH = 3, 100  # Sitemap lines without a URL that one log line shows, and characters of each
@@ -49,27 +54,24 @@ class Verdict(Struct, frozen=True):
     noted: Mapping[str, int] = {}  # what the job counts of the answer to this request, by its counters
     asked_at: float | None = None
     sitemaps: tuple[str, ...] = ()  # canonical URLs, when the job of the request first meets this origin
-    listed: frozenset[str] = frozenset()  # the same URLs, whenever the job reads them
+    listed: Collection[str] = ()  # the same URLs, whenever the job reads them
 
 
-class Cached(Struct, frozen=True):
-    """An origin's rules in this process."""
+class Cached(Struct, gc=False):
+    """What this process knows of an origin."""
 
-    answer: robots.RobotsAnswer  # without its body
-    rules: Robots
-    size: int  # bytes of the robots.txt that are kept
-    mark: int  # hash of those bytes
     until: float  # Unix seconds
-    crawl_delay: float | None  # seconds, cut to ROBOTSTXT_MAX_DELAY
-    sitemaps: tuple[str, ...]
-    listed: frozenset[str]  # the same
-    unusable: tuple[str, ...]  # values of Sitemap lines without a URL that can be fetched
-    offered: set[str]  # jobs that were offered the sitemaps
+    file: File
+    error_status: int | None = None  # if no page may be fetched: the status of its robots.txt, 0 for no answer
+    sitemaps: tuple[str, ...] = ()  # the URLs of the file's Sitemap lines
+    listed: Collection[str] = ()  # the same, fast to search
+    offered: frozenset[str] = frozenset()  # jobs that were offered the sitemaps
 
     @property
-    def is_cut(self) -> bool:
-        """Whether the robots.txt is longer than what is read of it."""
-        return self.size > robots_lines.MAX_BYTES
+    def size(self) -> int:
+        """Bytes of memory that its sitemaps take besides the file's."""
+        own = 0 if self.sitemaps is self.file.sitemaps else bytes_of(self.sitemaps)
+        return own if self.listed is self.sitemaps else own + SET_BYTES * len(self.listed)
 
 
 class RobotsGate:
@@ -99,8 +101,9 @@ class RobotsGate:
         self._max_delay = max_delay
         self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
         self._clock = clock
-        self._known: OrderedDict[str, Cached] = OrderedDict()  # oldest first
-        self._size = 0  # bytes of all these robots.txt files
+        self._known: dict[str, Cached] = {}  # by origin, those read longest ago first
+        self._files = Files(self._agent, READY_BYTES)
+        self._size = 0  # bytes of what is not in the files
 
     async def check(self, lease: Lease, job: str | None = None, fetcher: Fetcher | None = None) -> Verdict:
         """The verdict on a page. May fetch robots.txt, which uses the host's turn; the word is then `again`.
@@ -120,18 +123,18 @@ class RobotsGate:
         return self._judge(known, url, job)
 
     def _judge(self, known: Cached, url: str, job: str | None) -> Verdict:
-        if known.answer.kind == "disallow":
+        if known.error_status is not None:
             return self._unreachable(known, origin_of(url))
         sitemaps = _offer(known, job) if known.sitemaps and job else ()
-        rule = known.rules.rule(url, self._agent)
+        rule = decide(self._files.ready(known.file), url) if known.file.rules.text else None
         if rule is not None and not rule.allow:
             return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
-        listed = known.listed if job else frozenset[str]()
-        return Verdict("allow", crawl_delay=known.crawl_delay, sitemaps=sitemaps, listed=listed)
+        asked = known.file.delay
+        crawl_delay = None if asked is None else min(asked, self._max_delay)
+        return Verdict("allow", crawl_delay=crawl_delay, sitemaps=sitemaps, listed=known.listed if job else ())
 
     def _unreachable(self, known: Cached, origin: str) -> Verdict:
-        status = known.answer.status
-        what = f"answered with status {status}" if status else "gave no answer"
+        what = f"answered with status {known.error_status}" if known.error_status else "gave no answer"
         left = max(0.0, known.until - self._clock())
         return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be fetched")
 
@@ -158,7 +161,7 @@ class RobotsGate:
         await self._asking.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
-        noted = self._say_what_is_lost(origin, known, wants_sitemaps=bool(job))
+        noted = self._say_what_is_lost(origin, answer, known.file, wants_sitemaps=bool(job))
         return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=_offer(known, job) if job else ())
 
     async def _ask_in_time(self, origin: str, fetcher: Fetcher) -> tuple[robots.RobotsAnswer, bool]:
@@ -194,67 +197,68 @@ class RobotsGate:
         answer = robots.verdict_source(response.status, body, seconds=self._cache_seconds, pause=pause, now=now)
         return answer, was_asked
 
-    def _say_what_is_lost(self, origin: str, known: Cached, *, wants_sitemaps: bool) -> dict[str, int]:
+    def _say_what_is_lost(
+        self, origin: str, answer: robots.RobotsAnswer, file: File, *, wants_sitemaps: bool
+    ) -> dict[str, int]:
         """Log what the gate cuts and cannot use, and return what the job counts of it. Only the asker does, so it
         appears once per fetch of robots.txt."""
         noted = {}
-        if known.is_cut:
+        if len(answer.body) > robots_lines.MAX_BYTES:
             noted["cut/robots"] = 1
             log.warning(
                 "robots_txt_cut", origin=origin, why=f"only its first {robots_lines.MAX_BYTES:,} bytes are read"
             )
-        asked = known.rules.crawl_delay(self._agent)
-        if asked is not None and asked > self._max_delay:
+        if file.delay is not None and file.delay > self._max_delay:
             log.warning(
                 "crawl_delay_cut",
                 origin=origin,
-                asked=asked,
+                asked=file.delay,
                 used=self._max_delay,
                 why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
             )
-        if known.unusable and wants_sitemaps:
-            noted["links/robots_sitemaps"] = len(known.unusable)
-            shows = ", ".join(shown(value or "(empty)")[:SHOWN_LENGTH] for value in known.unusable[:SHOWN_LINES])
+        unusable = robots_lines.usable_sitemaps(file.sitemaps, f"{origin}/robots.txt")[1] if wants_sitemaps else []
+        if unusable:
+            noted["links/robots_sitemaps"] = len(unusable)
+            shows = ", ".join(shown(value or "(empty)")[:SHOWN_LENGTH] for value in unusable[:SHOWN_LINES])
             log.warning(
                 "robots_sitemaps_unusable",
                 origin=origin,
-                lines=len(known.unusable),
+                lines=len(unusable),
                 why=f"Sitemap lines of its robots.txt without a URL that can be fetched: {shows}",
             )
         return noted
 
     def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
-        before = self._known.pop(origin, None)
-        known = self._read(origin, answer, before)
-        self._size += known.size - (before.size if before else 0)
+        known = self._read(origin, answer)
+        self._forget(origin)  # after reading, so that a file that has not changed is not read again
         self._known[origin] = known
-        while len(self._known) > MAX_ORIGINS or self._size > MAX_BYTES:
-            self._size -= self._known.popitem(last=False)[1].size
+        self._size += known.size
+        while len(self._known) > MAX_ORIGINS or self._size + self._files.size > MAX_BYTES:
+            self._forget_some()
         return known
 
-    def _read(self, origin: str, answer: robots.RobotsAnswer, before: Cached | None) -> Cached:
-        mark = hash(answer.body)
-        if before is not None and before.mark == mark and before.size == len(answer.body):
-            rules = before.rules  # unchanged, as most files are for months
-        else:
-            rules = Robots.parse(answer.body) if answer.body else ALLOW_ALL
-        asked = rules.crawl_delay(self._agent)
+    def _forget_some(self) -> None:
+        """Forget the origins that were read longest ago: many at once, because the way to the first key of a dict leads
+        past those that were deleted."""
+        for origin in list(islice(self._known, 1 + len(self._known) // FORGOTTEN_AT_ONCE)):
+            self._forget(origin)
+
+    def _forget(self, origin: str) -> None:
+        known = self._known.pop(origin, None)
+        if known is not None:
+            self._size -= known.size
+            self._files.release(known.file)
+
+    def _read(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
+        file = self._files.take(answer.body)
         left = max(answer.left(self._clock()), 1.0)  # the shared copy exists, so keep it 1 s even if the clocks differ
-        if answer.kind != "disallow":
-            left = min(left, REFRESH_SECONDS)
-        sitemaps, unusable = robots_lines.usable_sitemaps(rules.sitemaps, f"{origin}/robots.txt")
-        return Cached(
-            answer=replace(answer, body=b""),
-            rules=rules,
-            size=len(answer.body),
-            mark=mark,
-            until=self._clock() + left,
-            crawl_delay=None if asked is None else min(asked, self._max_delay),
-            sitemaps=tuple(sitemaps),
-            listed=frozenset(sitemaps),
-            unusable=tuple(unusable),
-            offered=set(),
-        )
+        if answer.kind == "disallow":
+            return Cached(self._clock() + left, file, answer.status)
+        sitemaps = tuple(robots_lines.usable_sitemaps(file.sitemaps, f"{origin}/robots.txt")[0])
+        if sitemaps == file.sitemaps:
+            sitemaps = file.sitemaps  # one copy is enough
+        listed = sitemaps if len(sitemaps) <= FEW else frozenset(sitemaps)
+        return Cached(self._clock() + min(left, REFRESH_SECONDS), file, None, sitemaps, listed)
 
 
 def _text_of(response: Response) -> bytes:
@@ -270,5 +274,5 @@ def _offer(known: Cached, job: str) -> tuple[str, ...]:
     been lost with its worker."""
     if job in known.offered:
         return ()
-    known.offered.add(job)
+    known.offered |= {job}
     return known.sitemaps

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from crawler.parsing.url import normal_escapes
 
 _QUICK: Final = 2_000_000  # patterns with stars × octets of the path; up to here plain finds take a few milliseconds
+_ALLOW, _DISALLOW = "+", "-"
 _MOST: Final = 12_000_000  # octets compared for one verdict, at most: about 35 ms
 
 
@@ -32,18 +33,25 @@ TOO_COSTLY: Final = RobotsRule(0, False, "(too many patterns with stars to compa
 """The rule that decides beyond the bound. Only a hostile file reaches it."""
 
 
+def rules_text(lines: Iterable[tuple[bool, str]]) -> str:
+    """The rules of one group in the least memory: a line for each pattern, normalised, after a sign that tells whether
+    it allows. `lines`: (whether it allows, pattern as written), with one character for each octet."""
+    rules: dict[str, bool] = {}
+    for allow, written in lines:
+        if written.startswith(("/", "*")):  # others are empty or match no path
+            pattern = _normal_pattern(written)
+            rules[pattern] = allow or rules.get(pattern, False)
+    return "\n".join((_ALLOW if allow else _DISALLOW) + pattern for pattern, allow in rules.items())
+
+
 class RobotsRules:
-    """The rules of one group."""
+    """The rules of one group, ready for many verdicts: ten times as large as their text."""
 
     __slots__ = ("_lengths", "_plain", "_wild")
 
-    def __init__(self, lines: Iterable[tuple[bool, str]]) -> None:
-        """`lines`: (whether it allows, pattern as written), with one character for each octet."""
-        rules: dict[str, bool] = {}
-        for allow, written in lines:
-            if written.startswith(("/", "*")):  # others are empty or match no path
-                pattern = _normal_pattern(written)
-                rules[pattern] = allow or rules.get(pattern, False)
+    def __init__(self, text: str) -> None:
+        """`text`: the rules as `rules_text` writes them."""
+        rules = {line[1:]: line[0] == _ALLOW for line in text.splitlines()}
         wild = [pattern for pattern in rules if "*" in pattern or pattern[-1] == "$"]
         wild.sort(key=rules.__getitem__, reverse=True)  # of equal length, rules that allow come first
         wild.sort(key=len, reverse=True)

@@ -6,7 +6,7 @@ import asyncio
 import codecs
 import gzip
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,6 +16,7 @@ from crawler.model import Lease, Request
 from crawler.parsing import robots_lines
 from crawler.response import Response
 from crawler.robots import gate
+from crawler.robots.file import Robots
 from crawler.robots.gate import RobotsGate
 from crawler.testing import FakeFetcher
 from crawler.testing.contract.asking import end, held
@@ -32,14 +33,56 @@ def made(pages: Mapping[str, bytes | Response]) -> tuple[RobotsGate, FakeFetcher
 
 async def test_large_rules_are_kept_for_few_origins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "MAX_BYTES", 10_000)
-    large = RULES + b"#" * 3_000
-    robots, fetcher = made({f"http://h{n}.example/robots.txt": large for n in range(20)})
+    bodies = {f"http://h{n}.example/robots.txt": RULES + f"Disallow: /{n}{'x' * 3_000}\n".encode() for n in range(20)}
+    robots, fetcher = made(bodies)
     for number in range(20):
         assert (await ask(robots, f"http://h{number}.example/")).word == "again"
         assert (await ask(robots, f"http://h{number}.example/private")).word == "disallow"
     assert len(robots._known) == 3
     assert (await ask(robots, "http://h0.example/private")).word == "disallow", "read from the fleet's copy"
     assert len(fetcher.requests) == 20
+
+
+async def test_sitemaps_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_BYTES", 10_000)
+    lines = b"".join(b"Sitemap: /%d.xml\n" % number for number in range(20))
+    robots, _ = made({f"http://h{n}.example/robots.txt": lines for n in range(20)})
+    for number in range(20):
+        await ask(robots, f"http://h{number}.example/")
+    assert len(robots._known) == 2, "one file, but twenty times its sitemaps"
+
+
+async def test_no_more_origins_are_kept_than_the_bound_and_the_last_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "MAX_ORIGINS", 100)
+    robots, _ = made({f"http://h{n}.example/robots.txt": RULES for n in range(300)})
+    for number in range(300):
+        await ask(robots, f"http://h{number}.example/")
+    assert 90 <= len(robots._known) <= 100
+    assert list(robots._known)[-1] == "http://h299.example"
+
+
+async def test_one_file_of_many_origins_is_read_and_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    robots, _ = made({f"http://h{n}.example/robots.txt": RULES for n in range(200)})
+    read: list[bytes] = []
+
+    def noting(body: bytes, parse: Callable[[bytes], Robots] = Robots.parse) -> Robots:
+        read.append(body)
+        return parse(body)
+
+    monkeypatch.setattr(Robots, "parse", noting)
+    for number in range(200):
+        await ask(robots, f"http://h{number}.example/")
+        assert (await ask(robots, f"http://h{number}.example/private")).word == "disallow"
+    assert read == [RULES]
+    assert len({id(known.file) for known in robots._known.values()}) == 1
+
+
+async def test_files_that_differ_only_in_their_sitemaps_share_their_rules() -> None:
+    robots, _ = made({f"http://h{n}.example/robots.txt": RULES + b"Sitemap: /%d.xml\n" % n for n in range(9)})
+    for number in range(9):
+        await ask(robots, f"http://h{number}.example/")
+    assert len({id(known.file) for known in robots._known.values()}) == 9
+    assert len({id(known.file.rules) for known in robots._known.values()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -242,11 +285,11 @@ async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> No
     )
     url = "http://a.example/"
     await ask(robots, url, "news")
-    rules = robots._known["http://a.example"].rules
+    file = robots._known["http://a.example"].file
     now += gate.REFRESH_SECONDS
     assert (await ask(robots, url, "news")).sitemaps == LISTED
     assert (await ask(robots, url, "news")).sitemaps == ()
-    assert robots._known["http://a.example"].rules is rules, "the same bytes are not parsed again"
+    assert robots._known["http://a.example"].file is file, "the same bytes are not parsed again"
     assert len(fetcher.requests) == 1
 
 

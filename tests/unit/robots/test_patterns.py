@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crawler.parsing.robots_lines import MAX_BYTES
 from crawler.robots import patterns as robots_rules
 from crawler.robots.file import Robots
-from crawler.robots.patterns import TOO_COSTLY, RobotsRule, RobotsRules
+from crawler.robots.patterns import TOO_COSTLY, RobotsRule, RobotsRules, rules_text
 
 PATH = "/" + "a" * 8_000
 EVERYBODY = "User-agent: *\n"
@@ -75,8 +75,8 @@ def test_hostile_files_cost_little(name: str) -> None:
 
 def test_what_cannot_be_decided_within_the_bound_is_not_asked_for() -> None:
     lines = [(False, f"/*{'a' * (number % 60)}*b*{'a' * (number // 60)}ab") for number in range(3_600)]
-    assert RobotsRules(lines).decide(f"{PATH}b") is TOO_COSTLY
-    assert RobotsRules(lines).decide("/baab") == RobotsRule(8, False, "/**b*aab")
+    assert RobotsRules(rules_text(lines)).decide(f"{PATH}b") is TOO_COSTLY
+    assert RobotsRules(rules_text(lines)).decide("/baab") == RobotsRule(8, False, "/**b*aab")
 
 
 PATHS = st.text("ab/?", max_size=12).map("/{}".format)
@@ -90,7 +90,7 @@ PATTERNS = st.text("ab*$/?", max_size=6).map("/{}".format)
 def test_all_ways_agree_with_a_regular_expression(quick: int, lines: list[tuple[bool, str]], path: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(robots_rules, "_QUICK", quick)
-        rule = RobotsRules(lines).decide(path)
+        rule = RobotsRules(rules_text(lines)).decide(path)
     matching = [(len(_spelled(pattern)), allow) for allow, pattern in lines if _expression(pattern).match(path)]
     assert (rule and (rule.length, rule.allow)) == max(matching, default=None)
 
