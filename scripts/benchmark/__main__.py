@@ -1,6 +1,7 @@
 """`scripts/bench`: the cost of a page, for this crawler and others.
 
 crawl   sites crawled by the crawler and its peers, interleaved
+broad   thousands of hosts with a name each and a delay
 queue   the frontier alone
 growth  the frontier when it is large, against a small one
 fleets  the frontier on one server, under sentinels, on a cluster
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from scripts.benchmark import corpus as corpora
 from scripts.benchmark.contenders import CONTENDERS, peers_python
@@ -31,6 +33,10 @@ def main() -> int:
     """Parse the arguments, run, print. Return 0 if every run fetched exactly the right pages."""
     options = _options()
     match options.command:
+        case "broad":
+            from scripts.benchmark.broad import command
+
+            return command.main(options)
         case "queue":
             from scripts.benchmark import queue
 
@@ -105,6 +111,7 @@ def _options() -> argparse.Namespace:
     crawl.add_argument("--smoke", action="store_true", help="a small site, the crawler alone, once: is coverage exact?")
     crawl.add_argument("--port", type=int, default=18_080, help="port of the generated site (%(default)s)")
     crawl.add_argument("--folder", type=Path, default=_folder(), help="folder for sites and peers (%(default)s)")
+    _add_broad(commands)
     queue = commands.add_parser("queue", help="the frontier alone")
     queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page in-process slow memory seed start")
     queue.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="requests (%(default)s)")
@@ -131,6 +138,25 @@ def _options() -> argparse.Namespace:
     for one in (crawl, growth, lag):
         one.add_argument("--save", type=Path, metavar="FILE", help="append the results as JSON lines")
     return parser.parse_args()
+
+
+def _add_broad(commands: Any) -> None:
+    broad = commands.add_parser("broad", help="thousands of hosts with a name each and a delay")
+    broad.add_argument("--sizes", "--hosts", type=int, nargs="+", default=[4_000], metavar="N", help="hosts (4000)")
+    broad.add_argument("--pages-per-host", type=int, default=5, metavar="N", help="pages of each host (%(default)s)")
+    broad.add_argument("--pages", type=int, default=0, metavar="N", help="pages of all hosts together, instead")
+    broad.add_argument("--delay", type=float, default=1.0, metavar="S", help="seconds between two (%(default)s)")
+    broad.add_argument("--at-once", type=int, default=100, metavar="N", help="requests at once (%(default)s)")
+    broad.add_argument("--tls", action="store_true", help="https, with an authority and a certificate of its own")
+    broad.add_argument("--gzip", action="store_true", help="pages compressed, and in chunks")
+    broad.add_argument("--latency", type=float, default=0.0, metavar="MS", help="before each answer (%(default)s)")
+    broad.add_argument("--repeat", type=int, default=1, help="rounds; prints medians (%(default)s)")
+    broad.add_argument(
+        "--only", nargs="+", default=["crawler"], choices=("crawler", "crawler-2", "crawler-site", "scrapy")
+    )
+    broad.add_argument("--against", type=Path, metavar="DIR", help="another checkout of the crawler, run in turn")
+    broad.add_argument("--folder", type=Path, default=_folder(), help="folder for certificates and peers (%(default)s)")
+    broad.add_argument("--save", type=Path, metavar="FILE", help="append the results as JSON lines")
 
 
 def _folder() -> Path:

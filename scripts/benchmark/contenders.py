@@ -7,10 +7,8 @@ import subprocess
 import sys
 import venv
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from scripts.benchmark.corpus import Corpus
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -31,16 +29,16 @@ class Contender:
     is_peer: bool = True  # runs in the environment of the peers
     needs_queue: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    own_python: str = sys.executable
 
-    def command(self, python: Path, corpus: Corpus, output: Path) -> list[str]:
-        """Return the command line that starts it."""
-        words = [str(python) if self.is_peer else sys.executable]
-        for word in self.arguments:
-            words += corpus.seeds if word == "{seeds}" else [word.replace("{output}", str(output))]
-        return words
+    def command(self, python: Path, seeds: Path, output: Path) -> list[str]:
+        """Return the command line that starts it. `python`: the peers' interpreter; `seeds`: a URL a line."""
+        words = [word.replace("{seeds}", str(seeds)).replace("{output}", str(output)) for word in self.arguments]
+        return [str(python) if self.is_peer else self.own_python, *words]
 
 
-def _ours(name: str, about: str, spider: str, *more: str) -> Contender:
+def ours(name: str, about: str, spider: str, given: Mapping[str, str], *more: str) -> Contender:
+    """This crawler with one of the benchmark's spiders; `given`: settings."""
     settings = {
         "DOWNLOAD_DELAY": "0",
         "CONCURRENT_REQUESTS_PER_DOMAIN": str(PER_HOST),
@@ -49,9 +47,10 @@ def _ours(name: str, about: str, spider: str, *more: str) -> Contender:
         "SPIDER_MODULES": str(HERE / "spiders"),
         "USER_AGENT": "bench/1.0 (+http://127.0.2.1/)",
         "LOG_RENDERER": "json",
+        **given,
     }
     options = [word for setting, value in settings.items() for word in ("-s", f"{setting}={value}")]
-    command = ("-P", "-m", "crawler", "crawl", "{seeds}", "--spider", spider, "-O", "{output}", "--fresh")
+    command = ("-P", "-m", "crawler", "crawl", "-f", "{seeds}", "--spider", spider, "-O", "{output}", "--fresh")
     return Contender(
         name,
         about,
@@ -62,7 +61,8 @@ def _ours(name: str, about: str, spider: str, *more: str) -> Contender:
     )
 
 
-def _peer(name: str, about: str, script: str, mode: str, **more: object) -> Contender:
+def peer(name: str, about: str, script: str, mode: str, **more: object) -> Contender:
+    """Another crawler, by a program of ours."""
     arguments = (str(HERE / "peers" / script), mode, "{output}", "{seeds}")
     return Contender(name, about, arguments, **more)  # type: ignore[arg-type]
 
@@ -70,23 +70,24 @@ def _peer(name: str, about: str, script: str, mode: str, **more: object) -> Cont
 CONTENDERS = {
     contender.name: contender
     for contender in (
-        _ours("crawler", "links only; durable queue, robots.txt, ledger, fencing, logs", "links"),
-        _ours("crawler-2", "the same in two processes", "links", "--processes", "2"),
-        _ours("crawler-titles", "an item a page by selectors, written exactly once", "titles"),
-        _ours(
+        ours("crawler", "links only; durable queue, robots.txt, ledger, fencing, logs", "links", {}),
+        ours("crawler-2", "the same in two processes", "links", {}, "--processes", "2"),
+        ours("crawler-titles", "an item a page by selectors, written exactly once", "titles", {}),
+        ours(
             "crawler-piped",
             "the same item through one pipeline",
             "titles",
+            {},
             *("-s", 'ITEM_PIPELINES={"scripts.benchmark.pipelines.Counted": 100}'),
         ),
-        _ours("crawler-dropped", "the same callback, its items dropped", "dropped"),
-        _ours("crawler-site", "the `site` spider: an item with the page's text and links", "site"),
-        _peer("bare", "aiohttp + parsel + urllib in one loop, no queue", "bare.py", "links"),
-        _peer("scrapy", "links only, queue in memory", "scrapy_spider.py", "links"),
-        _peer("scrapy-titles", "an item a page by selectors", "scrapy_spider.py", "titles"),
-        _peer("scrapy-redis", "links only, queue in the same server", "scrapy_spider.py", "links", needs_queue=True),
+        ours("crawler-dropped", "the same callback, its items dropped", "dropped", {}),
+        ours("crawler-site", "the `site` spider: an item with the page's text and links", "site", {}),
+        peer("bare", "aiohttp + parsel + urllib in one loop, no queue", "bare.py", "links"),
+        peer("scrapy", "links only, queue in memory", "scrapy_spider.py", "links"),
+        peer("scrapy-titles", "an item a page by selectors", "scrapy_spider.py", "titles"),
+        peer("scrapy-redis", "links only, queue in the same server", "scrapy_spider.py", "links", needs_queue=True),
         *(
-            _peer(
+            peer(
                 f"crawlee-{at_once}",
                 f"links only, queue in memory, {at_once} at once",
                 "crawlee_spider.py",
@@ -97,6 +98,20 @@ CONTENDERS = {
         ),
     )
 }
+
+
+def against(contender: Contender, checkout: Path) -> list[Contender]:
+    """The contender, and after it the same of another checkout of this project; a peer only once."""
+    if contender.is_peer:
+        return [contender]
+    python = checkout.resolve() / ".venv" / "bin" / "python"
+    other = replace(
+        contender,
+        name=f"{contender.name} of {checkout.name}",
+        environment={**contender.environment, "PYTHONPATH": str(checkout.resolve())},
+        own_python=str(python) if python.exists() else contender.own_python,
+    )
+    return [contender, other]
 
 
 def peers_python(folder: Path) -> Path:

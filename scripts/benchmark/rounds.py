@@ -74,14 +74,16 @@ class Rounds:
 
     def _run(self, contender: Contender) -> Result:
         corpus = self._corpus
-        with tempfile.TemporaryDirectory(prefix="bench-") as name, _queue(contender, self._server_core) as queue:
+        with tempfile.TemporaryDirectory(prefix="bench-") as name, queue_for(contender, self._server_core) as queue:
             folder = Path(name)
             environment = {**contender.environment, "XDG_DATA_HOME": name}
             if queue:
                 environment["REDIS_URL"] = queue.url
             self._server.forget()
             before = cpu_of(queue.pid) if queue else 0.0
-            command = contender.command(self._python, corpus, folder / "items.jsonl")
+            seeds = folder / "seeds"
+            seeds.write_text("".join(f"{seed}\n" for seed in corpus.seeds))
+            command = contender.command(self._python, seeds, folder / "items.jsonl")
             core = None if contender.name.endswith("-2") else self._core
             used = run(command, core=core, folder=folder, environment=environment)
             server_cpu = cpu_of(queue.pid) - before if queue else 0.0
@@ -106,7 +108,7 @@ class Rounds:
 
 
 @contextmanager
-def _queue(contender: Contender, core: int | None) -> Iterator[Valkey | None]:
+def queue_for(contender: Contender, core: int | None) -> Iterator[Valkey | None]:
     """A fresh durable queue server on the web server's core; None if the contender needs none."""
     if not contender.needs_queue:
         yield None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmark.broad import network
 from tests.rabbitmq import needs_rabbitmq
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,23 @@ def test_a_small_crawl_covers_the_site() -> None:
     )
     assert run.returncode == 0, run.stderr
     assert re.search(r"\| crawler \|.*\| exact \|", run.stdout), run.stdout
+
+
+@pytest.mark.skipif(not network.is_possible(), reason="this system lets nobody make a network (unshare)")
+@pytest.mark.parametrize("more", [(), ("--tls", "--gzip", "--latency", "2")], ids=["plain", "tls"])
+def test_a_broad_crawl_covers_all_hosts(more: tuple[str, ...]) -> None:
+    """Names found by a name server of ours, each host asked at its delay."""
+    size = ("--hosts", "40", "--pages-per-host", "3", "--delay", "0.1")
+    run = subprocess.run(
+        [ROOT / "scripts" / "bench", "broad", *size, *more],
+        env={**os.environ, "CRAWLER_VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (row := re.search(r"\| crawler \| 40 \|.*\| (\S+) \| exact \|", run.stdout)), run.stdout
+    assert float(row[1]) > 0.09  # the smallest gap at a host, as the host saw it
 
 
 @needs_rabbitmq

@@ -1,12 +1,13 @@
 """A bare loop: aiohttp, parsel, urllib and a set; no queue, no robots.txt, no politeness, no storage.
 
-`python bare.py links OUTPUT SEED…`. Its cost is the minimum for any crawler made of these parts.
+`python bare.py links OUTPUT SEEDS`. Its cost is the minimum for any crawler made of these parts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 import aiohttp
@@ -14,7 +15,7 @@ import parsel
 import uvloop
 
 PAGES = (".html", "/")
-_, _, *SEEDS = sys.argv[1:]
+SEEDS = Path(sys.argv[3]).read_text().split()
 HOSTS = frozenset(urlsplit(seed).hostname for seed in SEEDS)
 AT_ONCE = 64
 

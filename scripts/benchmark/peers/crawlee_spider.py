@@ -1,4 +1,4 @@
-"""Crawlee for Python with its parsel crawler: `python crawlee_spider.py links|titles OUTPUT SEED…`."""
+"""Crawlee for Python with its parsel crawler: `python crawlee_spider.py links|titles OUTPUT SEEDS`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from crawlee import ConcurrencySettings, service_locator
@@ -14,7 +15,8 @@ from crawlee.crawlers import ParselCrawler, ParselCrawlingContext
 from crawlee.storage_clients import MemoryStorageClient
 
 PAGES = (".html", "/")
-MODE, OUTPUT, *SEEDS = sys.argv[1:]
+MODE, OUTPUT = sys.argv[1:3]
+SEEDS = Path(sys.argv[3]).read_text().split()
 HOSTS = frozenset(urlsplit(seed).hostname for seed in SEEDS)
 CONCURRENCY = int(os.environ.get("CONCURRENCY", "16"))
 

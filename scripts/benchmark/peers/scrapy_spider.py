@@ -1,9 +1,10 @@
-"""Scrapy, and with REDIS_URL set scrapy-redis: `python scrapy_spider.py links|titles OUTPUT SEED…`."""
+"""Scrapy, and with REDIS_URL set scrapy-redis: `python scrapy_spider.py links|titles|broad OUTPUT SEEDS`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from scrapy import Spider
@@ -11,7 +12,8 @@ from scrapy.crawler import CrawlerProcess
 from scrapy.linkextractors import LinkExtractor
 
 PAGES = (".html", "/")
-MODE, OUTPUT, *SEEDS = sys.argv[1:]
+MODE, OUTPUT = sys.argv[1:3]
+SEEDS = Path(sys.argv[3]).read_text().split()
 HOSTS = frozenset(urlsplit(seed).hostname for seed in SEEDS)
 REDIS_URL = os.environ.get("REDIS_URL", "")
 
@@ -47,6 +49,22 @@ settings = {
     "TELNETCONSOLE_ENABLED": False,
     "REDIRECT_ENABLED": False,
 }
+if MODE == "broad":  # https://docs.scrapy.org/en/latest/topics/broad-crawls.html, breadth first
+    settings |= {
+        "SCHEDULER_PRIORITY_QUEUE": "scrapy.pqueues.DownloaderAwarePriorityQueue",
+        "CONCURRENT_REQUESTS": int(os.environ["CONCURRENT_REQUESTS"]),
+        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
+        "DOWNLOAD_DELAY": float(os.environ["DOWNLOAD_DELAY"]),
+        "RANDOMIZE_DOWNLOAD_DELAY": False,
+        "REACTOR_THREADPOOL_MAXSIZE": 20,
+        "COOKIES_ENABLED": False,
+        "RETRY_ENABLED": False,
+        "DOWNLOAD_TIMEOUT": 15,
+        "DEPTH_PRIORITY": 1,
+        "SCHEDULER_DISK_QUEUE": "scrapy.squeues.PickleFifoDiskQueue",
+        "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
+        "DNSCACHE_SIZE": 100_000,
+    }
 if MODE == "titles":
     settings["FEEDS"] = {OUTPUT: {"format": "jsonlines", "overwrite": True}}
 if REDIS_URL:

@@ -16,3 +16,10 @@ class Links(Spider):
     def parse(self, response: Response) -> Follow:
         """The links of the page that lead to pages."""
         return Follow(response.links, lambda url: url.partition("?")[0].endswith(PAGES))
+
+
+class Anywhere(Links):
+    """The same on all hosts."""
+
+    name = "anywhere"
+    stay_on_seeded_hosts = False

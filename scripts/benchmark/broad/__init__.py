@@ -1,0 +1,1 @@
+"""`scripts/bench broad`: thousands of hosts with names of their own, in a network that holds nothing else."""
