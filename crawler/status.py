@@ -183,6 +183,13 @@ class HostView(Struct, frozen=True):
     held: bool = False  # left alone, because it, its job or the spider of its next page is paused
 
 
+class Kept(Struct, frozen=True):
+    """A page that is kept to be fetched again, because its items lack fields that its callback gave before."""
+
+    callback: str  # SPIDER.METHOD
+    fields: Mapping[str, str]  # that have drifted → in how many items they are filled, in words
+
+
 class Trace(Struct, frozen=True):
     """All that a job's shared state tells of one URL. A known URL without a sighting was fetched or skipped."""
 
@@ -197,7 +204,8 @@ class Trace(Struct, frozen=True):
     redirected_from: str = ""  # the URL that redirected to it, as far back as the skips go
     read: PageRead | None = None  # how it was read, if that was lately
     failing: Failing | None = None  # its last error, if it waits for another try
-    pauses: tuple[Pause, ...] = ()  # of its host, its spider, or the job
+    kept: Kept | None = None  # why it is kept to be fetched again
+    pauses: tuple[Pause, ...] = ()  # of its host, its spider, its callback, or the job
     seeded: bool = False  # whether its host was seeded
 
 

@@ -48,7 +48,7 @@ def told(inquiry: Inquiry) -> list[str]:
     trace = inquiry.trace
     if not trace.known:
         return list(_unknown(inquiry))
-    return [*_whereabouts(inquiry), *_other_callbacks(inquiry)]
+    return [*_whereabouts(inquiry), *_kept(inquiry), *_other_callbacks(inquiry)]
 
 
 def origin(inquiry: Inquiry) -> list[str]:
@@ -103,6 +103,16 @@ def _whereabouts(inquiry: Inquiry) -> list[str]:
     if trace.unseen:
         return [f"pending: not among the first {counted(TRACED)}, and {counted(trace.unseen)} more wait behind them"]
     return [f"skipped: {_skip(trace.skipped)}" if trace.skipped else f"done: {_done(inquiry)}"]
+
+
+def _kept(inquiry: Inquiry) -> Iterator[str]:
+    """Why the page is to be fetched again, and the commands that do it."""
+    if kept := inquiry.trace.kept:
+        fields = "; ".join(f"{name} is filled {words}" for name, words in sorted(kept.fields.items()))
+        yield f"kept, because its items lack fields that others of {kept.callback} had: {fields}"
+        pauses = (one for one in inquiry.trace.pauses if (one.what, one.name) == ("callback", kept.callback))
+        resume = "".join(f", then {PROGRAM} {resuming(one)}" for one in pauses)
+        yield f"after the fix: {PROGRAM} redrive --incomplete --job {inquiry.job}{resume}"
 
 
 def _other_callbacks(inquiry: Inquiry) -> Iterator[str]:

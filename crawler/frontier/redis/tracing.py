@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from crawler.control.dead_letters import newest
 from crawler.control.rules import trace_with
 from crawler.frontier import message as wire
@@ -20,9 +22,9 @@ from crawler.frontier.redis.server import Server
 from crawler.frontier.redis.times import frontier_ms
 from crawler.frontier.redis.views import read_pauses
 from crawler.frontier.rules import READS_CHUNK, TRACE_CHUNK
-from crawler.model import Job, Request, with_spider
+from crawler.model import Job, with_spider
 from crawler.parsing.url import dedup_key, fingerprint, host_of
-from crawler.status import TRACED, Failing, HostTurn, PageRead, Pause, Sighting, Skipped, Trace
+from crawler.status import TRACED, Failing, HostTurn, Kept, PageRead, Pause, Sighting, Skipped, Trace
 
 
 class RedisTraces:
@@ -81,6 +83,8 @@ class _Look:
         delayed, more = await self._delayed(now)
         sightings = [*pending, *delayed, *await self._processing(), *await self._given_up()]
         skipped, source, others = await self._skips()
+        kept = await self._kept()
+        callbacks = [with_spider(one.request.callback, one.request.spider) for one in sightings]
         turn = await self._turn(now, self._host, await self._ask("hget", f"{self._shard}asking", self._host))
         return Trace(
             True,
@@ -94,7 +98,10 @@ class _Look:
             redirected_from=source,
             failing=await self._failing(),
             read=await self._read(),
-            pauses=await self._pauses([one.request for one in sightings]),
+            kept=kept,
+            pauses=await self._pauses(
+                [one.request.spider for one in sightings], [*callbacks, *([kept.callback] if kept else [])]
+            ),
             seeded=bool(await self._ask("sismember", f"{self._prefix}scope", self._host)),
         )
 
@@ -217,6 +224,25 @@ class _Look:
             return False
         return bool(await self._ask("xrange", f"{self._prefix}outbox", min=position, max=position))
 
+    async def _kept(self) -> Kept | None:
+        """Whether the page is kept for `redrive --incomplete`, and for which callback."""
+        drifted = await self._ask("hgetall", f"{self._prefix}drifted")
+        for callback in sorted({key.rpartition(b"\t")[0] for key in drifted}):
+            if await self._has(f"{self._prefix}incomplete:{text(callback)}"):
+                fallen = [fields for key, fields in drifted.items() if key.rpartition(b"\t")[0] == callback]
+                return Kept(text(callback), {name: words for some in fallen for name, words in _words(some).items()})
+        return None
+
+    async def _has(self, key: str) -> bool:
+        """Whether a request for the URL is a field of the hash at the key."""
+        cursor = 0
+        while True:
+            cursor, messages = await self._ask("hscan", key, cursor, count=TRACE_CHUNK)
+            if any(map(self._is_it, messages)):
+                return True
+            if not cursor:
+                return False
+
     async def _failing(self) -> Failing | None:
         record = await self._ask("hget", f"{self._prefix}failing", self._url)
         return read_failing(self._url.encode(), record) if record else None
@@ -226,13 +252,13 @@ class _Look:
     async def _turn(self, now: float, name: str, asker: bytes | None = None) -> HostTurn:
         return read_turn(await self._ask("hmget", f"{self._shard}host:{name}", FIELDS), now, asker=asker)
 
-    async def _pauses(self, requests: Sequence[Request]) -> tuple[Pause, ...]:
+    async def _pauses(self, spiders: Sequence[str], callbacks: Sequence[str]) -> tuple[Pause, ...]:
         names = [
             f"job {self._job.name}",
             f"host {self._host}",
-            *dict.fromkeys(f"spider {one.spider}" for one in requests),
+            *dict.fromkeys(f"spider {name}" for name in spiders),
+            *dict.fromkeys(f"callback {name}" for name in callbacks),
         ]
-        names += dict.fromkeys(f"callback {with_spider(one.callback, one.spider)}" for one in requests)
         values = await self._ask("hmget", f"{self._prefix}paused", names)
         found = ((name.encode(), value) for name, value in zip(names, values, strict=True) if value)
         return read_pauses(self._job.name, found)
@@ -263,6 +289,14 @@ def _sighting(state: Any, message: bytes, **more: Any) -> list[Sighting]:
         return []
     later = read.version if read.is_later else 0
     return [Sighting(state, read.request, read.attempt, read.delivery, read.crashes, later=later, **more)]
+
+
+def _words(fields: bytes) -> dict[str, str]:
+    """The fields that have drifted, of a record that may be of a later version."""
+    try:
+        return msgspec.json.decode(fields, type=dict[str, str])
+    except ValueError:
+        return {}
 
 
 def _skipped(name: bytes, fields: dict[bytes, bytes]) -> Skipped:

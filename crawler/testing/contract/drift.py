@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.model import Dead, Done, Filled, Job, Request, Visit
-from crawler.status import Pause
+from crawler.status import Kept, Pause, Trace
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed
 
 HOST = "http://a.example"
@@ -72,6 +72,21 @@ async def test_a_callback_that_loses_a_field_is_paused_and_says_why(watched: Cra
     claim = await watched.claim()
     assert (claim.leases, claim.idle) == ((), "paused")
     assert (await watched.frontier.reading.stats(watched.job)).is_all_paused
+
+
+async def test_a_page_that_is_kept_says_why(watched: Crawl) -> None:
+    reader = Reader(watched)
+    good = await reader.read(GOOD, PAST)
+    bad = await reader.read(BAD, WINDOW)
+
+    async def trace(url: str) -> Trace:
+        return await watched.frontier.traces.trace(watched.job, url)
+
+    kept = Kept("shop.parse", {"price": "in 0 of 5 items, before in 20 of 20"})
+    assert [(await trace(url)).kept for url in (bad[0], bad[-1], good[-1])] == [kept, kept, None]
+    assert [pause.name for pause in (await trace(bad[0])).pauses] == ["shop.parse"]
+    await watched.frontier.letters.redo(watched.job)
+    assert (await trace(bad[0])).kept is None
 
 
 async def test_all_counts_stay_exact(watched: Crawl) -> None:

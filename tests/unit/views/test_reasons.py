@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crawler.model import Request
-from crawler.status import HostTurn, JobStats, PageRead, Sighting, Skipped, Trace, WorkerInfo, clock
+from crawler.status import HostTurn, JobStats, Kept, PageRead, Pause, Sighting, Skipped, Trace, WorkerInfo, clock
 from crawler.views import reasons
 from crawler.views.inquiry import Inquiry, Outlook
 
@@ -42,6 +42,22 @@ def test_a_done_one_is_certain_only_while_all_skips_are_remembered() -> None:
     ]
     (said,) = reasons.told(inquiry(counters={"skip/robots": 6_000, "skip/redirect": 4_001}))
     assert said == "done: fetched and read, or skipped too long ago to be remembered (which of these is not kept)"
+
+
+@pytest.mark.parametrize(
+    ("pause", "then"),
+    [
+        (Pause("callback", "shop.parse", "x", 0.0, "news"), ", then crawler control resume callback:shop.parse"),
+        (Pause("host", "a.example", "x", 0.0), ""),
+    ],
+)
+def test_one_that_is_kept_to_be_fetched_again_says_why_and_how(pause: Pause, then: str) -> None:
+    kept = Kept("shop.parse", {"price": "in 0 of 5 items, before in 20 of 20", "name": "in 1 of 5 items"})
+    assert reasons.told(inquiry(kept=kept, pauses=(pause,)))[1:] == [
+        "kept, because its items lack fields that others of shop.parse had: name is filled in 1 of 5 items; "
+        "price is filled in 0 of 5 items, before in 20 of 20",
+        f"after the fix: crawler redrive --incomplete --job news{then}" + " --job news" * bool(then),
+    ]
 
 
 def test_one_that_is_too_far_back_is_pending_for_all_we_know() -> None:
