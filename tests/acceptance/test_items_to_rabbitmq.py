@@ -157,3 +157,48 @@ async def test_events_of_a_job(shell: Shell, broker: RabbitMQ, site: Running) ->
     assert (ended.code, "events_lost" in ended.err) == (0, True)
     wrong = await shell.run("crawl", *site.seeds, "--job", "ev3", "-s", "EVENTS_URL=amqp://me:secret@h/?exchang=x")
     assert (wrong.code, "did you mean exchange?" in wrong.error, "secret" in wrong.err) == (78, True, False)
+
+
+DRIFTING = """
+from crawler import Spider
+
+class Shop(Spider):
+    name = "shop"
+    pages = 0
+
+    def parse(self, response):
+        self.pages += 1
+        yield {"url": response.url, "price": 1 if self.pages <= 24 else None}
+        yield from response.follow_all()
+"""
+
+
+async def test_a_person_is_told_of_a_drift(shell: Shell, broker: RabbitMQ, site: Running) -> None:
+    """With three examples: in the log, in `status`, as an event, and in `why` of each."""
+    await bound(broker, "drift")
+    (shell.folder / "spiders").mkdir()
+    (shell.folder / "spiders" / "shop.py").write_text(DRIFTING)
+    watched = ("-s", "DRIFT_MIN=5", "-s", "PROCESSES=1", "-s", f"EVENTS_URL={broker.url}?exchange=items")
+    crawl = await shell.run("crawl", *site.seeds, "--spider", "shop", "--job", "drift", *watched, *LOCAL)
+    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+        queue = await channel.get_queue("drift")
+        told = {}
+        while message := await queue.get(fail=False):
+            told[message.routing_key] = json.loads(message.body)
+    pause = told["drift.paused"]
+    assert (pause["what"], pause["name"]) == ("callback", "shop.parse")
+    assert pause["why"].startswith("price is filled in ")
+    examples = pause["why"].partition("for example ")[2].split()
+    assert len(examples) == 3
+    items = map(json.loads, (shell.folder / "drift.jsonl").read_text().splitlines())
+    lacking = {one["url"] for one in items if one["price"] is None}
+    assert set(examples) <= lacking
+    (line,) = [json.loads(line) for line in crawl.err.splitlines() if '"event":"coverage_drift"' in line]
+    assert (line["callback"], line["why"]) == ("shop.parse", pause["why"])
+
+    status = " ".join((await shell.run("status")).out.split())
+    assert f"callback shop.parse: {pause['why']}" in status
+    assert "gave items without fields that they had before" in status
+    why = " ".join((await shell.run("why", examples[0])).out.split())
+    assert "kept, because its items lack fields that others of shop.parse had: price is filled in " in why
+    assert "redrive --incomplete --job drift, then crawler control resume callback:shop.parse --job drift" in why
