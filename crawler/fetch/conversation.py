@@ -26,7 +26,7 @@ from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 from crawler.fetch.answer import Answer
 from crawler.fetch.head import MAX_FIELDS, MAX_HEAD_BYTES
-from crawler.fetch.plain import Plain, PlainHead, read_head
+from crawler.fetch.plain import NotPlain, Plain, PlainBody, PlainHead, body_of, read_head
 
 _TURN_SECONDS = 0.001  # target for aiohttp's parser in one turn of the event loop
 _PIECES = (4 * 1024, 16 * 1024, 64 * 1024)  # bytes that the parser gets in one turn: at least, at first, at most
@@ -70,6 +70,7 @@ class Conversation(ResponseHandler):
         self._poll = select.poll()
         self._asked: asyncio.Future[Plain | None] | None = None  # while a plain answer may come
         self._head: PlainHead | None = None
+        self._body: PlainBody | None = None
         self._answered_at = 0.0
         self._arrived: bytes | bytearray = b""
         self._heard_at = 0.0  # by the loop's clock
@@ -122,7 +123,7 @@ class Conversation(ResponseHandler):
         cancellation the connection can only be closed.
         """
         assert self.transport is not None  # noqa: S101 - for the type checker
-        self._head, self._arrived = None, b""
+        self._head, self._body, self._arrived = None, None, b""
         asked: asyncio.Future[Plain | None] = self._loop.create_future()
         self._asked = asked
         self.transport.write(request)
@@ -274,18 +275,30 @@ class Conversation(ResponseHandler):
 
     def _read(self, asked: asyncio.Future[Plain | None]) -> None:
         arrived = self._arrived
-        if self._head is None:
-            self._head = read_head(arrived)
-            self._answered_at = monotonic()
-        head = self._head
-        if head is None or head.length > self._bounds.plain_bytes or len(arrived) > head.size + head.length:
+        try:
+            body = self._read_plain(arrived)
+        except NotPlain:
             self._leave_to_aiohttp(asked)
-        elif len(arrived) == head.size + head.length:
-            self._asked, self._arrived = None, b""
-            if self._bounds.keeps_head:
-                self._answer.head = bytes(arrived[: head.size])
-            if not asked.done():
-                asked.set_result(Plain(head.status, head.headers, bytes(arrived[head.size :]), self._answered_at))
+            return
+        if body is None:
+            return
+        head = self._head
+        assert head is not None  # noqa: S101 - for the type checker
+        self._asked, self._arrived = None, b""
+        if self._bounds.keeps_head:
+            self._answer.head = bytes(arrived[: head.size])
+        if not asked.done():
+            asked.set_result(Plain(head.status, head.headers, body, self._answered_at))
+
+    def _read_plain(self, arrived: bytes | bytearray) -> bytes | None:
+        """The body, once it is there."""
+        if self._body is None:
+            self._head = head = read_head(arrived)
+            self._answered_at = monotonic()
+            if head is None:
+                raise NotPlain
+            self._body = body_of(head, self._bounds.plain_bytes)
+        return self._body.read(arrived)
 
     def _leave_to_aiohttp(self, asked: asyncio.Future[Plain | None]) -> None:
         arrived = bytes(self._arrived)

@@ -13,7 +13,7 @@ from crawler.fetch.conversation import Bounds, Conversation
 from crawler.fetch.plain import MAX_FIELDS, MAX_HEAD, Plain, PlainHead, read_head
 from crawler.model import Request
 from crawler.response import Response
-from tests.integration.fetch.server import Server, fetching, ok, says, serving
+from tests.integration.fetch.server import Server, fetch_once, fetching, ok, says, serving
 
 
 def head(*lines: str) -> bytes:
@@ -24,6 +24,11 @@ def test_a_plain_head() -> None:
     data = head("HTTP/1.1 404 Not Found", "Server: nginx", "content-LENGTH:\t12 ", "X-Empty:", "Connection: Keep-Alive")
     fields = {"server": "nginx", "content-length": "12", "x-empty": "", "connection": "Keep-Alive"}
     assert read_head(data + b"body") == PlainHead(404, fields, len(data), 12)
+
+
+def test_a_plain_head_of_a_body_in_chunks() -> None:
+    data = head("HTTP/1.1 200 OK", "Transfer-Encoding:  Chunked ")
+    assert read_head(data + b"5\r\nhello\r\n") == PlainHead(200, {"transfer-encoding": "Chunked"}, len(data), None)
 
 
 NOT_PLAIN = {
@@ -39,7 +44,12 @@ NOT_PLAIN = {
     "a length with a sign": head("HTTP/1.1 200 OK", "Content-Length: +5"),
     "a length in other digits": head("HTTP/1.1 200 OK", "Content-Length: \xb2"),
     "a length beyond all bounds": head("HTTP/1.1 200 OK", "Content-Length: 1234567890123456"),
-    "chunks": head("HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"),
+    "chunks and a length": head("HTTP/1.1 200 OK", "Content-Length: 5", "Transfer-Encoding: chunked"),
+    "chunks twice": head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked, chunked"),
+    "chunks of gzip": head("HTTP/1.1 200 OK", "Transfer-Encoding: gzip, chunked"),
+    "another coding": head("HTTP/1.1 200 OK", "Transfer-Encoding: identity"),
+    "chunks and a trailer": head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: x"),
+    "chunks of the last answer": head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Connection: close"),
     "the last answer": head("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close"),
     "another protocol": head("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: upgrade", "Upgrade: h2c"),
     "a field twice": head("HTTP/1.1 200 OK", "Content-Length: 5", "Vary: a", "vary: b"),
@@ -64,7 +74,13 @@ def test_what_is_not_plain_is_left_to_aiohttp(data: bytes) -> None:
     assert read_head(data + b"hello") is None
 
 
-async def test_the_second_request_is_the_first_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
+CHUNKED = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+
+
+@pytest.mark.parametrize(
+    "answer", [ok(b"fine", "Content-Type: text/html"), CHUNKED + b"3\r\nfin\r\n1\r\ne\r\n0\r\n\r\n"]
+)
+async def test_the_second_request_is_the_first_one_again(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the byte, and without aiohttp's machinery: else all this would be for nothing."""
     plain: list[Plain | None] = []
     ask = Conversation.ask
@@ -75,7 +91,7 @@ async def test_the_second_request_is_the_first_one_again(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Conversation, "ask", watched)
     own = {"accept": "text/html", "accept-language": "de, en;q=0.5", "x-name": "é"}
-    async with serving(says(ok(b"fine", "Content-Type: text/html"))) as server, fetching(headers=own) as fetcher:
+    async with serving(says(answer)) as server, fetching(headers=own) as fetcher:
         for _ in range(3):
             response = await fetcher.fetch(Request(f"{server.origin}/a%7Eb/%C3%A9?q=%2F+~&x"))
             assert (response.status, response.body, response.address) == (200, b"fine", "127.0.0.1")
@@ -107,6 +123,21 @@ async def test_what_has_arrived_is_read_though_nobody_read_it_then(lost: bool, h
         transport.abort()
 
 
+@pytest.mark.parametrize("at", range(1, 36, 2))
+async def test_chunks_in_two_pieces(at: int) -> None:
+    sent = b"4\r\nhell\r\n0C\r\no, all of yo\r\n1\r\nu\r\n0\r\n\r\n"
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await server.hear(reader)
+            for piece in (CHUNKED + sent[:at], sent[at:]):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    assert (await fetch_once(talk)).body == b"hello, all of you"
+
+
 VALUES = st.text(st.sampled_from('ab,; \t"=é\0\r\n'), max_size=6)
 FIELDS = st.one_of(
     st.builds("{}:{}".format, st.sampled_from(["X", "x", "Vary", "X-Robots-Tag", "Set-Cookie"]), VALUES),
@@ -136,7 +167,22 @@ FIELDS = st.one_of(
 )
 STATUSES = st.sampled_from(["200 OK", "200", "200 ", "404 Not Found", "204 No", "304 Not", "500 caf\xe9", "301 Moved"])
 BODIES = st.sampled_from(
-    [b"hello", b"", b"hello!!", b"hel", b"5\r\nhello\r\n0\r\n\r\n", b"helloHTTP/1.1 200 OK\r\n\r\n"]
+    [
+        b"hello",
+        b"",
+        b"hello!!",
+        b"hel",
+        b"helloHTTP/1.1 200 OK\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n\r\n",
+        b"3\r\nhel\r\n02\r\nlo\r\n000\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nX: y\r\n\r\n",
+        b"5;x=y\r\nhello\r\n0\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        b"4\r\nhello\r\n0\r\n\r\n",
+        b"fffffffffffff\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ]
 )
 
 
@@ -147,7 +193,11 @@ def answers(draw: st.DrawFn) -> list[bytes]:
     What is behind its end comes in one piece with it: else both ways may have done with it already, or not.
     """
     status, fields = draw(STATUSES), draw(st.lists(FIELDS, max_size=4))
-    start = head(f"HTTP/1.1 {status}", *draw(st.sampled_from([["Content-Length: 5"], []])), *fields)
+    start = head(
+        f"HTTP/1.1 {status}",
+        *draw(st.sampled_from([["Content-Length: 5"], ["Transfer-Encoding: chunked"], []])),
+        *fields,
+    )
     whole = start + draw(BODIES)
     last = len(start) + 3 if whole.endswith(b"\n\r\nhello") and "content-length:0" not in fields else len(start) - 1
     cuts = sorted(draw(st.lists(st.integers(0, last), max_size=2)))

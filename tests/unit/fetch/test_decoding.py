@@ -171,6 +171,29 @@ def test_bytes_behind_the_end_are_dropped(encoding: str) -> None:
     assert decode(encoding, PACKERS[encoding](b"text") + b"\r\n padding") == b"text"
 
 
+def outcome(decoding_of: Callable[[bytes], bytes], body: bytes) -> tuple[object, ...]:
+    try:
+        return (decoding_of(body),)
+    except BodyError as error:
+        return error.kind, error.transient, error.part, str(error)
+
+
+PLAIN = gzip.compress(b"some text " * 40)
+
+
+@given(
+    st.sampled_from(
+        [PLAIN, PLAIN[:-8], PLAIN[:-3], PLAIN[:20], PLAIN[:10], PLAIN * 2, PLAIN + b"\r\n", PLAIN + bytes(9)]
+    ),
+    st.dictionaries(st.integers(0, len(PLAIN) - 1), st.integers(0, 255), max_size=2),
+    st.sampled_from([399, 400, 800]),
+)
+def test_the_short_cut_for_plain_gzip_makes_no_difference(body: bytes, changes: dict[int, int], limit: int) -> None:
+    changed = bytes(changes.get(at, byte) for at, byte in enumerate(body))
+    whole = outcome(lambda body: decoding.decoded(body, "gzip", limit), changed)
+    assert whole == outcome(lambda body: decoding.decoded(body, " gzip", limit), changed)  # takes the long way
+
+
 def test_a_flood_of_tiny_streams_is_cut_off() -> None:
     with pytest.raises(BodyError, match="in a row") as error:
         decode("gzip", gzip.compress(b"") * 2_000)
