@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from time import monotonic, perf_counter
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -17,12 +18,14 @@ from aiohttp import (
     ClientRequest,
     ClientSession,
     ClientTimeout,
+    ConnectionTimeoutError,
     DummyCookieJar,
     SocketTimeoutError,
     StreamReader,
 )
 from aiohttp.abc import AbstractResolver
 from aiohttp.client_reqrep import ConnectionKey
+from aiohttp.connector import Connection
 from msgspec import Struct
 from multidict import CIMultiDict, MultiMapping
 from yarl import URL
@@ -194,15 +197,16 @@ class HttpFetcher:
     async def _exchange(self, request: Request) -> _Answer:
         """Make the exchange. If a host closed an open connection just as it was used again, it has not taken the
         request: make the exchange again at once, on a new connection (RFC 9112 §9.3.1; for 408, RFC 9110 §15.5.9)."""
+        ask = self._ask_plainly if _is_usual(request) else self._ask
         try:
-            answer = await self._ask_again(request) or await self._ask(request)
+            answer = await ask(request)
             if answer.status != _TIMED_OUT or not answer.conversation.is_kept:
                 return answer
         except Unanswered:
             if request.method not in _IDEMPOTENT:
                 raise
         await self._pool.close_idle(self._usual(origin_of(request.url)).key)
-        return await self._ask(request)
+        return await ask(request)
 
     async def _ask(self, request: Request) -> _Answer:
         """Make the exchange through aiohttp, on a new connection or an open one."""
@@ -237,20 +241,15 @@ class HttpFetcher:
             return request.headers
         return {**request.headers, "authorization": login}
 
-    async def _ask_again(self, request: Request) -> _Answer | None:
-        """Make the exchange on an open connection, without aiohttp's work for each request; same bytes, same answer.
-        None if no connection is open, or if the request is no GET without headers and body."""
-        if request.method != "GET" or request.headers or request.body:
-            return None
+    async def _ask_plainly(self, request: Request) -> _Answer:
+        """Make the exchange of a usual request without aiohttp's work for each; same bytes, same answer."""
         origin = origin_of(request.url)
         key, usual = self._usual(origin)
-        connection = await self._pool.idle(key)
-        if connection is None:
-            return None
+        until = asyncio.get_running_loop().time() + self._seconds(request)
+        connection = await self._pool.idle(key) or await self._connected(origin, until)
         conversation = connection.protocol
         assert isinstance(conversation, Conversation)  # noqa: S101 - for the type checker
         target = request.url[len(origin) :].encode()
-        until = asyncio.get_running_loop().time() + self._seconds(request)
         try:
             asked = b"GET %b HTTP/1.1\r\n%b\r\n" % (target, usual)
             plain = await conversation.ask(asked, until)
@@ -273,11 +272,16 @@ class HttpFetcher:
         connection.release()
         return _Answer(status, headers, body, conversation, answered_at, asked)
 
+    async def _connected(self, origin: str, until: float) -> Connection:
+        """A new connection. Raises `TimeoutError` at the deadline `until`, by the loop's clock."""
+        async with asyncio.timeout_at(until):
+            try:
+                return await self._pool.connect(_to(origin), [], self._session.timeout)
+            except TimeoutError as error:
+                raise ConnectionTimeoutError from error
+
     def _usual_of(self, origin: str) -> _Usual:
-        url = URL(f"{origin}/", encoded=True)
-        headers = {**self._session.headers, **self._headers_of(Request(f"{origin}/"))}
-        loop = asyncio.get_running_loop()
-        request = ClientRequest("GET", url, headers=headers, skip_auto_headers=_NOT_ASKED, loop=loop)
+        request = _to(origin, {**self._session.headers, **self._headers_of(Request(f"{origin}/"))})
         fields = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         return _Usual(request.connection_key, fields.encode())
 
@@ -344,6 +348,18 @@ class HttpFetcher:
         deadline.reschedule(None)
         await self._bodies.take(amount)
         deadline.reschedule(loop.time() + left)
+
+
+def _is_usual(request: Request) -> bool:
+    """Whether a request differs from others to its origin in its path only."""
+    return request.method == "GET" and not request.headers and not request.body
+
+
+def _to(origin: str, headers: Mapping[str, str] = MappingProxyType({})) -> ClientRequest:
+    """A request to an origin as aiohttp wants it."""
+    loop = asyncio.get_running_loop()
+    url = URL(f"{origin}/", encoded=True)
+    return ClientRequest("GET", url, headers=headers, skip_auto_headers=_NOT_ASKED, loop=loop)
 
 
 async def _needed(status: int, reading: Awaitable[_Body]) -> _Body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -131,37 +132,52 @@ async def fetching(
         await fetcher.close()
 
 
+THROUGH_AIOHTTP = {"x-own": "1"}
+"""A field of its own, which makes a request an unusual one."""
+
+
 async def fetch_once(answer: bytes | Talk, *, method: str = "GET", limits: Limits = QUICK) -> Response:
-    """What comes of an answer: the same, whether the connection is new or was used before."""
+    """What comes of an answer: the same, whether aiohttp makes the request or we do, on a new connection or an open
+    one."""
     talk = says(answer) if isinstance(answer, bytes) else answer
-    async with serving(talk) as server, fetching(limits=limits) as fetcher:
-        response = await fetcher.fetch(Request(f"{server.origin}/page", method=method))
+    responses = []
+    for headers in (THROUGH_AIOHTTP, {}):
+        async with serving(talk) as server, fetching(limits=limits) as fetcher:
+            responses.append(await fetcher.fetch(Request(f"{server.origin}/page", method=method, headers=headers)))
     async with serving(after_another(talk)) as server, fetching(limits=limits) as fetcher:
         await fetcher.fetch(Request(f"{server.origin}/first"))
-        again = await fetcher.fetch(Request(f"{server.origin}/page", method=method))
+        responses.append(await fetcher.fetch(Request(f"{server.origin}/page", method=method)))
     assert server.connections == 1
-    assert (again.status, again.headers, again.body) == (response.status, response.headers, response.body)
-    assert again.cut == response.cut
-    assert again.address == response.address == "127.0.0.1"
-    return response
+    first, *others = ((one.status, one.headers, one.body, one.cut, one.address) for one in responses)
+    assert others == [first, first]
+    assert first[-1] == "127.0.0.1"
+    return responses[-1]
 
 
 async def failure(answer: bytes | Talk, *, limits: Limits = QUICK) -> FetchError:
-    """The error that comes of an answer: the same, whether the connection is new or was used before."""
+    """The error that comes of an answer: the same in all these ways."""
     talk = says(answer) if isinstance(answer, bytes) else answer
-    async with serving(talk) as server, fetching(limits=limits) as fetcher:
-        with pytest.raises(FetchError) as caught:
-            await fetcher.fetch(Request(f"{server.origin}/page"))
-    async with serving(after_another(talk)) as other, fetching(limits=limits) as fetcher:
-        await fetcher.fetch(Request(f"{other.origin}/first"))
-        with pytest.raises(FetchError) as again:
-            await fetcher.fetch(Request(f"{other.origin}/page"))
-    assert other.connections == 1
-    message = str(caught.value)
-    assert f"{server.origin}/page: " in message
-    assert "\n" not in message
-    assert str(again.value) == message.replace(server.origin, other.origin)
-    assert (again.value.kind, again.value.transient) == (caught.value.kind, caught.value.transient)
+    errors = []
+    for headers in (THROUGH_AIOHTTP, {}):
+        async with serving(talk) as server, fetching(limits=limits) as fetcher:
+            errors.append(await _error_of(fetcher, Request(f"{server.origin}/page", headers=headers)))
+    async with serving(after_another(talk)) as server, fetching(limits=limits) as fetcher:
+        await fetcher.fetch(Request(f"{server.origin}/first"))
+        errors.append(await _error_of(fetcher, Request(f"{server.origin}/page")))
+    assert server.connections == 1
+    assert "\n" not in str(errors[-1])
+    first, *others = ((error.kind, error.transient, _PORT.sub("", str(error))) for error in errors)
+    assert others == [first, first]
+    return errors[-1]
+
+
+_PORT = re.compile(r"(?<=//127\.0\.0\.1):\d+")
+
+
+async def _error_of(fetcher: HttpFetcher, request: Request) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        await fetcher.fetch(request)
+    assert f"{request.url}: " in str(caught.value)
     return caught.value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from crawler.fetch.conversation import Bounds, Conversation
 from crawler.fetch.plain import MAX_FIELDS, MAX_HEAD, Plain, PlainHead, read_head
 from crawler.model import Request
 from crawler.response import Response
-from tests.integration.fetch.server import Server, fetch_once, fetching, ok, says, serving
+from tests.integration.fetch.server import THROUGH_AIOHTTP, Server, fetch_once, fetching, ok, says, serving
 
 
 def head(*lines: str) -> bytes:
@@ -80,7 +81,7 @@ CHUNKED = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
 @pytest.mark.parametrize(
     "answer", [ok(b"fine", "Content-Type: text/html"), CHUNKED + b"3\r\nfin\r\n1\r\ne\r\n0\r\n\r\n"]
 )
-async def test_the_second_request_is_the_first_one_again(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_usual_request_is_the_one_that_aiohttp_sends(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the byte, and without aiohttp's machinery: else all this would be for nothing."""
     plain: list[Plain | None] = []
     ask = Conversation.ask
@@ -92,12 +93,14 @@ async def test_the_second_request_is_the_first_one_again(answer: bytes, monkeypa
     monkeypatch.setattr(Conversation, "ask", watched)
     own = {"accept": "text/html", "accept-language": "de, en;q=0.5", "x-name": "é"}
     async with serving(says(answer)) as server, fetching(headers=own) as fetcher:
+        request = Request(f"{server.origin}/a%7Eb/%C3%A9?q=%2F+~&x")
+        await fetcher._ask(request)  # through aiohttp
         for _ in range(3):
-            response = await fetcher.fetch(Request(f"{server.origin}/a%7Eb/%C3%A9?q=%2F+~&x"))
+            response = await fetcher.fetch(request)
             assert (response.status, response.body, response.address) == (200, b"fine", "127.0.0.1")
     assert server.connections == 1
-    assert server.heads == [server.heads[0]] * 3
-    assert [answer and answer.body for answer in plain] == [b"fine", b"fine"]
+    assert server.heads == [server.heads[0]] * 4
+    assert [answer and answer.body for answer in plain] == [b"fine"] * 3
 
 
 @pytest.mark.parametrize(("lost", "head"), [(True, "Content-Length: 100000"), (True, "X:"), (False, "X:")])
@@ -206,7 +209,7 @@ def answers(draw: st.DrawFn) -> list[bytes]:
 
 @settings(max_examples=60, deadline=None)
 @given(answers())
-def test_an_answer_is_the_same_on_a_new_connection_and_an_open_one(pieces: list[bytes]) -> None:
+def test_an_answer_is_the_same_through_aiohttp_on_a_new_connection_and_an_open_one(pieces: list[bytes]) -> None:
     async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while "/page" not in await server.hear(reader):
             writer.write(ok(b"first"))
@@ -215,18 +218,18 @@ def test_an_answer_is_the_same_on_a_new_connection_and_an_open_one(pieces: list[
             await writer.drain()
             await asyncio.sleep(0.001)
 
-    async def outcome(*, after: int) -> object:
+    async def outcome(*, after: int = 0, headers: Mapping[str, str] | None = None) -> object:
         async with serving(talk) as server, fetching() as fetcher:
             for n in range(after):
                 await fetcher.fetch(Request(f"{server.origin}/{n}"))
             try:
-                response: Response = await fetcher.fetch(Request(f"{server.origin}/page"))
+                response: Response = await fetcher.fetch(Request(f"{server.origin}/page", headers=headers or {}))
             except FetchError as error:
                 return error.kind, error.transient, str(error).replace(server.origin, "")
             assert server.connections == 1
             return response.status, response.headers, response.body
 
     async def main() -> None:
-        assert await outcome(after=0) == await outcome(after=1)
+        assert await outcome(headers=THROUGH_AIOHTTP) == await outcome() == await outcome(after=1)
 
     asyncio.run(main())
