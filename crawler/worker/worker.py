@@ -31,8 +31,8 @@ IDLE_POLL = 0.5  # seconds at most between claims when there is nothing to do
 LEFT_SECONDS = 10.0  # for which a worker leaves a job alone of which it lately read no page, for lack of its spider
 SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
-COMMIT_COMPANY = 16  # fewer finished visits than these wait COMMIT_WAIT for others, because round trips cost CPU
-COMMIT_WAIT = 0.01  # seconds
+COMMIT_SHARE = 4  # finished visits wait until they are a quarter of those in flight, because round trips cost CPU
+COMMIT_WAIT = 0.01  # seconds at most of that
 COMMIT_BYTES = 8_000_000  # bytes of items and links in one step, unless a single visit has more
 LINK_BYTES = 200  # bytes that a link counts for
 LAST_CLAIM = 1.0  # seconds for a claim that is under way when the worker stops
@@ -86,6 +86,7 @@ class Worker:
         self._now = asyncio.Event()  # set by the second `stop`: hand back at once
         self._has_room = asyncio.Event()
         self._has_finished = asyncio.Event()
+        self._has_company = asyncio.Event()
         self._all_committed = asyncio.Event()
         self._patience = Patience("queue_server_away")
         self._replicas = Patience("replicas_missing", (ReplicasMissing,))  # an outage for links, but not for claims
@@ -285,6 +286,8 @@ class Worker:
         self._uncommitted += 1
         self._all_committed.clear()
         self._has_finished.set()
+        if self._are_enough():
+            self._has_company.set()
 
     def _note_limits(self, lease: Lease, visit: Visit) -> None:
         match visit.outcome:
@@ -316,8 +319,7 @@ class Worker:
     async def _commit_for_ever(self) -> None:
         while True:
             await self._has_finished.wait()
-            if len(self._finished) < min(COMMIT_COMPANY, len(self._visits)):
-                await asyncio.sleep(COMMIT_WAIT)
+            await self._wait_for_company()
             batch = self._next_batch()
             accepted = await self._commit(batch)
             del self._finished[: len(batch)]
@@ -330,6 +332,20 @@ class Worker:
             if fenced:
                 log.warning("late_commit_refused", requests=fenced, why="other workers have had their leases meanwhile")
                 self._tally.fenced += fenced
+
+    async def _wait_for_company(self) -> None:
+        """Wait until enough visits have finished, but not for long.
+
+        A finished visit keeps its place at its host until it is committed. With few places, a long wait would leave all
+        of them unused.
+        """
+        self._has_company.clear()
+        if not self._are_enough():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_company.wait(), COMMIT_WAIT)
+
+    def _are_enough(self) -> bool:
+        return len(self._finished) * COMMIT_SHARE >= len(self._finished) + len(self._visits)
 
     def _next_batch(self) -> list[tuple[Lease, Visit]]:
         """The oldest finished visits, but not more than the server can process within the time for one reply."""

@@ -132,6 +132,65 @@ async def test_large_pages_are_committed_a_few_at_a_time(monkeypatch: pytest.Mon
     assert max(frontier.batches) == 3
 
 
+class Doors:
+    """Visits that last until the test ends them, the oldest first."""
+
+    def __init__(self) -> None:
+        self.open: list[asyncio.Event] = []
+        self.began = asyncio.Condition()
+
+    async def visit(self, lease: Lease) -> Visit:
+        door = asyncio.Event()
+        async with self.began:
+            self.open.append(door)
+            self.began.notify_all()
+        await door.wait()
+        return Visit(Done())
+
+    async def end(self, count: int) -> None:
+        """End one after the other, with time to commit each alone."""
+        for _ in range(count):
+            self.open.pop(0).set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+
+    async def until(self, count: int) -> None:
+        """Wait until so many are under way."""
+        async with asyncio.timeout(5), self.began:
+            await self.began.wait_for(lambda: len(self.open) == count)
+
+
+async def first_batch(at_once: int, ended: int) -> int:
+    """The visits in the first commit, after so many have ended of those that one host may have at once. Their places
+    are filled again while the others last."""
+    frontier, doors = Odd(), Doors()
+    job = await frontier.create_job(Job("news"))
+    await frontier.add(job, [Request(f"http://a.example/{number}") for number in range(2 * at_once)], seed=True)
+    options = WorkerOptions("w1", Pace(delay=0.0, concurrency=at_once), grace_seconds=0.0)
+    worker = Worker(frontier, doors.visit, JobList(frontier.jobs), options, Tally("1"), LeaseClock(60.0))
+    running = asyncio.create_task(worker.run())
+    try:
+        await doors.until(at_once)
+        await doors.end(ended)
+        await doors.until(at_once)
+        return frontier.batches[0]
+    finally:
+        worker.stop()
+        await running
+
+
+@pytest.mark.parametrize(("at_once", "company"), [(1, 1), (2, 1), (8, 2), (9, 3), (64, 16)])
+async def test_a_commit_waits_for_a_quarter_of_the_visits_in_flight(
+    monkeypatch: pytest.MonkeyPatch, at_once: int, company: int
+) -> None:
+    monkeypatch.setattr(module, "COMMIT_WAIT", 60.0)
+    assert await first_batch(at_once, company) == company
+
+
+async def test_a_visit_that_has_waited_in_vain_is_committed_alone() -> None:
+    assert await first_batch(8, 1) == 1
+
+
 async def test_a_slot_that_is_freed_while_a_claim_is_under_way_wakes_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
