@@ -212,11 +212,12 @@ BROADCASTS_KEPT = 100
 CHANGES_COMPARED = 10
 """Last changes that the script searches for the token of a repeated call."""
 
-KNOWN_KEPT = 50_000
-"""Known URLs of one job that a process remembers at least. When it has twice as many, it forgets the older half."""
+KNOWN_PLACES = 2**21
+"""Places, of 8 bytes each, in the table of known URLs that a process keeps for one job: of a million URLs it remembers
+99 in 100, of ten million one in five."""
 
-ALL_KNOWN_KEPT = 200_000
-"""Known URLs of all jobs that a process remembers; some 200 bytes each."""
+ALL_KNOWN_PLACES = 2 * KNOWN_PLACES
+"""Places in the tables of all jobs."""
 
 MAX_SHARDS = 1_024
 """Shards of one frontier: a claim may ask each of them."""

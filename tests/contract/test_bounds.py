@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from crawler.frontier.redis import seen_cache
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
-from crawler.frontier.redis.seen_cache import SeenCache
+from crawler.frontier.rules import ALL_KNOWN_PLACES, KNOWN_PLACES
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
@@ -438,19 +439,12 @@ async def test_a_number_that_the_crawler_cannot_have_written_is_none(
     assert len(await crawl.urls()) == (not is_believed)
 
 
-def test_a_process_remembers_50_000_urls_of_a_job() -> None:
-    """At least: the older half of twice as many goes at once."""
-    known = SeenCache()
-    known.update(pages(49_999, "a.example"))
-    known.update(pages(49_999, "b.example"))
-    assert "http://a.example/0" in known
-    known.update(pages(50_000, "c.example"))
-    assert "http://b.example/0" not in known
-
-
-async def test_a_process_remembers_200_000_urls_of_all_jobs(crawl: Crawl) -> None:
+async def test_the_tables_of_known_urls_have_four_million_places(crawl: Crawl, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs that were used last keep theirs."""
+    assert (KNOWN_PLACES, ALL_KNOWN_PLACES) == (2**21, 2**22)
+    monkeypatch.setattr(seen_cache, "FIRST_PLACES", KNOWN_PLACES)
     adding: Any = crawl.frontier.adding
     others = [Job(f"job{number}", epoch=f"e{number}") for number in range(3)]
-    for number, job in enumerate(others):
-        adding._remember(job, pages(70_000))
-        assert len(adding.maybe_new_urls(others[0], pages(1))) == (number == 2)
+    for job in others:
+        adding._remember(job, pages(1))
+    assert [len(adding.maybe_new_urls(job, pages(1))) for job in others] == [1, 0, 0]

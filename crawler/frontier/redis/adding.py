@@ -18,7 +18,7 @@ from crawler.frontier.redis.keys import job_prefix, shard_for, shard_of
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.seen_cache import SeenCache, is_simple, known_as
 from crawler.frontier.redis.server import Server
-from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_KEPT
+from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_PLACES
 from crawler.model import Added, Job, Lease, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
@@ -110,7 +110,7 @@ class RedisAdding:
         known = self._known.pop(job.epoch, None) or SeenCache()
         known.update(urls)
         self._known[job.epoch] = known
-        while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_KNOWN_KEPT:
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_KNOWN_PLACES:
             del self._known[next(iter(self._known))]
 
     def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, list[_Group]]]:
