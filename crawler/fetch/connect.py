@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections import OrderedDict
 from functools import partial
+from itertools import cycle
 from time import monotonic
 from typing import Any
 
@@ -29,6 +30,8 @@ from crawler.fetch.guard import AddressGuard
 from crawler.runtime.own_limits import connect_limit, own_limit
 from crawler.runtime.tls import client_context
 
+_MOST_IDLE = 4_096  # open connections that wait for a request; some 7 kB each
+_CLOSES_LAST = (True, True, True, False)  # which end the connection is taken from that is closed to make room
 _IDLE_SECONDS = 15.0  # many servers close after 60 or 75, some after 20
 _DNS_SECONDS = 60
 _DNS_NAMES = 10_000
@@ -38,7 +41,7 @@ _DNS_PATIENCE = 600.0  # seconds, after which the names are at fault: perhaps on
 
 class Pool(TCPConnector):
     """The open connections of one worker. The worker bounds how many are in use. If those and the idle ones are more
-    than `connections`, the pool closes the longest idle, so no request waits here while its time-out runs."""
+    than `connections`, the pool closes idle ones, so no request waits here while its time-out runs."""
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Pool(TCPConnector):
             socket_factory=checked_socket,
         )
         self._connections = connections
+        self._closes_last = cycle(_CLOSES_LAST)
         self._idle: OrderedDict[ResponseHandler, None] = OrderedDict()  # open ones, the longest idle first
         lost = partial(self._idle.pop, default=None)
         self._factory = partial(Conversation, loop=self._loop, bounds=bounds, lost=lost)  # type: ignore[assignment]
@@ -111,7 +115,7 @@ class Pool(TCPConnector):
 
     async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
         """Make room, then connect to one of a host's addresses. aiohttp calls this. Raises `OwnLimit`."""
-        self._close_idle(self._connections - len(self._acquired))
+        self._close_idle(min(self._connections - len(self._acquired), _MOST_IDLE))
         families = {family for family, *_ in options["addr_infos"]}
         try:
             return await super()._wrap_create_connection(*args, **options)
@@ -122,9 +126,14 @@ class Pool(TCPConnector):
             raise
 
     def _close_idle(self, most: int) -> None:
-        """Close the longest idle connections at once until no more than `most` are left."""
+        """Close idle connections at once until no more than `most` are left.
+
+        Paced hosts are asked in turn, so the longest idle one would be used next: to close always that one would leave
+        none to be used. To close always the one used last would keep those of hosts that are done.
+        """
         while self._idle and len(self._idle) > most:
-            self._idle.popitem(last=False)[0].abort()  # not `close`: TLS would wait for the server's close_notify
+            connection, _ = self._idle.popitem(last=next(self._closes_last))
+            connection.abort()  # not `close`: TLS would wait for the server's close_notify
 
 
 class _CheckedResolver(AbstractResolver):

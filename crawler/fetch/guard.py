@@ -62,7 +62,7 @@ _SPECIAL_V6 = _table("""
     ::/0                reserved
 """)
 _NAT64 = IPv6Network("64:ff9b::/96")
-_REMEMBERED = 10_000
+_REMEMBERED = 50_000  # addresses, some 110 bytes each
 
 
 class AddressGuard:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
-from itertools import islice
 from typing import Literal
 
 import structlog
@@ -22,6 +21,7 @@ from crawler.response import Response
 from crawler.robots import answer as robots
 from crawler.robots.file import decide
 from crawler.robots.kept import File, Files, bytes_of
+from crawler.runtime.oldest import oldest
 from crawler.runtime.safe_text import shown
 
 log = structlog.get_logger()
@@ -29,7 +29,6 @@ log = structlog.get_logger()
 MAX_ORIGINS = 150_000  # for which this process keeps rules; some 250 bytes each besides the file
 MAX_BYTES = 24_000_000  # of what it keeps of their different robots.txt files
 READY_BYTES = 500_000  # of the rules that are ready for verdicts, which take ten times as much memory
-FORGOTTEN_AT_ONCE = 16  # of so many origins, one is forgotten when the bounds are met
 FEW = 16  # sitemaps of an origin that are searched one by one
 SET_BYTES = 64  # memory that a set takes for a member
 ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
@@ -234,14 +233,9 @@ class RobotsGate:
         self._known[origin] = known
         self._size += known.size
         while len(self._known) > MAX_ORIGINS or self._size + self._files.size > MAX_BYTES:
-            self._forget_some()
+            for oldest_origin in oldest(self._known):
+                self._forget(oldest_origin)
         return known
-
-    def _forget_some(self) -> None:
-        """Forget the origins that were read longest ago: many at once, because the way to the first key of a dict leads
-        past those that were deleted."""
-        for origin in list(islice(self._known, 1 + len(self._known) // FORGOTTEN_AT_ONCE)):
-            self._forget(origin)
 
     def _forget(self, origin: str) -> None:
         known = self._known.pop(origin, None)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from crawler.model import Job
 
-MAX_HOSTS = 50_000  # hosts remembered per job
+MAX_HOSTS = 150_000  # hosts remembered, of all jobs; some 160 bytes each
 MAX_JOBS = 100
 NO_HOLDS_FOR = 5.0  # seconds, because a host that was not seeded may be seeded at any moment
 
@@ -38,13 +38,12 @@ class SeededHosts:
                 else:
                     self._no[record.epoch, host] = now + NO_HOLDS_FOR
         answer = wanted & yes
-        self._forget_some(yes)
+        if unknown:
+            self._forget_some()
         return answer
 
-    def _forget_some(self, yes: set[str]) -> None:
+    def _forget_some(self) -> None:
         if len(self._no) > MAX_HOSTS:
             self._no.clear()
-        if len(yes) > MAX_HOSTS:
-            yes.clear()
-        while len(self._yes) > MAX_JOBS:
+        while len(self._yes) > MAX_JOBS or sum(map(len, self._yes.values())) > MAX_HOSTS:
             del self._yes[next(iter(self._yes))]

@@ -170,11 +170,11 @@ async def test_a_cancelled_fetch_closes_its_connection(start: bytes) -> None:
         await asyncio.wait_for(gone.wait(), 2)
 
 
-async def test_the_longest_idle_connection_makes_room_for_a_new_one() -> None:
-    hosts = [f"127.0.3.{n}" for n in range(1, 6)]
+async def test_of_four_connections_that_make_room_one_is_the_longest_idle_and_three_were_used_last() -> None:
+    hosts = [f"127.0.3.{n}" for n in range(1, 8)]
     opened: list[str] = []
     closed: list[str] = []
-    two_closed = asyncio.Event()
+    four_closed = asyncio.Event()
 
     async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opened.append(server.origin)
@@ -182,17 +182,17 @@ async def test_the_longest_idle_connection_makes_room_for_a_new_one() -> None:
             await says(ok())(server, reader, writer)
         finally:
             closed.append(server.origin)
-            if len(closed) == 2:
-                two_closed.set()
+            if len(closed) == 4:
+                four_closed.set()
 
     async with serving_all(talk, hosts) as port, fetching(connections=3) as fetcher:
-        a, b, c, d, e = (f"http://{host}:{port}" for host in hosts)
-        for origin in (a, b, c, a, d, e, a):
+        a, b, c, d, e, f, g = (f"http://{host}:{port}" for host in hosts)
+        for origin in (a, b, c, a, b, d, e, f, g, a):
             await fetcher.fetch(Request(f"{origin}/"))
-        assert opened == [a, b, c, d, e], "the one in use lately is used again"
-        await asyncio.wait_for(two_closed.wait(), 2)
-        assert closed == [b, c]
-        await asyncio.gather(*(fetcher.fetch(Request(f"{origin}/")) for origin in (a, b, c, d, e)))  # never waits
+        assert opened == [a, b, c, d, e, f, g], "those in use lately are used again"
+        await asyncio.wait_for(four_closed.wait(), 2)
+        assert closed == [b, d, e, c]
+        await asyncio.gather(*(fetcher.fetch(Request(f"{origin}/")) for origin in (a, b, c, d, e, f, g)))  # never waits
 
 
 async def test_connections_that_a_host_closed_count_no_more() -> None:

@@ -163,3 +163,14 @@ async def test_a_group_at_home_in_another_shard_gives_its_turns_there(
         release = await groups.too_early(second)
         assert release is not None
         assert (release.reason, release.turn > 0) == ("turn", True)
+
+
+async def test_the_hosts_looked_up_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawler.visit.host_groups.MAX_HOSTS", 20)
+    queue = await Queue().open("http://a.example/")
+    (lease,) = await queue.claim()
+    groups = queue.groups(alone)
+    for number in range(50):
+        await groups.too_early(replace(lease, host=f"127.0.0.{number}"))
+    assert 18 <= len(groups._members) <= 20
+    assert "127.0.0.49" in groups._members

@@ -24,6 +24,15 @@ async def test_all_hosts_of_a_page_are_answered_however_many_are_remembered(monk
         assert await hosts.among("news", wanted) == wanted
 
 
+async def test_the_hosts_of_all_jobs_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeded, "MAX_HOSTS", 100)
+    hosts = SeededHosts(all_seeded, lambda name: Job(name, epoch=name))
+    for job in range(9):
+        for number in range(30):
+            await hosts.among(f"job{job}", [f"h{number}.example"])
+    assert [len(some) for some in hosts._yes.values()] == [30, 30, 30]
+
+
 async def test_jobs_without_number_do_not_fill_the_memory() -> None:
     hosts = SeededHosts(all_seeded, lambda name: Job(name, epoch=name))
     for number in range(1000):
