@@ -18,11 +18,12 @@ local function allowed_fall(before, pages, window, drift_share)
   return math.max(drift_share * before, DRIFT_SIGMAS * deviation)
 end
 
--- The fields that have fallen: name → words.
+-- The fields that have fallen: name → words. Each of the pages has an item; a share falls by itself at most, so with a
+-- drift_share of 1 none falls.
 local function fallen_fields(record, lately, limits)
   local fallen, found = {}, false
   local items, pages = record.items - record.first_items, record.pages - record.first_pages
-  if limits.drift_share >= 1 or pages < DRIFT_PAST * limits.drift_min or items <= 0 or lately.items == 0 then return nil end
+  if pages < DRIFT_PAST * limits.drift_min then return nil end
   for name, field in pairs(record.fields) do
     local filled, now_filled = field.total - field.first, (lately.fields[name] or { total = 0 }).total
     local before, share = math.min(1, filled / items), now_filled / lately.items
