@@ -89,6 +89,17 @@ INCOMPLETE_KEPT = 1_000
 """Pages of one callback in one shard that are remembered to be fetched again, because their items lack a field."""
 
 # ---------------------------------------------------------------------------------------------------------
+# Who is asked next
+
+ACTIVE_FOR = 10_000
+"""Time after its turn has come for which a host is preferred to those that have waited longer. The fetcher keeps an
+idle connection for 15 s, so a host that is asked by then, after a delay of a few seconds, still has its own."""
+
+OLDEST_SHARE = 16
+"""Of so many requests of a job that a shard hands out, one goes to the host that has waited longest. Each makes another
+host active, at the cost of a connection and a look at its robots rules; fewer would make the others wait longer."""
+
+# ---------------------------------------------------------------------------------------------------------
 # Waiting
 
 LOOK_AGAIN = 10_000

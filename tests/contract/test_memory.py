@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from crawler.errors import FrontierError
 from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
+from crawler.frontier.rules import ACTIVE_FOR
 from crawler.interfaces import Backend
 from crawler.model import LACKING, Done, Job, Lease, Request, Visit
 from crawler.testing.contract.world import AT_ONCE, pages
@@ -130,6 +131,21 @@ async def test_state_outlives_close() -> None:
         await frontier.adding.add(job, _requests(2))
     async with open_memory(server) as frontier:
         assert (await frontier.reading.stats(job)).pending == 2
+
+
+@pytest.mark.parametrize(("seconds", "host"), [(-1.0, "active.example"), (1.0, "waiting.example")])
+async def test_a_host_that_is_not_asked_for_some_seconds_waits_as_the_others_do(seconds: float, host: str) -> None:
+    time, half = 1_000.0, ACTIVE_FOR / 2000
+    async with open_memory(MemoryServer(clock=lambda: time)) as frontier:
+        job = await frontier.jobs.create(Job("news"))
+        await frontier.adding.add(job, _requests(2, "active.example"))
+        (lease,) = (await frontier.queue.claim("w1", 1, [job], AT_ONCE)).leases
+        await frontier.queue.commit("w1", [(lease, Visit(Done()))], AT_ONCE)
+        time += half
+        await frontier.adding.add(job, _requests(1, "waiting.example"))
+        time += half + seconds
+        (lease,) = (await frontier.queue.claim("w1", 1, [job], AT_ONCE)).leases
+    assert lease.host == host
 
 
 def _requests(count: int, host: str = "a.example") -> list[Request]:

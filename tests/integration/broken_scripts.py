@@ -38,7 +38,7 @@ _READS = [
         "XRANGE",
         "XREVRANGE",
     ),
-    *("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZSCORE"),
+    *("ZRANGE", "ZRANGEBYSCORE", "ZREVRANGE", "ZREVRANGEBYSCORE", "ZSCORE"),
 ]
 _WATCH = """
 local real, writes, reads = redis, 0, {{ {reads} }}

@@ -97,6 +97,7 @@ COMMANDS = st.one_of(
     command("ZRANGE", KEYS, INTEGERS, INTEGERS, maybe(b"WITHSCORES")),
     command("ZREVRANGE", KEYS, INTEGERS, INTEGERS),
     command("ZRANGEBYSCORE", KEYS, BOUNDS, BOUNDS, LIMIT),
+    command("ZREVRANGEBYSCORE", KEYS, BOUNDS, BOUNDS, LIMIT),
     command("ZPOPMIN", KEYS),
     command("ZPOPMIN", KEYS, COUNTS),
     command("XADD", KEYS, st.one_of(NO_TRIM, TRIM), IDS, some(WORDS, WORDS)),

@@ -91,14 +91,16 @@ class Sets(Keyspace):
         return members_of(found.order.islice(length - indexes.stop, length - indexes.start, reverse=True))
 
     def cmd_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> list[bytes]:
-        if limit and (limit[0].upper(), limit[1]) != (b"LIMIT", b"0"):
-            raise unknown(*limit)
-        bounds = bound_of(low), bound_of(high)
+        most = _limit(*limit)
         found = self._get(key, SortedSet)
-        indexes = found.between(*bounds)
-        if limit:
-            indexes = indexes[: integer(limit[2])]
+        indexes = found.between(bound_of(low), bound_of(high))[:most]
         return members_of(found.order.islice(indexes.start, indexes.stop))
+
+    def cmd_zrevrangebyscore(self, key: bytes, high: bytes, low: bytes, *limit: bytes) -> list[bytes]:
+        most = _limit(*limit)
+        found = self._get(key, SortedSet)
+        indexes = found.between(bound_of(low), bound_of(high))[::-1][:most]
+        return members_of(found.order.islice(indexes.stop + 1, indexes.start + 1, reverse=True))
 
     def cmd_zpopmin(self, key: bytes, count: bytes = b"1") -> list[bytes]:
         most = integer(count)
@@ -108,3 +110,10 @@ class Sets(Keyspace):
             found.drop(member)
         self._tidy(key, found)
         return members_of(first, True)
+
+
+def _limit(*limit: bytes) -> int | None:
+    """How many members a command may return at most; None: all."""
+    if limit and (limit[0].upper(), limit[1]) != (b"LIMIT", b"0"):
+        raise unknown(*limit)
+    return integer(limit[2]) if limit else None

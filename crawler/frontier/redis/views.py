@@ -28,7 +28,8 @@ from crawler.model import Exported, Job, Limits
 from crawler.status import Coverage, HostView, JobStats, Lag, Pause, WorkerInfo
 
 # fields of the stats hash that are not counters for people
-_PLUMBING = ("epoch", "buckets", "admitted", "finished", "seeded", "lined", "marks", "redirected", "again")
+_PLUMBING = ("epoch", "buckets", "admitted", "finished", "handed_out", "seeded", "lined")
+_MARKS = ("marks", "redirected", "again")
 _CLOSING = ("closed", "opened", "quota", "taken", "returned")
 _LATER = "later/"  # followed by a version: the number of messages of that version that wait
 _STATES = ("known", "pending", "processing", "done", "dead", "dropped")
@@ -126,6 +127,7 @@ class RedisViews:
                 name: count
                 for name, count in sorted(counters.items())
                 if name not in _PLUMBING
+                and name not in _MARKS
                 and name not in _CLOSING
                 and name not in _STATES
                 and not name.startswith(_LATER)

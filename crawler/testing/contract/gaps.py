@@ -58,20 +58,6 @@ async def test_a_cooling_host_does_not_hold_up_the_others(crawl: Crawl) -> None:
     assert await crawl.urls(pace=SLOW) == ["http://new.example/"]
 
 
-async def test_hosts_are_asked_in_the_order_of_their_turns(world: World) -> None:
-    """The host that has waited longest comes first (one shard: turns are not compared over shards)."""
-    crawl = await Crawl.create(world)
-    first, second = "a.example", "b.example"
-    await crawl.add(*pages(2, first))
-    await crawl.end(await crawl.lease(pace=QUICK), pace=QUICK)
-    await world.pass_time(0.01)
-    await crawl.add(*pages(2, second))
-    await crawl.end(await crawl.lease(pace=QUICK), pace=QUICK)
-    await world.pass_time(0.06)
-    if world.shards == 1:
-        assert await crawl.urls(2, pace=QUICK) == [pages(2, first)[1], pages(2, second)[1]]
-
-
 async def test_the_gap_counts_from_when_the_host_was_asked(world: World, crawl: Crawl) -> None:
     """A worker may need some time between claim and request, for robots.txt or a connection."""
     await crawl.add(*pages(2))

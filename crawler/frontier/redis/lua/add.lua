@@ -121,7 +121,7 @@ end
 
 local push = add.order == 'lifo' and 'RPUSH' or 'LPUSH'
 local fresh_total = 0
-local hosts, turns = {}, {} -- hosts of all groups; time and host of those with new requests
+local hosts, turns = {}, {} -- hosts of all groups; score and host of those with new requests
 for _, group in ipairs(add.groups) do
   local host, priority, messages, fresh = group.host, group.priority, group.messages, {}
   for i, fingerprint in ipairs(group.fingerprints) do
@@ -133,7 +133,7 @@ for _, group in ipairs(add.groups) do
   elseif #fresh > 0 then
     redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
     if priority ~= '0' then note_level(J, host, priority) end -- 0 is among the levels of any host that has some
-    turns[#turns + 1] = now
+    turns[#turns + 1] = comes_in(J, host, now)
     turns[#turns + 1] = host
   end
   hosts[#hosts + 1] = host

@@ -1,6 +1,15 @@
 -- needs: clock, counters, replay, quota, due, orders, turns, favourites, obstacle, strike, hand_out, wake
 -- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turns.
 --
+-- Of the hosts and groups whose turn has come, a claim asks in this order:
+--   1. those to which a person gave a priority
+--   2. the one that has waited longest, for one of OLDEST_SHARE requests of the job in this shard. So nobody starves:
+--      when H hosts and groups have waited longer, the next one is asked after OLDEST_SHARE · H others at most
+--   3. the active ones, whose turn came within the last ACTIVE_FOR ms, latest first: they were asked a moment ago, so
+--      their connections are open and their robots rules at hand. As many stay active as the workers can ask at their
+--      pace; the others fall behind
+--   4. the one that has waited longest, for what these do not use
+--
 -- KEYS  1 P workers
 -- ARGV  1 as MessagePack, by name:
 --         P, worker, token, shard (its number, as text)
@@ -40,6 +49,16 @@ local function note_wait(job, turn)
   if reply[2] == 'empty' then reply[2] = held and 'paused' or 'cooling' end
 end
 
+-- The host or group that has waited longest, and the function that asks it; nil: nobody's turn has come.
+local function longest_waiting(job)
+  local since, name, look = now, nil, nil
+  for _, set in ipairs({ 'hosts', 'groups' }) do
+    local turn, first = first_due(job.J .. set)
+    if turn and turn <= since then since, name, look = turn, first, set == 'hosts' and ask or ask_line end
+  end
+  return name, look
+end
+
 -- Messages of the hosts and groups that may be asked now, and the job's own next turn.
 local function look_round(job)
   local messages, has_rate = {}, rule(P, 'rate job ' .. job.name)
@@ -60,14 +79,26 @@ local function look_round(job)
     end
     return #names
   end
-  local function due(set)
+  local function look_at_oldest(wanted, most)
+    local enough = claim.got + wanted
+    while claim.got < enough and most > 0 and not is_enough() do
+      local name, look = longest_waiting(job)
+      if not name then break end
+      look_at({ name }, look)
+      most = most - 1
+    end
+  end
+  local function active(set)
     local most = math.min(job.most - claim.got, DUE_AT_ONCE)
-    return redis.call('ZRANGEBYSCORE', job.J .. set, '-inf', now, 'LIMIT', 0, most)
+    return redis.call('ZREVRANGEBYSCORE', job.J .. set, now, '(' .. now - ACTIVE_FOR, 'LIMIT', 0, most)
   end
   look_at(first_hosts(P, job.J, now), ask)
+  local oldest = math.floor((job.handed_out % OLDEST_SHARE + job.most - claim.got) / OLDEST_SHARE)
+  look_at_oldest(oldest, LOOKS_A_REQUEST * oldest)
   while not is_enough() do
-    if look_at(due('groups'), ask_line) + look_at(due('hosts'), ask) == 0 then break end
+    if look_at(active('groups'), ask_line) + look_at(active('hosts'), ask) == 0 then break end
   end
+  look_at_oldest(math.huge, math.huge)
   return messages, turn
 end
 
@@ -75,6 +106,7 @@ local function keep(job, messages)
   redis.call('SADD', W .. ':jobs', job.name)
   tally(job.counters, 'pending', -#messages)
   tally(job.counters, 'processing', #messages)
+  tally(job.counters, 'handed_out', #messages)
   claimed[#claimed + 1] = job.name .. ' ' .. #messages
   reply[#reply + 1] = job.name
   -- newest first, the order in which a replay of the same token reads them from the list
@@ -134,7 +166,8 @@ note_time()
 for _, job in ipairs(in_order(P, claim.jobs)) do
   job.J = P .. 'job:' .. job.name .. ':'
   job.stats = job.J .. 'stats'
-  local found = redis.call('HMGET', job.stats, 'epoch', 'closed', 'quota')
+  local found = redis.call('HMGET', job.stats, 'epoch', 'closed', 'quota', 'handed_out')
+  job.handed_out = as_number(found[4])
   if found[1] ~= job.epoch then
     table.insert(reply[3], job.name)
   elseif found[2] then

@@ -11,7 +11,7 @@
 -- from the last one that is written down; only after a restart it counts the time in between. The first write frees
 -- memory, so a server that is out of memory can be used again.
 
-local clock = clock_beside(KEYS[1])
+local clock = beside(KEYS[1], 'clock')
 local found = redis.call('HMGET', clock, 'server', 'last', 'offset')
 local server, last, wall = found[1], as_number(found[2]), wall_ms()
 if server == ARGV[1] then return 0 end

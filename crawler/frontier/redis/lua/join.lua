@@ -1,4 +1,4 @@
--- needs: clock, number, ledger
+-- needs: clock, number, line, ledger
 -- Moves a host into the group of hosts that share its address (or its domain): from then on they share turns.
 --
 -- KEYS  1 P host:H
@@ -27,7 +27,7 @@ if before ~= '' then
     local J = P .. 'job:' .. job .. ':'
     if redis.call('ZREM', J .. 'line:' .. before, host) == 1 then
       redis.call('HINCRBY', J .. 'stats', 'lined', -1)
-      redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+      redis.call('ZADD', J .. 'hosts', 'NX', comes_in(J, host, now), host)
     end
   end
 end

@@ -27,7 +27,7 @@ local function is_behind(id, other)
   return generation > its or generation == its and number > its_number
 end
 
-local clock, its = clock_beside(J), parts(position)
+local clock, its = beside(J, 'clock'), parts(position)
 local current = as_number(redis.call('HGET', clock, 'generation'))
 if current == 0 then return { 0, 0 } end
 redis.call('XDEL', KEYS[1], ARGV[4])

@@ -2,7 +2,7 @@
 -- The frontier's time: the server's clock and an offset, so that it goes on where it was when another server answers,
 -- or when somebody sets the server's clock back (see `generation.lua`).
 --
--- Gives  clock_beside(key) → the key `P clock` of the shard to which a key belongs
+-- Gives  beside(key, name) → the key `P name` of the shard to which a key belongs
 --        wall_ms() → the server's own clock, in ms since 1970; it may step
 --        now_ms() → the frontier's time, in ms since 1970
 --        note_time() writes how far the time has come, once `now_ms` was called; it is not a script's first write
@@ -11,8 +11,8 @@
 -- The server's clock, the last time written down, and the time, as `now_ms` read them
 local read_wall, read_last, read_now
 
-local function clock_beside(key)
-  return string.match(key, '^.-}:') .. 'clock'
+local function beside(key, name)
+  return string.match(key, '^.-}:') .. name
 end
 
 local function wall_ms()
@@ -21,7 +21,7 @@ local function wall_ms()
 end
 
 local function now_ms()
-  local found = redis.call('HMGET', clock_beside(KEYS[1]), 'offset', 'last')
+  local found = redis.call('HMGET', beside(KEYS[1], 'clock'), 'offset', 'last')
   read_wall, read_last = wall_ms(), as_number(found[2])
   read_now = math.max(read_last, read_wall + as_number(found[1]))
   return read_now
@@ -29,5 +29,5 @@ end
 
 local function note_time()
   if read_now < read_last + CLOCK_NOTED and read_now > read_last then return end
-  redis.call('HSET', clock_beside(KEYS[1]), 'last', read_now, 'offset', read_now - read_wall)
+  redis.call('HSET', beside(KEYS[1], 'clock'), 'last', read_now, 'offset', read_now - read_wall)
 end

@@ -1,12 +1,14 @@
 -- needs: number
 -- When something of a job can become due.
 --
--- Gives  wait_for(job, turn, now) → the ms until a claim may hand out something; nil: nothing is pending; and whether
+-- Gives  first_due(key) → the lowest score of a sorted set, and its member; nil if it is empty
+--        wait_for(job, turn, now) → the ms until a claim may hand out something; nil: nothing is pending; and whether
 --        only paused requests are left. `turn`: the job's own next turn (ms; 0: it has no rate)
 -- Of `job`: J, stats.
 
 local function first_due(key)
-  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return tonumber(first[2]), first[1]
 end
 
 local function wait_for(job, turn, now)

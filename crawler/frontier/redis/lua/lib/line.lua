@@ -1,9 +1,11 @@
--- needs: message
+-- needs: clock, number, message
 -- The pending requests of a host: a list for each of its priorities, the next request at the right end.
 --
 -- Gives  note_level(J, host, priority) records the priority (text) of a request that was pushed
 --        levels_of(J, host) → its priorities, highest first; nil: 0 alone
 --        peek(J, host) → the next message, which stays in its line; false if there is none
+--        comes_in(J, host, now) → the score by which a host whose first pending request comes now enters `hosts`: its
+--        next turn; if that was long ago, or it has had none, behind the hosts that were waiting for ACTIVE_FOR
 --        push_front(J, message, now) pushes to the front of the host's line
 --        put_back(J, message, now, delay) does the same, or adds to the delayed set if the request must wait
 --        stand_first(P, J, host, due) puts the host at the front of its group's line, which has its turn at `due` (ms)
@@ -44,12 +46,16 @@ local function peek(J, host)
   return false
 end
 
+local function comes_in(J, host, now)
+  return math.max(as_number(redis.call('HGET', beside(J, 'host:' .. host), 'next')), now - ACTIVE_FOR)
+end
+
 local function push_front(J, message, now)
   local _, _, _, _, priority, url = read(message)
   local host = host_of(url)
   redis.call('RPUSH', J .. 'pending:' .. priority .. ':' .. host, message)
   note_level(J, host, priority)
-  redis.call('ZADD', J .. 'hosts', 'NX', now, host)
+  redis.call('ZADD', J .. 'hosts', 'NX', comes_in(J, host, now), host)
 end
 
 local function put_back(J, message, now, delay)

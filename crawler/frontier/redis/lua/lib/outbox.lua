@@ -18,7 +18,7 @@ local function last_position(J)
 end
 
 local function in_generation(J)
-  local current = redis.call('HGET', clock_beside(J), 'generation')
+  local current = redis.call('HGET', beside(J, 'clock'), 'generation')
   if not current then return nil end
   local known, last = string.match(redis.call('GET', J .. 'forked') or '', '^(%d+) (%S+)$')
   if known == current then return current, last end

@@ -23,6 +23,6 @@ local function wake_held(claim, job)
   local due = redis.call('ZRANGEBYSCORE', job.J .. 'held', '-inf', claim.now, 'LIMIT', 0, HELD_AT_ONCE)
   for _, host in ipairs(due) do
     redis.call('ZREM', job.J .. 'held', host)
-    redis.call('ZADD', job.J .. 'hosts', 'NX', claim.now, host)
+    redis.call('ZADD', job.J .. 'hosts', 'NX', comes_in(job.J, host, claim.now), host)
   end
 end
