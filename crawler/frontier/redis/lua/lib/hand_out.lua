@@ -1,12 +1,13 @@
 -- needs: message, counters, orders, turns, asking, line, ledger, booking, obstacle, strike
 -- Hands out requests of one host, or of the first host in a group's line, if the host may be asked now.
 --
--- Gives  ask(claim, job, host, room), ask_line(claim, job, group, room) → at most `room` messages, now in the worker's
---        processing list
+-- Gives  ask(claim, job, host, room, is_first), ask_line(claim, job, group, room) → at most `room` messages, now in the
+--        worker's processing list. `is_first`: the host was the first in the line of its group
 -- Of `claim`: P, worker, now, delay, target, longest, what `booking`, `obstacle` and `strike` take. Of `job`: name, J,
 -- counters, pausing.
 -- Stays true: a message is in one list; a host and its group have at most their cap in flight, and their turns are at
--- least their delay apart; a host that a lease has to itself (`take.lua`) gives nothing.
+-- least their delay apart; a host that a lease has to itself (`take.lua`) gives nothing; no host overtakes those in the
+-- line of its group.
 
 -- The host's next message, highest priority first; removes empty levels.
 local function pop(claim, job, host, levels)
@@ -47,7 +48,7 @@ local function take(claim, job, host, room)
   return taken, left
 end
 
-local function ask(claim, job, host, room)
+local function ask(claim, job, host, room, is_first)
   local P, J, delay = claim.P, job.J, claim.delay
   if rule(P, 'block host ' .. host) then strike_line(claim, job, host, 'host ' .. host) return {} end
   local own = ledger_of(claim, host)
@@ -55,7 +56,10 @@ local function ask(claim, job, host, room)
   if not is_free(claim, own) then look_later(claim, job, 'hosts', own) return {} end
   local group = own.group and ledger_of(claim, own.group)
   if group then share_cap(claim, own, group) end
-  if group and not is_free(claim, group) then stand_in_line(claim, job, host, group) return {} end
+  if group and (not is_free(claim, group) or not is_first and redis.call('EXISTS', J .. 'line:' .. group.name) == 1) then
+    stand_in_line(claim, job, host, group)
+    return {}
+  end
 
   local pace = own.ordered or math.max(delay, adapted(own.latency, claim.target, claim.longest))
   pace = math.max(pace, own.delay)
@@ -84,7 +88,7 @@ local function ask_line(claim, job, name, room)
     local host = redis.call('ZPOPMIN', line)[1]
     if host then
       tally(job.counters, 'lined', -1)
-      taken = ask(claim, job, host, room)
+      taken = ask(claim, job, host, room, true)
       group = ledger_of(claim, name)
     end
   end
