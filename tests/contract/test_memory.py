@@ -12,7 +12,7 @@ from crawler.errors import FrontierError
 from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.rules import ACTIVE_FOR
-from crawler.interfaces import Backend
+from crawler.interfaces import Backend, Pace
 from crawler.model import LACKING, Done, Job, Lease, Request, Visit
 from crawler.testing.contract.world import AT_ONCE, pages
 
@@ -146,6 +146,20 @@ async def test_a_host_that_is_not_asked_for_some_seconds_waits_as_the_others_do(
         time += half + seconds
         (lease,) = (await frontier.queue.claim("w1", 1, [job], AT_ONCE)).leases
     assert lease.host == host
+
+
+async def test_an_address_with_a_line_that_nobody_asked_for_a_while_is_asked_again() -> None:
+    time = 1_000.0
+    async with open_memory(MemoryServer(clock=lambda: time)) as frontier:
+        job = await frontier.jobs.create(Job("news"))
+        for host in ("a.example", "b.example"):
+            await frontier.ledger.join(host, "127.0.0.9")
+            await frontier.adding.add(job, _requests(1, host))
+        for seconds in (0.0, 0.0, ACTIVE_FOR / 500):
+            time += seconds
+            claim = await frontier.queue.claim("w1", 5, [job], Pace(delay=1.0))
+            await frontier.queue.commit("w1", [(lease, Visit(Done())) for lease in claim.leases], Pace(delay=1.0))
+    assert [lease.host for lease in claim.leases] == ["b.example"]
 
 
 def _requests(count: int, host: str = "a.example") -> list[Request]:

@@ -47,7 +47,7 @@
     P answers:CALL          hash    worker → its answer (shard 0 only), expiring
     P shared:K              string  small values of the fleet (robots.txt), expiring
     J stats                 hash    `epoch`, `buckets` of the seen-set, and the counters, of which `handed_out` decides
-                                    whose turn it is (`claim.lua`); `closed` if the job was: how
+                                    whose turn it is (`look.lua`); `closed` if the job was: how
                                     often it had been `opened` again, when (ms), why; of a limited job its `quota`
                                     here, and what the shard has `taken` from the budget and `returned` (`quota.lua`)
     J budget                hash    the limits of the job, `since` when (ms); `given:SHARD` and `back:SHARD`, what each

@@ -14,6 +14,7 @@ from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts,
 ADDRESS = "127.0.0.9"
 SLOW = Pace(delay=60.0)
 QUICK = Pace(delay=0.02)
+UNEVEN = Pace(delay=0.02, jitter=0.9)  # a host's next turn may come before that of its group
 TWO_AT_ONCE = Pace(delay=0.0, concurrency=2)
 
 
@@ -58,6 +59,19 @@ async def test_a_turn_that_was_not_used_is_the_next_hosts(grouped: Crawl) -> Non
         assert await grouped.end(await grouped.lease(pace=SLOW), Skip("robots"), unasked=True, pace=SLOW)
     assert len((await grouped.claim(pace=SLOW)).leases) == 1
     assert (await grouped.claim(pace=SLOW)).leases == ()
+
+
+async def test_the_hosts_of_a_group_take_turns(world: World, grouped: Crawl) -> None:
+    names = [url.split("/")[2] for url in hosts(4)]
+    await grouped.add(*(url for name in names for url in pages(8, name)))
+    await place(grouped, hosts(4))
+    asked: list[str] = []
+    while len(asked) < 6 * len(names):
+        for lease in (await grouped.claim(pace=UNEVEN)).leases:
+            await grouped.end(lease, pace=UNEVEN, asked_at=world.now())
+            asked.append(lease.host)
+        await world.pass_time(UNEVEN.delay)
+    assert all(sorted(asked[at : at + 4]) == names for at in range(0, len(asked), 4)), asked
 
 
 async def test_hosts_of_other_groups_and_of_none_are_not_held_up(grouped: Crawl) -> None:

@@ -1,14 +1,5 @@
--- needs: clock, counters, replay, quota, due, orders, turns, favourites, obstacle, strike, hand_out, wake
+-- needs: clock, number, counters, replay, quota, due, orders, favourites, obstacle, strike, wake, look
 -- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turns.
---
--- Of the hosts and groups whose turn has come, a claim asks in this order:
---   1. those to which a person gave a priority
---   2. the one that has waited longest, for one of OLDEST_SHARE requests of the job in this shard. So nobody starves:
---      when H hosts and groups have waited longer, the next one is asked after OLDEST_SHARE · H others at most
---   3. the active ones, whose turn came within the last ACTIVE_FOR ms, latest first: they were asked a moment ago, so
---      their connections are open and their robots rules at hand. As many stay active as the workers can ask at their
---      pace; the others fall behind
---   4. the one that has waited longest, for what these do not use
 --
 -- KEYS  1 P workers
 -- ARGV  1 as MessagePack, by name:
@@ -47,59 +38,6 @@ local function note_wait(job, turn)
   if not wait then return end
   wait_at_most(wait)
   if reply[2] == 'empty' then reply[2] = held and 'paused' or 'cooling' end
-end
-
--- The host or group that has waited longest, and the function that asks it; nil: nobody's turn has come.
-local function longest_waiting(job)
-  local since, name, look = now, nil, nil
-  for _, set in ipairs({ 'hosts', 'groups' }) do
-    local turn, first = first_due(job.J .. set)
-    if turn and turn <= since then since, name, look = turn, first, set == 'hosts' and ask or ask_line end
-  end
-  return name, look
-end
-
--- Messages of the hosts and groups that may be asked now, and the job's own next turn.
-local function look_round(job)
-  local messages, has_rate = {}, rule(P, 'rate job ' .. job.name)
-  local turn = has_rate and turn_of(P, 'job ' .. job.name) or 0
-  local looks = LOOKS_A_REQUEST * (job.most - claim.got) + SPARE_LOOKS
-  local function is_enough()
-    return claim.got >= job.most or looks <= 0 or claim.strikes <= 0 or turn > now
-  end
-  local function look_at(names, look)
-    for _, name in ipairs(names) do
-      if is_enough() then break end
-      looks = looks - 1
-      for _, message in ipairs(look(claim, job, name, has_rate and 1 or job.most - claim.got)) do
-        messages[#messages + 1] = message
-        claim.got = claim.got + 1
-        if has_rate then turn = book_turn(P, 'job ' .. job.name, now) end
-      end
-    end
-    return #names
-  end
-  local function look_at_oldest(wanted, most)
-    local enough = claim.got + wanted
-    while claim.got < enough and most > 0 and not is_enough() do
-      local name, look = longest_waiting(job)
-      if not name then break end
-      look_at({ name }, look)
-      most = most - 1
-    end
-  end
-  local function active(set)
-    local most = math.min(job.most - claim.got, DUE_AT_ONCE)
-    return redis.call('ZREVRANGEBYSCORE', job.J .. set, now, '(' .. now - ACTIVE_FOR, 'LIMIT', 0, most)
-  end
-  look_at(first_hosts(P, job.J, now), ask)
-  local oldest = math.floor((job.handed_out % OLDEST_SHARE + job.most - claim.got) / OLDEST_SHARE)
-  look_at_oldest(oldest, LOOKS_A_REQUEST * oldest)
-  while not is_enough() do
-    if look_at(active('groups'), ask_line) + look_at(active('hosts'), ask) == 0 then break end
-  end
-  look_at_oldest(math.huge, math.huge)
-  return messages, turn
 end
 
 local function keep(job, messages)
@@ -152,7 +90,7 @@ local function take_from(job, quota)
   if (quota or job.given) and is_used_up(job, quota) then return end
   wake_delayed(claim, job)
   wake_held(claim, job)
-  local messages, turn = look_round(job)
+  local messages, turn = look_round(claim, job)
   if #messages > 0 then keep(job, messages) end
   count(job.stats, job.counters)
   if job.given then settle_loan(job.stats) end

@@ -39,10 +39,10 @@ end
 -- Settles the ledger of a group, with the pace of the claim; its next turn is at `earliest` (ms) or later. Returns it.
 local function settle_group(P, group, now, asked, unused, earliest)
   local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace', 'before')
-  local is_free = is_unused(unused, ledger[2], ledger[5])
-  local due = math.max(as_number(ledger[is_free and 5 or 1]), asked and asked + as_number(ledger[4]) or 0, earliest or 0)
+  local is_back = is_unused(unused, ledger[2], ledger[5])
+  local due = math.max(as_number(is_back and ledger[5] or ledger[1]), asked and asked + as_number(ledger[4]) or 0, earliest or 0)
   end_requests(P, group, 1, as_number(ledger[2]), ledger[3] or '', due, now)
-  if is_free then come_back(unused, 'groups', group, as_number(ledger[5]), now) end
+  if is_back then come_back(unused, 'groups', group, as_number(ledger[5]), now) end
   return due
 end
 
@@ -57,8 +57,8 @@ end
 local function settle(P, host, now, visit)
   local H, asked, rest = P .. 'host:' .. host, visit.asked, visit.rest or 0
   local ledger = redis.call('HMGET', H, 'next', 'inflight', 'waiting', 'delay', 'pace', 'group', 'rest', 'before')
-  local is_free = is_unused(visit.unused, ledger[2], ledger[8])
-  local due = math.max(as_number(ledger[is_free and 8 or 1]), rest)
+  local is_back = is_unused(visit.unused, ledger[2], ledger[8])
+  local due = math.max(as_number(is_back and ledger[8] or ledger[1]), rest)
   if asked then
     local pace = rule(P, 'rate host ' .. host) or visit.pace or as_number(ledger[5])
     due = math.max(due, asked + math.max(pace, visit.delay or as_number(ledger[4])))
@@ -67,7 +67,7 @@ local function settle(P, host, now, visit)
   if rest > 0 then redis.call('HSET', H, 'rest', math.max(rest, as_number(ledger[7]))) end
   asker_of(P, host) -- forgets the asker if its lease is the one that ended
   end_requests(P, host, 1, as_number(ledger[2]), ledger[3] or '', due, now)
-  if is_free then come_back(visit.unused, 'hosts', host, as_number(ledger[8]), now) end
+  if is_back then come_back(visit.unused, 'hosts', host, as_number(ledger[8]), now) end
   if (ledger[6] or '') == '' then return nil end
   return settle_group(P, ledger[6], now, asked, visit.unused, visit.turn and now + visit.turn)
 end
