@@ -32,7 +32,7 @@ from crawler.runtime.tls import client_context
 
 _MOST_IDLE = 4_096  # open connections that wait for a request; some 7 kB each
 _CLOSES_LAST = (True, True, True, False)  # which end the connection is taken from that is closed to make room
-_IDLE_SECONDS = 15.0  # many servers close after 60 or 75, some after 20
+_IDLE_SECONDS = 60.0  # a host with a shorter delay is asked on its own connection; many servers close at 60
 _DNS_SECONDS = 60
 _DNS_NAMES = 10_000
 _SUSPICIOUS = 3  # names in a row without an answer, after which the resolver is at fault and not the names
@@ -41,7 +41,10 @@ _DNS_PATIENCE = 600.0  # seconds, after which the names are at fault: perhaps on
 
 class Pool(TCPConnector):
     """The open connections of one worker. The worker bounds how many are in use. If those and the idle ones are more
-    than `connections`, the pool closes idle ones, so no request waits here while its time-out runs."""
+    than `connections`, the pool closes idle ones, so no request waits here while its time-out runs.
+
+    A server that wants to close an idle connection earlier just closes it (RFC 9112 §9.5), so its hint how long it
+    keeps one (`Keep-Alive: timeout=5`) is not needed."""
 
     def __init__(
         self,

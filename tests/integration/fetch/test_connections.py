@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -193,6 +194,14 @@ async def test_of_four_connections_that_make_room_one_is_the_longest_idle_and_th
         await asyncio.wait_for(four_closed.wait(), 2)
         assert closed == [b, d, e, c]
         await asyncio.gather(*(fetcher.fetch(Request(f"{origin}/")) for origin in (a, b, c, d, e, f, g)))  # never waits
+
+
+async def test_a_host_that_is_asked_each_minute_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(says(ok())) as server, fetching() as fetcher:
+        for later, connections in ((0, 1), (59, 1), (59 + 61, 2)):
+            monkeypatch.setattr("aiohttp.connector.monotonic", lambda later=later: time.monotonic() + later)
+            await fetcher.fetch(Request(f"{server.origin}/"))
+            assert server.connections == connections
 
 
 async def test_connections_that_a_host_closed_count_no_more() -> None:
