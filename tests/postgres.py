@@ -30,6 +30,7 @@ from tests.chaos.limits import small_disk
 from tests.ports import free_port
 
 START_SECONDS = 60.0
+_DYING = "is still in use"  # what a server says while a killed one's last process dies
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -90,6 +91,18 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server on its data, and return when it takes connections."""
+        until = time.monotonic() + START_SECONDS
+        self._launch()
+        while subprocess.run([_PROGRAMS[-1] / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]).returncode:
+            said = (self.folder / "log").read_text()[-2000:]
+            is_over = self._process is None or self._process.poll() is not None
+            if time.monotonic() > until or (is_over and _DYING not in said[-400:]):
+                raise RuntimeError(f"PostgreSQL did not start: {said}")
+            time.sleep(0.02)
+            if is_over:
+                self._launch()
+
+    def _launch(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._wrapper, *self._as_user, str(_PROGRAMS[-1] / "postgres"), "-D", str(self._data)],
@@ -99,11 +112,6 @@ class Postgres:
                 start_new_session=True,
                 cwd=self.folder,
             )
-        until = time.monotonic() + START_SECONDS
-        while subprocess.run([_PROGRAMS[-1] / "pg_isready", "-q", "-h", self.folder, "-p", str(self.port)]).returncode:
-            if self._process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.02)
 
     def kill(self) -> None:
         """End all processes of the server as a power cut does; what the kernel has stays."""

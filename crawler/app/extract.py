@@ -1,4 +1,4 @@
-"""`extract`: runs a spider's callbacks over the pages of an archive, without the network and without a queue."""
+"""`extract`: runs a spider's callbacks over pages that were kept, without the network and without a queue."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from crawler.app.fetching import parse_limits
 from crawler.app.one_page import InThisProcess
 from crawler.app.sinks import sinks
 from crawler.app.spiders import spiders_of
-from crawler.archive.reader import Archived, ArchiveReader, files_of
+from crawler.archive.cached import CachedPages
+from crawler.archive.pages import Pages, StoredPage
 from crawler.archive.replay import Replay
 from crawler.errors import Exit, UnstorableItems, UsageError
 from crawler.export.target import Target
 from crawler.fetch.middleware import Middlewares
+from crawler.fetch.page_cache import is_cache
 from crawler.frontier import message
 from crawler.interfaces import Sink
 from crawler.model import (
@@ -41,6 +43,7 @@ from crawler.model import (
 )
 from crawler.parsing.url import dedup_key, host_of
 from crawler.robots.gate import RobotsGate
+from crawler.settings import Settings
 from crawler.spiders.callbacks import lacking
 from crawler.spiders.registry import Registry
 from crawler.visit.admission import Admission
@@ -90,20 +93,14 @@ async def extract(
     `spider`: only its pages, and pages of which the archive does not tell who read them. `job`: only pages of this job.
     Raise `UsageError` for sources without such pages, `ConfigError` and `OutputError`.
     """
-    files = [file for source in sources for file in files_of(source)]
-    reader = ArchiveReader(
-        files,
-        job=job,
-        most_bytes=max(config.settings.DOWNLOAD_MAXSIZE, config.settings.SITEMAP_MAXSIZE),
-        parse_limits=parse_limits(config.settings),
-    )
+    files, reader = _pages(config.settings, sources, job)
     reader.scan()
     config = _offline(config)
     registry = spiders_of(config)
     name = _checked(reader, registry, spider, job)
     config = for_one_spider(config, registry.make(name, arguments or {}).custom_settings, name)
     its_job = Job(f"extract-{name}", secrets.token_hex(4), spider=name, arguments=arguments or {})
-    done = Extraction(len(files), again=reader.again)
+    done = Extraction(files, again=reader.again)
     async with AsyncExitStack() as stack:
         stack.callback(reader.close)
         outputs = _Outputs(sinks(config, targets, its_job), done)
@@ -116,12 +113,31 @@ async def extract(
     return done
 
 
+def _pages(settings: Settings, sources: Sequence[Path], job: str) -> tuple[int, Pages]:
+    """Return how many files or folders the sources have, and their pages. Raise `UsageError` for others."""
+    how: Any = {
+        "most_bytes": max(settings.DOWNLOAD_MAXSIZE, settings.SITEMAP_MAXSIZE),
+        "parse_limits": parse_limits(settings),
+    }
+    caches = [source for source in sources if is_cache(source)]
+    if not caches:
+        from crawler.archive.reader import ArchiveReader, files_of  # needs an extra
+
+        files = [file for source in sources for file in files_of(source)]
+        return len(files), ArchiveReader(files, job=job, **how)
+    if job:
+        raise UsageError(f"{caches[0]} is a page cache, which knows no jobs: leave --job out")
+    if others := [source for source in sources if source not in caches]:
+        raise UsageError(f"{caches[0]} is a page cache, and {others[0]} is none: read one kind at a time")
+    return len(caches), CachedPages(caches, **how)
+
+
 def _offline(config: Config) -> Config:
     settings = replace(config.settings, **_OFFLINE)
     return replace(config, settings=settings, origins={**config.origins, **dict.fromkeys(_OFFLINE, "-s")})
 
 
-def _checked(reader: ArchiveReader, registry: Registry, spider: str, job: str) -> str:
+def _checked(reader: Pages, registry: Registry, spider: str, job: str) -> str:
     """Return the spider of most pages, or the one asked for. Raise `UsageError` if there is nothing to read."""
     if not len(reader):
         raise UsageError(f"no page of job {job} is in the archive" if job else "no page is in the archive")
@@ -140,7 +156,7 @@ class _Extractor:
         self,
         config: Config,
         registry: Registry,
-        reader: ArchiveReader,
+        reader: Pages,
         job: Job,
         outputs: _Outputs,
         done: Extraction,
@@ -177,10 +193,10 @@ class _Extractor:
     async def run(self) -> None:
         """Read all pages."""
         try:
-            for archived in self._reader:
-                if self._is_wanted(archived.request):
-                    spider = archived.request.spider or self._job.spider
-                    await self._visit(archived._replace(request=replace(archived.request, spider=spider)))
+            for kept in self._reader:
+                if self._is_wanted(kept.request):
+                    spider = kept.request.spider or self._job.spider
+                    await self._visit(kept._replace(request=replace(kept.request, spider=spider)))
                 while self._waiting:
                     await self._follow(self._waiting.popleft())
         finally:
@@ -202,10 +218,10 @@ class _Extractor:
         self._done.others += is_other
         return not is_other
 
-    async def _visit(self, archived: Archived) -> None:
-        request = archived.request
-        self._replay.chosen = archived
-        lease = Lease(self._job.name, request, b"", host_of(request.url), archived.attempt, epoch=self._job.epoch)
+    async def _visit(self, kept: StoredPage) -> None:
+        request = kept.request
+        self._replay.chosen = kept
+        lease = Lease(self._job.name, request, b"", host_of(request.url), kept.attempt, epoch=self._job.epoch)
         visit = await self._visitor.visit(lease)
         self._count(request, visit)
         await self._outputs.put(request, visit)
@@ -213,20 +229,20 @@ class _Extractor:
 
     async def _follow(self, request: Request) -> None:
         """Read a page that another one leads to, unless it is read anyway."""
-        visited = self._reader.of(request.url) if request.method == "GET" else None
-        if visited is None:
+        found = self._reader.of(request.url) if request.method == "GET" else None
+        if found is None:
             self._done.missing += not self._reader.has(request)
             return
         key = dedup_key(request.url), request.callback
-        if key in self._followed or not self._is_unread(self._reader.archived(visited), request):
+        if key in self._followed or not self._is_unread(found, request):
             return
         self._followed.add(key)
-        await self._visit(Archived(visited, request))
+        await self._visit(StoredPage(request, found.answer))
 
-    def _is_unread(self, archived: Archived, request: Request) -> bool:
-        if archived.visited.queued is None:
-            return request.callback != archived.request.callback
-        return (archived.request.spider, archived.request.callback) in self._lacking
+    def _is_unread(self, found: StoredPage, request: Request) -> bool:
+        if not found.is_told:
+            return request.callback != found.request.callback
+        return (found.request.spider, found.request.callback) in self._lacking
 
     def _count(self, request: Request, visit: Visit) -> None:
         match visit.outcome:
@@ -269,10 +285,13 @@ class _Outputs:
         if isinstance(visit.outcome, Release | Retry):
             return
         keys = visit.item_keys or ("",) * len(visit.items)
-        items = tuple(item for item, key in zip(visit.items, keys, strict=True) if not key or self._is_new(key))
+        new = [number for number, key in enumerate(keys) if not key or self._is_new(key)]
+        items = tuple(visit.items[number] for number in new)
         if items:
             self._number += 1
-            self._entries.append(OutboxEntry(0, f"1-{self._number}", items, request.url, request.spider))
+            kinds = tuple(visit.item_kinds[number] for number in new) if visit.item_kinds else ()
+            position = f"1-{self._number}"
+            self._entries.append(OutboxEntry(0, position, items, request.url, request.spider, kinds=kinds))
             self._done.items += len(items)
         if len(self._entries) >= _BATCH:
             await self._write()

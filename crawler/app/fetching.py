@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from crawler.app.config import Config
 from crawler.fetch.guard import AddressGuard
+from crawler.frontier import message
 from crawler.interfaces import Fetcher
 from crawler.model import Request
 from crawler.parsing.limits import ParseLimits
@@ -50,6 +51,7 @@ def caching(config: Config, fetcher: Fetcher, sent: Callable[[Request], Mapping[
     settings = config.settings
     if not settings.HTTPCACHE_ENABLED:
         return fetcher
+    from crawler.archive.records import without_secrets
     from crawler.fetch.caching import CachingFetcher  # few crawls have a cache
     from crawler.fetch.page_cache import PageCache
 
@@ -67,6 +69,7 @@ def caching(config: Config, fetcher: Fetcher, sent: Callable[[Request], Mapping[
         not_stored={*settings.HTTPCACHE_IGNORE_HTTP_CODES, *settings.RETRY_HTTP_CODES},
         schemes=settings.HTTPCACHE_IGNORE_SCHEMES,
         only_cached=settings.HTTPCACHE_IGNORE_MISSING,
+        noted=lambda request: message.encode(without_secrets(request)),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from crawler.archive.files import ENDING, OPEN, repair
+from crawler.archive.pages import StoredPage
 from crawler.archive.records import QUEUED, RENAMED
 from crawler.errors import ConfigError, FetchError, UsageError
 from crawler.fetch.decoding import BodyError, decoded
@@ -67,15 +69,6 @@ class _Queued(Struct):
     seconds: float = 0.0
 
 
-class Archived(NamedTuple):
-    """A page as it was asked for. `attempt`: failed tries before."""
-
-    visited: Visited
-    request: Request
-    attempt: int = 0
-    seconds: float = 0.0
-
-
 def files_of(source: Path) -> list[Path]:
     """Return the files of an archive: a file, or those of a folder, where what killed workers have left is repaired.
     Raise `UsageError` if there are none."""
@@ -89,12 +82,14 @@ def files_of(source: Path) -> list[Path]:
     if writing := [path.name for path in source.glob(f"*{ENDING}{OPEN}")]:
         log.warning("archive_still_written", files=writing, why="workers write to them, so they are not read")
     if not files:
-        raise UsageError(f"{source}: no such file, or no folder with WARC files (*{ENDING})")
+        raise UsageError(
+            f"{source}: no such file, or no folder with WARC files (*{ENDING}) or with a page cache (HTTPCACHE_DIR)"
+        )
     return files
 
 
 class ArchiveReader:
-    """The pages of some files."""
+    """Implements `Pages` on some files."""
 
     def __init__(self, files: Sequence[Path], *, job: str, most_bytes: int, parse_limits: ParseLimits) -> None:
         """`job`: read the pages of this job alone; empty: of all. `most_bytes`: of a decoded body."""
@@ -118,25 +113,29 @@ class ArchiveReader:
         for file in self._files:
             self._scan(file)
 
-    def __iter__(self) -> Iterator[Archived]:
+    def __iter__(self) -> Iterator[StoredPage]:
         """Yield the pages in the order of their first visits."""
         for visited in self._visited.values():
             try:
-                yield self.archived(visited)
+                yield self._page(visited)
             except ValueError as error:
                 self.unreadable += 1
                 where = f"{visited.response.file}, byte {visited.response.offset:,}"
                 log.warning("archived_request_unreadable", where=where, why=str(error))
 
-    def of(self, url: str) -> Visited | None:
+    def of(self, url: str) -> StoredPage | None:
         """Return the last visit of a canonical URL by GET."""
-        return self._by_url.get(_key(url.encode()))
+        visited = self._by_url.get(_key(url.encode()))
+        try:
+            return None if visited is None else self._page(visited)
+        except ValueError:
+            return None  # which is said of each page that is read
 
     def has(self, request: Request) -> bool:
         """Return whether exactly this request was made."""
         return _key(message.identity(message.encode(request))) in self._visited
 
-    def response(self, visited: Visited, request: Request) -> Response:
+    def _answer(self, visited: Visited, request: Request) -> Response:
         """Return the answer as a worker had it. Raise `FetchError` if it cannot be read."""
         try:
             return self._response(visited.response, request)
@@ -209,14 +208,15 @@ class ArchiveReader:
     # -----------------------------------------------------------------------------------------------------
     # What they are
 
-    def archived(self, visited: Visited) -> Archived:
+    def _page(self, visited: Visited) -> StoredPage:
         """Return what was asked for. Raise `ValueError` if that cannot be read."""
+        answer = partial(self._answer, visited)
         if visited.queued is None:
             url = _canonical(self._record(visited.response).rec_headers.get_header("WARC-Target-URI")) or ""
-            return Archived(visited, replace(BLANK, url=url))
+            return StoredPage(replace(BLANK, url=url), answer)
         said = _decode(self._record(visited.queued).raw_stream.read())
         read = message.decode(bytes(said.message))
-        return Archived(visited, read.request, read.attempt, said.seconds)
+        return StoredPage(read.request, answer, True, read.attempt, said.seconds)
 
     def _response(self, spot: Spot, request: Request) -> Response:
         record = self._record(spot)

@@ -141,11 +141,12 @@ def _queued(page: Page) -> bytes:
     lease = page.lease
     queued = lease.message
     if any(name.lower() in _SECRETS for name in lease.request.headers):
-        queued = message.encode(_without_secrets(lease.request))
+        queued = message.encode(without_secrets(lease.request))
     return b'{"job":"%b","seconds":%.3f,"message":%b}' % (lease.job.encode(), page.response.seconds, queued)
 
 
-def _without_secrets(request: Request) -> Request:
+def without_secrets(request: Request) -> Request:
+    """Return the request without the logins in its headers."""
     headers = {name: value for name, value in request.headers.items() if name.lower() not in _SECRETS}
     return replace(request, headers=headers)
 

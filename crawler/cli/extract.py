@@ -34,7 +34,7 @@ def extract(
     invocation: Invocation,
     sources: Annotated[
         list[str] | None,
-        option("--from", metavar="FILE|DIR", help="A WARC file, or a folder of them; may be repeated."),
+        option("--from", metavar="FILE|DIR", help="A WARC file, a folder of them, or HTTPCACHE_DIR; may be repeated."),
     ] = None,
     spider: SpiderName = "",
     job: Annotated[str, option("--job", metavar="NAME", help="Only pages of this job.")] = "",
@@ -45,7 +45,7 @@ def extract(
     strict: Strict = False,
     json_: Json = False,
 ) -> int:
-    """Run the callbacks of spiders over the pages of an archive (crawl --warc), without the network.
+    """Run the callbacks of spiders over pages of an archive (crawl --warc) or of the page cache, without the network.
 
     Each page is read by the callback that it was fetched for, with its meta; pages of other tools by `parse`.
 

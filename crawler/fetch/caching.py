@@ -27,15 +27,18 @@ class CachingFetcher:
         not_stored: Collection[int] = (),
         schemes: Collection[str] = (),
         only_cached: bool = False,
+        noted: Callable[[Request], bytes] | None = None,
     ) -> None:
         """`sent` returns the header fields that a request is sent with. Statuses `not_stored`, and URLs of these
-        `schemes`, pass by the cache. `only_cached`: never ask; what is missing raises `FetchError`."""
+        `schemes`, pass by the cache. `only_cached`: never ask; what is missing raises `FetchError`. `noted` returns the
+        request as it is noted beside its page, so that `extract` knows who read it."""
         self._fetcher = fetcher
         self._cache = cache
         self._sent = sent
         self._not_stored = frozenset(not_stored)
         self._schemes = frozenset(schemes)
         self._only_cached = only_cached
+        self._noted = noted
 
     async def fetch(self, request: Request) -> Response:
         """Fetch the page. `response.cache` says what the cache has to do with it. Raises `FetchError`."""
@@ -44,22 +47,35 @@ class CachingFetcher:
         key = self._cache.key(request, self._sent(request))
         stored = self._cache.read(key, request)
         if stored is not None:
+            self._note(key, request)
             return stored
         if self._only_cached:
             return _missing(request)
         response = await self._fetcher.fetch(request)
         is_worth = response.status not in self._not_stored and not response.cut
         response.cache = "stored" if is_worth and self._cache.write(key, response) else "miss"
+        if response.cache == "stored":
+            self._note(key, request)
         return response
+
+    def _note(self, key: str, request: Request) -> None:
+        """Note who reads the page, if a spider does."""
+        if self._noted is not None and request.spider and not is_robots_txt(request):
+            self._cache.note(key, self._noted(request))
 
     async def close(self) -> None:
         """Close the connections."""
         await self._fetcher.close()
 
 
+def is_robots_txt(request: Request) -> bool:
+    """Return whether the request is for the rules of a host, which no spider reads."""
+    return request.url == f"{origin_of(request.url)}/robots.txt"
+
+
 def _missing(request: Request) -> Response:
     """Raise `FetchError`; a robots.txt that is missing allows everything, because no host will be asked."""
-    if request.url == f"{origin_of(request.url)}/robots.txt":
+    if is_robots_txt(request):
         response = Response(request.url, status=404, request=request)
         response.cache = HIT
         return response

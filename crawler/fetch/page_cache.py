@@ -7,6 +7,7 @@ comes from the network. It appears whole or not at all; one that is damaged or a
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 import zlib
@@ -33,6 +34,8 @@ _VERSION = 1
 _MATTERING = ("accept", "accept-language", "authorization", "content-type", "cookie", "range", "x-requested-with")
 _GZIP = 31  # zlib's word for a gzip wrapper with the largest window
 _HEAD_BYTES = 1_000_000  # of the first line at most; the fetcher bounds an answer's head far below
+_MOST_ASKED = 100  # requests that are noted for one page
+_TAG, _UNFINISHED = "CACHEDIR.TAG", "unfinished"
 _LEFT_SECONDS = 3_600.0  # after which an unfinished file is one that a killed process has left
 
 
@@ -77,22 +80,57 @@ class PageCache:
 
     def read(self, key: str, request: Request) -> Response | None:
         """Return the stored answer; None if there is none, or none that can be used."""
-        path = self._path(key)
         try:
-            with path.open("rb") as file:
-                line = file.readline(_HEAD_BYTES)
-                head = msgspec.json.decode(line, type=_Head)
-                if (head.version, head.method, head.url) != (_VERSION, request.method, request.url):
-                    raise ValueError("it is the answer to another request")
-                if self._seconds and not 0 <= time.time() - head.at <= self._seconds:
-                    return None
-                body = self._body(file.read(self._most + _HEAD_BYTES), head)
+            return self.load(key, request)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, zlib.error) as error:
-            self._say_unreadable(path, error)
+            self._say_unreadable(self.path(key), error)
             return None
+
+    def load(self, key: str, request: Request) -> Response:
+        """Return the stored answer. Raise `FileNotFoundError` if there is none or it is too old, `OSError`, and
+        `ValueError` or `zlib.error` if it cannot be used."""
+        with self.path(key).open("rb") as file:
+            line = file.readline(_HEAD_BYTES)
+            head = msgspec.json.decode(line, type=_Head)
+            if (head.version, head.method, head.url) != (_VERSION, request.method, request.url):
+                raise ValueError("it is the answer to another request")
+            if self._seconds and not 0 <= time.time() - head.at <= self._seconds:
+                raise FileNotFoundError
+            body = self._body(file.read(self._most + _HEAD_BYTES), head)
         return self._response(head, body, request)
+
+    def names(self) -> list[str]:
+        """Return the names of all pages, those first that were stored first."""
+        name = re.compile(r"[0-9a-f]{32}\.gz" if self._gzip else r"[0-9a-f]{32}")
+        files = [file for file in self._folder.glob("??/*") if name.fullmatch(file.name)]
+        return [file.name.removesuffix(".gz") for file in sorted(files, key=lambda file: file.stat().st_mtime_ns)]
+
+    def asked_for(self, key: str) -> tuple[str, str]:
+        """Return the method and the URL of a page. Raise `OSError`, and `ValueError` for a foreign file."""
+        with self.path(key).open("rb") as file:
+            head = msgspec.json.decode(file.readline(_HEAD_BYTES), type=_Head)
+        return head.method, head.url
+
+    def note(self, key: str, asking: bytes) -> None:
+        """Note a request that asked for the page, one line of bytes, unless that is known or many are."""
+        path = self._notes(key)
+        try:
+            known = self.asked(key)
+            if asking not in known and len(known) < _MOST_ASKED:
+                path.parent.mkdir(exist_ok=True)
+                with path.open("ab") as file:
+                    file.write(asking + b"\n")
+        except OSError as error:
+            self._not_written(error)
+
+    def asked(self, key: str) -> list[bytes]:
+        """Return the requests that asked for the page, the first ones first. Raise `OSError`."""
+        try:
+            return self._notes(key).read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
 
     def write(self, key: str, response: Response) -> bool:
         """Store the answer. Return False if the disk refuses; the log says so once."""
@@ -113,18 +151,25 @@ class PageCache:
         try:
             self._lay_down(key, msgspec.json.encode(head) + b"\n" + stored)
         except OSError as error:
-            self._unwritten.met(f"{self._folder}: {error.strerror}: the crawl goes on without storing pages")
+            self._not_written(error)
             return False
         self._unwritten.over()
         return True
 
-    def _path(self, key: str) -> Path:
+    def path(self, key: str) -> Path:
+        """Return where the page is stored."""
         return self._folder / key[:2] / f"{key}{'.gz' if self._gzip else ''}"
+
+    def _notes(self, key: str) -> Path:
+        return self._folder / key[:2] / f"{key}.asked"
+
+    def _not_written(self, error: OSError) -> None:
+        self._unwritten.met(f"{self._folder}: {error.strerror}: the crawl goes on without storing pages")
 
     def _lay_down(self, key: str, content: bytes) -> None:
         """Write the file elsewhere first, because a killed process may leave a part of it."""
-        unfinished = self._folder / "unfinished" / secrets.token_hex(8)
-        path = self._path(key)
+        unfinished = self._folder / _UNFINISHED / secrets.token_hex(8)
+        path = self.path(key)
         try:
             unfinished.write_bytes(content)
             path.parent.mkdir(exist_ok=True)
@@ -163,12 +208,12 @@ class PageCache:
 
     def _prepare(self) -> None:
         """Make the folder, with a mark for backups and for git, and remove what killed processes have left."""
-        unfinished = self._folder / "unfinished"
+        unfinished = self._folder / _UNFINISHED
         try:
             unfinished.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.chmod(0o700)  # pages of a login are as private as the login
             _mark(self._folder / ".gitignore", "*\n")
-            _mark(self._folder / "CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n")
+            _mark(self._folder / _TAG, "Signature: 8a477f597d28d172789f06886806bc55\n")
             for file in unfinished.iterdir():
                 if time.time() - file.stat().st_mtime > _LEFT_SECONDS:
                     file.unlink(missing_ok=True)
@@ -178,6 +223,11 @@ class PageCache:
             raise ConfigError(f"HTTPCACHE_DIR {self._folder}: pages cannot be stored there: {error.strerror}") from None
         if not os.access(unfinished, os.W_OK):
             raise ConfigError(f"HTTPCACHE_DIR {self._folder}: this user may not write there")
+
+
+def is_cache(folder: Path) -> bool:
+    """Return whether the folder is one of a page cache."""
+    return (folder / _TAG).is_file() and (folder / _UNFINISHED).is_dir()
 
 
 def _mark(file: Path, text: str) -> None:

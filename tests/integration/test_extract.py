@@ -132,6 +132,43 @@ async def test_no_host_is_asked(tmp_path: Path) -> None:
     assert len(items) == done.items
 
 
+CACHE: dict[str, Any] = {"HTTPCACHE_ENABLED": True, "HTTPCACHE_DIR": "cache"}
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+async def test_the_page_cache_gives_the_items_of_the_crawl(tmp_path: Path, gzip: bool) -> None:
+    live = await crawl_pages(tmp_path, PAGES, SHOP, **CACHE, HTTPCACHE_GZIP=gzip)
+    done, again = await extracted(tmp_path, tmp_path / "cache")
+    for item in (*live.items, *again):
+        item.get("meta", {}).pop("retry_times", None)  # no try that failed is stored
+    assert same(again) == same(live.items)
+    assert (done.items, done.missing, done.again) == (len(live.items), 0, 0)
+
+
+async def test_a_page_cache_without_notes_is_read_by_parse(tmp_path: Path) -> None:
+    """That of an older version; a damaged file is an error that names it."""
+    await crawl_pages(tmp_path, PAGES, SHOP, **CACHE)
+    for notes in (tmp_path / "cache").glob("??/*.asked"):
+        notes.unlink()
+    page = next(file for file in (tmp_path / "cache").glob("??/*") if b"/again" in file.read_bytes())
+    page.write_bytes(page.read_bytes()[:-3])
+    done, again = await extracted(tmp_path, tmp_path / "cache", spider="mine")
+    assert {item["list"].rpartition("/")[2] for item in again if "list" in item} >= {"1", "2", "gz"}
+    assert [error for error in done.errors if "its body is not whole" in error], done.errors
+
+
+async def test_what_a_page_cache_cannot_tell(tmp_path: Path) -> None:
+    await crawl_pages(tmp_path, {"/": "x"}, SHOP, **CACHE)
+    with pytest.raises(UsageError, match="is a page cache, which knows no jobs: leave --job out"):
+        await extracted(tmp_path, tmp_path / "cache", job="x")
+    with pytest.raises(UsageError, match=r"is a page cache, and .* is none: read one kind at a time"):
+        await extracted(tmp_path, tmp_path / "cache", tmp_path)
+    for file in (tmp_path / "cache").glob("??/*"):
+        file.unlink()
+    with pytest.raises(UsageError, match="no page is in"):
+        await extracted(tmp_path, tmp_path / "cache")
+
+
 def rewrite(folder: Path, **words: str) -> None:
     """Change the spider's code."""
     file = folder / "spiders" / "mine.py"

@@ -243,3 +243,18 @@ async def test_only_cached_pages_are_wanted(tmp_path: Path) -> None:
     store.write(store.key(PAGE, {}), answer())
     assert (await caching.fetch(PAGE)).body == b"<p>hello</p>"
     assert inner.urls == []
+
+
+def test_who_asked_for_a_page_is_noted_once(tmp_path: Path) -> None:
+    """Also by a crawl that took the page from there; a note that a killed process left in part is none."""
+    key = "ab" * 16
+    for _ in range(2):
+        for asking in (b"[1]", b"[2]"):
+            cache(tmp_path).note(key, asking)
+    assert cache(tmp_path).asked(key) == [b"[1]", b"[2]"]
+    with next(tmp_path.glob("c/??/*.asked")).open("ab") as file:
+        file.write(b"[3")
+    assert cache(tmp_path).asked(key) == [b"[1]", b"[2]"]
+    for number in range(200):
+        cache(tmp_path).note(key, b"[%d]" % number)
+    assert len(cache(tmp_path).asked(key)) == 100
