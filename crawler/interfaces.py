@@ -387,6 +387,9 @@ class Outbox(Protocol):
     async def waiting(self, job: Job, after: Mapping[int, str]) -> int:
         """Return how many pages wait in the outbox behind these positions."""
 
+    async def leave_behind(self, job: Job, sink: str, pages: int) -> None:
+        """Count that a sink lacks so many pages for good: the counter `left_behind/SINK`. Idempotent."""
+
     async def keep_dead(self, job: Job, items: Sequence[DeadItem]) -> None:
         """Keep items that a sink cannot store. They are on the server's disk when it returns. Idempotent.
 

@@ -30,6 +30,7 @@ class MemoryFrontier:
         self.read, self.hold, self.holder = one.outbox.read, one.outbox.hold, one.outbox.holder
         self.exported, self.sinks, self.waiting = one.outbox.exported, one.outbox.sinks, one.outbox.waiting
         self.keep_dead, self.dead_items = one.outbox.keep_dead, one.dead_items
+        self.leave_behind = one.outbox.leave_behind
         self.control = RedisControl(server, (prefix,))
 
     async def add(self, job: Job, requests: Sequence[Request], *, seed: bool = False) -> Added:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.app.item_columns import declared_columns
@@ -52,7 +54,10 @@ def _whole(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
         return InThread(StreamSink(STDOUT, append=target.append))
     if is_path(target.name) and is_stream(Path(target.name)):
         return InThread(StreamSink(str(Path(target.name).absolute()), append=target.append))
-    return _BUILDERS[format_of(target.name).name](config, target, job, rotated)
+    kind = format_of(target.name).name
+    if kind in _OF_ONE_NAME:
+        target = replace(target, name=names.of_one(target.name, job))
+    return _BUILDERS[kind](config, target, job, rotated)
 
 
 def sinks(config: Config, targets: Sequence[Target], job: Job, *, rotated: bool = False) -> list[Sink]:
@@ -187,6 +192,9 @@ def _python(config: Config, target: Target, job: Job, rotated: bool) -> Sink:
         raise UsageError(f"{target.shown}: what a class has taken cannot be replaced: write -o")
     return user_sink(config, target, job)
 
+
+_OF_ONE_NAME: Final = frozenset({"cdxj", "objects", "parquet", "sqlite"})
+"""Formats whose names may have placeholders, but not those of batches. Files of items may have all."""
 
 _BUILDERS: Final[Mapping[str, Builder]] = {
     "amqp": _amqp,

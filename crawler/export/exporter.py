@@ -96,11 +96,17 @@ class Exporter:
         return is_known and isinstance(error, OutputError) and any(other.is_open for other in self.sinks)
 
     async def _leave_others(self) -> None:
-        """Leave sinks of earlier exporters behind. Raise `OutputError` if that was not asked for."""
-        for name, pages in (await self._records.unserved()).items():
+        """Leave sinks of earlier exporters behind. Raise `OutputError` if one lacks pages that wait, and that was not
+        asked for."""
+        for name, pages in (await self._records.others()).items():
+            if not pages:
+                then = "it gets no later ones; to go on with it, end this command and name it as well, with another -o"
+                log.warning("output_not_named", output=shown(name), why="it has all pages so far", then=then)
+                continue
             lacks = f"{shown(name)} still lacks {pages:,} pages that wait in the outbox of job {self._job.name}"
             if not self._leaving:
                 raise OutputError(f"{lacks}: name it as well, with another -o, or leave it behind with --append")
+            await self._records.leave_behind(name, pages)
             log.warning("output_left_behind", output=shown(name), pages=pages, why="it is not named any more")
 
     async def _drain(self, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:

@@ -20,6 +20,14 @@ def of_job(name: str, job: Job) -> str:
     return _filled(name, {place: value.replace("/", "-") for place, value in known.items()})
 
 
+def of_one(name: str, job: Job) -> str:
+    """Do the same for an output that does not begin anew. Raise `UsageError` for placeholders of batches as well."""
+    filled = of_job(name, job)
+    if is_of_batches(filled):
+        raise UsageError(f"{name}: only files of items follow one another; leave %(batch_id)d and %(batch_time)s out")
+    return filled
+
+
 def of_batch(name: str, number: int, began: float) -> str:
     """Fill in the number of a batch, and when it began (Unix seconds)."""
     return _filled(name, {"batch_id": number, "batch_time": _time(began)})

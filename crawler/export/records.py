@@ -58,7 +58,7 @@ class Records:
         its = self.earlier.get(name, Exported())
         return its if reaches(its.positions, self._exported.positions) else self._exported
 
-    async def unserved(self) -> dict[str, int]:
+    async def others(self) -> dict[str, int]:
         """Return how many pages that wait are missing in each earlier sink that is none of ours and lacks no others."""
         gone = self._exported.positions
         others = {
@@ -66,8 +66,11 @@ class Records:
             for name, its in self.earlier.items()
             if name not in self._sinks and its.positions and reaches(its.positions, gone)
         }
-        lacking = {name: await self._outbox.waiting(self._job, its.positions) for name, its in others.items()}
-        return {name: pages for name, pages in lacking.items() if pages}
+        return {name: await self._outbox.waiting(self._job, its.positions) for name, its in others.items()}
+
+    async def leave_behind(self, name: str, pages: int) -> None:
+        """Count the pages that a sink will never get."""
+        await self._outbox.leave_behind(self._job, shown(name), pages)
 
     async def read(self, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
         """Return the next entries behind these positions. An item that was redriven for a sink which is none of ours is

@@ -121,6 +121,7 @@ _OTHERS: Mapping[str, _Row] = {
     "dropped": _Row("item", "dropped by the spider", is_asked_for=True),
     "given_up": _Row("file", "given up, as the items say"),
     "links": _Row("link", "left out by the spider", is_asked_for=True),
+    "left_behind": _Row("page", "not in an output that --append left behind", is_asked_for=True),
     "cut": _Row("page", "cut off at a bound"),
     "twice": _Row("page", "written twice"),
     "empty": _Row("page", "yielded nothing", is_asked_for=True),

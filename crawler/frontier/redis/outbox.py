@@ -185,6 +185,12 @@ class RedisOutbox:
     def _key(self, job: Job, name: str) -> str:
         return f"{job_prefix(self._shards[0], job.name)}{name}"
 
+    async def leave_behind(self, job: Job, sink: str, pages: int) -> None:
+        """Set the counter, so that a repeated call counts once."""
+        key = self._key(job, "stats")
+        with errors(self._server.shown):
+            await self._server.at(key).hset(key, f"left_behind/{sink}", pages)
+
     async def keep_dead(self, job: Job, items: Sequence[DeadItem]) -> None:
         """Write them into a hash, and wait for the disk: the sink goes on without them."""
         key = self._key(job, "dead_items")

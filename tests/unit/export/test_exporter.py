@@ -188,9 +188,21 @@ async def test_an_output_that_is_named_no_more_and_lacks_pages_is_an_error(tmp_p
     assert [(log["output"], log["pages"]) for log in logs if log["event"] == "output_left_behind"] == [
         (str(files[1]), 26)
     ]
-    assert (await frontier.stats(job)).outbox == 0
+    stats = await frontier.stats(job)
+    assert (stats.outbox, stats.counters[f"left_behind/{files[1]}"]) == (0, 26)
     with pytest.raises(OutputError, match="earlier items of this job"):
         await exporting(frontier, job, [ours, InThread(Away(files[1], job.epoch))]).run(asyncio.Event())
+
+
+async def test_an_output_that_is_named_no_more_and_has_all_pages_is_told_once(tmp_path: Path) -> None:
+    frontier = MemoryFrontier()
+    job = await with_items(frontier, 0, 4)
+    first, second = (InThread(FileSink(tmp_path / f"{name}.jsonl", job.epoch)) for name in "ab")
+    await exporting(frontier, job, [first, second]).run(asyncio.Event())
+    for told in (1, 0):
+        with capture_logs() as logs:
+            await exporting(frontier, job, [first]).run(asyncio.Event())
+        assert [log["output"] for log in logs if log["event"] == "output_not_named"] == [second.location] * told
 
 
 async def test_a_new_output_beside_one_that_has_items_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

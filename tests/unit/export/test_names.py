@@ -36,6 +36,19 @@ def test_other_placeholders_are_refused(name: str) -> None:
         names.of_job(name, JOB)
 
 
+@pytest.mark.parametrize(
+    "name", ["%(name)s-%(time)s.parquet", "%(job)s.sqlite", "sqlite:///%(job)s.db", "%(name)s.cdxj"]
+)
+def test_folders_and_tables_have_placeholders_but_no_batches(tmp_path: Path, name: str) -> None:
+    config = Config(Settings(), {}, tmp_path)
+    location = sink(config, Target(name), JOB).location
+    assert "%" not in location
+    assert "shop" in location or "news-today" in location
+    for wrong, why in (("%(batch_id)d", "only files of items follow one another"), ("%(nope)s", "there is no %")):
+        with pytest.raises(UsageError, match=why):
+            sink(config, Target(name.replace("%(", f"{wrong}%(", 1)), JOB)
+
+
 def test_names_of_batches() -> None:
     assert names.of_batch("%(batch_id)05d-%(batch_time)s.csv", 7, 1764460838.9) == "00007-2025-11-30T00-00-38+00-00.csv"
     assert names.of_batches("%(batch_id)05d.csv") == "batches.csv"
