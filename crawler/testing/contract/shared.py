@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from crawler.testing.contract.world import Crawl, World
 
 
@@ -19,6 +21,18 @@ async def test_what_one_puts_all_can_get(world: World, crawl: Crawl) -> None:
 async def test_an_empty_value_is_a_value(crawl: Crawl) -> None:
     await crawl.frontier.asking.put_shared("k", b"", 60.0)
     assert await crawl.frontier.asking.get_shared("k") == b""
+
+
+async def test_many_are_read_together_each_by_whom_asked_for_it(crawl: Crawl) -> None:
+    asking = crawl.frontier.asking
+    for number in range(0, 20, 2):
+        await asking.put_shared(f"k{number}", b"%d" % number, 60.0)
+    reading = [asyncio.create_task(asking.get_shared(f"k{number}")) for number in range(20)]
+    await asyncio.sleep(0)
+    reading[4].cancel()  # the others get theirs all the same
+    values = await asyncio.gather(*reading, return_exceptions=True)
+    assert isinstance(values.pop(4), asyncio.CancelledError)
+    assert values == [None if n % 2 else b"%d" % n for n in range(20) if n != 4]
 
 
 async def test_the_last_value_counts(crawl: Crawl) -> None:
