@@ -40,9 +40,9 @@ class RedisAsking:
         if batch is None:
             batch = self._next[prefix] = _Batch()
             batch.values = asyncio.create_task(self._read(prefix))
-        place = len(batch.names)
+        number = len(batch.names)
         batch.names.append(f"{prefix}shared:{key}")
-        return (await asyncio.shield(batch.values))[place]
+        return (await asyncio.shield(batch.values))[number]
 
     async def _read(self, prefix: str) -> list[bytes | None]:
         names = self._next.pop(prefix).names
