@@ -23,16 +23,43 @@ from crawler.model import Added, Job, Lease, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
 
-class _Group(Struct):
-    """Requests of one host, priority and delay (ms), as `add.lua` describes them."""
+class _Requests(Struct):
+    """Requests of one shard, as `add.lua` describes them."""
 
-    host: str
-    priority: str
-    delay: int
-    fingerprints: list[str]
-    messages: list[str]
-    marks: list[str]
-    targets: list[tuple[str, str] | str]
+    hosts: list[str] = []
+    priorities: list[str] = []
+    delays: list[int] = []
+    counts: list[int] = []
+    fingerprints: list[str] = []
+    numbers: list[float] = []
+    messages: list[str] = []
+    marks: list[str] = []
+    targets: list[tuple[str, str] | str] = []
+
+    def begin(self, host: str, priority: int, delay: float) -> None:
+        """Go on with requests of this host, priority and delay (seconds)."""
+        self.hosts.append(host)
+        self.priorities.append(str(priority))
+        self.delays.append(int(delay * 1000))
+        self.counts.append(0)
+
+    def append(self, request: Request, word: str, secret: bytes) -> None:
+        """Add one of them."""
+        number = fingerprint(_identity(request, word), secret)
+        message = wire.encode(request, word if request.dont_filter or request.redirects else "")
+        self.counts[-1] += 1
+        self.fingerprints.append(str(number))
+        self.numbers.append(float(number))
+        self.messages.append(message.decode())
+        self.marks.append(_mark(number, request, secret))
+        self.targets.append(_target(request, message, secret) if request.redirects else "")
+
+    def end(self) -> None:
+        """Leave out lists in which nothing stands, as nearly always."""
+        if not any(self.marks):
+            self.marks = []
+        if not any(self.targets):
+            self.targets = []
 
 
 class RedisAdding:
@@ -68,8 +95,8 @@ class RedisAdding:
         fresh = [pair for pair in requests if seed or not is_simple(pair[0]) or known_as(pair[0]) not in known]
         new = 0
         try:
-            for shard, groups in self._batches(job, fresh):
-                new += await self._run_add(job, job_prefix(shard, job.name), seed=seed, groups=groups)
+            for shard, its_requests in self._batches(job, fresh):
+                new += await self._run_add(job, job_prefix(shard, job.name), seed=seed, requests=its_requests)
         except (FrontierUnavailable, FrontierFull) as error:
             # The repeated call will find known what this one has added.
             self._waiting[job.epoch] += new + (error.replies[0] if isinstance(error, ReplicasMissing) else 0)
@@ -94,14 +121,19 @@ class RedisAdding:
         prefix: str,
         *,
         seed: bool = False,
-        groups: Sequence[_Group] = (),
+        requests: _Requests | None = None,
         redirected: Sequence[tuple[str, str]] = (),
     ) -> int:
-        named = {"J": prefix, "epoch": job.epoch, "order": job.order, "seed": seed, "groups": groups}
+        named = {
+            "J": prefix,
+            "epoch": job.epoch,
+            "order": job.order,
+            "seed": seed,
+            "requests": requests or _Requests(),
+            "redirected": redirected,
+        }
         try:
-            new: int = await self._server.run(
-                "add", f"{prefix}stats", packed({**named, "redirected": redirected}), barrier=True
-            )
+            new: int = await self._server.run("add", f"{prefix}stats", packed(named), barrier=True)
         except JobGone:
             raise await self._jobs.forgotten(job) from None
         return new
@@ -113,33 +145,22 @@ class RedisAdding:
         while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_KNOWN_PLACES:
             del self._known[next(iter(self._known))]
 
-    def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, list[_Group]]]:
-        """Yield the shard and the groups of each call of `add.lua`."""
+    def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, _Requests]]:
+        """Yield the shard and the requests of each call of `add.lua`."""
         secret = job.epoch.encode()
         for at in range(0, len(requests), ADD_CHUNK):
-            groups: dict[tuple[str, int, float], _Group] = {}
-            for request, word in requests[at : at + ADD_CHUNK]:
-                subject = host_of(request.url), request.priority, request.delay
-                group = groups.get(subject)
-                if group is None:
-                    group = groups[subject] = _Group(
-                        subject[0], str(request.priority), int(request.delay * 1000), [], [], [], []
-                    )
-                number = fingerprint(_identity(request, word), secret)
-                group.fingerprints.append(str(number))
-                message = wire.encode(request, word if request.dont_filter or request.redirects else "")
-                group.messages.append(message.decode())
-                group.marks.append(_mark(number, request, secret))
-                group.targets.append(_target(request, message, secret) if request.redirects else "")
-            by_shard: dict[int, list[_Group]] = defaultdict(list)
-            for group in groups.values():
-                if not any(group.marks):
-                    group.marks = []
-                if not any(group.targets):
-                    group.targets = []
-                by_shard[shard_of(group.host, len(self._shards))].append(group)
-            for shard, its_groups in by_shard.items():
-                yield self._shards[shard], its_groups
+            alike: dict[tuple[str, int, float], list[tuple[Request, str]]] = defaultdict(list)
+            for pair in requests[at : at + ADD_CHUNK]:
+                alike[host_of(pair[0].url), pair[0].priority, pair[0].delay].append(pair)
+            by_shard: dict[str, _Requests] = defaultdict(_Requests)
+            for (host, priority, delay), pairs in alike.items():
+                its_requests = by_shard[shard_for(host, self._shards)]
+                its_requests.begin(host, priority, delay)
+                for request, word in pairs:
+                    its_requests.append(request, word, secret)
+            for its_requests in by_shard.values():
+                its_requests.end()
+            yield from by_shard.items()
 
     def maybe_new(self, job: Job, requests: Sequence[Request]) -> Sequence[Request]:
         """Leave out requests that this process remembers having added."""

@@ -6,10 +6,12 @@
 --         J, epoch
 --         order   fifo|lifo
 --         seed    true: the hosts come into scope
---         groups  requests of one host, priority and delay: host, priority (text), delay ms, fingerprints (text),
---                 messages, marks, targets; at most some thousand requests, the limit of Lua's unpack. A mark is the
---                 fingerprint combined with the callback, a space, and the callback; '' for parse; no marks: all name
---                 parse. A target is [mark, name] of a request that a redirect leads to, '' of others; no targets: none
+--         requests  flat lists, because tables cost more than the rest. For each host with a priority and a delay:
+--                 hosts, priorities (text), delays (ms), counts of its requests, at most some thousand, the limit of
+--                 Lua's unpack. For each request, in the same order: fingerprints (text), numbers (the same as doubles,
+--                 which Lua takes long to read from text), messages, marks, targets. A mark is the fingerprint combined
+--                 with the callback, a space, and the callback; '' for parse; no marks: all name parse. A target is
+--                 [mark, name] of a request that a redirect leads to, '' of others; no targets: none
 --         redirected  [mark, name] of each visited request that was redirected. The mark stands for its URL and
 --                     callback, the name for this one request
 -- Returns the number of new requests, or the error GONE.
@@ -41,11 +43,8 @@ local buckets, known, marks = tonumber(state[1]), tonumber(state[2] or 0), tonum
 local redirected = tonumber(state[4] or 0)
 local low = power_below(buckets)
 
-local names = {} -- key names by bucket, because the links of a page or batch share few buckets
-local function bucket_of(fingerprint)
-  local bucket = bucket_number(fingerprint, buckets, low)
-  names[bucket] = names[bucket] or J .. 'seen:' .. string.format('%d', bucket)
-  return names[bucket]
+local function bucket_of(number)
+  return string.format('%sseen:%d', J, bucket_number(number, buckets, low))
 end
 
 local function split()
@@ -62,9 +61,9 @@ local function split()
   if buckets == low * 2 then low = low * 2 end
 end
 
-local asked = #add.redirected
-for _, group in ipairs(add.groups) do asked = asked + #group.fingerprints end
-local before = buckets
+local requests = add.requests
+local fingerprints, numbers, messages = requests.fingerprints, requests.numbers, requests.messages
+local asked, before = #add.redirected + #fingerprints, buckets
 while known + marks + redirected + asked > SEEN_LOAD * buckets do split() end
 if buckets ~= before then redis.call('HSET', stats, 'buckets', buckets) end
 
@@ -94,18 +93,19 @@ local function is_unread(target)
   return true
 end
 
--- Marks a request as seen. Returns whether it is new.
-local function is_new(fingerprint, mark, message, target)
-  local callback = 'parse'
+-- Marks the i-th request as seen. Returns whether it is new.
+local function is_new(i)
+  local fingerprint, mark, callback = fingerprints[i], requests.marks[i] or '', 'parse'
+  local target = requests.targets[i] or ''
   if mark == '' then
-    if redis.call('SADD', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then return is_unread(target) end
+    if redis.call('SADD', bucket_of(numbers[i]), fingerprint) == 0 then return is_unread(target) end
     if marks + fresh_marks == 0 then return true end
     local twin = twin_of(fingerprint)
     if redis.call('SISMEMBER', bucket_of(tonumber(twin)), twin) == 0 then return true end
   else
     mark, callback = string.match(mark, '^(%S+) (.*)$')
     if redis.call('SADD', bucket_of(tonumber(mark)), mark) == 0 then return is_unread(target) end
-    if redis.call('SISMEMBER', bucket_of(tonumber(fingerprint)), fingerprint) == 0 then
+    if redis.call('SISMEMBER', bucket_of(numbers[i]), fingerprint) == 0 then
       local twin = twin_of(fingerprint)
       if redis.call('SADD', bucket_of(tonumber(twin)), twin) == 1 then
         fresh_marks = fresh_marks + 1
@@ -115,31 +115,31 @@ local function is_new(fingerprint, mark, message, target)
   end
   if target ~= '' then return true end
   fresh_marks = fresh_marks + 1
-  note_other(message, callback)
+  note_other(messages[i], callback)
   return false
 end
 
 local push = add.order == 'lifo' and 'RPUSH' or 'LPUSH'
-local fresh_total = 0
-local hosts, turns = {}, {} -- hosts of all groups; score and host of those with new requests
-for _, group in ipairs(add.groups) do
-  local host, priority, messages, fresh = group.host, group.priority, group.messages, {}
-  for i, fingerprint in ipairs(group.fingerprints) do
-    if is_new(fingerprint, group.marks[i] or '', messages[i], group.targets[i] or '') then fresh[#fresh + 1] = messages[i] end
+local fresh_total, last = 0, 0 -- new requests; the last request that was read
+local turns = {} -- score and host of those with new requests
+for i, host in ipairs(requests.hosts) do
+  local priority, delay, fresh = requests.priorities[i], requests.delays[i], {}
+  for number = last + 1, last + requests.counts[i] do
+    if is_new(number) then fresh[#fresh + 1] = messages[number] end
   end
+  last = last + requests.counts[i]
   fresh_total = fresh_total + #fresh
-  if group.delay > 0 then
-    for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + group.delay, message) end
+  if delay > 0 then
+    for _, message in ipairs(fresh) do redis.call('ZADD', J .. 'delayed', now + delay, message) end
   elseif #fresh > 0 then
     redis.call(push, J .. 'pending:' .. priority .. ':' .. host, unpack(fresh))
     if priority ~= '0' then note_level(J, host, priority) end -- 0 is among the levels of any host that has some
     turns[#turns + 1] = comes_in(J, host, now)
     turns[#turns + 1] = host
   end
-  hosts[#hosts + 1] = host
 end
 if #turns > 0 then redis.call('ZADD', J .. 'hosts', 'NX', unpack(turns)) end
-if add.seed then redis.call('SADD', J .. 'scope', unpack(hosts)) end
+if add.seed then redis.call('SADD', J .. 'scope', unpack(requests.hosts)) end
 
 count(stats, {
   known = fresh_total, admitted = fresh_total, pending = fresh_total,
