@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from crawler.errors import PageTooLarge
 from crawler.model import BLANK, Request
-from crawler.parsing import charset, html, tree
+from crawler.parsing import charset, html, tree, visible
 from crawler.parsing.headers import Headers, media_type
 from crawler.parsing.limits import ParseLimits, Reading
 from crawler.parsing.link_scan import Hrefs, scan
@@ -216,6 +216,11 @@ class Response:
     @cached_property
     def page(self) -> html.PageMeta:
         """Title, language, robots directives … of an HTML page."""
+        scanned = self._scanned
+        if not self._has_tree and scanned is not None and self._elements is not None:
+            found = html.scanned_page_meta(scanned, self._elements, self.url, self._reading)
+            if found is not None:
+                return found
         return html.page_meta(self.root, self.url, self._reading)
 
     @cached_property
@@ -273,22 +278,47 @@ class Response:
         return scan(self.text)
 
     @cached_property
+    def _elements(self) -> visible.Elements | None:
+        """Head and body without comments, scripts and the like; None if the page needs a tree."""
+        self._is_parsed  # noqa: B018 - raises
+        scanned = self._scanned
+        return None if scanned is None else visible.elements_of(self.text, any_case=scanned.any_case)
+
+    @cached_property
     def visible_text(self) -> str:
-        """The page's text without scripts and styles."""
-        return html.visible_text(self.root, self._reading)
+        """The text that a reader sees: each block on a line of its own, white space collapsed, no scripts, no styles.
+
+        `crawler.parsing.visible` has the whole definition.
+        """
+        scanned = self._scanned_text
+        if scanned is None:
+            return visible.visible_text(self.root, self._reading)
+        return visible.text_of([scanned], self._reading)
+
+    @property
+    def _scanned_text(self) -> str | None:
+        return None if self._elements is None else visible.scanned(self._elements.body)
 
     def prepare(self, part: str) -> Iterator[None]:
         """Compute an attribute (`root`, `visible_text`, `links` …) in steps; other tasks may run at each `yield`."""
         self._is_parsed  # noqa: B018 - counts the nodes of the page, which takes half as long as building them
         yield
         if part == "visible_text" and part not in self.__dict__:
-            pieces: list[str] = []
-            for some in html.text_pieces(self.root):
-                pieces += some
-                yield
-            self.visible_text = html.text_of(pieces, self._reading)
+            yield from self._prepare_text()
         getattr(self, part)
         yield
+
+    def _prepare_text(self) -> Iterator[None]:
+        self._scanned  # noqa: B018 - takes about as long as what follows
+        yield
+        scanned = self._scanned_text
+        pieces = [] if scanned is None else [scanned]
+        yield
+        if scanned is None:
+            for some in visible.text_pieces(self.root):
+                pieces += some
+                yield
+        self.visible_text = visible.text_of(pieces, self._reading)
 
     def urljoin(self, url: str) -> str:
         """The canonical URL that a link on this page leads to. Raises `BadUrl`."""

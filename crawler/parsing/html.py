@@ -1,17 +1,18 @@
-"""A page's tree to values: its links, its metadata, its visible text. All of it bounded."""
+"""A page's tree to values: its links and its metadata. All of it bounded."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from operator import methodcaller
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from lxml import etree
 
 from crawler.parsing.limits import Reading
-from crawler.parsing.link_scan import LINK_DIRECTIVES, Hrefs
+from crawler.parsing.link_scan import LINK_DIRECTIVES, Hrefs, attributes_of
 from crawler.parsing.url import BadUrl, canonical, join_links
+from crawler.parsing.visible import Elements, links_of, title_of
 
 _PLAIN: Final = Reading()
 
@@ -140,19 +141,48 @@ def _target(href: str, base: str, how: Reading) -> str | None:
 # Metadata
 
 
+_Attributes: TypeAlias = etree._Element | dict[str, str]
+
+
 def page_meta(root: etree._Element, url: str, how: Reading = _PLAIN) -> PageMeta:
     """What the page at `url` declares about itself. Raises `BadUrl` if `url` is invalid."""
-    base = _base(root, url, how)
-    named, pragmas = _metas(root, how)
+    refresh = _shown_content(_refreshes(root))
+    return _declared(_title(root), root, root.iter("meta"), root.iter("link"), refresh, _base(root, url, how), how)
+
+
+def scanned_page_meta(found: Hrefs, page: Elements, url: str, how: Reading = _PLAIN) -> PageMeta | None:
+    """The same from a scan and from the page's elements; None if only a tree can tell."""
+    title, root = title_of(page), attributes_of([page.root], ("",))
+    metas, links = attributes_of(found.metas, _DECLARING), attributes_of(links_of(page), ("canonical",))
+    if title is None or root is None or metas is None or links is None or found.may_refresh():
+        return None
+    base = (found.base is not None and _target(found.base, url, how)) or canonical(url)
+    return _declared(title, root[0], metas, links, "", base, how)
+
+
+def _declared(
+    title: str,
+    root: _Attributes,
+    metas: Iterable[_Attributes],
+    links: Iterable[_Attributes],
+    refresh: str,
+    base: str,
+    how: Reading,
+) -> PageMeta:
+    named, pragmas = _metas(metas, how)
     return PageMeta(
-        title=_line(_title(root), how),
+        title=_line(title, how),
         description=_line(next(iter(named.get("description", ())), ""), how),
         language=_language(root, pragmas, how),
         base=base,
-        canonical=_canonical(root, base, how),
+        canonical=_canonical(links, base, how),
         robots=frozenset(filter(None, map(str.strip, ",".join(named.get("robots", ())).lower().split(",")))),
-        refresh=refresh_of(pragmas.get("refresh", ""), base, how),
+        refresh=refresh_of(refresh, base, how),
     )
+
+
+_NAMED: Final = ("description", "robots")
+_DECLARING: Final = (*_NAMED, "content-language")
 
 
 def _title(root: etree._Element) -> str:
@@ -206,13 +236,13 @@ def scanned_robots_metas(found: Hrefs, names: Collection[str], how: Reading = _P
     return [_bounded(content, how) for name, content in metas if name.strip().lower() in names]
 
 
-def _metas(root: etree._Element, how: Reading) -> tuple[dict[str, list[str]], dict[str, str]]:
+def _metas(metas: Iterable[_Attributes], how: Reading) -> tuple[dict[str, list[str]], dict[str, str]]:
     """The contents of ``meta`` elements: all for each name, the first for each ``http-equiv``."""
     named: dict[str, list[str]] = {}
-    pragmas: dict[str, str] = {"refresh": _shown_content(_refreshes(root))}
-    for meta in root.iter("meta"):
+    pragmas: dict[str, str] = {}
+    for meta in metas:
         name = meta.get("name", "").lower()
-        if name in ("description", "robots"):
+        if name in _NAMED:
             named.setdefault(name, []).append(_bounded(meta.get("content", ""), how))
         pragma = meta.get("http-equiv", "").lower()
         if pragma == "content-language":
@@ -236,13 +266,13 @@ def _refreshes(root: etree._Element) -> Iterator[etree._Element]:
 _MAX_REFRESHES: Final = 100  # looked at in one page; each costs a walk up the tree
 
 
-def _language(root: etree._Element, pragmas: dict[str, str], how: Reading) -> str:
+def _language(root: _Attributes, pragmas: dict[str, str], how: Reading) -> str:
     value = root.get("lang") or root.get("xml:lang") or pragmas.get("content-language", "").partition(",")[0]
     return _line(value, how)
 
 
-def _canonical(root: etree._Element, base: str, how: Reading) -> str | None:
-    for link in root.iter("link"):
+def _canonical(links: Iterable[_Attributes], base: str, how: Reading) -> str | None:
+    for link in links:
         if "canonical" in link.get("rel", "").lower().split():
             return _target(link.get("href", ""), base, how) if link.get("href", "").strip() else None
     return None
@@ -258,59 +288,3 @@ def _bounded(text: str, how: Reading) -> str:
 def _line(text: str, how: Reading) -> str:
     """`text` on one line, cut at `MAX_META_LENGTH`."""
     return " ".join(_bounded(text, how).split())
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Visible text
-
-_UNSEEN: Final = frozenset(("head", "script", "style", "template", "noscript", "noframes", "iframe", "object", "svg"))
-_BLOCK_NAMES: Final = """
-address article aside blockquote body br caption center dd details dialog dir div dl dt fieldset figcaption
-figure footer form frame frameset h1 h2 h3 h4 h5 h6 header hgroup hr html legend li main menu nav ol optgroup
-option p pre search section summary table tbody td tfoot th thead title tr ul
-"""
-_BLOCKS: Final = frozenset(_BLOCK_NAMES.split())
-_BREAK: Final = "\0"  # never occurs in a tree
-_PIECES_AT_ONCE: Final = 65_536  # about 50 ms of walking
-
-
-def visible_text(root: etree._Element, how: Reading = _PLAIN) -> str:
-    """The text a reader sees: white space collapsed, blocks on lines of their own."""
-    return text_of(chain.from_iterable(text_pieces(root)), how)
-
-
-def text_of(pieces: Iterable[str], how: Reading = _PLAIN) -> str:
-    """The visible text of a page, from the pieces that `text_pieces` yields."""
-    lines = "".join(pieces).split(_BREAK)
-    text = "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
-    most = how.limits.text
-    if len(text) > most:
-        how.cut("text", f"{len(text):,} characters of text; {most:,} were kept (PARSE_MAXTEXT)")
-    return text[:most]
-
-
-def text_pieces(root: etree._Element) -> Iterator[list[str]]:
-    """Yield text and breaks in document order, about `_PIECES_AT_ONCE` at a time.
-
-    The caller can do other work in between: a walk of 400,000 elements takes a second. The walk does not recurse,
-    because pages nest deeper than Python's stack.
-    """
-    pieces: list[str] = []
-    walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
-    for event, element in walk:
-        tag = element.tag
-        if event == "start":
-            if tag in _UNSEEN:
-                walk.skip_subtree()
-                continue
-            text = element.text
-        else:
-            text = element.tail if element is not root else None
-        if tag in _BLOCKS:
-            pieces.append(_BREAK)
-        if text:
-            pieces.append(text)
-        if len(pieces) > _PIECES_AT_ONCE:
-            yield pieces
-            pieces = []
-    yield pieces

@@ -1,16 +1,18 @@
 """Find the links of a well-formed page with one regular expression, without building its tree.
 
-Most pages are written by programs and use a small part of HTML: lower-case tags, quotes directly after the equals
-sign, scripts and comments without tricks. In such pages all parsers agree where a tag begins and ends, so `scan`
-finds the same links as the tree, at a fraction of the cost. `scan` returns None for any page that it cannot read with
-certainty, and the caller parses it.
+Most pages are written by programs and use a small part of HTML: quotes directly after the equals sign, scripts and
+comments without tricks. In such pages all parsers agree where a tag begins and ends, so `scan` finds the same links as
+the tree, at a fraction of the cost. `scan` returns None for any page that it cannot read with certainty, and the caller
+parses it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from html import unescape
+from html.entities import html5
 from typing import Final, NamedTuple
 
 MAX_PAGE = 2 * 1024 * 1024
@@ -34,6 +36,7 @@ class Hrefs(NamedTuple):
     indexes: Sequence[int] = ()  # where in `links` those stand whose tags have other attributes
     rests: Sequence[str] = ()  # the other attributes, one text for each of `indexes`
     metas: Sequence[str] = ()  # the attributes of each ``meta``
+    any_case: bool = False  # whether tags or the ``href`` of links are written in upper case
 
     def marked(self) -> frozenset[int] | None:
         """The indexes in `links` of links marked with one of `LINK_DIRECTIVES`; None if only a parser can tell."""
@@ -69,34 +72,74 @@ def scan(text: str) -> Hrefs | None:
     """
     if len(text) > MAX_PAGE or "\0" in text:
         return None
+    steps = _STEPS(text)
+    rest = _left_over(steps)
+    if not rest:
+        return _hrefs(steps)
+    if not _UPPER(rest):
+        return None
+    steps = _steps_of_any_case()(text)  # read again, so that usual pages need not ask for the case
+    found = None if _left_over(steps) else _hrefs(steps)
+    return found and found._replace(any_case=True)
+
+
+def _left_over(steps: Sequence[tuple[str, ...]]) -> str:
+    """What the last match took because nothing else matched; after it there is one more, at the end of the page."""
+    return steps[-2:][0][-1]
+
+
+def _hrefs(steps: Sequence[tuple[str, ...]]) -> Hrefs | None:
     links: list[str] = []
     rests: list[str] = []  # the other attributes in the tags of links
     indexes: list[int] = []  # of those links
     metas: list[str] = []
     base = None
-    for kind, before, has_href, double, single, bare, behind, meta, odd in _STEPS(text):
-        if odd:
-            return None
+    for kind, before, has_href, double, single, bare, behind, meta, _ in steps:
         if not has_href:
             if meta:
                 metas.append(meta)
             continue
         href = double or single or bare
         if "&" in href:
-            if "&" in _PLAIN_REFERENCE.sub("", href):
+            if _UNSURE_REFERENCE(href):
                 return None
-            href = unescape(href)
+            href = _PLAIN_REFERENCE(_unescaped, href)
         if before or behind:
             if len(before) + len(behind) > MAX_TAG:
                 return None
-            if kind != "base":  # joined by a space, which a page may leave out after a quote
+            if not _is_base(kind):  # joined by a space, which a page may leave out after a quote
                 rests.append(f"{before} {behind}" if before and behind else before or behind)
                 indexes.append(len(links))
-        if kind != "base":
+        if not _is_base(kind):
             links.append(href)
         elif base is None:
             base = href
     return Hrefs(links, base, indexes, rests, metas)
+
+
+def attributes_of(tags: Sequence[str], words: tuple[str, ...]) -> list[dict[str, str]] | None:
+    """The attributes of each tag that has one of the words; None if only a parser can tell."""
+    telling = [tag for _, tag in _telling(tags, words)]
+    if any(len(tag) > MAX_TAG or any(map(_may_differ, _REFERENCE(tag))) for tag in telling):
+        return None
+    return [{name: unescape(value) for name, value in _attributes(tag).items()} for tag in telling]
+
+
+def _may_differ(reference: tuple[str, str]) -> bool:
+    """Whether parsers may disagree about what follows "&"; None does about a word with its semicolon."""
+    name, end = reference
+    return bool(name) and not (end and (is_character(name) if name[1:] and name[0] == "#" else f"{name};" in html5))
+
+
+def is_character(number: str) -> bool:
+    """Whether a numeric reference, such as ``#65`` and ``#x41``, stands for the character of that number, and all
+    parsers keep it."""
+    code = int(number[2:], 16) if number[1] in "xX" else int(number[1:])
+    return code in (9, 10, 13) or 32 <= code < 127 or 160 <= code < 0xD800 or 0xE000 <= code < 0xFDD0
+
+
+def _unescaped(reference: re.Match[str]) -> str:
+    return unescape(reference[0])
 
 
 def _telling(tags: Sequence[str], words: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -122,6 +165,10 @@ def _attributes(tag: str) -> dict[str, str]:
     return found
 
 
+def _is_base(kind: str) -> bool:
+    return kind[0] in "bB"  # the others are `a` and `area`
+
+
 _SIGNS: Final = frozenset(LINK_DIRECTIVES)
 
 # ---------------------------------------------------------------------------------------------------------
@@ -132,21 +179,35 @@ _BARE: Final = r"""[^ \t\n\r\f"'<>]++"""  # may contain "=" and "`"; if a quote 
 _VALUE: Final = rf"""(?:"[^"]*+"|'[^']*+'|{_BARE})"""
 _IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # directly after a name: elsewhere "=" may begin a name
 _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
-_NO_HREF: Final = rf"""(?:{_S}++(?![hH][rR][eE][fF][ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
+_OTHERS: Final = rf"""[ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
+_NO_HREF: Final = rf"(?:{_S}++(?![hH][rR][eE][fF]{_OTHERS}"
+_NO_SRC: Final = rf"(?:{_S}++(?![sS][rR][cC]{_OTHERS}"
 _ATTRIBUTE: Final = re.compile(rf"""([^ \t\n\r\f"'<>/=]++)(?:=(?:"([^"]*+)"|'([^']*+)'|({_BARE})))?+""").findall
 _HREF: Final = rf"""({_S}++href=)(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 
 # Other references have many rules: the semicolon may be missing, the next character matters, some numbers stand for
-# other characters.
-_PLAIN_REFERENCE: Final = re.compile("&(?:amp|lt|gt|quot|apos|#x27|#(?:3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6]));")
+# other characters. None begins at "&" before a name and "=", as in a query (HTML standard §13.2.5.73).
+_PLAIN: Final = "&(?:amp|lt|gt|quot|apos|#x27|#(?:3[3-9]|[4-9][0-9]|1[01][0-9]|12[0-6]));"
+_PLAIN_REFERENCE: Final = re.compile(_PLAIN).sub
+_REFERENCE: Final = re.compile("&(#[xX][0-9a-fA-F]+|#[0-9]+|[#a-zA-Z][a-zA-Z0-9]*+|)(;?)").findall
+_UNSURE_REFERENCE: Final = re.compile(rf"(?!{_PLAIN})&(?:#|[a-zA-Z][a-zA-Z0-9]*+(?!=))").search
 
-# Elements whose content is text up to their end tag. The rarer ones (_OPAQUE) are left to the parser.
-_TEXT_ONLY: Final = ("script", "style", "title", "textarea")
+# Elements whose content is text up to their end tag. The rarer ones (_OPAQUE) are left to the parser. In a script,
+# "<!--" may hide the end tag, but only if another "<script" follows (HTML standard, "script data double escaped").
+_TEXTS: Final = {
+    "script": "(?:[^<]++|<(?!!--|/(?i:script)))*+(?:<!--(?:[^<]++|<(?!/?(?i:script)))*+)?+",
+    "style": "(?:[^<]++|<(?!/(?i:style)))*+",
+    "title": "(?:[^<]++|<(?!!--|/(?i:title)))*+",
+    "textarea": "(?:[^<]++|<(?!!--|/(?i:textarea)))*+",
+}
 _WITH_TEXT: Final = "|".join(
-    rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}(?<!/)>(?:[^<]++|<(?!!--|/(?i:{name})))*+</{name}{_S}*+>"
-    for name in _TEXT_ONLY
+    rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}(?<!/)>{text}</{name}{_S}*+>" for name, text in _TEXTS.items()
 )
 _OPAQUE: Final = "xmp|iframe|noembed|noframes|plaintext|frameset|frame"
+# A frame that leads to no other page.
+_EMPTY_FRAME: Final = rf"""<iframe{_NO_SRC}
+  (?:{_S}++src=(?:"(?:javascript|about):[^"]*+"|'(?:javascript|about):[^']*+'){_ATTRIBUTES}|{_S}*+)(?<!/)>
+  [^<]*+</iframe{_S}*+>"""
 _LINKING: Final = "a|area|base|meta"
 _COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-))*+-->"
 
@@ -154,9 +215,9 @@ _COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-))*+-->"
 # if nothing in it can be a link, hide its end or be read in two ways; otherwise the page is left to the parser.
 _ISLANDS: Final = ("svg", "math", "template")
 _WITH_HTML: Final = ("desc", "foreignobject", "mi", "mo", "mn", "ms", "mtext")  # "integration points"
-_NOT_IN_ISLAND: Final = "|".join((*_ISLANDS, *_WITH_HTML, "annotation-xml", *_TEXT_ONLY, _OPAQUE, _LINKING))
+_NOT_IN_ISLAND: Final = "|".join((*_ISLANDS, *_WITH_HTML, "annotation-xml", *_TEXTS, _OPAQUE, _LINKING))
 _TEXT_IN_ISLAND: Final = "|".join(
-    rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}>[^<]*+</{name}{_S}*+>" for name in (*_TEXT_ONLY, *_WITH_HTML)
+    rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}>[^<]*+</{name}{_S}*+>" for name in (*_TEXTS, *_WITH_HTML)
 )
 _IN_ISLAND: Final = rf"""(?:[^<]++
   | </(?!(?i:{"|".join(_ISLANDS)})[ \t\n\r\f>])[a-zA-Z][a-zA-Z0-9-]*+{_S}*+>
@@ -166,7 +227,7 @@ _IN_ISLAND: Final = rf"""(?:[^<]++
 )*+"""
 _ISLAND: Final = "|".join(rf"<{name}(?=[ \t\n\r\f>]){_ATTRIBUTES}>{_IN_ISLAND}</{name}{_S}*+>" for name in _ISLANDS)
 
-_NOT_PLAIN: Final = "|".join((_LINKING, *_TEXT_ONLY, _OPAQUE, *_ISLANDS))
+_NOT_PLAIN: Final = "|".join((_LINKING, *_TEXTS, _OPAQUE, *_ISLANDS))
 # A short cut for the most frequent tags.
 _COMMON: Final = (
     "</[a-z][a-z0-9-]*+>|"
@@ -179,19 +240,26 @@ _TOKEN: Final = rf"""(?:
   | <(?!(?:{_NOT_PLAIN})[ \t\n\r\f/>])[a-z][a-z0-9-]*+(?=[ \t\n\r\f/>]){_ATTRIBUTES}>
   | {_WITH_TEXT}
   | {_COMMENT}
+  | {_EMPTY_FRAME}
   | {_ISLAND}
   | <!(?:doctype|DOCTYPE){_S}(?:[^<>"']++|"[^<>"]*+"|'[^<>']*+')*+>
   | <\?[^<>]*+>
 )"""
 
 # One match takes everything up to and including the next link or meta, or all that is left. Where neither matches, the
-# last alternative takes one character and all after it. No group inside the possessive loop: Python's `re` loses
+# last alternative takes all that is left. No group inside the possessive loop: Python's `re` loses
 # its position there.
-_STEPS: Final = re.compile(
-    rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
+_PATTERN: Final = rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
     (?:<(a|area|base)({_NO_HREF})(?:{_HREF}({_ATTRIBUTES})|{_S}*+/?+)>
       |<meta(?=[ \t\n\r\f/>])({_ATTRIBUTES})>
       |\Z)
-    |(.)(?s:.*)""",
-    re.VERBOSE | re.DOTALL,
-).findall
+    |(.+)"""
+_FLAGS: Final = re.VERBOSE | re.DOTALL
+_STEPS: Final = re.compile(_PATTERN, _FLAGS).findall
+_UPPER: Final = re.compile("""<[^<>"'A-Z]*+[A-Z]""").search
+
+
+@cache
+def _steps_of_any_case() -> Callable[[str], list[tuple[str, ...]]]:
+    """`_STEPS` for upper and lower case. Of ASCII only: for `re`, a long s is an s too."""
+    return re.compile(_PATTERN, _FLAGS | re.IGNORECASE | re.ASCII).findall

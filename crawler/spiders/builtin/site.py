@@ -17,7 +17,7 @@ class Site(Spider):
     name = "site"
     stay_on_seeded_hosts = True
     sitemap_rules = (("", "parse"),)
-    read_ahead = ("root", "visible_text", "links")
+    read_ahead = ("visible_text", "links")
 
     def parse(self, response: Response) -> Results:
         """Return an item for an HTML page, and its links to follow; for a sitemap or a feed, the links that it lists.

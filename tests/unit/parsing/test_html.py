@@ -14,9 +14,10 @@ from parsel import Selector
 from crawler.errors import PageTooLarge
 from crawler.parsing import html
 from crawler.parsing import tree as page_tree
-from crawler.parsing.html import PageMeta, Refresh, links, page_meta, visible_text
+from crawler.parsing.html import PageMeta, Refresh, links, page_meta
 from crawler.parsing.limits import ParseLimits, Reading
 from crawler.parsing.tree import parse
+from crawler.parsing.visible import visible_text
 from crawler.response import Response
 
 URL = "https://example.com/docs/handbook/frontier.html"

@@ -136,6 +136,11 @@ def same(found: Found, other: Found) -> bool:
         ("<p>12</html><a href=13>", ["13"]),
         ('<svg viewBox="0 0 1 1"><title>x</title><linearGradient/><path d="M0"/></svg><a href=14>', ["14"]),
         ("<math><mi>x</mi></math><template><p>x</template><select><option><a href=15></select>", ["15"]),
+        ("<HTML><BODY><A HREF='16'>x</A><Area Href=17><A\nNAME=x></A></BODY></HTML>", ["16", "17"]),
+        ("<SCRIPT>'<a href=1>'</SCRIPT ><Style><!-- <a href=2> --></STYLE><a href=18>", ["18"]),
+        ("<style><!-- p > a { } --></style><script><!--\n'<a href=1>' //--></script><a href=19>", ["19"]),
+        ('<iframe src="javascript:void(0)" name="x">no</iframe><iframe></iframe><a href=20>', ["20"]),
+        ('<a href="/i?a=1&filename=2&b=3&copy=4&amp;c=5&">', ["/i?a=1&filename=2&b=3&copy=4&c=5&"]),
         ("no markup at all", []),
         ("", []),
     ],
@@ -150,13 +155,16 @@ def test_plain_pages_are_scanned(text: str, links: list[str]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "<A HREF=1>",
         "<a href=1 HREF=2>" * (MAX_TAG // 10),
+        "<\u017fcript><a href=1></\u017fcript></script>",
         f'<a title="{"x" * MAX_TAG}" href="1">',
         f"<a {' '.join(f'a{number}=1' for number in range(20_000))} href='/x'>",  # the parser drops this tag
         '<a href = "1">',
         '<a b"c=" href=1><a href="2">',
-        '<a href="x&copy=1">',
+        '<a href="x&copy">',
+        '<iframe src="/framed"></iframe>',
+        '<iframe src="about:blank"/><a href=1></iframe>',
+        "<script><!-- <script> --></script><a href=1>",
         "<!-- a --!><a href=1> -->",
         "<!--> <a href=1> -->",
         "<script><!-- <script> </script> <a href=1> --></script>",
@@ -250,6 +258,9 @@ _PIECES = """
 <area href=9>|<base href="/x/">|<base>|<p>|</p>|<b>|<i>|</b>|<div class="c">|</div>|<div title="<a href=10>">|<br/>
 <div title='>'>|<div x=y>|<div =x>|<div a"b>|<!-- -->|<!-- a -- -->|<!-->|-->|--!>|<!doctype html>|<?|?>|text
 <script>|</script>|<script src="s">|<style>|</style>|<title>|</title>|<textarea>|</textarea>|<SCRIPT>|</SCRIPT>
+<SCRIPT><!--|<style><!--|--></style>|<iframe src='about:blank'>|<A HREF="21">|<Area Href=22 REL=UGC>|<BASE HREF=/y/>
+<META NAME=robots CONTENT=none>
+<TITLE>|</TITLE>|<P CLASS="c">|</P>|<SVG>|</SVG>
 <select>|<option>|</select>|<table>|<tr>|<td>|</table>|<svg>|</svg>|<math>|<template>|</template>|<noscript>|<form>
 </noscript>|<iframe>|</iframe>|<xmp>|<plaintext>|<frameset>|<html>|</html>|<head>|</head>|<body>|</body>|<![CDATA[
 ]]>|<|>| |"|'|=|/|&|ä|\u00a0|<a/href=11>|<a href="12"title="x">|<a title=href=x href=13>|<!--|\n
@@ -261,16 +272,16 @@ _PIECES = """
 <?php echo ">" ?>|<title/>|<script/>|<embed>|<frame>|</br>|</p >|</a x>|<div a=b"c">|<div a='b'"c">|<p a= b>|<p a ="b">
 <noframes>|</noframes>
 """
-_MARKUP = st.lists(st.sampled_from(_PIECES.strip().replace("\n", "|").split("|")) | _TAGS, max_size=20).map("".join)
+MARKUP = st.lists(st.sampled_from(_PIECES.strip().replace("\n", "|").split("|")) | _TAGS, max_size=20).map("".join)
 _IN_FOREIGN = st.builds(
     "<{0}>{1}</{0}>{2}".format,
     st.sampled_from(["svg", "math", "template", "select", "noscript", "title", "style", "frameset", "table"]),
-    _MARKUP,
-    _MARKUP,
+    MARKUP,
+    MARKUP,
 )
 
 
-@given(_MARKUP | _IN_FOREIGN)
+@given(MARKUP | _IN_FOREIGN)
 @example("<p></html><a href=1>")
 @example("</html><a href=1>")
 @example("<table><select></table>")
