@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from scripts.benchmark import corpus as corpora
-from scripts.benchmark.contenders import CONTENDERS, peers_python
+from scripts.benchmark.certificates import issue
+from scripts.benchmark.contenders import AT_ONCE, LOW_LIMIT, NAMES, PER_HOST, against, contenders, peers_python
 from scripts.benchmark.corpus import Corpus
 from scripts.benchmark.process import cores
 from scripts.benchmark.rounds import Rounds, table
 from scripts.benchmark.webserver import nginx
 
 SMOKE_PAGES = 300
+OVER = ("plain", "gzip", "tls", "tls+gzip")
 
 
 def main() -> int:
@@ -73,27 +77,45 @@ def main() -> int:
 
 
 def _crawl(options: argparse.Namespace) -> int:
-    corpus = _corpus(options)
-    names = ["crawler"] if options.smoke else options.only or list(CONTENDERS)
-    contenders = [CONTENDERS[name] for name in names]
-    python = peers_python(options.folder / "peers") if any(one.is_peer for one in contenders) else Path(sys.executable)
+    certificate = issue(options.folder / "tls", [f"127.0.{net}.{n}" for net in (2, 3) for n in range(1, 33)])
+    there_are = contenders(options.at_once, options.per_host, certificate.authority)
+    chosen = [there_are[name] for name in (["crawler"] if options.smoke else options.only or there_are)]
+    if options.against:
+        chosen = [version for one in chosen for version in against(one, options.against)]
+    python = peers_python(options.folder / "peers") if any(one.is_peer for one in chosen) else Path(sys.executable)
     server_core, crawler_core = cores()
-    mean, links = corpus.bytes / len(corpus.pages), corpus.links / len(corpus.pages)
-    shape = f"{len(corpus.pages):,} pages, {len(corpus.roots)} hosts, {mean / 1000:.1f} kB, {links:.0f} links a page"
-    print(f"{corpus.name}: {shape}")
-    with nginx(corpus, options.folder / "nginx", server_core) as server:
-        rounds = Rounds(corpus, server, python, crawler_core, server_core, options.save)
-        rounds.play(contenders, 1 if options.smoke else options.repeat)
+    with ExitStack() as stack:
+        runs = []
+        for number, over in enumerate(options.over):
+            corpus = _corpus(options, over, number)
+            _tell(corpus)
+            tls = certificate if "tls" in over else None
+            server = stack.enter_context(
+                nginx(corpus, options.folder / f"nginx-{over}", server_core, tls, "gzip" in over)
+            )
+            runs += [(contender, corpus, server) for contender in chosen]
+        rounds = Rounds(python, crawler_core, server_core, options.save)
+        rounds.play(runs, 1 if options.smoke else options.repeat)
     print(table(rounds.results))
     return 0 if all(result.is_right for result in rounds.results) else 1
 
 
-def _corpus(options: argparse.Namespace) -> Corpus:
+def _tell(corpus: Corpus) -> None:
+    mean, links = corpus.bytes / len(corpus.pages), corpus.links / len(corpus.pages)
+    shape = f"{len(corpus.pages):,} pages, {len(corpus.roots)} hosts, {mean / 1000:.1f} kB, {links:.0f} links a page"
+    print(f"{corpus.name}: {shape}")
+
+
+def _corpus(options: argparse.Namespace, over: str, number: int) -> Corpus:
+    """The corpus to serve over `over`, the `number`th of them: each has a port of its own."""
+    scheme = "https" if "tls" in over else "http"
+    pages, hosts = (SMOKE_PAGES, 4) if options.smoke else (options.pages, options.hosts)
     if options.docs:
-        return corpora.documentation(options.folder, options.docs)
-    if options.smoke:
-        return corpora.generated(options.folder, pages=SMOKE_PAGES, hosts=4, port=options.port)
-    return corpora.generated(options.folder, pages=options.pages, port=options.port)
+        found = corpora.documentation(options.folder, options.docs, port=18_090 + number, scheme=scheme)
+    else:
+        port = options.port + 2 * number  # lag.py and documentation have the ports between
+        found = corpora.generated(options.folder, pages=pages, hosts=hosts, port=port, scheme=scheme)
+    return found if over == "plain" else replace(found, name=f"{found.name} over {over}")
 
 
 def _options() -> argparse.Namespace:
@@ -105,15 +127,20 @@ def _options() -> argparse.Namespace:
     crawl.add_argument("--pages", type=int, default=20_000, help="pages of the generated site (%(default)s)")
     crawl.add_argument("--docs", type=Path, nargs="+", metavar="DIR", help="crawl these folders of HTML instead")
     crawl.add_argument("--repeat", type=int, default=3, help="rounds; prints medians (%(default)s)")
-    crawl.add_argument(
-        "--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"some of: {', '.join(CONTENDERS)}"
-    )
+    crawl.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"some of: {', '.join(NAMES)}")
+    crawl.add_argument("--hosts", type=int, default=16, help="hosts of the generated site (%(default)s)")
+    crawl.add_argument("--at-once", type=int, default=AT_ONCE, help="requests at once (%(default)s)")
+    crawl.add_argument("--per-host", type=int, default=PER_HOST, help="and to one host (%(default)s)")
+    crawl.add_argument("--over", nargs="+", default=["plain"], choices=OVER, help="HTTP alone, or with these")
+    crawl.add_argument("--against", type=Path, metavar="DIR", help="another checkout of the crawler, run in turn")
     crawl.add_argument("--smoke", action="store_true", help="a small site, the crawler alone, once: is coverage exact?")
     crawl.add_argument("--port", type=int, default=18_080, help="port of the generated site (%(default)s)")
     crawl.add_argument("--folder", type=Path, default=_folder(), help="folder for sites and peers (%(default)s)")
     _add_broad(commands)
     queue = commands.add_parser("queue", help="the frontier alone")
-    queue.add_argument("--only", nargs="+", metavar="NAME", help="some of: page in-process slow memory seed start")
+    queue.add_argument(
+        "--only", nargs="+", metavar="NAME", help="some of: page known in-process slow memory seed start"
+    )
     queue.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="requests (%(default)s)")
     growth = commands.add_parser("growth", help="the frontier when it is large, against a small one")
     growth.add_argument("--only", nargs="+", choices=("pending", "hosts"))
@@ -150,9 +177,13 @@ def _add_broad(commands: Any) -> None:
     broad.add_argument("--tls", action="store_true", help="https, with an authority and a certificate of its own")
     broad.add_argument("--gzip", action="store_true", help="pages compressed, and in chunks")
     broad.add_argument("--latency", type=float, default=0.0, metavar="MS", help="before each answer (%(default)s)")
+    broad.add_argument("--limit", type=int, default=0, metavar="PAGES", help="end the crawl when so many are read")
     broad.add_argument("--repeat", type=int, default=1, help="rounds; prints medians (%(default)s)")
     broad.add_argument(
-        "--only", nargs="+", default=["crawler"], choices=("crawler", "crawler-2", "crawler-site", "scrapy")
+        "--only",
+        nargs="+",
+        default=["crawler"],
+        choices=("crawler", "crawler-2", f"crawler-{LOW_LIMIT}", "crawler-site", "scrapy"),
     )
     broad.add_argument("--against", type=Path, metavar="DIR", help="another checkout of the crawler, run in turn")
     broad.add_argument("--folder", type=Path, default=_folder(), help="folder for certificates and peers (%(default)s)")

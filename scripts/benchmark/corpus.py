@@ -61,10 +61,12 @@ class Corpus:
 # A generated site
 
 
-def generated(folder: Path, *, pages: int = 20_000, hosts: int = 16, port: int = 18_080, seed: int = 1) -> Corpus:
+def generated(
+    folder: Path, *, pages: int = 20_000, hosts: int = 16, port: int = 18_080, seed: int = 1, scheme: str = "http"
+) -> Corpus:
     """Write, once, pages of about 10 KB with 20 to 50 links, one in seven of them to another host."""
-    site = _Site(pages, hosts, port, seed)
-    folder = folder / f"generated-{pages}-{hosts}-{port}-{seed}"
+    site = _Site(pages, hosts, port, seed, scheme)
+    folder = folder / f"generated-{pages}-{hosts}-{port}-{seed}{_of(scheme)}"
     roots = {host: folder / host for host in site.hosts}
     if not (folder / "complete").exists():
         for host, root in roots.items():
@@ -75,17 +77,18 @@ def generated(folder: Path, *, pages: int = 20_000, hosts: int = 16, port: int =
         for n in range(hosts, pages):
             (roots[site.host(n)] / site.path(n)[1:]).write_text(site.html(n))
         (folder / "complete").touch()
-    return _walked("generated", folder, port, roots)
+    return _walked("generated", folder, port, roots, scheme)
 
 
 class _Site:
     """Names and contents of the pages of a generated site. The same arguments give the same site."""
 
-    def __init__(self, pages: int, hosts: int, port: int, seed: int) -> None:
+    def __init__(self, pages: int, hosts: int, port: int, seed: int, scheme: str) -> None:
         self.pages = pages
         self.hosts = [f"127.0.2.{number}" for number in range(1, hosts + 1)]
         self.port = port
         self.seed = seed
+        self.scheme = scheme
 
     def host(self, n: int) -> str:
         return self.hosts[n % len(self.hosts)]
@@ -128,7 +131,7 @@ class _Site:
     def _href(self, n: int, target: int, chance: random.Random) -> str:
         path = self.path(target)
         if self.host(target) != self.host(n):
-            return f"http://{self.host(target)}:{self.port}{path}"
+            return f"{self.scheme}://{self.host(target)}:{self.port}{path}"
         spelling = chance.randrange(4)
         if spelling == 0 and n >= len(self.hosts):
             return f"..{path}"
@@ -139,21 +142,26 @@ class _Site:
 # Real documentation
 
 
-def documentation(folder: Path, roots: Iterable[Path], *, port: int = 18_081) -> Corpus:
+def documentation(folder: Path, roots: Iterable[Path], *, port: int = 18_081, scheme: str = "http") -> Corpus:
     """Serve installed folders of HTML documentation, one host each."""
     served = {f"127.0.3.{number}": root.resolve() for number, root in enumerate(roots, 1)}
-    cache = folder / f"documentation-{port}-{'-'.join(root.parent.name for root in served.values())}"[:200]
+    cache = folder / f"documentation-{port}{_of(scheme)}-{'-'.join(root.parent.name for root in served.values())}"[:200]
     cache.mkdir(parents=True, exist_ok=True)
-    return _walked("documentation", cache, port, served)
+    return _walked("documentation", cache, port, served, scheme)
 
 
 # ---------------------------------------------------------------------------------------------------------
 # The pages that a crawl must fetch
 
 
-def _walked(name: str, folder: Path, port: int, roots: dict[str, Path]) -> Corpus:
+def _of(scheme: str) -> str:
+    """The end of the name of a folder: files of http and https sites lie apart."""
+    return "" if scheme == "http" else f"-{scheme}"
+
+
+def _walked(name: str, folder: Path, port: int, roots: dict[str, Path], scheme: str) -> Corpus:
     """Return the corpus with its pages, found by a walk that shares no code with the crawler; cached."""
-    seeds = tuple(f"http://{host}:{port}/" for host in roots)
+    seeds = tuple(f"{scheme}://{host}:{port}/" for host in roots)
     memory = folder / "pages.json"
     if not memory.exists():
         memory.write_text(json.dumps(_walk(seeds, roots)))

@@ -17,7 +17,7 @@ from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.model import Job
 from scripts.benchmark.process import cores, cpu_of
-from scripts.benchmark.queue import PAGES, fill, tell, visit_all
+from scripts.benchmark.queue import PAGES, fill, one_new, tell, visit_all
 from tests.valkey import Valkey
 from tests.valkey_fleet import ClusterFleet, SentinelFleet
 
@@ -108,7 +108,7 @@ async def _measure(fleet: Fleet, setup: Setup) -> Cost:
         job = await frontier.jobs.create(Job("bench"))
         await fill(frontier, job, PAGES)
         began, before, copied = time.perf_counter(), _cpu(fleet.masters), _cpu(fleet.replicas)
-        client = await visit_all(frontier, job)
+        client = await visit_all(frontier, job, one_new())
         seconds = time.perf_counter() - began
         masters = [now - then for now, then in zip(_cpu(fleet.masters), before, strict=True)]
         replicas = sum(_cpu(fleet.replicas)) - sum(copied)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
 from statistics import median
 
 from crawler.frontier.memory.backend import open_memory
@@ -48,6 +52,11 @@ class Bench:
         """Add `requests` pending requests, with URLs of about 60 characters."""
         await fill(self.frontier, self.job, requests, hosts)
 
+    async def restart(self) -> None:
+        """Begin the job again, with nothing known."""
+        await self.frontier.jobs.delete("bench")
+        self.job = await self.frontier.jobs.create(Job("bench"))
+
     async def memory(self) -> int:
         return int((await self.client.info("memory"))["used_memory"])
 
@@ -70,9 +79,37 @@ async def page(bench: Bench, sizes: Sequence[int]) -> None:
     """Measure claim, add of a page's links (one in 35 is new, as in real crawls) and commit: CPU of both sides."""
     await bench.fill(PAGES)
     server = bench.server_cpu()
-    client = await visit_all(bench.frontier, bench.job)
+    client = await visit_all(bench.frontier, bench.job, one_new())
     server = bench.server_cpu() - server
     tell("a page with 35 links", f"client {client / PAGES * 1e6:.0f} µs, server {server / PAGES * 1e6:.0f} µs CPU")
+
+
+async def known(bench: Bench, sizes: Sequence[int]) -> None:
+    """Measure pages with `LINKS` random links to known URLs, with a client that has added them all and with one that
+    has added none: a worker that joins."""
+    for size in (max(size, 2 * PAGES) for size in sizes):
+        await bench.restart()
+        await bench.fill(size)
+        before = _resident()
+        async with open_redis(Server(bench.server.url)) as other:
+            for who, frontier in (("the client that added them", bench.frontier), ("another client", other)):
+                server = bench.server_cpu()
+                client = await visit_all(frontier, bench.job, partial(_some_known, random.Random(1), size))
+                costs = (1e6 * client / PAGES, 1e6 * (bench.server_cpu() - server) / PAGES)
+                tell(
+                    f"{LINKS} random links, {size:,} known, {who}",
+                    f"client {costs[0]:.0f} µs, server {costs[1]:.0f} µs CPU a page",
+                )
+                tell("… and it has grown by", f"{(_resident() - before) / 1e6:.0f} MB")
+
+
+def _some_known(chance: random.Random, size: int) -> list[Request]:
+    return [request(chance.randrange(size), 1000) for _ in range(LINKS)]
+
+
+def _resident() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
 async def in_process(bench: Bench, sizes: Sequence[int]) -> None:
@@ -80,35 +117,47 @@ async def in_process(bench: Bench, sizes: Sequence[int]) -> None:
     async with open_memory() as frontier:
         job = await frontier.jobs.create(Job("bench"))
         await fill(frontier, job, PAGES)
-        seconds = await visit_all(frontier, job)
+        seconds = await visit_all(frontier, job, one_new())
     tell("the same with memory://", f"{seconds / PAGES * 1e6:.0f} µs CPU")
 
 
-async def visit_all(frontier: Backend, job: Job) -> float:
-    """Claim and commit `PAGES` pages with their links. Return this process's CPU seconds."""
-    started = time.process_time()
-    new = iter(range(10_000_000, 20_000_000))
-    known = [request(n, 1000) for n in range(PAGES)]
-    done = 0
+def one_new() -> Callable[[], list[Request]]:
+    """Return a function that makes the links of the next page: `LINKS`, one of them new, as in real crawls."""
+    first = [request(n, 1000) for n in range(PAGES)]
+    pages = count()
+
+    def links() -> list[Request]:
+        page = next(pages)
+        old = [first[(page * 7 + n) % PAGES] for n in range(LINKS - 1)]
+        return [*old, Request(f"http://new.example.com/{10_000_000 + page:012d}/page.html", depth=1, spider="bench")]
+
+    return links
+
+
+async def visit_all(frontier: Backend, job: Job, links_of_page: Callable[[], list[Request]]) -> float:
+    """Claim and commit `PAGES` pages with their links. Return this process's CPU seconds, without making the links."""
+    spent = time.process_time
+    made, done = 0.0, 0
+    started = spent()
     while done < PAGES:
         claim = await frontier.queue.claim("w", BATCH, [job], PACE)
         visits = []
         for lease in claim.leases:
-            links = [known[(done * 7 + n) % PAGES] for n in range(LINKS - 1)]
-            links.append(Request(f"http://new.example.com/{next(new):012d}/page.html", depth=1, spider="bench"))
+            before = spent()
+            links = links_of_page()
+            made += spent() - before
             wanted = frontier.links.maybe_new(job, links)
             visits.append((lease, Visit(Done(), links=tuple(wanted), status=200, size=10_000, asked_at=0.0)))
             done += 1
         await frontier.queue.commit("w", visits, PACE)
-    return time.process_time() - started
+    return spent() - started - made
 
 
 async def slow(bench: Bench, sizes: Sequence[int]) -> None:
     """Measure a thousand hosts without delay, alone and beside one with a delay of 10 s and 2,000 pending requests."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     for is_beside in (False, True) * 3:
-        await bench.frontier.jobs.delete("bench")
-        bench.job = await bench.frontier.jobs.create(Job("bench"))
+        await bench.restart()
         beside = [Request(f"http://slow.example.com/{n}", spider="bench") for n in range(2_000 * is_beside)]
         await bench.frontier.adding.add(bench.job, beside)
         await bench.fill(10_000)
@@ -135,8 +184,7 @@ async def _drain_beside(bench: Bench, pages: int) -> float:
 async def memory(bench: Bench, sizes: Sequence[int]) -> None:
     """Measure the bytes per URL, in total and in the seen-set."""
     for size in (100, *sizes):
-        await bench.frontier.jobs.delete("bench")
-        bench.job = await bench.frontier.jobs.create(Job("bench"))
+        await bench.restart()
         before = await bench.memory()
         await bench.fill(size, hosts=max(1, size // 1000))
         used = await bench.memory() - before
@@ -175,6 +223,7 @@ async def start(bench: Bench, sizes: Sequence[int]) -> None:
 
 ALL: dict[str, Callable[[Bench, Sequence[int]], Awaitable[None]]] = {
     "page": page,
+    "known": known,
     "in-process": in_process,
     "slow": slow,
     "memory": memory,

@@ -42,20 +42,16 @@ class Result:
 
 
 class Rounds:
-    """Runs contenders on one corpus, and remembers the results."""
+    """Runs contenders on the sites of one corpus or several, and remembers the results."""
 
     def __init__(
         self,
-        corpus: Corpus,
-        server: Nginx,
         python: Path,
         core: int | None,
         server_core: int | None = None,
         file: Path | None = None,
     ) -> None:
         """`file`: to which results are appended as JSON lines; None for no file."""
-        self._corpus = corpus
-        self._server = server
         self._python = python
         self._core = core
         self._server_core = server_core
@@ -63,31 +59,30 @@ class Rounds:
         self._said: dict[str, str] = {}
         self.results: list[Result] = []
 
-    def play(self, contenders: Sequence[Contender], times: int) -> None:
-        """Run every contender once, then all again, so that other load on the machine affects all alike."""
+    def play(self, runs: Sequence[tuple[Contender, Corpus, Nginx]], times: int) -> None:
+        """Run all once, then all again, so that other load on the machine affects all alike."""
         for _ in range(times):
-            for contender in contenders:
-                result = self._run(contender)
+            for one in runs:
+                result = self._run(*one)
                 self.results.append(result)
                 print(json.dumps(asdict(result)), file=sys.stderr, flush=True)
                 save(self._file, "crawl", asdict(result))
 
-    def _run(self, contender: Contender) -> Result:
-        corpus = self._corpus
+    def _run(self, contender: Contender, corpus: Corpus, server: Nginx) -> Result:
         with tempfile.TemporaryDirectory(prefix="bench-") as name, queue_for(contender, self._server_core) as queue:
             folder = Path(name)
             environment = {**contender.environment, "XDG_DATA_HOME": name}
             if queue:
                 environment["REDIS_URL"] = queue.url
-            self._server.forget()
+            server.forget()
             before = cpu_of(queue.pid) if queue else 0.0
             seeds = folder / "seeds"
             seeds.write_text("".join(f"{seed}\n" for seed in corpus.seeds))
             command = contender.command(self._python, seeds, folder / "items.jsonl")
-            core = None if contender.name.endswith("-2") else self._core
+            core = self._core if contender.processes == 1 else None
             used = run(command, core=core, folder=folder, environment=environment)
             server_cpu = cpu_of(queue.pid) - before if queue else 0.0
-            fetched = self._server.fetched()
+            fetched = server.fetched()
             said = (folder / "output").read_text(errors="replace")
             self._said[contender.name] = said
             if used.code:
@@ -121,9 +116,12 @@ def queue_for(contender: Contender, core: int | None) -> Iterator[Valkey | None]
 
 def table(results: Sequence[Result]) -> str:
     """A table of medians, and of each contender's CPU per page as a multiple of the first one's, with its spread."""
-    names = list(dict.fromkeys(result.contender for result in results))
-    by_name = {name: [result for result in results if result.contender == name] for name in names}
-    first = by_name[names[0]]
+    corpora = {result.corpus for result in results}
+    by_name: dict[str, list[Result]] = {}
+    for result in results:
+        name = result.contender if len(corpora) == 1 else f"{result.contender}, {result.corpus}"
+        by_name.setdefault(name, []).append(result)
+    first = next(iter(by_name.values()))
     lines = [
         "| contender | CPU-ms/page | × | spread | queue server | pages/s | MB | coverage |",
         "|---|---|---|---|---|---|---|---|",

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.benchmark.certificates import Certificate
 from scripts.benchmark.corpus import Corpus
 from scripts.benchmark.process import pinned
 
@@ -28,10 +29,16 @@ http {{
   client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
   uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
   keepalive_requests 1000000; sendfile on; absolute_redirect off;
+  {more}
   {servers}
 }}
 """
-_SERVER = "server {{ listen {host}:{port}; server_name {host}; root {root}; }}"
+_SERVER = "server {{ listen {host}:{port}{tls}; server_name {host}; root {root}; }}"
+
+
+# compressed for each answer, and therefore sent in chunks
+_GZIP = "gzip on; gzip_comp_level 1; gzip_types text/html;"
+_TLS = "ssl_certificate {own}; ssl_certificate_key {own}; ssl_session_cache shared:tls:10m;"
 
 
 class MissingProgram(SystemExit):
@@ -66,16 +73,23 @@ class Nginx:
 
 
 @contextlib.contextmanager
-def nginx(corpus: Corpus, folder: Path, core: int | None) -> Iterator[Nginx]:
-    """Serve the corpus. Raises `MissingProgram` if nginx is not installed."""
+def nginx(
+    corpus: Corpus, folder: Path, core: int | None, certificate: Certificate | None = None, is_gzip: bool = False
+) -> Iterator[Nginx]:
+    """Serve the corpus, with a certificate over TLS. Raises `MissingProgram` if nginx is not installed."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise MissingProgram("scripts/bench needs nginx: apt install nginx-light, or brew install nginx")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "access.log").write_text("")
-    servers = "\n  ".join(_SERVER.format(host=host, port=corpus.port, root=root) for host, root in corpus.roots.items())
+    tls = " ssl" if certificate else ""
+    servers = "\n  ".join(
+        _SERVER.format(host=host, port=corpus.port, root=root, tls=tls) for host, root in corpus.roots.items()
+    )
+    more = [_TLS.format(own=certificate.own)] if certificate else []
+    more += [_GZIP] if is_gzip else []
     config = folder / "nginx.conf"
-    config.write_text(_CONFIG.format(folder=folder, servers=servers, user=_user()))
+    config.write_text(_CONFIG.format(folder=folder, servers=servers, more="\n  ".join(more), user=_user()))
     process = subprocess.Popen(
         [*pinned(core), program, "-p", str(folder), "-e", str(folder / "nginx.error"), "-c", str(config)],
         stderr=subprocess.DEVNULL,

@@ -7,24 +7,22 @@ import subprocess
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 import msgspec
-import trustme
 
 from scripts.benchmark.broad import network
 from scripts.benchmark.broad.server import Seen, Settings
 from scripts.benchmark.broad.sites import DOMAIN, Sites
-from scripts.benchmark.contenders import ROOT, Contender, against, ours, peer, peers_python
+from scripts.benchmark.certificates import Certificate, issue
+from scripts.benchmark.contenders import LOW_LIMIT, ROOT, Contender, against, ours, peer, peers_python
 from scripts.benchmark.process import cores, cpu_of, pinned, run
 from scripts.benchmark.results import save
 from scripts.benchmark.rounds import queue_for
-
-AUTHORITY = "authority.pem"
 
 
 @dataclass(frozen=True)
@@ -40,35 +38,39 @@ class Result:
     middle: float  # between the tenth and the ninetieth of a hundred pages
     ideal: float  # what the hosts' delay and the core permit
     peak_mb: float
+    is_cut: bool  # the crawl was to end before its last page
     seen: Seen
 
     @property
     def is_right(self) -> bool:
         """Whether every page was asked for, once, and nothing else."""
-        return not (self.seen.missing or self.seen.again or self.seen.surplus)
+        return not (self.seen.again or self.seen.surplus or (self.seen.missing and not self.is_cut))
 
 
-def contenders(options: Namespace) -> dict[str, Contender]:
+def contenders(options: Namespace, certificate: Certificate | None) -> dict[str, Contender]:
     """The crawlers there are, with the same delay, all with one request at a host at once."""
+    delay, at_once = str(options.delay), str(options.at_once)
     settings = {
-        "DOWNLOAD_DELAY": str(options.delay),
-        "CONCURRENT_REQUESTS": str(options.at_once),
+        "DOWNLOAD_DELAY": delay,
+        "CONCURRENT_REQUESTS": at_once,
         "CONCURRENT_REQUESTS_PER_DOMAIN": "1",
-        **({"TLS_CA_FILE": str(options.folder / AUTHORITY)} if options.tls else {}),
+        **({"TLS_CA_FILE": str(certificate.authority)} if certificate else {}),
     }
-    mine = [
+    limits = {"DELAY": delay, "AT_ONCE": at_once, "PER_HOST": "1"}
+    there_are = (
         ours("crawler", "links only; durable queue, robots.txt, ledger, fencing, logs", "anywhere", settings),
-        ours("crawler-2", "the same in two processes", "anywhere", settings, "--processes", "2"),
-        ours("crawler-site", "the `site` spider on all hosts", "site", settings),
-    ]
-    given = {"DOWNLOAD_DELAY": settings["DOWNLOAD_DELAY"], "CONCURRENT_REQUESTS": settings["CONCURRENT_REQUESTS"]}
-    scrapy = peer("scrapy", "its settings for broad crawls", "scrapy_spider.py", "broad", environment=given)
-    return {contender.name: contender for contender in (*mine, scrapy)}
+        ours("crawler-2", "the same in two processes", "anywhere", settings, processes=2),
+        ours(f"crawler-{LOW_LIMIT}", "the same with few open files", "anywhere", settings, open_files=LOW_LIMIT),
+        ours("crawler-site", "the `site` spider", "site", settings),
+        peer("scrapy", "its settings for broad crawls", "scrapy_spider.py", "broad", environment=limits),
+    )
+    return {contender.name: contender for contender in there_are}
 
 
 def main(options: Namespace) -> int:
     """Run and print. Return 0 if every run covered exactly the pages there are."""
-    there_are = contenders(options)
+    certificate = issue(options.folder / "broad", [f"*.{DOMAIN}"]) if options.tls else None
+    there_are = contenders(options, certificate)
     chosen = [there_are[name] for name in options.only]
     python = peers_python(options.folder / "peers") if any(one.is_peer for one in chosen) else Path(sys.executable)
     network.enter()  # the rest runs where no package could be installed
@@ -88,26 +90,23 @@ def main(options: Namespace) -> int:
     return 0 if all(result.is_right for result in results if not result.contender.startswith("scrapy")) else 1
 
 
-def _run(contender: Contender, sites: Sites, python: Path, options: Namespace) -> Result:
+def _run(contender: Contender, sites: Sites, servers: Callable[[], Seen], python: Path, options: Namespace) -> Result:
     server_core, crawler_core = cores()
-    core = None if contender.name.startswith("crawler-2") else crawler_core
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-") as name,
-        queue_for(contender, server_core) as queue,
-        _servers(sites, options, server_core) as servers,
-    ):
+    core = crawler_core if contender.processes == 1 else None
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, queue_for(contender, server_core) as queue:
         folder = Path(name)
         seeds = folder / "seeds"
         seeds.write_text("".join(f"{seed}\n" for seed in sites.seeds()))
         environment = {**contender.environment, "XDG_DATA_HOME": name, **({"REDIS_URL": queue.url} if queue else {})}
         before = cpu_of(queue.pid) if queue else 0.0
         command = contender.command(python, seeds, folder / "items.jsonl")
+        command += ["--limit", str(options.limit)] if options.limit and not contender.is_peer else []
         used = run(command, core=core, folder=folder, environment=environment)
         server_cpu = cpu_of(queue.pid) - before if queue else 0.0
         seen = servers()
         if used.code:
             print((folder / "output").read_text(errors="replace")[-3000:], file=sys.stderr)
-    pages = sites.hosts * sites.pages
+    pages = sites.hosts * sites.pages - seen.missing
     return Result(
         contender=contender.name,
         hosts=sites.hosts,
@@ -118,15 +117,17 @@ def _run(contender: Contender, sites: Sites, python: Path, options: Namespace) -
         middle=round(seen.middle, 1),
         ideal=round(min(sites.hosts / options.delay if options.delay else 1e9, pages / used.cpu), 1),
         peak_mb=round(used.peak_bytes / 1e6, 1),
+        is_cut=bool(options.limit),
         seen=seen,
     )
 
 
 @contextmanager
-def _servers(sites: Sites, options: Namespace, core: int | None) -> Iterator:
-    """Serve the hosts and their names on a core; gives a function that returns what the servers saw."""
-    certificate = _certificate(options.folder) if options.tls else ""
-    settings = Settings(sites.hosts, sites.pages, options.latency / 1000, options.gzip, certificate)
+def _servers(sites: Sites, options: Namespace, certificate: Certificate | None) -> Iterator[Callable[[], Seen]]:
+    """Serve the hosts and their names on the servers' core; gives a function that returns what the servers saw."""
+    core, _ = cores()
+    own = str(certificate.own) if certificate else ""
+    settings = Settings(sites.hosts, sites.pages, options.latency / 1000, options.gzip, own)
     words = [
         *pinned(core),
         sys.executable,
@@ -146,16 +147,6 @@ def _servers(sites: Sites, options: Namespace, core: int | None) -> Iterator:
             yield seen
         finally:
             process.stdin.close()
-
-
-def _certificate(folder: Path) -> str:
-    """Write a new authority and its certificate for all names. Return the file of the certificate and its key."""
-    folder.mkdir(parents=True, exist_ok=True)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / AUTHORITY)
-    file = folder / "hosts.pem"
-    authority.issue_cert(f"*.{DOMAIN}").private_key_and_cert_chain_pem.write_to_path(file)
-    return str(file)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -181,4 +172,6 @@ def table(results: Sequence[Result]) -> str:
 
 def _coverage(runs: Sequence[Result]) -> str:
     wrong = next((run.seen for run in runs if not run.is_right), None)
+    if runs[0].is_cut and not wrong:
+        return "none twice"
     return f"{wrong.missing} missing, {wrong.surplus} surplus, {wrong.again} twice" if wrong else "exact"

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import sys
 from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
@@ -17,7 +19,8 @@ import uvloop
 PAGES = (".html", "/")
 SEEDS = Path(sys.argv[3]).read_text().split()
 HOSTS = frozenset(urlsplit(seed).hostname for seed in SEEDS)
-AT_ONCE = 64
+AT_ONCE, PER_HOST = int(os.environ["AT_ONCE"]), int(os.environ["PER_HOST"])
+TLS = ssl.create_default_context(cafile=os.environ.get("TLS_CA_FILE"))
 
 
 async def main() -> None:
@@ -41,7 +44,9 @@ async def main() -> None:
             finally:
                 queue.task_done()
 
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=8)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=AT_ONCE, limit_per_host=PER_HOST, ssl=TLS)
+    ) as session:
         workers = [asyncio.create_task(work(session)) for _ in range(AT_ONCE)]
         await queue.join()
         for worker in workers:

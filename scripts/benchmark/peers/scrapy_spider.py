@@ -1,11 +1,12 @@
-"""Scrapy, and with REDIS_URL set scrapy-redis: `python scrapy_spider.py links|titles|broad OUTPUT SEEDS`."""
+"""Scrapy, and with REDIS_URL set scrapy-redis: `python scrapy_spider.py links|titles|site|broad OUTPUT SEEDS`."""
 
 from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urldefrag, urlsplit
 
 from scrapy import Spider
 from scrapy.crawler import CrawlerProcess
@@ -34,16 +35,35 @@ class Pages(Spider):
                 "headings": response.css("h1::text, h2::text").getall(),
                 "paragraphs": len(response.xpath("//p").getall()),
             }
+        if MODE == "site":
+            yield item(response)
         for link in self.links.extract_links(response):
             parts = urlsplit(link.url)
             if parts.hostname in HOSTS and parts.path.endswith(PAGES):
                 yield response.follow(link.url)
 
 
+def item(response):
+    """The item of the crawler's `site` spider."""
+    links = [urldefrag(response.urljoin(href)).url for href in response.css("a::attr(href), area::attr(href)").getall()]
+    text = response.xpath("//body//text()[not(ancestor::script or ancestor::style or ancestor::noscript)]").getall()
+    return {
+        "url": response.url,
+        "status": response.status,
+        "title": response.xpath("normalize-space(//title)").get(),
+        "description": response.css('meta[name="description"]::attr(content)').get(),
+        "language": response.css("html::attr(lang)").get(),
+        "text": "\n".join(line for part in text if (line := " ".join(part.split()))),
+        "links": list(dict.fromkeys(links)),
+        "depth": response.meta.get("depth", 0),
+        "fetched_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
 settings = {
     "ROBOTSTXT_OBEY": True,
-    "CONCURRENT_REQUESTS": 64,
-    "CONCURRENT_REQUESTS_PER_DOMAIN": 8,
+    "CONCURRENT_REQUESTS": int(os.environ["AT_ONCE"]),
+    "CONCURRENT_REQUESTS_PER_DOMAIN": int(os.environ["PER_HOST"]),
     "DOWNLOAD_DELAY": 0,
     "LOG_LEVEL": "INFO",
     "TELNETCONSOLE_ENABLED": False,
@@ -52,9 +72,7 @@ settings = {
 if MODE == "broad":  # https://docs.scrapy.org/en/latest/topics/broad-crawls.html, breadth first
     settings |= {
         "SCHEDULER_PRIORITY_QUEUE": "scrapy.pqueues.DownloaderAwarePriorityQueue",
-        "CONCURRENT_REQUESTS": int(os.environ["CONCURRENT_REQUESTS"]),
-        "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
-        "DOWNLOAD_DELAY": float(os.environ["DOWNLOAD_DELAY"]),
+        "DOWNLOAD_DELAY": float(os.environ["DELAY"]),
         "RANDOMIZE_DOWNLOAD_DELAY": False,
         "REACTOR_THREADPOOL_MAXSIZE": 20,
         "COOKIES_ENABLED": False,
@@ -65,7 +83,7 @@ if MODE == "broad":  # https://docs.scrapy.org/en/latest/topics/broad-crawls.htm
         "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
         "DNSCACHE_SIZE": 100_000,
     }
-if MODE == "titles":
+if MODE in ("titles", "site"):
     settings["FEEDS"] = {OUTPUT: {"format": "jsonlines", "overwrite": True}}
 if REDIS_URL:
     settings |= {
