@@ -2,6 +2,7 @@
 
 crawl   sites crawled by the crawler and its peers, interleaved
 broad   thousands of hosts with a name each and a delay
+real    the conditions of real crawls that have a target, each by its command
 queue   the frontier alone
 growth  the frontier when it is large, against a small one
 fleets  the frontier on one server, under sentinels, on a cluster
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +37,16 @@ OVER = ("plain", "gzip", "tls", "tls+gzip")
 
 def main() -> int:
     """Parse the arguments, run, print. Return 0 if every run fetched exactly the right pages."""
-    options = _options()
+    options = options_of()
     match options.command:
         case "broad":
             from scripts.benchmark.broad import command
 
             return command.main(options)
+        case "real":
+            from scripts.benchmark import real
+
+            return real.main(options.quick, options.docs, options.only)
         case "queue":
             from scripts.benchmark import queue
 
@@ -118,7 +124,8 @@ def _corpus(options: argparse.Namespace, over: str, number: int) -> Corpus:
     return found if over == "plain" else replace(found, name=f"{found.name} over {over}")
 
 
-def _options() -> argparse.Namespace:
+def options_of(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the words of a command line; None: this program's."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -137,6 +144,10 @@ def _options() -> argparse.Namespace:
     crawl.add_argument("--port", type=int, default=18_080, help="port of the generated site (%(default)s)")
     crawl.add_argument("--folder", type=Path, default=_folder(), help="folder for sites and peers (%(default)s)")
     _add_broad(commands)
+    real = commands.add_parser("real", help="the conditions of real crawls that have a target")
+    real.add_argument("--quick", action="store_true", help="small sizes, few rounds: about a quarter of an hour")
+    real.add_argument("--docs", type=Path, nargs="+", default=[], metavar="DIR", help="HTML that nobody tuned on")
+    real.add_argument("--only", type=int, nargs="+", default=[], metavar="N", help="some of the rows, by number")
     queue = commands.add_parser("queue", help="the frontier alone")
     queue.add_argument(
         "--only", nargs="+", metavar="NAME", help="some of: page known in-process slow memory seed start"
@@ -164,7 +175,7 @@ def _options() -> argparse.Namespace:
     plot.add_argument("--into", type=Path, default=Path("docs/plots"), metavar="DIR", help="folder (%(default)s)")
     for one in (crawl, growth, lag):
         one.add_argument("--save", type=Path, metavar="FILE", help="append the results as JSON lines")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def _add_broad(commands: Any) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.benchmark.__main__ import options_of
 from scripts.benchmark.broad import network
+from scripts.benchmark.real import rows
 from tests.rabbitmq import needs_rabbitmq
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +54,26 @@ def test_a_broad_crawl_covers_all_hosts(more: tuple[str, ...]) -> None:
     assert run.returncode == 0, run.stderr
     assert (row := re.search(r"\| crawler \| 40 \|.*\| (\S+) \| exact \|", run.stdout)), run.stdout
     assert float(row[1]) > 0.09  # the smallest gap at a host, as the host saw it
+
+
+def test_each_condition_of_real_crawls_has_a_command_that_exists() -> None:
+    """Its words parse, in a quick run too."""
+    for row in rows([Path("docs")]):
+        assert options_of(row.command.split()).command
+        assert options_of([*row.command.split(), *row.quick.split()]).command
+
+
+def test_the_rows_take_ratios_within_a_round() -> None:
+    """Two rounds, of which the second was slow for both contenders: coverage exact, and the ratio the same."""
+    sides = {"crawler": 1.0, "crawler-2": 1.1, "crawler-4": 1.3}
+    runs = [
+        {"contender": name, "cpu_ms": slowness * cost, "missing": 0, "surplus": 0}
+        for slowness in (1, 3)
+        for name, cost in sides.items()
+    ]
+    row = next(row for row in rows([]) if row.name.startswith("two processes"))
+    figures = [figure(runs) for figure in row.figures]
+    assert figures == ["1.10 × (1.10–1.10)", "1.30 × (1.30–1.30)", "coverage exact"]
 
 
 @needs_rabbitmq
