@@ -87,8 +87,9 @@ def main(repeat: int) -> int:
     for _ in range(repeat):
         for name, setup in ALL.items():
             with contextmanager(setup.start)() as fleet:
-                for server in (*fleet.masters, *fleet.replicas) if server_core is not None else ():
-                    _pin(server.pid, server_core)
+                if server_core is not None:
+                    for server in (*fleet.masters, *fleet.replicas):
+                        _pin(server.pid, server_core)
                 if client_core is not None:
                     _pin(0, client_core)
                 found[name].append(asyncio.run(_measure(fleet, setup)))

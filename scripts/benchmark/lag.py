@@ -22,6 +22,7 @@ import uvloop
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.start_worker import start_worker
+from crawler.control.routes import Assignment
 from crawler.model import Job, Request
 from crawler.settings import Settings
 from crawler.worker.blame_slot import NoSlot
@@ -95,7 +96,9 @@ async def _crawl(corpus: Corpus, spider: str, url: str, per_host: int) -> Lag:
         async with connect(Config(settings, {}, Path(name))) as connected:
             job = await connected.jobs.create(Job("bench", spider=spider))
             await connected.adding.add(job, [Request(seed, spider=spider) for seed in corpus.seeds], seed=True)
-            worker = await start_worker(Config(settings, {}, Path(name)), connected, "bench", (job.name,), NoSlot())
+            worker = await start_worker(
+                Config(settings, {}, Path(name)), connected, "bench", Assignment(jobs=(job.name,)), NoSlot()
+            )
             working = asyncio.create_task(worker.until_stopped())
             watching = asyncio.create_task(lag.watch())
             while not working.done() and (await connected.reading.stats(job)).done < len(corpus.pages):  # noqa: ASYNC110

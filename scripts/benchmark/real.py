@@ -32,14 +32,12 @@ class Row:
     figures: Sequence[Figure] = ()  # of the results that the command saves; without any, see what it prints
 
 
-def _ratio(one: dict[str, Any], other: dict[str, Any], of: str = "cpu_ms") -> Figure:
-    """Return the median ratio of two kinds of runs, and its spread. A kind: the values that its results have."""
+def _ratio(field: str, above: Any, below: Any, of: str = "cpu_ms") -> Figure:
+    """Return the median ratio of runs, and its spread: those whose `field` is `above` to those where it is `below`."""
 
     def figure(runs: Runs) -> str:
-        above, below = (
-            [run[of] for run in runs if all(run[key] == value for key, value in kind.items())] for kind in (one, other)
-        )
-        ratios = [first / second for first, second in zip(above, below, strict=True)]
+        tops, bases = ([run[of] for run in runs if run[field] == value] for value in (above, below))
+        ratios = [top / base for top, base in zip(tops, bases, strict=True)]
         return f"{median(ratios):.2f} × ({min(ratios):.2f}–{max(ratios):.2f})"
 
     return figure
@@ -61,10 +59,6 @@ def _exact(runs: Runs) -> str:
     return f"coverage {f'wrong in {len(wrong)} runs' if wrong else 'exact'}"
 
 
-def _kinds(field: str, *values: Any) -> tuple[dict[str, Any], ...]:
-    return tuple({field: value} for value in values)
-
-
 _OF_IDEAL = _each("pages/s ÷ ideal", lambda run: run["middle"] / run["ideal"])
 _LARGEST = _each("MB", lambda run: run["peak_mb"], ".0f")
 
@@ -79,14 +73,14 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             "1.2 ×",
             "broad --hosts 4000 20000 --pages 100000 --repeat 3",
             "--pages 20000 --repeat 1",
-            (_ratio(*_kinds("hosts", 20_000, 4_000)), _OF_IDEAL, _LARGEST, _exact),
+            (_ratio("hosts", 20_000, 4_000), _OF_IDEAL, _LARGEST, _exact),
         ),
         Row(
             "CPU a page at 10⁵ hosts ÷ 4,000",
             "1.3 ×; 200 MB",
             "broad --hosts 4000 100000 --pages 200000",
             "--pages 100000",
-            (_ratio(*_kinds("hosts", 100_000, 4_000)), _OF_IDEAL, _LARGEST, _exact),
+            (_ratio("hosts", 100_000, 4_000), _OF_IDEAL, _LARGEST, _exact),
         ),
         Row(
             "broad crawl: pages/s ÷ min(hosts ÷ delay, 1 ÷ CPU a page)",
@@ -100,7 +94,7 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             "–",
             "broad --hosts 4000 --only crawler scrapy",
             "--hosts 500",
-            (_ratio(*_kinds("contender", "scrapy", "crawler")),),
+            (_ratio("contender", "scrapy", "crawler"),),
         ),
         Row(
             "a worker at 10⁶ known URLs",
@@ -114,7 +108,7 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             "1.2 ×, all pages",
             f"broad --hosts 5000 --pages-per-host 4 --only crawler crawler-{LOW_LIMIT} --repeat 3",
             "--pages-per-host 2 --repeat 1",
-            (_ratio(*_kinds("contender", f"crawler-{LOW_LIMIT}", "crawler")), _exact),
+            (_ratio("contender", f"crawler-{LOW_LIMIT}", "crawler"), _exact),
         ),
         Row(
             "queue, 35 random links, 10⁶ known URLs",
@@ -128,8 +122,8 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             "crawl --pages 6000 --only crawler crawler-site scrapy-site",
             "--pages 1000 --repeat 1",
             (
-                _ratio(*_kinds("contender", "crawler-site", "crawler")),
-                _ratio(*_kinds("contender", "scrapy-site", "crawler-site")),
+                _ratio("contender", "crawler-site", "crawler"),
+                _ratio("contender", "scrapy-site", "crawler-site"),
                 _exact,
             ),
         ),
@@ -139,8 +133,8 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             f"crawl --only {peers} --docs {docs}",
             "--repeat 1",
             (
-                _ratio(*_kinds("contender", "crawler", "aiohttp-queue")),
-                _ratio(*_kinds("contender", "crawler", "lean")),
+                _ratio("contender", "crawler", "aiohttp-queue"),
+                _ratio("contender", "crawler", "lean"),
                 _exact,
             ),
         ),
@@ -149,14 +143,14 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             "1.25 ×",
             "crawl --only crawler --over plain tls+gzip",
             "--pages 6000 --repeat 2",
-            (_ratio(*_kinds("corpus", "generated over tls+gzip", "generated")), _exact),
+            (_ratio("corpus", "generated over tls+gzip", "generated"), _exact),
         ),
         Row(
             "one host, 8 at once: pages/s ÷ aiohttp",
             "0.95 ×",
             "crawl --pages 6000 --hosts 1 --at-once 8 --only crawler aiohttp",
             "--pages 2000 --repeat 2",
-            (_ratio(*_kinds("contender", "crawler", "aiohttp"), of="pages_per_second"), _exact),
+            (_ratio("contender", "crawler", "aiohttp", of="pages_per_second"), _exact),
         ),
         Row(
             "two processes ÷ one; four on two cores",
@@ -164,8 +158,8 @@ def rows(documentation: Sequence[Path]) -> list[Row]:
             "crawl --only crawler crawler-2 crawler-4",
             "--pages 6000 --repeat 2",
             (
-                _ratio(*_kinds("contender", "crawler-2", "crawler")),
-                _ratio(*_kinds("contender", "crawler-4", "crawler")),
+                _ratio("contender", "crawler-2", "crawler"),
+                _ratio("contender", "crawler-4", "crawler"),
                 _exact,
             ),
         ),

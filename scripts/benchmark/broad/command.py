@@ -81,9 +81,9 @@ def main(options: Namespace) -> int:
         for hosts in options.sizes:
             pages = max(1, options.pages // hosts) if options.pages else options.pages_per_host
             for contender in chosen:
-                results.append(
-                    _run(contender, Sites(hosts, pages, "https" if options.tls else "http"), python, options)
-                )
+                sites = Sites(hosts, pages, "https" if options.tls else "http")
+                with _servers(sites, options, certificate) as servers:
+                    results.append(_run(contender, sites, servers, python, options))
                 print(json.dumps(msgspec.to_builtins(asdict(results[-1]))), file=sys.stderr, flush=True)
                 save(options.save, "broad", msgspec.to_builtins(asdict(results[-1])))
     print(table(results))
@@ -136,17 +136,20 @@ def _servers(sites: Sites, options: Namespace, certificate: Certificate | None) 
         msgspec.json.encode(settings).decode(),
     ]
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None  # noqa: S101 - for the type checker
+        assert answers is not None  # noqa: S101
 
         def seen() -> Seen:
-            print(file=process.stdin, flush=True)
-            return msgspec.json.decode(process.stdout.readline(), type=Seen)
+            print(file=asks, flush=True)
+            return msgspec.json.decode(answers.readline(), type=Seen)
 
-        if process.stdout.readline() != "ready\n":
+        if answers.readline() != "ready\n":
             raise SystemExit("the web server of the broad crawl did not start")
         try:
             yield seen
         finally:
-            process.stdin.close()
+            asks.close()
 
 
 def table(results: Sequence[Result]) -> str:

@@ -106,7 +106,7 @@ class Web(asyncio.Protocol):
         self._settings = settings
         self._head = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
         self._watch.connections += 1
 
@@ -167,7 +167,7 @@ class Names(asyncio.DatagramProtocol):
         self._sites = sites
         self._watch = watch
 
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
