@@ -10,6 +10,7 @@ amqp    a message of RabbitMQ, a URL that comes in from it, an item that goes ou
 turns   the gaps at an address that many names share, by the clock of memory://
 sinks   the sinks alone: items a second, CPU and memory
 lag     how long one page keeps the others of a worker waiting
+declines  pages that the scans leave to the parser, by reason
 plot    tables and pictures of saved results
 """
 
@@ -75,6 +76,10 @@ def main() -> int:
             from scripts.benchmark import lag
 
             return lag.main(options.folder, options.pages, options.save)
+        case "declines":
+            from scripts.benchmark import declines
+
+            return declines.main(options.folders)
         case "plot":
             from scripts.benchmark import plot
 
@@ -170,6 +175,8 @@ def options_of(words: Sequence[str] | None = None) -> argparse.Namespace:
     lag = commands.add_parser("lag", help="how long one page delays the others of a worker")
     lag.add_argument("--pages", type=int, default=6_000, help="pages of the generated site (%(default)s)")
     lag.add_argument("--folder", type=Path, default=_folder(), help="folder for sites (%(default)s)")
+    declines = commands.add_parser("declines", help="pages that the scans leave to the parser, by reason")
+    declines.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="folders of HTML")
     plot = commands.add_parser("plot", help="tables and pictures of saved results")
     plot.add_argument("results", type=Path, nargs="+", metavar="FILE", help="a file that --save wrote")
     plot.add_argument("--into", type=Path, default=Path("docs/plots"), metavar="DIR", help="folder (%(default)s)")
