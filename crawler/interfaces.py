@@ -296,6 +296,9 @@ class Store(Protocol):
     async def keeps_data(self) -> bool:
         """Return whether the crawl survives a restart."""
 
+    async def is_slowed_by_allocator(self) -> bool:
+        """Return whether a server holds so much with the C library's allocator that each request costs it more."""
+
     async def replica_advice(self) -> list[str]:
         """Return what to change so that an outage of one server neither stops the crawl nor loses a part of it."""
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import structlog
 
 from crawler.app.config import Config, data_dir
+from crawler.embedded import allocator
 from crawler.embedded import server as embedded
 from crawler.errors import ConfigError, FrontierFull, FrontierUnavailable, UsageError
 from crawler.frontier.redis.address import FORM, SCHEMES, mask, read
@@ -185,8 +186,25 @@ def _instead_of(scheme: str) -> str:
     return f"expected redis://, rediss://, unix://, redis+sentinel://, redis+cluster:// or memory://{meant}"
 
 
+async def _warn_of_allocator(connected: Backend, config: Config) -> None:
+    is_embedded = not config.settings.REDIS_URL
+    if not await connected.store.is_slowed_by_allocator():
+        return
+    if is_embedded and allocator.is_loaded(embedded.status(data_dir(config))["pid"]):
+        return
+    log.warning(
+        "slow_allocator",
+        server=connected.url,
+        why="it holds much with the C library's allocator, which makes each request cost it more",
+        then="install libjemalloc2 and start the embedded server again"
+        if is_embedded
+        else "use a server that is built with jemalloc, or load libjemalloc in front of it",
+    )
+
+
 async def _warn(connected: Backend, config: Config) -> None:
-    """Warn at start about a server that may lose the crawl or that others may read."""
+    """Warn at start about a server that is slow, that may lose the crawl or that others may read."""
+    await _warn_of_allocator(connected, config)
     url = config.settings.REDIS_URL
     if not url or not connected.capabilities.durable:
         return

@@ -120,10 +120,12 @@ def terminate(server: int) -> None:
 class Guardian:
     """Watches one server for one data folder."""
 
-    def __init__(self, folder: str, binary: str, address: str) -> None:
+    def __init__(self, folder: str, binary: str, address: str, allocator: str = "") -> None:
+        """`allocator`: a library to load in front of the program; empty for none."""
         self._folder = folder
         self._binary = binary
         self._address = address
+        self._environment = {**os.environ, **({"LD_PRELOAD": allocator} if allocator else {})}
         self._keep = os.path.join(folder, "keep")
         self._told_to_stop = False  # at once, whoever uses the server
         self._patience = UNUSED_SECONDS
@@ -174,7 +176,7 @@ class Guardian:
         os.set_inheritable(lock, True)
         arguments = [self._binary, os.path.join(self._folder, "valkey.conf")]
         ignored = [signal.SIGCHLD, signal.SIGINT, signal.SIGHUP]  # by the guardian; the server handles them itself
-        pid = os.posix_spawn(self._binary, arguments, os.environ, setsigdef=ignored)
+        pid = os.posix_spawn(self._binary, arguments, self._environment, setsigdef=ignored)
         os.pwrite(lock, f"{pid}\n".encode(), 0)
         os.close(lock)
 
@@ -203,7 +205,7 @@ class Guardian:
         return False
 
 
-def main(folder: str, binary: str, address: str) -> int:
+def main(folder: str, binary: str, address: str, allocator: str = "") -> int:
     """Become the guardian in the background. The caller returns as soon as the guardian holds its lock."""
     lock = open_locked(os.path.join(folder, "guardian"), fcntl.LOCK_EX)
     assert lock is not None  # noqa: S101 - without LOCK_NB it waits
@@ -215,7 +217,7 @@ def main(folder: str, binary: str, address: str) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.pwrite(lock, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
     try:
-        return Guardian(folder, binary, address).run()
+        return Guardian(folder, binary, address, allocator).run()
     except OSError as error:
         print(f"guardian: {error}", flush=True)  # into the log that a command waiting for the server reads
         return 1

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
 from crawler.embedded import guardian
+from crawler.embedded.allocator import allocator_for
 from crawler.embedded.guardian import ask, open_locked
 from crawler.errors import ConfigError, CrawlerError, Exit
 
@@ -242,7 +243,8 @@ def _start_guardian(folder: Path, address: str, binary: Path) -> None:
     if log.exists():
         log.replace(folder / "server.log.1")
     # -I -S: for speed, and so that the guardian imports nothing from site-packages or the working directory
-    command = [sys.executable, "-I", "-S", guardian.__file__, str(folder), str(binary), address]
+    options = [str(folder), str(binary), address, allocator_for(binary)]
+    command = [sys.executable, "-I", "-S", guardian.__file__, *options]
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)

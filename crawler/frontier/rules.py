@@ -249,3 +249,7 @@ many, and a set of integers stays an array up to 512 (`set-max-intset-entries`).
 
 DEAD_ITEMS_KEPT = 100_000
 """Items of a job that its outputs could not store. With so many, one more holds up its output: a person must look."""
+
+LARGE_BYTES = 100_000_000
+"""Memory of a server, about that of a million pending requests, from which the C library's allocator costs it
+noticeably more time for each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
+from crawler.embedded import server as embedded
 from crawler.errors import ConfigError, UsageError
+from crawler.frontier.rules import LARGE_BYTES
 from crawler.interfaces import Capabilities
 from crawler.settings import Settings
 from tests.ports import free_port
@@ -37,6 +40,36 @@ async def test_a_server_is_shared_and_should_keep_its_data() -> None:
         async with connect(config(server.url)) as connected:
             assert connected.capabilities == Capabilities(shared=True, durable=True)
     assert [line["event"] for line in logs] == ["no_append_only_file"]
+
+
+async def test_a_large_server_with_the_c_librarys_allocator_is_told_of() -> None:
+    with Valkey(appendonly=True) as server, Redis.from_url(server.url) as client, capture_logs() as logs:
+        async with connect(config(server.url)):
+            pass
+        assert logs == []
+        client.set("large", bytes(LARGE_BYTES))
+        async with connect(config(server.url)):
+            pass
+    assert [line["event"] for line in logs] == ["slow_allocator"]
+    assert "built with jemalloc" in logs[0]["then"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the loader of Linux")
+@pytest.mark.parametrize("has_allocator", [True, False])
+async def test_a_large_embedded_server_without_an_allocator_is_told_of(
+    has_allocator: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_allocator:
+        monkeypatch.setattr(embedded, "allocator_for", lambda _: "")
+    crawl = Config(Settings(DATA_DIR=str(tmp_path)), {}, tmp_path)
+    with capture_logs() as logs:
+        async with connect(crawl) as connected:
+            with Redis.from_url(connected.url) as client:
+                client.set("large", bytes(LARGE_BYTES))
+            async with connect(crawl):
+                pass
+    assert [line["event"] for line in logs] == ([] if has_allocator else ["slow_allocator"])
+    assert all("install libjemalloc2" in line["then"] for line in logs)
 
 
 async def test_a_command_makes_one_connection_and_needs_few_round_trips_to_begin() -> None:

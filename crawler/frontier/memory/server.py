@@ -54,6 +54,10 @@ class MemoryServer(Server):
         """Return False: no data survives the process."""
         return False
 
+    async def is_slowed_by_allocator(self) -> bool:
+        """Return False: there is no server."""
+        return False
+
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
         """Run the commands `before` and return their replies; there is no disk to wait for."""
         return await self.write(key, *before)

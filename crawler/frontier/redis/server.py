@@ -26,6 +26,7 @@ from crawler.frontier.redis.generations import Generations
 from crawler.frontier.redis.keys import absent_beside
 from crawler.frontier.redis.nodes import ManyNodes, OneNode
 from crawler.frontier.redis.slots import Slots
+from crawler.frontier.rules import LARGE_BYTES
 
 
 class Server:
@@ -58,6 +59,7 @@ class Server:
         self._nodes = self._connect(ca_file)
         self._fsync = ""  # the weakest `appendfsync` of the servers; empty if unknown
         self._has_file = False  # whether each writes an append-only file
+        self._is_slowed = False  # whether one was slowed by its allocator when it was opened
 
     def at(self, key: str) -> Any:
         """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
@@ -84,6 +86,7 @@ class Server:
             infos = [await self._check(client) for client in self.masters()]
             found = [await _configured(client, "appendfsync") for client in self.masters()]
         self._has_file = all(info.get("aof_enabled") for info in infos)
+        self._is_slowed = any(_is_slowed(info) for info in infos)
         self._fsync = "no" if "no" in found else min(found)
 
     async def _check(self, client: Any) -> dict[str, Any]:
@@ -108,6 +111,11 @@ class Server:
     async def keeps_data(self) -> bool:
         """Whether each server wrote an append-only file when it was opened; without one a restart loses the crawl."""
         return self._has_file
+
+    async def is_slowed_by_allocator(self) -> bool:
+        """Whether a server held much with the C library's allocator when it was opened. One that is loaded in front of
+        it does not show."""
+        return self._is_slowed
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
         """Run the commands `before`, then wait until everything written so far to the server that has `key` is on its
@@ -243,6 +251,10 @@ class Server:
         await self._nodes.confirm(connection)
         await self._generations.greet(connection)
         self.connected()
+
+
+def _is_slowed(info: Mapping[str, Any]) -> bool:
+    return info.get("mem_allocator") == "libc" and int(info.get("used_memory", 0)) >= LARGE_BYTES
 
 
 async def _configured(client: Any, name: str) -> str:
