@@ -95,6 +95,10 @@ ACTIVE_FOR = 10_000
 """Time after its turn has come for which a host is preferred to those that have waited longer. The fetcher keeps an
 idle connection for 15 s, so a host that is asked by then, after a delay of a few seconds, still has its own."""
 
+STICKS_FOR = 250
+"""Time after its turn has come for which a host is left to the worker that asked it last, unless another one would have
+nothing to do. A busy worker claims many times in it. Without a delay it is no time at all."""
+
 OLDEST_SHARE = 16
 """Of so many requests of a job that a shard hands out, one goes to the host that has waited longest. Each makes another
 host active, at the cost of a connection and a look at its robots rules; fewer would make the others wait longer."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,7 +13,7 @@ from structlog.testing import capture_logs
 from crawler.errors import FrontierError
 from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
-from crawler.frontier.rules import ACTIVE_FOR
+from crawler.frontier.rules import ACTIVE_FOR, STICKS_FOR
 from crawler.interfaces import Backend, Pace
 from crawler.model import LACKING, Done, Job, Lease, Request, Visit
 from crawler.testing.contract.world import AT_ONCE, pages
@@ -146,6 +148,49 @@ async def test_a_host_that_is_not_asked_for_some_seconds_waits_as_the_others_do(
         time += half + seconds
         (lease,) = (await frontier.queue.claim("w1", 1, [job], AT_ONCE)).leases
     assert lease.host == host
+
+
+class TwoWorkers:
+    """Two processes; each has asked a host of its own, `b.example` last. Then these seconds pass."""
+
+    def __init__(self, *claims: Callable[[int], Awaitable[list[str]]]) -> None:
+        self.claims = claims
+
+    @classmethod
+    @asynccontextmanager
+    async def after(cls, seconds: float) -> AsyncIterator[TwoWorkers]:
+        time, pace = 1_000.0, Pace(delay=1.0, jitter=0.0)
+        server = MemoryServer(clock=lambda: time)
+        async with open_memory(server) as one, open_memory(server) as other:
+            job = await one.jobs.create(Job("news"))
+
+            async def claim(frontier: Backend, worker: str, limit: int) -> list[str]:
+                leases = (await frontier.queue.claim(worker, limit, [job], pace)).leases
+                visits = [(lease, Visit(Done(), asked_at=time)) for lease in leases]
+                await frontier.queue.commit(worker, visits, pace)
+                return [lease.host for lease in leases]
+
+            for frontier, worker, host in ((one, "w1", "a.example"), (other, "w2", "b.example")):
+                await frontier.adding.add(job, _requests(5, host))
+                assert await claim(frontier, worker, 1) == [host]
+                time += 0.01
+            time += seconds
+            yield cls(partial(claim, one, "w1"), partial(claim, other, "w2"))
+
+
+async def test_a_host_sticks_to_the_process_that_asked_it() -> None:
+    async with TwoWorkers.after(seconds=1.1) as workers:
+        assert [await claim(1) for claim in workers.claims] == [["a.example"], ["b.example"]]
+
+
+async def test_a_process_with_nothing_else_to_do_takes_the_hosts_of_others_as_well() -> None:
+    async with TwoWorkers.after(seconds=1.1) as workers:
+        assert await workers.claims[0](2) == ["a.example", "b.example"]
+
+
+async def test_a_host_that_its_process_leaves_alone_goes_to_any() -> None:
+    async with TwoWorkers.after(seconds=1.1 + STICKS_FOR / 1000) as workers:
+        assert await workers.claims[0](1) == ["b.example"], "the latest turn comes first again"
 
 
 async def test_an_address_with_a_line_that_nobody_asked_for_a_while_is_asked_again() -> None:

@@ -22,6 +22,7 @@ from crawler.frontier.redis.keys import job_prefix, shard_of
 from crawler.frontier.redis.ledger import RedisLedger
 from crawler.frontier.redis.records import Ending, dead_record, ending, packed, read_claim, text
 from crawler.frontier.redis.server import Server
+from crawler.frontier.redis.sticking import AskedHosts
 from crawler.interfaces import Pace
 from crawler.model import Claim, Failure, Job, Lease, Request, Skip, Visit
 from crawler.status import clock, why_resting
@@ -62,6 +63,7 @@ class RedisQueue:
         self._outbox_limit = outbox_limit
         self._exploding = exploding
         self._drift = drift
+        self._asked_hosts = AskedHosts()
         self._first_shard = 0  # the last claim began here; the next one begins one shard further
         self._claim_tokens: dict[tuple[str, int], str] = {}  # (worker, shard) → token of a claim without a reply
         # Commits without a reply: (worker, shard, epoch) → (leases, token).
@@ -98,6 +100,7 @@ class RedisQueue:
             if isinstance(reason, FrontierReplaced):
                 raise reason
         self._handed_out.take(worker, total)
+        self._asked_hosts.forget(total.leases)
         return total
 
     def _epochs(self) -> dict[str, str]:
@@ -106,6 +109,7 @@ class RedisQueue:
     async def _claim_from(self, shard: int, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         prefix = self._shards[shard]
         asked = await self._closing.asked(jobs, shard, limit)  # first: it may fail, and the token must not be lost
+        mine = self._asked_hosts.due(shard, pace, self._server.clock(), limit)
         token = self._claim_tokens.pop((worker, shard), "") or secrets.token_hex(8)
         named = {
             "P": prefix,
@@ -121,7 +125,7 @@ class RedisQueue:
             "longest": int(pace.longest * 1000),
             "outbox_limit": self._outbox_limit,
             "random": random.randrange(1, 2**31 - 1),
-            "jobs": asked,
+            "jobs": [{**job, "mine": mine.get(job["name"], ())} for job in asked],
         }
         began = self._server.clock()
         try:
@@ -190,6 +194,7 @@ class RedisQueue:
                     ending(worker, lease, visit, now, turns.get((lease.job, lease.message))) for lease, visit in ended
                 ]
                 answers[call] = await self._run_commit(worker, job, shard, endings, pace)
+                self._asked_hosts.note(shard, ended, pace)
             for number, answer in zip(part, answers[call], strict=True):
                 accepted[number] = answer
 

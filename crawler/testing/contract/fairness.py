@@ -14,7 +14,7 @@ from crawler.model import Lease, Release, Request
 from crawler.testing.contract.groups import place
 from crawler.testing.contract.world import Crawl, hosts
 
-ONE_AT_ONCE, SLOW = Pace(delay=0.0), Pace(delay=60.0)
+ONE_AT_ONCE = Pace(delay=0.0)
 
 
 class Endless:
@@ -107,10 +107,10 @@ async def test_a_new_host_waits_behind_those_that_have_waited_longer(waiting: En
 async def test_a_host_that_hands_its_page_back_unasked_comes_next(waiting: Endless) -> None:
     """The first claim of a host only looks up its address: the next one is not at the end of a long line."""
     crawl = waiting.crawl
-    first, new = (await crawl.claim(2, pace=SLOW)).leases
+    first, new = (await crawl.claim(2, pace=ONE_AT_ONCE)).leases
     assert [first.host, new.host] == ["active.example", "h0.example"]
-    assert await crawl.end(new, Release("no address"), pace=SLOW, unasked=True)
-    assert (await crawl.lease(pace=SLOW)).host == "h0.example"
+    assert await crawl.end(new, Release("no address"), pace=ONE_AT_ONCE, unasked=True)
+    assert (await crawl.lease(pace=ONE_AT_ONCE)).host == "h0.example"
 
 
 async def test_a_turn_that_was_not_used_is_not_one_of_so_many(waiting: Endless) -> None:

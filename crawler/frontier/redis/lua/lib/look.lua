@@ -3,7 +3,8 @@
 --
 -- Gives  look_round(claim, job) → messages, now in the worker's processing list, and the job's own next turn (ms)
 -- Of `claim`: what `hand_out` takes; `got`, the number of requests it has, rises with each. Of `job`: also `most`, the
--- requests that the claim may have when it is through with the job, and `handed_out`, those of all claims so far.
+-- requests that the claim may have when it is through with the job; `handed_out`, those of all claims so far; and `mine`,
+-- the hosts that the worker's process asked a moment ago.
 -- Stays true: a claim looks at hosts until it has enough or nobody's turn has come, within its bound of looks.
 --
 -- Of the hosts and groups whose turn has come, these are asked first, in this order:
@@ -12,8 +13,9 @@
 --      when H hosts and groups have waited longer, the next one is asked after OLDEST_SHARE · H others at most
 --   3. the active ones, whose turn came within the last ACTIVE_FOR ms, latest first: they were asked a moment ago, so
 --      their connections are open and their robots rules at hand. As many stay active as the workers can ask at their
---      pace; the others fall behind
---   4. the one that has waited longest, for what these do not use
+--      pace; the others fall behind. First those that the worker's process asked itself; those of other processes only
+--      when these had STICKS_FOR ms to ask them, because each process has connections and rules of its own
+--   4. the one that has waited longest, for what these do not use; in the end also what is left to other processes
 
 -- The host or group that has waited longest, and the function that asks it; nil: nobody's turn has come.
 local function longest_waiting(claim, job)
@@ -23,6 +25,16 @@ local function longest_waiting(claim, job)
     if turn and turn <= since then since, name, look = turn, first, set == 'hosts' and ask or ask_line end
   end
   return name, look
+end
+
+-- Of the hosts that the worker's process asked a moment ago those whose turn has come.
+local function due_of(job, now)
+  local found = {}
+  for _, host in ipairs(job.mine) do
+    local due = redis.call('ZSCORE', job.J .. 'hosts', host)
+    if due and tonumber(due) <= now then found[#found + 1] = host end
+  end
+  return found
 end
 
 local function look_round(claim, job)
@@ -54,15 +66,17 @@ local function look_round(claim, job)
       most = most - 1
     end
   end
-  local function active(set)
+  local function active(set, until_when)
     local most = math.min(job.most - claim.got, DUE_AT_ONCE)
-    return redis.call('ZREVRANGEBYSCORE', job.J .. set, now, '(' .. now - ACTIVE_FOR, 'LIMIT', 0, most)
+    return redis.call('ZREVRANGEBYSCORE', job.J .. set, until_when, '(' .. now - ACTIVE_FOR, 'LIMIT', 0, most)
   end
+  local left = claim.delay > 0 and now - STICKS_FOR or now
   look_at(first_hosts(P, job.J, now), ask)
   local oldest = math.floor((job.handed_out % OLDEST_SHARE + job.most - claim.got) / OLDEST_SHARE)
   look_at_oldest(oldest, LOOKS_A_REQUEST * oldest)
+  look_at(due_of(job, now), ask)
   while not is_enough() do
-    if look_at(active('groups'), ask_line) + look_at(active('hosts'), ask) == 0 then break end
+    if look_at(active('groups', now), ask_line) + look_at(active('hosts', left), ask) == 0 then break end
   end
   look_at_oldest(math.huge, math.huge)
   return messages, turn
