@@ -93,7 +93,7 @@ INCOMPLETE_KEPT = 1_000
 
 ACTIVE_FOR = 10_000
 """Time after its turn has come for which a host is preferred to those that have waited longer. The fetcher keeps an
-idle connection for 15 s, so a host that is asked by then, after a delay of a few seconds, still has its own."""
+idle connection for a minute, so a host that is asked by then, after a delay of some seconds, still has its own."""
 
 STICKS_FOR = 250
 """Time after its turn has come for which a host is left to the worker that asked it last, unless another one would have
