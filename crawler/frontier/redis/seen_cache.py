@@ -76,11 +76,11 @@ class SeenCache:
         for number in map(number_of, urls):
             first = number & self._mask
             if number not in self._table[first : first + WAYS]:
-                self._table[self._place(number, first)] = number
+                self._table[self._entry_for(number, first)] = number
                 if 2 * self._taken > len(self) < self._most:
                     self._double()
 
-    def _place(self, number: int, first: int) -> int:
+    def _entry_for(self, number: int, first: int) -> int:
         """A place for a new number: one that is free or left over from a smaller table, else that of another number."""
         for place in range(first, first + WAYS):
             if not 0 <= place - (self._table[place] & self._mask) < WAYS:
