@@ -19,7 +19,7 @@ DELAY = 0.1
 SETTINGS = {"DOWNLOAD_DELAY": DELAY, "DOWNLOAD_DELAY_JITTER": 0}
 KINDS = {
     "the right to ask": rb":asking\r\n",
-    "is robots.txt known": rb"\nGET\r\n[^\r]*\r\n[^\r]*:shared:robots:",
+    "is robots.txt known": rb"\nMGET\r\n[^\r]*\r\n[^\r]*:shared:robots:",
     "robots.txt": rb"\nSET\r\n[^\r]*\r\n[^\r]*:shared:robots:",
     "commits": rb"\r\n\{[^\r\n]*:processing:",
     "claims": rb":workers\r\n(?s:.{0,500}?)outbox_limit",
