@@ -11,7 +11,7 @@ import redis.asyncio
 
 from crawler.errors import ConfigError, FrontierReplaced, FrontierUnavailable
 from crawler.frontier.redis.backend import open_redis
-from crawler.frontier.redis.keys import shard_of, shard_prefix
+from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.frontier.redis.server import Server
 from crawler.model import Done, Failure, Job, Release, Request, Retry, Visit
 from crawler.testing.contract.world import AT_ONCE, Crawl, dead, failed, hosts, pages
@@ -314,10 +314,13 @@ async def test_a_deletion_that_was_interrupted_is_ended_before_the_job_is_create
 ) -> None:
     """Otherwise the new job would never fetch the URLs that the old one knew."""
     await crawl.add(*hosts(20))
-    async with open_redis(Server(world.server.url), prefix=world.prefix) as cut:
-        for key in await _keys(client, world, ":stats"):
-            await client.delete(key)  # as far as `forget` comes
-        await client.sadd(f"{{{world.prefix}:0}}:deleted", "news")
+    server = Server(world.server.url)
+    async with open_redis(server, prefix=world.prefix) as cut:
+        for number in range(world.shards):
+            shard = shard_prefix(world.prefix, number)
+            job = job_prefix(shard, "news")
+            await server.run("forget", f"{job}stats", shard, job, "" if number else "news")
+            assert await client.smembers(f"{shard}deleted") == (set() if number else {b"news"})
         again = Crawl(world, cut, await cut.jobs.create(Job("news")))
         assert again.job.epoch != crawl.job.epoch
         assert await again.add(*hosts(20)) == 20
