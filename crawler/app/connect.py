@@ -195,10 +195,10 @@ async def _warn_of_allocator(connected: Backend, config: Config) -> None:
     log.warning(
         "slow_allocator",
         server=connected.url,
-        why="it holds much with the C library's allocator, which makes each request cost it more",
+        why="it holds much, and is built with the C library's allocator, which makes each request cost it more",
         then="install libjemalloc2 and start the embedded server again"
         if is_embedded
-        else "use a server that is built with jemalloc, or load libjemalloc in front of it",
+        else "use a server that is built with jemalloc, or load libjemalloc in front of it, which INFO does not tell",
     )
 
 
