@@ -1,8 +1,9 @@
 """Finds the group of hosts that a host shares its turns with, before its first request, and registers it.
 
 Many names may lead to one address, and the server there receives the requests to all of them. The first claim of a host
-cannot know its address, so that visit only resolves it and releases its request; the next claim books the group's turn.
-If the group's turns are in the care of another shard than the host, the visit takes one there.
+cannot know its address, so that visit resolves it, registers it, and takes a turn of the group in the same step. If the
+group has none, the visit releases its request; the next claim books the group's turn. If the group's turns are in the
+care of another shard than the host, the visit takes one there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from crawler.interfaces import Ledger, Pace
 from crawler.model import Lease, Release
-from crawler.parsing.url import host_of
+from crawler.parsing.url import address_in, host_of
 from crawler.runtime.oldest import oldest
 
 FRESH_SECONDS = 600.0  # until the group is looked up again, because names move
@@ -47,11 +48,11 @@ class HostGroups:
 
     async def too_early(self, lease: Lease) -> Release | None:
         """How to release a lease that has no turn of its host and its host's group; None if it has them."""
-        known = self._members.get(lease.host)
+        known, has_turn = self._members.get(lease.host), False
         if known is None or known.until < time.monotonic():
-            known = await self._find_out(lease, known)
+            known, has_turn = await self._find_out(lease, known)
             self._remember(lease.host, known)
-        if lease.claimed_at < known.since:
+        if lease.claimed_at < known.since and not has_turn:
             return Release("address")  # the claim did not know the group, so that it did not book its turn
         wait = await self._ledger.take_turn(self._worker, lease, known.group, self._pace)
         return Release("turn", turn=wait) if wait else None
@@ -63,25 +64,17 @@ class HostGroups:
             for oldest_host in oldest(self._members):
                 del self._members[oldest_host]
 
-    async def _find_out(self, lease: Lease, before: Membership | None) -> Membership:
-        if is_literal(lease.host):
-            return Membership("", -math.inf, math.inf)
+    async def _find_out(self, lease: Lease, before: Membership | None) -> tuple[Membership, bool]:
+        """The host's group, and whether this lease got a turn of it when the host joined."""
+        if address_in(lease.host) is not None:  # its ledger is also that of its group
+            return Membership("", -math.inf, math.inf), False
         group = await self._group_of(lease.request.url)
         if group is None:
             group, since = (before.group, before.since) if before else ("", -math.inf)
-            return Membership(group, since, time.monotonic() + UNKNOWN_SECONDS)
-        seconds = await self._ledger.join(lease.host, group)
+            return Membership(group, since, time.monotonic() + UNKNOWN_SECONDS), False
+        joined = await self._ledger.join(lease.host, group, lease.job, self._pace)
         now = time.monotonic()
-        return Membership(group, now - seconds, now + FRESH_SECONDS)
-
-
-def is_literal(host: str) -> bool:
-    """Whether a canonical host is an address, whose ledger is also that of its group."""
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
+        return Membership(group, now - joined.seconds, now + FRESH_SECONDS), joined.has_turn
 
 
 # ---------------------------------------------------------------------------------------------------------

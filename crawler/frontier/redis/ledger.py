@@ -13,7 +13,7 @@ from crawler.frontier.redis.jobs import RedisJobs
 from crawler.frontier.redis.keys import shard_of
 from crawler.frontier.redis.records import packed, text
 from crawler.frontier.redis.server import Server
-from crawler.interfaces import Pace
+from crawler.interfaces import DEFAULT_PACE, Joined, Pace
 from crawler.model import Lease, Visit
 
 _Named = tuple[str, bytes]  # job and message of a lease
@@ -39,11 +39,13 @@ class RedisLedger:
     def _home(self, name: str) -> int:
         return shard_of(name, len(self._shards))
 
-    async def join(self, host: str, group: str) -> float:
+    async def join(self, host: str, group: str, job: str = "", pace: Pace = DEFAULT_PACE) -> Joined:
         """Run the script in the host's shard."""
-        prefix = self._shards[self._home(host)]
-        arguments = (prefix, host, group, packed(list(self._jobs.known)))
-        return float(await self._server.run("join", f"{prefix}host:{host}", *arguments)) / 1000
+        home = self._home(host)
+        prefix = self._shards[home]
+        named = {"host": host, "group": group, "jobs": list(self._jobs.known), "job": job, **_turn(prefix, home, pace)}
+        milliseconds, has_turn = await self._server.run("join", f"{prefix}host:{host}", packed(named))
+        return Joined(milliseconds / 1000, bool(has_turn))
 
     async def take_turn(self, worker: str, lease: Lease, group: str, pace: Pace) -> float:
         """Run the script in the group's home, unless the host lies there, so that the claim has booked its turn."""
@@ -52,17 +54,12 @@ class RedisLedger:
             return 0.0
         prefix, name = self._shards[home], (lease.job, lease.message)
         named = {
-            "P": prefix,
             "worker": worker,
             "host": lease.host,
             "group": group,
             "id": _id(name),
-            "shard": str(own),
             "lease": self._lease_ms,
-            "delay": int(pace.delay * 1000),
-            "jitter": pace.jitter,
-            "cap": pace.concurrency,
-            "random": random.randrange(1, 2**31 - 1),
+            **_turn(prefix, own, pace),
         }
         self._compared.setdefault(worker, self._connections)
         turns = self._turns[worker]
@@ -122,6 +119,18 @@ class RedisLedger:
 
     def _key(self, worker: str, home: int) -> str:
         return f"{self._shards[home]}worker:{worker}:turns"
+
+
+def _turn(prefix: str, shard: int, pace: Pace) -> dict[str, Any]:
+    """What scripts that book a turn take by name: the prefix where they run, the host's shard, and the pace."""
+    return {
+        "P": prefix,
+        "shard": str(shard),
+        "delay": int(pace.delay * 1000),
+        "jitter": pace.jitter,
+        "cap": pace.concurrency,
+        "random": random.randrange(1, 2**31 - 1),
+    }
 
 
 def _id(name: _Named) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from crawler.interfaces import Pace
-from crawler.model import Job, Release, Retry, Skip
-from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
+from crawler.model import Job, Retry, Skip
+from crawler.testing.contract.world import Crawl, World, failed, hosts, pages
 
 ADDRESS = "127.0.0.9"
 SLOW = Pace(delay=60.0)
@@ -26,9 +26,10 @@ async def grouped(world: World) -> Crawl:
     return await Crawl.create(world)
 
 
-async def place(crawl: Crawl, urls: Sequence[str], group: str = ADDRESS) -> list[float]:
+async def place(crawl: Crawl, urls: Sequence[str], group: str = ADDRESS) -> None:
     """The hosts of these URLs share an address."""
-    return [await crawl.frontier.ledger.join(url.split("/")[2], group) for url in urls]
+    for url in urls:
+        await crawl.frontier.ledger.join(url.split("/")[2], group)
 
 
 async def test_of_a_group_one_host_is_asked_at_a_time(grouped: Crawl) -> None:
@@ -173,65 +174,6 @@ async def test_a_deleted_job_gives_its_slots_back(world: World, grouped: Crawl) 
     assert (await other.claim(pace=Pace(delay=0.0))).leases == ()
     await grouped.frontier.jobs.delete("news")
     assert len((await other.claim(pace=Pace(delay=0.0))).leases) == 1
-
-
-# --- joining
-
-
-async def test_place_tells_for_how_long_it_has_been_so(world: World, grouped: Crawl) -> None:
-    assert await grouped.frontier.ledger.join("a.example", ADDRESS) == 0.0
-    await world.pass_time(0.05)
-    assert 0.04 < await grouped.frontier.ledger.join("a.example", ADDRESS) < 10
-    assert await grouped.frontier.ledger.join("a.example", "127.0.0.8") == 0.0
-    assert await grouped.frontier.ledger.join("a.example", "") == 0.0
-    assert await grouped.frontier.ledger.join("b.example", "") > 1e6, "it never was in one"
-
-
-async def test_a_host_that_waits_for_its_old_group_does_so_no_more(grouped: Crawl) -> None:
-    """It stood in the line of a group that another host has filled."""
-    await grouped.add("http://a.example/", "http://b.example/")
-    await place(grouped, ["http://a.example/", "http://b.example/"])
-    first = await grouped.lease(pace=Pace(delay=0.0))
-    (waiting,) = {"a.example", "b.example"} - {first.host}
-    assert (await grouped.claim(pace=Pace(delay=0.0))).leases == ()
-    await grouped.frontier.ledger.join(waiting, "127.0.0.8")
-    assert [lease.host for lease in (await grouped.claim(pace=Pace(delay=0.0))).leases] == [waiting]
-
-
-async def test_requests_in_flight_move_along(grouped: Crawl) -> None:
-    """A host that joins with two in flight fills the group; when it leaves, the others go on."""
-    await grouped.add(*pages(2), "http://b.example/", "http://c.example/")
-    leases = [lease for lease in (await grouped.claim(2, pace=AT_ONCE)).leases if lease.host == "a.example"]
-    assert len(leases) == 2
-    await place(grouped, ["http://a.example/", "http://b.example/", "http://c.example/"])
-    assert (await grouped.claim(pace=TWO_AT_ONCE)).leases == ()
-    await grouped.frontier.ledger.join("a.example", "127.0.0.8")
-    assert len((await grouped.claim(pace=TWO_AT_ONCE)).leases) == 2
-    assert all(await grouped.finish(leases))
-
-
-async def test_a_request_that_came_too_early_is_handed_back_and_booked(grouped: Crawl) -> None:
-    """Release a lease as a visit does when the claim did not know the group."""
-    await grouped.add(*hosts(3))
-    leases = (await grouped.claim(pace=Pace(delay=0.0))).leases
-    assert len(leases) == 3
-    await place(grouped, hosts(3))
-    for lease in leases:
-        await grouped.end(lease, Release("address"), pace=Pace(delay=0.0))
-    assert len((await grouped.claim(pace=Pace(delay=0.0))).leases) == 1
-
-
-async def test_a_thousand_hosts_of_one_group_leave_the_others_alone(grouped: Crawl) -> None:
-    await grouped.add(*hosts(1000))
-    await place(grouped, hosts(1000))
-    await grouped.add(*pages(1, "alone.example"))
-    found: list[str] = []
-    while claim := (await grouped.claim(pace=SLOW)).leases:
-        found += [lease.host for lease in claim]
-    for _ in range(20):  # a claim looks at a few hundred hosts, then the line is complete
-        found += [lease.host for lease in (await grouped.claim(pace=SLOW)).leases]
-    assert len(found) == 2
-    assert "alone.example" in found
 
 
 # --- looking

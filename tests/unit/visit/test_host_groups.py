@@ -83,16 +83,25 @@ class Queue:
         assert await self.frontier.commit("w1", [(lease, Visit(Release("address")))], PACE) == [True]
 
 
-async def test_a_first_request_is_handed_back_once() -> None:
+async def test_the_first_request_has_the_turn_of_a_free_group() -> None:
     queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
+    (lease,) = await queue.claim()
+    assert await queue.groups(by_address(addresses)).too_early(lease) is None
+
+
+async def test_a_first_request_without_a_turn_is_handed_back_once() -> None:
+    queue, addresses = await Queue().open("http://a.example/", "http://b.example/"), Addresses("127.0.0.9")
     groups = queue.groups(by_address(addresses))
-    (lease,) = await queue.claim()
-    assert await groups.too_early(lease) == EARLY
-    await queue.hand_back(lease)
+    first, second = await queue.claim()
+    assert await groups.too_early(first) is None
+    assert await groups.too_early(second) == EARLY
+    await queue.hand_back(second)
+    assert await queue.claim() == ()
+    await queue.hand_back(first)
     (lease,) = await queue.claim()
     assert await groups.too_early(lease) is None
     assert await groups.too_early(lease) is None
-    assert len(addresses.asked) == 1
+    assert len(addresses.asked) == 2
 
 
 async def test_another_worker_finds_it_known() -> None:
@@ -129,16 +138,19 @@ async def test_with_pace_per_host_a_group_of_before_is_left() -> None:
 
 
 async def test_names_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a while the address is looked up again; a host that changes its group is not booked there yet."""
+    """After a while the address is looked up again; a host that changes its group needs a turn there."""
     monkeypatch.setattr("crawler.visit.host_groups.FRESH_SECONDS", -1.0)
-    queue, addresses = await Queue().open("http://a.example/"), Addresses("127.0.0.9")
+    queue, addresses = await Queue().open("http://a.example/", "http://b.example/"), Addresses("127.0.0.9")
     groups = queue.groups(by_address(addresses))
-    (lease,) = await queue.claim()
+    lease, _ = await queue.claim()
     await groups.too_early(lease)
     later = replace(lease, claimed_at=time.monotonic() + LATER)
     assert await groups.too_early(later) is None
     addresses.answer = ("127.0.0.8",)
-    assert await groups.too_early(replace(lease, claimed_at=time.monotonic())) == EARLY
+    assert await groups.too_early(replace(lease, claimed_at=time.monotonic())) is None
+    await queue.frontier.join("b.example", "127.0.0.7")
+    addresses.answer = ("127.0.0.7",)
+    assert await groups.too_early(replace(lease, claimed_at=time.monotonic())) == EARLY, "another host is asked there"
 
 
 @pytest.mark.parametrize("fresh", [600.0, -1.0])
@@ -156,10 +168,10 @@ async def test_a_group_at_home_in_another_shard_gives_its_turns_there(
         job = await backend.jobs.create(Job("news"))
         await backend.adding.add(job, [Request(f"http://{name}/") for name in names])
         first, second, *_ = (await backend.queue.claim("w1", 9, [job], PACE)).leases
-        assert [await groups.too_early(lease) for lease in (first, second)] == [EARLY] * 2
+        assert [await groups.too_early(lease) for lease in (first, second)] == [None, EARLY]
         addresses.answer = ()
         first, second = (replace(lease, claimed_at=time.monotonic() + LATER) for lease in (first, second))
-        assert await groups.too_early(first) is None
+        assert await groups.too_early(first) is None, "it has the turn already"
         release = await groups.too_early(second)
         assert release is not None
         assert (release.reason, release.turn > 0) == ("turn", True)
