@@ -26,8 +26,8 @@ Rules:
 - There is one clock: the server's `TIME`, read inside the script.
 - A worker adds a page's links first and commits the page afterwards. After a crash in between, the next worker adds
   the links again, which changes nothing.
-- A host joins a group (`join`) before a worker first asks it. From then on a claim books the host's turn and the
-  group's in one step, and a commit settles both.
+- A host joins a group (`join`) before a worker first asks it. The lease that looked the group up may get a turn of it
+  in the same step. From then on a claim books the host's turn and the group's in one step, and a commit settles both.
 - If the group is at home in another shard than the host, the claim books the turn in the host's shard alone. Before the
   host is asked, the visit takes a turn at the group's home (`turn`); the commit ends it (`end_turns`), or `reap`.
 - A lease that asks a host for robots.txt (`take`) has the host to itself: claims hand out no other page of the host,

@@ -242,7 +242,7 @@ SHARDS_PER_MASTER = 2
 page more calls, because its links go to the shards of their hosts."""
 
 MAX_TICKET = 1_000_000
-"""Bytes of a ticket: every exporter reads all of them once a second."""
+"""Bytes of a ticket: every exporter reads all of them twice a second."""
 
 MAX_EPOCH = 64
 """Bytes of a job's epoch, which is the key of the fingerprints."""

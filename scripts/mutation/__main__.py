@@ -18,10 +18,11 @@ from pathlib import Path
 from scripts.mutation.cases import NUMBERS, ROOT, Case, cases, equivalent
 
 COPIED = ("crawler", "spiders", "tests", "settings.py", "pyproject.toml", "scripts")
+ON_SERVERS = ("tests/integration/test_scripts_under_failure.py", "tests/integration/test_queue_acl.py")
 # The first is quick and notices most; the second asks real servers.
 SUITES = (
-    ("tests/contract", "tests/unit/frontier", "-k", "memory and not shards or test_scripts"),
-    ("tests/contract", "tests/integration/test_scripts_under_failure.py", "-k", "not memory or shards"),
+    ("tests/contract", "tests/unit/frontier", "-k", "memory or test_scripts"),
+    ("tests/contract", *ON_SERVERS, "-k", "not memory"),
 )
 
 
@@ -43,10 +44,11 @@ def main() -> int:
     left = [case for case in wanted if case.key not in listed]
     tried = len(left)
     for suite in SUITES[:1] if options.quick else SUITES:
-        if subprocess.run([sys.executable, "-m", "pytest", "-q", *suite], cwd=ROOT, stdout=sys.stderr).returncode:
+        scripts = _scripts(left, suite, options.jobs)
+        if scripts is None:
             print("the suite fails without any change, so nothing can be said", file=sys.stderr)
             return 2
-        left = [*_numbers(left, suite), *_scripts(left, suite, options.jobs)]
+        left = [*_numbers(left, suite), *scripts]
         print(f"{len(left)} of {tried} survived: -k {suite[-1]!r}", file=sys.stderr)
     for case in left:
         print(f"survived  {case}")
@@ -55,11 +57,13 @@ def main() -> int:
     return 1 if left else 0
 
 
-def _scripts(left: Iterable[Case], suite: tuple[str, ...], jobs: int) -> list[Case]:
-    """Those of the scripts that survive a suite."""
+def _scripts(left: Iterable[Case], suite: tuple[str, ...], jobs: int) -> list[Case] | None:
+    """Those of the scripts that survive a suite; None if the suite fails without a mutant."""
     by_number = {str(case.number): case for case in left if case.path != NUMBERS}
     command = [sys.executable, "-m", "scripts.mutation.loop", str(jobs), *suite]
     done = subprocess.run(command, cwd=ROOT, input="\n".join(by_number), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        return None
     return [by_number[number] for number in done.stdout.split() if number in by_number]
 
 

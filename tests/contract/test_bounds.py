@@ -9,7 +9,7 @@ import pytest
 
 from crawler.frontier.redis import seen_cache
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
-from crawler.frontier.rules import ALL_KNOWN_PLACES, KNOWN_PLACES
+from crawler.frontier.rules import ALL_KNOWN_PLACES, ASKING_TTL, KNOWN_PLACES
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
@@ -133,6 +133,13 @@ async def test_of_a_commit_that_read_no_page_nothing_is_kept(world: ServerWorld,
     assert await client.xlen(f"{_prefix(world, crawl)}read") == 0
     await crawl.end(await crawl.lease())
     assert await client.xlen(f"{_prefix(world, crawl)}read") == 1
+
+
+async def test_of_items_without_a_class_the_outbox_keeps_no_word(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    await crawl.add(*pages(1))
+    await crawl.end(await crawl.lease(), items=(b"{}", b"{}"))
+    ((_, entry),) = await client.xrange(f"{_prefix(world, crawl)}outbox")
+    assert entry.keys() == {b"i", b"u", b"s"}
 
 
 async def test_the_same_junk_twice_is_taken_away_twice(world: ServerWorld, crawl: Crawl, client: Any) -> None:
@@ -264,6 +271,12 @@ async def test_what_is_kept_of_a_host_that_joins_a_group_expires(world: ServerWo
     await crawl.frontier.ledger.join("a.example", "10.0.0.1")
     for name in ("a.example", "10.0.0.1"):
         assert 0 < await client.pttl(f"{shard_prefix(world.prefix, 0)}host:{name}") <= 24 * 3_600_000
+
+
+async def test_who_has_a_host_to_itself_is_kept_for_a_day(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    await crawl.add(*pages(1))
+    assert await crawl.frontier.asking.take_host("w1", await crawl.lease())
+    assert 0 < await client.pttl(f"{shard_prefix(world.prefix, 0)}asking") <= ASKING_TTL
 
 
 # --- how much one call does

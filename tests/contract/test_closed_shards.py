@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawler.frontier.redis.keys import job_prefix
-from crawler.model import Lease
+from crawler.model import Lease, Limits
 from crawler.testing.contract.closing import state
 from crawler.testing.contract.world import AT_ONCE, Crawl, hosts
 from tests.contract.world import RedisWorld
@@ -66,6 +66,18 @@ async def test_a_closing_that_reached_one_shard_reaches_all(crawl: Crawl) -> Non
     assert await state(crawl) == ("enough", True)
     for shard in range(crawl.world.shards):
         assert (await say(crawl, shard, word="0"))[0].endswith(" enough")
+
+
+async def test_the_budget_s_shard_tells_all_that_the_job_is_closed(crawl: Crawl) -> None:
+    """Of a limited job, whoever is about to claim asks there first."""
+    await crawl.frontier.closing.limit(crawl.job, Limits(pages=1000))
+    await crawl.finish((await crawl.claim(1)).leases)
+    word, _ = await say(crawl, 0, reason="enough")
+    for _ in range(crawl.world.shards):
+        assert (await crawl.claim()).leases == ()
+    assert [(await say(crawl, shard, word="0"))[0] for shard in range(crawl.world.shards)] == [
+        word
+    ] * crawl.world.shards
 
 
 async def test_an_opening_that_reached_some_shards_reaches_all(crawl: Crawl) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawler.errors import FrontierUnavailable
-from crawler.model import Limits, Skip, Visit
+from crawler.model import Job, Limits, Skip, Visit
 from crawler.testing.contract.limits import claimed, crawled, state
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, hosts
 
@@ -93,3 +93,22 @@ async def test_what_another_borrows_meanwhile_is_not_handed_out_twice(world: Wor
     for _ in range(3):
         await other.queue.claim("w2", 100, [crawl.job], AT_ONCE)
     assert (await crawl.frontier.reading.stats(crawl.job)).processing == 4
+
+
+async def test_what_shards_took_before_the_limit_counts_though_the_word_of_it_comes_late(
+    world: World, crawl: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other shards were asked before the job was limited, the budget after that."""
+    await crawl.add(*hosts(60))
+    await crawl.claim(6)
+    closing: Any = crawl.frontier.queue._closing  # type: ignore[attr-defined]
+    late = await closing._others(crawl.job)
+    await crawl.frontier.closing.limit(crawl.job, Limits(pages=8))
+
+    async def others(job: Job) -> Any:
+        return late
+
+    monkeypatch.setattr(closing, "_others", others)
+    for _ in range(2 * world.shards):
+        await crawl.claim(100)
+    assert (await crawl.frontier.reading.stats(crawl.job)).processing <= 8

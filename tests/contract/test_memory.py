@@ -158,7 +158,8 @@ class TwoWorkers:
 
     @classmethod
     @asynccontextmanager
-    async def after(cls, seconds: float) -> AsyncIterator[TwoWorkers]:
+    async def after(cls, seconds: float, *waiting: str) -> AsyncIterator[TwoWorkers]:
+        """`waiting`: hosts that nobody has asked."""
         time, pace = 1_000.0, Pace(delay=1.0, jitter=0.0)
         server = MemoryServer(clock=lambda: time)
         async with open_memory(server) as one, open_memory(server) as other:
@@ -174,18 +175,27 @@ class TwoWorkers:
                 await frontier.adding.add(job, _requests(5, host))
                 assert await claim(frontier, worker, 1) == [host]
                 time += 0.01
+            for host in waiting:
+                await one.adding.add(job, _requests(1, host))
             time += seconds
             yield cls(partial(claim, one, "w1"), partial(claim, other, "w2"))
 
 
-async def test_a_host_sticks_to_the_process_that_asked_it() -> None:
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_a_host_sticks_to_the_process_that_asked_it(order: tuple[int, int]) -> None:
     async with TwoWorkers.after(seconds=1.1) as workers:
-        assert [await claim(1) for claim in workers.claims] == [["a.example"], ["b.example"]]
+        asked = {worker: await workers.claims[worker](1) for worker in order}
+        assert asked == {0: ["a.example"], 1: ["b.example"]}
 
 
 async def test_a_process_with_nothing_else_to_do_takes_the_hosts_of_others_as_well() -> None:
     async with TwoWorkers.after(seconds=1.1) as workers:
         assert await workers.claims[0](2) == ["a.example", "b.example"]
+
+
+async def test_a_host_that_has_waited_comes_before_those_of_other_processes() -> None:
+    async with TwoWorkers.after(1.1, "waiting.example") as workers:
+        assert await workers.claims[0](2) == ["a.example", "waiting.example"]
 
 
 async def test_a_host_that_its_process_leaves_alone_goes_to_any() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from crawler.frontier.redis.keys import shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Broadcast, Exported, Lease
+from crawler.model import Broadcast, DeadItem, Exported, Lease
 from crawler.schedules.timetable import Schedule, changed, timetable
 from crawler.testing.contract.world import Crawl, hosts, pages
 from tests.contract.world import MemoryWorld
@@ -340,6 +340,23 @@ async def test_what_comes_again_is_counted_also_if_new_pages_were_faster(world: 
     news = await read_pages(crawl, leases[1:])
     assert await exported(crawl, positions) == news
     assert await crawl.counter("twice/pages") == 3
+
+
+async def test_a_dead_item_that_is_the_first_in_a_promoted_servers_outbox_is_not_skipped(
+    world: Servers, crawl: Crawl
+) -> None:
+    await crawl.add(*pages(4))
+    leases = (await crawl.claim()).leases
+    positions: dict[int, str] = {}
+    item = DeadItem("0:1-1:0:x", "/data/b.db", "price is a list", "{}", leases[0].request.url, "shop")
+    await crawl.outbox.keep_dead(crawl.job, [item])
+    await read_pages(crawl, leases[:1])
+    replica = world.copied()
+    await read_pages(crawl, leases[1:])
+    assert len(await exported(crawl, positions)) == 4
+    await world.answer(replica)
+    assert await crawl.frontier.dead_items.redrive(crawl.job) == 1
+    assert await exported(crawl, positions) == [item.url]
 
 
 async def test_a_server_that_answers_in_the_middle_of_a_read_is_told_first(

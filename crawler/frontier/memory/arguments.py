@@ -20,6 +20,12 @@ def unknown(*options: bytes) -> ResponseError:
     return ResponseError(f"syntax error: {shown!r} is not part of memory://")
 
 
+def needed(words: Sequence[bytes], command: str, each: int = 1) -> None:
+    """Raise the error of a command that takes one or several groups of `each` words, unless these are such."""
+    if not words or len(words) % each:
+        raise ResponseError(f"wrong number of arguments for '{command}' command")
+
+
 def options_of(words: Sequence[bytes], *named: bytes, flags: Sequence[bytes] = ()) -> dict[bytes, bytes]:
     """Read options that have a value each, and `flags` that have none."""
     found: dict[bytes, bytes] = {}

@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from crawler.frontier.memory.arguments import (
     integer,
+    needed,
     options_of,
     unknown,
 )
@@ -19,8 +20,7 @@ class Hashes(Keyspace):
     """The commands for hashes; arguments and replies as on the wire."""
 
     def cmd_hset(self, key: bytes, *pairs: bytes) -> int:
-        if not pairs or len(pairs) % 2:
-            raise ResponseError("wrong number of arguments for 'hset' command")
+        needed(pairs, "hset", 2)
         found = self._make(key, dict)
         before = len(found)
         found.update(zip(pairs[::2], pairs[1::2], strict=True))
@@ -36,6 +36,7 @@ class Hashes(Keyspace):
         return self._get(key, dict).get(field)
 
     def cmd_hmget(self, key: bytes, *fields: bytes) -> list[bytes | None]:
+        needed(fields, "hmget")
         found = self._get(key, dict)
         return [found.get(field) for field in fields]
 
@@ -52,6 +53,7 @@ class Hashes(Keyspace):
         return int(field in self._get(key, dict))
 
     def cmd_hdel(self, key: bytes, *fields: bytes) -> int:
+        needed(fields, "hdel")
         found = self._get(key, dict)
         count = sum(found.pop(field, None) is not None for field in fields)
         self._tidy(key, found)

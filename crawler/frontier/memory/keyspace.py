@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from crawler.frontier.memory.arguments import (
     glob,
     integer,
+    needed,
     options_of,
 )
 from crawler.frontier.memory.values import OK, SortedSet, Status, Stream
@@ -106,6 +107,7 @@ class Keyspace:
         return Status(_TYPES[type(self._live(key))])
 
     def cmd_del(self, *keys: bytes) -> int:
+        needed(keys, "del")
         found = [key for key in dict.fromkeys(keys) if self._live(key) is not None]
         for key in found:
             self._remove(key)
@@ -143,6 +145,7 @@ class Keyspace:
         return self._find(key, bytes)
 
     def cmd_mget(self, *keys: bytes) -> list[bytes | None]:
+        needed(keys, "mget")
         found = [self._live(key) for key in keys]
         return [value if type(value) is bytes else None for value in found]
 

@@ -9,6 +9,7 @@ from itertools import islice
 from crawler.frontier.memory.arguments import (
     indexes_of,
     integer,
+    needed,
     unknown,
 )
 from crawler.frontier.memory.keyspace import Keyspace
@@ -18,11 +19,13 @@ class Lists(Keyspace):
     """The commands for lists; arguments and replies as on the wire."""
 
     def cmd_lpush(self, key: bytes, *values: bytes) -> int:
+        needed(values, "lpush")
         found = self._make(key, deque)
         found.extendleft(values)
         return len(found)
 
     def cmd_rpush(self, key: bytes, *values: bytes) -> int:
+        needed(values, "rpush")
         found = self._make(key, deque)
         found.extend(values)
         return len(found)

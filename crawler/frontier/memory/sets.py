@@ -9,6 +9,7 @@ from crawler.frontier.memory.arguments import (
     indexes_of,
     integer,
     members_of,
+    needed,
     score_of,
     shown_score,
     unknown,
@@ -21,12 +22,14 @@ class Sets(Keyspace):
     """The commands for sets and sorted sets; arguments and replies as on the wire."""
 
     def cmd_sadd(self, key: bytes, *members: bytes) -> int:
+        needed(members, "sadd")
         found = self._make(key, set)
         before = len(found)
         found.update(members)
         return len(found) - before
 
     def cmd_srem(self, key: bytes, *members: bytes) -> int:
+        needed(members, "srem")
         found = self._get(key, set)
         before = len(found)
         found.difference_update(members)
@@ -60,6 +63,7 @@ class Sets(Keyspace):
         return len(found) - before
 
     def cmd_zrem(self, key: bytes, *members: bytes) -> int:
+        needed(members, "zrem")
         found = self._get(key, SortedSet)
         count = sum(found.drop(member) for member in members)
         self._tidy(key, found)
@@ -91,15 +95,15 @@ class Sets(Keyspace):
         return members_of(found.order.islice(length - indexes.stop, length - indexes.start, reverse=True))
 
     def cmd_zrangebyscore(self, key: bytes, low: bytes, high: bytes, *limit: bytes) -> list[bytes]:
-        most = _limit(*limit)
+        bounds, most = (bound_of(low), bound_of(high)), _limit(*limit)
         found = self._get(key, SortedSet)
-        indexes = found.between(bound_of(low), bound_of(high))[:most]
+        indexes = found.between(*bounds)[:most]
         return members_of(found.order.islice(indexes.start, indexes.stop))
 
     def cmd_zrevrangebyscore(self, key: bytes, high: bytes, low: bytes, *limit: bytes) -> list[bytes]:
-        most = _limit(*limit)
+        bounds, most = (bound_of(low), bound_of(high)), _limit(*limit)
         found = self._get(key, SortedSet)
-        indexes = found.between(bound_of(low), bound_of(high))[::-1][:most]
+        indexes = found.between(*bounds)[::-1][:most]
         return members_of(found.order.islice(indexes.stop + 1, indexes.start + 1, reverse=True))
 
     def cmd_zpopmin(self, key: bytes, count: bytes = b"1") -> list[bytes]:

@@ -12,6 +12,7 @@ from crawler.frontier.memory.arguments import (
     entries_of,
     entry_id,
     first_id,
+    needed,
     options_of,
     trim_of,
     unknown,
@@ -25,8 +26,7 @@ class Streams(Keyspace):
 
     def cmd_xadd(self, key: bytes, *words: bytes) -> bytes:
         limit, (name, *fields) = trim_of(words)
-        if not fields or len(fields) % 2:
-            raise ResponseError("wrong number of arguments for 'xadd' command")
+        needed(fields, "xadd", 2)
         given = None if name == b"*" else entry_id(name, 0)
         if given == (0, 0):
             raise ResponseError("The ID specified in XADD must be greater than 0-0")
@@ -44,6 +44,7 @@ class Streams(Keyspace):
         return b"%d-%d" % new
 
     def cmd_xdel(self, key: bytes, *ids: bytes) -> int:
+        needed(ids, "xdel")
         found = self._find(key, Stream)
         if found is None:
             return 0
@@ -53,13 +54,13 @@ class Streams(Keyspace):
         return before - len(found.entries)
 
     def cmd_xinfo(self, what: bytes, key: bytes) -> list[Any]:
-        """Of a stream the last id alone."""
+        """Of a stream the length and the last id."""
         found = self._find(key, Stream)
         if what.upper() != b"STREAM":
             raise unknown(what)
         if found is None:
             raise ResponseError("no such key")
-        return [b"last-generated-id", b"%d-%d" % found.last]
+        return [b"length", len(found.entries), b"last-generated-id", b"%d-%d" % found.last]
 
     def cmd_xlen(self, key: bytes) -> int:
         return len(self._get(key, Stream).entries)

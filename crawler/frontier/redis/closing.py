@@ -45,12 +45,13 @@ class RedisClosing:
         await self._spread(job, text(closed))
 
     async def reopen(self, job: Job) -> str:
-        """Lift the limits, then open all shards."""
+        """Lift the limits, which opens a job that they have closed; then open all shards."""
+        before, _ = await self._words(job)
         await self.limit(job, Limits())
         closed, times = await self._words(job)
         if closed:
             await self._open(job, times)
-        return reason_in(closed)
+        return reason_in(closed or before)
 
     async def asked(self, jobs: Sequence[Job], shard: int, room: int) -> list[dict[str, Any]]:
         """What `claim.lua` must know of each job for a claim of at most `room` requests in that shard."""

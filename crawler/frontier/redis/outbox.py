@@ -19,6 +19,7 @@ from crawler.frontier.redis.records import Unreadable, text
 from crawler.frontier.redis.server import Server
 from crawler.frontier.rules import DEAD_ITEMS_KEPT
 from crawler.model import DeadItem, Exported, Job, OutboxEntry
+from crawler.runtime.safe_text import shown
 
 log = structlog.get_logger()
 
@@ -159,6 +160,9 @@ class RedisOutbox:
         pipeline.set(self._key(job, "sinks"), msgspec.json.encode(last.sinks))
         noted = {"location": exported.location, "inode": exported.inode, **_by_number(exported.positions)}
         pipeline.hset(self._key(job, "exported"), mapping=noted)
+        for sink, its in last.sinks.items():
+            if its.values_left_out:  # so many in all: a repeated call counts once
+                pipeline.hset(self._key(job, "stats"), f"values_left_out/{shown(sink)}", its.values_left_out)
         for number, position in exported.positions.items():
             milliseconds, sequence = numbers(position)
             beyond = f"{milliseconds}-{sequence + 1}"

@@ -22,8 +22,8 @@ import pytest
 
 _SUBJECTS = (
     *("add", "claim", "closing", "commit", "coverage", "dead_letters", "drift", "fairness", "gaps", "groups", "health"),
-    *("jobs", "limits", "maybe_new", "other_callbacks", "outbox", "pauses", "rates", "reap", "redirects", "robots"),
-    *("rules", "schedules", "shared", "state_machine", "take_host", "tickets", "trace", "turns"),
+    *("jobs", "joining", "limits", "maybe_new", "other_callbacks", "outbox", "pauses", "rates", "reap", "redirects"),
+    *("robots", "rules", "schedules", "shared", "state_machine", "take_host", "tickets", "trace", "turns"),
 )
 _MODULES = [f"{__name__}.{name}" for name in (*_SUBJECTS, "world", "asking")]
 pytest.register_assert_rewrite(*_MODULES)  # before the first import, so that failures show the compared values

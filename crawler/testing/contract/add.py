@@ -36,6 +36,13 @@ async def test_one_call_with_very_many_is_taken(crawl: Crawl) -> None:
     assert await crawl.add(*urls, seed=True) == 0
 
 
+async def test_a_url_stays_known_when_a_call_has_made_room_for_more_than_came(crawl: Crawl) -> None:
+    """A thousand links lead to twenty pages: the seen-set has room for all, and finds each of them later."""
+    urls = pages(20)
+    assert await crawl.add(*urls * 50, seed=False) == 20
+    assert [await crawl.add(url, seed=True) for url in urls] == [0] * 20
+
+
 async def test_an_empty_add_changes_nothing(crawl: Crawl) -> None:
     assert await crawl.add() == 0
     assert await crawl.counts() == (0, 0, 0, 0)

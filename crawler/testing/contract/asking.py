@@ -11,11 +11,11 @@ from crawler.robots.gate import RobotsGate, Verdict
 from crawler.testing.contract.world import AT_ONCE
 
 
-async def held(backend: Backend, url: str, *workers: str) -> list[Lease]:
+async def held(backend: Backend, url: str, *workers: str, job: str = "asking") -> list[Lease]:
     """Leases of the same page, one for each worker."""
-    job = await backend.jobs.create(Job("asking"))
-    await backend.adding.add(job, [Request(url, dont_filter=True) for _ in workers])
-    return [(await backend.queue.claim(worker, 1, [job], AT_ONCE)).leases[0] for worker in workers]
+    made = await backend.jobs.create(Job(job))
+    await backend.adding.add(made, [Request(url, dont_filter=True) for _ in workers])
+    return [(await backend.queue.claim(worker, 1, [made], AT_ONCE)).leases[0] for worker in workers]
 
 
 async def end(backend: Backend, worker: str, lease: Lease) -> None:
@@ -24,10 +24,14 @@ async def end(backend: Backend, worker: str, lease: Lease) -> None:
 
 
 async def ask_all(backend: Backend, gates: Sequence[RobotsGate], url: str, job: str | None = None) -> list[Verdict]:
-    """Ask all gates of the backend about the page at the same moment, end their leases, and return the verdicts."""
+    """Ask all gates of the backend about the page at the same moment, end their leases, and return the verdicts.
+
+    `job`: one that wants sitemaps; None: another one, which does not.
+    """
     workers = [gate._worker for gate in gates]
-    leases = await held(backend, url, *workers)
-    verdicts = await asyncio.gather(*(gate.check(lease, job) for gate, lease in zip(gates, leases, strict=True)))
+    leases = await held(backend, url, *workers, job=job or "asking")
+    asking = (gate.check(lease, sitemaps=bool(job)) for gate, lease in zip(gates, leases, strict=True))
+    verdicts = await asyncio.gather(*asking)
     for worker, lease in zip(workers, leases, strict=True):
         await end(backend, worker, lease)
     return verdicts

@@ -109,6 +109,15 @@ async def test_it_can_be_opened_again(crawl: Crawl) -> None:
     assert await crawl.frontier.closing.reopen(crawl.job) == ""
 
 
+async def test_one_that_its_limit_has_closed_tells_so_when_it_is_opened_again(crawl: Crawl) -> None:
+    await crawl.add(*hosts(4))
+    await crawl.frontier.closing.limit(crawl.job, Limits(pages=1))
+    await crawl.end(await crawl.lease())
+    assert await crawl.urls() == []
+    assert await crawl.frontier.closing.reopen(crawl.job) == "closespider_pagecount"
+    assert len(await crawl.urls()) == 3
+
+
 async def test_a_closing_that_was_lifted_does_not_come_back(world: World, crawl: Crawl) -> None:
     """A client that has heard of it tells no shard again."""
     await crawl.add(*hosts(8))

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from crawler.frontier.redis.keys import shard_of
-from crawler.frontier.rules import OLDEST_SHARE
+from crawler.frontier.rules import LOOKS_A_REQUEST, OLDEST_SHARE
 from crawler.interfaces import Pace
-from crawler.model import Lease, Release, Request
+from crawler.model import Job, Lease, Release, Request
 from crawler.testing.contract.groups import place
 from crawler.testing.contract.world import Crawl, hosts
 
@@ -57,14 +57,20 @@ async def endless(crawl: Crawl) -> Endless:
 
 
 @pytest.fixture
-async def waiting(endless: Endless) -> Endless:
-    """The same; its first host has been asked before the others came, which have waited since then."""
+async def active(endless: Endless) -> Endless:
+    """The same; its only host has been asked once."""
     if endless.crawl.world.shards > 1:
         pytest.skip("the hosts lie in several shards")
     await endless.crawl.add("http://active.example/")
     await endless.visit()
-    await endless.crawl.add(*hosts(3))
     return endless
+
+
+@pytest.fixture
+async def waiting(active: Endless) -> Endless:
+    """The same with three other hosts, which have waited since then."""
+    await active.crawl.add(*hosts(3))
+    return active
 
 
 async def test_a_host_that_was_asked_a_moment_ago_is_asked_again_before_the_others(waiting: Endless) -> None:
@@ -83,10 +89,31 @@ async def test_of_so_many_requests_one_goes_to_the_host_that_has_waited_longest(
     assert opened == [OLDEST_SHARE, 2 * OLDEST_SHARE, 3 * OLDEST_SHARE]
 
 
-async def test_a_claim_of_many_opens_one_of_so_many_as_well(waiting: Endless) -> None:
-    await waiting.crawl.add(*[f"http://active.example/more/{n}" for n in range(3 * OLDEST_SHARE)])
-    claim = await waiting.crawl.claim(2 * OLDEST_SHARE, pace=Pace(delay=0.0, concurrency=3 * OLDEST_SHARE))
+@pytest.mark.parametrize(
+    ("paused", "asked"), [(LOOKS_A_REQUEST - 1, "other.example"), (LOOKS_A_REQUEST, "active.example")]
+)
+async def test_that_request_is_sought_at_so_many_hosts(active: Endless, paused: int, asked: str) -> None:
+    """Where nobody who has waited may be asked, the claim goes on with the active hosts."""
+    await active.crawl.add(*(Request(url, spider="paused") for url in hosts(paused)), "http://other.example/")
+    await active.crawl.frontier.pauses.pause(active.crawl.job, "spider", "paused", "a person said so")
+    assert await active.visit(OLDEST_SHARE - 1) == ["active.example"] * (OLDEST_SHARE - 2) + [asked]
+
+
+@pytest.mark.parametrize("paused", [0, LOOKS_A_REQUEST])
+async def test_a_claim_of_many_opens_one_of_so_many_as_well(active: Endless, paused: int) -> None:
+    await active.crawl.add(*(Request(f"http://a{n}.example/", spider="paused") for n in range(paused)), *hosts(3))
+    await active.crawl.frontier.pauses.pause(active.crawl.job, "spider", "paused", "a person said so")
+    await active.crawl.add(*[f"http://active.example/more/{n}" for n in range(3 * OLDEST_SHARE)])
+    claim = await active.crawl.claim(2 * OLDEST_SHARE, pace=Pace(delay=0.0, concurrency=3 * OLDEST_SHARE))
     assert [Counter(lease.host for lease in claim.leases)[f"h{n}.example"] for n in range(3)] == [1, 1, 0]
+
+
+async def test_requests_of_another_job_in_the_same_claim_do_not_count(waiting: Endless) -> None:
+    frontier, others = waiting.crawl.frontier, OLDEST_SHARE // 2
+    other = await frontier.jobs.create(Job("other"))
+    await frontier.adding.add(other, [Request(f"http://o{n}.example/") for n in range(others)])
+    claim = await frontier.queue.claim("w1", others + 1, [other, waiting.crawl.job], ONE_AT_ONCE)
+    assert [lease.host for lease in claim.leases][others:] == ["active.example"]
 
 
 async def test_slots_that_no_active_host_can_fill_open_others(waiting: Endless) -> None:

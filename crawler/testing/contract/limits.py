@@ -4,12 +4,14 @@ reached."""
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import pytest
 
+from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Backend
 from crawler.model import Dead, Done, Failure, Lease, Limits, Outcome, Release, Retry, Skip
-from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts
+from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 RAISED = Failure("callback", "KeyError: 'price'", error="KeyError", line="shop.py:42")
 
@@ -149,10 +151,10 @@ async def test_every_client_learns_that_the_limit_is_reached(world: World, crawl
 async def test_a_limit_can_be_raised_and_the_job_goes_on(crawl: Crawl) -> None:
     await crawl.add(*hosts(40))
     read = 0
-    for pages in (5, 12, 13):
-        await limited(crawl, pages=pages)
+    for most in (5, 12, 13):
+        await limited(crawl, pages=most)
         read += await crawled(crawl)
-        assert read == pages
+        assert read == most
         assert await state(crawl) == ("closespider_pagecount", True)
     await limited(crawl)
     assert read + await crawled(crawl) == 40
@@ -204,15 +206,49 @@ async def test_limits_that_come_and_go(crawl: Crawl) -> None:
     """What shards have borrowed is neither lost nor counted twice."""
     await crawl.add(*hosts(60))
     read = 0
-    for pages in (4, 0, 20, 0, 30, 31):
-        await limited(crawl, pages=pages)
-        if pages:
+    for most in (4, 0, 20, 0, 30, 31):
+        await limited(crawl, pages=most)
+        if most:
             read += await crawled(crawl)
-            assert read == pages
+            assert read == most
         else:
             for lease in await claimed(crawl, 3):
                 read += await crawl.end(lease)
     assert await state(crawl) == ("closespider_pagecount", True)
+
+
+def _away_and_at_home(world: World) -> tuple[str, str]:
+    """A host whose shard must borrow, and one in the shard that lends."""
+    names = [f"h{number}.example" for number in range(100)]
+    return tuple(  # type: ignore[return-value]
+        next(name for name in names if shard_of(name, world.shards) == shard) for shard in (world.shards - 1, 0)
+    )
+
+
+async def test_what_was_returned_is_not_used_as_well(world: World, crawl: Crawl) -> None:
+    away, home = _away_and_at_home(world)
+    await limited(crawl, pages=4)
+    await crawl.add(*pages(4, away))
+    for lease in await claimed(crawl, 3):
+        await crawl.end(lease, Skip("robots"))
+    assert len(await claimed(crawl, 1)) == 1
+    await crawl.add(*(f"{url}/home" for url in pages(6, home)))
+    assert len(await claimed(crawl)) == 3
+    await crawl.add(*pages(7, away))
+    assert await claimed(crawl) == []
+
+
+async def test_what_ends_between_two_limits_makes_room(world: World, crawl: Crawl) -> None:
+    away, home = _away_and_at_home(world)
+    await limited(crawl, pages=8)
+    await crawl.add(*pages(4, away))
+    leases = await claimed(crawl)
+    await limited(crawl)
+    for lease in leases[:3]:
+        await crawl.end(lease, Skip("robots"))
+    await limited(crawl, pages=8)
+    await crawl.add(*(f"{url}/home" for url in pages(20, home)))
+    assert len(await claimed(crawl)) == 7
 
 
 async def test_many_workers_and_random_ends(world: World, crawl: Crawl) -> None:
@@ -307,8 +343,9 @@ async def test_pages_without_an_item_close_a_job(crawl: Crawl) -> None:
     assert await state(crawl) == ("closespider_pagecount_no_item", True)
 
 
-async def test_a_page_with_an_item_is_not_one_without(crawl: Crawl) -> None:
-    await limited(crawl, pages_without_item=1, seconds_without_item=1.0)
+@pytest.mark.parametrize("also", [{}, {"seconds_without_item": 1.0}])
+async def test_a_page_with_an_item_is_not_one_without(crawl: Crawl, also: Mapping[str, float]) -> None:
+    await limited(crawl, pages_without_item=1, **also)
     await crawl.add(*hosts(60))
     for _ in range(5):
         (lease,) = await claimed(crawl, 1)
@@ -317,6 +354,16 @@ async def test_a_page_with_an_item_is_not_one_without(crawl: Crawl) -> None:
     await crawl.end(lease)
     assert await claimed(crawl) == []
     assert await state(crawl) == ("closespider_pagecount_no_item", True)
+
+
+async def test_a_new_limit_of_pages_without_an_item_begins_anew(crawl: Crawl) -> None:
+    await crawl.add(*hosts(60))
+    for most in (2, 3):
+        await limited(crawl, pages_without_item=most)
+        read = 0
+        while leases := await claimed(crawl, 1):
+            read += await crawl.end(leases[0])
+        assert read == most
 
 
 async def test_time_without_an_item_closes_a_job(world: World, crawl: Crawl) -> None:

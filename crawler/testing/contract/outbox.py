@@ -39,9 +39,10 @@ async def test_an_entry_names_its_page_and_the_spider_that_read_it(crawl: Crawl)
 
 async def test_an_entry_tells_the_class_of_each_item(crawl: Crawl) -> None:
     await _commit(crawl, pages(1), b'{"a":1}', b"{}", item_kinds=("Book", ""))
+    await _commit(crawl, ["http://a.example/one"], b"{}", item_kinds=("Book",))
     await _commit(crawl, ["http://a.example/dicts"], b"{}", b"{}")
-    typed, dicts = await crawl.outbox.read(crawl.job, {}, 10)
-    assert (typed.kinds, dicts.kinds) == (("Book", ""), ())
+    typed, one, dicts = await crawl.outbox.read(crawl.job, {}, 10)
+    assert (typed.kinds, one.kinds, dicts.kinds) == (("Book", ""), ("Book",), ())
     assert [typed.kind(number) for number, _ in typed.numbered()] == ["Book", ""]
     assert [dicts.kind(number) for number, _ in dicts.numbered()] == ["", ""]
 
@@ -130,6 +131,17 @@ async def test_a_page_that_will_be_visited_again_leaves_no_entry(crawl: Crawl, o
     await crawl.add("http://a.example/")
     await crawl.end(await crawl.lease(), outcome, items=(b"{}",))
     assert await crawl.outbox.read(crawl.job, {}, 10) == []
+
+
+async def test_values_that_a_sink_has_left_out_are_counted_once(crawl: Crawl) -> None:
+    await _commit(crawl, pages(1), b"{}")
+    for values in (2, 2, 5):
+        sinks = {"a.csv": Exported(values_left_out=values), "b.csv": Exported(values_left_out=1), "c.jsonl": Exported()}
+        await crawl.outbox.acknowledge(crawl.job, Exported(), sinks)
+    assert await crawl.outbox.sinks(crawl.job) == sinks
+    counters = (await crawl.frontier.reading.stats(crawl.job)).counters
+    told = {name: count for name, count in counters.items() if name.startswith("values_left_out/")}
+    assert told == {"values_left_out/a.csv": 5, "values_left_out/b.csv": 1}
 
 
 @pytest.mark.parametrize("outcome", [Dead(failed()), Skip("ignored")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from crawler.model import Dead, Done, Failure, Job, Outcome, Release, Request, Retry
 from crawler.testing.contract.world import Crawl, World, hosts, pages
@@ -101,6 +102,17 @@ async def test_what_does_not_explode(alarmed: Crawl, outcomes: list[Outcome]) ->
     assert await paused(alarmed) == []
 
 
+async def test_the_end_of_a_pause_begins_to_count_anew(alarmed: Crawl) -> None:
+    """Whatever was paused: a person has looked."""
+    await visit(alarmed, *[Dead(FORBIDDEN)] * (LEAST - 1))
+    await alarmed.frontier.pauses.pause(alarmed.job, "spider", "other", "a person said so")
+    await alarmed.frontier.pauses.resume(alarmed.job, "spider", "other")
+    await visit(alarmed, Dead(FORBIDDEN))
+    assert await paused(alarmed) == []
+    await visit(alarmed, *[Dead(FORBIDDEN)] * (LEAST - 1))
+    assert await paused(alarmed) == [("host", "a.example")]
+
+
 async def test_a_share_of_one_means_never(world: World) -> None:
     crawl = await Crawl.create(world, exploding_share=1.0, exploding_min=1)
     await visit(crawl, *[Dead(FORBIDDEN)] * 10)
@@ -131,11 +143,12 @@ async def test_a_failing_host_does_not_pause_its_spider(alarmed: Crawl) -> None:
     assert await paused(alarmed) == [("host", "a.example")]
 
 
-async def test_a_callback_that_raises_pauses_its_spider_and_not_the_host(alarmed: Crawl) -> None:
-    await visit(alarmed, *[Dead(BROKEN)] * LEAST)
+@pytest.mark.parametrize("kind", ["callback", "pipeline"])
+async def test_code_of_the_project_that_raises_pauses_its_spider_and_not_the_host(alarmed: Crawl, kind: str) -> None:
+    await visit(alarmed, *[Dead(replace(BROKEN, kind=kind))] * LEAST)
     (pause,) = (await alarmed.frontier.reading.stats(alarmed.job)).paused
     assert (pause.what, pause.job) == ("spider", alarmed.job.name)
-    assert pause.why.endswith("failed with callback, the last one: KeyError: 'price' (shop.py:42)")
+    assert pause.why.endswith(f"failed with {kind}, the last one: KeyError: 'price' (shop.py:42)")
 
 
 async def test_pages_that_kill_their_worker_count(world: World) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Pace
-from crawler.model import Job, Request
+from crawler.model import Job, Release, Request
 from crawler.testing.contract.rules import POLITE, finish_all, order
 from crawler.testing.contract.world import Crawl, World, hosts, pages
 
@@ -166,6 +166,37 @@ async def test_a_raised_rate_of_a_host_lets_its_neighbours_go_on_earlier(crawl: 
     await order(crawl, "rate a.example 5/s")
     await crawl.world.pass_time(0.2)
     assert await finish_all(crawl, POLITE) == [f"http://{neighbour}/"]
+
+
+async def test_a_raised_rate_holds_for_the_turn_with_which_a_host_joins(crawl: Crawl) -> None:
+    neighbour = beside(crawl, "a.example")
+    await order(crawl, "rate a.example 5/s")
+    await crawl.add("http://a.example/", f"http://{neighbour}/")
+    leases = {lease.host: lease for lease in (await crawl.claim(pace=POLITE)).leases}
+    joined = [
+        (await crawl.frontier.ledger.join(host, ADDRESS, crawl.job.name, POLITE)).has_turn
+        for host in ("a.example", neighbour)
+    ]
+    assert joined == [True, False]
+    for lease in leases.values():
+        await crawl.end(lease, Release("address"), unasked=lease.host == neighbour, pace=POLITE)
+    await crawl.world.pass_time(0.2)
+    assert len(await crawl.urls(pace=POLITE)) == 1
+
+
+async def test_a_raised_cap_of_a_host_holds_when_it_joins(crawl: Crawl) -> None:
+    """The address is at the usual cap, and has room for the host to which the rule gives more."""
+    neighbour = beside(crawl, "a.example")
+    await order(crawl, "concurrency a.example 2")
+    await crawl.add("http://a.example/", f"http://{neighbour}/")
+    pace = Pace(delay=0.0)
+    leases = (await crawl.claim(pace=pace)).leases
+    assert len(leases) == 2
+    joined = [
+        (await crawl.frontier.ledger.join(host, ADDRESS, crawl.job.name, pace)).has_turn
+        for host in (neighbour, "a.example")
+    ]
+    assert joined == [True, True]
 
 
 async def test_a_host_that_a_rule_takes_out_of_the_line_of_its_address_waits_no_more(crawl: Crawl) -> None:

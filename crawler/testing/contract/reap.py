@@ -319,3 +319,15 @@ async def _reap_all(crawl: Crawl) -> dict[str, tuple[int, int]]:
             requeued, dead = total.get(one.worker, (0, 0))
             total[one.worker] = (requeued + one.requeued, dead + one.dead)
     return total
+
+
+async def test_a_request_that_dies_with_its_workers_waits_for_no_other_try(world: World) -> None:
+    crawl = await Crawl.create(world, max_crashes=1)
+    await crawl.add(*pages(1))
+    await crawl.end(await crawl.lease(), Retry(failed(), 0.0))
+    await crawl.lease()
+    assert (await crawl.frontier.reading.stats(crawl.job)).failing == 1
+    await world.expire("w1")
+    await crawl.frontier.leases.reap()
+    stats = await crawl.frontier.reading.stats(crawl.job)
+    assert (stats.dead, stats.failing) == (1, 0)

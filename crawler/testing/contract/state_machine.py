@@ -180,6 +180,19 @@ class Machine(RuleBasedStateMachine):
             self.run(self.frontier.ledger.join(f"h{host}.example", group))
             self.groups[f"h{host}.example"] = group
 
+    @precondition(lambda self: self.held() and self.world.shards == 1)
+    @rule(pick=picks, group=st.sampled_from(["g1", "g2"]))
+    def meet(self, pick: int, group: str) -> None:
+        """The host of a lease joins a group; the lease has a turn of it only if it is alone and the group has room."""
+        record = self.pick(self.held(), pick)
+        busy = Counter(name for each in self.held() for name in self.ledgers(each.host))
+        join = self.frontier.ledger.join(record.host, group, self.crawl.job.name, PACE)
+        if self.run(join).has_turn:
+            assert busy[record.host] == 1
+            assert busy[group] < PACE.concurrency
+            assert self.groups.get(record.host) != group
+        self.groups[record.host] = group
+
     @precondition(lambda self: self.held())
     @rule(pick=picks)
     def take_host(self, pick: int) -> None:

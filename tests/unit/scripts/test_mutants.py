@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from crawler.frontier.memory import lua
 from crawler.frontier.redis import scripts
-from scripts.mutation.cases import SCRIPTS, cases, equivalent
+from crawler.model import Job, Request
+from scripts.mutation.cases import ROOT, SCRIPTS, cases, equivalent
 from scripts.mutation.loop import mutate
 from scripts.mutation.mutants import of_lua, of_python
+from scripts.mutation.reach import Reach, origin
+from tests.memory import MemoryFrontier
 
 
 def changes(source: str) -> list[str]:
@@ -63,3 +68,30 @@ def test_the_frontier_runs_the_mutant(path: str, monkeypatch: pytest.MonkeyPatch
         monkeypatch.undo()
         scripts.forget()
     assert scripts.source("claim") == before
+
+
+@pytest.mark.parametrize("name", scripts.NAMES)
+def test_each_line_of_an_assembled_script_is_found_in_its_file(name: str) -> None:
+    lines = scripts.source(name).decode().split("\n")
+    for (path, number), line in zip(origin(name), lines, strict=True):
+        assert not path or (ROOT / path).read_text().split("\n")[number - 1] == line
+
+
+async def test_a_test_may_notice_mutants_of_the_lines_that_it_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(lua, "_SANDBOX", lua._SANDBOX)  # `begin` replaces both; put back at the end
+    monkeypatch.setattr(lua.Scripts, "__init__", lua.Scripts.__init__)
+    noting, reach, file = Reach(), Reach(), tmp_path / "reach"
+    noting.begin(os.open(file, os.O_CREAT | os.O_WRONLY))
+    frontier = MemoryFrontier()
+    await frontier.add(await frontier.create_job(Job("news")), [Request("http://a.example/")])
+    noting.pytest_runtest_logreport(pytest.TestReport("test_a[memory]", ("", None, ""), {}, "passed", None, "call"))
+    noting.pytest_sessionfinish()
+    reach.load(file)
+    text = (ROOT / SCRIPTS / "add.lua").read_text().split("\n")
+    runs = next(number for number, line in enumerate(text, 1) if line.startswith("local "))
+    assert reach.may_notice("test_a[memory]", f"{SCRIPTS}/add.lua", runs)
+    assert not reach.may_notice("test_a[memory]", f"{SCRIPTS}/reap.lua", 30)
+    assert not reach.may_notice("test_b[memory]", f"{SCRIPTS}/add.lua", runs)
+    assert reach.may_notice("test_c[redis]", f"{SCRIPTS}/reap.lua", 30), "tests on a server are not followed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
 from crawler.policy import RetryPolicy
 from crawler.response import Response
-from crawler.spiders.base import Spider
+from crawler.spiders.base import DropItem, Spider
+from crawler.spiders.context import Crawler
+from crawler.spiders.hooks import Hooks
 from crawler.testing import Answer, FakeFetcher
 from crawler.visit import waiting
 from crawler.visit.admission import Admission
@@ -40,11 +43,36 @@ class Shop(Spider):
         yield Request(response.url, dont_filter=True)
 
 
-def visitor(folder: Path, answer: Answer) -> Visitor:
+@dataclass
+class Book:
+    title: str
+
+
+class Marked:
+    def process_item(self, item: Any) -> Any:
+        return {**item, "mark": 1}
+
+
+class Bound:
+    def process_item(self, item: Any) -> Any:
+        return Book("bound")
+
+
+class Sold:
+    def process_item(self, item: Any) -> Any:
+        raise DropItem("sold")
+
+
+def visitor(folder: Path, answer: Answer, *behind: type) -> Visitor:
+    """`behind`: pipelines that get items with their files."""
     store = Folder("FILES_STORE", folder)
     store.check()
     files = ItemFiles({waiting.FILES: Section("file_urls", "files", Library(store, "urls", 90.0))}, check, follows=True)
-    ready = ReadySpider(spider=Shop(), scope=Scope(["a.example"], 1), retry=RetryPolicy(), gate=None, files=files)
+    crawler = Crawler(Shop, {})
+    spider = crawler.spider = Shop()
+    pipelines = ["scrapy.pipelines.files.FilesPipeline", *(f"{__name__}.{one.__name__}" for one in behind)]
+    hooks = Hooks(crawler, pipelines=pipelines, waits=files.waits) if behind else None
+    ready = ReadySpider(spider, Scope(["a.example"], 1), RetryPolicy(), gate=None, files=files, hooks=hooks)
     fetcher = FakeFetcher({PAGE: answer, FILE: answer})
     return Visitor(fetcher, lambda job, spider: ready, Admission(Nobody(), check), NoSlot())
 
@@ -123,3 +151,23 @@ async def test_a_worker_without_the_store_leaves_the_item_to_others(tmp_path: Pa
     outcome = (await found.visit(lease(asking()))).outcome
     assert isinstance(outcome, Release)
     assert "no FILES_STORE is set here" in outcome.lacks
+
+
+@pytest.mark.parametrize(
+    ("kind", "behind", "kinds"),
+    [
+        ("Product", (), ("Product",)),
+        ("dict", (), ()),
+        ("Product", (Marked,), ("Product",)),
+        ("Product", (Bound,), ("Book",)),
+        ("Product", (Sold,), ()),
+    ],
+)
+async def test_an_item_leaves_with_its_class(
+    tmp_path: Path, kind: str, behind: tuple[type, ...], kinds: tuple[str, ...]
+) -> None:
+    """By which outputs choose items (`item_classes`), and tables get their columns."""
+    item = waiting.Waiting("{}", PAGE, "shop.parse", kind, ())
+    visit = await visitor(tmp_path, "", *behind).visit(lease(waiting.stay(lease(Request(PAGE, spider="shop")), item)))
+    assert visit.item_kinds == kinds
+    assert [filled.kind for filled in visit.filled] == list(kinds or ([] if behind else ["dict"]))

@@ -4,8 +4,8 @@
 -- Gives  watch(J, host, message, kind, failure, limits, now) counts how a page ended: `ok`, the kind of a failure that
 --        is not the page's own, or '' if nothing was found out. `failure`: its words; `limits` holds `share` and `least`
 -- Stays true: a host or spider is paused when at least `least` of its last pages, and more than `share` of them, failed
--- with the same kind; what a callback raises is never held against the host, and neither are refusals of one route that
--- the host never served, if it serves others.
+-- with the same kind; what a callback or a pipeline raises is never held against the host, and neither are refusals of
+-- one route that the host never served, if it serves others.
 
 -- The route of a message's URL: the first segment of its path, if anything follows it. Many sites refuse the pages of
 -- one route to guests (`/user/1`, `/member.php?id=1`).
@@ -70,6 +70,7 @@ local function note_outcome(J, what, name, kind, route, failure, limits, now)
   return known, false
 end
 
+local of_the_project = { callback = true, pipeline = true } -- kinds of failures that no host can cause
 local is_quiet -- whether no subject of the job failed lately; nil: not looked up since one may have
 
 -- A failed page counts at its first try only, because the last requests of any crawl are those that fail repeatedly.
@@ -85,7 +86,7 @@ local function watch(J, host, message, kind, failure, limits, now)
   if kind ~= 'ok' and attempt ~= '0' then return end
   is_quiet = nil
   local known, paused = 0, false
-  if kind ~= 'callback' then known, paused = note_outcome(J, 'host', host, kind, route, failure, limits, now) end
+  if not of_the_project[kind] then known, paused = note_outcome(J, 'host', host, kind, route, failure, limits, now) end
   -- one bad host is not its spider's fault, so each failing host counts once for the spider
   if kind == 'ok' or (known == 0 and not paused) then
     note_outcome(J, 'spider', spider_of(message) or '', kind, '*', failure, limits, now)
