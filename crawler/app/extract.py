@@ -6,6 +6,7 @@ import secrets
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from crawler.app.config import Config, for_one_spider
 from crawler.app.fetching import parse_limits
+from crawler.app.item_files import files_of
 from crawler.app.one_page import InThisProcess
 from crawler.app.sinks import sinks
 from crawler.app.spiders import spiders_of
@@ -26,7 +28,7 @@ from crawler.export.target import Target
 from crawler.fetch.middleware import Middlewares
 from crawler.fetch.page_cache import is_cache
 from crawler.frontier import message
-from crawler.interfaces import Sink
+from crawler.interfaces import Sink, WithColumns
 from crawler.model import (
     DEFAULT_SPIDER,
     Dead,
@@ -42,10 +44,15 @@ from crawler.model import (
     Visit,
 )
 from crawler.parsing.url import dedup_key, host_of
+from crawler.policy import counts
 from crawler.robots.gate import RobotsGate
+from crawler.runtime.safe_text import shown
 from crawler.settings import Settings
 from crawler.spiders.callbacks import lacking
 from crawler.spiders.registry import Registry
+from crawler.status import JobStats
+from crawler.views.losses import lost, told
+from crawler.visit import waiting
 from crawler.visit.admission import Admission
 from crawler.visit.ready_spiders import ReadySpiders
 from crawler.visit.visit import Visitor
@@ -54,8 +61,15 @@ from crawler.worker.blame_slot import NoSlot
 log = structlog.get_logger()
 
 _BATCH = 500  # pages whose items are written at once
-_OFFLINE: Mapping[str, Any] = {"ROBOTSTXT_OBEY": False, "RETRY_TIMES": 0, "PACE_PER": "host"}
-"""Settings that hold whatever a spider sets: the archive has what robots.txt allowed, and each page once."""
+_OFFLINE: Mapping[str, Any] = {
+    "ROBOTSTXT_OBEY": False,
+    "RETRY_TIMES": 0,
+    "PACE_PER": "host",
+    "FILES_EXPIRES": 1e6,  # days
+    "IMAGES_EXPIRES": 1e6,
+}
+"""Settings that hold whatever a spider sets: the archive has what robots.txt allowed, and each page once; a file that
+the store has cannot be fetched again."""
 
 
 class Extraction(Struct):
@@ -68,15 +82,20 @@ class Extraction(Struct):
     missing: int = 0  # requests for pages that the archive does not have
     others: int = 0  # pages of other spiders, which were not asked for
     unstorable: int = 0  # items that an output cannot store
-    skipped: Counter[str] = field(default_factory=Counter)  # reason → pages
+    counters: Counter[str] = field(default_factory=Counter)  # those of a crawl: `skip/…`, `dropped/…`, `cut/…` …
     errors: Counter[str] = field(default_factory=Counter)  # what failed, and in which line of the user's code → pages
+
+    @property
+    def stats(self) -> JobStats:
+        """The same as figures of a job, without what failed and what could not be stored."""
+        return JobStats("", finished=True, counters={**self.counters, "pages": self.pages, "items": self.items})
 
     def code(self, *, strict: bool) -> Exit:
         """Return the exit code, by the rules of `crawl`."""
         failed = self.errors.total()
         if failed > self.pages:
             return Exit.FAILED
-        return Exit.LOST if strict and (failed or self.unstorable) else Exit.DONE
+        return Exit.LOST if strict and (failed or self.unstorable or lost(self.stats)) else Exit.DONE
 
 
 async def extract(
@@ -93,14 +112,15 @@ async def extract(
     `spider`: only its pages, and pages of which the archive does not tell who read them. `job`: only pages of this job.
     Raise `UsageError` for sources without such pages, `ConfigError` and `OutputError`.
     """
-    files, reader = _pages(config.settings, sources, job)
+    reader = _pages(config.settings, sources, job)
     reader.scan()
     config = _offline(config)
     registry = spiders_of(config)
     name = _checked(reader, registry, spider, job)
     config = for_one_spider(config, registry.make(name, arguments or {}).custom_settings, name)
+    files_of(config, config.settings)  # raises before an output is opened
     its_job = Job(f"extract-{name}", secrets.token_hex(4), spider=name, arguments=arguments or {})
-    done = Extraction(files, again=reader.again)
+    done = Extraction(reader.files, again=reader.again, counters=+reader.left_out)
     async with AsyncExitStack() as stack:
         stack.callback(reader.close)
         outputs = _Outputs(sinks(config, targets, its_job), done)
@@ -109,27 +129,26 @@ async def extract(
         await _Extractor(config, registry, reader, its_job, outputs, done, only=spider).run()
         await outputs.finish()
     done.errors["the archive does not tell what was asked for"] += reader.unreadable
-    done.errors += Counter()  # without zeros
+    done.errors, done.counters = +done.errors, +done.counters  # without zeros
     return done
 
 
-def _pages(settings: Settings, sources: Sequence[Path], job: str) -> tuple[int, Pages]:
-    """Return how many files or folders the sources have, and their pages. Raise `UsageError` for others."""
+def _pages(settings: Settings, sources: Sequence[Path], job: str) -> Pages:
+    """Return the pages of the sources. Raise `UsageError` for sources that have none."""
     how: Any = {
-        "most_bytes": max(settings.DOWNLOAD_MAXSIZE, settings.SITEMAP_MAXSIZE),
+        "most_bytes": max(settings.DOWNLOAD_MAXSIZE, settings.SITEMAP_MAXSIZE, settings.MEDIA_MAXSIZE),
         "parse_limits": parse_limits(settings),
     }
     caches = [source for source in sources if is_cache(source)]
     if not caches:
-        from crawler.archive.reader import ArchiveReader, files_of  # needs an extra
+        from crawler.archive.reader import ArchiveReader  # needs an extra
 
-        files = [file for source in sources for file in files_of(source)]
-        return len(files), ArchiveReader(files, job=job, **how)
+        return ArchiveReader(sources, job=job, **how)
     if job:
         raise UsageError(f"{caches[0]} is a page cache, which knows no jobs: leave --job out")
     if others := [source for source in sources if source not in caches]:
         raise UsageError(f"{caches[0]} is a page cache, and {others[0]} is none: read one kind at a time")
-    return len(caches), CachedPages(caches, **how)
+    return CachedPages(caches, **how)
 
 
 def _offline(config: Config) -> Config:
@@ -140,7 +159,8 @@ def _offline(config: Config) -> Config:
 def _checked(reader: Pages, registry: Registry, spider: str, job: str) -> str:
     """Return the spider of most pages, or the one asked for. Raise `UsageError` if there is nothing to read."""
     if not len(reader):
-        raise UsageError(f"no page of job {job} is in the archive" if job else "no page is in the archive")
+        why = "".join(f"; {one.text}" for one in told(JobStats("", counters=reader.left_out)))
+        raise UsageError(f"no page {f'of job {job} ' if job else ''}is in the archive{why}")
     names = Counter(asked for asked, _ in reader.asked.elements())
     name = spider or names.most_common(1)[0][0] or DEFAULT_SPIDER
     registry.get(name)
@@ -169,7 +189,8 @@ class _Extractor:
         self._done = done
         self._only = only
         self._replay = Replay(reader)
-        self._followed: set[tuple[str, str]] = set()  # (URL, callback) that were read because a page led to them
+        self._read: set[int] = set()  # hashes of (URL, callback), because there may be millions
+        self._refused: set[int] = set()  # the same of requests for pages that another callback reads
         self._waiting: deque[Request] = deque()
         settings = config.settings
         middlewares = Middlewares(settings.DOWNLOADER_MIDDLEWARES, self._replay, settings.CALLBACK_TIMEOUT)
@@ -182,7 +203,13 @@ class _Extractor:
             max_delay=settings.ROBOTSTXT_MAX_DELAY,
         )
         self._ready = ReadySpiders(
-            registry, settings, config.explicit, gate, lambda _: job, fetcher_for=middlewares.fetcher_for
+            registry,
+            settings,
+            config.explicit,
+            gate,
+            lambda _: job,
+            fetcher_for=middlewares.fetcher_for,
+            files_for=partial(files_of, config),
         )
         admission = Admission(_EveryHost(), message.check)
         self._visitor = Visitor(
@@ -194,11 +221,16 @@ class _Extractor:
         """Read all pages."""
         try:
             for kept in self._reader:
-                if self._is_wanted(kept.request):
-                    spider = kept.request.spider or self._job.spider
-                    await self._visit(kept._replace(request=replace(kept.request, spider=spider)))
+                if not self._is_wanted(kept.request):
+                    continue
+                request = replace(kept.request, spider=kept.request.spider or self._job.spider)
+                if request.media:
+                    self._look_at_file(request)
+                    continue
+                await self._visit(kept._replace(request=request))
                 while self._waiting:
                     await self._follow(self._waiting.popleft())
+            self._done.counters["unread/other_callback"] += len(self._refused - self._read)
         finally:
             await self._ready.close({self._job.epoch: "finished"})
 
@@ -218,26 +250,39 @@ class _Extractor:
         self._done.others += is_other
         return not is_other
 
+    def _look_at_file(self, request: Request) -> None:
+        """Count a file that no item gets. The others are read when their items ask for them."""
+        files = self._ready(self._job.name, request.spider).files
+        is_redirected = bool(waiting.of(request).at)  # which is counted where it was asked for first
+        if not is_redirected and (files is None or files.lacks(request)):
+            self._done.counters["unread/files"] += 1
+
     async def _visit(self, kept: StoredPage) -> None:
         request = kept.request
         self._replay.chosen = kept
         lease = Lease(self._job.name, request, b"", host_of(request.url), kept.attempt, epoch=self._job.epoch)
         visit = await self._visitor.visit(lease)
+        if not request.media:
+            self._read.add(_hashed(request))
         self._count(request, visit)
         await self._outputs.put(request, visit)
         self._waiting.extend(visit.links)
 
     async def _follow(self, request: Request) -> None:
-        """Read a page that another one leads to, unless it is read anyway."""
+        """Read a page that another one leads to, unless it is read anyway. Take the next step of an item that waits."""
+        if request.media:
+            await self._visit(StoredPage(request, self._replay.last))
+            return
         found = self._reader.of(request.url) if request.method == "GET" else None
         if found is None:
             self._done.missing += not self._reader.has(request)
             return
-        key = dedup_key(request.url), request.callback
-        if key in self._followed or not self._is_unread(found, request):
+        if _hashed(request) in self._read:
             return
-        self._followed.add(key)
-        await self._visit(StoredPage(request, found.answer))
+        if self._is_unread(found, request):
+            await self._visit(StoredPage(request, found.answer))
+        elif request.callback != found.request.callback:
+            self._refused.add(_hashed(request))
 
     def _is_unread(self, found: StoredPage, request: Request) -> bool:
         if not found.is_told:
@@ -245,6 +290,7 @@ class _Extractor:
         return (found.request.spider, found.request.callback) in self._lacking
 
     def _count(self, request: Request, visit: Visit) -> None:
+        self._done.counters.update(counts(visit))
         match visit.outcome:
             case Done():
                 self._done.pages += 1
@@ -254,7 +300,11 @@ class _Extractor:
             case Release(reason=reason, lacks=lacks, own_limit=limit):
                 self._done.errors[lacks or limit or reason] += 1
             case Skip(reason=reason):
-                self._done.skipped[reason] += 1
+                self._done.counters[f"skip/{reason}"] += 1
+
+
+def _hashed(request: Request) -> int:
+    return hash((dedup_key(request.url), request.callback))
 
 
 class _EveryHost:
@@ -286,6 +336,7 @@ class _Outputs:
             return
         keys = visit.item_keys or ("",) * len(visit.items)
         new = [number for number, key in enumerate(keys) if not key or self._is_new(key)]
+        self._done.counters["dropped/duplicate_item"] += len(keys) - len(new)
         items = tuple(visit.items[number] for number in new)
         if items:
             self._number += 1
@@ -301,6 +352,8 @@ class _Outputs:
         await self._write()
         for one in self._sinks:
             await one.finish()
+            if isinstance(one, WithColumns):
+                self._done.counters[f"values_left_out/{shown(one.location)}"] = one.values_left_out
 
     async def close(self) -> None:
         """Release the sinks."""

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from crawler.archive.pages import StoredPage
 from crawler.errors import FetchError
 from crawler.fetch.caching import is_robots_txt
-from crawler.fetch.page_cache import PageCache
+from crawler.fetch.page_cache import MOST_ASKED, PageCache
 from crawler.frontier import message
 from crawler.model import BLANK, Request
 from crawler.parsing.limits import ParseLimits
@@ -28,6 +28,7 @@ class CachedPages:
 
     def __init__(self, folders: Sequence[Path], *, most_bytes: int, parse_limits: ParseLimits) -> None:
         """`most_bytes`: of a body. Raise `ConfigError` for a folder that cannot be used."""
+        self.files = len(folders)
         self._caches = [
             PageCache(folder, seconds=0, most_bytes=most_bytes, parse_limits=parse_limits, gzip=gzip)
             for folder in folders
@@ -38,18 +39,23 @@ class CachedPages:
         self.asked: Counter[tuple[str, str]] = Counter()
         self.again = 0
         self.unreadable = 0
+        self.left_out: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def scan(self) -> None:
-        """Look at all files. Where the requests of some pages were noted, the others were read by no callback."""
+        """Look at all files. Where the requests of no page were noted, `parse` reads each."""
         found = [(cache, key, cache.asked(key)) for cache in self._caches for key in cache.names()]
         is_told = any(told for _, _, told in found)
         for cache, key, told in found:
-            for one in told if is_told else (b"",):
+            self.left_out["unread/requests"] += len(told or ()) > MOST_ASKED
+            for one in (told or [b""])[:MOST_ASKED]:
                 try:
-                    self._keep(cache, key, one)
+                    if one or not is_told:
+                        self._keep(cache, key, one)
+                    else:
+                        self._leave_out(cache, key, "not_noted" if told is None else "no_spider")
                 except (OSError, ValueError) as error:
                     self.unreadable += 1
                     log.warning("page_cache_unreadable", why=f"{cache.path(key)}: {error}")
@@ -69,6 +75,10 @@ class CachedPages:
     def close(self) -> None:
         """Do nothing: no file is open."""
 
+    def _leave_out(self, cache: PageCache, key: str, why: str) -> None:
+        if not is_robots_txt(replace(BLANK, url=cache.asked_for(key)[1])):
+            self.left_out[f"unread/{why}"] += 1
+
     def _keep(self, cache: PageCache, key: str, told: bytes) -> None:
         """Take in a page for one of its requests; none: for `parse`. Raise `ValueError` and `OSError`."""
         if told:
@@ -76,6 +86,7 @@ class CachedPages:
         else:
             method, url = cache.asked_for(key)
             request = replace(BLANK, url=url)
+            self.left_out["unread/form"] += method != "GET"
             if method != "GET" or is_robots_txt(request):
                 return
         kept = StoredPage(request, partial(_answer, cache, key), bool(told))

@@ -23,9 +23,11 @@ class StoredPage(NamedTuple):
 class Pages(Protocol):
     """All pages that are read again."""
 
+    files: int  # or folders, in which they lie
     asked: Counter[tuple[str, str]]  # (spider, callback) → pages; empty: nobody tells
     again: int  # visits that a later one of the same request replaces
     unreadable: int  # pages of which nobody can tell what was asked for
+    left_out: Counter[str]  # what is not read, by its counter (`unread/…`)
 
     def __len__(self) -> int:
         """How many there are."""

@@ -24,6 +24,10 @@ class Replay:
             response = chosen.answer(request)
             response.seconds = chosen.seconds
             return response
+        return self.last(request)
+
+    def last(self, request: Request) -> Response:
+        """Return the answer of the last visit of the URL. Raises `FetchError` if there is none."""
         found = self._pages.of(request.url)
         if found is None:
             raise FetchError(NOT_CACHED, f"{request.url}: not in the archive", transient=False)

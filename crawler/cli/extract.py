@@ -13,7 +13,6 @@ from crawler.cli.options import (
     Invocation,
     Json,
     Overwrite,
-    SpiderName,
     Strict,
     config_of,
     option,
@@ -36,7 +35,14 @@ def extract(
         list[str] | None,
         option("--from", metavar="FILE|DIR", help="A WARC file, a folder of them, or HTTPCACHE_DIR; may be repeated."),
     ] = None,
-    spider: SpiderName = "",
+    spider: Annotated[
+        str,
+        option(
+            "--spider",
+            metavar="NAME",
+            help="Only pages of this spider, and those whose spider the archive does not tell.",
+        ),
+    ] = "",
     job: Annotated[str, option("--job", metavar="NAME", help="Only pages of this job.")] = "",
     arguments: ArgumentOptions = None,
     output: AppendTo = None,
@@ -73,24 +79,32 @@ def extract(
 
 def _print(done: Extraction, targets: Sequence[str], *, as_json: bool, quiet: bool) -> None:
     from msgspec import to_builtins
+    from rich.text import Text
 
     from crawler.cli import tables
+    from crawler.views.losses import told
 
     if as_json:
-        print(json_line({**to_builtins(done), "targets": list(targets)}))
+        print(json_line({**to_builtins(done), "losses": to_builtins(told(done.stats)), "targets": list(targets)}))
     if not quiet:
-        lines = {name: value for name, value in _lines(done, targets).items() if value}
+        lines = {name: Text(value, overflow="fold") for name, value in _lines(done, targets).items() if value}
         tables.console(error=True).print(tables.fields(lines))
 
 
 def _lines(done: Extraction, targets: Sequence[str]) -> dict[str, str]:
+    from crawler.views.figures import files_in_words
+    from crawler.views.losses import asked_for_in_words, lost_in_words, told
+
     files = f"{counted(done.files)} {'file' if done.files == 1 else 'files'}"
     again = f"; {counted(done.again)} older visits of them left out" if done.again else ""
     missing = f"{counted(done.missing)} requests for pages that are not in the archive"
     return {
         "read": f"{counted(done.pages)} pages of {files}{again}",
         "items": f"{counted(done.items)} → {', '.join('stdout' if one == '-' else shown(one) for one in targets)}",
-        "skipped": "\n".join(f"{counted(count)} × {why}" for why, count in done.skipped.most_common()),
+        "files": files_in_words(done.stats),
+        "skipped": asked_for_in_words(done.stats, pages=True),
+        "left out": asked_for_in_words(done.stats, pages=False),
+        "lost": lost_in_words(told(done.stats)),
         "not archived": missing if done.missing else "",
         "not asked for": f"{counted(done.others)} pages of other spiders" if done.others else "",
         "not stored": f"{counted(done.unstorable)} items; the log names their fields" if done.unstorable else "",

@@ -47,7 +47,8 @@ class CachingFetcher:
         key = self._cache.key(request, self._sent(request))
         stored = self._cache.read(key, request)
         if stored is not None:
-            self._note(key, request)
+            if request.spider:
+                self._note(key, request)
             return stored
         if self._only_cached:
             return _missing(request)
@@ -59,9 +60,9 @@ class CachingFetcher:
         return response
 
     def _note(self, key: str, request: Request) -> None:
-        """Note who reads the page, if a spider does."""
-        if self._noted is not None and request.spider and not is_robots_txt(request):
-            self._cache.note(key, self._noted(request))
+        """Note who reads the page, or that no spider does."""
+        if self._noted is not None and not is_robots_txt(request):
+            self._cache.note(key, self._noted(request) if request.spider else b"")
 
     async def close(self) -> None:
         """Close the connections."""

@@ -34,7 +34,7 @@ _VERSION = 1
 _MATTERING = ("accept", "accept-language", "authorization", "content-type", "cookie", "range", "x-requested-with")
 _GZIP = 31  # zlib's word for a gzip wrapper with the largest window
 _HEAD_BYTES = 1_000_000  # of the first line at most; the fetcher bounds an answer's head far below
-_MOST_ASKED = 100  # requests that are noted for one page
+MOST_ASKED = 100  # requests that are read of one page; one more is noted, which tells that there were more
 _TAG, _UNFINISHED = "CACHEDIR.TAG", "unfinished"
 _LEFT_SECONDS = 3_600.0  # after which an unfinished file is one that a killed process has left
 
@@ -114,23 +114,25 @@ class PageCache:
         return head.method, head.url
 
     def note(self, key: str, asking: bytes) -> None:
-        """Note a request that asked for the page, one line of bytes, unless that is known or many are."""
+        """Note a request that asked for the page, one line of bytes, unless that is known or many are. Empty: note that
+        no spider asked for it so far."""
         path = self._notes(key)
         try:
-            known = self.asked(key)
-            if asking not in known and len(known) < _MOST_ASKED:
+            known = self.asked(key) or []
+            if asking not in known and len(known) <= MOST_ASKED:
                 path.parent.mkdir(exist_ok=True)
                 with path.open("ab") as file:
-                    file.write(asking + b"\n")
+                    file.write(asking + b"\n" if asking else b"")
         except OSError as error:
             self._not_written(error)
 
-    def asked(self, key: str) -> list[bytes]:
-        """Return the requests that asked for the page, the first ones first. Raise `OSError`."""
+    def asked(self, key: str) -> list[bytes] | None:
+        """Return the requests that asked for the page, the first ones first; None if nobody noted whether any did.
+        Raise `OSError`."""
         try:
             return self._notes(key).read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
-            return []
+            return None
 
     def write(self, key: str, response: Response) -> bool:
         """Store the answer. Return False if the disk refuses; the log says so once."""

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import os
+import shutil
 import sys
 import uuid
 from collections import Counter
@@ -17,9 +18,10 @@ import pytest
 
 from crawler.app.config import Config
 from crawler.app.extract import Extraction, extract
-from crawler.errors import Exit, UsageError
+from crawler.errors import ConfigError, Exit, UsageError
 from crawler.export.target import Target
 from crawler.settings import load
+from crawler.views.losses import lost
 from tests.crawling import Crawled, crawl_pages
 from tests.website import Answer, Handler, Hit
 
@@ -85,24 +87,28 @@ def config(folder: Path, **settings: str) -> Config:
     return Config(*load(folder, overrides={"LOG_LEVEL": "WARNING", **settings}, environ={}), folder)
 
 
-async def extracted(folder: Path, *sources: Path, **options: Any) -> tuple[Extraction, list[dict[str, Any]]]:
+async def extracted(
+    folder: Path, *sources: Path, settings: Mapping[str, str] = {}, **options: Any
+) -> tuple[Extraction, list[dict[str, Any]]]:
     out = folder / "again.jsonl"
-    done = await extract(config(folder), sources or [folder / "archive"], [Target(str(out), overwrite=True)], **options)
+    target, sources = Target(str(out), overwrite=True), sources or (folder / "archive",)
+    done = await extract(config(folder, **settings), sources, [target], **options)
     return done, [bare(line) for line in out.read_text().splitlines()] if out.exists() else []
 
 
-async def anew(folder: Path) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+async def anew(folder: Path, *more: str, out: str = "again.jsonl") -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
     """The same as a process, which loads the spider's new code: exit code, figures, items."""
-    options = ("--from", "archive", "-O", "again.jsonl", "--json", "-q")
+    options = ("--from", "archive", "-O", out, "--json", "-q")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "crawler", "extract", *options),
+        *(sys.executable, "-m", "crawler", "extract", *options, *more),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    out, _ = await process.communicate()
+    figures, _ = await process.communicate()
     items = folder / "again.jsonl"
-    return process.returncode or 0, json.loads(out), [bare(line) for line in items.read_text().splitlines()]
+    lines = items.read_text().splitlines() if items.exists() else []
+    return process.returncode or 0, json.loads(figures), [bare(line) for line in lines]
 
 
 def bare(line: str) -> dict[str, Any]:
@@ -120,9 +126,10 @@ async def test_the_items_are_those_of_the_crawl(tmp_path: Path) -> None:
     done, again = await extracted(tmp_path)
     assert len(live.items) == len(LINKS) + 4
     assert same(again) == same(live.items)
-    assert (done.items, done.missing, dict(done.skipped)) == (len(live.items), 0, {"redirect": 1})
+    assert (done.items, done.missing, done.counters["skip/redirect"]) == (len(live.items), 0, 1)
     assert list(done.errors) == ["404 Not Found"]
     assert done.again == 1, "the first visit of the busy page"
+    assert not lost(done.stats)
 
 
 async def test_no_host_is_asked(tmp_path: Path) -> None:
@@ -195,6 +202,31 @@ async def test_a_callback_of_another_name_is_found_through_the_pages_that_lead_t
     assert any("parse_product" in why for why in done["errors"])
 
 
+async def test_a_request_with_another_callback_is_counted(tmp_path: Path) -> None:
+    """The one that read the page is still there, and reads it again; in a crawl the first request would win, too."""
+    pages = {"/": "<p>x</p>", "/1": "<p>x</p>"}
+    code = (
+        PLAIN
+        + """
+        if response.url.endswith("/"):
+            yield response.follow("/1", self.parse_page)
+            yield response.follow("/1", self.parse_page, dont_filter=True)
+
+    def parse_page(self, response):
+        yield {"page": response.url}
+
+    def parse_other(self, response):
+        yield {"other": response.url}
+"""
+    )
+    await crawl_pages(tmp_path, pages, code, WARC_DIR="archive")
+    assert not lost((await extracted(tmp_path))[0].stats)
+    rewrite(tmp_path, **{"self.parse_page)": "self.parse_other)"})
+    _, done, items = await anew(tmp_path)
+    assert {"other"} & {name for item in items for name in item} == set()
+    assert [one["counter"] for one in done["losses"]] == ["unread/other_callback"]
+
+
 async def test_errors_name_the_line_of_the_spider(tmp_path: Path) -> None:
     await crawled(tmp_path)
     rewrite(tmp_path, **{'"size": len(response.body)': '"size": response.nothing'})
@@ -202,6 +234,138 @@ async def test_errors_name_the_line_of_the_spider(tmp_path: Path) -> None:
     assert not any("title" in item for item in items)
     assert any("nothing" in why and "spiders/mine.py:" in why for why in done["errors"])
     assert code == Exit.FAILED
+
+
+PLAIN = """
+from crawler import Spider
+
+class Plain(Spider):
+    name = "mine"
+
+    def parse(self, response):
+        yield {"url": response.url}
+"""
+
+
+async def anew_with(folder: Path, code: str, *more: str) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
+    """Crawl one page, and read it again with this code before the first line of the callback."""
+    await crawl_pages(folder, {"/": "<title>one</title>"}, PLAIN, WARC_DIR="archive")
+    rewrite(folder, **{'yield {"url"': f'{code}; yield {{"url"'})
+    return await anew(folder, *more)
+
+
+@pytest.mark.parametrize(
+    ("code", "counter"),
+    [
+        ("yield 7", "dropped/not_an_item"),
+        ("yield {}", "empty/items"),
+        ('yield response.follow("http://[")', "links/malformed"),
+        ("return", "nothing"),
+    ],
+)
+async def test_what_new_code_loses_is_counted_and_an_exit_code(tmp_path: Path, code: str, counter: str) -> None:
+    strict, done, _ = await anew_with(tmp_path, code, "--strict")
+    assert {loss["counter"] for loss in done["losses"] if not loss["is_asked_for"]} == {counter}
+    assert (strict, (await anew(tmp_path))[0]) == (Exit.LOST, Exit.DONE)
+
+
+async def test_values_without_a_column_are_counted_and_an_exit_code(tmp_path: Path) -> None:
+    code = 'yield {"url": 1}; yield {"url": 2, "new": 3}'
+    await anew_with(tmp_path, code)
+    strict, done, _ = await anew(tmp_path, "--strict", out="again.csv")
+    assert strict == Exit.LOST
+    assert {loss["counter"]: loss["count"] for loss in done["losses"]} == {
+        f"values_left_out/{tmp_path / 'again.csv'}": 1
+    }
+
+
+async def test_what_a_spider_leaves_out_is_counted_and_no_loss(tmp_path: Path) -> None:
+    twice = 'self.ITEM_KEY = ("url",); yield {"url": response.url}'
+    code, done, items = await anew_with(tmp_path, twice, "--strict")
+    assert (code, len(items)) == (Exit.DONE, 1)
+    assert [loss["text"] for loss in done["losses"]] == ["1 item: the job has an item with the same key already"]
+
+
+WITH_FILES = """
+from crawler import Spider
+
+class WithFiles(Spider):
+    name = "mine"
+
+    def parse(self, response):
+        for page in ("/1", "/2"):
+            yield response.follow(page, self.parse_page)
+
+    def parse_page(self, response):
+        urls = [response.urljoin(f"/{name}") for name in ("a", "b", "moved", "gone", "broken")]
+        yield {"url": response.url, "file_urls": urls}
+"""
+FILES: Mapping[str, str | Answer | Handler] = {
+    "/": "<p>x</p>",
+    "/1": "<p>1</p>",
+    "/2": "<p>2</p>",
+    "/a": Answer(b"%PDF a", content_type="application/pdf"),
+    "/b": Answer(b"%PDF b" * 10_000, content_type="application/pdf"),
+    "/moved": Answer(status=301, headers={"Location": "/c"}),
+    "/c": Answer(b"%PDF c", content_type="application/pdf"),
+    "/broken": Answer(b"broken", status=500),
+}
+STORE = {"FILES_STORE": "files", "MEDIA_ALLOW_REDIRECTS": "true"}
+
+
+async def crawled_with_files(folder: Path, **settings: Any) -> Crawled:
+    return await crawl_pages(folder, FILES, WITH_FILES, **STORE, RETRY_TIMES=0, **settings)
+
+
+def described(items: list[dict[str, Any]]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The files of each item: where each is kept, or why it is not."""
+    return sorted(
+        (one["url"], [(file["url"], file["path"] or file["status"]) for file in one["files"]]) for one in items
+    )
+
+
+async def test_files_of_items_come_from_the_store(tmp_path: Path) -> None:
+    """Whatever the setting says of how old they may be, because none can be fetched again."""
+    live = await crawled_with_files(tmp_path, WARC_DIR="archive")
+    done, items = await extracted(tmp_path, settings={**STORE, "FILES_EXPIRES": "0"})
+    assert described(items) == described(live.items)
+    assert (done.pages, done.items, done.missing, +done.errors) == (3, 2, 0, {})
+    figures = {"files/uptodate": 6, "files/downloaded": 0, "given_up/http_404": 2, "given_up/http_500": 2}
+    assert {name: done.counters[name] for name in figures} == figures
+
+
+async def test_files_that_the_store_lacks_come_from_the_archive(tmp_path: Path) -> None:
+    live = await crawled_with_files(tmp_path, WARC_DIR="archive")
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "files").rglob("*.pdf")}
+    shutil.rmtree(tmp_path / "files")
+    _, items = await extracted(tmp_path, settings=STORE)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "files").rglob("*.pdf")} == kept
+    assert described(items) == described(live.items)
+
+
+async def test_a_file_that_is_nowhere_is_given_up_and_a_loss(tmp_path: Path) -> None:
+    """The page cache has no files."""
+    await crawled_with_files(tmp_path, **CACHE)
+    shutil.rmtree(tmp_path / "files")
+    done, items = await extracted(tmp_path, tmp_path / "cache", settings=STORE)
+    assert {file["status"] for item in items for file in item["files"]} == {"not_cached"}
+    assert [one.text for one in lost(done.stats)] == [
+        "10 files: not in the store, and not in the archive that `extract` reads"
+    ]
+
+
+async def test_files_without_a_store_are_a_loss(tmp_path: Path) -> None:
+    await crawled_with_files(tmp_path, WARC_DIR="archive")
+    done, items = await extracted(tmp_path)
+    assert (len(items), [item for item in items if "files" in item]) == (2, [])
+    assert [one.counter for one in lost(done.stats)] == ["unread/files"]
+    assert (done.code(strict=True), +done.errors) == (Exit.LOST, {})
+
+
+async def test_a_store_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    await crawled_with_files(tmp_path, WARC_DIR="archive")
+    with pytest.raises(ConfigError, match="FILES_STORE="):
+        await extracted(tmp_path, settings={"FILES_STORE": "items.jsonl"})
 
 
 async def test_a_file_of_another_tool_is_read_by_parse(tmp_path: Path) -> None:
@@ -244,7 +408,7 @@ async def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     for source, why in (("text.warc.gz", "is no WARC file"), ("empty", "no folder with WARC files"), ("x", "no such")):
         with pytest.raises(UsageError, match=why):
             await extracted(tmp_path, tmp_path / source)
-    with pytest.raises(UsageError, match="no page of job other is in the archive"):
+    with pytest.raises(UsageError, match="no page of job other is in the archive; 16 visits: not of the job"):
         await extracted(tmp_path, job="other")
     with pytest.raises(UsageError, match=r"no page of spider site, but of mine"):
         await extracted(tmp_path, spider="site")
@@ -254,6 +418,10 @@ async def test_a_file_that_breaks_off_is_read_as_far_as_it_goes(tmp_path: Path) 
     live = await crawled(tmp_path)
     (file,) = (tmp_path / "archive").iterdir()
     file.write_bytes(file.read_bytes()[:-3_000])
-    _, items = await extracted(tmp_path)
+    done, items = await extracted(tmp_path)
+    assert [one.text for one in lost(done.stats)] == [
+        "1 file: damaged or cut off, and read in part (`archive_cut` in the log)"
+    ]
+    assert (done.code(strict=True), done.code(strict=False)) == (Exit.LOST, Exit.DONE)
     again, before = ({item["url"] for item in some if "title" in item} for some in (items, live.items))
     assert again < before
