@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -55,12 +56,19 @@ class Events:
         except (BrokerUnavailable, ConfigError, NotTaken) as error:
             self._rests_until = time.monotonic() + REST
             self.lose(error)
+        except asyncio.CancelledError:
+            self.lose("the broker had not confirmed it when the work ended")
+            raise
         else:
             self._lost.over()
 
     def lose(self, why: object) -> None:
         """Count an event that was not sent, and log the first one."""
         self._lost.met(why)
+
+    def say_lost(self) -> None:
+        """Log how many events were lost since the broker took one."""
+        self._lost.sum_up()
 
     async def close(self) -> None:
         """Disconnect."""

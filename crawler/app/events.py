@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.tasks import end
 from crawler.status import JobStats
 from crawler.views.figures import rest_words
+from crawler.views.losses import lost
 
 LOOK = 1.0  # seconds between two looks at the job
 LAST = 2.0  # seconds at most for the last look, after the job's work has ended
@@ -41,7 +43,8 @@ def events_between(before: JobStats | None, now: JobStats) -> Iterator[Event]:
         yield "host_is_back", {"host": name}
     if now.finished and before is not None and not before.finished:
         pages, items = now.counters.get("pages", 0), now.counters.get("items", 0)
-        yield "finished", {"pages": pages, "items": items, "dead": now.dead}
+        losses = {one.counter: one.count for one in lost(now) if one.counter != "dead"}
+        yield "finished", {"pages": pages, "items": items, "dead": now.dead, "lost": losses}
 
 
 @asynccontextmanager
@@ -70,7 +73,10 @@ async def announced(config: Config, connected: Backend, job: Job, begun: asyncio
                     await look.once()
                 await events.close()
         except TimeoutError:
-            events.lose(f"the broker does not answer within {LAST:g} s")
+            for _ in look.untold:
+                events.lose(f"the broker does not answer within {LAST:g} s")
+        finally:
+            events.say_lost()
 
 
 class Look:
@@ -82,6 +88,8 @@ class Look:
         self._stats = stats
         self._publish = publish
         self._before: JobStats | None = None
+        self.untold: deque[Event] = deque()
+        """What was seen and not published yet."""
         self._patience = Patience(outage=OUTAGE)  # those who work on the job log the outage
 
     async def once(self) -> None:
@@ -89,8 +97,9 @@ class Look:
         now = await self._patience.attempt(self._stats)
         if now is not None:
             before, self._before = self._before, now
-            for event, facts in events_between(before, now):
-                await self._publish(event, facts)
+            self.untold += events_between(before, now)
+        while self.untold:
+            await self._publish(*self.untold.popleft())
 
     async def for_ever(self, begun: asyncio.Event) -> None:
         """Look again and again, once the exporter has begun."""

@@ -13,7 +13,8 @@ from crawler.app.connect import connect
 from crawler.app.coverage import broken
 from crawler.app.events import announced
 from crawler.app.losing import code_of
-from crawler.app.outputs import with_feeds_of_job
+from crawler.app.outputs import with_feeds
+from crawler.app.spiders import for_its_spider
 from crawler.app.tickets import told
 from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import exporter, outputs
@@ -51,7 +52,8 @@ async def export(
             record = await _find_job(connected, job, stop if patient else None)
             if record is None:
                 return ExportReport(job, tuple(Output(target.shown) for target in given))
-            targets = with_feeds_of_job(config, record, given)
+            own, unknown = for_its_spider(config, record)
+            targets = with_feeds(own.settings, given)
             if not targets:
                 raise UsageError(
                     "give a file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout; or write FEEDS"
@@ -70,7 +72,7 @@ async def export(
                     await end(watching)
         stats = await connected.reading.stats(record)
         code = code_of([stats], strict=config.settings.STRICT)
-        if await broken(config, connected, record, stats) and config.settings.STRICT:
+        if await broken(own.settings, connected, record, stats, unknown) and config.settings.STRICT:
             code = Exit.LOST
         return ExportReport(job, outputs(targets, out), stats.outbox, code)
 

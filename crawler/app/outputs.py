@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import structlog
 from msgspec.structs import replace
 
-from crawler.app.config import Config, for_one_spider
-from crawler.app.spiders import spiders_of
-from crawler.errors import ConfigError, CrawlerError, UsageError
+from crawler.errors import ConfigError, UsageError
 from crawler.export.formats import check_word, format_of
 from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.target import Target
-from crawler.model import Job
 from crawler.parsing.feeds import Feed, feed_of, renaming
 from crawler.runtime.safe_text import without_password
 from crawler.settings import Settings
-
-log = structlog.get_logger()
 
 _NUMBERED = re.compile(r"%\(batch_(id|time)\)").search
 
@@ -28,7 +23,7 @@ _NUMBERED = re.compile(r"%\(batch_(id|time)\)").search
 def with_feeds(settings: Settings, given: Sequence[Target] = ()) -> list[Target]:
     """Return the targets given on the command line, with the words that FEEDS has for the same names, and those of
     FEEDS. Raise `ConfigError` for an output of FEEDS that does not exist."""
-    feeds = {target.name: target for target in _of_feeds(settings)}
+    feeds = {name: target_of_feed(name, words, settings) for name, words in feeds_in(settings).items()}
     return [*(_joined(feeds.pop(one.name, one), one) for one in given), *feeds.values()]
 
 
@@ -36,24 +31,15 @@ def _joined(feed: Target, given: Target) -> Target:
     return replace(feed, overwrite=feed.overwrite or given.overwrite, append=given.append)
 
 
-def with_feeds_of_job(config: Config, job: Job, given: Sequence[Target]) -> list[Target]:
-    """Return the same for a job, whose spider may have FEEDS of its own."""
-    try:
-        spider = spiders_of(config).make(job.spider, job.arguments)
-        config = for_one_spider(config, spider.custom_settings, spider.name)
-    except CrawlerError as error:
-        log.warning("spider_not_asked", spider=job.spider, why=str(error), then="FEEDS of settings.py hold")
-    return with_feeds(config.settings, given)
+def feeds_in(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
+    """Return the outputs of FEEDS and FEED_URI: name → words."""
+    older = {settings.FEED_URI: {"format": settings.FEED_FORMAT}} if settings.FEED_URI else {}
+    return {**settings.FEEDS, **{name: words for name, words in older.items() if name not in settings.FEEDS}}
 
 
-def _of_feeds(settings: Settings) -> list[Target]:
-    feeds = dict(settings.FEEDS)
-    if settings.FEED_URI and settings.FEED_URI not in feeds:
-        feeds[settings.FEED_URI] = {"format": settings.FEED_FORMAT}
-    return [_target(name, feed_of(words), settings) for name, words in feeds.items()]
-
-
-def _target(name: str, feed: Feed, settings: Settings) -> Target:
+def target_of_feed(name: str, words: Mapping[str, Any], settings: Settings) -> Target:
+    """Return the target of one output of FEEDS. Raise `ConfigError` if there is no such output."""
+    feed = feed_of(words)
     try:
         check_word(name, feed.format)
         items = _batch_items(name, feed, settings)

@@ -17,7 +17,7 @@ from crawler.errors import UsageError
 from crawler.export import names
 from crawler.export.formats import format_of, is_path
 from crawler.export.sinks import redis
-from crawler.export.sinks.chosen import Chosen, is_choice
+from crawler.export.sinks.chosen import chosen
 from crawler.export.sinks.declared import nothing
 from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.sinks.file import FileSink
@@ -45,7 +45,7 @@ extra that is missing."""
 def sink(config: Config, target: Target, job: Job, *, rotated: bool = False) -> Sink:
     """Build the sink for a target. Raise `UsageError` or `ConfigError` for one that cannot be used."""
     made = _whole(config, target, job, rotated)
-    return Chosen(made, target) if is_choice(target) else made
+    return chosen(made, target)
 
 
 def _whole(config: Config, target: Target, job: Job, rotated: bool) -> Sink:

@@ -6,13 +6,14 @@ from functools import cache
 from typing import Any
 
 from crawler.app.config import Config
-from crawler.app.spiders import spiders_of
-from crawler.errors import ConfigError, CrawlerError
+from crawler.app.spiders import spider_here
+from crawler.errors import ConfigError
 from crawler.export.sinks.user_class import Own, UserClass, Words
 from crawler.export.target import Target
 from crawler.model import DEFAULT_SPIDER, Job
 from crawler.runtime import components
 from crawler.runtime.url_words import read
+from crawler.settings import override, own_settings
 from crawler.spiders.base import DropItem, Spider
 from crawler.spiders.context import Crawler, SettingsView, view_of
 from crawler.spiders.files import make_importable
@@ -56,11 +57,14 @@ def _made(path: str, crawler: Crawler) -> Any:
 
 
 def _spider(config: Config, job: Job, name: str) -> Spider:
-    """Return the spider of that name; where the project lacks it, one that has the name alone."""
-    try:
-        return spiders_of(config).make(name, job.arguments if name == job.spider else {})
-    except CrawlerError:
-        spider: Spider = type("Spider", (Spider,), {"name": name})()
-        spider._set_crawler(Crawler(type(spider), SettingsView(view_of(config.settings))))
-        spider.crawler.spider = spider
-        return spider
+    """Return the spider of that name; where the project lacks it, one that has the name alone. Raise `ConfigError` for
+    one that cannot be used: its settings may say where the items go."""
+    without = "the class gets a spider without arguments, with the settings of settings.py"
+    if found := spider_here(config, name, job.arguments if name == job.spider else {}, without):
+        return found
+    own = own_settings(config.settings, name, {})
+    settings = override(config.settings, own, f"spider {name}", keep=config.explicit)
+    spider: Spider = type("Spider", (Spider,), {"name": name})()
+    spider._set_crawler(Crawler(type(spider), SettingsView(view_of(settings))))
+    spider.crawler.spider = spider
+    return spider

@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from crawler.errors import OutputError, UnstorableItems
 from crawler.export.records import Records
 from crawler.export.sinks.position import merged
-from crawler.interfaces import Gathering, Sink
+from crawler.interfaces import Gathering, Sink, WithColumns
 from crawler.model import Exported, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
-LOOK = 0.1  # seconds between two polls of an empty outbox
+LOOK = 0.1  # seconds between two polls of an outbox that holds no whole batch: each poll costs as much as many items
 
 
 class Draining:
@@ -64,26 +64,28 @@ class Draining:
         while True:
             at_end = until is None or until()
             last = not follow or stop.is_set() or (until is not None and at_end)
-            if await self._patience.until_done(partial(self._move, last), stop, also=self._also):
-                continue
-            if last:
+            pages = await self._patience.until_done(partial(self._move, last), stop, also=self._also)
+            if last and not pages:
                 if at_end:
                     await self._finish()
                 return
-            await pause(LOOK, stop)
+            if not last and pages < self._limit:
+                await pause(LOOK, stop)
 
     async def acknowledge(self) -> None:
         """Note what is durable in the sink, and where, if it is open."""
         if self.is_open:
             where = self._sink.location, self._sink.inode
-            await self._records.note(self.name, Exported(dict(self._positions), *where, self._kept))
+            left_out = self._sink.values_left_out if isinstance(self._sink, WithColumns) else 0
+            await self._records.note(self.name, Exported(dict(self._positions), *where, self._kept, left_out))
 
     async def close(self) -> None:
         """Release the sink for other exporters."""
         await self._sink.close()
 
-    async def _move(self, last: bool) -> bool:
-        """Move one batch. Return False if the outbox is empty now, or too few pages wait and these are not the last."""
+    async def _move(self, last: bool) -> int:
+        """Move one batch, and return its pages: none if the outbox is empty now, or too few wait and these are not the
+        last."""
         await self._records.hold()
         entries = await self._records.read(self._positions, self._limit) if last or await self._is_time() else ()
         if entries:
@@ -95,7 +97,7 @@ class Draining:
                 self._kept = dict(self._positions)
             self._waiting_since = inf
         await self.acknowledge()  # even without entries: the last answer may have been lost
-        return bool(entries)
+        return len(entries)
 
     async def _is_time(self) -> bool:
         """Return whether the pages that wait are enough for the sink, or have waited long enough."""

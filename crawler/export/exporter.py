@@ -105,7 +105,9 @@ class Exporter:
                 continue
             lacks = f"{shown(name)} still lacks {pages:,} pages that wait in the outbox of job {self._job.name}"
             if not self._leaving:
-                raise OutputError(f"{lacks}: name it as well, with another -o, or leave it behind with --append")
+                raise OutputError(
+                    f"{lacks}: name it as well, with another -o, or leave it behind with -o FILE --append"
+                )
             await self._records.leave_behind(name, pages)
             log.warning("output_left_behind", output=shown(name), pages=pages, why="it is not named any more")
 

@@ -56,7 +56,9 @@ class Records:
     def before(self, name: str) -> Exported:
         """Return what the sink of that name has already, or what others have if it has less than what is gone."""
         its = self.earlier.get(name, Exported())
-        return its if reaches(its.positions, self._exported.positions) else self._exported
+        if reaches(its.positions, self._exported.positions):
+            return its
+        return replace(self._exported, values_left_out=its.values_left_out)
 
     async def others(self) -> dict[str, int]:
         """Return how many pages that wait are missing in each earlier sink that is none of ours and lacks no others."""

@@ -32,5 +32,13 @@ class Incident:
     def over(self) -> None:
         """Log the end of the condition, with its duration and count. Does nothing if it did not hold."""
         if self._since is not None:
-            log.info(f"{self._event}_over", seconds=round(time.monotonic() - self._since, 1), times=self._times)
+            log.info(f"{self._event}_over", **self._so_far(self._since))
             self._since, self._times = None, 0
+
+    def sum_up(self) -> None:
+        """Log the same of a condition that lasts when whoever meets it ends. Does nothing if it does not hold."""
+        if self._since is not None:
+            log.warning(f"{self._event}_in_all", **self._so_far(self._since))
+
+    def _so_far(self, since: float) -> dict[str, float]:
+        return {"seconds": round(time.monotonic() - since, 1), "times": self._times}

@@ -6,7 +6,8 @@ field that has no value yet is left out.
 
 Numbers, text, booleans, None, lists and mappings stay as they are. NaN and infinities become null; dates and
 times ISO 8601; bytes text (UTF-8, invalid bytes U+FFFD); sets sorted lists; decimals, UUIDs and enums what
-msgspec writes; keys text. Lone surrogates, which real pages contain, become U+FFFD.
+msgspec writes; keys text. Lone surrogates, which real pages contain, become U+FFFD. Two keys of one dict that become
+the same are an error, because one value would be lost.
 """
 
 from __future__ import annotations
@@ -135,7 +136,10 @@ def _converted(value: Any, field: str) -> Any:
     if isinstance(value, (list, tuple)):
         return [_converted(part, f"{field}[{place}]") for place, part in enumerate(value)]
     if is_item(value):
-        return {_key(key): _converted(part, f"{field}.{key}") for key, part in _fields(value)}
+        fields = {_key(key): _converted(part, f"{field}.{key}") for key, part in _fields(value)}
+        if isinstance(value, (dict, Mapping)) and len(fields) < len(value):  # `dict` alone is faster for most
+            _check_keys(value, field)
+        return fields
     if isinstance(value, (set, frozenset)):
         return sorted((_converted(part, f"{field}{{}}") for part in value), key=_order)
     if type(value).__module__.startswith("pydantic"):  # its URLs and secrets, which show themselves as people may read
@@ -161,6 +165,16 @@ def _key(key: Any) -> str:
     if isinstance(key, Enum):
         key = key.value
     return key.decode("utf-8", "replace") if isinstance(key, bytes) else clean(str(key))
+
+
+def _check_keys(value: Mapping[Any, Any], field: str) -> None:
+    keys: dict[str, Any] = {}
+    for key in value:
+        first = keys.setdefault(name := _key(key), key)
+        if first is not key:
+            raise ItemError(
+                f"{_name(field)}: its keys {first!r} and {key!r} are both {name!r} in JSON; name them apart"
+            )
 
 
 def _order(value: Any) -> tuple[str, Any]:

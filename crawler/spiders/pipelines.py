@@ -114,7 +114,8 @@ class Pipelines:
         return item if self._behind and self._waits(item) else await self.process_behind(item, turn)
 
     async def process_behind(self, item: Any, turn: Turn = no_turn) -> Any:
-        """Do the same for an item that has its files, with the pipelines behind the one that fetches them."""
+        """Do the same for an item that has its files, or gets none, with the pipelines behind the one that fetches
+        them."""
         return await self._through(self._behind, item, turn)
 
     async def _through(self, steps: Iterable[_Step], item: Any, turn: Turn) -> Any:

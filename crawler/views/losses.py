@@ -7,7 +7,7 @@ or in robots.txt: that is told and no more. The rest is lost, and `--strict` mak
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -16,6 +16,7 @@ from crawler.program import PROGRAM
 from crawler.runtime.safe_text import shown
 from crawler.status import JobStats
 from crawler.views.figures import counts_in_words, group, other_callbacks, pages, several
+from crawler.views.reports import CrawlReport
 
 
 class Loss(Struct, frozen=True):
@@ -57,9 +58,11 @@ _ROWS: Mapping[str, _Row] = {
     "given_up/robots": _Row("file", "robots.txt forbids them (ROBOTSTXT_OBEY)", is_asked_for=True),
     "given_up/too_large": _Row("file", "given up: larger than MEDIA_MAXSIZE"),
     "given_up/too_small": _Row("image", "smaller than IMAGES_MIN_WIDTH and IMAGES_MIN_HEIGHT", is_asked_for=True),
+    "given_up/not_cached": _Row("file", "not in the store, and not in the archive that `extract` reads"),
     "given_up/item_too_large": _Row(
         "file", "not fetched: a waiting item may have a megabyte with its URLs and results"
     ),
+    "given_up/errback": _Row("file", "not fetched: an errback gave their items, which leave at once"),
     # --- pages whose items come twice
     "twice/pages": _Row(
         "page",
@@ -104,10 +107,11 @@ _ROWS: Mapping[str, _Row] = {
     "cut/text": _Row("page", "had a longer text than is kept: raise PARSE_MAXTEXT"),
     "cut/meta": _Row("page", "had a longer title, description or the like than is kept: raise PARSE_MAXMETA"),
     "cut/attributes": _Row("page", "had an element with more attributes than are read: raise PARSE_MAXATTRIBUTES"),
-    "cut/surplus": _Row("page", "sent more bytes than their Content-Length says; the rest was not read"),
+    "cut/surplus": _Row("answer", "had more bytes than their Content-Length says; the rest was not read"),
     "cut/dataloss": _Row("page", "broke off and were read in part (DOWNLOAD_FAIL_ON_DATALOSS)"),
-    "cut/feed_end": _Row("feed", "malformed; what comes before the fault was read"),
+    "cut/feed_end": _Row("feed", "malformed; read up to the fault, or without what is malformed"),
     "cut/csv_rows": _Row("feed", "had rows with another number of fields than columns; the log says how many"),
+    "cut/csv_columns": _Row("feed", "had several columns of one name, of which the last was kept; the log names them"),
     "cut/link_text": _Row(
         "page", "had links with more text than a request of a CrawlSpider carries (1,000 characters)"
     ),
@@ -115,6 +119,30 @@ _ROWS: Mapping[str, _Row] = {
         "page", "counted under more names than a worker keeps apart (1,000); the sum is kept (`stat_of_one_process`)"
     ),
     "cut/nesting": _Row("page", "nested too deep to be read to their end"),
+    # --- what `extract` finds in an archive or in the page cache and does not read
+    "unread/cut": _Row("file", "damaged or cut off, and read in part (`archive_cut` in the log)"),
+    "unread/open": _Row("file", "not read: workers write to it, or it cannot be repaired (`archive_not_repaired`)"),
+    "unread/other_files": _Row(
+        "file", "not read: compressed in another way, or in a folder below (`archive_not_read`); name it with --from"
+    ),
+    "unread/bad_url": _Row("page", "not read: its URL cannot be asked for (`archived_url_refused`)"),
+    "unread/form": _Row("page", "not read: asked for with another method than GET, and nobody tells who read it"),
+    "unread/no_answer": _Row(
+        "record", "not read: no answer of a host (resource, continuation), or with a damaged head"
+    ),
+    "unread/files": _Row("file", "of items, which lack them: set FILES_STORE and IMAGES_STORE as in the crawl"),
+    "unread/other_callback": _Row(
+        "request", "not followed: another callback, which the code still has, reads the archived page"
+    ),
+    "unread/not_noted": _Row(
+        "page", "not read: nobody noted who asked for them; an older version did not, nor does a full disk"
+    ),
+    "unread/requests": _Row("page", "read for 100 of their requests; the cache notes no more for one page"),
+    "unread/no_spider": _Row("page", "not asked for by a spider, but by `shell` or `fetch`", is_asked_for=True),
+    "unread/other_job": _Row("visit", "not of the job that was asked for (--job)", is_asked_for=True),
+    "unread/torn": _Row(
+        "visit", "not read: its end is missing, because its worker was killed before the commit", is_asked_for=True
+    ),
 }
 _OTHERS: Mapping[str, _Row] = {
     "skip": _Row("page", "skipped"),
@@ -122,9 +150,13 @@ _OTHERS: Mapping[str, _Row] = {
     "given_up": _Row("file", "given up, as the items say"),
     "links": _Row("link", "left out by the spider", is_asked_for=True),
     "left_behind": _Row("page", "not in an output that --append left behind", is_asked_for=True),
+    "values_left_out": _Row(
+        "value", "left out, because a CSV file has no column for them: name its `fields`, or write JSON lines"
+    ),
     "cut": _Row("page", "cut off at a bound"),
     "twice": _Row("page", "written twice"),
     "empty": _Row("page", "yielded nothing", is_asked_for=True),
+    "unread": _Row("page", "not read"),
 }
 """The rows of counters without a row of their own, by prefix."""
 
@@ -143,6 +175,14 @@ def told(stats: JobStats) -> list[Loss]:
     return sorted(found, key=lambda one: one.is_asked_for)
 
 
+def told_of(report: CrawlReport) -> list[Loss]:
+    """Return the same of a crawl that has ended, with its refused seeds and the rules that its items break."""
+    refused = sum(report.seeds.refused.values())
+    words = f"{several(refused, 'seed')}: refused ({counts_in_words(report.seeds.refused)})"
+    seeds = [Loss("seeds/refused", refused, words)] if refused else []
+    return [*seeds, *(Loss("rules/broken", 1, why) for why in report.broken), *told(report.stats)]
+
+
 def lost(stats: JobStats) -> list[Loss]:
     """Return what nobody asked to leave out."""
     return [one for one in told(stats) if not one.is_asked_for]
@@ -156,9 +196,11 @@ def exit_code(stats: JobStats, *, strict: bool) -> Exit:
     return Exit.LOST if strict and lost(stats) else Exit.DONE
 
 
-def lost_in_words(stats: JobStats) -> str:
-    """Return one line for each loss but the dead letters, which have a place of their own; empty if there is none."""
-    return "\n".join(one.text for one in lost(stats) if one.counter != "dead")
+def lost_in_words(found: Iterable[Loss]) -> str:
+    """Return one line for each loss among these but dead letters and broken rules, which have a place of their own;
+    empty if there is none."""
+    elsewhere = ("dead", "rules/broken")
+    return "\n".join(one.text for one in found if not one.is_asked_for and one.counter not in elsewhere)
 
 
 def asked_for_in_words(stats: JobStats, *, pages: bool) -> str:

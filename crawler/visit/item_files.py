@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-TOO_LARGE = "item_too_large"
+TOO_LARGE, ERRBACK = "item_too_large", "errback"  # for which an item is written without its files
 _MAX_STATUS = 60  # characters of the reason for which a file is given up
 _LARGEST = ("p" * 72, "c" * 64, "s" * _MAX_STATUS)  # path, checksum and status of a file
 _MAX_URL = 8_200 + 300  # bytes of a canonical URL
@@ -65,26 +65,30 @@ class ItemFiles:
         """Whether an item has a field that lists URLs of files. Raise `ItemError` as `split` does."""
         return self._wanted(encode_item(item)) is not None
 
-    def split(self, lease: Lease, callback: str, found: Found) -> Found:
+    def split(
+        self, lease: Lease, callback: str, found: Found, *, waits: bool = True
+    ) -> tuple[Found, list[tuple[bytes, str]]]:
         """Return what a callback (named with its spider) gave, with a request in place of each item that waits for
-        files. Raise `ItemError` for URLs that are no list of text."""
+        files; and the items, with their classes, whose files are given up: all, unless the callback `waits`. Raise
+        `ItemError` for URLs that are no list of text."""
         items: list[bytes] = []
         kinds: list[str] = []
         steps: list[Request] = []
+        settled: list[tuple[bytes, str]] = []
         noted: Counter[str] = Counter()
         for line, kind in zip(found.items, found.kinds, strict=True):
             wanted = self._wanted(line)
-            if wanted is not None:
-                item = Waiting(line.decode(), lease.request.url, callback, kind, wanted)
-                if not (why := self._too_large(lease, item)):
-                    steps.append(waiting.stay(lease, item))
-                    noted["files/waiting"] += 1
-                    continue
-                log.warning(TOO_LARGE, url=item.page, why=why, then="it is written without its files")
-                line = self._complete(item.given_up(TOO_LARGE), noted)
-            items.append(line)
-            kinds.append(kind)
-        return replace(found, items=items, kinds=kinds, requests=[*steps, *found.requests]).noting(noted)
+            if wanted is None:
+                items.append(line)
+                kinds.append(kind)
+                continue
+            item = Waiting(line.decode(), lease.request.url, callback, kind, wanted)
+            if why := self._too_large(lease, item) if waits else ERRBACK:
+                settled.append((self._complete(item.given_up(why), noted), kind))
+                continue
+            steps.append(waiting.stay(lease, item))
+            noted["files/waiting"] += 1
+        return replace(found, items=items, kinds=kinds, requests=[*steps, *found.requests]).noting(noted), settled
 
     def _wanted(self, line: bytes) -> tuple[tuple[Kind, str], ...] | None:
         """Return the files that an item names; None if it has no field that lists some."""
@@ -97,12 +101,14 @@ class ItemFiles:
         return tuple((kind, url) for kind, field in sections for url in _urls(field, fields.get(field)))
 
     def _too_large(self, lease: Lease, item: Waiting) -> str:
-        """Why the item could not take all steps, in the largest form that it can get; empty if it can."""
+        """Return `TOO_LARGE` if the item could not take all steps, in the largest form that it can get; empty if it
+        can."""
         told = tuple(Told(url, *_LARGEST) for _, url in item.wanted)
         try:
             self._check(waiting.stay(lease, replace(item, told=told, at="u" * _MAX_URL)))
         except ValueError as error:
-            return str(error)
+            log.warning(TOO_LARGE, url=item.page, why=str(error), then="it is written without its files")
+            return TOO_LARGE
         return ""
 
     # --- the steps

@@ -37,6 +37,7 @@ from crawler.model import (
     Release,
     Request,
     Skip,
+    Step,
     Visit,
     with_spider,
 )
@@ -181,30 +182,31 @@ class Visitor:
 
     async def _complete(self, lease: Lease, ready: ReadySpider, item: Waiting, visit: Visit) -> Visit:
         """Let an item that has its files go through the pipelines that have waited for that, and leave."""
-        items, close = visit.items, ""
-        dropped: dict[str, int] = {}
         try:
-            if ready.hooks is not None:
-                with self._guarded(lease, ready.retry):
-                    items = (encode_item(await ready.hooks.process_behind(msgspec.json.decode(items[0]))),)
-        except DropItem as why:
-            items, dropped = (), {drop_reason(why): 1}
-        except CloseSpider as why:
-            items, dropped, close = (), {"closed": 1}, close_reason(why)
+            with self._guarded(lease, ready.retry):
+                found = await _behind(ready, visit.items[0], item.kind)
         except PipelineError as error:
             self._spider_errors.say(lease, ready.spider.name, "process_item", error.failure, "pipeline_failed")
             return Visit(_again(error.failure, lease, ready.retry), unasked=True)
-        keys = item_keys(ready.spider.ITEM_KEY, items)
-        filled = coverage_of(item.callback, items, (item.kind,) * len(items))
-        return replace(visit, items=items, item_keys=keys, filled=filled, dropped=dropped, close=close)
+        return replace(
+            visit,
+            items=tuple(found.items),
+            item_keys=item_keys(ready.spider.ITEM_KEY, found.items),
+            item_kinds=item_kinds(found.kinds),
+            filled=coverage_of(item.callback, found.items, found.kinds),
+            dropped=found.dropped,
+            close=found.close,
+        )
 
     async def _find_out(self, lease: Lease, ready: ReadySpider) -> Visit:
         if release := await self._too_early(lease):
             return Visit(release, unasked=True)
         if ready.gate is None:
             return await self._fetch(lease, ready, ready.delay)
-        verdict = await ready.gate.check(lease, lease.job if ready.sitemaps else None, ready.fetcher)
+        verdict = await ready.gate.check(lease, ready.fetcher, sitemaps=ready.sitemaps)
         visit = await self._obey(verdict, lease, ready)
+        if verdict.noted:
+            visit = replace(visit, noted=added(visit.noted, verdict.noted))
         if verdict.listed:
             visit = _without_sitemaps(visit, verdict.listed)
         if verdict.sitemaps:
@@ -217,7 +219,7 @@ class Visitor:
                 return Visit(Skip("robots", verdict.why), unasked=True)
             case "again":
                 asked_at = verdict.asked_at
-                return Visit(Release("robots"), asked_at=asked_at, unasked=asked_at is None, noted=verdict.noted)
+                return Visit(Release("robots"), asked_at=asked_at, unasked=asked_at is None)
             case "unreachable":
                 error = verdict.error  # None: another page asked
                 health = "down" if error is None or error.kind in policy.UNREADABLE else policy.health(error)
@@ -309,7 +311,8 @@ class Visitor:
         if judged is not None:
             return self._keep(lease, response, judged), nothing
         if files:
-            return await files.read(lease, response, self._guarded(lease, files.blame(ready.retry)))
+            outcome, found = await files.read(lease, response, self._guarded(lease, files.blame(ready.retry)))
+            return outcome, found.noting(_told_cuts(response)) if isinstance(outcome, Step) else found
         return await self._parse(lease, ready, lease.request.callback, response)
 
     @contextmanager
@@ -382,8 +385,11 @@ class Visitor:
                 found = found.noting({"empty/items": empty})
             self._note_fields(lease.job, ready.spider, callback, found.items)
             name = with_spider(callback, lease.request.spider)
-            if ready.files is not None and isinstance(page, Response):
-                found = ready.files.split(lease, name, found)
+            if ready.files is not None:
+                # what an errback gives cannot wait: its page is given up
+                found, settled = ready.files.split(lease, name, found, waits=isinstance(page, Response))
+                for line, kind in settled:
+                    found = _with_item(found, await _behind(ready, line, kind))
             return Done(), replace(found, filled=coverage_of(name, found.items, found.kinds))
         except PageTooLarge as error:
             take_back(before)
@@ -445,6 +451,8 @@ class Visitor:
         response = self._refused.get(lease.message)
         given = errback_arguments(ready.spider, errback, lease.request, failure, response)
         outcome, found = await self._parse(lease, ready, errback, *given)
+        if response is not None:
+            found = found.noting(_told_cuts(response))
         found = found.admitting(*await self._admission.on_seeded_hosts(lease, ready, found.requests))
         if not isinstance(outcome, Done):
             found = found.dropping({"errback": 1}).noting({"spider_errors": 1})
@@ -490,6 +498,26 @@ def _lacks_files(ready: ReadySpider, request: Request) -> str:
     if not request.media:
         return ""
     return lacks_store(waiting.KINDS) if ready.files is None else ready.files.lacks(request)
+
+
+async def _behind(ready: ReadySpider, line: bytes, kind: str) -> Found:
+    """Return an item of a class, with what became of its files, as the pipelines leave it that have waited for that;
+    none if they drop it. Raise `PipelineError`."""
+    if ready.hooks is None:
+        return Found([line], [kind])
+    try:
+        item = await ready.hooks.process_behind(msgspec.json.decode(line))
+    except DropItem as why:
+        return Found(dropped={drop_reason(why): 1})
+    except CloseSpider as why:
+        return Found(dropped={"closed": 1}, close=close_reason(why))
+    # whatever the class, they get a dict
+    return Found([encode_item(item)], [kind if type(item) is dict else type(item).__name__])
+
+
+def _with_item(found: Found, one: Found) -> Found:
+    items, kinds = [*found.items, *one.items], [*found.kinds, *one.kinds]
+    return replace(found.dropping(one.dropped), items=items, kinds=kinds, close=found.close or one.close)
 
 
 def _hears_of(ready: ReadySpider, signal: signals.Signal) -> bool:

@@ -168,7 +168,7 @@ async def test_a_spider_has_feeds_of_its_own_and_export_finds_them(project: Shel
 WRONG = {
     "an ending that no output has": (("-o", "items.xml"), 2, r"no output has the ending .xml; there are .*\.jsonl"),
     "a scheme that no output has": (("-o", "ftp://u:geheim@h/a"), 2, r"ftp://u:\*\*\*@h/a: items go to .*redis://"),
-    "an empty name": (("-o", ""), 2, "the name is empty, as of an unset variable"),
+    "an empty name": (("-o", ""), 2, "the value is empty, as of an unset variable"),
     "an output twice": (("-o", "a.jsonl", "-o", "a.jsonl"), 2, r"a\.jsonl is named 2 times; name each output once"),
     "an output twice under two names": (("-o", "a.jsonl", "-o", "./a.jsonl"), 2, "are the same output; name it once"),
     "a folder": (("-o", "spiders"), 73, "spiders: Is a directory"),

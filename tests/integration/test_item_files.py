@@ -15,7 +15,7 @@ from PIL import Image
 
 from crawler.errors import ConfigError, Exit, OutputError
 from crawler.media import folder
-from crawler.views.losses import exit_code
+from crawler.views.losses import exit_code, lost
 from tests.crawling import Crawled, crawl_pages
 from tests.object_store import BUCKET, ENVIRONMENT, Moto, Rclone, Server, objects, running
 from tests.webserver import flaky, redirect
@@ -108,6 +108,14 @@ async def test_a_file_that_is_given_up_holds_no_item_back(
     assert stats.dead == 0
     assert found.counters[f"given_up/{status}"] == 1
     assert exit_code(stats, strict=True) == Exit.LOST
+
+
+async def test_a_file_with_more_bytes_than_were_said_is_kept_and_counted(tmp_path: Path) -> None:
+    answer = Answer(b"a", content_type="image/jpeg", surplus=b" and more")
+    found = await crawled(tmp_path, {"/": naming("/a.jpg"), "/a.jpg": answer})
+    (file,) = found.items[0]["files"]
+    assert file == {"url": file["url"], **kept(b"a"), "status": "downloaded"}
+    assert [one.counter for one in lost(found.report.stats)] == ["cut/surplus"]
 
 
 async def test_robots_txt_holds_for_files(tmp_path: Path) -> None:
@@ -282,6 +290,36 @@ async def test_pipelines_behind_scrapy_s_get_the_item_with_its_files(tmp_path: P
     assert paths == {"": (True, [kept(b"a")["path"]]), "none": (True, [])}, "also one without files"
     assert found.counters["dropped/unwanted"] == 1
     assert found.counters["dead/pipeline"] == 1
+
+
+async def test_pipelines_behind_get_items_whose_files_are_given_up_at_once(tmp_path: Path, behind: str) -> None:
+    """Those of an errback, and those that are too large to wait."""
+    spider = (
+        SPIDER.replace("import Spider", "import Request, Spider")
+        + """
+        yield {"page": response.url + "?large", "file_urls": [response.url], "text": "x" * 999_000}
+        yield Request(response.urljoin("/gone"), errback=self.failed)
+
+    def failed(self, request, failure):
+        yield {"page": request.url, "file_urls": [request.url + ".jpg"]}
+        yield {"page": request.url + "?drop", "file_urls": []}
+"""
+    )
+    found = await crawled(tmp_path, {"/": ""}, spider, ITEM_PIPELINES=behind)
+    items = {item["page"].rpartition("/")[2]: item for item in found.items}
+    assert {page: (item["before"], item["paths"]) for page, item in items.items()} == {
+        "": (True, []),
+        "?large": (True, [None]),
+        "gone": (True, [None]),
+    }
+    assert [file["status"] for file in items["gone"]["files"]] == ["errback"]
+    assert found.asked == ["/", "/gone"]
+    assert found.counters["dropped/unwanted"] == 1
+    assert {one.counter for one in lost(found.report.stats)} == {
+        "dead",
+        "given_up/errback",
+        "given_up/item_too_large",
+    }
 
 
 async def test_scrapy_s_pipeline_needs_a_store(tmp_path: Path, behind: str) -> None:

@@ -13,7 +13,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from crawler.export.target import Target
-from crawler.interfaces import Sink
+from crawler.interfaces import Gathering, Sink, WithColumns
 from crawler.model import Exported, OutboxEntry
 
 log = structlog.get_logger()
@@ -22,9 +22,11 @@ _fields_of = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def is_choice(target: Target) -> bool:
-    """Return whether the target wants less than all items as they are."""
-    return bool(target.fields or target.kinds or target.spiders)
+def chosen(sink: Sink, target: Target) -> Sink:
+    """Return a sink that gets what the target wants: this one itself if it wants all items as they are."""
+    if not (target.fields or target.kinds or target.spiders):
+        return sink
+    return ChosenTogether(sink, target, sink) if isinstance(sink, Gathering) else Chosen(sink, target)
 
 
 class Chosen:
@@ -45,6 +47,11 @@ class Chosen:
     def inode(self) -> int:
         """That of the file; 0 if it is none."""
         return self._sink.inode
+
+    @property
+    def values_left_out(self) -> int:
+        """Values for which the sink has no column."""
+        return self._sink.values_left_out if isinstance(self._sink, WithColumns) else 0
 
     async def open(self, exported: Exported) -> Mapping[int, str]:
         """Open the sink."""
@@ -89,3 +96,22 @@ class Chosen:
         """Return the wanted fields of the item that it has, in their order, under their names in the output."""
         fields = _fields_of(item)
         return _encode({name: fields[field] for field, name in self._target.fields if field in fields})
+
+
+class ChosenTogether(Chosen):
+    """Implements `Gathering` with a sink that does. Pages without a wanted item count as well."""
+
+    def __init__(self, sink: Sink, target: Target, gathering: Gathering) -> None:
+        """`gathering`: the sink once more."""
+        super().__init__(sink, target)
+        self._gathering = gathering
+
+    @property
+    def pages(self) -> int:
+        """How many pages are enough for one `write`."""
+        return self._gathering.pages
+
+    @property
+    def seconds(self) -> float:
+        """How long they may wait for more."""
+        return self._gathering.seconds

@@ -11,7 +11,7 @@ def gone_to(location: str, here: str, what: str = "the file") -> str:
     to put back what is gone."""
     went = "standard output" if location == "-" else location
     gone = f"are no longer in {here}: put {what} back" if location == here else f"went to {went}: go on there"
-    return f"earlier items of this job {gone}, write only later ones with --append, or crawl anew with --fresh"
+    return f"earlier items of this job {gone}, write only later ones with -o FILE --append, or crawl anew with --fresh"
 
 
 def check_here(exported: Exported, location: str, here: str = "") -> None:

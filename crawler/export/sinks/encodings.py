@@ -41,7 +41,7 @@ class Encoding(Protocol):
         """Learn from the first bytes of the file (empty: a new one). Raise `ValueError` if it is of another kind."""
 
     def name_columns(self, names: Sequence[str]) -> None:
-        """Take the columns, if it lacks them; none: the fields of the next item."""
+        """Take the first columns, if it lacks them: the other fields of the next item follow."""
 
     def row(self, item: bytes) -> bytes:
         """Return the row of an item, a JSON object. Raise `ValueError`, which says why, if it can have none."""
@@ -128,7 +128,7 @@ class Csv:
     value as JSON.
 
     The columns are the `fields`, or else those in the header of the file, or else those that are named for the first
-    item, or else its fields. Values of other fields are left out and counted.
+    item, and its other fields. Values of other fields are left out and counted.
     """
 
     end = b""
@@ -138,6 +138,7 @@ class Csv:
     def __init__(self, fields: Sequence[str] = ()) -> None:
         self._wanted = tuple(fields)
         self._fields = self._wanted
+        self._first: tuple[str, ...] = ()
         self.left_out: Counter[str] = Counter()
         self._text = StringIO(newline="")
         self._writer = csv.writer(self._text)
@@ -158,8 +159,8 @@ class Csv:
         return not self._fields
 
     def name_columns(self, names: Sequence[str]) -> None:
-        """Take them, if there are none yet."""
-        self._fields = self._fields or tuple(names)
+        """Take those that come first in the header, if there is none yet."""
+        self._first = tuple(names)
 
     def row(self, item: bytes) -> bytes:
         """Return the values of the columns. Raise `ValueError` if the item has a value that is no text in UTF-8, or no
@@ -168,7 +169,7 @@ class Csv:
             values = {name: text_of(value) for name, value in _fields(item).items() if value != b"null"}
         except BadValue as error:
             raise ValueError(str(error)) from None
-        self._fields = self._fields or tuple(_fields(item))
+        self._fields = self._fields or tuple(dict.fromkeys((*self._first, *_fields(item))))
         if not self._fields:
             raise ValueError("the item has no field, and the header is made of the first item: write the `fields`")
         cells = [values.pop(field, "") for field in self._fields]

@@ -45,6 +45,7 @@ class _Survey(Struct, frozen=True):
     again: bytes = b""  # lines of others behind them, between parts of a torn block
     jobs: tuple[str, ...] = ()  # positions of all jobs, as text
     items: int = 0  # rows of this job
+    values_left_out: int = 0  # by this job
     why: str = ""  # why the job must not write to it; empty: it may
 
 
@@ -89,6 +90,7 @@ class FileSink:
         self._jobs: tuple[str, ...] = ()  # positions of other crawls in the file, as text
         self._positions: dict[int, str] = {}
         self.items = 0  # rows of this job in the file
+        self.values_left_out = 0  # by this job, also in earlier files of this name
 
     @property
     def location(self) -> str:
@@ -124,6 +126,7 @@ class FileSink:
         try:
             self._start(self._open_target(exported.location))
             self._check_gap(exported)
+            self.values_left_out = max(self.values_left_out, exported.values_left_out)
             sidecar.tidy(sidecar.path_of(self._path))
         except OSError as error:
             self._discard()
@@ -147,6 +150,7 @@ class FileSink:
             raise OutputError(f"cannot write items to {self._path}: {error.strerror}; nothing is lost") from None
         self._positions = positions
         self.items += len(rows)
+        self.values_left_out += self._encoding.left_out.total()
         self._tell_left_out()
         if self._old >= 0 and not self._is_told:
             self._is_told = True
@@ -226,7 +230,7 @@ class FileSink:
                 return self._vouched(record, data)
             if record and record.of(self._epoch) and data and not self._may_differ:
                 changed = f"{self._path} is not the file that {place} describes, because another program changed it"
-                return _Survey(why=f"{changed}: put it back, or write only later items with --append")
+                return _Survey(why=f"{changed}: put it back, or write only later items with -o FILE --append")
             return self._unvouched(data)
 
     @property
@@ -237,9 +241,11 @@ class FileSink:
     def _vouched(self, record: Record, data: _Bytes) -> _Survey:
         """Return what is in a file that its sidecar describes."""
         behind, jobs, items, keep, again = data[record.size :], record.jobs, record.items, len(data), b""
+        left_out = record.values_left_out
         if record.block and sidecar.is_whole(record.block, behind):
             behind = behind[record.block.length :]
             jobs, items = _replaced(jobs, record.block.positions), items + record.block.items
+            left_out = record.block.values_left_out
         elif record.block:
             foreign = sidecar.foreign_lines(record.block, behind) if self._encoding.is_shared else ()
             again = b"".join(line for line in foreign if self._encoding.is_foreign(line))
@@ -247,8 +253,9 @@ class FileSink:
         if behind and self._encoding.end.startswith(behind):
             keep -= len(behind)
         found = sidecar.positions_of(jobs, self._epoch)
+        left_out = left_out if found and position.read(jobs[-1])[0] == self._epoch else 0
         other = position.read(jobs[-1])[0] if jobs and keep and not found else ""
-        return _Survey(found, other, keep, again, jobs if keep else (), items if found else 0)
+        return _Survey(found, other, keep, again, jobs if keep else (), items if found else 0, left_out)
 
     def _unvouched(self, data: _Bytes) -> _Survey:
         """Return what is in a file without a sidecar: rows with marks, or somebody's lines."""
@@ -289,6 +296,7 @@ class FileSink:
         self._jobs = tuple(text for text in found.jobs if position.read(text)[0] != self._epoch)
         self._positions = position.merged(self._positions, found.positions)
         self.items, self._is_announced = found.items, False
+        self.values_left_out = max(self.values_left_out, found.values_left_out)
 
     def _check_gap(self, exported: Exported) -> None:
         """Take over the positions of the job's earlier items. Raise `OutputError` if the file lacks some of them."""
@@ -402,7 +410,8 @@ class FileSink:
                 self._tell(None, positions)
             return
         data = self._encoding.block(rows, is_first=not self._size)
-        self._tell(sidecar.block_of(data, position.mark(self._epoch, positions), len(rows)), self._positions)
+        left_out = self.values_left_out + self._encoding.left_out.total()
+        self._tell(sidecar.block_of(data, position.mark(self._epoch, positions), len(rows), left_out), self._positions)
         before = self._size
         try:
             self._add(data)
@@ -416,7 +425,8 @@ class FileSink:
     def _tell(self, block: Block | None, positions: Mapping[int, str]) -> None:
         """Write to the sidecar what is in the file, and what comes next."""
         ours = (position.mark(self._epoch, positions),) if positions else ()
-        record = sidecar.record_of(self._file, self._size, (*self._jobs, *ours), self.items, block)
+        what = (*self._jobs, *ours), self.items, self.values_left_out
+        record = sidecar.record_of(self._file, self._size, *what, block)
         sidecar.write(sidecar.path_of(self._path), record)
         self._is_announced = block is not None
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from crawler.interfaces import WithColumns
 from crawler.model import Exported, OutboxEntry
 
 
@@ -40,6 +41,11 @@ class InThread:
     def inode(self) -> int:
         """The file's inode; 0 if the sink is no file."""
         return self._sink.inode
+
+    @property
+    def values_left_out(self) -> int:
+        """Values for which the sink has no column."""
+        return self._sink.values_left_out if isinstance(self._sink, WithColumns) else 0
 
     def check(self) -> None:
         """Raise `OutputError` if a new job could not write to it. Change nothing."""

@@ -254,7 +254,7 @@ class ParquetSink:
                 return
         raise OutputError(
             f"{self._folder} was moved or deleted while items were written: put it back, or end this export and write "
-            "only later items with --append"
+            "only later items with -o FILE --append"
         )
 
     def _is_due(self) -> bool:

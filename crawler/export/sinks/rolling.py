@@ -40,6 +40,7 @@ class _State(Struct, frozen=True):
     positions: str  # of the crawl, behind them
     batch: int = 1
     began: float = 0.0  # Unix seconds
+    values_left_out: int = 0
 
 
 class RollingSink:
@@ -73,6 +74,7 @@ class RollingSink:
         self._state = _State(epoch, began=time.time())
         self._current: FileSink | None = None
         self._written = 0  # items of a `write` that failed behind them
+        self.values_left_out = 0  # by this job, in all files
 
     def check(self) -> None:
         """Raise `OutputError` if a new job could not write the files. Change nothing."""
@@ -83,8 +85,10 @@ class RollingSink:
     def open(self, exported: Exported) -> Mapping[int, str]:
         """Find the file that is at work. Raise `OutputError` if it cannot be written, or if earlier items are gone."""
         self._state = self._read() or self._first()
+        self.values_left_out = max(self._state.values_left_out, exported.values_left_out)
         record = None if self._part.exists() else sidecar.read(sidecar.path_of(self._part))
         if record and self._final.exists() and self._final.stat().st_ino == record.inode:
+            self.values_left_out = max(self.values_left_out, (record.block or record).values_left_out)
             self._go_to_next(record.behind(self._epoch))  # killed when the file just had its name
         known = position.read(self._state.positions)[1]
         self._begin(position.merged(known, exported.positions) if self._may_lack else known)
@@ -99,6 +103,7 @@ class RollingSink:
             self._roll()
         for part in self._parts(entries):
             self._written += self._file.write(part)
+            self.values_left_out = self._file.values_left_out
         written, self._written = self._written, 0
         return written
 
@@ -157,8 +162,8 @@ class RollingSink:
         if not self._place.exists() or self._read() != self._state:
             sidecar.write(self._place, self._state)
         current = self._build(self._part)
-        current.open(Exported(positions))
-        self._current = current
+        current.open(Exported(positions, values_left_out=self.values_left_out))
+        self._current, self.values_left_out = current, current.values_left_out
 
     def _check_name(self) -> None:
         if self._final.exists() and not self._overwrite:
@@ -215,7 +220,7 @@ class RollingSink:
         """Note that the file is whole."""
         left = sidecar.path_of(self._part)
         began = max(time.time(), self._state.began + 1)  # a name may tell files apart by the second
-        state = _State(position.mark(self._epoch, positions), self._state.batch + 1, began)
+        state = _State(position.mark(self._epoch, positions), self._state.batch + 1, began, self.values_left_out)
         sidecar.write(self._place, state)
         self._state = state
         with suppress(OSError):

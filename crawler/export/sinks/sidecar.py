@@ -30,7 +30,7 @@ _TAIL = 4096  # bytes before `size` that are compared
 _JOBS = 100  # crawls whose positions in one file are kept
 
 
-class Block(Struct, frozen=True):
+class Block(Struct, frozen=True, omit_defaults=True):
     """Rows that are about to be written."""
 
     positions: str  # of the crawl, once they are there
@@ -38,6 +38,7 @@ class Block(Struct, frozen=True):
     crc: int
     lines: bytes  # CRC-32 of each line, four bytes each
     items: int
+    values_left_out: int = 0  # by the crawl, once they are there
 
 
 class Record(Struct, frozen=True, omit_defaults=True):
@@ -48,6 +49,7 @@ class Record(Struct, frozen=True, omit_defaults=True):
     tail: int = 0  # CRC-32 of the last of them
     inode: int = 0  # by which a file is known that was moved without its sidecar
     items: int = 0  # rows that the last crawl has written
+    values_left_out: int = 0  # by the last crawl, because the file has no column for them
     block: Block | None = None  # what may stand behind these bytes, whole, in part or not at all
 
     def vouches_for(self, file: int) -> bool:
@@ -87,7 +89,7 @@ def read(path: Path) -> Record | None:
     except ValueError:
         raise OutputError(
             f"{path} is damaged, so it does not tell which items are in the file beside it: put a copy back, or delete "
-            "it and write only later items with --append"
+            "it and write only later items with -o FILE --append"
         ) from None
     return record
 
@@ -110,15 +112,18 @@ def move(file: Path, target: Path) -> None:
     os.replace(path_of(file), path_of(target))
 
 
-def record_of(file: int, size: int, jobs: tuple[str, ...], items: int, block: Block | None = None) -> Record:
+def record_of(
+    file: int, size: int, jobs: tuple[str, ...], items: int, values_left_out: int, block: Block | None = None
+) -> Record:
     """Return the record of an open file, whose first `size` bytes are what the crawls have written."""
-    return Record(jobs[-_JOBS:], size, _tail(file, size), os.fstat(file).st_ino, items, block)
+    return Record(jobs[-_JOBS:], size, _tail(file, size), os.fstat(file).st_ino, items, values_left_out, block)
 
 
-def block_of(data: bytes, positions: str, items: int) -> Block:
-    """Return what announces the bytes of so many rows, behind which the crawl has these positions."""
+def block_of(data: bytes, positions: str, items: int, values_left_out: int) -> Block:
+    """Return what announces the bytes of so many rows, behind which the crawl has these positions and has left out so
+    many values."""
     lines = array("I", map(crc32, data.removesuffix(b"\n").split(b"\n")))
-    return Block(positions, len(data), crc32(data), lines.tobytes(), items)
+    return Block(positions, len(data), crc32(data), lines.tobytes(), items, values_left_out)
 
 
 def is_whole(block: Block, behind: bytes) -> bool:

@@ -188,6 +188,8 @@ class UserClass:
         words = without_password(str(error) if cause is not error else error_in_words(error))
         if _may_pass(cause):
             return OutputError(f"{self.location}: {words}; {rest}")
+        if isinstance(cause, ConfigError):  # no bug, and it names its place
+            return ConfigError(f"{self.location}: {without_password(str(cause))}; {rest}")
         _, trace = told(cause)
         return ConfigError(f"{self.location}: {words}; {rest}\n{without_password(trace).rstrip()}")
 

@@ -6,10 +6,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from crawler import Response, Spider
 from crawler.app.config import Config
 from crawler.app.sinks import sink as made
 from crawler.errors import ConfigError, CrawlerError, OutputError, UnstorableItems, UsageError
@@ -17,6 +20,7 @@ from crawler.export.target import Target
 from crawler.interfaces import Sink
 from crawler.model import Exported, Job, OutboxEntry
 from crawler.settings import Settings
+from crawler.spiders.registry import Registry
 
 JOB = Job("news", epoch="e1", spider="shop")
 
@@ -35,6 +39,83 @@ def sink(project: Path, code: str, name: str = "python:outputs:Out") -> Sink:
     (project / "outputs.py").write_text(code)
     settings = Settings(OWN={"FILE": str(project / "seen")})
     return made(Config(settings, {}, project), Target(name), JOB)
+
+
+SPIDER = """
+from crawler import Spider
+
+class Shop(Spider):
+    name = "shop"
+    custom_settings = {"BASE": "prod"}
+    def parse(self, response): ...
+    def __init__(self, country="none", **arguments):
+        super().__init__(**arguments)
+        self.country = country
+"""
+SAYS_WHERE = (
+    "import pathlib\n"
+    "class Out:\n"
+    "    def open_spider(self, spider):\n"
+    "        settings = spider.settings\n"
+    "        where = f\"{settings.get('BASE')} {getattr(spider, 'country', None)}\"\n"
+    "        pathlib.Path(settings.get('FILE')).write_text(where)\n"
+    "    def write(self, items): 0\n"
+)
+
+
+def for_spider(project: Path, code: str, registry: Registry | None = None, **changes: Any) -> Sink:
+    (project / "outputs.py").write_text(SAYS_WHERE)
+    (project / "spiders").mkdir()
+    (project / "spiders" / "shop.py").write_text(code)
+    settings = Settings(OWN={"FILE": str(project / "seen"), "BASE": "test"}, **changes)
+    config = Config(settings, {}, project, registry)
+    return made(config, Target("python:outputs:Out"), msgspec.structs.replace(JOB, arguments={"country": "dk"}))
+
+
+async def test_the_class_gets_the_spider_of_the_job_with_its_arguments(project: Path) -> None:
+    await write(for_spider(project, SPIDER), [page(1)])
+    assert seen(project) == ["prod dk"]
+
+
+async def test_the_spider_of_a_program_counts_as_well(project: Path) -> None:
+    class Shop(Spider):
+        name = "shop"
+        custom_settings: ClassVar = {"BASE": "own"}
+        country = ""
+
+        def parse(self, response: Response) -> None: ...
+
+    settings = Settings(OWN={"FILE": str(project / "seen")})
+    registry = Registry(settings)
+    registry.add(type("Shop", (Shop,), {"__init__": _with_country}))
+    await write(for_spider(project, "", registry), [page(1)])
+    assert seen(project) == ["own dk"]
+
+
+def _with_country(self: Any, country: str) -> None:
+    Spider.__init__(self)
+    self.country = country
+
+
+async def test_where_the_project_lacks_the_spider_the_log_says_what_the_class_gets(project: Path) -> None:
+    with capture_logs() as logs:
+        await write(for_spider(project, "", SPIDERS={"shop": {"BASE": "dk"}}), [page(1)])
+    assert seen(project) == ["dk None"]
+    assert [one["spider"] for one in logs if one["event"] == "spider_not_asked"] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("class Shop(", "not loaded: .*shop.py"),
+        (SPIDER + "        raise ValueError('no')\n", "ValueError: no"),
+        (SPIDER.replace("country", "land"), "takes no argument 'country'|never reads country"),
+    ],
+)
+async def test_items_do_not_go_where_a_spider_that_fails_did_not_say(project: Path, code: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        await write(for_spider(project, code), [page(1)])
+    assert not (project / "seen").exists()
 
 
 def page(number: int, *items: object, spider: str = "shop") -> OutboxEntry:

@@ -15,7 +15,7 @@ from crawler.status import HostTurn, HostView, JobStats, Pause
 RUNNING = JobStats("news", at=1_800_000_000.0)
 PAUSED = replace(RUNNING, paused=(Pause("host", "a.example", "20 of 20 failed", 0.0),))
 RESTING = replace(RUNNING, resting=(HostView("a.example", 3, HostTurn(rest=60.0, cause="http_503", rests=1)),))
-FINISHED = replace(RUNNING, finished=True, counters={"pages": 7, "items": 5}, dead=1)
+FINISHED = replace(RUNNING, finished=True, counters={"pages": 7, "items": 5, "cut/links": 2}, dead=1)
 
 
 def names(before: JobStats | None, now: JobStats) -> list[str]:
@@ -44,7 +44,31 @@ def test_the_facts_of_events() -> None:
     ((_, rests),) = events_between(RUNNING, RESTING)
     assert (rests["host"], rests["seconds"], "answered 503" in rests["why"]) == ("a.example", 60.0, True)
     ((_, finished),) = events_between(RUNNING, FINISHED)
-    assert finished == {"pages": 7, "items": 5, "dead": 1}
+    assert finished == {"pages": 7, "items": 5, "dead": 1, "lost": {"cut/links": 2}}
+
+
+async def test_what_a_look_had_no_time_to_tell_is_told_by_the_last_one() -> None:
+    told: list[str] = []
+    asked = asyncio.Event()
+
+    async def stats() -> JobStats:
+        return next(seen)
+
+    async def publish(event: str, facts: Mapping[str, Any]) -> None:
+        told.append(event)
+        if event == "paused":
+            asked.set()
+            await asyncio.Event().wait()
+
+    seen = iter([RUNNING, replace(RESTING, paused=PAUSED.paused), FINISHED])
+    look = Look(stats, publish)
+    await look.once()
+    looking = asyncio.create_task(look.once())
+    await asked.wait()
+    await end(looking)
+    await look.once()
+    assert told == ["started", "paused", "host_rests", "resumed", "host_is_back", "finished"]
+    assert not look.untold
 
 
 async def test_nothing_is_told_before_the_exporter_has_begun() -> None:

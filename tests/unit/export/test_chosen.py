@@ -8,8 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import OutputError
-from crawler.export.sinks.chosen import Chosen, is_choice
+from crawler.export.sinks.chosen import Chosen
+from crawler.export.sinks.chosen import chosen as chosen_for
 from crawler.export.target import Target
+from crawler.interfaces import Gathering
 from crawler.model import Exported, OutboxEntry
 
 
@@ -47,8 +49,24 @@ def page(number: int, *items: bytes, spider: str = "shop", left_out: Sequence[in
     return OutboxEntry(0, f"{number}-0", items, spider=spider, left_out=frozenset(left_out))
 
 
+class TakingTogether(Taking):
+    """Implements `Gathering`."""
+
+    pages, seconds = 500, 60.0
+
+
 def test_what_wants_all_needs_no_choice() -> None:
-    assert [is_choice(target) for target in (Target("a"), Target("a", fields=(("b", "b"),)))] == [False, True]
+    inner = Taking()
+    assert chosen_for(inner, Target("a")) is inner
+    assert isinstance(chosen_for(inner, Target("a", fields=(("b", "b"),))), Chosen)
+
+
+def test_pages_wait_for_each_other_also_where_a_part_of_them_is_wanted() -> None:
+    """Otherwise an object store gets an object for each batch of the exporter."""
+    together = chosen_for(TakingTogether(), Target("a", spiders=("shop",)))
+    assert isinstance(together, Gathering)
+    assert (together.pages, together.seconds) == (500, 60.0)
+    assert not isinstance(chosen_for(Taking(), Target("a", spiders=("shop",))), Gathering)
 
 
 async def test_a_sink_for_one_spider_gets_its_items_and_the_positions_of_all_pages() -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierUnavailable, OutputClosed, OutputError, UnstorableItems
+from crawler.export.draining import LOOK
 from crawler.export.exporter import Exporter
+from crawler.export.sinks.chosen import Chosen
+from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.sinks.file import FileSink
 from crawler.export.sinks.in_thread import BlockingSink, InThread
 from crawler.export.sinks.stream import STDOUT, StreamSink
+from crawler.export.target import Target
 from crawler.interfaces import Pace, Sink
 from crawler.model import BadItem, DeadItem, Done, Exported, Job, OutboxEntry, Request, Visit
 from crawler.program import PROGRAM
@@ -143,6 +148,44 @@ async def test_a_sink_that_is_away_holds_up_no_other_and_gets_all_in_the_end(tmp
     assert (await frontier.stats(job)).outbox == 0
 
 
+async def test_an_exporter_that_keeps_up_reads_once_between_two_pauses_and_a_backlog_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses, go_on = asyncio.Queue[float](), asyncio.Event()
+
+    async def pause(seconds: float, _: object) -> None:
+        pauses.put_nowait(seconds)
+        await go_on.wait()
+        go_on.clear()
+
+    monkeypatch.setattr("crawler.export.draining.pause", pause)
+    frontier, stop, found = MemoryFrontier(), asyncio.Event(), list[int]()
+    read = frontier.read
+
+    async def counted(job: Job, after: Mapping[int, str], limit: int) -> list[OutboxEntry]:
+        entries = await read(job, after, limit)
+        found.append(len(entries))
+        return entries
+
+    monkeypatch.setattr(frontier, "read", counted)
+    job = await with_items(frontier, 0, 25)
+    running = asyncio.create_task(
+        exporter(frontier, job, FileSink(tmp_path / "x.jsonl", job.epoch)).run(stop, follow=True)
+    )
+    async with asyncio.timeout(10):
+        assert await pauses.get() == LOOK
+        assert found == [10, 10, 5]
+        for number in range(25, 28):
+            await with_items(frontier, number, number + 1)
+        go_on.set()
+        await pauses.get()
+    assert found[3:] == [3]
+    stop.set()
+    go_on.set()
+    await running
+    assert len(items_in(tmp_path / "x.jsonl")) == 28
+
+
 async def test_each_sink_goes_on_where_it_was_when_an_exporter_died(tmp_path: Path) -> None:
     frontier = MemoryFrontier()
     job = await with_items(frontier, 0, 30)
@@ -163,6 +206,35 @@ async def test_each_sink_goes_on_where_it_was_when_an_exporter_died(tmp_path: Pa
     assert out.items == 33
     assert items_in(files[0]) == items_in(files[1]) == [*URLS, *(f"http://a.example/{n}" for n in range(30, 33))]
     assert (await frontier.stats(job)).outbox == 0
+
+
+class Deadly(MemoryFrontier):
+    """Kills exporters when they tell of a batch."""
+
+    is_deadly = False
+
+    async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
+        if self.is_deadly and exported != await self.exported(job):
+            raise KeyboardInterrupt
+        await super().acknowledge(job, exported, sinks)
+
+
+async def test_values_without_a_column_are_a_loss_of_the_job_though_the_exporter_dies(tmp_path: Path) -> None:
+    frontier, path = Deadly(), tmp_path / "items.csv"
+    job = await with_items(frontier, 0, 25)
+    path.write_bytes(b"title\r\n")
+
+    def sinks() -> list[Sink]:
+        csv, target = FileSink(path, job.epoch, ENCODINGS["csv"](()), append=True), Target(str(path))
+        return [Chosen(InThread(csv), target), InThread(FileSink(tmp_path / "b.jsonl", job.epoch))]
+
+    for deadly in (True, True, False):
+        frontier.is_deadly = deadly
+        with suppress(KeyboardInterrupt):
+            await exporting(frontier, job, sinks()).run(asyncio.Event())
+    stats = await frontier.stats(job)
+    assert stats.outbox == 0
+    assert [(one.counter, one.count) for one in lost(stats)] == [(f"values_left_out/{path}", 25)]
 
 
 async def test_an_output_that_is_named_no_more_and_lacks_pages_is_an_error(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import OutputError, UnstorableItems
+from crawler.export.sinks.columns import Kind
 from crawler.export.sinks.encodings import ENCODINGS
 from crawler.export.sinks.file import FileSink
 from crawler.model import Exported, OutboxEntry
@@ -49,6 +50,10 @@ def write(
     finally:
         sink.close()
     return found
+
+
+def sink_of(path: Path, epoch: str = "e1", **how: Any) -> FileSink:
+    return FileSink(path, epoch, ENCODINGS[path.name.partition(".")[2]](()), **how)
 
 
 def rows_of(data: bytes) -> list[dict[str, str]]:
@@ -237,6 +242,13 @@ def test_values_without_a_column_are_counted_and_named(table: Path) -> None:
     assert "fields" in logs[0]["why"]
 
 
+def test_fields_that_the_class_does_not_declare_follow_those_that_it_does(table: Path) -> None:
+    """As `files` of an item that named some, or what a pipeline adds."""
+    page = OutboxEntry(0, "1-0", (b'{"n":1,"files":[]}', b'{"n":2}'), kinds=("Book", "Book"))
+    write(table, page, declared=lambda spider, kind: {"text": Kind.TEXT, "n": Kind.INT})
+    assert table.read_bytes() == b"text,n,files\r\n,1,[]\r\n,2,\r\n"
+
+
 def test_a_header_that_differs_is_refused(table: Path) -> None:
     write(table, FIRST, fields=["n", "text"])
     with pytest.raises(OutputError, match=r"has the columns n,text and not text,n: name another file"):
@@ -270,6 +282,59 @@ def test_an_item_without_fields_makes_no_header(table: Path) -> None:
     sink.write([OutboxEntry(0, "1-0", nothing.items, left_out=frozenset({0}))])
     sink.close()
     assert table.read_bytes() == b"n\r\n1\r\n"
+
+
+EXTRA = [OutboxEntry(0, f"{n}-0", (b'{"n":1,"new":2}', b'{"n":3,"new":null,"other":4}')) for n in (2, 3)]
+"""Two values of each have no column beside `n` and `text`."""
+
+
+@pytest.mark.parametrize("name", ["items.csv", "items.csv.gz"])
+def test_values_without_a_column_are_counted_once_wherever_their_block_is_torn(tmp_path: Path, name: str) -> None:
+    sink = sink_of(tmp_path / name)
+    sink.open(NONE)
+    sink.write([FIRST, EXTRA[0]])
+    there = (tmp_path / name).read_bytes()
+    sink.write([EXTRA[1]])
+    block, announced = (tmp_path / name).read_bytes()[len(there) :], (tmp_path / f"{name}.position").read_bytes()
+    sink.close()
+    for end in range(len(block) + 1):
+        (tmp_path / name).write_bytes(there + block[:end])
+        (tmp_path / f"{name}.position").write_bytes(announced)
+        sink = sink_of(tmp_path / name)
+        is_there = sink.open(NONE) == {0: "3-0"}
+        assert sink.values_left_out == (4 if is_there else 2)
+        assert is_there is (end == len(block))
+        sink.write([FIRST, *EXTRA])
+        sink.close()
+        assert sink.values_left_out == 4
+
+
+def test_values_without_a_column_count_on_in_a_file_that_takes_the_place_of_another(table: Path) -> None:
+    sink = sink_of(table)
+    sink.open(NONE)
+    sink.write([FIRST, EXTRA[0]])
+    table.rename(table.with_name("moved.csv"))
+    sink.write([OutboxEntry(0, "3-0", (b'{"n":1}', b'{"n":1,"more":"x"}'))])
+    sink.close()
+    assert sink.values_left_out == 3
+    table.unlink()
+    sink = sink_of(table, rotated=True)
+    sink.open(Exported({0: "3-0"}, str(table), values_left_out=3))
+    sink.close()
+    assert sink.values_left_out == 3, "the outbox knows them"
+
+
+def test_values_that_another_crawl_left_out_are_not_those_of_this_one(table: Path) -> None:
+    write(table, FIRST, EXTRA[0])
+    sink = sink_of(table, "e2", append=True)
+    sink.open(NONE)
+    assert sink.values_left_out == 0
+    sink.write([OutboxEntry(0, "1-0", (b'{"n":1,"new":2}',))])
+    sink.close()
+    sink = sink_of(table, "e1", append=True)
+    sink.open(Exported({0: "2-0"}, str(table), values_left_out=2))
+    assert sink.values_left_out == 2
+    sink.close()
 
 
 def test_a_value_that_is_no_text_names_its_field(table: Path) -> None:

@@ -103,6 +103,25 @@ def test_stopped_after_any_page_the_numbers_go_on(tmp_path: Path, limit: int) ->
     assert [number for n in range(len(files_)) for number in files_[f"items-{n + 1}"]] == list(range(12))
 
 
+@pytest.mark.parametrize("limit", [1, 2, 4])
+def test_values_without_a_column_are_counted_over_all_files_wherever_it_is_killed(tmp_path: Path, limit: int) -> None:
+    """The first item of each file says which columns it has."""
+    pages = [OutboxEntry(0, f"{n}-0", (b'{"n":1}', b'{"n":1,"new":2}', b'{"n":1,"new":2}')) for n in range(4)]
+    whole, left_out = sink_of(tmp_path, Limits(items=limit), ending="csv"), 0
+    whole.open(NONE)
+    whole.write(pages)
+    whole.close()
+    (other := tmp_path / "other").mkdir()
+    for page in pages:
+        sink = sink_of(other, Limits(items=limit), ending="csv")
+        sink.open(NONE)  # the outbox knows nothing of them
+        assert sink.values_left_out == left_out
+        sink.write([page])
+        left_out = sink.values_left_out
+        sink.close()
+    assert left_out == whole.values_left_out == {1: 0, 2: 2, 4: 2}[limit]
+
+
 def test_killed_when_a_file_just_had_its_name(tmp_path: Path) -> None:
     sink = sink_of(tmp_path, Limits(items=3))
     sink.open(NONE)

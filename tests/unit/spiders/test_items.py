@@ -126,6 +126,21 @@ def test_an_item_that_contains_itself_is_refused() -> None:
         encode_item(item)
 
 
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({1: "a", "1": "b"}, "item: its keys 1 and '1' are both '1' in JSON"),
+        ({"ids": [{b"x": 1, "x": 2}]}, r"item field ids\[0\]: its keys b'x' and 'x'"),
+        (dict.fromkeys(("a\ud800", "a\ufffd"), 1), "are both 'a\ufffd' in JSON"),
+        ({None: {True: 1, "True": 2}}, "item field None: its keys True and 'True'"),
+    ],
+)
+def test_keys_that_become_one_are_an_error(item: dict[Any, Any], said: str) -> None:
+    """One of the values would be lost."""
+    with pytest.raises(ItemError, match=said):
+        encode_item(item)
+
+
 def test_a_long_value_is_cut_in_the_error() -> None:
     with pytest.raises(ItemError) as caught:
         encode_item("x" * 1000)

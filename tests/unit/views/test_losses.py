@@ -8,7 +8,8 @@ from pathlib import Path
 import crawler
 from crawler.settings import NAMES
 from crawler.status import JobStats
-from crawler.views.losses import _ROWS, Loss, lost, lost_in_words, told
+from crawler.views.losses import _ROWS, Loss, lost, lost_in_words, told, told_of
+from crawler.views.reports import CrawlReport, SeedReport
 
 ROOT = Path(crawler.__file__).parent
 
@@ -24,6 +25,7 @@ def test_these_counters_are_losses() -> None:
     assert sorted(rows) == [
         *(
             "cut/attributes",
+            "cut/csv_columns",
             "cut/csv_rows",
             "cut/dataloss",
             "cut/feed_end",
@@ -39,7 +41,9 @@ def test_these_counters_are_losses() -> None:
         *(
             "dropped/not_an_item",
             "empty/items",
+            "given_up/errback",
             "given_up/item_too_large",
+            "given_up/not_cached",
             "given_up/too_large",
             "links/malformed",
             "links/other_callback",
@@ -53,6 +57,8 @@ def test_these_counters_are_losses() -> None:
             "skip/parse_maxsize",
         ),
         "twice/pages",
+        *("unread/bad_url", "unread/cut", "unread/files", "unread/form", "unread/no_answer", "unread/not_noted"),
+        *("unread/open", "unread/other_callback", "unread/other_files", "unread/requests"),
     ]
 
 
@@ -67,6 +73,12 @@ def test_what_the_spider_dropped_and_left_out_by_itself_is_told() -> None:
     assert [one.text for one in told(stats(dropped__no_price=2))] == ["2 items: dropped by the spider (no_price)"]
 
 
+def test_values_without_a_column_are_a_loss_of_their_output() -> None:
+    (loss,) = lost(stats(**{"values_left_out/a.csv": 3}))
+    assert loss.text.startswith("3 values: left out, because a CSV file has no column for them")
+    assert loss.text.endswith(" (a.csv)")
+
+
 def test_losses_stand_before_what_was_asked_for() -> None:
     assert [one.counter for one in told(stats(skip__robots=2, skip__parse_maxsize=1))] == [
         "skip/parse_maxsize",
@@ -77,7 +89,18 @@ def test_losses_stand_before_what_was_asked_for() -> None:
 def test_dead_letters_are_a_loss_with_a_place_of_their_own() -> None:
     given_up = JobStats("shop", dead=2, counters={"pages": 1, "items": 1})
     assert lost(given_up) == [Loss("dead", 2, "2 pages: given up; crawler dead --job shop")]
-    assert lost_in_words(given_up) == ""
+    assert lost_in_words(told(given_up)) == ""
+
+
+def test_refused_seeds_and_broken_rules_of_a_crawl_are_losses() -> None:
+    seeds = SeedReport("shop", new=1, known=0, refused={"bad url": 2, "address": 1})
+    ended = CrawlReport("finished", stats(skip__robots=1), seeds, (), 1.0, broken=("9 items, at least 10 wanted",))
+    assert [(one.counter, one.count, one.text) for one in told_of(ended)][:-1] == [
+        ("seeds/refused", 3, "3 seeds: refused (bad url 2, address 1)"),
+        ("rules/broken", 1, "9 items, at least 10 wanted"),
+    ]
+    assert told_of(ended)[-1] == told(ended.stats)[0]
+    assert lost_in_words(told_of(ended)) == "3 seeds: refused (bad url 2, address 1)"  # the summary has the rules
 
 
 def test_a_crawl_that_goes_on_has_not_come_to_nothing() -> None:

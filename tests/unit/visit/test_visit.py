@@ -17,6 +17,7 @@ from crawler.errors import ConfigError, FetchError, OwnLimit
 from crawler.frontier.message import MAX_BYTES, check, decode, encode
 from crawler.interfaces import Fetcher
 from crawler.model import Dead, Done, Failure, Follow, Lease, Release, Request, Retry, Visit
+from crawler.parsing.limits import ParseLimits
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of
 from crawler.policy import RetryPolicy, counts
@@ -141,6 +142,9 @@ class Mischief(Spider):
 
     def gives_nothing(self, request: Request, failure: Failure) -> Any:
         return None
+
+    def reads_the_answer(self, failure: Any) -> Any:
+        yield {"text": failure.value.response.visible_text}
 
     def keeps_nothing(self, failure: Any) -> Any:
         assert failure.value.response.status == 404
@@ -332,6 +336,23 @@ async def test_an_errback_that_gives_nothing_is_no_page_that_gave_nothing() -> N
     found = await visitor(FakeFetcher({URL: FetchError("dns", "no such name", transient=True)})).visit(page)
     assert isinstance(found.outcome, Dead)
     assert "empty/pages" not in found.noted
+
+
+class Missing(Giving):
+    """Answers with a long text."""
+
+    async def fetch(self, request: Request) -> Response:
+        limits = ParseLimits(text=3)
+        return Response(request.url, status=404, body=b"<p>no such page", request=request, parse_limits=limits)
+
+
+@pytest.mark.parametrize(("errback", "told"), [("reads_the_answer", {"cut/text": 1}), ("gives_nothing", {})])
+async def test_what_a_bound_cuts_off_an_answer_that_an_errback_reads_is_counted(
+    errback: str, told: dict[str, int]
+) -> None:
+    request = Request(URL, errback=errback, spider="mischief")
+    found = await visitor(Missing()).visit(Lease("news", request, encode(request), host_of(URL)))
+    assert {name: count for name, count in counts(found).items() if name.startswith("cut/")} == told
 
 
 @pytest.mark.parametrize(
