@@ -121,11 +121,11 @@ class Response:
         return self._tls.getpeercert() if self._tls else None
 
     def replace(self, **changes: Any) -> Response:
-        """A copy with these arguments of `Response` changed."""
+        """A copy with these arguments of `Response` changed. What is cut off either counts for the page."""
         fields = {name: getattr(self, name) for name in self.attributes} | {"tls": self._tls} | changes
         copy = Response(fields.pop("url"), **fields)
         copy.attempt, copy.flags, copy.cache = self.attempt, list(self.flags), self.cache
-        copy.exchange = self.exchange
+        copy.exchange, copy.cut = self.exchange, self.cut
         return copy
 
     def copy(self) -> Response:

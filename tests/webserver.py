@@ -237,6 +237,7 @@ async def _send(writer: asyncio.StreamWriter, answer: Answer, *, with_body: bool
         for _ in range(answer.times):
             writer.write(answer.body[: len(answer.body) - answer.missing])
             await writer.drain()
+        writer.write(answer.surplus)
 
 
 @asynccontextmanager

@@ -54,6 +54,7 @@ class Answer:
     delay: float = 0.0
     times: int = 1
     missing: int = 0  # bytes at the end that are promised, but not sent
+    surplus: bytes = b""  # sent behind what is promised
 
 
 Handler = Callable[[Hit, Answer], Answer]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections import OrderedDict
+from collections import Counter, OrderedDict, deque
 from functools import partial
 from itertools import cycle
 from time import monotonic
@@ -21,7 +21,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
-from aiohttp.resolver import DefaultResolver
+from aiohttp.resolver import AsyncResolver, DefaultResolver
 
 from crawler.errors import OwnLimit
 from crawler.fetch.conversation import Bounds, Conversation
@@ -32,9 +32,12 @@ from crawler.runtime.tls import client_context
 
 _MOST_IDLE = 4_096  # open connections that wait for a request; some 8 kB each, with TLS 48
 _CLOSES_LAST = (True, True, True, False)  # which end the connection is taken from that is closed to make room
+_LONG = 2.0  # times as long as connections are idle before their next request: then their host is done
+_LATELY = 0.05  # weight of the newest one in that average
 _IDLE_SECONDS = 60.0  # a host with a shorter delay is asked on its own connection; many servers close at 60
 _DNS_SECONDS = 60
-_DNS_NAMES = 10_000
+_DNS_NAMES = 4_096  # whose addresses are kept, some 1 kB each
+_RESOLVER_NAMES = 4_096  # after which another resolver takes over: c-ares keeps valid answers, 2 kB for each
 _SUSPICIOUS = 3  # names in a row without an answer, after which the resolver is at fault and not the names
 _DNS_PATIENCE = 600.0  # seconds, after which the names are at fault: perhaps only those without an answer are left
 
@@ -73,9 +76,12 @@ class Pool(TCPConnector):
         )
         self._connections = connections
         self._closes_last = cycle(_CLOSES_LAST)
-        self._idle: OrderedDict[ResponseHandler, None] = OrderedDict()  # open ones, the longest idle first
-        lost = partial(self._idle.pop, default=None)
-        self._factory = partial(Conversation, loop=self._loop, bounds=bounds, lost=lost)  # type: ignore[assignment]
+        # → since when, and where aiohttp has it; the longest idle first
+        self._idle: OrderedDict[ResponseHandler, tuple[float, ConnectionKey]] = OrderedDict()
+        self._reused_after = 0.0  # seconds for which connections were idle, an average; 0: none was used again yet
+        self._factory = partial(  # type: ignore[assignment]
+            Conversation, loop=self._loop, bounds=bounds, lost=self._forget
+        )
 
     async def idle(self, key: ConnectionKey) -> Connection | None:
         """An open connection that is ready for a request; None if a new one is needed."""
@@ -103,8 +109,10 @@ class Pool(TCPConnector):
         """
         while (connection := await super()._get(key, traces)) is not None:
             protocol = connection.protocol
-            self._idle.pop(protocol, None)  # type: ignore[arg-type]
-            if isinstance(protocol, Conversation) and protocol.is_silent():
+            idle = self._idle.pop(protocol, None)  # type: ignore[arg-type]
+            if idle and isinstance(protocol, Conversation) and protocol.is_silent():
+                reused_after = monotonic() - idle[0]
+                self._reused_after += (reused_after - self._reused_after) * (_LATELY if self._reused_after else 1.0)
                 protocol.use_again()
                 return connection
             connection.close()
@@ -114,7 +122,7 @@ class Pool(TCPConnector):
         """Let aiohttp keep or close a connection after use, and record one that it keeps. Called by aiohttp."""
         super()._release(key, protocol, should_close=should_close)
         if protocol.is_connected():
-            self._idle[protocol] = None
+            self._idle[protocol] = monotonic(), key
 
     async def _wrap_create_connection(self, *args: Any, **options: Any) -> Any:
         """Make room, then connect to one of a host's addresses. aiohttp calls this. Raises `OwnLimit`."""
@@ -129,14 +137,28 @@ class Pool(TCPConnector):
             raise
 
     def _close_idle(self, most: int) -> None:
-        """Close idle connections at once until no more than `most` are left.
+        """Close idle connections at once until no more than `most` are left: first those that have been idle for so
+        long that their host is done.
 
-        Paced hosts are asked in turn, so the longest idle one would be used next: to close always that one would leave
-        none to be used. To close always the one used last would keep those of hosts that are done.
+        Without such, hosts are asked in turn, and the longest idle one would be used next: to close always that one
+        would leave none to be used. To close always the one used last would keep those of hosts that are done.
         """
+        now = monotonic()
         while self._idle and len(self._idle) > most:
-            connection, _ = self._idle.popitem(last=next(self._closes_last))
+            since, _ = next(iter(self._idle.values()))
+            is_done = 0 < self._reused_after < (now - since) / _LONG
+            is_last = not is_done and next(self._closes_last)
+            connection = next(reversed(self._idle) if is_last else iter(self._idle))
+            self._forget(connection)
             connection.abort()  # not `close`: TLS would wait for the server's close_notify
+
+    def _forget(self, connection: ResponseHandler) -> None:
+        """Forget an idle connection that ends. aiohttp would keep what is left of it for a minute."""
+        if idle := self._idle.pop(connection, None):
+            _, key = idle
+            others = deque(kept for kept in self._conns.pop(key, ()) if kept[0] is not connection)
+            if others:
+                self._conns[key] = others
 
 
 class _CheckedResolver(AbstractResolver):
@@ -150,6 +172,8 @@ class _CheckedResolver(AbstractResolver):
         self._guard = guard
         self._resolver = resolver
         self._is_systems = resolver is None
+        self._names = 0  # that the resolver was asked for
+        self._pending: Counter[AbstractResolver] = Counter()  # names without an answer yet
         self._unanswered: set[str] = set()  # names, since the last answer
         self._since = 0.0  # monotonic seconds
         self._closed_for: OwnLimit | None = None  # why the last resolver was closed
@@ -159,12 +183,12 @@ class _CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         try:
             if self._resolver is None:
-                self._resolver = DefaultResolver()  # only when needed: literal addresses need no DNS
+                self._resolver, self._names = _systems_resolver(), 0  # only when needed: literal addresses need no DNS
         except Exception as error:  # the library may raise anything
             raise OwnLimit(f"the DNS resolver cannot be started: {error}") from error
         resolver = self._resolver
         try:
-            records = await resolver.resolve(host, port, family)
+            records = await self._ask(resolver, host, port, family)
         except Exception as error:
             if limit := self._limit(host, error):
                 if self._is_systems and self._resolver is resolver:
@@ -176,6 +200,22 @@ class _CheckedResolver(AbstractResolver):
         self._unanswered.clear()
         permitted = set(self._guard.permitted([record["host"] for record in records], host))
         return [record for record in records if record["host"] in permitted]
+
+    async def _ask(
+        self, resolver: AbstractResolver, host: str, port: int, family: socket.AddressFamily
+    ) -> list[ResolveResult]:
+        """Ask it for a name. The last answer of one whose time is over closes it."""
+        self._names += 1
+        self._pending[resolver] += 1
+        try:
+            return await resolver.resolve(host, port, family)
+        finally:
+            self._pending[resolver] -= 1
+            if self._is_systems and self._resolver is resolver and self._names >= _RESOLVER_NAMES:
+                self._resolver = None
+            if self._resolver is not resolver and not self._pending[resolver]:
+                del self._pending[resolver]
+                await resolver.close()
 
     def _limit(self, host: str, error: Exception) -> OwnLimit | None:
         """Return the limit if the resolver failed; None if the name did. “No such name” is an answer."""
@@ -198,6 +238,11 @@ class _CheckedResolver(AbstractResolver):
     async def close(self) -> None:
         if self._resolver is not None:
             await self._resolver.close()
+
+
+def _systems_resolver() -> AbstractResolver:
+    """A resolver that nobody else uses. Without an argument aiohttp shares one, which ends with its last user."""
+    return AsyncResolver(nameservers=None) if DefaultResolver is AsyncResolver else DefaultResolver()
 
 
 class AskedOnce(ClientResponse):

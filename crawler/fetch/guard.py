@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from crawler.errors import Refused
+from crawler.parsing.url import address_in
 
 _Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address
@@ -94,14 +95,8 @@ class AddressGuard:
         without being resolved."""
         if host == "localhost" or host.endswith(".localhost"):
             self.permitted(("127.0.0.1", "::1"), host)
-        if not host.startswith("[") and not host[-1:].isdigit():
-            return  # a canonical host that is an IPv4 address ends in a digit; most are names
-        literal = host[1:-1] if host.startswith("[") else host
-        try:
-            ip_address(literal)
-        except ValueError:
-            return
-        self.check(literal)
+        if (address := address_in(host)) is not None:
+            self.check(str(address))
 
     def _is_good(self, address: str) -> bool:
         if address in self._good:

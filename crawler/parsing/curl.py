@@ -52,16 +52,15 @@ def request_fields(command: str, *, ignore_unknown_options: bool) -> dict[str, A
     url = given.url or given.place
     if not url:
         raise ValueError("curl: there is no URL")
-    headers = dict(_headers(given))
-    cookies = dict(_cookies(given.cookies))
-    for name in [name for name in headers if name.lower() == "cookie"]:
-        cookies = cookies_in(headers.pop(name)) | cookies
+    headers = [*_headers(given)]
+    in_headers = "; ".join(value for name, value in headers if name.lower() == "cookie")
+    cookies = cookies_in(in_headers) | dict(_cookies(given.cookies))
     if any(one.startswith("@") for one in given.data):
         raise ValueError("curl: a body from a file; read the file, and give body=")
     fields = {
         "url": url if "://" in url else f"http://{url}",
         "method": (given.method or ("POST" if given.data else "GET")).upper(),
-        "headers": headers,
+        "headers": [(name, value) for name, value in headers if name.lower() != "cookie"],
         "cookies": cookies,
         "body": "&".join(given.data),
     }

@@ -87,10 +87,13 @@ def feed_of(words: Mapping[str, Any]) -> Feed:
         elif value is not None:
             kept[name] = value
     try:
-        return msgspec.convert(kept, Feed, strict=False)
+        feed = msgspec.convert(kept, Feed, strict=False)
     except msgspec.ValidationError as error:
         what, _, path = expected(error).partition(" - at `$.")
         raise ValueError(f"{path.rstrip('`')}: {what}") from None
+    if why := wrong_fields(feed.fields):
+        raise ValueError(f"fields: {why}")
+    return feed
 
 
 def problems(feeds: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -102,6 +105,13 @@ def problems(feeds: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]
             feed_of(words)
         except ValueError as error:
             yield uri, str(error)
+
+
+def wrong_fields(fields: Fields | None) -> str:
+    """Return why an output cannot have these fields; empty if it can."""
+    names = [name for _, name in renaming(fields)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    return "" if twice is None else f"the name {twice!r} stands there twice; give each field a name of its own"
 
 
 def renaming(fields: Fields | None) -> tuple[tuple[str, str], ...]:

@@ -36,7 +36,7 @@ class Hrefs(NamedTuple):
     indexes: Sequence[int] = ()  # where in `links` those stand whose tags have other attributes
     rests: Sequence[str] = ()  # the other attributes, one text for each of `indexes`
     metas: Sequence[str] = ()  # the attributes of each ``meta``
-    any_case: bool = False  # whether tags or the ``href`` of links are written in upper case
+    any_case: bool = False  # whether tags (but ``META``) or the ``href`` of links are written in upper case
 
     def marked(self) -> frozenset[int] | None:
         """The indexes in `links` of links marked with one of `LINK_DIRECTIVES`; None if only a parser can tell."""
@@ -104,16 +104,16 @@ def _hrefs(steps: Sequence[tuple[str, ...]]) -> Hrefs | None:
             if _UNSURE_REFERENCE(href):
                 return None
             href = _PLAIN_REFERENCE(_unescaped, href)
-        if before or behind:
-            if len(before) + len(behind) > MAX_TAG:
-                return None
-            if not _is_base(kind):  # joined by a space, which a page may leave out after a quote
-                rests.append(f"{before} {behind}" if before and behind else before or behind)
-                indexes.append(len(links))
-        if not _is_base(kind):
-            links.append(href)
-        elif base is None:
-            base = href
+        rest = f"{before} {behind}" if before and behind else before or behind  # a page may leave out the space
+        if len(rest) > MAX_TAG:
+            return None
+        if kind[0] in "bB":  # the others are `a` and `area`
+            base = href if base is None else base
+            continue
+        if rest:
+            rests.append(rest)
+            indexes.append(len(links))
+        links.append(href)
     return Hrefs(links, base, indexes, rests, metas)
 
 
@@ -163,10 +163,6 @@ def _attributes(tag: str) -> dict[str, str]:
     for name, double, single, bare in _ATTRIBUTE(tag):
         found.setdefault(name.lower(), double or single or bare)
     return found
-
-
-def _is_base(kind: str) -> bool:
-    return kind[0] in "bB"  # the others are `a` and `area`
 
 
 _SIGNS: Final = frozenset(LINK_DIRECTIVES)
@@ -248,10 +244,10 @@ _TOKEN: Final = rf"""(?:
 
 # One match takes everything up to and including the next link or meta, or all that is left. Where neither matches, the
 # last alternative takes all that is left. No group inside the possessive loop: Python's `re` loses
-# its position there.
+# its position there. XSLT's HTML output writes one META in upper case into pages that are otherwise in lower case.
 _PATTERN: Final = rf"""(?:[^<]*+{_TOKEN})*+[^<]*+
     (?:<(a|area|base)({_NO_HREF})(?:{_HREF}({_ATTRIBUTES})|{_S}*+/?+)>
-      |<meta(?=[ \t\n\r\f/>])({_ATTRIBUTES})>
+      |<(?:meta|META)(?=[ \t\n\r\f/>])({_ATTRIBUTES})>
       |\Z)
     |(.+)"""
 _FLAGS: Final = re.VERBOSE | re.DOTALL

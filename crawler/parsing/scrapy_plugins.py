@@ -40,7 +40,7 @@ PLUGINS: Mapping[str, str] = {
     "scrapy_proxy_pool": _PROXY,
     "scrapy_pyppeteer": _BROWSER,
     "scrapy_redis": "delete it: the queue is shared, de-duplicated and durable; REDIS_URL names its server. "
-    f"For its lists of start URLs: `{PROGRAM} seed --from 'redis://host/0?queue=KEY' --follow`",
+    f"For its lists of start URLs: `{PROGRAM} seed --from 'redis://host/0?list=KEY' --follow`",
     "scrapy_rotating_proxies": _PROXY,
     "scrapy_selenium": _BROWSER,
     "scrapy_sentry": "write log records of the level ERROR to it, from logging",

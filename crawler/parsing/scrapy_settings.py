@@ -215,7 +215,7 @@ _HTTP_ONLY = "only http and https are fetched; a browser's work is to find the r
 _LOGIN = 'write HTTP_AUTH = {"https://a.example": "user:password"}'
 _REDIS = 'write REDIS_URL = "redis://:password@host:6379/0"'
 _REFERER = 'the crawler sends no Referer; give a request its own: headers={"referer": …}'
-_SEED_FROM = f"write `{PROGRAM} seed --from 'redis://host/0?queue=KEY' --follow`, which reads the URLs from a list"
+_SEED_FROM = f"write `{PROGRAM} seed --from 'redis://host/0?list=KEY' --follow`, which reads the URLs from a list"
 
 MISSING: Mapping[str, Missing] = {
     "ADDONS": Missing("write the settings themselves; DOWNLOADER_MIDDLEWARES names middlewares", is_off),

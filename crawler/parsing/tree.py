@@ -59,13 +59,16 @@ def parse(text: str, reading: Reading = Reading()) -> etree._Element | None:  # 
         text = _with_few_attributes(text, reading)
     # `huge_tree` stands for depth 2,048 instead of 256. Not for long pages, because the parser's time grows with depth
     # times tags: 10 MB took 9 s.
-    root, is_whole = _parsed(text, huge=len(text) <= _LONG_PAGE)
-    if not is_whole:
-        root = _joined(text, reading)
+    root = _all_of(text, reading, huge=len(text) <= _LONG_PAGE)
     if root is not None:
         for element in [*root.iter("noframes")]:  # the parser takes for text what it holds for readers without frames
-            _fill(element)
+            _fill(element, reading)
     return root
+
+
+def _all_of(text: str, reading: Reading, *, huge: bool) -> etree._Element | None:
+    root, is_whole = _parsed(text, huge=huge)
+    return root if is_whole else _joined(text, reading)
 
 
 def _parsed(text: str, *, huge: bool) -> tuple[etree._Element | None, bool]:
@@ -124,8 +127,8 @@ _VOID: Final = frozenset(
 )
 
 
-def _fill(element: etree._Element) -> None:
-    inner, _ = _parsed(element.text or "", huge=False)
+def _fill(element: etree._Element, reading: Reading) -> None:
+    inner = _all_of(element.text or "", reading, huge=False)
     if inner is not None:
         element.text = None
         element.append(inner)

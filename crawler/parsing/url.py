@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 
 from ada_url import join_url, normalize_url
@@ -92,6 +93,17 @@ def host_of(url: str) -> str:
     if netloc[0] == "[":
         return netloc[: netloc.index("]") + 1]
     return netloc.partition(":")[0]
+
+
+def address_in(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that the host of a canonical URL is; None if it is a name. An address is in brackets, or ends in a
+    digit, as few names do (WHATWG URL, "ends in a number")."""
+    if not host.startswith("[") and not host[-1:].isdigit():
+        return None
+    try:
+        return ip_address(host.strip("[]"))
+    except ValueError:
+        return None
 
 
 def origin_of(url: str) -> str:
@@ -183,9 +195,9 @@ def join_links(
             url = origin + path
         elif absolute:
             url = absolute.removesuffix("#")
-            url = url if _is_canonical(url) else _parsed_or_empty(absolute, base, cut)
+            url = url if _is_canonical(url) else fetchable(absolute, base, cut)
         else:
-            url = _parsed_or_empty(odd, base, cut) if odd else base
+            url = fetchable(odd, base, cut) if odd else base
         if len(url) > MAX_URL_LENGTH:
             cut("long_urls", _LONG)
         elif url:
@@ -219,7 +231,9 @@ def _climb(folder: str, steps: int) -> str:
     return folder
 
 
-def _parsed_or_empty(href: str, base: str, cut: Cut) -> str:
+def fetchable(href: str, base: str | None = None, cut: Cut = untold) -> str:
+    """The canonical URL; empty if nobody can fetch it, such as one with a malformed host. One that is too long is told
+    to `cut`."""
     if href.startswith(_NEVER_FOLLOWED):
         return ""
     try:

@@ -48,7 +48,7 @@ def visible_text(root: etree._Element, how: Reading = _PLAIN) -> str:
 def text_of(pieces: Iterable[str], how: Reading = _PLAIN) -> str:
     """The visible text of a page, from the pieces that `text_pieces` yields."""
     lines = "".join(pieces).split(_BREAK)
-    text = "\n".join(filter(None, (" ".join(line.split()) for line in lines)))
+    text = "\n".join([" ".join(words) for line in lines if (words := line.split())])
     most = how.limits.text
     if len(text) > most:
         how.cut("text", f"{len(text):,} characters of text; {most:,} were kept (PARSE_MAXTEXT)")
@@ -92,7 +92,7 @@ class Elements(NamedTuple):
     head: str
     """Up to the end of the head."""
     body: str
-    """All that follows, without `noscript` and `object`; names of tags are in lower case."""
+    """All that follows, without `noscript` and `object`; names of tags but `META` are in lower case."""
     root: str
     """What is written in the ``html`` tag besides its name."""
     counts: Counter[str]
@@ -127,9 +127,8 @@ def elements_of(text: str, *, any_case: bool = False) -> Elements | None:
 
 def scanned(body: str) -> str | None:
     """What `text_pieces` yields, joined, computed from `Elements.body`; None if only a tree can tell."""
-    text, blocks = _BLOCK_TAG.subn(_BREAK, body)
-    text, others = _TAG.subn("", text)
-    if blocks + others < body.count("<"):  # some are in values of attributes, which takes a tag at a time
+    text = _OTHER_TAG.sub("", _BLOCK_TAG.sub(_BREAK, body))
+    if "<" in text:  # a value of an attribute holds what looks like the tag of a block: read a tag at a time
         parts = _TAG_OF_BLOCK.split(body)
         parts[1::2] = [_BREAK if name else "" for name in parts[1::2]]
         text = "".join(parts)
@@ -209,7 +208,8 @@ _MARKS: Final = re.compile(rf"<(?:({_MARKED})(?={_S}|[/>])|(!--|[!?]))").findite
 
 _BLOCK: Final = rf"/?{_one_of(_BLOCKS)}(?={_S}|[/>])"
 _BLOCK_TAG: Final = re.compile(f"<{_BLOCK}{_END}")
-_TAG: Final = re.compile(f"<{_END}")
+# After the tags of blocks have become `_BREAK`. A tag around such a break held it in a value, so it does not match.
+_OTHER_TAG: Final = re.compile(f"<{_END}".replace("[^", rf"[^{_BREAK}"))
 _TAG_OF_BLOCK: Final = re.compile(f"<({_BLOCK})?{_END}")
 _TAG_NAME: Final = re.compile("</?[a-zA-Z][a-zA-Z0-9-]*+").sub
 _NUMBER: Final = re.compile("&(#[0-9]+|#[xX][0-9a-fA-F]+)").findall
@@ -221,7 +221,7 @@ _TAGS_AS_TEXT: Final = re.compile(rf"<(textarea|title)(?={_S}|>){_END}[^<]*+<(?!
 _HEAD: Final = re.compile(
     rf"""{_S}*+(?:<html(?={_S}|>)(?P<root>{_INSIDE})>)?+{_S}*+
     (?P<is_open>(?:<head(?={_S}|>){_END})?+(?:{_S}++
-        |<(?:meta|link|base)(?={_S}|[/>]){_END}|<title(?={_S}|>){_END}[^<]*+</title{_S}*+>)*+)
+        |<(?:meta|META|link|base)(?={_S}|[/>]){_END}|<title(?={_S}|>){_END}[^<]*+</title{_S}*+>)*+)
     (?:(?<=.)</head{_S}*+>(?P<is_closed>))?+""",
     re.VERBOSE | re.DOTALL,
 ).finditer

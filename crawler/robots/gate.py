@@ -35,6 +35,8 @@ ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
 SHOWN_LINES, SHOWN_LENGTH = 3, 100  # Sitemap lines without a URL that one log line shows, and characters of each
 REFRESH_SECONDS = 300.0  # after which this process reads the shared copy again
+TOLD_SECONDS = 7 * 86_400.0  # for which no process tells a job again what it loses of an origin's robots.txt
+CUT, UNUSABLE = "cut/robots", "links/robots_sitemaps"  # counters of that
 
 
 class Verdict(Struct, frozen=True):
@@ -50,7 +52,7 @@ class Verdict(Struct, frozen=True):
     delay: float = 0.0
     why: str = ""  # for `disallow` the rule, for `unreachable` the answer
     error: FetchError | None = None  # why this request for robots.txt failed
-    noted: Mapping[str, int] = {}  # what the job counts of the answer to this request, by its counters
+    noted: Mapping[str, int] = {}  # what the job loses of robots.txt, by its counters, when it first meets this origin
     asked_at: float | None = None
     sitemaps: tuple[str, ...] = ()  # canonical URLs, when the job of the request first meets this origin
     listed: Collection[str] = ()  # the same URLs, whenever the job reads them
@@ -64,7 +66,9 @@ class Cached(Struct, gc=False):
     error_status: int | None = None  # if no page may be fetched: the status of its robots.txt, 0 for no answer
     sitemaps: tuple[str, ...] = ()  # the URLs of the file's Sitemap lines
     listed: Collection[str] = ()  # the same, fast to search
-    offered: frozenset[str] = frozenset()  # jobs that were offered the sitemaps
+    offered: frozenset[str] = frozenset()  # epochs of the jobs that were offered the sitemaps
+    lost: tuple[tuple[str, int], ...] = ()  # counters of what is not read of the file
+    told: frozenset[tuple[str, str]] = frozenset()  # counter and epoch of a job that has counted it, or need not
 
     @property
     def size(self) -> int:
@@ -104,11 +108,10 @@ class RobotsGate:
         self._files = Files(self._agent, READY_BYTES)
         self._size = 0  # bytes of what is not in the files
 
-    async def check(self, lease: Lease, job: str | None = None, fetcher: Fetcher | None = None) -> Verdict:
+    async def check(self, lease: Lease, fetcher: Fetcher | None = None, *, sitemaps: bool = False) -> Verdict:
         """The verdict on a page. May fetch robots.txt, which uses the host's turn; the word is then `again`.
 
-        `job`: the job to offer the origin's sitemaps to; None to offer them to nobody. `fetcher`: the one of the
-        spider, if it has its own.
+        `fetcher`: the one of the spider, if it has its own. `sitemaps`: whether to offer the origin's to the job.
         """
         url = lease.request.url
         origin = origin_of(url)
@@ -118,19 +121,22 @@ class RobotsGate:
                 return Verdict("again")
             known = await self._shared(origin)  # the previous asker may have fetched it
             if known is None:
-                return await self._find_out(origin, job, fetcher or self._fetcher)
-        return self._judge(known, url, job)
+                return await self._find_out(origin, lease, fetcher or self._fetcher, sitemaps)
+        verdict = self._judge(known, url, lease.epoch if sitemaps else None)
+        return replace(verdict, noted=await self._noted(known, lease, sitemaps)) if known.lost else verdict
 
-    def _judge(self, known: Cached, url: str, job: str | None) -> Verdict:
+    def _judge(self, known: Cached, url: str, epoch: str | None) -> Verdict:
+        """`epoch`: of the job to offer the sitemaps to; None to offer them to nobody."""
         if known.error_status is not None:
             return self._unreachable(known, origin_of(url))
-        sitemaps = _offer(known, job) if known.sitemaps and job else ()
+        sitemaps = _offer(known, epoch) if known.sitemaps and epoch is not None else ()
         rule = decide(self._files.ready(known.file), url) if known.file.rules.text else None
         if rule is not None and not rule.allow:
             return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
         asked = known.file.delay
         crawl_delay = None if asked is None else min(asked, self._max_delay)
-        return Verdict("allow", crawl_delay=crawl_delay, sitemaps=sitemaps, listed=known.listed if job else ())
+        listed = () if epoch is None else known.listed
+        return Verdict("allow", crawl_delay=crawl_delay, sitemaps=sitemaps, listed=listed)
 
     def _unreachable(self, known: Cached, origin: str) -> Verdict:
         what = f"answered with status {known.error_status}" if known.error_status else "gave no answer"
@@ -148,7 +154,7 @@ class RobotsGate:
         answer = None if value is None else robots.RobotsAnswer.decode(value)
         return None if answer is None else self._keep(origin, answer)
 
-    async def _find_out(self, origin: str, job: str | None, fetcher: Fetcher) -> Verdict:
+    async def _find_out(self, origin: str, lease: Lease, fetcher: Fetcher, wants_sitemaps: bool) -> Verdict:
         error, was_asked = None, True
         try:
             answer, was_asked = await self._ask_in_time(origin, fetcher)
@@ -160,8 +166,10 @@ class RobotsGate:
         await self._asking.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
             return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
-        noted = self._say_what_is_lost(origin, answer, known.file, wants_sitemaps=bool(job))
-        return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=_offer(known, job) if job else ())
+        self._say_if_delay_is_cut(origin, known.file)
+        noted = await self._noted(known, lease, wants_sitemaps)
+        sitemaps = _offer(known, lease.epoch) if wants_sitemaps else ()
+        return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=sitemaps)
 
     async def _ask_in_time(self, origin: str, fetcher: Fetcher) -> tuple[robots.RobotsAnswer, bool]:
         """Fetch robots.txt within `ASK_SECONDS`. Raises `FetchError`, after that time with kind `timeout`."""
@@ -196,17 +204,8 @@ class RobotsGate:
         answer = robots.verdict_source(response.status, body, seconds=self._cache_seconds, pause=pause, now=now)
         return answer, was_asked
 
-    def _say_what_is_lost(
-        self, origin: str, answer: robots.RobotsAnswer, file: File, *, wants_sitemaps: bool
-    ) -> dict[str, int]:
-        """Log what the gate cuts and cannot use, and return what the job counts of it. Only the asker does, so it
-        appears once per fetch of robots.txt."""
-        noted = {}
-        if len(answer.body) > robots_lines.MAX_BYTES:
-            noted["cut/robots"] = 1
-            log.warning(
-                "robots_txt_cut", origin=origin, why=f"only its first {robots_lines.MAX_BYTES:,} bytes are read"
-            )
+    def _say_if_delay_is_cut(self, origin: str, file: File) -> None:
+        """Log it. Only the asker does, so it appears once per fetch of robots.txt."""
         if file.delay is not None and file.delay > self._max_delay:
             log.warning(
                 "crawl_delay_cut",
@@ -215,17 +214,26 @@ class RobotsGate:
                 used=self._max_delay,
                 why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
             )
-        unusable = robots_lines.usable_sitemaps(file.sitemaps, f"{origin}/robots.txt")[1] if wants_sitemaps else []
-        if unusable:
-            noted["links/robots_sitemaps"] = len(unusable)
-            shows = ", ".join(shown(value or "(empty)")[:SHOWN_LENGTH] for value in unusable[:SHOWN_LINES])
-            log.warning(
-                "robots_sitemaps_unusable",
-                origin=origin,
-                lines=len(unusable),
-                why=f"Sitemap lines of its robots.txt without a URL that can be fetched: {shows}",
-            )
+
+    async def _noted(self, known: Cached, lease: Lease, wants_sitemaps: bool) -> dict[str, int]:
+        """Return what the lease's job has not counted yet of what is lost of a robots.txt, and log it."""
+        noted, origin = {}, origin_of(lease.request.url)
+        for counter, count in known.lost:
+            mark = (counter, lease.epoch)
+            if mark in known.told or (counter == UNUSABLE and not wants_sitemaps):
+                continue
+            known.told |= {mark}  # before others of this process look
+            if await self._is_first(f"robots_told:{counter}:{lease.epoch}:{origin}"):
+                noted[counter] = count
+                _say_lost(counter, origin, known.file)
         return noted
+
+    async def _is_first(self, key: str) -> bool:
+        """Whether no other process has told the job; it counts once what several processes meet."""
+        if await self._asking.get_shared(key) is not None:
+            return False
+        await self._asking.put_shared(key, b"1", TOLD_SECONDS)
+        return True
 
     def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
         known = self._read(origin, answer)
@@ -248,11 +256,14 @@ class RobotsGate:
         left = max(answer.left(self._clock()), 1.0)  # the shared copy exists, so keep it 1 s even if the clocks differ
         if answer.kind == "disallow":
             return Cached(self._clock() + left, file, answer.status)
-        sitemaps = tuple(robots_lines.usable_sitemaps(file.sitemaps, f"{origin}/robots.txt")[0])
+        usable, unusable = robots_lines.usable_sitemaps(file.sitemaps, f"{origin}/robots.txt")
+        sitemaps = tuple(usable)
         if sitemaps == file.sitemaps:
             sitemaps = file.sitemaps  # one copy is enough
         listed = sitemaps if len(sitemaps) <= FEW else frozenset(sitemaps)
-        return Cached(self._clock() + min(left, REFRESH_SECONDS), file, None, sitemaps, listed)
+        counts = ((CUT, int(len(answer.body) > robots_lines.MAX_BYTES)), (UNUSABLE, len(unusable)))
+        lost = tuple((counter, count) for counter, count in counts if count)
+        return Cached(self._clock() + min(left, REFRESH_SECONDS), file, None, sitemaps, listed, lost=lost)
 
 
 def _text_of(response: Response) -> bytes:
@@ -263,10 +274,24 @@ def _text_of(response: Response) -> bytes:
         raise FetchError("decode", f"{response.url}: {error}", transient=True) from None
 
 
-def _offer(known: Cached, job: str) -> tuple[str, ...]:
+def _say_lost(counter: str, origin: str, file: File) -> None:
+    if counter == CUT:
+        log.warning("robots_txt_cut", origin=origin, why=f"only its first {robots_lines.MAX_BYTES:,} bytes are read")
+        return
+    unusable = robots_lines.usable_sitemaps(file.sitemaps, f"{origin}/robots.txt")[1]
+    shows = ", ".join(shown(value or "(empty)")[:SHOWN_LENGTH] for value in unusable[:SHOWN_LINES])
+    log.warning(
+        "robots_sitemaps_unusable",
+        origin=origin,
+        lines=len(unusable),
+        why=f"Sitemap lines of its robots.txt without a URL that can be fetched: {shows}",
+    )
+
+
+def _offer(known: Cached, epoch: str) -> tuple[str, ...]:
     """Return the sitemaps once per job, and again after each refresh of the rules: the page that received them may have
     been lost with its worker."""
-    if job in known.offered:
+    if epoch in known.offered:
         return ()
-    known.offered |= {job}
+    known.offered |= {epoch}
     return known.sitemaps

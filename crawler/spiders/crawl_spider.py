@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from crawler.model import Request
-from crawler.parsing.url import BadUrl, canonical
+from crawler.parsing.url import fetchable
 from crawler.response import Response
 from crawler.spiders.base import Results, Spider, callback_name
 from crawler.spiders.callbacks import CALLBACK, ERRBACK, nearest, wrong_arguments
@@ -141,7 +141,8 @@ class CrawlSpider(Spider):
                 seen.add(link)
                 if not rule.callback and not rule.follow:
                     continue
-                if (url := _fetchable(link.url)) and (request := self._request(number, link, response)):
+                url = fetchable(link.url, cut=response.cut.setdefault)
+                if url and (request := self._request(number, link, response)):
                     if url not in asked or not isinstance(request, Request) or request.dont_filter:
                         yield request
                     asked.add(url)
@@ -184,14 +185,6 @@ class CrawlSpider(Spider):
 
 def _same(given: Any, *_: Any) -> Any:
     return given
-
-
-def _fetchable(url: str) -> str:
-    """Return the URL as it would be requested; empty if nobody can, such as one with a malformed host."""
-    try:
-        return canonical(url)
-    except BadUrl:
-        return ""
 
 
 def _wrong(of: type[CrawlSpider] | CrawlSpider, rule: Rule) -> Iterator[str]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import Any, ClassVar
 
 from lxml import etree
+from lxml.html import defs
 
+from crawler.parsing.limits import Cut, untold
 from crawler.parsing.selector import PageSelector
 from crawler.response import Response
+from crawler.runtime.safe_text import shown
 from crawler.spiders.base import Spider
 from crawler.spiders.taken import one_by_one
 
@@ -26,6 +30,11 @@ class _FeedSpider(Spider):
         """Choose among the items and requests of one node or row, or change them."""
         return results
 
+    def _adapted(self, response: Response) -> Response:
+        adapted = self.adapt_response(response)
+        adapted.cut = response.cut  # of which alone the job hears
+        return adapted
+
     def _chosen(self, response: Response, results: Any) -> Iterator[Any]:
         yield from one_by_one(self.process_results(response, one_by_one(() if results is None else results)))
 
@@ -34,8 +43,8 @@ class XMLFeedSpider(_FeedSpider):
     """Calls `parse_node(response, node)` with a selector for each element `itertag` of a feed.
 
     `iterator`: "iternodes" reads the feed bit by bit; "xml" and "html" build a whole tree, in which namespaces of
-    other elements are known. `namespaces`: (prefix, URI) for the selectors. A feed that is malformed is read up to the
-    fault, and counted (`cut/feed_end`).
+    other elements are known. `namespaces`: (prefix, URI) for the selectors. A feed that is malformed is counted
+    (`cut/feed_end`): "iternodes" reads it up to the fault, the others without what is malformed.
     """
 
     iterator: ClassVar[str] = "iternodes"
@@ -53,7 +62,7 @@ class XMLFeedSpider(_FeedSpider):
 
     def parse(self, response: Response, **cb_kwargs: Any) -> Iterator[Any]:
         """Read a feed."""
-        response = self.adapt_response(response)
+        response = self._adapted(response)
         nodes = self._streamed(response) if self.iterator == "iternodes" else self._selected(response)
         return self.parse_nodes(response, map(self._named, nodes))
 
@@ -65,7 +74,12 @@ class XMLFeedSpider(_FeedSpider):
     def _selected(self, response: Response) -> Iterator[Any]:
         if self.iterator not in ("xml", "html"):
             raise ValueError(f"iterator is {self.iterator!r}; write iternodes, xml or html")
-        whole = response.selector if self.iterator == "html" else _xml(response.text.strip())
+        if self.iterator == "xml":
+            whole = _xml(response.text.strip(), response.cut.setdefault)
+        else:
+            whole = response.selector
+            if root := _open_root(response.text):
+                response.cut.setdefault("feed_end", f"it breaks off: its root {shown(root)} has no end tag")
         yield from self._named(whole).xpath(f"//{self.itertag}")
 
     def _streamed(self, response: Response) -> Iterator[Any]:
@@ -79,9 +93,26 @@ class XMLFeedSpider(_FeedSpider):
             response.cut.setdefault("feed_end", f"it is malformed, and was read up to there: {error}")
 
 
-def _xml(text: str) -> Any:
+def _xml(text: str, cut: Cut = untold) -> Any:
     parser = etree.XMLParser(encoding="utf-8", recover=True, **_SAFELY)
-    return PageSelector(root=etree.fromstring(text.encode(), parser), type="xml")
+    root = etree.fromstring(text.encode(), parser)
+    for fault in parser.error_log.filter_from_fatals():
+        cut("feed_end", f"it is malformed, and was read without what is: {fault.message}, line {fault.line}")
+        break
+    return PageSelector(root=root, type="xml")
+
+
+def _open_root(text: str) -> str:
+    """The root of a feed that lacks its end tag; empty for a page, because elements of HTML may lack theirs."""
+    root = _ROOT(text)
+    if root is None or root["name"].lower() in defs.tags or f"</{root['name']}".lower() in text.lower():
+        return ""
+    return root["name"]
+
+
+_ROOT = re.compile(
+    r"(?:\s++|<!--.*?-->|<(?:\?|!(?!--))[^>]*+>)*+<(?P<name>[a-z][^\s/>]*+)[^>]*+(?<!/)>", re.IGNORECASE | re.DOTALL
+).match
 
 
 def _is_named(node: Any, name: str) -> bool:
@@ -93,7 +124,8 @@ class CSVFeedSpider(_FeedSpider):
     """Calls `parse_row(response, row)` with a dict for each row of a CSV file.
 
     `headers`: the names of the columns; None: the first row has them. `delimiter` and `quotechar`: None: "," and '"'.
-    Rows with more or fewer fields are left out, and told (`cut/csv_rows`).
+    Rows with more or fewer fields are left out, and told (`cut/csv_rows`). Of columns to which the first row gives one
+    name the last one counts; what others hold is told (`cut/csv_columns`).
     """
 
     delimiter: ClassVar[str | None] = None
@@ -109,15 +141,23 @@ class CSVFeedSpider(_FeedSpider):
         style: dict[str, Any] = {"delimiter": self.delimiter, "quotechar": self.quotechar}
         lines = csv.reader(StringIO(response.text), **{name: given for name, given in style.items() if given})
         headers = list(self.headers or next(lines, ()))
-        odd = 0
+        last = {name: at for at, name in enumerate(headers)}
+        hidden = [] if self.headers else [at for at, name in enumerate(headers) if at != last[name]]
+        odd = double = 0
         for fields in lines:
             if len(fields) == len(headers):
-                yield from self._chosen(response, self.parse_row(response, dict(zip(headers, fields, strict=True))))
-            else:
+                row = dict(zip(headers, fields, strict=True))
+                double += any(fields[at] not in ("", row[headers[at]]) for at in hidden)
+                yield from self._chosen(response, self.parse_row(response, row))
+            elif any(map(str.strip, fields)):  # otherwise it is a blank line
                 odd += 1
         if odd:
             response.cut.setdefault("csv_rows", f"{odd:,} rows without a field for each of the {len(headers)} columns")
+        if double:
+            names = shown(", ".join(dict.fromkeys(headers[at] for at in hidden)))[:200]
+            why = f"{double:,} rows with several values in columns of one name, of which the last was kept: {names}"
+            response.cut.setdefault("csv_columns", why)
 
     def parse(self, response: Response, **cb_kwargs: Any) -> Iterator[Any]:
         """Read a CSV file."""
-        return self.parse_rows(self.adapt_response(response))
+        return self.parse_rows(self._adapted(response))

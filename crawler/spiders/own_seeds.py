@@ -9,6 +9,7 @@ from typing import Any
 
 from crawler.errors import UsageError
 from crawler.model import Request
+from crawler.program import PROGRAM
 from crawler.runtime.standard_output import kept_from_users
 from crawler.spiders.base import CloseSpider, Spider
 from crawler.spiders.callbacks import by_name, close_reason
@@ -37,7 +38,8 @@ class OwnSeeds:
             if self.closed:
                 raise UsageError(f"spider {spider.name} closed the job before its first request: {self.closed}")
             raise UsageError(
-                f"no seeds: give URLs, -f FILE or - for stdin; spider {spider.name} has no start_urls or sitemap_urls"
+                f"no seeds: spider {spider.name} has no start_urls or sitemap_urls; "
+                f"{PROGRAM} crawl and {PROGRAM} seed take URLs, -f FILE or - for stdin"
             )
         self._first = first
 

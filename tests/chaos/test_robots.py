@@ -28,10 +28,11 @@ KINDS = {
 
 
 class SlowRobots:
-    """robots.txt takes three leases, until told otherwise."""
+    """robots.txt takes longer than a loaded machine needs to start workers, until told otherwise: at each kill, hosts
+    are still asked."""
 
     def __init__(self, stage: Stage) -> None:
-        self.seconds = 3 * LEASE
+        self.seconds = 15 * LEASE
         self._web = stage.web
         stage.site.on("/robots.txt", self._later)
 
@@ -120,11 +121,14 @@ async def _kill_a_process(stage: Stage) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-async def _kill_machines(stage: Stage, victims: list[Command]) -> None:
-    """Those that come instead are at work already, or else their start would be measured, too."""
-    for _ in victims:
+async def _reinforce(stage: Stage, machines: int) -> None:
+    """Those that come instead of others are at work already, or else their start would be measured, too."""
+    for _ in range(machines):
         await stage.fleet.worker()
     await stage.all_at_work()
+
+
+async def _kill_machines(stage: Stage, victims: list[Command]) -> None:
     stage.fault(f"kill -9 of {len(victims)} supervisors and their processes")
     for victim in victims:
         victim.kill()
@@ -133,11 +137,15 @@ async def _kill_machines(stage: Stage, victims: list[Command]) -> None:
 
 
 async def _kill_a_machine(stage: Stage) -> None:
+    """The asker is chosen at the last moment: for a while after a kill, leases of the dead are still there."""
+    await _reinforce(stage, 1)
     await _kill_machines(stage, [await _asker(stage)])
 
 
 async def _kill_all(stage: Stage) -> None:
-    await _kill_machines(stage, stage.fleet.running)
+    victims = stage.fleet.running
+    await _reinforce(stage, len(victims))
+    await _kill_machines(stage, victims)
 
 
 async def _nothing_is_held_up(stage: Stage, outages: list[tuple[float, float]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crawler import Request, Response
+from crawler.parsing.limits import ParseLimits
 
 URL = "http://a.example/list/"
 HTML = {"Content-Type": "text/html; charset=utf-8", "Set-Cookie": ["a=1", "b=2"]}
@@ -59,6 +60,14 @@ def test_what_is_known_of_the_exchange() -> None:
     assert PAGE.cb_kwargs == {"n": 1}
     assert PAGE.css("p").re_first(r"\d+") == PAGE.selector.css("p::text").re(r"\d+")[0] == "12"
     assert PAGE.css("p").attrib == {"class": "k"}
+
+
+def test_what_is_cut_off_a_page_or_its_copy_is_told_of_both() -> None:
+    page = Response(URL, headers=HTML, parse_limits=ParseLimits(text=3))  # type: ignore[arg-type]
+    page.cut["surplus"] = "it sent more than it said"
+    copy = page.replace(body=b"<p>12 EUR</p>")
+    assert copy.visible_text == "12 "
+    assert set(page.cut) == set(copy.cut) == {"surplus", "text"}
 
 
 def test_a_copy_is_parsed_anew() -> None:

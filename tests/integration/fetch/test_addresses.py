@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+from typing import Any
 
 import aiodns
 import pycares
 import pytest
+from aiohttp.abc import ResolveResult
 
 from crawler.errors import FetchError, OwnLimit, Refused
 from crawler.fetch import connect
@@ -156,6 +159,39 @@ async def test_names_that_nobody_ever_answers_for_are_given_up(monkeypatch: pyte
         for n in range(6):
             with pytest.raises(FetchError):
                 await fetcher.fetch(Request(f"http://h{n}.example/"))
+
+
+async def test_a_resolver_that_was_asked_for_many_names_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """c-ares keeps all answers that are valid. The old one ends when all its names have their answers."""
+    made: list[Gated] = []
+
+    class Gated(Names):
+        def __init__(self) -> None:
+            super().__init__(good=[["127.0.0.1"]], late=[["127.0.0.1"]])
+            self.gate = asyncio.Event()
+            self.is_closed = False
+            made.append(self)
+
+        async def resolve(self, host: str, *args: Any, **kwargs: Any) -> list[ResolveResult]:
+            assert not self.is_closed
+            if host.startswith("late"):
+                await self.gate.wait()
+            return await super().resolve(host, *args, **kwargs)
+
+        async def close(self) -> None:
+            self.is_closed = True
+
+    monkeypatch.setattr(connect, "_systems_resolver", Gated)
+    monkeypatch.setattr(connect, "_RESOLVER_NAMES", 3)
+    async with fetching() as fetcher:
+        late = asyncio.create_task(fetcher.addresses("http://late.example/"))
+        for n in range(3):
+            assert await fetcher.addresses(f"http://good.of{n}.example/") == ["127.0.0.1"]
+        assert [(len(one.asked), one.is_closed) for one in made] == [(2, False), (1, False)]
+        made[0].gate.set()
+        assert await late == ["127.0.0.1"]
+        assert [one.is_closed for one in made] == [True, False]
+    assert [one.is_closed for one in made] == [True, True]
 
 
 async def test_a_closed_port_is_worth_another_try() -> None:

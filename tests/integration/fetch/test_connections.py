@@ -171,29 +171,63 @@ async def test_a_cancelled_fetch_closes_its_connection(start: bytes) -> None:
         await asyncio.wait_for(gone.wait(), 2)
 
 
-async def test_of_four_connections_that_make_room_one_is_the_longest_idle_and_three_were_used_last() -> None:
+@pytest.mark.parametrize(
+    ("visits", "expected"),
+    [
+        ("a0 b0 c0 d0 e0 f0 g0", "c d e a"),  # no host is known to be done: three that were used last, one longest idle
+        ("a0 b0 c0 a1 d2.5 e2.5 f2.5", "b c e"),  # one was used again after 1 s, so those idle for 2.5 s are done
+        ("a0 b0 c0 a1 d1.5 e1.5", "a d"),
+    ],
+)
+async def test_room_is_made_first_by_connections_whose_host_is_done(
+    visits: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A visit: the name of a host, and the seconds at which it is asked."""
     hosts = [f"127.0.3.{n}" for n in range(1, 8)]
-    opened: list[str] = []
     closed: list[str] = []
-    four_closed = asyncio.Event()
+    all_closed = asyncio.Event()
 
     async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        opened.append(server.origin)
         try:
             await says(ok())(server, reader, writer)
         finally:
-            closed.append(server.origin)
-            if len(closed) == 4:
-                four_closed.set()
+            closed.append("abcdefg"[int(server.origin.split(":")[1][-1]) - 1])
+            if len(closed) == len(expected.split()):
+                all_closed.set()
 
     async with serving_all(talk, hosts) as port, fetching(connections=3) as fetcher:
-        a, b, c, d, e, f, g = (f"http://{host}:{port}" for host in hosts)
-        for origin in (a, b, c, a, b, d, e, f, g, a):
-            await fetcher.fetch(Request(f"{origin}/"))
-        assert opened == [a, b, c, d, e, f, g], "those in use lately are used again"
-        await asyncio.wait_for(four_closed.wait(), 2)
-        assert closed == [b, d, e, c]
-        await asyncio.gather(*(fetcher.fetch(Request(f"{origin}/")) for origin in (a, b, c, d, e, f, g)))  # never waits
+        for visit in visits.split():
+            monkeypatch.setattr("crawler.fetch.connect.monotonic", lambda now=float(visit[1:]): 1000.0 + now)
+            await fetcher.fetch(Request(f"http://{hosts['abcdefg'.index(visit[0])]}:{port}/"))
+        await asyncio.wait_for(all_closed.wait(), 2)
+        assert closed == expected.split()
+        await asyncio.gather(*(fetcher.fetch(Request(f"http://{host}:{port}/")) for host in hosts))  # never waits
+
+
+@pytest.mark.parametrize("who_closes", ["we", "the host"])
+async def test_nothing_is_left_of_a_connection_that_was_closed(who_closes: str) -> None:
+    """aiohttp would keep it for a minute, 4 kB each."""
+    hosts = [f"127.0.3.{n}" for n in range(1, 8)]
+    most = 3 if who_closes == "we" else 100
+    gone = asyncio.Event()
+
+    async def talk(server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if who_closes == "we":
+            await says(ok())(server, reader, writer)
+        else:
+            await server.hear(reader)
+            writer.write(ok())
+            await gone.wait()
+
+    async with serving_all(talk, hosts) as port, fetching(connections=most) as fetcher:
+        for host in hosts:
+            await fetcher.fetch(Request(f"http://{host}:{port}/"))
+        kept = fetcher._pool._conns
+        assert sum(map(len, kept.values())) == min(most, len(hosts))
+        gone.set()
+        async with asyncio.timeout(2):
+            while who_closes == "the host" and kept:  # noqa: ASYNC110 - the pool tells nobody
+                await asyncio.sleep(0.01)
 
 
 async def test_a_host_that_is_asked_each_minute_keeps_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,11 @@ def test_more_that_browsers_and_people_write() -> None:
     assert Request.from_curl("curl http://a.example/ -H 'x: y'", headers={"z": "1"}).headers == {"z": "1"}
 
 
+def test_repeated_headers_are_joined_as_those_of_a_request_are() -> None:
+    command = "curl http://a.example/ -H 'Accept: a' -H 'accept: b' -H 'Cookie: a=1' -H 'cookie: b=2; c=0' -b c=3"
+    assert Request.from_curl(command).headers == {"Accept": "a, b", "Cookie": "a=1; b=2; c=3"}
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
@@ -64,6 +69,7 @@ def test_more_that_browsers_and_people_write() -> None:
         ("curl http://a.example/ -b jar.txt", "cookies from the file 'jar.txt'"),
         ("curl http://a.example/ -H nonsense", "the header 'nonsense' has no colon"),
         ("curl http://a.example/ -H", "expected one argument"),
+        ("curl http://a.example/ -A me/1 -H 'User-Agent: you/2'", "'User-Agent' has 2 values"),
         ("curl 'http://a.example/", "No closing quotation"),
     ],
 )

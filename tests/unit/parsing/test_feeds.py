@@ -40,6 +40,8 @@ def test_what_changes_nothing_here_is_no_problem() -> None:
         ({"item_export_kwargs": {"delimiter": ";"}}, "python:MODULE:CLASS"),
         ({"uri_params": "shop.params"}, r"%\(name\)s"),
         ({"fields": 5}, "fields: expected a table or a list"),
+        ({"fields": {"a": "x", "b": "x"}}, "fields: the name 'x' stands there twice; give each field a name of its"),
+        ({"fields": ["a", "b", "a"]}, "fields: the name 'a' stands there twice"),
         ({"batch_item_count": -1}, "batch_item_count: expected"),
         ({"overwrite": "maybe"}, "overwrite: expected true or false"),
         ({"spiders": "shop"}, "spiders: expected a list"),

@@ -307,10 +307,20 @@ class TestHostile:
         assert visible_text(root).split() == ["x", "y"]
         assert not told
 
-    def test_a_page_that_can_be_read_in_no_way_says_so(self) -> None:
+    def test_what_is_nested_deep_below_noframes_is_read(self) -> None:
+        told: dict[str, str] = {}
+        deep = "<div>" * 400 + "<a href=/deep>x</a>" + "</div>" * 400 + "<a href=/behind>y</a>"
+        root = parse(f"<frameset></frameset><noframes>{deep}</noframes>", Reading(cut=told.__setitem__))
+        assert root is not None
+        assert links(root, "http://h/") == ["http://h/deep", "http://h/behind"]
+        assert not told
+
+    @pytest.mark.parametrize("around", ["{}", "<frameset></frameset><noframes>{}</noframes>"])
+    def test_a_page_that_can_be_read_in_no_way_says_so(self, around: str) -> None:
         """The parser ignores an end tag of a lower rank, so the depth is not what it seems."""
         told: dict[str, str] = {}
-        root = parse("<b><div></b>" * 3_000 + "<a href=/deep>y</a>", Reading(cut=told.__setitem__))
+        page = around.format("<b><div></b>" * 3_000 + "<a href=/deep>y</a>")
+        root = parse(page, Reading(cut=told.__setitem__))
         assert root is not None
         assert links(root, "http://h/") == ["http://h/deep"] or "nesting" in told
 

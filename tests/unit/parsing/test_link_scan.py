@@ -152,6 +152,16 @@ def test_plain_pages_are_scanned(text: str, links: list[str]) -> None:
     assert found.links == links == in_tree(text).links == by_standard(text).links
 
 
+def test_the_upper_case_meta_of_xslt_takes_no_second_pass() -> None:
+    """Processors of XSLT write it into the head of each page; all else there is in lower case."""
+    text = '<html><head><META http-equiv="Content-Type" content="none"><title>x</title></head><a href=1></html>'
+    found = scan(text)
+    assert found is not None
+    assert not found.any_case
+    assert found.telling_metas() == [("", "none")]
+    assert agree(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

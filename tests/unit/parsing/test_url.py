@@ -1,5 +1,7 @@
 """The spelling that is requested, the key that deduplicates it, and what a bad URL is told."""
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from crawler.parsing.url import (
     MAX_URL_LENGTH,
     BadUrl,
+    address_in,
     canonical,
     dedup_key,
     fingerprint,
@@ -290,3 +293,20 @@ def test_a_fingerprint_never_changes() -> None:
 )
 def test_host_and_origin(url: str, host: str, origin: str) -> None:
     assert (host_of(url), origin_of(url)) == (host, origin)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://1.2.3.4:8080/", "1.2.3.4"),
+        ("http://0x7f.1/", "127.0.0.1"),
+        ("http://1.2.3.4./", "1.2.3.4"),
+        ("http://[2001:DB8:0::1]/", "2001:db8::1"),
+        ("http://[::ffff:127.0.0.1]/", "::ffff:7f00:1"),
+        ("http://a.example/", None),
+        ("http://shop1/", None),
+        ("http://1.2.3.4.example/", None),
+    ],
+)
+def test_the_address_that_a_host_is(url: str, address: str | None) -> None:
+    assert address_in(host_of(canonical(url))) == (ip_address(address) if address else None)

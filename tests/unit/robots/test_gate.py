@@ -7,6 +7,7 @@ import codecs
 import gzip
 import time
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -261,19 +262,55 @@ async def test_sitemaps_are_offered_once_a_job() -> None:
     assert (await ask(robots, url, "other")).sitemaps == ()
 
 
-@pytest.mark.parametrize("job", ["news", None])
-async def test_sitemap_lines_without_a_url_are_told_by_the_visit_that_asks_if_it_wants_sitemaps(
-    job: str | None,
-) -> None:
+async def test_sitemap_lines_without_a_url_are_told_to_each_job_that_wants_sitemaps() -> None:
     body = SITEMAPS + b"Sitemap:\nSitemap: # none\nSitemap: http://[\nSitemap: %s\n" % (b"x" * 10_000)
     robots, _ = made({"http://a.example/robots.txt": body})
     with capture_logs() as logs:
-        assert (await ask(robots, "http://a.example/", job)).noted == ({"links/robots_sitemaps": 4} if job else {})
-        assert not (await ask(robots, "http://a.example/", "other")).noted
+        for job, count in ((None, 0), ("news", 4), ("news", 0), ("other", 4)):
+            noted = (await ask(robots, "http://a.example/", job)).noted
+            assert noted == ({"links/robots_sitemaps": count} if count else {})
     told = "Sitemap lines of its robots.txt without a URL that can be fetched: mailto:me, (empty), http://["
-    assert [(one["event"], one["lines"], one["why"]) for one in logs] == (
-        [("robots_sitemaps_unusable", 4, told)] if job else []
+    assert [(one["event"], one["lines"], one["why"]) for one in logs] == [("robots_sitemaps_unusable", 4, told)] * 2
+
+
+async def test_a_file_of_an_item_may_be_the_first_of_its_job_at_an_origin() -> None:
+    """It wants no sitemaps, and the pages of its job do."""
+    robots, _ = made({"http://a.example/robots.txt": SITEMAPS})
+    backend = cast(MemoryFrontier, robots._asking).backend
+    noted = []
+    for sitemaps in (False, True):
+        (lease,) = await held(backend, "http://a.example/", "w1")
+        noted.append((await robots.check(lease, sitemaps=sitemaps)).noted)
+        await end(backend, "w1", lease)
+    assert noted == [{}, {"links/robots_sitemaps": 1}]
+
+
+async def test_what_is_lost_of_robots_txt_counts_once_a_job_however_many_processes_and_looks() -> None:
+    now, frontier = 1_000_000.0, MemoryFrontier()
+    fetcher = FakeFetcher({"http://a.example/robots.txt": SITEMAPS + b"#" * robots_lines.MAX_BYTES})
+    first, second = (
+        RobotsGate(
+            frontier, fetcher, worker=name, user_agent="t/1", cache_seconds=86_400, max_delay=60, clock=lambda: now
+        )
+        for name in ("w1", "w2")
     )
+    lost = {"cut/robots": 1, "links/robots_sitemaps": 1}
+    assert (await ask(first, "http://a.example/", "news")).noted == lost
+    for robots, page in ((first, ""), (second, ""), (second, "private")):
+        assert (await ask(robots, f"http://a.example/{page}", "news")).noted == {}
+    assert (await ask(second, "http://a.example/private", "other")).noted == lost, "with whatever verdict"
+    now += gate.REFRESH_SECONDS
+    assert (await ask(first, "http://a.example/", "news")).noted == {}
+    await frontier.delete_job("news")
+    assert (await ask(first, "http://a.example/", "news")).noted == lost, "a new job of the same name"
+    assert len(fetcher.requests) == 1
+
+
+async def test_a_new_job_of_the_same_name_is_offered_the_sitemaps() -> None:
+    robots, _ = made({"http://a.example/robots.txt": SITEMAPS})
+    assert (await ask(robots, "http://a.example/", "news")).sitemaps == LISTED
+    await cast(MemoryFrontier, robots._asking).delete_job("news")
+    assert (await ask(robots, "http://a.example/", "news")).sitemaps == LISTED
 
 
 async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> None:

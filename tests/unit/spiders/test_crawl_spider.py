@@ -210,6 +210,15 @@ def test_a_worker_whose_version_lacks_the_method_leaves_the_page_to_others() -> 
         callback_of(spider, "parse_pots:rule")
 
 
+@pytest.mark.parametrize(("href", "word"), [(f"/x?{'a' * 9_000}", "long_urls"), ("http://[::1", "")])
+def test_a_link_that_nobody_can_fetch_is_told_as_by_other_spiders(href: str, word: str) -> None:
+    made: Any = {"body": f"<a href='{href}'>".encode(), "headers": {"content-type": "text/html"}}
+    ours, theirs = Response(URL, **made), Response(URL, **made)
+    assert [*Reads()._requests_to_follow(ours), *theirs.follow_all()] == []
+    assert ours.cut == theirs.cut
+    assert list(ours.cut) == [word] * bool(word)
+
+
 def test_a_long_text_is_cut_for_its_request_and_told() -> None:
     class All(CrawlSpider):
         name = "all"

@@ -101,6 +101,52 @@ def test_a_feed_that_breaks_off_is_read_up_to_there_and_told() -> None:
     assert response.cut["feed_end"].startswith("it is malformed, and was read up to there: ")
 
 
+def told(spider: Any, feed: str | bytes, **body: Any) -> dict[str, str]:
+    response = Response(URL, body=feed if isinstance(feed, bytes) else feed.encode())
+    list(type("Made", (spider,), {"name": "made", **body})().parse(response))
+    return response.cut
+
+
+@pytest.mark.parametrize("adapt_response", [_FeedSpider.adapt_response, Shop.adapt_response])
+@pytest.mark.parametrize("iterator", ["iternodes", "xml", "html"])
+def test_a_malformed_feed_is_told_whatever_reads_it(iterator: str, adapt_response: Any) -> None:
+    how = {"iterator": iterator, "adapt_response": adapt_response}
+    assert list(told(Shop, RSS[:-60], **how)) == ["feed_end"]
+    assert not told(Shop, RSS, **how)
+
+
+@pytest.mark.parametrize(
+    ("feed", "why"),
+    [
+        ("<r><item>a & b</item></r>", "xmlParseEntityRef: no name, line 1"),
+        ("<r><item>a</r>", "Opening and ending tag mismatch"),
+        ("<r><x:item>a</x:item></r>", ""),  # the name of an element is not lost
+        (f"<r>{'<a>' * 300}{'</a>' * 300}<item/></r>", "Excessive depth"),
+        ("<!-- <rss> --><r/>", ""),
+    ],
+)
+def test_what_xml_recovers_from_is_told(feed: str, why: str) -> None:
+    cut = told(Shop, feed, iterator="xml")
+    assert why in cut["feed_end"] if why else not cut
+
+
+@pytest.mark.parametrize(
+    ("feed", "is_told"),
+    [
+        ("<!DOCTYPE rss><!-- <p> --><RSS version='2'><item>x</item></rss> ", False),
+        ("<?xml version='1.0'?> <rss version='2'><item>x</item><ite", True),
+        ("<products><item>x</item></product>", True),
+        ("<rss/>", False),
+        ("<html><body><item>x</item>", False),  # HTML permits that
+        ("<p><item>x", False),
+        ("<!-- torn", False),
+        ("", False),
+    ],
+)
+def test_a_feed_that_html_reads_breaks_off_if_its_root_has_no_end(feed: str, is_told: bool) -> None:
+    assert ("feed_end" in told(Shop, feed, iterator="html", adapt_response=_FeedSpider.adapt_response)) is is_told
+
+
 def test_entities_are_not_expanded_and_no_file_is_read() -> None:
     bomb = '<!DOCTYPE r [<!ENTITY a "ha"><!ENTITY b "&a;&a;"><!ENTITY f SYSTEM "file:///etc/passwd">]>'
     feed = f"{bomb}<r><item><title>&b;</title></item><item><title>&f;</title></item></r>"
@@ -119,6 +165,23 @@ def test_odd_rows_are_told() -> None:
     response = Response(URL, body=b"1,2\n3\n4,5,6\n")
     assert list(Rows().parse(response)) == [{"a": "1", "b": "2"}]
     assert response.cut == {"csv_rows": "2 rows without a field for each of the 2 columns"}
+
+
+def test_a_row_without_a_value_is_no_odd_one() -> None:
+    assert not told(Rows, "1,2\n\n , ,\n3,4\n\n")
+
+
+@pytest.mark.parametrize(
+    ("feed", "headers", "rows"),
+    [
+        ("a,b,a\n1,2,3\n4,5,6\n7,8,7\n,9,9\n", None, 2),
+        ("a,,\n1,,\n", None, 0),
+        ("1,2,3\n", ("_", "_", "b"), 0),  # the spider wants it so
+    ],
+)
+def test_columns_of_one_name_are_told_if_a_value_is_lost(feed: str, headers: Any, rows: int) -> None:
+    why = f"{rows} rows with several values in columns of one name, of which the last was kept: a"
+    assert told(Rows, feed, headers=headers) == ({"csv_columns": why} if rows else {})
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ async def gives_an_item(self: Shop) -> AsyncIterator[Any]:
 
 
 def test_without_seeds_the_user_must_name_some() -> None:
-    with pytest.raises(UsageError, match="no seeds: give URLs, -f FILE or - for stdin; spider shop has no start_urls"):
+    with pytest.raises(UsageError, match=r"no seeds: spider shop has no start_urls or sitemap_urls; .*seed take URLs"):
         OwnSeeds(Shop())
 
 

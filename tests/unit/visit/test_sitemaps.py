@@ -14,6 +14,7 @@ from crawler.frontier import message
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Unfollowed
 from crawler.parsing.limits import ParseLimits
+from crawler.parsing.robots_lines import MAX_BYTES
 from crawler.parsing.scope import Scope
 from crawler.parsing.sitemap_entries import Entry
 from crawler.policy import RetryPolicy
@@ -100,10 +101,12 @@ async def crawl(
     spider: Spider | None = None,
     scope: Scope | None = None,
     sitemaps: bool = True,
+    frontier: MemoryFrontier | None = None,
+    name: str = "news",
 ) -> tuple[FakeFetcher, JobStats]:
-    """A crawl to its end by one worker."""
-    frontier, fetcher = MemoryFrontier(), FakeFetcher(pages)
-    job = await frontier.create_job(Job("news"))
+    """A crawl to its end by one worker, on a new server if no `frontier` is given."""
+    frontier, fetcher = frontier or MemoryFrontier(), FakeFetcher(pages)
+    job = await frontier.create_job(Job(name))
     gate = RobotsGate(frontier, fetcher, worker="w1", user_agent="t/1", cache_seconds=60, max_delay=0)
     ready = ReadySpider(spider or Pages(), scope or Scope(), RetryPolicy(retry_times=0), gate, sitemaps=sitemaps)
     seeded = SeededHosts(frontier.in_scope, lambda name: job)
@@ -312,6 +315,16 @@ async def test_what_the_rules_leave_out_is_counted() -> None:
     counts = {"follow": 1, "rules": 2, "entries": 1}
     assert stats.counters["cut/sitemap"] == 1
     assert left_out == {f"links/sitemap_{why}": count for why, count in counts.items()} | {"links/robots_sitemaps": 1}
+
+
+async def test_a_job_counts_what_is_lost_of_a_robots_txt_that_another_has_asked_for() -> None:
+    frontier = MemoryFrontier()
+    site = {f"{A}/": "<p>home", f"{A}/robots.txt": b"Sitemap: mailto:me\n" + b"#" * MAX_BYTES}
+    _, first = await crawl(site, f"{A}/", sitemaps=False, frontier=frontier, name="first")
+    assert (first.counters.get("cut/robots"), first.counters.get("links/robots_sitemaps")) == (1, None)
+    fetcher, second = await crawl(site, f"{A}/", frontier=frontier, name="second")
+    assert (second.counters.get("cut/robots"), second.counters.get("links/robots_sitemaps")) == (1, 1)
+    assert fetcher.urls == [f"{A}/"]
 
 
 def test_what_a_robots_txt_lists_without_a_url_is_counted() -> None:

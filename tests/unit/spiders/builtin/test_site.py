@@ -50,7 +50,8 @@ def test_site_follows_what_may_be_a_page() -> None:
 
 @pytest.mark.parametrize("kind", ["image/png", "application/pdf", "application/json", "text/plain; charset=utf-8"])
 def test_site_counts_what_is_no_page(kind: str) -> None:
-    assert run_spider(Site, b"\x89PNG <a href=x>", headers={"content-type": kind}) == ([], [], {"no_page": 1}, {})
+    found = run_spider(Site, b"\x89PNG <a href=x>", headers={"content-type": kind})
+    assert (found.items, found.requests, found.dropped) == ([], [], {"no_page": 1})
 
 
 def test_site_makes_an_item_of_an_empty_page() -> None:
