@@ -202,7 +202,7 @@ class Crawling:
             job=made.stats.job,
             counts=scrapy_stats(made),
             stats=made.stats,
-            losses=tuple(losses.told(made.stats)),
+            losses=tuple(losses.told_of(made)),
             refused=self._refused,
             causes=tuple(made.causes),
             seconds=made.seconds,
@@ -232,8 +232,8 @@ def crawl(
     one at the end, or with `append` grows; a URL or class (docs/items.md); or a list of these. Those of FEEDS are
     written as well. `arguments`: those of `-a NAME=VALUE`.
 
-    `redis_url`: the queue server; without one the queue is in this process (`memory://`). A `job` that is named stays
-    there, and the same call goes on with it; one without a name is deleted at the end.
+    `redis_url`: the queue server, as REDIS_URL. If nothing names one, the queue is in this process (`memory://`). A
+    `job` that is named stays there, and the same call goes on with it; one without a name is deleted at the end.
     `project`: a folder whose settings.py, and the environment's CRAWLER_… and REDIS_URL, count as for a command.
     Without it, neither is read. `handle_signals`: drain at SIGINT, SIGTERM and SIGHUP, as the command does.
 
@@ -291,7 +291,7 @@ async def _crawl(
     config = _config(order)
     registry, name = _spiders(order, config)
     made = registry.make(name, order.arguments)
-    config = for_one_spider(config, made.custom_settings, made.name)
+    config = for_one_spider(msgspec.structs.replace(config, registry=registry), made.custom_settings, made.name)
     # in a thread, because the spider's own `start` may need an event loop to itself
     seeds = order.urls if order.urls is not None else await asyncio.to_thread(OwnSeeds, made)
     job = Job(order.job or f"{name}-{secrets.token_hex(4)}", order="", spider=name, arguments=dict(order.arguments))
@@ -303,7 +303,7 @@ async def _crawl(
         refused=refuse,
         limits=limits_of(config, made),
         observe=note,
-        inside=Inside(registry, handover, is_brief=not order.job, heeds_signals=order.handle_signals),
+        inside=Inside(handover, is_brief=not order.job, heeds_signals=order.handle_signals),
     )
 
 

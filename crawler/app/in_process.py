@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from crawler.app.config import Config
-from crawler.app.start_worker import start_worker
 from crawler.control.routes import Assignment
 from crawler.interfaces import Backend, Sink
 from crawler.model import Job
-from crawler.spiders.registry import Registry
 from crawler.worker.blame_slot import NoSlot
 from crawler.worker.supervisor import worker_name
 
@@ -18,7 +16,6 @@ from crawler.worker.supervisor import worker_name
 class Inside(NamedTuple):
     """What a program says that crawls in its own process."""
 
-    registry: Registry  # the spiders that there are
     sink: Sink | None = None  # where the items of the first target go; None: where it says
     is_brief: bool = False  # delete the job at the end, however it ends
     heeds_signals: bool = False  # drain at SIGINT, SIGTERM and SIGHUP
@@ -27,21 +24,20 @@ class Inside(NamedTuple):
 class InProcess:
     """Runs the worker in this process. Replaces the supervisor."""
 
-    def __init__(self, config: Config, connected: Backend, job: Job, registry: Registry | None = None) -> None:
+    def __init__(self, config: Config, connected: Backend, job: Job) -> None:
         self._config = config
         self._connected = connected
         self._job = job
-        self._registry = registry
         self._stop: Callable[[], None] | None = None
         self.stopping = False
         self.code_of_signal = 0
 
     async def run(self, processes: int) -> int:
         """Work until `stop()`; ignores `processes`. Return the exit code."""
+        from crawler.app.start_worker import start_worker  # slow to import, and most crawls have workers of their own
+
         ours = Assignment((self._job.name,))
-        running = await start_worker(
-            self._config, self._connected, worker_name(), ours, NoSlot(), registry=self._registry
-        )
+        running = await start_worker(self._config, self._connected, worker_name(), ours, NoSlot())
         self._stop = running.worker.stop
         if self.stopping:
             self._stop()

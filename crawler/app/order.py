@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import structlog
 from msgspec.structs import replace
 
 from crawler.app.config import Config
@@ -24,6 +25,7 @@ from crawler.control.rules import ON, parse
 from crawler.errors import UsageError
 from crawler.interfaces import Backend
 from crawler.model import DEFAULT_SPIDER, Job, Limits, Request, Rule, Ticket
+from crawler.runtime.safe_text import shown
 from crawler.seeding.admission import NotAdmitted
 from crawler.seeding.messages import request_of
 from crawler.seeding.presence import present
@@ -36,6 +38,9 @@ from crawler.worker.supervisor import worker_name
 
 Seed = str | Mapping[str, Any]
 SAID = 3  # refused seeds that an error quotes
+SHOWN_LENGTH = 200  # characters of one in the log
+
+log = structlog.get_logger()
 
 
 async def order_crawl(
@@ -116,9 +121,16 @@ class _Seeding:
                     raise ValueError(f"{seed!r} is neither a URL nor an object with one")
                 yield self._admission.admit(request_of(seed) if isinstance(seed, Mapping) else seed)
             except ValueError as error:
-                self.refused[error.reason if isinstance(error, NotAdmitted) else "bad seed"] += 1
-                if len(self.said) < SAID:
-                    self.said.append(str(error))
+                self._refuse(seed, error)
+
+    def _refuse(self, seed: Seed | Request, error: ValueError) -> None:
+        """Count it, and log it: what the task returns does not name it."""
+        reason, why = (error.reason, error.why) if isinstance(error, NotAdmitted) else ("bad seed", str(error))
+        self.refused[reason] += 1
+        if len(self.said) < SAID:
+            self.said.append(str(error))
+        url = seed.get("url") if isinstance(seed, Mapping) else getattr(seed, "url", seed)
+        log.warning("seed_refused", job=self._job.name, url=shown(str(url))[:SHOWN_LENGTH], why=shown(why))
 
 
 async def redrive(connected: Backend, name: str, where: Sequence[str], ticket: Ticket) -> None:

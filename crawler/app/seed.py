@@ -8,7 +8,7 @@ import structlog
 
 from crawler.app.config import Config
 from crawler.app.connect import connect, order_of
-from crawler.app.jobs import create_job
+from crawler.app.jobs import create_job, exists
 from crawler.app.limits import set_limits
 from crawler.app.wiring import intake, seeder, source
 from crawler.interfaces import Backend
@@ -31,15 +31,19 @@ async def seed(
     refused: Callable[[str, str], None],
     progress: Callable[[int, int], None] | None = None,
 ) -> SeedReport:
-    """Stream URLs into the job, creating it if it is new. `limits`, if there are any, replace those that it has.
+    """Stream URLs into the job, creating it if it is new. `limits`, if there are any, replace those that it has. A new
+    job of which every URL was refused is deleted again: the next call may give it another spider.
 
     Calls `refused(url, why)` for each refused URL, and `progress(new, known)` after each batch.
     """
     async with connect(config) as connected:
+        is_new = not await exists(connected.jobs, job.name)
         job = await _made(config, connected, job, limits)
         seeding = seeder(config, connected, job, refused)
         await seeding.run(urls, progress)
         await close_if_asked(connected, job, urls)
+        if is_new and seeding.refused and not (await connected.reading.stats(job)).known:
+            await connected.jobs.delete(job.name)
         return SeedReport(job.name, seeding.new, seeding.known, dict(seeding.refused))
 
 

@@ -26,6 +26,7 @@ from crawler.program import PROGRAM, extra
 from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.tasks import end
 from crawler.status import JobStats
+from crawler.views.figures import several
 from crawler.views.results import JobResult, State
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 
 LOOK = 0.5  # seconds between two looks at the tickets
 LAST = 5.0  # seconds at most for the last look, after the job's work has ended
-ITEMS_AT_ONCE = 1_000  # entries of the outbox of a job of one page; it has one, or two if its errback yielded items
+AT_ONCE = 1_000  # entries of the outbox of a job of one page: those of the page, and each item that waited for files
 
 
 def celery_results(config: Config) -> CeleryResults:
@@ -132,15 +133,28 @@ class Telling:
             return bool(told)
         if result.state is State.REVOKED:
             return bool(await self._call(self._results.revoke, ticket, result.reason))
-        error = _unread(stats, result) if ticket.is_page else _failure(result)
-        if error is not None:
+        if error := self._failure(ticket, stats, result):
             return bool(await self._call(self._results.fail, ticket, error))
         value = await self._items(job) if ticket.is_page else _summary(ticket, stats, result)
         return bool(await self._call(self._results.succeed, ticket, value))
 
+    def _failure(self, ticket: Ticket, stats: JobStats, result: JobResult) -> CrawlFailed | None:
+        """Return why the task has failed, as a command would that waited for the job; None if it has not."""
+        if ticket.is_page and not result.progress.pages:
+            return _unread(stats, result)
+        if result.state is State.FAILURE:
+            return CrawlFailed(result.reason, result.failure.traceback if result.failure else "")
+        if ticket.refused and self._strict:
+            return CrawlFailed(f"{several(ticket.refused, 'seed')}: refused; the log of Celery's worker says why")
+        return None
+
     async def _items(self, job: Job) -> list[Any]:
-        entries = await self._connected.outbox.read(job, {}, ITEMS_AT_ONCE)
-        return [msgspec.json.decode(item) for entry in entries for item in entry.items]
+        items: list[Any] = []
+        after: dict[int, str] = {}
+        while entries := await self._connected.outbox.read(job, after, AT_ONCE):
+            items += (msgspec.json.decode(item) for entry in entries for item in entry.items)
+            after |= {entry.shard: entry.position for entry in entries}
+        return items
 
     async def _close(self, job: Job, ticket: Ticket, *, is_finished: bool) -> None:
         """Forget the ticket and what was made for it alone."""
@@ -168,16 +182,8 @@ def by_task(ticket_id: str) -> str:
     return f"task {ticket_id}"
 
 
-def _failure(result: JobResult) -> CrawlFailed | None:
-    if result.state is not State.FAILURE:
-        return None
-    return CrawlFailed(result.reason, result.failure.traceback if result.failure else "")
-
-
-def _unread(stats: JobStats, result: JobResult) -> CrawlFailed | None:
-    """Return why the only page of a job was not read; None if it was."""
-    if result.progress.pages:
-        return None
+def _unread(stats: JobStats, result: JobResult) -> CrawlFailed:
+    """Return why the only page of a job was not read."""
     if result.failure is not None:
         return CrawlFailed(f"{result.failure.kind}: {result.failure.message}", result.failure.traceback)
     if stats.closed:

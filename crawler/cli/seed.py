@@ -74,7 +74,7 @@ def seed(
     limits = limits_of(config, made, limit or 0)
     wanted = Job(job, order=order or "", spider=spider, arguments=spider_arguments(arguments))
     added = _Added(show=sys.stderr.isatty() and not invocation.quiet)
-    refusals = Refusals()
+    refusals = Refusals(each=bool(from_))  # a message that is rejected leaves its queue
     try:
         with kept_from_users():
             if from_:
@@ -84,8 +84,10 @@ def seed(
                 report = run(_seed(config, wanted, seeds or own_seeds(made), limits, refusals, added))
     except KeyboardInterrupt as interrupt:
         added.clear()
-        print(f"interrupted: {added} so far; repeat the command to add the rest", file=sys.stderr)
-        return code_of(interrupt)
+        so_far = f"{added}, refused {counted(refusals.total)} so far"
+        print(f"interrupted: {so_far}; repeat the command to add the rest", file=sys.stderr)
+        has_lost = from_ and refusals.total and config.settings.STRICT  # no repetition tells of them again
+        return Exit.LOST if has_lost else code_of(interrupt)
     added.clear()
     refusals.close(report.refused)
     _print(report, refusals.total, as_json=json_)

@@ -17,7 +17,7 @@ from crawler.runtime.safe_text import shown
 from crawler.views.figures import counted, counts_in_words
 
 STDIN = "-"
-_SHOWN_REFUSALS = 20
+_NAMED = 20  # refused seeds
 
 
 class Seeds:
@@ -71,8 +71,21 @@ def _lines(name: str) -> Iterator[str]:
     is_pipe = name == STDIN
     with open(sys.stdin.fileno() if is_pipe else name, "rb", closefd=not is_pipe) as file:
         is_wide = file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as PowerShell writes a file
-        with io.TextIOWrapper(file, encoding="utf-16" if is_wide else "utf-8-sig", errors="replace") as lines:
+        encoding = "utf-16" if is_wide else "utf-8-sig"
+        with io.TextIOWrapper(file, encoding=encoding, errors=_UNREADABLE) as lines:
             yield from lines
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Return a lone surrogate for each byte that is no text, as `surrogateescape` does, but for any encoding: no seed
+    with one is admitted."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+_UNREADABLE = "crawler.unreadable"
+codecs.register_error(_UNREADABLE, _escaped)
 
 
 def _meaningful(lines: Iterable[str]) -> Iterator[str]:
@@ -121,18 +134,20 @@ def _word(text: str) -> str:
 
 
 class Refusals:
-    """Prints to stderr which URLs were refused and why: the first 20 one by one, then the total."""
+    """Prints to stderr which URLs were refused and why: the first 20 one by one, then the total; or each of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, each: bool = False) -> None:
+        """`each`: name all, because they can be read in no other place."""
         self.total = 0
+        self._each = each
 
     def __call__(self, url: str, why: str) -> None:
-        """Count one refused URL, and print it if it is among the first."""
+        """Count one refused URL, and print it if it is among those that are named."""
         self.total += 1
-        if self.total <= _SHOWN_REFUSALS:
+        if self._each or self.total <= _NAMED:
             print(f"refused {shown(url.strip())[:200]}: {shown(why)}", file=sys.stderr)
 
     def close(self, by_reason: Mapping[str, int]) -> None:
         """Print the total, if not every refusal was printed."""
-        if self.total > _SHOWN_REFUSALS:
+        if self.total > _NAMED and not self._each:
             print(f"refused {counted(self.total)} in all: {counts_in_words(by_reason)}", file=sys.stderr)

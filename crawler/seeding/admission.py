@@ -24,6 +24,7 @@ class NotAdmitted(ValueError):
 
 
 _next_url = re.compile(r"\shttps?://", re.IGNORECASE).search
+_surrogate = re.compile(r"[\ud800-\udfff]").search
 
 
 def _is_table_row(line: str) -> bool:
@@ -48,6 +49,8 @@ class Admission:
         text = seed if isinstance(seed, str) else seed.url
         if isinstance(seed, str) and _is_table_row(seed):
             raise NotAdmitted("bad url", text, "more than a URL: give one on each line, and nothing else")
+        if not text.isascii() and _surrogate(text):  # all such bytes would become one character
+            raise NotAdmitted("bad url", text, "not in UTF-8")
         try:
             url = canonical(text)
             self._guard.check_host(host_of(url))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import Protocol
 
 import structlog
+
+from crawler.parsing.url import address_in
 
 log = structlog.get_logger()
 
@@ -22,11 +23,10 @@ def has_contact(user_agent: str) -> bool:
 
 def is_public(host: str) -> bool:
     """Return whether the host of a canonical URL is on the public internet, judged by its spelling."""
-    try:
-        return ip_address(host.strip("[]")).is_global
-    except ValueError:
-        labels = host.rstrip(".").split(".")
-        return len(labels) > 1 and _SPECIAL_NAMES.isdisjoint((labels[-1], ".".join(labels[-2:])))
+    if (address := address_in(host)) is not None:
+        return address.is_global
+    labels = host.rstrip(".").split(".")
+    return len(labels) > 1 and _SPECIAL_NAMES.isdisjoint((labels[-1], ".".join(labels[-2:])))
 
 
 class ContactCheck:

@@ -125,7 +125,7 @@ class Intake:
         try:
             seeds = seeds_of(message)
         except ValueError as error:
-            return self._refuse("bad message", message.body[:200].decode(errors="replace"), str(error))
+            return self._refuse("bad message", message.body[:200].decode(errors="backslashreplace"), str(error))
         first = ""
         for seed in seeds:
             try:

@@ -232,6 +232,15 @@ async def test_refused_seeds_are_told(web: Running) -> None:
     assert (report.reason, report.code, report.ok) == ("no seeds", 2, False)
 
 
+async def test_a_strict_crawl_that_lost_something_says_what(web: Running) -> None:
+    """Two seeds that are equal are two in the count, and one in `refused`."""
+    strict = {**LOCAL, "STRICT": True, "MIN_ITEMS": PAGES + 1}
+    report = await crawl(Titles, ["mailto:a@b", "mailto:a@b", *web.seeds], settings=strict)
+    assert (report.code, len(report.refused)) == (3, 1)
+    assert [(one.counter, one.count) for one in report.lost] == [("seeds/refused", 2), ("rules/broken", 1)]
+    assert "MIN_ITEMS" in report.lost[1].text
+
+
 async def test_the_environment_and_settings_py_are_left_alone_without_a_project(
     web: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

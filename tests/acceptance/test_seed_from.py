@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+
 import redis
 
 from tests.acceptance.shell import Shell
@@ -40,3 +43,18 @@ async def test_a_list_as_scrapy_redis_has_it(shell: Shell, server: Valkey) -> No
     ended = await shell.run("seed", "--from", f"{server.url}?list=news:start_urls", "--strict")
     assert (ended.code, ended.out) == (3, "new 2, known 0, refused 1 (job default)\n")
     assert "refused {}: it has no url" in ended.err
+
+
+async def test_each_bad_message_is_named_also_when_ctrl_c_ends_the_command(shell: Shell, server: Valkey) -> None:
+    """Nothing else ends `--follow`, and the queue has them no more."""
+    with redis.Redis.from_url(server.url) as client:
+        client.rpush("bad", *(f"ftp://a.example/{n}" for n in range(50)), "http://a.example/")
+        source = f"{server.url}?list=bad"
+        following = await shell.start("seed", "--from", source, "--follow", "--strict")
+        assert following.stderr is not None
+        async with asyncio.timeout(20):
+            said = [(await following.stderr.readline()).decode() for _ in range(50)]
+    following.send_signal(signal.SIGINT)
+    last = (await following.communicate())[1].decode()
+    assert [line.partition(": ")[0] for line in said] == [f"refused ftp://a.example/{n}" for n in range(50)]
+    assert ("interrupted: new " in last, "refused 50 so far" in last, following.returncode) == (True, True, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from celery import Celery, states
 from celery.result import AsyncResult
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from crawler.app.celery_results import PROGRESS, CeleryResults, reply_of
 from crawler.app.config import Config
@@ -55,15 +56,24 @@ async def ordered(frontier: Backend, id: str, *, is_page: bool = False, **reques
     return job
 
 
-async def read(frontier: Backend, job: Job, outcome: Outcome = Done(), *items: bytes) -> None:  # noqa: B008 - a constant
+async def read(
+    frontier: Backend,
+    job: Job,
+    outcome: Outcome = Done(),  # noqa: B008 - a constant
+    *items: bytes,
+    noted: Mapping[str, int] = {},
+) -> None:
     """Let a worker end the job's only page."""
     (lease,) = (await frontier.queue.claim("w1", 1, [job], Pace(delay=0))).leases
-    assert await frontier.queue.commit("w1", [(lease, Visit(outcome, items=items))], Pace(delay=0)) == [True]
+    assert await frontier.queue.commit("w1", [(lease, Visit(outcome, items=items, noted=noted))], Pace(delay=0)) == [
+        True
+    ]
 
 
-async def tell(frontier: Backend, app: Any, job: Job) -> list[Ticket]:
+async def tell(frontier: Backend, app: Any, job: Job, **settings: Any) -> list[Ticket]:
     """Tell whoever waits, as the exporter of the job does. Return the tickets that stay open."""
-    await Telling(CONFIG, frontier, CeleryResults(app)).tell(job, await frontier.tickets.open())
+    config = replace(CONFIG, settings=replace(CONFIG.settings, **settings))
+    await Telling(config, frontier, CeleryResults(app)).tell(job, await frontier.tickets.open())
     return await frontier.tickets.open()
 
 
@@ -114,6 +124,40 @@ async def test_the_items_of_a_page_are_the_result_and_its_job_ends(frontier: Bac
     assert await frontier.jobs.all() == []
 
 
+async def test_a_page_may_have_more_items_than_are_read_at_once(frontier: Backend, app: Any) -> None:
+    """Each item that waited for its files is an entry of its own."""
+    job, count = await ordered(frontier, "i11", is_page=True), 1_001
+    await frontier.adding.add(job, [Request(f"{URL}{number}") for number in range(count - 1)])
+    pace = Pace(delay=0, concurrency=count)
+    leases = (await frontier.queue.claim("w1", count, [job], pace)).leases
+    visits = [(lease, Visit(Done(), items=(b'{"n":%d}' % number,))) for number, lease in enumerate(leases)]
+    await frontier.queue.commit("w1", visits, pace)
+    assert await tell(frontier, app, job) == []
+    assert sorted(item["n"] for item in of(app, "i11")[1]) == list(range(count))
+
+
+@pytest.mark.parametrize(("strict", "state"), [(False, states.SUCCESS), (True, states.FAILURE)])
+async def test_what_a_page_has_lost_is_a_failure_with_strict(
+    frontier: Backend, app: Any, strict: bool, state: str
+) -> None:
+    job = await ordered(frontier, f"i12-{strict}", is_page=True)
+    await read(frontier, job, Done(), b'{"n":1}', noted={"cut/links": 1})
+    assert await tell(frontier, app, job, STRICT=strict) == []
+    told, result = of(app, job.name)
+    assert (told, "PARSE_MAXLINKS" in str(result)) == (state, strict)
+
+
+@pytest.mark.parametrize(("strict", "state"), [(False, states.SUCCESS), (True, states.FAILURE)])
+async def test_refused_seeds_are_a_failure_with_strict(frontier: Backend, app: Any, strict: bool, state: str) -> None:
+    job = await ordered(frontier, f"i13-{strict}")
+    await read(frontier, job, Done(), b'{"n":1}')
+    (entry,) = await frontier.outbox.read(job, {}, 10)
+    await frontier.outbox.acknowledge(job, Exported({entry.shard: entry.position}, "items.jsonl"))
+    assert await tell(frontier, app, job, STRICT=strict) == []
+    told, result = of(app, job.name)
+    assert (told, "1 seed: refused" in str(result)) == (state, strict)
+
+
 async def test_a_page_that_was_given_up(frontier: Backend, app: Any) -> None:
     job = await ordered(frontier, "i5", is_page=True)
     await read(frontier, job, Dead(Failure("callback", "KeyError: 'price'", traceback="Traceback …")))
@@ -158,6 +202,18 @@ async def test_an_order_without_a_seed_that_may_be_asked_for_leaves_nothing(fron
         await order_crawl(CONFIG, frontier, spiders, Job("i9"), ["nowhere"], ticket, rate="10/m")
     assert await frontier.jobs.all() == []
     assert (await frontier.control.rules(), await frontier.tickets.open()) == ([], [])
+
+
+async def test_each_seed_that_is_refused_is_logged_with_the_reason(frontier: Backend, tmp_path: Path) -> None:
+    bad: list[Any] = ["nowhere", {"url": "http://b.example/", "when": 1}, {"url": "ftp://c.example/"}, 5, "there"]
+    job, ticket = Job("i14"), Ticket("t1", "i14", "")
+    with capture_logs() as logs:
+        await order_crawl(CONFIG, frontier, find_spiders(tmp_path, ()), job, [URL, *bad], ticket)
+    told = [one for one in logs if one["event"] == "seed_refused"]
+    assert [one["url"] for one in told] == ["nowhere", "http://b.example/", "ftp://c.example/", "5", "there"]
+    assert {one["job"] for one in told} == {"i14"}
+    assert "unknown field 'when'" in told[1]["why"]
+    assert [ticket.refused for ticket in await frontier.tickets.open()] == [5]
 
 
 async def test_an_export_that_failed_when_it_was_stopped_is_told(frontier: Backend, app: Any, tmp_path: Path) -> None:

@@ -168,12 +168,16 @@ def _of_list(body: bytes) -> Delivery:
 
 
 def _of_stream(receipt: bytes, fields: Mapping[bytes, bytes] | None) -> Delivery:
-    """An entry of several fields becomes a JSON object; one that was deleted meanwhile is empty."""
+    """An entry of several fields becomes a JSON object of the same bytes; one that was deleted meanwhile is empty."""
     values = list((fields or {}).values())
     if len(values) < 2:
         return Delivery(b"".join(values), receipt)
-    texts = {name.decode(errors="replace"): value.decode(errors="replace") for name, value in (fields or {}).items()}
-    return Delivery(json.dumps(texts).encode(), receipt)
+    texts = {_text(name): _text(value) for name, value in (fields or {}).items()}
+    return Delivery(json.dumps(texts, ensure_ascii=False).encode(errors="surrogateescape"), receipt)
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")
 
 
 def redis_source(url: str, *, name: str, seconds: float, ca_file: str = "") -> RedisSource:

@@ -10,6 +10,8 @@ import pytest
 import redis.asyncio
 
 from crawler.errors import BrokerUnavailable, ConfigError
+from crawler.model import Request
+from crawler.seeding.messages import seeds_of
 from crawler.seeding.sources.redis import RedisSource, redis_source
 from crawler.status import Backlog
 from tests.valkey import Valkey
@@ -92,6 +94,23 @@ async def test_an_entry_of_several_fields_is_an_object(valkey_server: Valkey, cl
     await client.xadd("fields", {"url": "http://a.example/", "spider": "books"})
     reading = source(valkey_server, "stream=fields")
     assert [json.loads(body) for body in await bodies(reading)] == [{"url": "http://a.example/", "spider": "books"}]
+    await reading.close()
+
+
+async def test_bytes_that_are_no_text_are_refused_also_in_an_entry_of_several_fields(
+    valkey_server: Valkey, client: Client
+) -> None:
+    for fields in ({"url": b"http://a.example/caf\xe9"}, {"url": b"http://a.example/caf\xe9", "spider": b"books"}):
+        await client.xadd("latin", fields)
+    await client.xadd("latin", {"url": "http://a.example/caf\u00e9", "spider": "books"})
+    reading = source(valkey_server, "stream=latin")
+    *bad, good = await reading.take()
+    for message in bad:
+        with pytest.raises(ValueError, match=r"invalid continuation byte|unexpected end of data"):
+            seeds_of(message)
+    (seed,) = seeds_of(good)
+    assert isinstance(seed, Request)
+    assert seed.url == "http://a.example/caf\u00e9"
     await reading.close()
 
 

@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from crawler.cli.seeds import Refusals, Seeds, job_name
 from crawler.errors import UsageError
+from crawler.fetch.guard import AddressGuard
+from crawler.frontier.message import check
+from crawler.seeding.admission import Admission, NotAdmitted
 
 
 def test_arguments_come_first_then_files_without_blank_lines_and_comments(tmp_path: Path) -> None:
@@ -19,7 +22,7 @@ def test_arguments_come_first_then_files_without_blank_lines_and_comments(tmp_pa
     first.write_bytes(b"\xef\xbb\xbfhttp://b/\r\n\r\n  # comment\n\thttp://c/ \n")
     second.write_bytes(b"http://d/\xff")
     seeds = Seeds(["http://a/"], [str(first), str(second)])
-    assert list(seeds) == ["http://a/", "http://b/", "http://c/", "http://d/\ufffd"]
+    assert list(seeds) == ["http://a/", "http://b/", "http://c/", "http://d/\udcff"]
     assert list(seeds) == list(seeds), "a file can be read again"
     assert seeds.repeatable
 
@@ -30,6 +33,24 @@ def test_a_file_may_be_in_utf_16(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "seeds"
     file.write_bytes("\ufeffhttp://a/\r\n# é\r\nhttp://b/\r\n".encode(encoding))
     assert list(Seeds([], [str(file)])) == ["http://a/", "http://b/"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"http://a/caf\xe9\nhttp://a/caf\xe8\n",
+        b"\xff\xfe" + "http://a/\ud800\nhttp://a/".encode("utf-16-le", "surrogatepass") + b"\xe9",
+    ],
+)
+def test_bytes_that_are_no_text_stay_apart_and_are_no_seeds(tmp_path: Path, lines: bytes) -> None:
+    """A URL would have the same U+FFFD for all of them."""
+    file = tmp_path / "seeds"
+    file.write_bytes(lines)
+    first, second = Seeds([], [str(file)])
+    assert first != second
+    for seed in (first, second):
+        with pytest.raises(NotAdmitted, match="not in UTF-8"):
+            Admission(AddressGuard(), check, "site").admit(seed)
 
 
 def test_files_are_streamed(tmp_path: Path) -> None:
@@ -129,6 +150,15 @@ def test_the_first_refusals_are_told_one_by_one_the_rest_as_a_count(capsys: pyte
     assert len(said) == 21
     assert said[0] == r"refused ftp://a/0\x1b[31m: scheme ftp"
     assert said[-1] == "refused 1,000 in all: bad url 990, address not permitted 10"
+
+
+def test_each_refusal_is_told_where_nobody_can_read_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    refusals = Refusals(each=True)
+    for n in range(1000):
+        refusals(f"ftp://a/{n}", "scheme ftp")
+    refusals.close({"bad url": 1000})
+    said = capsys.readouterr().err.splitlines()
+    assert (len(said), said[-1]) == (1000, "refused ftp://a/999: scheme ftp")
 
 
 def test_few_refusals_need_no_count(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,10 @@ def test_a_row_of_a_table_is_no_seed(line: str) -> None:
         ADMISSION.admit(line)
 
 
+def test_a_character_that_may_stand_for_bytes_that_nobody_could_read_is_a_seed_where_somebody_wrote_it() -> None:
+    assert ADMISSION.admit("http://a.example/\ufffd").url == "http://a.example/%EF%BF%BD"
+
+
 @pytest.mark.parametrize(
     ("line", "url"),
     [
