@@ -75,7 +75,7 @@ def _summary(report: Report, words: Iterable[Word]) -> str:
     counts = Counter(word.state for word in words)
     read = several(report.files, "file")
     books = f"; {several(report.notebooks, 'notebook')} not read" if report.notebooks else ""
-    lost = f"; {several(len(report.left_out), 'file')} that cannot be read" if report.left_out else ""
+    lost = f"; {several(len(report.left_out), 'path')} not read" if report.left_out else ""
     return f"{read}: {counts['have']} have, {counts['different']} different, {counts['missing']} missing{books}{lost}"
 
 

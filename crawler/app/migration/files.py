@@ -16,9 +16,12 @@ MAX_FILES = 50_000
 MAX_BYTES = 4 * 1024 * 1024
 """Of one file; a larger one is data."""
 
-_LEFT_OUT = frozenset(
-    {"__pycache__", "node_modules", "site-packages", "venv", "env", "build", "dist", "htmlcov", "egg-info"}
-)
+_FOREIGN = frozenset({"__pycache__", "node_modules", "site-packages"})
+_MADE = frozenset({"venv", "env", "build", "dist", "htmlcov", "egg-info"})
+"""Names of folders that hold what a tool has made; some project may have code in such a one."""
+
+_LIKE_A_TOOLS = "it holds code, but has the name of what a tool makes: rename it"
+
 _TEXTS = frozenset({".sh", ".bash", ".bat", ".cmd", ".ps1", ".yml", ".yaml", ".md", ".rst", ".toml", ".txt", ".cfg"})
 _NAMES = frozenset({"Makefile", "Dockerfile", "Procfile", "Pipfile", "crontab"})
 
@@ -63,20 +66,30 @@ def _of_folder(folder: Path) -> Files:
 
 
 def _walk(files: Files) -> Iterator[Path]:
-    """Yield all files, in order of their names; folders that are links, hidden or not the project's are left out."""
+    """Yield all files, in order of their names. Folders that are hidden or not the project's are left out, and so are,
+    with a note in `left_out`, links to folders, and folders with a tool's name that hold code."""
 
     def fail(error: OSError) -> None:
         files.left_out.append((str(error.filename), error.strerror or "cannot be read"))
 
     for where, folders, names in os.walk(files.folder, onerror=fail):
         here = Path(where)
-        folders[:] = sorted(name for name in folders if not _is_left_out(here / name))
+        ours = sorted(name for name in folders if not _is_foreign(here / name))
+        folders[:] = [name for name in ours if name not in _MADE]
+        made = (here / name for name in ours if name in _MADE and _holds_code(here / name))
+        files.left_out.extend((name_of(files, one), _LIKE_A_TOOLS) for one in made)
+        links = (here / name for name in folders if (here / name).is_symlink())
+        files.left_out.extend((name_of(files, link), "a link to a folder, whose files were not read") for link in links)
         yield from (here / name for name in sorted(names))
 
 
-def _is_left_out(folder: Path) -> bool:
+def _is_foreign(folder: Path) -> bool:
     name = folder.name
-    return name in _LEFT_OUT or name[:1] == "." or name.endswith(".egg-info") or (folder / "pyvenv.cfg").is_file()
+    return name in _FOREIGN or name[:1] == "." or name.endswith(".egg-info") or (folder / "pyvenv.cfg").is_file()
+
+
+def _holds_code(folder: Path) -> bool:
+    return any(name.endswith(".py") for _, _, names in os.walk(folder) for name in names)
 
 
 def _sort_in(files: Files, file: Path) -> None:

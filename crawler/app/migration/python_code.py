@@ -16,6 +16,9 @@ _FOLLOW = frozenset({"follow", "follow_all"})
 _SETTINGS_FILE = frozenset({"BOT_NAME", "SPIDER_MODULES", "NEWSPIDER_MODULE"})
 
 
+_BLOCKS = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While, ast.Match)
+
+
 def dotted(node: ast.AST) -> str:
     """Return `a.b.c` for such an expression; empty for any other."""
     if isinstance(node, ast.Name):
@@ -48,12 +51,36 @@ def assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr | None, int]]
     for statement in body:
         if isinstance(statement, ast.Assign):
             for target in statement.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, statement.value, statement.lineno
+                yield from ((name, value, statement.lineno) for name, value in _named(target, statement.value))
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             yield statement.target.id, statement.value, statement.lineno
-        elif isinstance(statement, (ast.If, ast.Try, ast.With)):
-            yield from assigned([one for one in ast.iter_child_nodes(statement) if isinstance(one, ast.stmt)])
+        elif isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+            name = statement.target.id
+            yield name, ast.BinOp(ast.Name(name), statement.op, statement.value), statement.lineno
+        elif isinstance(statement, _BLOCKS):
+            yield from assigned([*_statements(statement)])
+
+
+def _named(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield each name in the target of an assignment, with what it gets; None if that cannot be told apart."""
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Starred):
+        yield from _named(target.value, None)
+    elif isinstance(target, (ast.Tuple, ast.List)):
+        parts: list[ast.expr | None] = [None] * len(target.elts)
+        if isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(parts):
+            parts = [*value.elts]
+        for one, part in zip(target.elts, parts, strict=True):
+            yield from _named(one, part)
+
+
+def _statements(block: ast.AST) -> Iterator[ast.stmt]:
+    for one in ast.iter_child_nodes(block):
+        if isinstance(one, ast.stmt):
+            yield one
+        elif isinstance(one, (ast.ExceptHandler, ast.match_case)):
+            yield from _statements(one)
 
 
 def value_of(node: ast.expr | None, known: dict[str, Any]) -> Any:
@@ -75,6 +102,12 @@ def value_of(node: ast.expr | None, known: dict[str, Any]) -> Any:
         case ast.BinOp(op=ast.Mult(), left=left, right=right):
             first, second = value_of(left, known), value_of(right, known)
             return first * second if type(first) is type(second) is int else UNKNOWN
+        case ast.BinOp(op=ast.Add() | ast.BitOr(), left=left, right=right):
+            match value_of(left, known), value_of(right, known):
+                case list(first), list(second):
+                    return [*first, *second]
+                case dict(first), dict(second):
+                    return first | second
     return UNKNOWN
 
 

@@ -22,7 +22,7 @@ def test_what_is_to_be_changed_is_a_line_and_the_exit_code_is_1(
     said, errors = capsys.readouterr()
     line, summary = said.splitlines()
     assert line == 'missing  setting  REDIS_HOST  settings.py:2  write REDIS_URL = "redis://h:6379/0"'
-    assert summary == ("1 file: 1 have, 0 different, 1 missing; 1 notebook not read; 1 file that cannot be read")
+    assert summary == ("1 file: 1 have, 0 different, 1 missing; 1 notebook not read; 1 path not read")
     assert "not read: old.py:1: no Python of today" in errors
 
 

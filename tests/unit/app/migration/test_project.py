@@ -211,6 +211,51 @@ def test_a_setting_whose_value_is_computed_is_told_as_such(project: Path) -> Non
     assert change.startswith("unless it is off (its value is computed): write a class of your own")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "try:\n    from local import *\nexcept ImportError:\n    {}",
+        "try:\n    x = 1\nexcept* OSError:\n    {}",
+        "try:\n    x = 1\nfinally:\n    {}",
+        "if x:\n    pass\nelif y:\n    {}",
+        "match x:\n    case 1:\n        {}",
+        "for x in y:\n    {}",
+        "while x:\n    {}",
+        "with x:\n    {}",
+    ],
+)
+def test_settings_in_any_block_are_read(project: Path, code: str) -> None:
+    (project / "shop" / "conf.py").write_text(f"BOT_NAME = 'x'\n{code.format('HTTPPROXY_ENABLED = True')}\n")
+    assert ("setting", "HTTPPROXY_ENABLED") in words(project)
+
+
+def test_settings_that_are_assigned_together_or_added_to_are_read(project: Path) -> None:
+    (project / "shop" / "conf.py").write_text(
+        "BOT_NAME, (DOWNLOAD_DELAY, *FEED_STORAGES), (A, B) = 'x', ('soon', f()), g()\n"
+        "DOWNLOADER_MIDDLEWARES = {'scrapy_splash.SplashMiddleware': 1}\n"
+        "DOWNLOADER_MIDDLEWARES |= {'scrapy.downloadermiddlewares.retry.RetryMiddleware': 2}\n"
+        "REDIRECT_MAX_TIMES = 5\n"
+        "REDIRECT_MAX_TIMES += f()\n"
+    )
+    found = words(project)
+    assert "expected a number such as 0.5" in found["setting", "DOWNLOAD_DELAY"][1]
+    assert "its value is computed" in found["setting", "FEED_STORAGES"][1]
+    assert "its value is computed" in found["setting", "REDIRECT_MAX_TIMES"][1]
+    assert {("setting", "A"), ("setting", "B")} <= set(found)
+    assert ("setting", "DOWNLOADER_MIDDLEWARES: scrapy.downloadermiddlewares.retry.RetryMiddleware") in found
+    assert "shop/conf.py:3" in found["plugin", "scrapy_splash"][2]
+
+
+def test_folders_with_a_tools_name_that_hold_code_are_named(project: Path) -> None:
+    for name in ("env", "build/lib", "dist", "venv", "node_modules/gyp", ".tox/py"):
+        (project / "shop" / name).mkdir(parents=True)
+    for name in ("env/spider.py", "build/lib/spider.py", "venv/x.py", "node_modules/gyp/x.py", ".tox/py/x.py"):
+        (project / "shop" / name).write_text("import scrapy_splash\n")
+    (project / "shop" / "venv" / "pyvenv.cfg").write_text("")
+    told = [name for name, why in read_project(project).left_out if "holds code" in why]
+    assert told == ["shop/build", "shop/env"]
+
+
 def test_files_that_cannot_be_read_are_named_and_stop_nothing(project: Path) -> None:
     spiders = project / "shop" / "spiders"
     (spiders / "old.py").write_text("import scrapy\nprint 'two'\n")
@@ -233,6 +278,7 @@ def test_files_that_cannot_be_read_are_named_and_stop_nothing(project: Path) -> 
         "wrong.py:1",
         "pipe.py",
         "gone.py",
+        "loop",
     }
     assert all(".venv" not in one.file for one in report.findings)
     assert any(one.file.endswith("latin.py") for one in report.findings)
