@@ -8,6 +8,7 @@ from crawler.errors import UsageError
 from crawler.interfaces import Backend, Jobs
 from crawler.model import DEFAULT_SPIDER, Job
 from crawler.program import PROGRAM
+from crawler.status import JobStats
 from crawler.views.figures import several
 from crawler.views.job_names import no_job
 
@@ -24,19 +25,25 @@ async def delete_job(connected: Backend, name: str, *, force: bool) -> bool:
 
 async def _refuse_unexported(connected: Backend, name: str) -> None:
     for job in await connected.jobs.all():
-        if job.name != name:
-            continue
-        stats = await connected.reading.stats(job)
-        if stats.dead_items:
-            raise UsageError(
-                f"job {name} has {several(stats.dead_items, 'item')} that an output could not store: "
-                f"{PROGRAM} dead items --job {name}; or delete them with the job: --force"
-            )
-        if waiting := stats.outbox:
-            raise UsageError(
-                f"job {name} has items of {several(waiting, 'page')} that no file holds yet; "
-                f"write them: {PROGRAM} export --job {name} -o FILE; or delete them with the job: --force"
-            )
+        if job.name == name and (why := why_kept(await connected.reading.stats(job))):
+            raise UsageError(f"{why}; or delete them with the job: --force")
+
+
+def why_kept(stats: JobStats) -> str:
+    """Return which items of the job are nowhere else, and what to do with them; empty if it may be deleted."""
+    name = stats.job
+    if stats.dead_items:
+        items = several(stats.dead_items, "item")
+        return f"job {name} has {items} that an output could not store: {PROGRAM} dead items --job {name}"
+    if stats.outbox:
+        items = f"items of {several(stats.outbox, 'page')}"
+        return f"job {name} has {items} that no file holds yet; write them: {PROGRAM} export --job {name} -o FILE"
+    return ""
+
+
+async def exists(jobs: Jobs, name: str) -> bool:
+    """Whether there is a job of that name."""
+    return name in [job.name for job in await jobs.all()]
 
 
 async def create_job(jobs: Jobs, wanted: Job, order: str) -> Job:
@@ -59,8 +66,9 @@ async def create_job(jobs: Jobs, wanted: Job, order: str) -> Job:
     return job
 
 
-async def job_named(jobs: Jobs, name: str) -> Job:
-    """Return the job of that name, or the only job when `name` is empty. Raise `UsageError` if there is no such job."""
+async def job_named(jobs: Jobs, name: str, say: str = "--job NAME") -> Job:
+    """Return the job of that name, or the only job when `name` is empty. Raise `UsageError` if there is no such job;
+    `say`: how its caller is told which."""
     found = {job.name: job for job in await jobs.all()}
     if name in found:
         return found[name]
@@ -69,7 +77,7 @@ async def job_named(jobs: Jobs, name: str) -> Job:
         raise UsageError(no_job(name, found))
     if len(found) == 1:
         return next(iter(found.values()))
-    raise UsageError(f"say which job with --job NAME; there are: {known}")
+    raise UsageError(f"say which job with {say}; there are: {known}")
 
 
 def _written(job: Job) -> str:

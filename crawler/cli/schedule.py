@@ -88,15 +88,17 @@ def schedule(
     config = config_of(invocation)
     if action == "add":
         made = _made(config, names, tz=tz, overlap=overlap, catch_up=catch_up, keep=keep)
-        return asyncio.run(_add(config, made))
+        return asyncio.run(_add(config, made, as_json=json_))
     if action == "list":
         _check_number(action, names, 0, 0)
         return asyncio.run(_list(config, as_json=json_))
     if action == "run":
+        if json_:
+            raise UsageError(f"schedule run prints no JSON; what it did: {PROGRAM} schedule list --json")
         _check_number(action, names, 0, 1)
         return _run(invocation, config, names)
     _check_number(action, names, 1, 1)
-    return asyncio.run(_change(config, action, names[0]))
+    return asyncio.run(_change(config, action, names[0], as_json=json_))
 
 
 def _check_number(action: str, words: Sequence[str], least: int, most: int) -> None:
@@ -147,7 +149,7 @@ def _parsed(command: Sequence[str]) -> Mapping[str, Any]:
         return dict(context.params)
 
 
-async def _add(config: Config, made: Schedule) -> int:
+async def _add(config: Config, made: Schedule, *, as_json: bool) -> int:
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
@@ -160,7 +162,9 @@ async def _add(config: Config, made: Schedule) -> int:
                     f"see: {PROGRAM} schedule list"
                 )
             table = before
-    print(f"schedule {made.name}: next {table.times.shown(table.next)}; it needs a scheduler: {PROGRAM} schedule run")
+        data = as_data(table, await _last(config, connected, table))
+    said = f"schedule {made.name}: next {table.times.shown(table.next)}; it needs a scheduler: {PROGRAM} schedule run"
+    print(json_line(data) if as_json else said)
     return Exit.DONE
 
 
@@ -206,32 +210,37 @@ async def _table_of(config: Config, schedules: Schedules, name: str) -> Timetabl
 # --- pause, resume, remove
 
 
-async def _change(config: Config, action: str, name: str) -> int:
+async def _change(config: Config, action: str, name: str, *, as_json: bool) -> int:
     from crawler.app.connect import connect
 
     async with connect(config) as connected:
         schedules = connected.schedules
         now = await schedules.now()
+        table: Timetable | None
         if action == "remove":
-            await _remove(config, schedules, name)
+            table, said = await _remove(config, schedules, name)
         elif action == "pause":
-            table = await _changed(config, schedules, name, lambda table: pause(table, f"by {who()}"))
-            print(f"schedule {name}: " + ("paused; its runs go on" if table else "was paused already"))
+            table, is_new = await _changed(config, schedules, name, lambda table: pause(table, f"by {who()}"))
+            said = f"schedule {name}: " + ("paused; its runs go on" if is_new else "was paused already")
         else:
-            table = await _changed(config, schedules, name, lambda table: resumed(table, now))
-            print(f"schedule {name}: " + (f"next {table.times.shown(table.next)}" if table else "was not paused"))
+            table, is_new = await _changed(config, schedules, name, lambda table: resumed(table, now))
+            said = f"schedule {name}: " + (f"next {table.times.shown(table.next)}" if is_new else "was not paused")
+        data = as_data(table, await _last(config, connected, table)) if table else {"name": name}
+    print(json_line(data) if as_json else said)
     return Exit.DONE
 
 
-async def _changed(config: Config, schedules: Schedules, name: str, change: Change) -> Timetable | None:
+async def _changed(config: Config, schedules: Schedules, name: str, change: Change) -> tuple[Timetable, bool]:
+    """Return the timetable as it is now, and whether this call has changed it."""
     while True:
         before = await _table_of(config, schedules, name)
         after = change(before)
         if after is None or await schedules.replace(before, after):
-            return after
+            return after or before, after is not None
 
 
-async def _remove(config: Config, schedules: Schedules, name: str) -> None:
+async def _remove(config: Config, schedules: Schedules, name: str) -> tuple[Timetable | None, str]:
+    """Return what was removed, None if its record cannot be read, and what to say."""
     table = await schedules.get(name)
     if table is not None and table.schedule.origin:
         raise UsageError(
@@ -241,7 +250,7 @@ async def _remove(config: Config, schedules: Schedules, name: str) -> None:
     if not await schedules.remove(name):
         await _table_of(config, schedules, name)
     runs = "".join(f"; the run of job {job_of(name, run.tick)} is stopped" for run in (table.runs if table else ()))
-    print(f"removed schedule {name}{runs}; its jobs stay: {PROGRAM} jobs")
+    return table, f"removed schedule {name}{runs}; its jobs stay: {PROGRAM} jobs"
 
 
 # --- list

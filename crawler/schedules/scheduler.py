@@ -152,8 +152,11 @@ class Scheduler:
         after = settle(table, now, self._name)
         if after is None or not await self._stored(table, after):
             return
-        for skip in after.skips[: sum(after.skipped.values()) - sum(table.skipped.values())]:
+        new = sum(after.skipped.values()) - sum(table.skipped.values())
+        for skip in after.skips[:new]:
             log.warning("tick_skipped", schedule=table.name, tick=table.times.shown(skip.tick), why=skip.why)
+        if new > len(after.skips):
+            log.warning("ticks_skipped_before", schedule=table.name, ticks=new - len(after.skips))
         for run in after.runs:
             if table.run_of(run.tick) is None:
                 self._begin(after, run)

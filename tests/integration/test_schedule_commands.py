@@ -21,7 +21,7 @@ from crawler.errors import ConfigError
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend
-from crawler.model import Done, Job, Request, Visit
+from crawler.model import DeadItem, Done, Job, Request, Visit
 from crawler.schedules.timetable import NO_SCHEDULER, Run, Schedule, Timetable, changed, job_of, timetable
 from crawler.settings import Settings
 from crawler.testing.contract.world import AT_ONCE
@@ -78,6 +78,16 @@ def test_pause_resume_and_remove(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean news?" in said(capsys, "run", "nwes", code=2)
     assert "removed schedule news; its jobs stay" in said(capsys, "remove", "news")
     assert "no schedule is named news" in said(capsys, "remove", "news", code=2)
+
+
+@pytest.mark.usefixtures("prefix")
+def test_each_change_can_be_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    add, *words = ADD
+    changes = ((add, "--json", *words), *((verb, "news", "--json") for verb in ("pause", "pause", "resume", "remove")))
+    told = [json.loads(said(capsys, *change)) for change in changes]
+    assert {(one["name"], one["cron"]) for one in told} == {("news", "@daily")}
+    assert [bool(one["paused"]) for one in told] == [False, True, True, False, False]
+    assert "schedule run prints no JSON" in said(capsys, "run", "--json", code=2)
 
 
 def test_list_says_what_runs_what_waits_and_that_no_scheduler_is_at_work(
@@ -176,6 +186,12 @@ async def test_words_that_somebody_wrote_into_the_server_start_nothing(tmp_path:
         await start(Schedule("news", "@daily", ("up",)), "job")
 
 
+async def finish(backend: Backend, job: Job, *items: bytes) -> None:
+    """Read the only page of the job."""
+    (lease,) = (await backend.queue.claim("w1", 1, [job], AT_ONCE)).leases
+    await backend.queue.commit("w1", [(lease, Visit(Done(), items=items))], AT_ONCE)
+
+
 async def test_jobs_beyond_keep_are_deleted_when_they_are_finished_and_exported(backend: Backend) -> None:
     ticks = [600, 1200, 1800, 2400, 3000, 3600]
     for tick in ticks:
@@ -183,14 +199,31 @@ async def test_jobs_beyond_keep_are_deleted_when_they_are_finished_and_exported(
         await backend.adding.add(job, [Request("http://a.example/")], seed=True)
         if tick == 600:
             continue  # not finished
-        claim = await backend.queue.claim("w1", 1, [job], AT_ONCE)
-        items = (b"{}",) if tick == 1200 else ()  # not exported
-        await backend.queue.commit("w1", [(claim.leases[0], Visit(Done(), items=items))], AT_ONCE)
+        await finish(backend, job, *([b"{}"] if tick == 1200 else []))  # not exported
     await backend.jobs.create(Job("news-2"))
     made = timetable(Schedule("news", "@daily", ("crawl",), keep=2), 0)
     table = changed(made, runs=(Run(1800, "s1"),))  # at work
-    await _delete_old_jobs(backend, changed(table, schedule=Schedule("news", "@daily", ("crawl",), keep=0)))
+    await _delete_old_jobs(backend, changed(table, schedule=Schedule("news", "@daily", ("crawl",), keep=0)), set())
     assert len(await backend.jobs.all()) == 7
-    await _delete_old_jobs(backend, table)
+    await _delete_old_jobs(backend, table, set())
     left = [job.name for job in await backend.jobs.all()]
     assert left == [*(job_of("news", tick) for tick in ticks if tick != 2400), "news-2"]
+
+
+async def test_a_job_with_items_that_an_output_could_not_store_stays_and_is_told_once(backend: Backend) -> None:
+    for tick in (600, 1200, 1800):
+        job = await backend.jobs.create(Job(job_of("news", tick)))
+        await backend.adding.add(job, [Request("http://a.example/")], seed=True)
+        await finish(backend, job)
+        if tick == 600:
+            await backend.outbox.keep_dead(job, [DeadItem("0:1-1:0:aa", "items.db", "why so", "{}")])
+    table = timetable(Schedule("news", "@daily", ("crawl",), keep=1), 0)
+    told: set[str] = set()
+    with capture_logs() as logs:
+        for _ in range(2):
+            await _delete_old_jobs(backend, table, told)
+    assert [job.name for job in await backend.jobs.all()] == [job_of("news", tick) for tick in (600, 1800)]
+    deleted, kept = sorted(logs, key=lambda line: line["event"])
+    assert (deleted["event"], deleted["job"]) == ("job_deleted", job_of("news", 1200))
+    assert (kept["event"], kept["job"]) == ("job_kept", job_of("news", 600))
+    assert "1 item that an output could not store: crawler dead items --job news-" in kept["why"]

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from crawler.schedules.scheduler import Scheduler
 from crawler.schedules.timetable import Run, Schedule, Timetable, changed, timetable
@@ -57,3 +58,24 @@ def test_after_an_outage_each_has_a_whole_lease_again(watch: Watch) -> None:
 
 def test_a_run_that_was_let_go_is_nobodys_at_once(watch: Watch) -> None:
     assert watch.left(LOOK, Run(60, ""))
+
+
+class Stored:
+    """Schedules that take each timetable."""
+
+    async def replace(self, before: Timetable, after: Timetable) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("missed", "told", "more"), [(3, 3, []), (10, 10, []), (50, 10, [40])])
+async def test_of_many_ticks_that_are_skipped_at_once_the_last_are_named_and_the_others_counted(
+    missed: int, told: int, more: list[int]
+) -> None:
+    stored: Any = Stored()
+    nothing: Any = None
+    scheduler = Scheduler(stored, nothing, nothing, name="s1", lease_seconds=LEASE, grace_seconds=0.0)
+    daily = timetable(Schedule("news", "@daily", ("crawl",)), 0)
+    with capture_logs() as logs:
+        await scheduler._decide(daily, missed * 86_400 + 3_600)
+    assert [one["event"] for one in logs].count("tick_skipped") == told
+    assert [one["ticks"] for one in logs if one["event"] == "ticks_skipped_before"] == more
