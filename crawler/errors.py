@@ -30,6 +30,7 @@ The code that calls a library converts its errors to one of these (`frontier/`, 
 from __future__ import annotations
 
 import builtins
+import errno
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -62,6 +63,21 @@ class Exit(IntEnum):
         self._value_ = code
         self.meaning = meaning
         return self
+
+
+UNUSABLE_NAME = frozenset(
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.ENOEXEC,
+    }
+)
+"""What the system says of a file or folder that the user has named: a mistake of the user, not of ours."""
 
 
 class CrawlerError(Exception):
@@ -100,7 +116,7 @@ class UnstorableItems(OutputError):
 class OutputClosed(CrawlerError):
     """A sink that can never be written again, because its reader closed the pipe. Waiting is useless."""
 
-    exit_code = Exit.OUTPUT
+    exit_code = Exit.READER_GONE
 
 
 class FrontierError(CrawlerError):

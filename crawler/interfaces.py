@@ -11,11 +11,13 @@ Backend    all shared state of the crawls, one attribute for each kind of user:
     outbox    exporters move items to a sink           control  people change a running crawl
     tickets   tasks that wait for a job's result       broadcasts  workers receive changes and questions
     store     facts about the server                   schedules   schedulers begin crawls by a cron line
-    closing   jobs end before they are finished
+    closing   jobs end before they are finished        dead_items  items that a sink could not store
 
 Fetcher    a request in, a response out
 Source     where seeds come from, message by message
 Sink       where items end
+Archive    where the pages themselves are kept
+FileStore  where the files of items are kept
 
 A user takes the one interface that it needs, never the backend. The methods of all interfaces in the backend may raise
 `FrontierUnavailable` or `FrontierFull`; the caller may then repeat the call until it succeeds, and it takes effect
@@ -25,7 +27,7 @@ once. `FrontierReplaced` is final: the server has lost the jobs.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -64,6 +66,16 @@ class Pace(Struct, frozen=True):
     target: float = 0.0  # requests in flight at which the delay, following a host's latency, aims; 0: fixed delay
     longest: float = 60.0  # largest delay that following the latency may choose
     patience: float = 3600.0  # with an unreachable host, before its pages are given up
+
+
+DEFAULT_PACE = Pace()
+
+
+class Joined(NamedTuple):
+    """The answer to a host that joins a group."""
+
+    seconds: float  # for how long at most it has been in the group; 0 if it joined now
+    has_turn: bool  # whether the request for which the group was looked up has a turn of it
 
 
 class Queue(Protocol):
@@ -130,21 +142,23 @@ class Links(Protocol):
 class Ledger(Protocol):
     """Which hosts share their turns, and the turns that no claim can book."""
 
-    async def join(self, host: str, group: str) -> float:
+    async def join(self, host: str, group: str, job: str = "", pace: Pace = DEFAULT_PACE) -> Joined:
         """Make the host share turns and caps with all hosts of its group (empty: no group) from now on, in all jobs.
 
-        The group of a literal address has the name of that host. Returns for how many seconds at most the host has been
-        in the group; 0 if it joined now.
+        The group of a literal address has the name of that host. `job`: that of the lease for which the caller looked
+        the group up (empty: of none). If the host joins now, has no other request in flight, and the group may be asked
+        at this `pace`, then that lease gets a turn, as if a claim had booked it. It never overtakes a host that waits
+        for the group. A lost reply costs no more than that turn: the repeated call says that the lease has none.
         """
 
     async def take_turn(self, worker: str, lease: Lease, group: str, pace: Pace) -> float:
         """Take a turn of the host's group (empty: no group) before the host is asked. Idempotent.
 
-        Returns 0.0 if the lease has it, until its commit or until the worker is reaped. So it is at once when the claim
-        has booked it. In a store of several parts the group may be in the care of another part than the host: then over
-        all parts its requests are at most `pace.concurrency` at once, and `pace.delay` apart. Otherwise returns for how
-        many seconds the lease must not ask the host: the worker releases it (`Release.turn`), and no claim hands out
-        requests of the group's hosts in the host's part before that time.
+        Returns 0.0 if the lease has it, until its commit or until the worker is reaped. It has it at once if the claim
+        or `join` has booked it. In a store of several parts the group may be in the care of another part than the host:
+        then over all parts its requests are at most `pace.concurrency` at once, and `pace.delay` apart. Otherwise
+        returns for how many seconds the lease must not ask the host: the worker releases it (`Release.turn`), and no
+        claim hands out requests of the group's hosts in the host's part before that time.
         """
 
 
@@ -378,7 +392,8 @@ class Outbox(Protocol):
     async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
         """Remove all entries up to these positions, because each sink has them, and note which. Idempotent.
 
-        `sinks`: what each sink has, by the location that its target names; they replace those noted before.
+        `sinks`: what each sink has, by the location that its target names; they replace those noted before. The values
+        that one has left out are the counter `values_left_out/SINK`.
         """
 
     async def exported(self, job: Job) -> Exported:
@@ -528,7 +543,7 @@ class Archive(Protocol):
 
 
 class FileStore(Protocol):
-    """Where files are kept, under relative paths of small letters, digits and `/ . _ -`. Its methods block, and raise
+    """Where files are kept, under relative paths of letters, digits and `/ . _ -`. Its methods block, and raise
     `OSError`."""
 
     @property
@@ -550,7 +565,7 @@ class Sink(Protocol):
 
     @property
     def location(self) -> str:
-        """Where the items go now: an absolute path, or `-`."""
+        """Where the items go now: an absolute path, `-`, or the URL or name of the output without a password."""
 
     @property
     def inode(self) -> int:
@@ -575,6 +590,15 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release the sink for other exporters."""
+
+
+@runtime_checkable
+class WithColumns(Protocol):
+    """A `Sink` that leaves out values for which it has no column."""
+
+    @property
+    def values_left_out(self) -> int:
+        """How many values of this job it has left out, also by earlier exporters."""
 
 
 @runtime_checkable

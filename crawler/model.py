@@ -74,8 +74,8 @@ class Request(Struct, frozen=True, metaclass=_Checked):
     `max_retry_times`, `handle_httpstatus_list`, `handle_httpstatus_all`, `dont_obey_robotstxt`, `allow_offsite`,
     `dont_cache` and `dont_merge_cookies`. Others that Scrapy obeys, such as `proxy`, raise `ValueError`.
 
-    Three more arguments become part of the others: `cookies`, a dict or a list of dicts, goes into the Cookie header;
-    `encoding` holds for a body and a URL that are text outside ASCII; of a header, a list of values is joined.
+    Two more arguments become part of the others: `cookies`, a dict or a list of dicts, goes into the Cookie header;
+    `encoding` holds for a body and a URL that are text outside ASCII. A list of values of a header is joined.
     """
 
     url: str
@@ -480,3 +480,4 @@ class Exported(Struct, frozen=True):
     inode: int = 0  # of the file, to know it when it was moved; 0 if it is no file
     # the positions behind the last batch of which the sink has an item: it need not know later ones; None: the same
     kept: Mapping[int, str] | None = None
+    values_left_out: int = 0  # for which the sink has no column

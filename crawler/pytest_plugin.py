@@ -53,8 +53,11 @@ class SavedPageTest(pytest.Item):
 
         folder = self.config.rootpath
         settings, origins = load(folder)
-        if diff := check_one(Config(settings, origins, folder), self.path):
-            raise Differs(diff)
+        checked = check_one(Config(settings, origins, folder), self.path)
+        for loss in checked.losses:
+            self.warn(pytest.PytestWarning(f"lost: {loss}"))
+        if checked.diff:
+            raise Differs(checked.diff)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Show the diff alone."""

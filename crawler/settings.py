@@ -34,10 +34,12 @@ from crawler.schedules.given import wrong_in_settings
 Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
+MAX_PROCESSES = 1024  # of one command: more than any machine has cores, and fewer than exhaust it by a slip of the key
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of one process, checked. Only `crawler/app/` reads them and passes values on."""
+    """All settings of one process, checked. `crawler/app/` reads them and passes the values on. Two others read some:
+    `visit/ready_spiders.py` what a spider sets for itself, and a command what it prints or returns."""
 
     # --- the queue server
     REDIS_URL: str = ""  # one server, Sentinel, a cluster (docs/servers.md), memory://; empty: an embedded one
@@ -171,7 +173,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # decides; without one it is "default". A job goes to one queue as a whole, with its requests of other spiders. A
     # worker takes the queues of its --queue, or else "default"
     ROUTES: Annotated[Mapping[str, str], Meta(max_length=1000)] = {}
-    PROCESSES: Count = 0  # worker processes; 0: one per core
+    PROCESSES: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)] = 0  # worker processes; 0: one per core
     LEASE_SECONDS: Annotated[float, Meta(ge=1)] = 15.0  # a worker without a heartbeat for this long loses its requests
     # pages after which a worker process ends in order and another takes its place, against memory that spiders leak;
     # 0, or with memory://: never
@@ -307,8 +309,8 @@ PER_PROCESS = frozenset(
     }
 )
 """The settings that a spider may set, and that hold for a whole process. `crawl` takes them from the spider that it
-runs. A worker that was started with others leaves the spider's pages to workers that were not. All other settings
-belong to the command, or to the whole fleet."""
+runs. A worker that was started with others leaves the spider's pages to workers that were not, except for `LOG_LEVEL`:
+it keeps its own. All other settings belong to the command, or to the whole fleet."""
 
 PROGRAMS = "settings="
 """The origin of settings that a program gives `crawler.run`, as people read it."""
@@ -408,9 +410,11 @@ def _unusable(settings: Settings) -> Iterator[str]:
 
 
 def wrong_feeds(settings: Settings) -> Iterator[str]:
-    """Yield one sentence for each output of FEEDS whose words cannot be obeyed."""
+    """Yield one sentence for each output of FEEDS whose words cannot be obeyed, and for fields that none can have."""
     for name, why in feeds.problems(settings.FEEDS):
         yield f"FEEDS[{without_password(name)!r}]: {why}"
+    if why := feeds.wrong_fields(settings.FEED_EXPORT_FIELDS):
+        yield f"FEED_EXPORT_FIELDS: {why}"
 
 
 def _check_headers(name: str, headers: Mapping[str, str]) -> None:
@@ -527,7 +531,10 @@ def _is_setting(name: str, names: Collection[str]) -> bool:
 
 def _belongs_to(path: Path) -> str:
     """Say whose settings these are, if they are another program's; empty if not."""
-    text = path.read_text(errors="replace")
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:  # whoever runs it says why
+        return ""
     for mark, program, advice in (
         ("INSTALLED_APPS", "Django", "run the crawler in a folder of its own"),
         ("BOT_NAME", "Scrapy", f"`{PROGRAM} migrate .` says all that is to be changed"),

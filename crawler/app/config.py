@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from msgspec import Struct
@@ -15,15 +15,23 @@ from crawler.errors import ConfigError
 from crawler.runtime.setting_layers import ENVIRONMENT
 from crawler.settings import FEED_NAMES, PER_PROCESS, PROGRAMS, Settings, override, own_settings
 
+if TYPE_CHECKING:
+    from crawler.spiders.registry import Registry
+
 log = structlog.get_logger()
 
 
+_RULES = ("COVERAGE_RULES", "MIN_ITEMS")  # of the items of a job
+
+
 class Config(Struct, frozen=True):
-    """The settings in force, the origin of each, and the folder that the command runs in."""
+    """The settings in force, the origin of each, the folder that the command runs in, and the spiders of a program that
+    crawls in its own process (None: those of the folder)."""
 
     settings: Settings
     origins: Mapping[str, str]
     folder: Path
+    registry: Registry | None = None
 
     @property
     def explicit(self) -> tuple[str, ...]:
@@ -44,8 +52,8 @@ def data_dir(config: Config) -> Path:
 
 def for_one_spider(config: Config, custom_settings: Mapping[str, Any] | None, spider: str) -> Config:
     """Return `config` with what the only spider that the command runs sets for the whole process: its DOWNLOAD_DELAY
-    and the names in `PER_PROCESS`, and where its items go, unless the user set others."""
+    and the names in `PER_PROCESS`, where its items go, and their rules, unless the user set others."""
     own = own_settings(config.settings, spider, custom_settings)
     settings = override(config.settings, own, f"spider {spider}", keep=config.explicit)
-    ours = {name: getattr(settings, name) for name in ("DOWNLOAD_DELAY", *PER_PROCESS, *FEED_NAMES)}
+    ours = {name: getattr(settings, name) for name in ("DOWNLOAD_DELAY", *PER_PROCESS, *FEED_NAMES, *_RULES)}
     return replace(config, settings=replace(config.settings, **ours))

@@ -57,7 +57,7 @@ async def connect(config: Config, *, warn: bool = True, alone: bool = False) -> 
         if not (capabilities.shared or alone):
             raise UsageError(
                 f"REDIS_URL={url} lives in one process, so this command would find nothing in it and leave nothing "
-                f"in it; use `{PROGRAM} crawl`, or a Redis or Valkey server: REDIS_URL={FORM}"
+                f"in it; use `{PROGRAM} crawl` or `runspider`, or a Redis or Valkey server: REDIS_URL={FORM}"
             )
         try:
             connected = await Patience("queue_server_full", (FrontierFull,)).until_done(

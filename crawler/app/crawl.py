@@ -14,7 +14,7 @@ from crawler.app.coverage import broken
 from crawler.app.events import announced
 from crawler.app.in_process import InProcess, Inside
 from crawler.app.item_files import files_of
-from crawler.app.jobs import create_job, delete_job
+from crawler.app.jobs import create_job, delete_job, exists
 from crawler.app.limits import set_limits
 from crawler.app.results import largest_groups
 from crawler.app.seed import close_if_asked
@@ -23,17 +23,21 @@ from crawler.app.tickets import told
 from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
 from crawler.app.wiring import exporter, outputs, seeder, supervisor
 from crawler.control.pauses import Pauses
-from crawler.errors import Exit, FrontierError, OutputError
+from crawler.errors import Exit, FrontierError, OutputError, UsageError
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.stream import STDOUT
 from crawler.export.target import Target
+from crawler.fetch.guard import AddressGuard
+from crawler.frontier import message
 from crawler.frontier.redis.keys import check_job_name
 from crawler.interfaces import Backend
 from crawler.model import Job, Limits, Request
 from crawler.runtime.signals import CODES, draining
 from crawler.runtime.tasks import end, was_cancelled
+from crawler.seeding.admission import Admission, NotAdmitted
 from crawler.seeding.seeder import Seeder
 from crawler.status import JobStats, WorkerInfo
+from crawler.views.figures import several
 from crawler.views.history import History
 from crawler.views.losses import exit_code
 from crawler.views.reports import CrawlReport, Progress, SeedReport
@@ -50,6 +54,7 @@ async def crawl(
     *,
     limits: Limits = Limits(),  # noqa: B008 - a constant
     fresh: bool = False,
+    repeatable: bool = False,
     force: bool = False,
     processes: int = 0,
     concurrency: int = 0,
@@ -60,26 +65,42 @@ async def crawl(
     """Seed, run workers, export and wait, on this machine. Calls `observe` about twice a second. `limits` replace those
     that the job has; none lift them.
 
-    `fresh` deletes the job first, `force` even with items that no export has written. `inside`: the program, other than
-    our own command, in whose process it all runs.
+    `fresh` deletes the job first, `force` even with items that no export has written; nothing if all URLs are refused
+    and they are `repeatable`, that is, may be read twice. `inside`: the program, other than our own command, in whose
+    process it all runs.
     """
     check_job_name(job.name)
     files_of(config, config.settings)  # raises before anything is seeded
     async with connect(config, alone=True) as connected:
-        is_new = job.name not in [known.name for known in await connected.jobs.all()]
-        if fresh or is_new:
+        if fresh or not await exists(connected.jobs, job.name):
             check_targets(config, targets[1:] if inside and inside.sink else targets)
         if fresh:
+            if repeatable:
+                guard = AddressGuard(config.settings.ALLOWED_NETWORKS)
+                _check_some(urls, Admission(guard, message.check, job.spider), refused)
             await delete_job(connected, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
-        await set_limits(connected, job, limits)
         run = _Crawl(config, connected, job, targets, observe, inside)
         try:
-            return await run.run(urls, processes=processes, concurrency=concurrency, refused=refused)
+            return await run.run(urls, limits, processes=processes, concurrency=concurrency, refused=refused)
         finally:
             if inside and inside.is_brief:
                 with suppress(FrontierError):  # the crawl's own end is what counts
                     await connected.jobs.delete(job.name)
+
+
+def _check_some(urls: Iterable[str | Request], admission: Admission, refused: Callable[[str, str], None]) -> None:
+    """Raise `UsageError` if every seed is refused."""
+    errors = []
+    for seed in urls:
+        try:
+            admission.admit(seed)
+            return
+        except NotAdmitted as error:
+            errors.append(error)
+    for one in errors:
+        refused(one.url, one.why)
+    raise UsageError(f"{several(len(errors), 'seed')}, all refused: nothing was deleted")
 
 
 class _Crawl:
@@ -100,7 +121,6 @@ class _Crawl:
         self._targets = targets
         self._observe = observe
         self._inside = inside
-        self._registry = inside.registry if inside else None
         self._started = time.monotonic()
         self._stop = asyncio.Event()
         self._is_finished = False
@@ -109,6 +129,7 @@ class _Crawl:
     async def run(
         self,
         urls: Iterable[str | Request],
+        limits: Limits,
         *,
         processes: int,
         concurrency: int,
@@ -118,12 +139,13 @@ class _Crawl:
         out = exporter(self._config, self._connected, self._job, self._targets, patient=True, to=to)
         told_what = (self._config, self._connected, self._job, out.begun)
         async with announced(*told_what), told(*told_what):
-            return await self._run(out, urls, processes, concurrency, refused)
+            return await self._run(out, urls, limits, processes, concurrency, refused)
 
     async def _run(
         self,
         out: Exporter,
         urls: Iterable[str | Request],
+        limits: Limits,
         processes: int,
         concurrency: int,
         refused: Callable[[str, str], None],
@@ -135,6 +157,7 @@ class _Crawl:
         tasks = [exporting]
         try:
             await self._opened(out, exporting)
+            await set_limits(self._connected, self._job, limits)  # which may open a closed job
             seeds = asyncio.create_task(self._seed(seeding, urls), name="seed")
             tasks.append(seeds)
             await self._seeded(exporting, seeding, seeds)
@@ -146,7 +169,7 @@ class _Crawl:
 
     def _crew(self, concurrency: int) -> Supervisor | InProcess:
         if self._inside or not self._connected.capabilities.shared:
-            return InProcess(self._config, self._connected, self._job, self._registry)
+            return InProcess(self._config, self._connected, self._job)
         return supervisor(self._config, self._connected, (self._job.name,), concurrency)
 
     async def _seed(self, seeding: Seeder, urls: Iterable[str | Request]) -> None:
@@ -200,7 +223,7 @@ class _Crawl:
             await self._connected.jobs.delete(self._job.name)
         else:
             strict = self._config.settings.STRICT
-            wrong = await broken(self._config, self._connected, self._job, stats, self._registry)
+            wrong = await broken(self._config.settings, self._connected, self._job, stats)
             is_lost = strict and (seeding.refused or wrong)
             code = code or exit_code(stats, strict=strict) or (Exit.LOST if is_lost else Exit.DONE)
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))

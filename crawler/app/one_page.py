@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import structlog
 from msgspec.structs import replace
 
 from crawler import policy
@@ -30,6 +31,8 @@ from crawler.seeding.contact import ContactCheck
 from crawler.settings import Settings
 from crawler.spiders.registry import Registry
 from crawler.visit.ready_spiders import ReadySpider, ReadySpiders
+
+log = structlog.get_logger()
 
 _IGNORE_ROBOTS = "to fetch it all the same: -s ROBOTSTXT_OBEY=false"
 
@@ -70,14 +73,16 @@ class Pages:
     async def fetch(self, request: Request, *, redirects: bool = True) -> Response:
         """Fetch a page with a canonical URL, and follow its redirects. A status of failure is a response as well.
 
-        Raises `FetchError` (of kind `robots` if robots.txt forbids the page or cannot be read, `redirect` or
-        `redirects` for a redirect that leads nowhere), `Refused` and `OwnLimit`.
+        What a bound cut off it is logged. Raises `FetchError` (of kind `robots` if robots.txt forbids the page or
+        cannot be read, `redirect` or `redirects` for a redirect that leads nowhere), `Refused` and `OwnLimit`.
         """
         ready = self.ready.for_request(request)
         while True:
             await self.take_turn(request, await self._asked_robots(ready, request))
             response = await self.fetcher.fetch(request)
             if not redirects or not ready.retry.follows(response.status):
+                for what, why in response.cut.items():
+                    log.warning("page_cut", url=response.url, cut=what, why=why)
                 return response
             following = policy.redirect(response, ready.retry)
             if not isinstance(following, Request):

@@ -43,6 +43,7 @@ class Checked(Struct, frozen=True):
 
     file: Path
     diff: str
+    losses: Sequence[str] = ()  # what a crawl would lose of the page now, in sentences
     is_updated: bool = False
 
 
@@ -103,12 +104,12 @@ class Checks:
         is_updated = bool(diff) and update and not now.error
         if is_updated:
             write(file, now)
-        return Checked(file, diff, is_updated)
+        return Checked(file, diff, now.losses, is_updated)
 
 
-def check_one(config: Config, file: Path) -> str:
-    """Return the diff of one saved page, or what is wrong with it; empty if all is well. For the pytest plugin."""
+def check_one(config: Config, file: Path) -> Checked:
+    """Check one saved page, for the pytest plugin. The diff of one that cannot be checked says why."""
     try:
-        return asyncio.run(Checks(config).check(file)).diff
+        return asyncio.run(Checks(config).check(file))
     except CrawlerError as error:
-        return str(error)
+        return Checked(file, str(error))

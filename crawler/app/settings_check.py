@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from crawler.app.broker import broker_of
 from crawler.app.config import Config, data_dir
 from crawler.app.connect import check_server
+from crawler.app.outputs import feeds_in, target_of_feed
 from crawler.app.spiders import routed_unknown_spiders, unknown_spiders
 from crawler.app.start_worker import public_suffixes
 from crawler.app.tickets import celery_results
@@ -85,6 +86,8 @@ def _uses(config: Config) -> Iterator[Callable[[], object]]:
     if settings.PACE_PER == "domain":
         yield public_suffixes
     yield partial(check_server, settings)
+    for name, words in feeds_in(settings).items():
+        yield partial(target_of_feed, name, words, settings)
     if settings.EMBEDDED_BINARY:
         yield partial(find_binary, settings.EMBEDDED_BINARY)
     if settings.EVENTS_URL:

@@ -32,7 +32,6 @@ from crawler.runtime.own_limits import sockets_left
 from crawler.settings import Settings, shown_settings
 from crawler.spiders import pipelines
 from crawler.spiders.hooks import EXTENSIONS
-from crawler.spiders.registry import Registry
 from crawler.visit.admission import Admission
 from crawler.visit.host_groups import GroupOf, HostGroups, alone, by_address, by_domain
 from crawler.visit.ready_spiders import ReadySpiders
@@ -72,12 +71,9 @@ async def start_worker(
     assigned: Assignment,
     slot: Slot | NoSlot,
     deadly: Mapping[Making, str] = {},
-    *,
-    registry: Registry | None = None,
 ) -> RunningWorker:
-    """Build a worker with all its parts, and start it. It makes no `deadly` spider; the values say why. `registry`: the
-    spiders of a program that crawls in its own process, whose log level and memory are its own; None: those of the
-    project."""
+    """Build a worker with all its parts, and start it. It makes no `deadly` spider; the values say why. The log level
+    and the memory of a program that crawls in its own process are its own."""
     settings, links, leases = config.settings, connected.links, connected.leases
     stack = AsyncExitStack()
     archive = await archiving(config, name, stack)
@@ -85,8 +81,8 @@ async def start_worker(
     stack.callback(access.close)
     lease = LeaseClock(settings.LEASE_SECONDS, slot.lease)
     concurrency, connections = _at_once(settings.CONCURRENT_REQUESTS)
-    is_guest = registry is not None
-    registry = registry or spiders_of(config)  # makes the modules of the folder importable
+    is_guest = config.registry is not None
+    registry = spiders_of(config)  # makes the modules of the folder importable
     http = http_fetcher(settings, connections)
     stack.push_async_callback(http.close)
     inside = caching(config, LeasedFetcher(http, lease), http.sent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getdoc
 from typing import Annotated
@@ -33,7 +35,7 @@ from crawler.cli import (
     worker,
 )
 from crawler.cli.exits import ended_by
-from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, join, with_shared_options
+from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, check_text, join, with_shared_options
 from crawler.errors import Exit
 from crawler.program import PROGRAM, VERSION, as_run
 
@@ -108,7 +110,15 @@ def _show_help(command: Annotated[str, typer.Argument(metavar="COMMAND", show_de
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command (of `sys.argv` when None) and return its exit code."""
     try:
+        for one in sys.argv[1:] if arguments is None else arguments:
+            if not os.path.lexists(one):  # the name of a file may be any bytes
+                check_text(one)
         code: int | None = _app(arguments, prog_name="crawler", standalone_mode=False)
-    except Exception as error:  # only errors in the arguments reach this: a command handles its own
+        sys.stdout.flush()  # of the help: a command does this itself
+    except Exception as error:  # only errors in the arguments and of the help reach this: a command handles its own
         return ended_by(error)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # the library's way to end when nobody reads the help
+            return ended_by(end.__context__)
+        raise
     return code or 0

@@ -51,7 +51,9 @@ def control(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SUBJECT", help="A HOST, spider:NAME or job:NAME, and its new value.", show_default=False
+            metavar="SUBJECT",
+            help="A HOST, spider:NAME, callback:SPIDER.METHOD or job:NAME, and its value.",
+            show_default=False,
         ),
     ] = None,
     why: Annotated[str, option("--why", metavar="TEXT", help="The reason; shown by list, log and status.")] = "",

@@ -49,6 +49,8 @@ async def _coverage(config: Config, name: str, spider: str, *, as_json: bool) ->
     if as_json:
         print(json_line([{"job": job.name, "callbacks": as_data(callbacks)} for job, callbacks in found]))
         return 0
+    if not found:
+        print("no jobs")
     console = tables.console()
     for job, callbacks in found:
         console.print(view(job, callbacks, bars=console.is_terminal))

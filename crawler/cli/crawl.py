@@ -111,6 +111,7 @@ def crawl(
                 targets,
                 limits=limits_of(config, made, limit or 0),
                 fresh=fresh,
+                repeatable=isinstance(seeds, Seeds) and seeds.repeatable,
                 force=force,
                 processes=processes,
                 concurrency=concurrency,
@@ -194,6 +195,6 @@ def _print(report: CrawlReport, *, fresh: bool, as_json: bool, quiet: bool) -> N
     from crawler.views import figures, losses
 
     if as_json:
-        print(json_line({**figures.scrapy_stats(report), "losses": to_builtins(losses.told(report.stats))}))
+        print(json_line({**figures.scrapy_stats(report), "losses": to_builtins(losses.told_of(report))}))
     if not quiet:
         tables.console(error=True).print(tables.summary(report, fresh=fresh))

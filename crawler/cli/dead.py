@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from crawler.amqp.address import is_amqp
-from crawler.cli.options import Invocation, config_of, flag, option
+from crawler.cli.options import Invocation, advise, config_of, flag, option
 from crawler.errors import UsageError
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
@@ -67,12 +67,14 @@ def dead(
 
     if action == "items" and (ids or group or list_ or where or output or follow):
         raise UsageError(f"{PROGRAM} dead items takes --job, --limit and --json only")
-    if (action == "show") != bool(ids):
+    if action == "groups" and ids:
+        raise UsageError(f"{PROGRAM} dead groups takes no ids; letters in full: {PROGRAM} dead show ID...")
+    if action == "show" and not ids:
         raise UsageError(f"name the letters to show: {PROGRAM} dead show ID...; `{PROGRAM} dead --list` lists them")
     if action == "show" and (group or list_ or where):
         raise UsageError(f"{PROGRAM} dead show ID... takes no --group, --list or --where, only ids")
     if action == "items":
-        return asyncio.run(_items(config_of(invocation), job, limit or LIMIT, as_json=json_))
+        return asyncio.run(_items(config_of(invocation), job, limit or LIMIT, as_json=json_, quiet=invocation.quiet))
     by = [known_field(name, "--group") for name in group or BY]
     conditions = [parse_condition(text) for text in where or ()]
     config = config_of(invocation)
@@ -83,8 +85,8 @@ def dead(
         return asyncio.run(_show(config, job, set(ids), as_json=json_))
     limit = limit or LIMIT
     if list_:
-        return asyncio.run(_list(config, job, conditions, limit, as_json=json_))
-    return asyncio.run(_groups(config, job, by, conditions, limit, as_json=json_))
+        return asyncio.run(_list(config, job, conditions, limit, as_json=json_, quiet=invocation.quiet))
+    return asyncio.run(_groups(config, job, by, conditions, limit, as_json=json_, quiet=invocation.quiet))
 
 
 def _check_output(output: str, *, others: bool) -> None:
@@ -103,7 +105,7 @@ def _send(config: Config, job: str, output: str, conditions: Sequence[Condition]
     return 0
 
 
-async def _items(config: Config, name: str, limit: int, *, as_json: bool) -> int:
+async def _items(config: Config, name: str, limit: int, *, as_json: bool, quiet: bool) -> int:
     from crawler.app.connect import connect
     from crawler.cli import tables
 
@@ -115,7 +117,7 @@ async def _items(config: Config, name: str, limit: int, *, as_json: bool) -> int
     elif found:
         tables.console().print(tables.dead_items_table(found))
         text = f"Store them, once the cause is gone: {PROGRAM} redrive --items --all   delete: {PROGRAM} drop --items"
-        print(f"\n{text}", file=sys.stderr)
+        advise(f"\n{text}", quiet=quiet)
     else:
         print("no dead items")
     return 0
@@ -130,7 +132,14 @@ async def _first(items: AsyncIterator[DeadItem], limit: int) -> AsyncIterator[De
 
 
 async def _groups(
-    config: Config, name: str, by: Sequence[str], conditions: Sequence[Condition], limit: int, *, as_json: bool
+    config: Config,
+    name: str,
+    by: Sequence[str],
+    conditions: Sequence[Condition],
+    limit: int,
+    *,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     from crawler.app.connect import connect
     from crawler.cli import tables
@@ -156,7 +165,7 @@ async def _groups(
             print(json_line({"job": its_job, **values, **rest}))
     elif found:
         tables.console().print(tables.dead_groups_table(by, found))
-        _say_what_now()
+        _say_what_now(quiet=quiet)
     else:
         print(_none(conditions))
     if failing and not as_json and not conditions:
@@ -165,7 +174,9 @@ async def _groups(
     return 0
 
 
-async def _list(config: Config, name: str, conditions: Sequence[Condition], limit: int, *, as_json: bool) -> int:
+async def _list(
+    config: Config, name: str, conditions: Sequence[Condition], limit: int, *, as_json: bool, quiet: bool
+) -> int:
     from crawler.app.connect import connect
     from crawler.cli import tables
     from crawler.control.dead_letters import newest
@@ -179,7 +190,7 @@ async def _list(config: Config, name: str, conditions: Sequence[Condition], limi
         _print_json(found)
     elif found:
         tables.console().print(tables.dead_table(found))
-        _say_what_now()
+        _say_what_now(quiet=quiet)
     else:
         print(_none(conditions))
     return 0
@@ -216,12 +227,12 @@ def _print_json(letters: Sequence[tuple[str, DeadLetter]]) -> None:
         print(json_line({"job": job, **msgspec.to_builtins(letter)}))
 
 
-def _say_what_now() -> None:
+def _say_what_now(*, quiet: bool) -> None:
     text = (
         f"One in full: {PROGRAM} dead show ID (ids: --list)   filter: --where 'error=http_5*'\n"
         f"Try again: {PROGRAM} redrive ID... | --where FIELD=PATTERN | --all   delete: {PROGRAM} drop, same arguments"
     )
-    print(f"\n{text}", file=sys.stderr)
+    advise(f"\n{text}", quiet=quiet)
 
 
 def _none(conditions: Sequence[Condition]) -> str:

@@ -11,7 +11,7 @@ import traceback
 
 from typer import TyperException
 
-from crawler.errors import CrawlerError, Exit, FrontierUnavailable
+from crawler.errors import UNUSABLE_NAME, CrawlerError, Exit, FrontierUnavailable
 from crawler.program import PROGRAM
 from crawler.runtime.safe_text import printable_lines, without_password
 from crawler.runtime.signals import Interrupted
@@ -30,12 +30,18 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
             say_error(str(error))
             return error.exit_code
         case TyperException():
-            say_error(_with_hint(error.format_message()))
+            say_error(_with_hint(error))
             return error.exit_code
         case BrokenPipeError() | OSError(errno=errno.EIO):
-            # stdout has no reader any more (`| head`, a closed terminal): end quietly, even when Python flushes it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()  # stdout has no reader any more (`| head`, a closed terminal): end quietly
             return Exit.READER_GONE
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            _drop_output()
+            say_error(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+            return Exit.OUTPUT
+        case OSError(filename=str(name), strerror=str(why)) if error.errno in UNUSABLE_NAME:
+            say_error(f"{name}: {why}")
+            return Exit.USAGE
         case KeyboardInterrupt():
             return code_of(error)
     if verbose:
@@ -46,17 +52,24 @@ def ended_by(error: BaseException, *, verbose: bool = False) -> int:
     return Exit.BROKEN
 
 
+def _drop_output() -> None:
+    """Let Python's last flush of stdout, as it exits, not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def code_of(interrupt: KeyboardInterrupt) -> int:
     """Return the exit code of the signal that caused the interrupt."""
     return interrupt.exit_code if isinstance(interrupt, Interrupted) else Exit.INTERRUPTED
 
 
-def _with_hint(message: str) -> str:
-    message = message.replace("Value error, ", "").rstrip(".")
+def _with_hint(error: TyperException) -> str:
+    """Return the message with a similar word that exists, or the help of the command that it is about."""
+    message = error.format_message().replace("Value error, ", "").rstrip(".")
     if choice := _NO_CHOICE.search(message):
         near = difflib.get_close_matches(choice[1], _QUOTED.findall(choice[2]), n=1, cutoff=0.5)
         message += f"; did you mean {near[0]}?" if near else ""
-    return f"{message}{'' if message.endswith('?') else ';'} see {PROGRAM} --help"
+    command = getattr(getattr(error, "ctx", None), "command_path", "").removeprefix("crawler")
+    return f"{message}{'' if message.endswith('?') else ';'} see {PROGRAM}{command} --help"
 
 
 def say_error(text: str) -> None:

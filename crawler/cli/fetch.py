@@ -47,7 +47,7 @@ def fetch(
     else:
         _write(response)
     if response.status < HTTPStatus.BAD_REQUEST:
-        return Exit.DONE
+        return Exit.LOST if response.cut and config.settings.STRICT else Exit.DONE
     say_error(f"{response.url}: status {response.status} {phrase(response.status)}".rstrip())
     return Exit.FAILED
 
@@ -58,7 +58,7 @@ def _fetched(config: Config, target: str, spider: str, *, redirects: bool) -> tu
         from crawler.app.one_page import saved_page
 
         return saved_page(config, file), {}
-    request = request_for(target)
+    request = request_for(target, or_file=True)
     registry, name = page_spider(config, spider, request.url)
     return run(_fetch(config, registry, name, request, redirects=redirects))
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crawler.cli.options import Invocation, Json, config_of, flag, option
+from crawler.cli.options import Invocation, Json, advise, config_of, flag, option
 from crawler.cli.status import nothing_yet
+from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line, shown
 from crawler.runtime.signals import run
 from crawler.views.figures import counted, lags, several
@@ -37,17 +37,22 @@ def items(
     """
     config = config_of(invocation)
     if note := nothing_yet(config):
-        print(note, file=sys.stderr)
+        if count and json_:
+            print("{}")
+        advise(note, quiet=invocation.quiet)
         return 0
-    return run(_items(config, job, spider, 0 if count else limit, as_json=json_))
+    said = run(_items(config, job, spider, 0 if count else limit, as_json=json_))
+    advise(said, quiet=invocation.quiet)
+    return 0
 
 
-async def _items(config: Config, name: str, spider: str, limit: int, *, as_json: bool) -> int:
+async def _items(config: Config, name: str, spider: str, limit: int, *, as_json: bool) -> str:
+    """Print the items, and return what to say of those that wait."""
     from crawler.app.connect import connect
     from crawler.app.jobs import job_named
 
     async with connect(config) as connected:
-        job = await job_named(connected.jobs, name)
+        job = await job_named(connected.jobs, name, f"{PROGRAM} items JOB")
         waiting = _of(spider, _waiting(connected.outbox, job))
         if limit:
             await _print_first(waiting, limit)
@@ -55,8 +60,7 @@ async def _items(config: Config, name: str, spider: str, limit: int, *, as_json:
             await _print_counts(waiting, as_json=as_json)
         stats = await connected.reading.stats(job)
     said = f"job {shown(job.name)}: items of {several(stats.outbox, 'page')} wait to be written"
-    print("\n".join([said, *lags(stats)]), file=sys.stderr)
-    return 0
+    return "\n".join([said, *lags(stats)])
 
 
 async def _waiting(outbox: Outbox, job: Job) -> AsyncIterator[OutboxEntry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from crawler.export.target import Target
 from crawler.program import as_run
 from crawler.runtime.safe_text import without_password
 from crawler.runtime.startup import heed_interrupts, lasting_imports
-from crawler.settings import load, parse_override
+from crawler.settings import MAX_PROCESSES, load, parse_override
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -70,14 +71,19 @@ SeedFiles = Annotated[
 ]
 
 
-def _of_outputs(parameter: typer.CallbackParam, names: list[str] | None) -> list[str] | None:
-    """Return the names of the files, or the URLs, for the items. Raise `UsageError` for an empty name, and if there is
-    no output with the file's ending or the URL's scheme."""
+def check_text(argument: str) -> None:
+    """Raise `UsageError` for an argument that is not UTF-8: nothing could store it or send it."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the argument {os.fsencode(argument)!r} is not UTF-8") from None
+
+
+def _of_outputs(names: list[str] | None) -> list[str] | None:
+    """Return the names of the files, or the URLs, for the items. Raise `UsageError` if there is no output with the
+    file's ending or the URL's scheme."""
     for name in names or ():
-        if not name:
-            raise UsageError(
-                f"{parameter.opts[0]}: the name is empty, as of an unset variable; name a file, or leave it out"
-            )
+        check_text(name)
         format_of(name)
     return names
 
@@ -99,7 +105,9 @@ Overwrite = Annotated[
 Append = Annotated[
     bool, flag("--append", help="With -o: add to FILE although it holds another crawl's items or lacks earlier ones.")
 ]
-Processes = Annotated[int, option(min=0, metavar="N", help="Worker processes; 0: PROCESSES, or one per core.")]
+Processes = Annotated[
+    int, option(min=0, max=MAX_PROCESSES, metavar="N", help="Worker processes; 0: PROCESSES, or one per core.")
+]
 Concurrency = Annotated[int, option(min=0, metavar="N", help="Requests at once per process; 0: CONCURRENT_REQUESTS.")]
 Json = Annotated[bool, flag("--json", help="Print JSON on stdout.")]
 Limit = Annotated[
@@ -144,12 +152,16 @@ class Group(_Readable, typer.core.TyperGroup):
 
 
 class Command(_Readable, typer.core.TyperCommand):
-    """A command that refuses an option given twice when it can use only one of the values."""
+    """A command that refuses an option without a value, and one given twice when it can use only one of the values."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments. Raise `UsageError` for a repeated option."""
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        """Parse the arguments. Raise `UsageError` for a repeated option, and for an empty value."""
+        values, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for one in given:
+            value = values.get(one.name)
+            if one.opts[0].startswith("-") and (value == "" or (isinstance(value, list) and "" in value)):
+                name = one.opts[0]
+                raise UsageError(f"{name}: the value is empty, as of an unset variable; give one, or leave {name} out")
             takes_one = not (one.multiple or one.nargs == -1 or getattr(one, "is_flag", False))
             if takes_one and given.count(one) > 1:
                 raise UsageError(f"{one.opts[0]} is given {given.count(one)} times; give it once")
@@ -218,6 +230,12 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_RENDERER, logs.log_file(settings.LOG_FILE))
     return Config(settings, origins, folder)
+
+
+def advise(text: str, *, quiet: bool) -> None:
+    """Print to stderr what the user may want to know or do next, unless -q is given."""
+    if not quiet:
+        print(text, file=sys.stderr)
 
 
 def archiving(warc: str) -> dict[str, str]:

@@ -35,15 +35,16 @@ def local_file(target: str) -> Path | None:
     return path if target.startswith(("/", "./", "../", "~")) or path.exists() else None
 
 
-def request_for(url: str, **fields: Any) -> Request:
-    """Return the request for a URL in any spelling. Raise `UsageError` if it cannot be made."""
+def request_for(url: str, *, or_file: bool = False, **fields: Any) -> Request:
+    """Return the request for a URL in any spelling. Raise `UsageError` if it cannot be made; `or_file`: it could have
+    been the name of a file."""
     from crawler.model import Request
     from crawler.parsing.url import BadUrl, canonical
 
     try:
         return Request(canonical(url), **fields)
     except BadUrl as error:
-        no_file = "" if "://" in url else ", or the name of a file; none has this name"
+        no_file = ", or the name of a file; none has this name" if or_file and "://" not in url else ""
         raise UsageError(f"{error}{no_file}") from None
     except ValueError as error:
         raise UsageError(str(error)) from None

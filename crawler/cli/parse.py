@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import msgspec
@@ -16,13 +17,15 @@ from crawler.cli.exits import say_error
 from crawler.cli.options import ArgumentOptions, Invocation, Json, config_of, flag, option, spider_arguments
 from crawler.cli.pages import PageSpider, page_spider, request_for
 from crawler.errors import Exit, OutputError, UsageError
-from crawler.runtime.safe_text import masked, printable_lines, shown
+from crawler.export.formats import JSON_LINES, format_of
+from crawler.runtime.safe_text import masked, printable_lines, shown, without_password
 from crawler.runtime.standard_output import kept_from_users
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
     from crawler.app.parse import Parsed
     from crawler.model import Request
+    from crawler.views.losses import Loss
 
 _JSON = "JSON"
 
@@ -63,6 +66,7 @@ def parse(
 
         request = by_rules(registry.get(name), request)
     code: int = Exit.DONE
+    is_lost = False
     with (
         _new_file(output) as items,
         _Pages(config, registry, name, request, depth, spider_arguments(arguments), pipelines) as pages,
@@ -70,11 +74,12 @@ def parse(
         for one in pages:
             items.writelines(b"%b\n" % item for item in one.visit.items)
             if json_:
-                print(msgspec.json.encode(_as_data(one)).decode(), flush=True)
+                print(msgspec.json.encode(_as_data(one, items=not no_items, links=not no_links)).decode(), flush=True)
             else:
                 _print(one, items=not no_items, links=not no_links)
             code = max(code, _told(one))
-    return code
+            is_lost |= any(not loss.is_asked_for for loss in _losses(one))
+    return code or (Exit.LOST if is_lost and config.settings.STRICT else Exit.DONE)
 
 
 def given_fields(callback: str, meta: str, cb_kwargs: str = "") -> dict[str, Any]:
@@ -96,12 +101,18 @@ def _object(option: str, text: str) -> dict[str, Any]:
 
 @contextmanager
 def _new_file(name: str) -> Iterator[BinaryIO]:
-    """Yield a new file, or one that keeps nothing if there is no name."""
+    """Yield a new file, or one that keeps nothing if there is no name. It does not stay if nothing is written."""
     if name == "-":
         raise UsageError("-o -: the items go to a file; --json prints them")
+    if (kind := format_of(name)) is not JSON_LINES:
+        raise UsageError(f"-o {name}: parse writes JSON lines, not {kind.says}: write a name that ends in .jsonl")
     try:
         with open(name, "xb") if name else open(os.devnull, "wb") as file:
-            yield file
+            try:
+                yield file
+            finally:
+                if name and not file.tell():
+                    Path(name).unlink(missing_ok=True)
     except FileExistsError:
         raise UsageError(f"-o {name}: the file exists; name a new one") from None
     except OSError as error:
@@ -173,20 +184,34 @@ def _items(one: Parsed) -> list[Any]:
     return [msgspec.json.decode(item) for item in one.visit.items]
 
 
-def _as_data(one: Parsed) -> dict[str, Any]:
-    """Return all that came of one page as JSON data, for scripts. Requests are shown without credentials."""
+def _as_data(one: Parsed, *, items: bool, links: bool) -> dict[str, Any]:
+    """Return what came of one page as JSON data, for scripts. Requests are shown without credentials."""
     visit = one.visit
     return {
         "url": one.request.url,
         "level": one.level,
         "status": visit.status,
         "outcome": type(visit.outcome).__name__.lower(),
+        "failure": _failure(one),
         "callback": one.request.callback,
-        "items": _items(one),
-        "requests": [_shown_request(link) for link in visit.links],
+        **({"items": _items(one)} if items else {}),
+        **({"requests": [_shown_request(link) for link in visit.links]} if links else {}),
         "dropped": dict(visit.dropped),
         "unfollowed": dict(visit.unfollowed),
+        "losses": msgspec.to_builtins(_losses(one)),
     }
+
+
+def _failure(one: Parsed) -> dict[str, str] | None:
+    """Return why the page was not read: the kind of failure or the reason of a skip. None if it was."""
+    from crawler.model import Dead, Retry, Skip
+
+    match one.visit.outcome:
+        case Dead(failure=failure) | Retry(failure=failure):
+            return {"kind": failure.kind, "message": without_password(failure.message), "line": failure.line}
+        case Skip(reason=reason, detail=detail) if not one.is_redirect:
+            return {"kind": reason, "message": without_password(detail), "line": ""}
+    return None
 
 
 def _shown_request(request: Request) -> dict[str, Any]:
@@ -202,16 +227,15 @@ def _print(one: Parsed, *, items: bool, links: bool) -> None:
 
     console = tables.console()
     console.print(_title(one), style="bold", soft_wrap=True)
-    if not one.was_read:
-        return
-    if items:
+    if items and one.was_read:
         _print_items(_items(one))
-    if links:
+    if links and one.was_read:
         console.print(f"requests: {len(one.visit.links)}", style="bold")
         if one.visit.links:
             console.print(tables.table(("callback", "URL", "besides"), map(_row, one.visit.links)))
-    for why in _left_out(one):
-        console.print(why, style="dim", soft_wrap=True)
+    for loss in _losses(one):
+        word, style = ("left out", "dim") if loss.is_asked_for else ("lost", "yellow")
+        console.print(f"{word}: {loss.text}", style=style, soft_wrap=True)
 
 
 def _title(one: Parsed) -> str:
@@ -242,9 +266,10 @@ def _row(request: Request) -> tuple[str, str, str]:
 _IN_THE_TABLE = ("url", "callback", "spider", "depth", "redirects")
 
 
-def _left_out(one: Parsed) -> Iterator[str]:
+def _losses(one: Parsed) -> list[Loss]:
+    """Return what a crawl would tell of the page."""
     from crawler import policy
-    from crawler.views.figures import left_out
+    from crawler.status import JobStats
+    from crawler.views.losses import told
 
-    if told := left_out(policy.counts(one.visit)):
-        yield f"left out: {told}"
+    return told(JobStats("", counters=policy.counts(one.visit)))

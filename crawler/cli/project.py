@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from crawler.cli.exits import say_error
-from crawler.cli.options import Invocation, Json, config_of, flag, option
+from crawler.cli.options import Invocation, Json, advise, config_of, flag, option
 from crawler.cli.schedule import wrong_values
 from crawler.errors import Exit, UsageError
 from crawler.parsing.scrapy_settings import verdict
@@ -46,7 +46,7 @@ def list_(
     for error in registry.broken.values():
         say_error(str(error))
     if not found and not registry.broken and not json_:
-        print(f"no spiders in {config.folder}; make one with: {PROGRAM} genspider NAME DOMAIN", file=sys.stderr)
+        advise(f"no spiders in {config.folder}; make one with: {PROGRAM} genspider NAME DOMAIN", quiet=invocation.quiet)
     return Exit.CONFIG if registry.broken else Exit.DONE
 
 

@@ -42,7 +42,7 @@ def runspider(
     strict: Strict = False,
     json_: Annotated[bool, flag("--json", help="Print the final figures as JSON on stdout.")] = False,
 ) -> int:
-    """Crawl with the spider of one file, in any folder. The items go to a file, one JSON object per line.
+    """Crawl with the spider of one file, in any folder. The items go to a file, by default as JSON lines.
 
     It runs in this process and keeps nothing in a queue server, so each call begins anew; `crawl` resumes, and uses all
     cores. With REDIS_URL it is a `crawl`.

@@ -70,7 +70,9 @@ def record(
     finally:
         for one in saved:
             print(f"{one.file}: {_several(len(one.page.items), 'item')}, {_several(len(one.page.requests), 'request')}")
-    return Exit.DONE
+            _say_lost(one.file, one.page.losses)
+    is_lost = any(one.page.losses for one in saved)
+    return Exit.LOST if is_lost and config.settings.STRICT else Exit.DONE
 
 
 def check(
@@ -94,13 +96,16 @@ def check(
     if not files:
         of = f" of spider {spider}" if spider else ""
         raise UsageError(f"no saved page{of} in {folder}: save one with `{PROGRAM} record URL --spider NAME`")
-    wrong = sum(_told(one, file) for file, one in _checked(config, files, ignore or [], update=update))
+    wrong = lossy = 0
+    for file, one in _checked(config, files, ignore or [], update=update):
+        wrong += _told(one, file)
+        lossy += not isinstance(one, CrawlerError) and bool(one.losses)
     print(
         f"{wrong} of {_several(len(files), 'page')}: not as saved"
         if wrong
         else f"{_several(len(files), 'page')}: as saved"
     )
-    return Exit.FAILED if wrong else Exit.DONE
+    return Exit.FAILED if wrong else Exit.LOST if lossy and config.settings.STRICT else Exit.DONE
 
 
 def _checked(
@@ -127,7 +132,13 @@ def _told(one: Checked | CrawlerError, file: Path) -> bool:
         print(printable_lines(one.diff))
     if one.is_updated:
         print(f"{file}: saved")
+    _say_lost(file, one.losses)
     return bool(one.diff) and not one.is_updated
+
+
+def _say_lost(file: Path, losses: Iterable[str]) -> None:
+    for loss in losses:
+        print(f"{file}: lost: {loss}")
 
 
 def _several(number: int, noun: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crawler.cli.options import Invocation, config_of, flag, option
+from crawler.cli.options import Invocation, advise, config_of, flag, option
 from crawler.errors import Exit, UsageError
 from crawler.program import PROGRAM
 
@@ -33,7 +34,7 @@ def startproject(
     place = Path(folder or name)
     for file in start_project(name, place):
         print(file)
-    print(f"next: cd {shlex.quote(str(place))}; {PROGRAM} genspider NAME DOMAIN", file=sys.stderr)
+    advise(f"next: cd {shlex.quote(str(place))}; {PROGRAM} genspider NAME DOMAIN", quiet=invocation.quiet)
     return Exit.DONE
 
 
@@ -74,9 +75,15 @@ def genspider(
 
 
 def _editor() -> list[str]:
-    words = shlex.split(os.environ.get("EDITOR", ""))
+    given = os.environ.get("EDITOR", "")
+    try:
+        words = shlex.split(given)
+    except ValueError as error:
+        raise UsageError(f"EDITOR={given}: {error}") from None
     if not words:
         raise UsageError("--edit: set EDITOR to the program that edits files, as in EDITOR=vi")
+    if not shutil.which(words[0]):
+        raise UsageError(f"EDITOR={given}: {words[0]} is not a program that can be run")
     return words
 
 

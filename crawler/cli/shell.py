@@ -37,10 +37,11 @@ def shell(
 
     config = config_of(invocation)
     file = local_file(target) if target else None
-    request = request_for(target) if target and not file else None
+    request = request_for(target, or_file=True) if target and not file else None
     registry, name = page_spider(config, spider, request.url if request else "")
-    with opened_words(config, registry, name, redirects=not no_redirect) as words:
-        if not code and sys.stdin.isatty():
+    at_prompt = not code and sys.stdin.isatty()
+    with opened_words(config, registry, name, redirects=not no_redirect, at_prompt=at_prompt) as words:
+        if at_prompt:
             _get(words, file or request)
             _talk(words.names)
             return Exit.DONE

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,23 +26,24 @@ from crawler.runtime.safe_text import shown
 from crawler.spiders.registry import Registry
 
 _HEAD = re.compile(rb"<head(?:\s[^<>]*)?>", re.IGNORECASE)
+_NO_PAGE: Mapping[str, None] = {"request": None, "response": None}
 _NO_SCRIPTS = '<meta http-equiv="Content-Security-Policy" content="script-src \'none\'">'
 
 
 class Words:
     """The names, which change when a page is fetched."""
 
-    def __init__(self, config: Config, pages: Pages, loop: LoopThread, *, redirects: bool) -> None:
+    def __init__(self, config: Config, pages: Pages, loop: LoopThread, *, redirects: bool, at_prompt: bool) -> None:
         self._config = config
         self._pages = pages
         self._loop = loop
         self._redirects = redirects
+        self._at_prompt = at_prompt
         own = {name: getattr(crawler, name) for name in crawler.__all__}
         self.names: dict[str, Any] = {
             **own,
             "crawler": crawler,
-            "request": None,
-            "response": None,
+            **_NO_PAGE,
             "sel": _Selector(self),
             "spider": pages.ready.spider,
             "settings": pages.ready.spider.settings,
@@ -53,7 +54,7 @@ class Words:
 
     def load(self, target: Request | Path, *, redirects: bool | None = None) -> None:
         """Make the page of a request or a file the current one. Raise what a fetch raises."""
-        self.names |= {"request": None, "response": None}
+        self.names |= _NO_PAGE
         if isinstance(target, Path):
             response = saved_page(self._config, target)
         else:
@@ -62,16 +63,18 @@ class Words:
         self.names |= {"request": response.request, "response": response}
 
     def fetch(self, target: str | Request, redirect: bool | None = None) -> None:
-        """Fetch a page and make it `response`: a URL, a file or a Request. `redirect`: whether to follow redirects."""
+        """Fetch a page and make it `response`: a URL, a file or a Request. `redirect`: whether to follow redirects.
+
+        A page that cannot be had is said at the prompt; elsewhere it raises what ends the code.
+        """
         try:
-            if isinstance(target, Request):
-                self.load(target, redirects=redirect)
-            else:
-                self.load(local_file(target) or request_for(target), redirects=redirect)
-        except CrawlerError as error:
-            say_error(str(error))
-        except KeyboardInterrupt:
-            say_error("interrupted; there is no response")
+            self.names |= _NO_PAGE
+            page = target if isinstance(target, Request) else local_file(target) or request_for(target, or_file=True)
+            self.load(page, redirects=redirect)
+        except (CrawlerError, KeyboardInterrupt) as error:
+            if not self._at_prompt:
+                raise
+            say_error(str(error) if isinstance(error, CrawlerError) else "interrupted; there is no response")
         else:
             print(self.names["response"])
 
@@ -112,13 +115,18 @@ class _Selector:
 
 
 @contextmanager
-def opened_words(config: Config, registry: Registry, spider: str, *, redirects: bool) -> Iterator[Words]:
-    """Yield the names, with what fetches pages behind them. Raise `UsageError` and `ConfigError`."""
+def opened_words(
+    config: Config, registry: Registry, spider: str, *, redirects: bool, at_prompt: bool
+) -> Iterator[Words]:
+    """Yield the names, with what fetches pages behind them; `at_prompt`: a person uses them.
+
+    Raise `UsageError` and `ConfigError`.
+    """
     with LoopThread() as loop:
         stack = AsyncExitStack()
         pages = loop.run(stack.enter_async_context(open_pages(config, registry, spider)))
         try:
-            yield Words(config, pages, loop, redirects=redirects)
+            yield Words(config, pages, loop, redirects=redirects, at_prompt=at_prompt)
         finally:
             loop.run(stack.aclose())
 

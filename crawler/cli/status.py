@@ -176,12 +176,14 @@ def jobs(
     crawler jobs
     crawler jobs delete NAME
     """
-    if (action == "delete") != bool(names):
+    if action == "list" and names:
+        raise UsageError(f"{PROGRAM} jobs list takes no names; it lists all jobs")
+    if action == "delete" and not names:
         raise UsageError(f"name the jobs to delete: {PROGRAM} jobs delete NAME; plain `{PROGRAM} jobs` lists them")
     config = config_of(invocation)
     if action == "list":
         return asyncio.run(_list(config, as_json=json_))
-    return asyncio.run(_delete(config, names or [], force=force))
+    return asyncio.run(_delete(config, names or [], force=force, as_json=json_))
 
 
 async def _list(config: Config, *, as_json: bool) -> int:
@@ -197,7 +199,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
     return 0
 
 
-async def _delete(config: Config, names: list[str], *, force: bool) -> int:
+async def _delete(config: Config, names: list[str], *, force: bool, as_json: bool) -> int:
     from crawler.app.connect import connect
     from crawler.app.jobs import delete_job
 
@@ -208,5 +210,5 @@ async def _delete(config: Config, names: list[str], *, force: bool) -> int:
         for name in sorted(names, key=known.__contains__):
             if not await delete_job(connected, name, force=force):
                 raise UsageError(no_job(name, known))
-            print(f"deleted job {name}")
+            print(json_line({"deleted": name}) if as_json else f"deleted job {name}")
     return 0

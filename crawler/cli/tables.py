@@ -48,7 +48,7 @@ from crawler.views.figures import (
     wait_for_newer,
     why_idle,
 )
-from crawler.views.losses import asked_for_in_words, lost, lost_in_words
+from crawler.views.losses import asked_for_in_words, lost, lost_in_words, told, told_of
 
 if TYPE_CHECKING:
     from crawler.views.reports import CrawlReport
@@ -148,7 +148,7 @@ def _about(stats: JobStats, workers: Sequence[WorkerInfo]) -> Iterator[tuple[str
     yield "files", files_in_words(stats)
     yield "skipped", Text(asked_for_in_words(stats, pages=True), overflow="fold")
     yield "left out", Text(asked_for_in_words(stats, pages=False), overflow="fold")
-    yield "lost", Text(lost_in_words(stats), "yellow", overflow="fold")
+    yield "lost", Text(lost_in_words(told(stats)), "yellow", overflow="fold")
     yield "put back", put_back(stats)
     yield "own figures", own_figures(stats)
 
@@ -313,7 +313,7 @@ def summary(report: CrawlReport, *, fresh: bool = False) -> RenderableType:
         "time": f"{duration(report.seconds)}{_pace(report)}",
         "skipped": Text(asked_for_in_words(stats, pages=True), overflow="fold"),
         "left out": Text(asked_for_in_words(stats, pages=False), overflow="fold"),
-        "lost": Text(lost_in_words(stats), "yellow", overflow="fold"),
+        "lost": Text(lost_in_words(told_of(report)), "yellow", overflow="fold"),
         "retries": counted(stats.counters.get("retried", 0)) if stats.counters.get("retried") else "",
         "put back": put_back(stats),
         "dead": _dead(report),
@@ -355,7 +355,7 @@ def _dead(report: CrawlReport) -> Text | str:
 
 _FORGOTTEN = (
     "memory:// keeps nothing: what was pending, paused or given up is gone with this process.\n"
-    "To keep it, and to go on where a crawl stopped, run the same command without REDIS_URL."
+    "To keep it, and to go on where a crawl stopped, use `crawl` without REDIS_URL."
 )
 
 

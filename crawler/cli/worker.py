@@ -90,7 +90,8 @@ def export(
         bool, flag("--ordered", help="Export each job that a task of Celery waits for, until stopped (docs/celery.md).")
     ] = False,
 ) -> int:
-    """Write the items that workers found to a file. Each item is written exactly once, even after a crash.
+    """Write the items that workers found to files, databases or other outputs. A file or a database gets each item
+    exactly once, even after a crash.
 
     --strict judges what the job has lost when the command ends.
 

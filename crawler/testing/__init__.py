@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from crawler.model import Request
+from crawler.model import Done, Failure, Request, Visit
+from crawler.policy import counts
 from crawler.response import Response
 from crawler.spiders import stats
 from crawler.spiders.base import Spider
-from crawler.spiders.callbacks import run_callback
+from crawler.spiders.callbacks import Found, run_callback
 from crawler.spiders.context import crawler_in_test
-from crawler.status import OWN
+from crawler.spiders.items import is_empty
+from crawler.status import OWN, JobStats
+from crawler.views import losses
+from crawler.views.losses import Loss
 
 Page = str | bytes | Path
 Answer = Response | Page | Exception
@@ -64,12 +68,16 @@ class FakeFetcher:
 
 
 class Result(NamedTuple):
-    """What a spider found on a page: items as the crawler would store them, requests as it would queue them."""
+    """What a spider found on a page: items as the crawler would store them, requests as it would queue them; and what
+    the crawler would leave out."""
 
     items: list[dict[str, Any]]
     requests: list[Request]
     dropped: Counter[str]
     stats: Counter[str]  # what it counted with `crawler.stats.inc_value`
+    unfollowed: Counter[str]  # links and requests left out, by reason
+    strays: Sequence[Failure]  # what is neither an item nor a request that can be fetched, each with the spider's line
+    lost: Sequence[Loss]  # what `crawl --strict` would call lost, the strays among it
 
     @property
     def urls(self) -> list[str]:
@@ -116,7 +124,15 @@ async def run_spider_async(
         found = await run_callback(made, callback, response, cb_kwargs=request.cb_kwargs)
     items = [msgspec.json.decode(item) for item in found.items]
     own = Counter({name.removeprefix(f"{OWN}/"): count for name, count in counting.counts.items()})
-    return Result(items, found.requests, Counter(found.dropped), own)
+    unfollowed = Counter(found.unfollowed)
+    return Result(items, found.requests, Counter(found.dropped), own, unfollowed, found.strays, _lost(found, response))
+
+
+def _lost(found: Found, response: Response) -> list[Loss]:
+    """Return what a crawl would count as lost on this page."""
+    noted = {"empty/items": sum(map(is_empty, found.items)), **{f"cut/{what}": 1 for what in response.cut}}
+    page = Visit(Done(), dropped=found.dropped, unfollowed=found.unfollowed, noted=noted)
+    return losses.lost(JobStats("", counters=+Counter(counts(page))))
 
 
 def _response(

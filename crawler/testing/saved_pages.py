@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -29,7 +30,11 @@ from crawler.response import Response
 from crawler.runtime.safe_text import masked
 from crawler.spiders.base import Spider
 from crawler.spiders.failures import failure_of
+from crawler.status import JobStats
 from crawler.testing import run_spider_async
+from crawler.views.losses import lost_in_words, told
+
+log = structlog.get_logger()
 
 FOLDER = Path("tests/pages")
 """Where the pages are, relative to the project."""
@@ -62,12 +67,19 @@ class SavedPage(Struct, omit_defaults=True):
     items: Sequence[Any] = ()
     requests: Sequence[Any] = ()
     error: str = ""  # what the callback raises instead
+    lost: Mapping[str, int] = {}  # what a crawl would lose of the page: counter → times
 
     @property
     def found(self) -> dict[str, Any]:
         """What the callback made of the page."""
-        found = {"items": self.items, "requests": self.requests, **({"error": self.error} if self.error else {})}
+        seldom = {"error": self.error, "lost": self.lost}
+        found = {"items": self.items, "requests": self.requests, **{name: one for name, one in seldom.items() if one}}
         return {name: without(value, self.ignore) for name, value in found.items()}
+
+    @property
+    def losses(self) -> list[str]:
+        """One sentence for each loss."""
+        return lost_in_words(told(JobStats("", counters=self.lost))).splitlines()
 
 
 def found_in(folder: Path, spider: str = "") -> list[Path]:
@@ -102,7 +114,8 @@ def body_of(file: Path, saved: SavedPage) -> bytes:
 
 
 async def made_now(spider: Spider, saved: SavedPage, body: bytes) -> SavedPage:
-    """Return the page with what the callback makes of it now. A callback that raises is no error here."""
+    """Return the page with what the callback makes of it now, and log its strays. A callback that raises is no error
+    here."""
     request = Request(
         saved.url, callback=saved.callback, meta=saved.meta, cb_kwargs=saved.cb_kwargs, spider=saved.spider
     )
@@ -113,8 +126,11 @@ async def made_now(spider: Spider, saved: SavedPage, body: bytes) -> SavedPage:
     except Exception as error:  # the spider's own code may raise anything
         failure = failure_of(type(spider), saved.callback, error)
         said = f"{failure.message} ({failure.line})" if failure.line else failure.message
-        return replace(saved, items=(), requests=(), error=said)
-    return replace(saved, items=found.items, requests=[_shown(one) for one in found.requests], error="")
+        return replace(saved, items=(), requests=(), error=said, lost={})
+    for stray in found.strays:
+        log.error(stray.kind, url=saved.url, line=stray.line, error=stray.message)
+    lost = {one.counter: one.count for one in found.lost}
+    return replace(saved, items=found.items, requests=[_shown(one) for one in found.requests], error="", lost=lost)
 
 
 def difference(file: Path, saved: SavedPage, now: SavedPage) -> str:

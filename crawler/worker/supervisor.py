@@ -89,9 +89,12 @@ class Supervisor:
 
     async def run(self, processes: int) -> int:
         """Run until `stop()`. Returns the exit code: 0, or that of a child that could not go on."""
-        keepers = [asyncio.create_task(self._keep_one()) for _ in range(processes)]
+        keepers: list[asyncio.Task[None]] = []
         watching = asyncio.create_task(self._watch())
         try:
+            while len(keepers) < processes and not self.stopping:
+                keepers.append(asyncio.create_task(self._keep_one()))
+                await asyncio.sleep(0)  # starting a process blocks: hear signals in between
             await asyncio.gather(*keepers)
         finally:
             for child in self._children:

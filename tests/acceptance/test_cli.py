@@ -9,12 +9,25 @@ import os
 import pty
 import re
 import signal
+import sys
+from typing import Any
 
 import pytest
 
 from tests.acceptance.shell import LOCAL, Ended, Shell, silent_port
 from tests.valkey import Valkey
 from tests.webserver import Running
+
+NO_NAME = "a" * 300  # longer than any file system permits
+NO_TEXT = os.fsdecode(b"caf\xe9")
+
+# Runs a command that honours permissions even if root starts it: 24 is PR_CAPBSET_DROP, 1 and 2 are CAP_DAC_….
+WITHOUT_ROOTS_RIGHTS = (
+    sys.executable,
+    "-c",
+    "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, right, 0, 0, 0) for right in (1, 2)]; "
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
 
 # ---------------------------------------------------------------------------------------------------------
 # Without a server
@@ -39,11 +52,15 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["crwal"], 2, r"No such command 'crwal'. Did you mean 'crawl'\?"),
         (["seed", "--jbo", "x"], 2, "No such option: --jbo"),
         (["worker", "--processes", "many"], 2, "--processes"),
+        (["crawl", "http://127.0.0.1/", "--processes", "1025"], 2, "--processes.*less than or equal to 1024"),
+        (["worker", "-s", "PROCESSES=1025"], 78, "PROCESSES='1025' .*<= 1024"),
         (["seed", "http://127.0.0.1/", "--spider", "sit"], 2, r"no spider is named 'sit'; did you mean site\?"),
         (["crawl", "http://127.0.0.1/", "--spider", "zzz"], 2, "there are: .*site"),
         (["seed", "http://127.0.0.1/", "-a", "x"], 2, "-a x: expected NAME=VALUE"),
-        (["crawl", "http://127.0.0.1/", "-o", ""], 2, "-o: the name is empty, as of an unset variable"),
-        (["seed"], 2, "no seeds: give URLs, -f FILE or - for stdin"),
+        (["crawl", "http://127.0.0.1/", "-o", ""], 2, "-o: the value is empty, as of an unset variable"),
+        (["drop", "--all", "--job", ""], 2, "--job: the value is empty, as of an unset variable"),
+        (["settings", "--check", ""], 2, "--check: the value is empty, as of an unset variable"),
+        (["seed"], 2, "crawler seed take URLs, -f FILE or - for stdin"),
         (["seed", "-f", "nothing"], 2, "-f nothing: no such file"),
         (["crawl", "-"], 2, "needs a name: --job NAME"),
         (["crawl", "http://127.0.0.1/", "-o", "a", "-O", "a"], 2, "a is named 2 times"),
@@ -65,6 +82,7 @@ async def test_no_command_and_help_show_the_commands(bare: Shell, arguments: tup
         (["-s", "LOG_LEVEL=loud", "status"], 78, r"LOG_LEVEL='loud' \(from -s\): expected one of DEBUG"),
         (["status", "-s", "REDIS_URL=ftp://host"], 78, r"redis\+sentinel://, redis\+cluster:// or memory://"),
         (["worker", "-s", "REDIS_URL=memory://"], 2, "lives in one process"),
+        (["up", "-s", "EMBEDDED_BINARY=/nosuch"], 78, "EMBEDDED_BINARY: /nosuch is not a program"),
         (["up", "-s", "REDIS_URL=redis://host"], 2, r"REDIS_URL is set \(-s\)"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -77,6 +95,80 @@ async def test_a_mistake_is_one_line_that_says_what_to_do(
     assert re.search(text, ended.error)
     assert ended.out == ""
     assert len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["fetch", NO_NAME], 2),
+        (["shell", NO_NAME], 2),
+        (["check", NO_NAME], 2),
+        (["seed", "-f", NO_NAME], 2),
+        (["settings", "--check", NO_NAME], 2),
+        (["runspider", f"{NO_NAME}.py"], 2),
+        (["extract", "--from", NO_NAME, "-o", "-"], 2),
+        (["startproject", "x", NO_NAME], 2),
+        (["status", "-s", f"DATA_DIR={NO_NAME}"], 78),
+    ],
+)
+async def test_a_name_that_no_file_can_have_is_no_bug(bare: Shell, arguments: list[str], code: int) -> None:
+    ended = await bare.run(*arguments)
+    assert (ended.code, "this is a bug" in ended.err) == (code, False), ended.err
+    assert ended.error.count(NO_NAME) >= 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["crawl", "http://127.0.0.1/", "-o", f"{NO_TEXT}.jsonl", "--job", "x"],
+        ["crawl", "http://127.0.0.1/", "--spider", "shop", "-a", f"category={NO_TEXT}"],
+        ["crawl", "http://127.0.0.1/", "-s", f"USER_AGENT={NO_TEXT}"],
+        ["record", "http://127.0.0.1/", "--name", NO_TEXT],
+        ["schedule", "add", "x", "* * * * *", "--", "crawl", f"http://127.0.0.1/{NO_TEXT}"],
+    ],
+)
+async def test_an_argument_that_is_not_utf_8_is_shown(bare: Shell, arguments: list[str]) -> None:
+    ended = await bare.run(*arguments)
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert re.fullmatch(r"error: the argument b'.*caf\\xe9.*' is not UTF-8", ended.error)
+    assert list(bare.folder.iterdir()) == []
+
+
+async def test_an_output_that_is_not_utf_8_is_refused_though_it_exists(bare: Shell) -> None:
+    (bare.folder / f"{NO_TEXT}.jsonl").touch()
+    ended = await bare.run("crawl", "http://127.0.0.1/", "-o", f"{NO_TEXT}.jsonl")
+    assert (ended.code, "is not UTF-8" in ended.error) == (2, True)
+
+
+async def test_a_file_whose_name_is_not_utf_8_is_read(bare: Shell) -> None:
+    (bare.folder / f"{NO_TEXT}.txt").write_text("ftp://a.example/")
+    ended = await bare.run("seed", "-f", f"{NO_TEXT}.txt", "-s", "REDIS_URL=redis://127.0.0.1:1")
+    assert ended.code == 69
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["seed", "-f", "closed/urls.txt"], 2),
+        (["runspider", "closed/shop.py"], 2),
+        (["extract", "--from", "closed/pages", "-o", "-"], 2),
+        (["settings", "--check", "closed/settings.py"], 2),
+        (["startproject", "x", "closed/x"], 2),
+        (["list", "-s", "SPIDER_MODULES=closed.shop"], 2),
+        (["status", "-s", "DATA_DIR=closed/data"], 78),
+    ],
+)
+async def test_a_closed_folder_is_no_bug(bare: Shell, arguments: list[str], code: int) -> None:
+    (bare.folder / "closed").mkdir(mode=0)
+    ended = await bare.run(*arguments, within=WITHOUT_ROOTS_RIGHTS)
+    assert (ended.code, "Permission denied" in ended.error) == (code, True), ended.err
+
+
+@pytest.mark.parametrize("name", ["settings.py", "scrapy.cfg"])
+async def test_settings_that_cannot_be_read_are_no_bug(bare: Shell, name: str) -> None:
+    (bare.folder / name).touch(mode=0)
+    ended = await bare.run("list", within=WITHOUT_ROOTS_RIGHTS)
+    assert (ended.code, name in ended.error, "Permission denied" in ended.error) == (78, True, True), ended.err
 
 
 async def test_a_spider_file_that_fails_is_named_and_hides_no_other(bare: Shell) -> None:
@@ -253,7 +345,7 @@ async def test_ctrl_c_while_a_pipe_is_silent_says_what_was_added(shell: Shell) -
     process.send_signal(signal.SIGINT)
     err = (await asyncio.wait_for(process.communicate(), 10))[1].decode()
     assert process.returncode == 130
-    assert err.strip() == "interrupted: new 2, known 0 so far; repeat the command to add the rest"
+    assert err.strip() == "interrupted: new 2, known 0, refused 0 so far; repeat the command to add the rest"
 
 
 async def until_known(shell: Shell, count: int) -> None:
@@ -301,6 +393,24 @@ async def test_a_crawl_to_the_end_then_once_more_then_afresh(shell: Shell, site:
     told = json.loads(fresh.out)
     assert (told["finish_reason"], told["items_exported"], fresh.err) == ("finished", len(urls), "")
     assert len(file.read_text().splitlines()) == len(urls), "written anew, not twice"
+
+
+async def test_a_command_that_fails_leaves_the_jobs_as_they_were(shell: Shell, site: Running) -> None:
+    async def jobs() -> list[Any]:
+        found = json.loads((await shell.run("status", "--json")).out)["jobs"]
+        return [(one["job"], one["closed"], one["limits"]["pages"], one["known"]) for one in found]
+
+    given = ["crawl", *site.seeds, *LOCAL, "--processes", "1", "--job", "news"]
+    assert (await shell.run(*given, "--limit", "2", "-o", "a.jsonl")).code == 0
+    before = await jobs()
+    assert before[0][:3] == ("news", "closespider_pagecount", 2)
+    assert (await shell.run(*given, "-o", "b.jsonl")).code == 73
+    afresh = await shell.run("crawl", "foo", "ftp://a.example/", "--job", "news", "--fresh", "-O", "a.jsonl")
+    assert (afresh.code, "nothing was deleted" in afresh.error, afresh.err.count("refused")) == (2, True, 3)
+    assert (await shell.run("seed", "foo", "--job", "other", "--spider", "site")).code == 2
+    assert await jobs() == before
+    resumed = await shell.run("control", "resume", "job:news")
+    assert "opened again, without limits; it was closed: closespider_pagecount" in resumed.out
 
 
 async def test_items_on_stdout_are_alone_there(shell: Shell, site: Running) -> None:

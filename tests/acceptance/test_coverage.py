@@ -35,7 +35,7 @@ async def test_the_fields_that_items_lack_and_the_rules_that_they_break(shell: S
     (shell.folder / "spiders").mkdir()
     (shell.folder / "spiders" / "shop.py").write_text(RULED)
     crawl = await shell.run(
-        *("crawl", *site.seeds, "--spider", "shop", "--job", "shop", "-s", "PROCESSES=1", "--strict", *LOCAL)
+        *("crawl", *site.seeds, "--spider", "shop", "--job", "shop", "-s", "PROCESSES=1", "--strict", "--json", *LOCAL)
     )
     items = [json.loads(line) for line in (shell.folder / "shop.jsonl").read_text().splitlines()]
     products = [item for item in items if "url" in item]
@@ -46,6 +46,8 @@ async def test_the_fields_that_items_lack_and_the_rules_that_they_break(shell: S
     assert "Product.price is filled in 76 of 80 items (95 %), at least 99 % wanted (COVERAGE_RULES); for ex" in summary
     assert crawl.err.count('"event":"coverage_rule_broken"') == 2
     assert crawl.code == 3
+    told = [one["counter"] for one in json.loads(crawl.out)["losses"] if not one["is_asked_for"]]
+    assert told == ["rules/broken", "rules/broken"]
 
     shown = await shell.run("coverage", "shop", "--spider", "shop")
     assert "shop.parse, Product: 80 items of 80 pages" in shown.out
@@ -62,6 +64,10 @@ async def test_the_fields_that_items_lack_and_the_rules_that_they_break(shell: S
     export = await shell.run("export", "--job", "shop", "-o", "shop.jsonl", "--until-finished", "--strict")
     assert export.code == 3
     assert "coverage_rule_broken" in export.err
+    (shell.folder / "spiders" / "shop.py").write_text("class Shop(")
+    unknown = await shell.run("export", "--job", "shop", "-o", "shop.jsonl", "--until-finished", "--strict")
+    assert unknown.code == 3
+    assert "the rules of spider shop are not known" in unknown.err
 
 
 @pytest.mark.parametrize("rules", ['{"price": 1.5}', '{"price": "most"}'])

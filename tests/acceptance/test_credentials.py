@@ -61,7 +61,7 @@ async def worker(shell: Shell) -> AsyncIterator[asyncio.subprocess.Process]:
 async def test_no_command_and_no_log_shows_a_credential(shell: Shell) -> None:
     site = Site(pages=1, hosts=1)
     site.on("/fails", lambda hit, page: Answer(b"<p>no price"))
-    site.on("/slow", lambda hit, page: Answer(b"<p>late", delay=60.0))
+    site.on("/slow", lambda hit, page: Answer(b"<p>late", delay=600.0))
     shell.environment["CRAWLER_HTTP_AUTH"] = '{"http://127.0.1.9": "me:geheim"}'
     (shell.folder / "spiders").mkdir()
     async with serve(site) as web:

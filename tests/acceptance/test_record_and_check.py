@@ -131,6 +131,46 @@ async def test_a_callback_that_raises_is_a_difference_with_its_line(project: She
     assert file.read_text() == before
 
 
+STRAYS = """
+        yield "a text"
+        yield Request("mailto:me@a.example")
+        yield Request("http://[bad/")
+"""
+LOST = {"dropped/not_an_item": 1, "links/malformed": 2}
+
+
+async def test_what_a_crawl_would_lose_is_saved_compared_and_told(project: Shell, web: Running) -> None:
+    file = await record(project, web.seeds[0], "--spider", "quotes")
+    older = file.read_text()
+    assert "lost" not in json.loads(older)
+    change(project, "\n\n    def parse_author", f"{STRAYS}\n    def parse_author")
+    differs = await project.run("check")
+    assert differs.code == 1
+    assert '+  "lost": {\n+    "dropped/not_an_item": 1,\n+    "links/malformed": 2\n' in differs.out
+    assert json.loads(older)["items"] == json.loads(await _updated(project, file))["items"]
+    same = await project.run("check")
+    told = str(file.relative_to(project.folder))
+    assert same.out.splitlines() == [
+        f"{told}: lost: 1 value: yielded by callbacks, but neither items nor requests; the log names the lines",
+        f"{told}: lost: 2 requests: refused: no URL that can be fetched; the log names the lines",
+        "1 page: as saved",
+    ]
+    assert "spiders/quotes.py:16" in same.err
+    assert same.code == 0
+    assert (await project.run("check", "-s", "STRICT=true")).code == 3
+    recorded = await project.run("record", web.seeds[0], "--spider", "quotes", "--ignore", "at", "-s", "STRICT=true")
+    assert recorded.code == 3
+    assert f"{told}: 1 item, 2 requests\n{told}: lost: 1 value" in recorded.out
+    plugin = await _pytest(project)
+    assert (plugin.code, "lost: 1 value" in plugin.out) == (0, True)
+
+
+async def _updated(project: Shell, file: Path) -> str:
+    assert (await project.run("check", "--update")).code == 0
+    assert json.loads(file.read_text())["lost"] == LOST
+    return file.read_text()
+
+
 async def test_a_page_of_another_type_and_a_callback_with_arguments(project: Shell, web: Running) -> None:
     file = await record(project, f"{web.seeds[0]}author", "-c", "parse_author", "--name", "who")
     assert (file.parent / "who.body.json").read_bytes() == b'{"born": 1922}'

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,7 +168,7 @@ async def test_a_worker_ends_in_order_on_sigterm(shell: Shell) -> None:
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [["settings"], ["settings", "--json"]])
+@pytest.mark.parametrize("arguments", [["settings"], ["settings", "--json"], ["crawl", "--help"], ["--version"]])
 async def test_a_reader_that_goes_away_is_no_error(bare: Shell, arguments: list[str]) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
@@ -175,3 +176,24 @@ async def test_a_reader_that_goes_away_is_no_error(bare: Shell, arguments: list[
     os.close(theirs)
     _, err = await process.communicate()
     assert (process.returncode, err) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["settings"], ["status", "--json"], ["crawl", "--help"], ["--version"]])
+async def test_a_full_disk_under_the_output_is_told(bare: Shell, arguments: list[str]) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await bare.start(*arguments, stdout=full)
+    os.close(full)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (73, b"error: cannot write the output: No space left on device\n")
+
+
+async def test_a_reader_of_the_items_that_goes_away_is_told_with_the_code_of_a_pipe(
+    shell: Shell, site: Running
+) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = await shell.start("crawl", *site.seeds, *LOCAL, "--processes", "1", "-o", "-", stdout=theirs)
+    os.close(theirs)
+    _, err = await process.communicate()
+    assert (process.returncode, b"what was not printed stays in the outbox" in err) == (141, True), err

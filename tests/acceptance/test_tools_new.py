@@ -181,6 +181,24 @@ async def test_a_mistake_writes_no_spider(bare: Shell, arguments: list[str], tex
     assert list(bare.folder.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("editor", "text"), [("nosuchprog -w", "nosuchprog is not a program"), ("'", "EDITOR=': No closing quotation")]
+)
+async def test_an_editor_that_cannot_be_run_is_named_before_a_spider_is_written(
+    bare: Shell, editor: str, text: str
+) -> None:
+    ended = await bare.run("genspider", "-e", "quotes", "a.example", EDITOR=editor)
+    assert (ended.code, text in ended.error) == (2, True), ended.err
+    assert list(bare.folder.iterdir()) == []
+
+
+async def test_an_editor_that_is_no_program_inside_is_named(bare: Shell) -> None:
+    (bare.folder / "edit").write_text("no program")
+    (bare.folder / "edit").chmod(0o700)
+    ended = await bare.run("genspider", "-e", "quotes", "a.example", EDITOR="./edit")
+    assert (ended.code, ended.error) == (2, "error: ./edit: Exec format error")
+
+
 async def test_what_comes_from_outside_is_quoted(bare: Shell) -> None:
     url = "https://a.example/'\"\"\"+__import__('os').system('touch owned')+\\x?q=$name${cls}#x"
     assert (await bare.run("genspider", "quotes", url)).code == 0
@@ -278,6 +296,12 @@ TWO += "    def parse(self, response): ...\n"
         (TWO.format("a") + TWO.format("b"), [], 2, "one.py has a and b: --spider a or --spider b"),
         (TWO.format("a") + TWO.format("b"), ["--spider", "c"], 2, "one.py has a and b"),
         (TWO.format("a"), ["-a", "x"], 2, "expected NAME=VALUE"),
+        (
+            "from crawler import Spider\nclass A(Spider):\n    name = 'a'\n    def parse(self, response): ...\n",
+            [],
+            2,
+            "crawler crawl and .* take URLs",
+        ),
     ],
 )
 async def test_a_file_that_cannot_be_run(

@@ -95,12 +95,11 @@ async def test_a_page_that_cannot_be_had_is_one_sentence_and_no_code_runs(bare: 
     assert "cannot connect" in down.error
 
 
-async def test_a_fetch_that_fails_leaves_no_response(bare: Shell, site: Running) -> None:
-    code = f"fetch('http://10.1.2.3/'); response is None; fetch({at(site, '/here')!r}); response.status"
-    ended = await bare.run("shell", *LOCAL, at(site, "/old"), "-c", code)
-    assert ended.code == 0
-    assert ended.out.splitlines() == ["True", f"<Response 200 {at(site, '/here')}>", "200"]
-    assert "10.0.0.0/8" in ended.error
+async def test_a_fetch_that_fails_ends_the_code(bare: Shell, site: Running) -> None:
+    for target, text in (("http://10.1.2.3/", "10.0.0.0/8"), ("nowhere", "none has this name")):
+        ended = await bare.run("shell", *LOCAL, at(site, "/old"), "-c", f"fetch({target!r}); response.status")
+        assert (ended.code, ended.out) == (1, "")
+        assert text in ended.error
 
 
 @pytest.mark.parametrize(
@@ -170,6 +169,8 @@ async def test_a_prompt_opens_though_the_page_is_missing(bare: Shell, tmp_path: 
     await _heard(terminal, "In [1]")
     os.write(terminal, b"response is None\r")
     await _heard(terminal, "True")
+    os.write(terminal, b"response = 1; fetch('nowhere'); response is None\r")
+    assert "none has this name" in await _heard(terminal, "True")
     os.write(terminal, b"exit\r")
     assert await process.wait() == 0
 

@@ -72,10 +72,17 @@ async def test_a_page_is_read_by_the_spider_of_its_domain(project: Shell, site: 
     assert re.match(re.escape(f"{page}: 200, ") + r"[\d.]+ kB, read by titles\.parse\nitems: 1\n\{\n", ended.out)
     assert '"word": "hi"' in ended.out
     assert re.search(r"\nparse_more +http://127\.0\.1\.1:", ended.out)
-    assert re.search(r"left out: items: not_an_item 1; links: offsite \d+\n$", ended.out)
+    assert re.search(
+        r"\nlost: 1 value: yielded by callbacks, but neither items nor requests; the log names the lines\n"
+        r"left out: \d+ links: outside allowed_domains or the seeded hosts\n$",
+        ended.out,
+    )
     assert "printed by the spider" in ended.err
     assert [hit.path for hit in site.log] == ["/robots.txt", "/s0/p0.html"]
     assert list(project.folder.iterdir()) == [project.folder / "spiders"]  # no queue server
+    strict = await project.run("parse", *LOCAL, page, "--json", "-s", "STRICT=true")
+    assert strict.code == 3
+    assert [one["counter"] for one in json.loads(strict.out)["losses"]] == ["dropped/not_an_item", "links/offsite"]
 
 
 async def test_callback_meta_and_json(project: Shell, page: str) -> None:
@@ -190,6 +197,7 @@ async def test_what_cannot_be_read_is_an_error(project: Shell, site: Running, pa
         (["--meta", '{"proxy": "http://p/"}'], 2, "proxy"),
         (["-a", "wrod=x"], 78, "wrod"),
         (["-o", "-"], 2, "the items go to a file"),
+        (["-o", "items.csv"], 2, r"parse writes JSON lines, not a table as CSV: write a name that ends in \.jsonl"),
         (["-o", "no/such"], 73, "No such file"),
         (["--depth", "0"], 2, "depth"),
     ],
@@ -200,6 +208,40 @@ async def test_a_mistake_is_one_line(project: Shell, page: str, arguments: list[
     assert ended.code == code
     assert re.search(text, ended.error), ended.error
     assert ended.out == ""
+
+
+async def test_a_file_is_no_page(project: Shell) -> None:
+    for command in ("parse", "record"):
+        ended = await project.run(command, "spiders/titles.py")
+        assert ended.code == 2
+        assert "or the name of a file" not in ended.error
+
+
+async def test_a_page_that_is_not_read_leaves_no_file(project: Shell, page: str) -> None:
+    assert (await project.run("parse", page, "-o", "items.jsonl")).code == 1
+    assert not (project.folder / "items.jsonl").exists()
+
+
+async def test_json_says_why_a_page_is_not_read(project: Shell, site: Running, page: str) -> None:
+    assert isinstance(site.site, Site)
+    site.site.robots = "User-agent: *\nDisallow: /secret\n"
+    site.site.on("/from", redirect(page))
+    for path, kind, message in (("/none", "http_404", "404"), ("/secret", "robots", "Disallow: /secret")):
+        ended = await project.run("parse", *LOCAL, "--json", page.replace("/s0/p0.html", path))
+        assert ended.code == 1
+        failure = json.loads(ended.out)["failure"]
+        assert failure["kind"] == kind
+        assert message in failure["message"]
+    bug = await project.run("parse", *LOCAL, "--json", page, "-c", "broken")
+    assert re.search(r"titles\.py:\d+$", json.loads(bug.out)["failure"]["line"])
+    assert [one["failure"] for one in await parsed(project, page.replace("/s0/p0.html", "/from"))] == [None, None]
+
+
+async def test_json_leaves_out_what_is_not_asked_for(project: Shell, page: str) -> None:
+    (one,) = await parsed(project, page, "--noitems")
+    assert {"items", "requests"} & one.keys() == {"requests"}
+    (one,) = await parsed(project, page, "--nolinks")
+    assert {"items", "requests"} & one.keys() == {"items"}
 
 
 async def test_items_go_to_a_new_file_alone(project: Shell, page: str, tmp_path: Path) -> None:

@@ -274,8 +274,17 @@ def test_a_program_that_is_no_server_is_reported(folder: Path) -> None:
 
 def test_a_file_in_the_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EmbeddedError, match=r"file/data cannot be used: Not a directory"):
-        attach(tmp_path / "file" / "data", binary=BINARY)
+    where = tmp_path / "file" / "data"
+    for ask in (lambda: attach(where, binary=BINARY), lambda: status(where)):
+        with pytest.raises(ConfigError, match=r"file/data cannot be used: Not a directory.*DATA_DIR"):
+            ask()
+
+
+def test_a_name_that_no_folder_can_have_is_reported(tmp_path: Path) -> None:
+    where = tmp_path / ("a" * 300)
+    for ask in (lambda: attach(where, binary=BINARY), lambda: status(where), lambda: stop(where)):
+        with pytest.raises(ConfigError, match=r"cannot be used: File name too long.*DATA_DIR"):
+            ask()
 
 
 def test_a_folder_open_to_others_is_refused(tmp_path: Path) -> None:
@@ -316,7 +325,7 @@ def test_the_packaged_server_works(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_program_that_was_set_but_is_missing_is_named() -> None:
-    with pytest.raises(EmbeddedError, match="EMBEDDED_BINARY: /no/such/server"):
+    with pytest.raises(ConfigError, match="EMBEDDED_BINARY: /no/such/server"):
         find_binary("/no/such/server")
 
 

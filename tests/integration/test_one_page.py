@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from crawler.app.config import Config
 from crawler.app.one_page import Pages, open_pages, saved_page
@@ -16,7 +18,7 @@ from crawler.errors import FetchError, Refused, UsageError
 from crawler.model import Request
 from crawler.settings import Settings
 from crawler.spiders.registry import find_spiders
-from tests.webserver import Running, Site, flaky, redirect, serve
+from tests.webserver import Running, Site, flaky, redirect, serve, truncated
 
 LOCAL = Settings(ALLOWED_NETWORKS=("127.0.0.0/8",), DOWNLOAD_DELAY=0)
 
@@ -141,3 +143,13 @@ def test_a_saved_page_has_the_type_of_its_name(tmp_path: Path) -> None:
         saved_page(Config(LOCAL, {}, tmp_path), tmp_path / "other.html")
     with pytest.raises(UsageError, match="Is a directory"):
         saved_page(Config(LOCAL, {}, tmp_path), tmp_path)
+
+
+async def test_a_page_that_broke_off_is_told(site: Running, tmp_path: Path) -> None:
+    assert isinstance(site.site, Site)
+    site.site.on("/half", truncated(9))
+    async with opened(tmp_path, replace(LOCAL, DOWNLOAD_FAIL_ON_DATALOSS=False)) as pages:
+        with capture_logs() as logs:
+            response = await pages.fetch(Request(f"{here(site)}/half"))
+    assert [(one["event"], one["cut"]) for one in logs] == [("page_cut", "dataloss")]
+    assert set(response.cut) == {"dataloss"}

@@ -25,6 +25,7 @@ from crawler.model import Job, Request
 from crawler.settings import Settings
 from crawler.status import DeadLetter, JobStats
 from crawler.worker.blame_slot import Slot
+from crawler.worker.supervisor import _process as one_process
 from tests.chaos.proxy import proxy_to
 from tests.valkey import Valkey
 
@@ -321,6 +322,26 @@ async def test_a_worker_told_to_stop_while_it_is_starting_starts_and_stops(valke
         crew.stop()
         async with asyncio.timeout(15):  # it would be killed after 30
             assert await running == 0
+
+
+@pytest.mark.timeout(60)
+async def test_who_is_stopped_while_its_processes_start_starts_no_more(
+    valkey_server: Valkey, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = 0
+
+    async def start_and_get_a_signal(slot: int) -> asyncio.subprocess.Process:
+        nonlocal started
+        started += 1
+        asyncio.get_running_loop().call_soon(crew.stop)
+        return await one_process(slot)
+
+    monkeypatch.setattr("crawler.worker.supervisor._process", start_and_get_a_signal)
+    made = config(folder, valkey_server, "sv8")
+    async with connect(made) as connected:
+        crew = supervisor(made, connected, ("news",), 4)
+        assert await crew.run(8) == 0
+    assert started == 1
 
 
 @pytest.mark.timeout(60)

@@ -232,6 +232,15 @@ def test_all_wrong_settings_are_told_at_once(tmp_path: Path) -> None:
         assert any(name in line for line in told)
 
 
+@pytest.mark.parametrize("name", ["FEED_EXPORT_FIELDS", "FEEDS['a.csv']: fields"])
+def test_fields_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    fields = {"a": "x", "b": "x"}
+    made = {"FEED_EXPORT_FIELDS": fields} if name == "FEED_EXPORT_FIELDS" else {"FEEDS": {"a.csv": {"fields": fields}}}
+    (tmp_path / "settings.py").write_text("".join(f"{key} = {value!r}\n" for key, value in made.items()))
+    with pytest.raises(ConfigError, match=re.escape(f"{name}: the name 'x' stands there twice")):
+        load(tmp_path, environ={})
+
+
 def test_all_that_is_wrong_in_the_settings_for_one_spider_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(
         "SPIDERS = {'shop': {'rate': '10 a minute', 'DOWNLOAD_DELAI': 2, 'RETRY_TIMES': -1, 'PROCESSES': 2},\n"

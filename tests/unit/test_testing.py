@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from crawler import Request, Response, Spider
+from crawler.model import Unfollowed
 from crawler.testing import FakeFetcher, run_spider, run_spider_async
 
 NEXT = Request("http://example.com/next")
@@ -23,13 +24,32 @@ class Giving(Spider):
     def one_item(self, response: Response) -> dict[str, int]:
         return {"a": 1}
 
+    def links(self, response: Response) -> dict[str, int]:
+        return {"links": 1 + len(response.links)}
+
 
 def test_run_spider_takes_a_class_or_an_instance() -> None:
     spider = Giving()
     spider.given = ({"a": b"\xff"}, NEXT)
     result = run_spider(spider, "<p>", url="http://example.com/x", depth=2)
     assert (result.items, result.urls) == ([{"a": "\ufffd"}], [NEXT.url])
-    assert run_spider(Giving) == ([], [], {}, {})
+    assert run_spider(Giving) == ([], [], {}, {}, {}, [], [])
+
+
+def test_run_spider_tells_what_a_crawl_would_lose() -> None:
+    spider = Giving()
+    spider.given = ({"a": 1}, "a text", Request("mailto:me@a.example"), Unfollowed("archive", 3), {"a": None})
+    found = run_spider(spider)
+    assert (len(found.items), found.requests, found.unfollowed) == (2, [], {"malformed": 1, "archive": 3})
+    assert [one.kind for one in found.strays] == ["not_an_item", "request_refused"]
+    assert all(one.line.partition(":")[0].endswith("test_testing.py") for one in found.strays)
+    assert {one.counter: one.count for one in found.lost} == {
+        "dropped/not_an_item": 1,
+        "links/malformed": 1,
+        "empty/items": 1,
+    }
+    page = f"<a href='/{'a' * 10_000}'>"
+    assert [one.counter for one in run_spider(Giving, page, callback="links").lost] == ["cut/long_urls"]
 
 
 async def test_run_spider_in_an_event_loop() -> None:

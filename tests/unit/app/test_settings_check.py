@@ -44,6 +44,7 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
         "DATA_DIR = '~nobody-has-this-name/data'",
         "TLS_CA_FILE = '/no/such.pem'",
         "REDIS_URL = 'valky://:geheim@host/0'",
+        "FEEDS = {'items.xml': {}, 'a.jsonl': {'format': 'csv'}, 'b.csv': {'batch_item_count': 5}, 'c.csv': {}}",
         "EMBEDDED_BINARY = 'no-such-server'",
         "EVENTS_URL = 'http://host/'",
         "CELERY_APP = 'nothing.app'",
@@ -51,7 +52,7 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
         "ITEM_PIPELINES = {'nothing.Third': 1, 'nothing.Off': None}",
         "EXTENSIONS = {'nothing.Fourth': 1, 'scrapy.extensions.telnet.TelnetConsole': 2}",
     )
-    assert number == 13
+    assert number == 14
     for sentence, words in zip(
         wrong,
         (
@@ -66,6 +67,9 @@ def test_all_that_is_wrong_is_told_at_once_whether_it_has_the_wrong_type_or_cann
             "DATA_DIR=~nobody-has-this-name/data",
             "TLS_CA_FILE: /no/such.pem holds no PEM certificates",
             "did you mean valkey://?",
+            "FEEDS['items.xml']: items.xml: ",
+            "FEEDS['a.jsonl']: ",
+            "FEEDS['b.csv']: batches need names of their own: b-%(batch_id)05d.csv",
             "EMBEDDED_BINARY: no-such-server is not a program",
             "EVENTS_URL: http://host/: write amqp://",
             "CELERY_APP=nothing.app: ModuleNotFoundError",

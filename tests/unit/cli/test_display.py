@@ -181,6 +181,10 @@ def test_scripts_get_scrapys_names() -> None:
     assert told["seeds/refused"] == 2
 
 
+def test_refused_seeds_are_among_what_is_lost() -> None:
+    assert "2 seeds: refused (bad url 2)" in rendered(tables.summary(report()))
+
+
 def test_each_output_has_a_line_of_its_own() -> None:
     ended = replace(report("finished"), outputs=(Output("a.csv", 498), Output("a\x1b[2J.csv", 12)))
     lines = [" ".join(line.split()) for line in rendered(tables.summary(ended)).splitlines()]
@@ -399,6 +403,7 @@ def test_the_summary_says_what_can_be_done_now(reason: str, changes: dict[str, A
 def test_a_crawl_that_nothing_keeps_cannot_be_resumed(reason: str) -> None:
     text = rendered(tables.summary(replace(report(reason), kept=False)))
     assert "keeps nothing: what was pending, paused or given up is gone" in text
+    assert "use `crawl` without REDIS_URL" in text
     assert "crawler " not in text
     assert "keeps nothing" not in rendered(tables.summary(replace(report(dead=0), kept=False)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from crawler import errors
@@ -15,6 +17,7 @@ from crawler.cli.exits import ended_by
         (errors.FrontierUnavailable("no answer"), 69),
         (errors.FrontierReplaced("not the same server"), 70),
         (errors.OutputError("disk full"), 73),
+        (errors.OutputClosed("standard output was closed"), 141),
         (errors.FrontierFull("out of memory"), 75),
         (errors.ConfigError("no such setting"), 78),
         (errors.CrawlerError("something else"), 1),
@@ -28,6 +31,26 @@ def test_what_a_person_can_act_on_is_a_line_without_traceback(
     said = capsys.readouterr().err
     assert said.startswith(f"error: {error}")
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EACCES, "Permission denied"),
+        (errno.EROFS, "Read-only file system"),
+        (errno.ENOTDIR, "Not a directory"),
+        (errno.ENAMETOOLONG, "File name too long"),
+    ],
+)
+def test_a_file_that_the_user_cannot_use_is_the_users_mistake(
+    number: int, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended_by(OSError(number, why, "secret/urls.txt")) == 2
+    assert capsys.readouterr().err == f"error: secret/urls.txt: {why}\n"
+
+
+def test_an_error_of_the_system_without_a_file_is_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended_by(OSError(errno.EACCES, "Permission denied")) == 70
 
 
 def test_an_error_shows_neither_password_nor_control_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,9 +42,11 @@ def test_garbage_is_collected_after_an_import_that_fails() -> None:
     assert ran(f"from crawler.runtime.startup import lasting_imports\n{code}print(gc.isenabled())") == "True\n"
 
 
-def test_rich_is_there_for_those_who_ask_for_it() -> None:
-    loaded = "import sys; print('rich' in sys.modules); import rich.traceback; print(rich.traceback.__name__)"
-    assert ran(LASTING + loaded).split() == ["False", "rich.traceback"]
+@pytest.mark.parametrize("module", ["rich.traceback", "twisted.logger"])
+def test_what_structlog_is_loaded_without_is_there_for_those_who_ask_for_it(module: str) -> None:
+    package = module.partition(".")[0]
+    loaded = f"import sys; print({package!r} in sys.modules); import {module}; print({module}.__name__)"
+    assert ran(LASTING + loaded).split() == ["False", module]
 
 
 def test_it_is_left_alone_where_it_is_loaded_already() -> None:
