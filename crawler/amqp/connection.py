@@ -46,7 +46,9 @@ for name in ("aio_pika", "aiormq"):  # they log what this module raises, and URL
     logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-class _Connection(aio_pika.Connection):
+class Connection(aio_pika.Connection):
+    """A connection that may be collected in any thread."""
+
     def __del__(self) -> None:
         """Do nothing: we close what we open. aio-pika's method starts `close()` in whatever thread the garbage
         collector runs in, and there it can only warn that the coroutine was never awaited."""
@@ -71,7 +73,7 @@ async def connect(broker: Broker) -> AbstractConnection:
                     ssl_context=broker.tls,
                     client_properties={"connection_name": broker.name},
                     heartbeat=HEARTBEAT,
-                    connection_class=_Connection,
+                    connection_class=Connection,
                 )
         except _REFUSED:
             raise ConfigError(f"{address.url}: {host}:{port} refuses the login of {shown(address.user)!r}") from None

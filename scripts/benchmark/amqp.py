@@ -142,7 +142,7 @@ def _bodies(messages: int) -> list[bytes]:
 
 @asynccontextmanager
 async def _channel(broker: RabbitMQ) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
-    connection = await aio_pika.connect(broker.url)
+    connection = await broker.connect()
     try:
         channel = await connection.channel(publisher_confirms=True)
         await channel.set_qos(prefetch_count=WINDOW)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import aio_pika
 import pytest
 
 from crawler.frontier.redis.backend import open_redis
@@ -43,14 +42,14 @@ async def with_items(frontier: Backend) -> None:
 
 
 async def bound(broker: RabbitMQ, queue: str) -> None:
-    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+    async with await broker.connect() as connection, connection.channel() as channel:
         exchange = await channel.declare_exchange("items", "topic", durable=True)
         await (await channel.declare_queue(queue, durable=True)).bind(exchange, "#")
 
 
 async def contents(broker: RabbitMQ, name: str, least: int = 0) -> Counter[str | None]:
     """How often each id is in the queue, which stays as it is; waits until there are `least` messages."""
-    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+    async with await broker.connect() as connection, connection.channel() as channel:
         queue = await channel.get_queue(name)
         found: Counter[str | None] = Counter()
         while sum(found.values()) < least or not least:
@@ -141,7 +140,7 @@ async def test_events_of_a_job(shell: Shell, broker: RabbitMQ, site: Running) ->
     url = f"{broker.url}?exchange=items"
     ended = await shell.run("crawl", *site.seeds, "-o", "e.jsonl", "--job", "ev", *LOCAL, "-s", f"EVENTS_URL={url}")
     assert ended.code == 0, ended.err
-    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+    async with await broker.connect() as connection, connection.channel() as channel:
         queue = await channel.get_queue("events")
         told = []
         while message := await queue.get(fail=False):
@@ -182,7 +181,7 @@ async def test_a_person_is_told_of_a_drift(shell: Shell, broker: RabbitMQ, site:
     settings = "DRIFT_MIN=5", "PROCESSES=1", "CONCURRENT_REQUESTS=4", f"EVENTS_URL={broker.url}?exchange=items"
     watched = [word for setting in settings for word in ("-s", setting)]
     crawl = await shell.run("crawl", *site.seeds, "--spider", "shop", "--job", "drift", *watched, *LOCAL)
-    async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+    async with await broker.connect() as connection, connection.channel() as channel:
         queue = await channel.get_queue("drift")
         told = {}
         while message := await queue.get(fail=False):

@@ -144,7 +144,7 @@ class RabbitDoor(Door):
 
     async def _sent(self, bodies: Sequence[bytes]) -> bool:
         with suppress(Exception):  # whatever it is, the broker has not confirmed
-            async with asyncio.timeout(10), await aio_pika.connect(self.broker.url) as connection:
+            async with asyncio.timeout(10), await self.broker.connect() as connection:
                 channel = await connection.channel()
                 await channel.declare_queue("urls", durable=True, arguments={"x-queue-type": "classic"})
                 messages = [aio_pika.Message(body, delivery_mode=2) for body in bodies]
@@ -269,7 +269,7 @@ class DoorOut:
     async def messages(self, least: int) -> list[tuple[str, bytes]]:
         """Id and body of all messages in the queue or stream, once `least` different ones have come."""
         found: list[tuple[str, bytes]] = []
-        async with await aio_pika.connect(self.broker.url) as connection, connection.channel() as channel:
+        async with await self.broker.connect() as connection, connection.channel() as channel:
             await channel.set_qos(prefetch_count=1000)
             queue = await channel.get_queue("items")
             done, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -304,7 +304,7 @@ async def test_p34_door_out(theatre: Theatre, kind: str) -> None:
     settings = {"BROKER_TIMEOUT": TIMEOUT, "EXPORT_BATCH": 50, "LEASE_SECONDS": 2}
     with RabbitMQ(streams=True) as broker:
         port = {"exchange": broker.port, "stream": broker.stream_port}[kind]
-        async with await aio_pika.connect(broker.url) as connection, connection.channel() as channel:
+        async with await broker.connect() as connection, connection.channel() as channel:
             of_kind: dict[str, Any] = {"x-queue-type": "stream" if kind == "stream" else "classic"}
             await channel.declare_queue("items", durable=True, arguments=of_kind)
         title = f"RabbitMQ out ({kind}): everything killed"

@@ -145,7 +145,8 @@ async def test_what_has_run_before_a_slot_was_found_moved_is_not_sent_again(worl
     crawl = await Crawl.create(world)
     server = crawl.frontier.store
     assert isinstance(server, Server)
-    here, there = (f"{shard}number" for shard in (world.prefixes()[0], world.prefixes()[-1]))
+    here, *others = (f"{shard}number" for shard in world.prefixes())
+    there = next(key for key in others if world.fleet.master(key) is not world.fleet.master(here))
     with pytest.raises(MovedError):
         await server.at(here).pipeline(transaction=False).incr(here).incr(there).execute()
     assert ask(world.fleet.master(here), "GET", here) == b"1"

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
-import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from msgspec.structs import replace
@@ -27,7 +26,7 @@ PACE = Pace(delay=0.0, concurrency=1000)
 
 @pytest.fixture
 async def channel(broker: RabbitMQ) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(broker.url) as connection:
+    async with await broker.connect() as connection:
         yield await connection.channel()
 
 
@@ -62,7 +61,7 @@ async def bound(channel: AbstractChannel, exchange: str, key: str = "#") -> str:
 
 async def contents(broker: RabbitMQ, name: str) -> list[AbstractIncomingMessage]:
     """All messages in the queue now."""
-    async with await aio_pika.connect(broker.url) as connection:
+    async with await broker.connect() as connection:
         queue = await (await connection.channel()).get_queue(name)
         messages = []
         while message := await queue.get(fail=False, no_ack=True):

@@ -40,7 +40,7 @@ async def source(broker: RabbitMQ, words: str, seconds: float = 10) -> AsyncIter
 
 @asynccontextmanager
 async def channel(broker: RabbitMQ) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(broker.url) as connection, connection.channel() as opened:
+    async with await broker.connect() as connection, connection.channel() as opened:
         yield opened
 
 
