@@ -18,7 +18,7 @@ from pathlib import Path
 
 from crawler.interfaces import Schedules
 from crawler.runtime.tasks import end
-from crawler.schedules.scheduler import Scheduler
+from crawler.scheduler import Scheduler
 from crawler.schedules.timetable import Schedule, Timetable, timetable
 from tests.integration import scheduler_program
 from tests.valkey import Valkey

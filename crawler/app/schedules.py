@@ -18,8 +18,8 @@ from crawler.interfaces import Backend, Schedules
 from crawler.program import PROGRAM
 from crawler.runtime.signals import draining
 from crawler.runtime.startup import PARENT
+from crawler.scheduler import Scheduler, Start
 from crawler.schedules.given import from_settings
-from crawler.schedules.scheduler import Scheduler, Start
 from crawler.schedules.timetable import Schedule, Timetable, job_of, jobs_of, rewritten, timetable
 from crawler.schedules.words import wrong_words
 from crawler.settings import SCHEDULED

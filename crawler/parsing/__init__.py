@@ -1,1 +1,1 @@
-"""Pure functions from bytes and text to values: no I/O, no clock, no imports of the project beyond its errors."""
+"""Pure functions from bytes and text to values: no I/O, no clock. They import only `errors` and `program`."""

@@ -14,7 +14,7 @@ from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Schedules
 from crawler.runtime.signals import draining
-from crawler.schedules.scheduler import Scheduler
+from crawler.scheduler import Scheduler
 from crawler.schedules.timetable import Schedule, Timetable
 
 STAGES = ("take", "taken", "started", "noted", "tidy")

@@ -14,7 +14,7 @@ import pytest
 from crawler.frontier.redis.backend import open_redis
 from crawler.frontier.redis.server import Server
 from crawler.runtime.tasks import end
-from crawler.schedules.scheduler import TAKERS
+from crawler.scheduler import TAKERS
 from crawler.schedules.timetable import PAUSED, Run, changed, job_of, pause
 from tests.clock import Clock, needs_clock
 from tests.integration import scheduler_program
@@ -209,7 +209,7 @@ async def test_the_second_signal_reaches_the_command(stage: Stage, clock: Clock,
 async def test_a_run_whose_command_had_to_be_killed_for_the_stop_is_handed_over(
     stage: Stage, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crawler.schedules.scheduler.LATE", 0.0)
+    monkeypatch.setattr("crawler.scheduler.LATE", 0.0)
     deaf = tmp_path / "deaf"
     await stage.add("news", f"trap '' TERM; touch {deaf}; while :; do sleep 0.01; done")
     scheduler = stage.here()

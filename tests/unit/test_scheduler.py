@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from crawler.schedules.scheduler import Scheduler
+from crawler.scheduler import Scheduler
 from crawler.schedules.timetable import Run, Schedule, Timetable, changed, timetable
 
 LEASE = 10.0
