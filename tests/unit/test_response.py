@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -80,3 +81,27 @@ def test_a_copy_is_parsed_anew() -> None:
     assert copy.flags is not PAGE.flags
     with pytest.raises(TypeError, match="colour"):
         PAGE.replace(colour=1)
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        (lambda: PAGE.css("a["), "css('a['): Expected"),
+        (lambda: PAGE.xpath("//a["), "xpath('//a['): XPath error: Invalid expression"),
+        (lambda: PAGE.css("p").css("b:last-word"), "css('b:last-word'): The pseudo-class :last-word is unknown"),
+        (lambda: PAGE.css("p")[0].xpath("foo:bar"), "xpath('foo:bar'): XPath error: Undefined namespace prefix"),
+        (lambda: list(PAGE.follow_all(css="li..next")), "css('li..next'): Expected"),
+    ],
+)
+def test_a_bad_expression_is_named(select: Callable[[], Any], said: str) -> None:
+    with pytest.raises(ValueError, match=r"^(css|xpath)") as caught:
+        select()
+    assert str(caught.value).startswith(said)
+
+
+def test_what_is_no_link_is_told_where_it_is_followed() -> None:
+    for link in (None, PAGE.css("a"), 7):
+        with pytest.raises(TypeError, match=f"not {type(link).__name__}; a query that finds nothing"):
+            PAGE.follow(link)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="for one link write follow"):
+        list(PAGE.follow_all("/x"))

@@ -240,11 +240,3 @@ def test_a_changed_copy_is_checked_like_a_new_request() -> None:
 def test_a_class_of_scrapy_says_what_to_write() -> None:
     with pytest.raises(ImportError, match=r"XmlRpcRequest: write Request\(url, method=\"POST\", body=xmlrpc"):
         from crawler import XmlRpcRequest  # noqa: F401
-
-
-def test_what_is_no_link_is_told_where_it_is_followed() -> None:
-    for link in (None, PAGE.css("a"), 7):
-        with pytest.raises(TypeError, match=f"not {type(link).__name__}; a query that finds nothing"):
-            PAGE.follow(link)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="for one link write follow"):
-        list(PAGE.follow_all("/x"))

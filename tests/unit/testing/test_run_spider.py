@@ -42,7 +42,7 @@ def test_run_spider_tells_what_a_crawl_would_lose() -> None:
     found = run_spider(spider)
     assert (len(found.items), found.requests, found.unfollowed) == (2, [], {"malformed": 1, "archive": 3})
     assert [one.kind for one in found.strays] == ["not_an_item", "request_refused"]
-    assert all(one.line.partition(":")[0].endswith("test_testing.py") for one in found.strays)
+    assert all(one.line.partition(":")[0].endswith("test_run_spider.py") for one in found.strays)
     assert {one.counter: one.count for one in found.lost} == {
         "dropped/not_an_item": 1,
         "links/malformed": 1,
