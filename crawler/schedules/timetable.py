@@ -17,7 +17,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -282,6 +282,3 @@ def jobs_of(name: str, jobs: list[str]) -> list[str]:
     """Return those of the jobs that are runs of the schedule, the newest first."""
     is_run = re.compile(rf"{re.escape(name)}-\d{{8}}T\d{{4}}(\d\d)?Z").fullmatch
     return sorted(filter(is_run, jobs), key=lambda job: job.removesuffix("Z"), reverse=True)
-
-
-OVERLAPS = get_args(Overlap)

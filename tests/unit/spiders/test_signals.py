@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,6 +69,18 @@ async def test_one_connected_twice_hears_once_and_one_disconnected_never() -> No
     await sent.send(signals.spider_opened)
     assert heard == ["x"]
     assert not sent.has(signals.spider_opened)
+
+
+async def test_one_signal_is_disconnected_from_all_who_hear_it() -> None:
+    sent, heard = Signals(), list[str]()
+    for signal in (signals.item_scraped, signals.spider_opened):
+        for name in ("a", "b"):
+            sent.connect(partial(heard.append, f"{name} {signal.name}"), signal=signal)
+    sent.disconnect_all(signals.item_scraped)
+    await sent.send(signals.item_scraped)
+    await sent.send(signals.spider_opened)
+    assert heard == ["a spider_opened", "b spider_opened"]
+    assert not sent.hears_items
 
 
 def test_a_signal_of_ones_own_is_sent_from_plain_code() -> None:
