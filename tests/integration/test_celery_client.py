@@ -14,7 +14,7 @@ from crawler.errors import FrontierReplaced
 from crawler.interfaces import Backend
 from tests.valkey import Valkey
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 PREFORK = """
 import os, sys
