@@ -19,9 +19,10 @@ Sink       where items end
 Archive    where the pages themselves are kept
 FileStore  where the files of items are kept
 
-A user takes the one interface that it needs, never the backend. The methods of all interfaces in the backend may raise
-`FrontierUnavailable` or `FrontierFull`; the caller may then repeat the call until it succeeds, and it takes effect
-once. `FrontierReplaced` is final: the server has lost the jobs.
+A user takes the interface that it needs, never the backend. Only `app/` and those above it, who open a backend, hold
+one and hand its parts on. The methods of all interfaces in the backend may raise `FrontierUnavailable` or
+`FrontierFull`; the caller may then repeat the call until it succeeds, and it takes effect once. `FrontierReplaced` is
+final: the server has lost the jobs.
 """
 
 from __future__ import annotations

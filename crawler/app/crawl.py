@@ -78,7 +78,7 @@ async def crawl(
             if repeatable:
                 guard = AddressGuard(config.settings.ALLOWED_NETWORKS)
                 _check_some(urls, Admission(guard, message.check, job.spider), refused)
-            await delete_job(connected, job.name, force=force)
+            await delete_job(connected.jobs, connected.reading, job.name, force=force)
         job = await create_job(connected.jobs, job, order_of(config))
         run = _Crawl(config, connected, job, targets, observe, inside)
         try:
@@ -137,8 +137,8 @@ class _Crawl:
     ) -> CrawlReport:
         to = self._inside.sink if self._inside else None
         out = exporter(self._config, self._connected, self._job, self._targets, patient=True, to=to)
-        told_what = (self._config, self._connected, self._job, out.begun)
-        async with announced(*told_what), told(*told_what):
+        config, connected, job = self._config, self._connected, self._job
+        async with announced(config, connected.reading, job, out.begun), told(config, connected, job, out.begun):
             return await self._run(out, urls, limits, processes, concurrency, refused)
 
     async def _run(
@@ -150,14 +150,15 @@ class _Crawl:
         concurrency: int,
         refused: Callable[[str, str], None],
     ) -> CrawlReport:
-        seeding = seeder(self._config, self._connected, self._job, refused)
+        seeding = seeder(self._config, self._connected.adding, self._job, refused)
         exporting = asyncio.create_task(
             out.run(self._stop, until=lambda: self._is_finished, follow=True), name="export"
         )
         tasks = [exporting]
         try:
             await self._opened(out, exporting)
-            await set_limits(self._connected, self._job, limits)  # which may open a closed job
+            # this may open a closed job
+            await set_limits(self._connected.reading, self._connected.closing, self._job, limits)
             seeds = asyncio.create_task(self._seed(seeding, urls), name="seed")
             tasks.append(seeds)
             await self._seeded(exporting, seeding, seeds)
@@ -174,7 +175,7 @@ class _Crawl:
 
     async def _seed(self, seeding: Seeder, urls: Iterable[str | Request]) -> None:
         await seeding.run(urls)
-        await close_if_asked(self._connected, self._job, urls)
+        await close_if_asked(self._connected.closing, self._job, urls)
 
     async def _opened(self, out: Exporter, exporting: asyncio.Task[None]) -> None:
         """Wait until the sink is open. Raise its error before anything is seeded."""
@@ -223,7 +224,7 @@ class _Crawl:
             await self._connected.jobs.delete(self._job.name)
         else:
             strict = self._config.settings.STRICT
-            wrong = await broken(self._config.settings, self._connected, self._job, stats)
+            wrong = await broken(self._config.settings, self._connected.reading, self._job, stats)
             is_lost = strict and (seeding.refused or wrong)
             code = code or exit_code(stats, strict=strict) or (Exit.LOST if is_lost else Exit.DONE)
         report = SeedReport(self._job.name, seeding.new, seeding.known, dict(seeding.refused))

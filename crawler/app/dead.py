@@ -13,7 +13,7 @@ from crawler.app.sinks import sink
 from crawler.control.dead_letters import Condition, meets
 from crawler.errors import OutputError, UsageError
 from crawler.export.target import Target
-from crawler.interfaces import Backend, Sink
+from crawler.interfaces import Letters, Reading, Sink
 from crawler.model import Exported, Job, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, pause
 from crawler.runtime.signals import calling
@@ -42,7 +42,9 @@ async def send_dead(config: Config, job: str, target: Target, conditions: Sequen
                 raise UsageError(no_job(job, [one.name for one in jobs]))
             for one in jobs:
                 if one.epoch not in sending and job in ("", one.name):
-                    sending[one.epoch] = _Sending(connected, one, sink(config, target, one), conditions)
+                    sending[one.epoch] = _Sending(
+                        connected.reading, connected.letters, one, sink(config, target, one), conditions
+                    )
             for its in sending.values():
                 await its.send()
 
@@ -61,8 +63,11 @@ async def send_dead(config: Config, job: str, target: Target, conditions: Sequen
 class _Sending:
     """Sends the letters of one job, each once while this process lives."""
 
-    def __init__(self, connected: Backend, job: Job, sink: Sink, conditions: Sequence[Condition]) -> None:
-        self._connected = connected
+    def __init__(
+        self, reading: Reading, letters: Letters, job: Job, sink: Sink, conditions: Sequence[Condition]
+    ) -> None:
+        self._reading = reading
+        self._letters = letters
         self._job = job
         self._conditions = conditions
         self._ids: set[str] = set()  # of the letters that are sent and still there
@@ -72,13 +77,13 @@ class _Sending:
 
     async def send(self) -> None:
         """Send the letters that have come since the last call."""
-        counts = group((await self._connected.reading.stats(self._job)).counters, "dead")
+        counts = group((await self._reading.stats(self._job)).counters, "dead")
         if counts == self._counts:
             return
         if self._counts is None:
             await self.sink.open(Exported())
         there, batch = set(), []
-        async for letter in self._connected.letters.each(self._job):
+        async for letter in self._letters.each(self._job):
             there.add(letter.id)
             if letter.id not in self._ids and meets(letter, self._conditions):
                 batch.append(letter)

@@ -10,7 +10,7 @@ from typing import Any
 
 from crawler.app.broker import broker_of
 from crawler.app.config import Config
-from crawler.interfaces import Backend
+from crawler.interfaces import Reading
 from crawler.model import Job
 from crawler.runtime.patience import OUTAGE, Patience
 from crawler.runtime.tasks import end
@@ -48,7 +48,7 @@ def events_between(before: JobStats | None, now: JobStats) -> Iterator[Event]:
 
 
 @asynccontextmanager
-async def announced(config: Config, connected: Backend, job: Job, begun: asyncio.Event) -> AsyncIterator[None]:
+async def announced(config: Config, reading: Reading, job: Job, begun: asyncio.Event) -> AsyncIterator[None]:
     """Tell of the job while this is open, from the time when its exporter has begun, and once more at the end.
 
     Does nothing without EVENTS_URL. Raises `ConfigError` for a URL that cannot be used; a broker that is away, or has
@@ -61,7 +61,7 @@ async def announced(config: Config, connected: Backend, job: Job, begun: asyncio
 
     broker, words = broker_of(config, config.settings.EVENTS_URL, Words)
     events = Events(broker, words, job.name)
-    look = Look(lambda: connected.reading.stats(job), events.publish)
+    look = Look(lambda: reading.stats(job), events.publish)
     looking = asyncio.create_task(look.for_ever(begun))
     try:
         yield

@@ -20,7 +20,7 @@ from crawler.app.watching import LOOK_SECONDS, Watch
 from crawler.app.wiring import exporter, outputs
 from crawler.errors import Exit, UsageError
 from crawler.export.target import Target
-from crawler.interfaces import Backend
+from crawler.interfaces import Jobs, Reading
 from crawler.model import Job
 from crawler.runtime.patience import Patience, pause
 from crawler.runtime.signals import calling
@@ -49,7 +49,7 @@ async def export(
     stop = asyncio.Event()
     async with connect(config) as connected:
         with calling(stop.set):
-            record = await _find_job(connected, job, stop if patient else None)
+            record = await _find_job(connected.jobs, job, stop if patient else None)
             if record is None:
                 return ExportReport(job, tuple(Output(target.shown) for target in given))
             own, unknown = for_its_spider(config, record)
@@ -59,12 +59,12 @@ async def export(
                     "give a file for the items: -o FILE appends, -O FILE overwrites, -o - is stdout; or write FEEDS"
                 )
             out = exporter(config, connected, record, targets, patient=patient, rotated=follow and not until_finished)
-            watching = asyncio.create_task(_finished(connected, record)) if until_finished else None
+            watching = asyncio.create_task(_finished(connected.reading, record)) if until_finished else None
             until = None if watching is None else lambda: watching.done() and watching.result()
             try:
                 async with AsyncExitStack() as stack:
                     if patient:
-                        await stack.enter_async_context(announced(config, connected, record, out.begun))
+                        await stack.enter_async_context(announced(config, connected.reading, record, out.begun))
                         await stack.enter_async_context(told(config, connected, record, out.begun))
                     await out.run(stop, until=until, follow=patient)
             finally:
@@ -72,31 +72,31 @@ async def export(
                     await end(watching)
         stats = await connected.reading.stats(record)
         code = code_of([stats], strict=config.settings.STRICT)
-        if await broken(own.settings, connected, record, stats, unknown) and config.settings.STRICT:
+        if await broken(own.settings, connected.reading, record, stats, unknown) and config.settings.STRICT:
             code = Exit.LOST
         return ExportReport(job, outputs(targets, out), stats.outbox, code)
 
 
-async def _finished(connected: Backend, job: Job) -> bool:
+async def _finished(reading: Reading, job: Job) -> bool:
     """Wait until the job is proven finished, then return True."""
-    watch = Watch(lambda: connected.reading.stats(job))
+    watch = Watch(lambda: reading.stats(job))
     while not (await watch.next()).finished:
         pass
     return True
 
 
-async def _find_job(connected: Backend, name: str, stop: asyncio.Event | None) -> Job | None:
+async def _find_job(jobs: Jobs, name: str, stop: asyncio.Event | None) -> Job | None:
     """Return the job of that name. With `stop`, wait until it is seeded; return None if stopped first."""
     patience, said = Patience("queue_server_away"), False
     while stop is None or not stop.is_set():
-        jobs = await connected.jobs.all() if stop is None else await patience.attempt(connected.jobs.all)
-        for job in jobs or ():
+        found = await jobs.all() if stop is None else await patience.attempt(jobs.all)
+        for job in found or ():
             if job.name == name:
                 return job
         if stop is None:
-            raise UsageError(no_job(name, (job.name for job in jobs or ())))
-        if jobs is not None and not said:
-            log.warning("waits_for_job", job=name, why=no_job(name, (job.name for job in jobs)))
+            raise UsageError(no_job(name, (job.name for job in found or ())))
+        if found is not None and not said:
+            log.warning("waits_for_job", job=name, why=no_job(name, (job.name for job in found)))
             said = True
         await pause(LOOK_SECONDS, stop)
     return None

@@ -11,7 +11,7 @@ from crawler.app.config import Config
 from crawler.app.spiders import spiders_of
 from crawler.errors import ConfigError, Refused, UsageError
 from crawler.fetch.guard import AddressGuard
-from crawler.interfaces import Backend, SharedValues
+from crawler.interfaces import Backend, Reading, SharedValues, Traces
 from crawler.model import Job
 from crawler.parsing.scope import Scope
 from crawler.parsing.url import host_of, origin_of
@@ -34,7 +34,7 @@ async def inquire(config: Config, connected: Backend, url: str, job_name: str = 
     # importing the user's spider files may take a while
     registry = await asyncio.to_thread(spiders_of, config)
     workers = tuple(await connected.reading.workers())
-    found = [await _look(config, connected, workers, job, url) for job in jobs]
+    found = [await _look(config, connected.reading, connected.traces, workers, job, url) for job in jobs]
     return [
         replace(one, outlook=await _judge(config, connected.asking, registry, job, one))
         for job, one in zip(jobs, found, strict=True)
@@ -48,17 +48,19 @@ async def url_result(config: Config, connected: Backend, job_name: str, url: str
     if job_name not in jobs:
         return UrlResult(job_name, url, State.UNKNOWN, no_job(job_name, jobs))
     workers = tuple(await connected.reading.workers())
-    return of_url(await _look(config, connected, workers, jobs[job_name], url))
+    return of_url(await _look(config, connected.reading, connected.traces, workers, jobs[job_name], url))
 
 
-async def _look(config: Config, connected: Backend, workers: tuple[WorkerInfo, ...], job: Job, url: str) -> Inquiry:
-    trace = await connected.traces.trace(job, url)
+async def _look(
+    config: Config, reading: Reading, traces: Traces, workers: tuple[WorkerInfo, ...], job: Job, url: str
+) -> Inquiry:
+    trace = await traces.trace(job, url)
     spiders = [one.request.spider for one in trace.sightings[:1]]
     return Inquiry(
         job.name,
         url,
         trace,
-        await connected.reading.stats(job),
+        await reading.stats(job),
         workers,
         Outlook(next(filter(None, spiders), job.spider)),
         config.settings.CONCURRENT_REQUESTS_PER_DOMAIN,

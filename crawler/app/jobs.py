@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from crawler.errors import UsageError
-from crawler.interfaces import Backend, Jobs
+from crawler.interfaces import Jobs, Reading
 from crawler.model import DEFAULT_SPIDER, Job
 from crawler.program import PROGRAM
 from crawler.status import JobStats
@@ -13,19 +13,19 @@ from crawler.views.figures import several
 from crawler.views.job_names import no_job
 
 
-async def delete_job(connected: Backend, name: str, *, force: bool) -> bool:
+async def delete_job(jobs: Jobs, reading: Reading, name: str, *, force: bool) -> bool:
     """Delete all state of the job. Return whether it existed.
 
     Raise `UsageError` if it has items that no export has written, unless `force` is set.
     """
     if not force:
-        await _refuse_unexported(connected, name)
-    return await connected.jobs.delete(name)
+        await _refuse_unexported(jobs, reading, name)
+    return await jobs.delete(name)
 
 
-async def _refuse_unexported(connected: Backend, name: str) -> None:
-    for job in await connected.jobs.all():
-        if job.name == name and (why := why_kept(await connected.reading.stats(job))):
+async def _refuse_unexported(jobs: Jobs, reading: Reading, name: str) -> None:
+    for job in await jobs.all():
+        if job.name == name and (why := why_kept(await reading.stats(job))):
             raise UsageError(f"{why}; or delete them with the job: --force")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from crawler.app.config import Config
 from crawler.errors import ConfigError, FrontierError
-from crawler.interfaces import Backend
+from crawler.interfaces import Closing, Jobs, Reading
 from crawler.model import Job, Limits
 from crawler.settings import override, own_settings
 from crawler.spiders.base import Spider
@@ -33,29 +33,29 @@ def limits_of(config: Config, spider: Spider, pages: int = 0) -> Limits:
     )
 
 
-async def set_limits(connected: Backend, job: Job, limits: Limits) -> None:
+async def set_limits(reading: Reading, closing: Closing, job: Job, limits: Limits) -> None:
     """Set the job's limits; none: lift them.
 
     Raise `ConfigError` while workers of an earlier version would take its requests, because they know no limits.
     """
-    stats = await connected.reading.stats(job)
+    stats = await reading.stats(job)
     if limits == stats.limits == Limits():
         return
     if limits != Limits():
-        _check_workers(stats, await connected.reading.workers())
-    await connected.closing.limit(job, limits)
+        _check_workers(stats, await reading.workers())
+    await closing.limit(job, limits)
 
 
 async def end_reasons(
-    connected: Backend, epochs: Collection[str], learn: Callable[[str, Mapping[str, Any]], None]
+    jobs: Jobs, reading: Reading, epochs: Collection[str], learn: Callable[[str, Mapping[str, Any]], None]
 ) -> dict[str, str]:
     """Return Scrapy's word for the end of each of these jobs, by epoch, as far as the queue server tells it at once:
     `finished`, or why it was closed. A job that goes on has none. `learn` gets the epoch and the figures of each."""
     reasons: dict[str, str] = {}
     with suppress(FrontierError, TimeoutError):
         async with asyncio.timeout(TOLD_WITHIN):
-            for job in await connected.jobs.all() if epochs else ():
-                stats = await connected.reading.stats(job) if job.epoch in epochs else None
+            for job in await jobs.all() if epochs else ():
+                stats = await reading.stats(job) if job.epoch in epochs else None
                 if stats:
                     learn(job.epoch, {**group(stats.counters, OWN), **job_figures(stats)})
                 if stats and (stats.closed or stats.finished):

@@ -23,7 +23,7 @@ from crawler.app.wiring import admission
 from crawler.control.dead_letters import meets, parse_condition
 from crawler.control.rules import ON, parse
 from crawler.errors import UsageError
-from crawler.interfaces import Backend
+from crawler.interfaces import Adding, Backend, Closing, Reading
 from crawler.model import DEFAULT_SPIDER, Job, Limits, Request, Rule, Ticket
 from crawler.runtime.safe_text import shown
 from crawler.seeding.admission import NotAdmitted
@@ -61,8 +61,8 @@ async def order_crawl(
     spider = await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     wanted = await asyncio.to_thread(lambda: list(OwnSeeds(spider))) if seeds is None else seeds
     job = await create_job(connected.jobs, job, order_of(config))
-    await _limit(config, connected, job, spider)
-    adding = _Seeding(config, connected, job, wanted)
+    await _limit(config, connected.reading, connected.closing, job, spider)
+    adding = _Seeding(config, connected.adding, job, wanted)
     if not adding.requests:
         if not (await connected.reading.stats(job)).known:
             await connected.jobs.delete(job.name)
@@ -78,25 +78,25 @@ async def submit(config: Config, connected: Backend, registry: Registry, job: Jo
     """Add seeds to a job, and make it if it is new. Nobody waits for them."""
     spider = await asyncio.to_thread(registry.make, job.spider or DEFAULT_SPIDER, job.arguments)
     job = await create_job(connected.jobs, job, order_of(config))
-    await _limit(config, connected, job, spider)
-    adding = _Seeding(config, connected, job, seeds)
+    await _limit(config, connected.reading, connected.closing, job, spider)
+    adding = _Seeding(config, connected.adding, job, seeds)
     await adding.run()
     await connected.adding.durable()
     return SeedReport(job.name, adding.new, adding.known, dict(adding.refused))
 
 
-async def _limit(config: Config, connected: Backend, job: Job, spider: Spider) -> None:
+async def _limit(config: Config, reading: Reading, closing: Closing, job: Job, spider: Spider) -> None:
     """Set the limits that the spider's settings name, if there are any."""
     limits = limits_of(config, spider)
     if limits != Limits():
-        await set_limits(connected, job, limits)
+        await set_limits(reading, closing, job, limits)
 
 
 class _Seeding:
     """Adds the seeds of one order: `requests`, without those `refused` (by reason). `new` and `known` count them."""
 
-    def __init__(self, config: Config, connected: Backend, job: Job, seeds: Iterable[Seed | Request]) -> None:
-        self._adding = connected.adding
+    def __init__(self, config: Config, adding: Adding, job: Job, seeds: Iterable[Seed | Request]) -> None:
+        self._adding = adding
         self._job = job
         self._admission = admission(config, job)
         self._lease = config.settings.LEASE_SECONDS

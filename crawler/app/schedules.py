@@ -14,7 +14,7 @@ from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.jobs import why_kept
 from crawler.errors import ConfigError
-from crawler.interfaces import Backend, Schedules
+from crawler.interfaces import Backend, Jobs, Reading, Schedules
 from crawler.program import PROGRAM
 from crawler.runtime.signals import draining
 from crawler.runtime.startup import PARENT
@@ -91,7 +91,7 @@ def _scheduler(config: Config, connected: Backend, overrides: Mapping[str, str])
     told: set[str] = set()
 
     async def tidy(table: Timetable) -> None:
-        await _delete_old_jobs(connected, table, told)
+        await _delete_old_jobs(connected.jobs, connected.reading, table, told)
 
     return Scheduler(
         connected.schedules,
@@ -127,19 +127,19 @@ def _start(config: Config, overrides: Mapping[str, str]) -> Start:
     return start
 
 
-async def _delete_old_jobs(connected: Backend, table: Timetable, told: set[str]) -> None:
+async def _delete_old_jobs(jobs: Jobs, reading: Reading, table: Timetable, told: set[str]) -> None:
     """Delete the jobs of earlier runs that are finished and exported, except the newest `keep`. Tell which have items
     that would be lost, except those that were `told` before."""
     if not table.schedule.keep:
         return
-    jobs = {job.name: job for job in await connected.jobs.all()}
+    found = {job.name: job for job in await jobs.all()}
     at_work = {job_of(table.name, run.tick) for run in table.runs}
-    for name in jobs_of(table.name, list(jobs))[table.schedule.keep :]:
-        stats = await connected.reading.stats(jobs[name])
+    for name in jobs_of(table.name, list(found))[table.schedule.keep :]:
+        stats = await reading.stats(found[name])
         if name in at_work or not stats.finished:
             continue
         if not (why := why_kept(stats)):
-            await connected.jobs.delete(name)
+            await jobs.delete(name)
             log.info("job_deleted", job=name, why=f"schedule {table.name} keeps {table.schedule.keep}")
         elif name not in told:
             log.warning("job_kept", job=name, why=why, otherwise=f"{PROGRAM} jobs delete {name} --force")

@@ -75,6 +75,7 @@ async def start_worker(
     """Build a worker with all its parts, and start it. It makes no `deadly` spider; the values say why. The log level
     and the memory of a program that crawls in its own process are its own."""
     settings, links, leases = config.settings, connected.links, connected.leases
+    jobs, reading = connected.jobs, connected.reading
     stack = AsyncExitStack()
     archive = await archiving(config, name, stack)
     access = AccessLog(settings.ACCESS_LOG, name)
@@ -88,7 +89,7 @@ async def start_worker(
     inside = caching(config, LeasedFetcher(http, lease), http.sent)
     middlewares = Middlewares(settings.DOWNLOADER_MIDDLEWARES, inside, settings.CALLBACK_TIMEOUT)
     fetcher = middlewares.fetcher
-    job_list = JobList(connected.jobs.all, assigned)
+    job_list = JobList(jobs.all, assigned)
     gate = RobotsGate(
         connected.asking,
         fetcher,
@@ -111,7 +112,7 @@ async def start_worker(
     )
 
     async def close_spiders() -> None:
-        await ready_spiders.close(await end_reasons(connected, ready_spiders.epochs, ready_spiders.learn))
+        await ready_spiders.close(await end_reasons(jobs, reading, ready_spiders.epochs, ready_spiders.learn))
 
     stack.push_async_callback(close_spiders)
     try:

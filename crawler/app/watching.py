@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from crawler.control.routes import Assignment
-from crawler.interfaces import Backend
+from crawler.interfaces import Jobs, Reading
 from crawler.model import LACKING
 from crawler.runtime.incident import Incident
 from crawler.runtime.patience import Patience
@@ -46,8 +46,9 @@ class Unserved:
     """Logs each job that has requests and that no worker works for, and workers with different ROUTES: once when that
     begins, once when it is over. Jobs that are `assigned` to this command have a worker in a moment, if not now."""
 
-    def __init__(self, connected: Backend, assigned: Assignment) -> None:
-        self._connected = connected
+    def __init__(self, jobs: Jobs, reading: Reading, assigned: Assignment) -> None:
+        self._jobs = jobs
+        self._reading = reading
         self._assigned = assigned
         self._said: set[str] = set()
         self._differ = Incident("routes_differ")
@@ -64,11 +65,11 @@ class Unserved:
         await self._patience.attempt(partial(self._look, workers))
 
     async def _look(self, workers: Sequence[WorkerInfo]) -> None:
-        jobs = await self._connected.jobs.all()
+        jobs = await self._jobs.all()
         self._said &= {job.name for job in jobs}
         for job in jobs:
             is_served = self._assigned.has(job.name, job.spider) or at_work(JobStats(job.name, job.spider), workers)
-            stats = None if is_served else await self._connected.reading.stats(job)
+            stats = None if is_served else await self._reading.stats(job)
             if stats is None or not stats.pending:
                 if job.name in self._said:
                     self._said.discard(job.name)

@@ -18,7 +18,7 @@ from crawler.export.sinks.stream import STDOUT
 from crawler.export.target import Target
 from crawler.fetch.guard import AddressGuard
 from crawler.frontier import message
-from crawler.interfaces import Backend, Sink, Source
+from crawler.interfaces import Adding, Backend, SharedValues, Sink, Source
 from crawler.model import Job
 from crawler.runtime.safe_text import shown
 from crawler.seeding.admission import Admission
@@ -98,10 +98,10 @@ def exporter(
     )
 
 
-def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str, str], None]) -> Seeder:
+def seeder(config: Config, adding: Adding, job: Job, refused: Callable[[str, str], None]) -> Seeder:
     """Build a seeder for one job."""
     return Seeder(
-        connected.adding,
+        adding,
         job,
         admission(config, job),
         name=worker_name(),
@@ -110,11 +110,18 @@ def seeder(config: Config, connected: Backend, job: Job, refused: Callable[[str,
     )
 
 
-def intake(config: Config, connected: Backend, job: Job, source: Source, refused: Callable[[str, str], None]) -> Intake:
+def intake(
+    config: Config,
+    adding: Adding,
+    shared: SharedValues,
+    job: Job,
+    source: Source,
+    refused: Callable[[str, str], None],
+) -> Intake:
     """Build an intake from one source into one job."""
     return Intake(
-        connected.adding,
-        connected.asking,
+        adding,
+        shared,
         job,
         admission(config, job),
         source,

@@ -18,7 +18,7 @@ from crawler.app.wiring import supervisor
 from crawler.control.pauses import Pauses
 from crawler.control.routes import Assignment, assignment
 from crawler.errors import Exit
-from crawler.interfaces import Backend
+from crawler.interfaces import Backend, Reading
 from crawler.program import PROGRAM
 from crawler.runtime.signals import draining
 from crawler.runtime.tasks import end
@@ -58,7 +58,7 @@ async def work(
         with draining(crew):
             running = asyncio.create_task(crew.run(processes or config.settings.PROCESSES or os.cpu_count() or 1))
             watching = asyncio.create_task(_watch_jobs(connected, assigned, until_finished))
-            meeting = asyncio.create_task(_watch_hosts(connected, ContactCheck(config.settings.USER_AGENT)))
+            meeting = asyncio.create_task(_watch_hosts(connected.reading, ContactCheck(config.settings.USER_AGENT)))
             try:
                 await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
                 if watching.done():
@@ -81,7 +81,7 @@ async def _watch_jobs(connected: Backend, assigned: Assignment, until_finished: 
     that are not finished have only requests left that are paused or that no worker can read.
     """
 
-    names, unserved = assigned.jobs, Unserved(connected, assigned)
+    names, unserved = assigned.jobs, Unserved(connected.jobs, connected.reading, assigned)
     unsaid = set(names)
 
     async def look() -> tuple[list[JobStats], list[str], list[WorkerInfo]]:
@@ -138,10 +138,10 @@ class _Unexported:
                 log.warning("nobody_exports", job=one.job, pages=one.outbox, why=why)
 
 
-async def _watch_hosts(connected: Backend, contact: ContactCheck) -> None:
+async def _watch_hosts(reading: Reading, contact: ContactCheck) -> None:
     """Pass the hosts that this command's worker processes have asked to the check, until it is settled."""
     ours = sibling_names()
-    watch = Watch(connected.reading.workers, event="")
+    watch = Watch(reading.workers, event="")
     while not contact.settled:
         for worker in await watch.next():
             if worker.worker.startswith(ours):

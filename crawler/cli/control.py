@@ -22,7 +22,7 @@ from crawler.views.job_names import no_job
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
-    from crawler.interfaces import Backend, Jobs
+    from crawler.interfaces import Backend, Closing, Control, Jobs, Reading
     from crawler.model import Rule, RuleChange
 
 ANSWER_SECONDS = 1.0  # how long workers have to answer
@@ -109,8 +109,8 @@ async def _change(config: Config, rule: Rule | None, words: list[str], job: str,
         rule = replace(rule, why=clean(why) or rule.why, by=who())
         change = await connected.control.set_rule(rule, undoes=undoes)
         resumed = await _resume(connected, rule) if rule.action == "pause" and not rule.value else []
-        reopened = await _reopen(connected, rule)
-        answers, silent = await answers_to(connected, change.call)
+        reopened = await _reopen(connected.jobs, connected.closing, rule)
+        answers, silent = await answers_to(connected.control, connected.reading, change.call)
     if as_json:
         data = {"change": _as_data(change), "resumed": resumed, "reopened": reopened}
         print(json_line({**data, "answers": answers, "silent": silent}))
@@ -153,20 +153,20 @@ async def _resume(connected: Backend, rule: Rule) -> list[str]:
     return found
 
 
-async def _reopen(connected: Backend, rule: Rule) -> str:
+async def _reopen(jobs: Jobs, closing: Closing, rule: Rule) -> str:
     """Open a closed job again if it is to be resumed. Return why it was closed; empty if it was not."""
     if (rule.action, rule.what, rule.value) != ("pause", "job", ""):
         return ""
-    jobs = [job for job in await connected.jobs.all() if job.name == rule.name]
-    return await connected.closing.reopen(jobs[0]) if jobs else ""
+    found = [job for job in await jobs.all() if job.name == rule.name]
+    return await closing.reopen(found[0]) if found else ""
 
 
-async def answers_to(connected: Backend, invocation: str) -> tuple[dict[str, str], list[str]]:
+async def answers_to(control: Control, reading: Reading, call: str) -> tuple[dict[str, str], list[str]]:
     """Return (worker → answer, living workers that did not answer within `ANSWER_SECONDS`)."""
     deadline = time.monotonic() + ANSWER_SECONDS
-    alive = [one.worker for one in await connected.reading.workers() if one.lease_left > 0]
+    alive = [one.worker for one in await reading.workers() if one.lease_left > 0]
     while True:
-        answers = await connected.control.answers(invocation)
+        answers = await control.answers(call)
         silent = sorted(set(alive) - set(answers))
         if not silent or time.monotonic() > deadline:
             return dict(sorted(answers.items())), silent

@@ -16,7 +16,7 @@ from crawler.runtime.safe_text import json_line
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
-    from crawler.interfaces import Backend
+    from crawler.interfaces import Control, Reading
     from crawler.status import HostView, Pause
 
 Rows = Sequence[Sequence[object]]
@@ -48,9 +48,9 @@ async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
 
     async with connect(config) as connected:
         if what in ("active", "conf"):
-            found, silent = await _asked(connected, what)
+            found, silent = await _asked(connected.control, connected.reading, what)
         else:
-            found, silent = await _known(connected), []
+            found, silent = await _known(connected.reading), []
     if as_json:
         print(json_line({"workers": found, "silent": silent}))
         return 0
@@ -61,9 +61,9 @@ async def _inspect(config: Config, what: str, *, as_json: bool) -> int:
     return 0
 
 
-async def _asked(connected: Backend, question: str) -> tuple[dict[str, Any], list[str]]:
+async def _asked(control: Control, reading: Reading, question: str) -> tuple[dict[str, Any], list[str]]:
     """Return (worker → its answer, workers that did not answer)."""
-    answers, silent = await answers_to(connected, await connected.control.ask(question))
+    answers, silent = await answers_to(control, reading, await control.ask(question))
     return {worker: _as_data(text) for worker, text in answers.items()}, silent
 
 
@@ -74,9 +74,9 @@ def _as_data(text: str) -> Any:
         return text  # a worker of another version that does not know the question
 
 
-async def _known(connected: Backend) -> dict[str, Any]:
+async def _known(reading: Reading) -> dict[str, Any]:
     """Return worker → what its last heartbeat reported."""
-    workers = await connected.reading.workers()
+    workers = await reading.workers()
     return {one.worker: {**one.info, "lease_left": round(one.lease_left, 1)} for one in workers}
 
 

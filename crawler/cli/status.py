@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from crawler.app.config import Config
-    from crawler.interfaces import Backend
+    from crawler.interfaces import Backend, Reading, SharedValues
     from crawler.model import Job
     from crawler.status import JobStats, WorkerInfo
 
@@ -112,16 +112,16 @@ def _away_data(why: str, url: str) -> dict[str, Any]:
 async def _view(connected: Backend) -> RenderableType:
     from crawler.cli import tables
 
-    stats = [await _stats(connected, job) for job in await connected.jobs.all()]
+    stats = [await _stats(connected.reading, connected.asking, job) for job in await connected.jobs.all()]
     waits = await connected.reading.waits_for()
     return tables.status_view(stats, await connected.reading.workers(), connected.url, waits)
 
 
-async def _stats(connected: Backend, job: Job) -> JobStats:
+async def _stats(reading: Reading, shared: SharedValues, job: Job) -> JobStats:
     from crawler.seeding.backlogs import reported
 
-    stats = await connected.reading.stats(job)
-    return replace(stats, source=await reported(connected.asking, job)) if stats.seeding else stats
+    stats = await reading.stats(job)
+    return replace(stats, source=await reported(shared, job)) if stats.seeding else stats
 
 
 async def _data(connected: Backend, config: Config) -> dict[str, Any]:
@@ -151,7 +151,7 @@ async def _job_data(connected: Backend, config: Config, job: Job, workers: list[
     from crawler.views.figures import group, spiders_missing, why_idle
     from crawler.views.losses import told
 
-    stats = await _stats(connected, job)
+    stats = await _stats(connected.reading, connected.asking, job)
     result = await result_from(connected.letters, job, stats, workers, strict=config.settings.STRICT)
     return {
         **msgspec.to_builtins(stats),
@@ -194,7 +194,7 @@ async def _list(config: Config, *, as_json: bool) -> int:
         if as_json:
             print(json_line((await _data(connected, config))["jobs"]))
         else:
-            stats = [await _stats(connected, job) for job in await connected.jobs.all()]
+            stats = [await _stats(connected.reading, connected.asking, job) for job in await connected.jobs.all()]
             tables.console().print(tables.jobs_table(stats) if stats else "no jobs")
     return 0
 
@@ -208,7 +208,7 @@ async def _delete(config: Config, names: list[str], *, force: bool, as_json: boo
         # `known` leaves out jobs whose record cannot be read. A name that is not in it goes first: if it names no job
         # at all, the command ends before it has deleted another.
         for name in sorted(names, key=known.__contains__):
-            if not await delete_job(connected, name, force=force):
+            if not await delete_job(connected.jobs, connected.reading, name, force=force):
                 raise UsageError(no_job(name, known))
             print(json_line({"deleted": name}) if as_json else f"deleted job {name}")
     return 0

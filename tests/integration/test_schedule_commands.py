@@ -203,9 +203,11 @@ async def test_jobs_beyond_keep_are_deleted_when_they_are_finished_and_exported(
     await backend.jobs.create(Job("news-2"))
     made = timetable(Schedule("news", "@daily", ("crawl",), keep=2), 0)
     table = changed(made, runs=(Run(1800, "s1"),))  # at work
-    await _delete_old_jobs(backend, changed(table, schedule=Schedule("news", "@daily", ("crawl",), keep=0)), set())
+    await _delete_old_jobs(
+        backend.jobs, backend.reading, changed(table, schedule=Schedule("news", "@daily", ("crawl",), keep=0)), set()
+    )
     assert len(await backend.jobs.all()) == 7
-    await _delete_old_jobs(backend, table, set())
+    await _delete_old_jobs(backend.jobs, backend.reading, table, set())
     left = [job.name for job in await backend.jobs.all()]
     assert left == [*(job_of("news", tick) for tick in ticks if tick != 2400), "news-2"]
 
@@ -221,7 +223,7 @@ async def test_a_job_with_items_that_an_output_could_not_store_stays_and_is_told
     told: set[str] = set()
     with capture_logs() as logs:
         for _ in range(2):
-            await _delete_old_jobs(backend, table, told)
+            await _delete_old_jobs(backend.jobs, backend.reading, table, told)
     assert [job.name for job in await backend.jobs.all()] == [job_of("news", tick) for tick in (600, 1800)]
     deleted, kept = sorted(logs, key=lambda line: line["event"])
     assert (deleted["event"], deleted["job"]) == ("job_deleted", job_of("news", 1200))

@@ -24,7 +24,7 @@ async def test_a_job_with_items_that_wait_is_kept_and_the_way_to_write_them_is_n
     frontier = MemoryFrontier()
     job = await with_items(frontier, "news")
     with pytest.raises(UsageError, match=r"items of 1 page .*crawler export --job news -o FILE.*--force"):
-        await delete_job(frontier.backend, "news", force=False)
+        await delete_job(frontier.backend.jobs, frontier.backend.reading, "news", force=False)
     assert (await frontier.stats(job)).outbox == 1
 
 
@@ -32,7 +32,7 @@ async def test_it_is_deleted_by_force_and_others_without() -> None:
     frontier = MemoryFrontier()
     await with_items(frontier, "news")
     await frontier.create_job(Job("empty"))
-    assert await delete_job(frontier.backend, "empty", force=False)
-    assert await delete_job(frontier.backend, "news", force=True)
-    assert not await delete_job(frontier.backend, "news", force=False)
+    assert await delete_job(frontier.backend.jobs, frontier.backend.reading, "empty", force=False)
+    assert await delete_job(frontier.backend.jobs, frontier.backend.reading, "news", force=True)
+    assert not await delete_job(frontier.backend.jobs, frontier.backend.reading, "news", force=False)
     assert await frontier.jobs() == []

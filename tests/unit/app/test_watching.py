@@ -54,7 +54,9 @@ async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_whe
             await frontier.add(job, [Request("http://a.example/")], seed=True)
     ours = WorkerInfo("w1", 9.0, {"queues": ["default"], "routes": {"spider:shop": "eu"}})
     others = WorkerInfo("w2", 9.0, {"queues": ["eu"], "routes": {"spider:shop": "eu"}})
-    unserved = Unserved(frontier.backend, Assignment(queues=("default",), routes={"spider:shop": "eu"}))
+    unserved = Unserved(
+        frontier.backend.jobs, frontier.backend.reading, Assignment(queues=("default",), routes={"spider:shop": "eu"})
+    )
     with capture_logs() as lines:
         for workers in ([ours], [], [ours, others], [others], [ours]):
             await unserved.look(workers)
@@ -71,7 +73,8 @@ async def test_a_job_that_no_worker_works_for_is_logged_when_that_begins_and_whe
 
 async def test_workers_whose_routes_differ_are_logged_when_that_begins_and_when_it_is_over() -> None:
     one = WorkerInfo("w1", 9.0, {"queues": ["default"], "routes": {"spider:shop": "eu"}})
-    unserved = Unserved(MemoryFrontier().backend, Assignment())
+    connected = MemoryFrontier().backend
+    unserved = Unserved(connected.jobs, connected.reading, Assignment())
     with capture_logs() as lines:
         for workers in ([one], [one, WorkerInfo("w2", 9.0)], [one, WorkerInfo("w2", 9.0)], [one]):
             await unserved.look(workers)

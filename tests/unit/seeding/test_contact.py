@@ -99,10 +99,9 @@ def test_none_for_what_is_refused() -> None:
 
 async def test_a_worker_command_learns_from_its_processes_whom_they_ask() -> None:
     frontier = MemoryFrontier()
-    connected = frontier.backend
     ours, others = f"{sibling_names()}abc123", "elsewhere:1:abc123"
     with capture_logs() as lines:
-        watching = asyncio.create_task(_watch_hosts(connected, ContactCheck("bot/1.0")))
+        watching = asyncio.create_task(_watch_hosts(frontier.backend.reading, ContactCheck("bot/1.0")))
         frontier.beat(others, {"job_hosts": {"j": {"theirs.com": [1, 2.0]}}})
         frontier.beat(ours, {"job_hosts": {"j": {"127.0.0.1": [9, 2.0], "shop.com": [1, 2.0]}}})
         await asyncio.wait_for(watching, 10)
