@@ -328,13 +328,16 @@ class Visit(Struct, frozen=True):
 DEFAULT_SPIDER = "site"
 """The spider of a crawl that names none."""
 
+DEFAULT_ORDER = "fifo"
+"""The order of a job for which none is given: breadth first."""
+
 
 class Job(Struct, frozen=True):
     """One crawl: its own pending lists, seen-set, dead letters, outbox and counters."""
 
     name: str
     epoch: str = ""  # random at creation; distinguishes this job from a later one of the same name
-    order: str = "fifo"  # or `lifo` (depth first)
+    order: str = DEFAULT_ORDER  # or `lifo` (depth first)
     spider: str = ""  # for seeds that name none
     arguments: Mapping[str, str] = {}  # `-a NAME=VALUE`, given to the spiders
     created: float = 0.0  # server's clock, Unix seconds
