@@ -15,7 +15,7 @@ from crawler.errors import OutputError, UsageError
 from crawler.export.target import Target
 from crawler.interfaces import Letters, Reading, Sink
 from crawler.model import Exported, Job, OutboxEntry
-from crawler.runtime.patience import OUTAGE, Patience, pause
+from crawler.runtime.patience import OUTAGE, Patience, every
 from crawler.runtime.signals import calling
 from crawler.status import DeadLetter
 from crawler.views.figures import group
@@ -50,10 +50,9 @@ async def send_dead(config: Config, job: str, target: Target, conditions: Sequen
 
         with calling(stop.set):
             try:
+                if follow:
+                    await every(LOOK, lambda: patience.attempt(send), stop)
                 await patience.attempt(send)
-                while follow and not stop.is_set():
-                    await pause(LOOK, stop)
-                    await patience.attempt(send)
             finally:
                 for its in sending.values():
                     await its.sink.close()

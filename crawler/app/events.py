@@ -12,7 +12,7 @@ from crawler.app.broker import broker_of
 from crawler.app.config import Config
 from crawler.interfaces import Reading
 from crawler.model import Job
-from crawler.runtime.patience import OUTAGE, Patience
+from crawler.runtime.patience import OUTAGE, Patience, every
 from crawler.runtime.tasks import end
 from crawler.status import JobStats
 from crawler.views.figures import rest_words
@@ -104,6 +104,4 @@ class Look:
     async def for_ever(self, begun: asyncio.Event) -> None:
         """Look again and again, once the exporter has begun."""
         await begun.wait()
-        while True:
-            await self.once()
-            await asyncio.sleep(LOOK)
+        await every(LOOK, self.once)

@@ -18,7 +18,7 @@ from crawler.export.formats import is_path
 from crawler.export.target import Target
 from crawler.interfaces import Backend
 from crawler.model import Job, Ticket
-from crawler.runtime.patience import Patience, pause
+from crawler.runtime.patience import Patience, every
 from crawler.runtime.signals import calling
 from crawler.worker.supervisor import worker_name
 
@@ -63,9 +63,7 @@ class _Ordered:
     async def until(self, stop: asyncio.Event) -> None:
         """Export and tell until `stop` is set."""
         try:
-            while not stop.is_set():
-                await self._patience.attempt(self._look)
-                await pause(LOOK, stop)
+            await every(LOOK, lambda: self._patience.attempt(self._look), stop)
         finally:
             self._stop.set()
             await asyncio.gather(*(one.task for one in self._running.values()), return_exceptions=True)

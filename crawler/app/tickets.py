@@ -23,7 +23,7 @@ from crawler.errors import ConfigError, CrawlFailed
 from crawler.interfaces import Backend
 from crawler.model import Job, Ticket
 from crawler.program import PROGRAM, extra
-from crawler.runtime.patience import OUTAGE, Patience
+from crawler.runtime.patience import OUTAGE, Patience, every
 from crawler.runtime.tasks import end
 from crawler.status import JobStats
 from crawler.views.figures import several
@@ -64,9 +64,7 @@ async def told(config: Config, connected: Backend, job: Job, begun: asyncio.Even
     async def look_for_ever() -> None:
         await begun.wait()
         patience = Patience(outage=OUTAGE)  # those who work on the job log the outage
-        while True:
-            await patience.attempt(look)
-            await asyncio.sleep(LOOK)
+        await every(LOOK, lambda: patience.attempt(look))
 
     looking = asyncio.create_task(look_for_ever())
     try:

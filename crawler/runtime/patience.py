@@ -86,6 +86,13 @@ class Patience:
             self._incident.over()
 
 
+async def every(seconds: float, call: Callable[[], Awaitable[object]], stop: Stop | None = None) -> None:
+    """Make the call now and `seconds` after each has ended, until `stop` is set (None: until cancelled or an error)."""
+    while stop is None or not stop.is_set():
+        await call()
+        await pause(seconds, stop)
+
+
 async def pause(seconds: float, stop: Stop | None = None) -> None:
     """Sleep for `seconds`, or until `stop` is set."""
     if stop is None:

@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 
 from crawler.errors import CrawlerError, FrontierFull, FrontierReplaced, FrontierUnavailable, OutputError
 from crawler.runtime import patience
-from crawler.runtime.patience import Patience
+from crawler.runtime.patience import Patience, every
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +119,39 @@ async def test_an_error_that_another_part_met_belongs_to_the_same_outage(logged:
     waits.met(CrawlerError("gone"))
     await waits.until_done(Server(FrontierUnavailable("gone")))
     assert events(logged) == ["away", "away_over"]
+
+
+async def test_a_call_is_made_at_once_and_after_each_pause_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, done = asyncio.Event(), list[object]()
+
+    async def call() -> None:
+        done.append("call")
+        if done.count("call") == 3:
+            stop.set()
+
+    async def pause(seconds: float, stop: asyncio.Event) -> None:
+        done.append(seconds)
+
+    monkeypatch.setattr(patience, "pause", pause)
+    await every(2.0, call, stop)
+    assert done == ["call", 2.0] * 3
+    await every(2.0, call, stop)
+    assert done.count("call") == 3, "nothing is begun once it is stopped"
+
+
+async def test_a_stop_ends_the_pause_between_two_calls() -> None:
+    stop, made = asyncio.Event(), asyncio.Event()
+
+    async def call() -> None:
+        made.set()
+
+    repeating = asyncio.create_task(every(3600.0, call, stop))
+    await made.wait()
+    stop.set()
+    async with asyncio.timeout(5):
+        await repeating
+
+
+async def test_without_a_stop_an_error_ends_it() -> None:
+    with pytest.raises(OutputError):
+        await every(0.0, Server(OutputError("disk full")))
