@@ -75,7 +75,7 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         except (SystemExit, KeyboardInterrupt) as error:
             traceback.print_exc()
             code = getattr(error, "code", None)
-            os._exit(code if isinstance(code, int) else 1)
+            os._exit(code if isinstance(code, int) else Exit.FAILED)
 
 
 def _new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

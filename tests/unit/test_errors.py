@@ -34,15 +34,18 @@ def exit_codes(source: str, *, is_command: bool = False) -> Iterator[int]:
             case ast.FunctionDef(returns=ast.Name(id="int")) | ast.AsyncFunctionDef(returns=ast.Name(id="int")) if (
                 is_command
             ):
-                yield from (one.lineno for one in ast.walk(node) if isinstance(one, ast.Return) and _returns(one.value))
-
-
-def _returns(value: ast.expr | None) -> bool:
-    branches = [value.body, value.orelse] if isinstance(value, ast.IfExp) else [value]
-    return any(_is_number(one) for one in branches)
+                yield from (
+                    one.lineno for one in ast.walk(node) if isinstance(one, ast.Return) and _is_number(one.value)
+                )
 
 
 def _is_number(node: ast.expr | None) -> bool:
+    """Whether the value is, or may be, such a number."""
+    match node:
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_number(body) or _is_number(orelse)
+        case ast.BoolOp(values=values):
+            return any(map(_is_number, values))
     return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value != Exit.DONE
 
 
@@ -58,6 +61,8 @@ def test_nobody_else_writes_the_number(path: Path) -> None:
         "sys.exit(1)",
         "raise SystemExit(3)",
         "os._exit(1)",
+        "os._exit(code if is_number else 1)",
+        "sys.exit(code or (1 if failed else 0))",
         "class E:\n    exit_code = 5",
         "def command() -> int:\n    return 1",
         "async def command() -> int:\n    return 0 if well else 1",
