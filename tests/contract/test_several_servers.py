@@ -203,7 +203,7 @@ async def test_the_weakest_server_decides_what_is_waited_for_and_advised(world: 
 async def test_each_new_connection_to_any_node_puts_its_data_in_doubt(world: ClusterWorld) -> None:
     server, doubts = Server(world.server.url), []
     async with open_redis(server, prefix=world.prefix):
-        server.connected = lambda: doubts.append(1)
+        server.call_when_connected(lambda: doubts.append(1))
         for master in world.fleet.masters():
             ask(master, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         for prefix in world.prefixes():

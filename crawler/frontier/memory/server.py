@@ -33,7 +33,7 @@ class MemoryServer(Server):
         self.timeout = math.inf  # no answer is late
         self.barrier = Barrier(url, 0, self.timeout)
         self.clock = clock
-        self.connected: Callable[[], None] = lambda: None  # no connection can be lost
+        self._doubt: Callable[[], None] = lambda: None  # no connection can be lost
         epoch = time.time() - clock()
         self.store = Store(lambda: epoch + clock(), self._added)
         self.scripts = Scripts(self.store)

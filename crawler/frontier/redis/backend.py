@@ -88,7 +88,7 @@ def parts(
         ledger.doubt()
         outbox.doubt()
 
-    server.connected = doubt
+    server.call_when_connected(doubt)
     return Backend(
         queue=RedisQueue(
             server,

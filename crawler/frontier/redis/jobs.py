@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import structlog
@@ -66,6 +66,10 @@ class RedisJobs:
         self._unreadable = Unreadable("job", f"delete it with `{PROGRAM} jobs delete NAME`, or repair its record")
         self.known: dict[str, Job] = {}
 
+    def note(self, jobs: Iterable[Job]) -> None:
+        """Count these jobs as seen."""
+        self.known.update((job.name, job) for job in jobs)
+
     async def forgotten(self, job: Job) -> FrontierError:
         """The error that says why the server does not know this job: the server was replaced or the job was deleted."""
         with errors(self._server.shown):
@@ -100,7 +104,7 @@ class RedisJobs:
                 stats = f"{job_prefix(shard, job.name)}stats"
                 ours = {"buckets": 1, "epoch": job.epoch}
                 await self._server.write(stats, *(("HSETNX", stats, *field) for field in ours.items()))
-        self.known[job.name] = job
+        self.note([job])
         return job
 
     async def all(self) -> list[Job]:
@@ -118,7 +122,7 @@ class RedisJobs:
             except _UNREADABLE as error:
                 self._unreadable.met(text(name), error)
         jobs.sort(key=lambda job: job.created)
-        self.known.update((job.name, job) for job in jobs)
+        self.note(jobs)
         return jobs
 
     async def delete(self, name: str) -> bool:

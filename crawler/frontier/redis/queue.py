@@ -73,7 +73,7 @@ class RedisQueue:
 
     async def claim(self, worker: str, limit: int, jobs: Sequence[Job], pace: Pace) -> Claim:
         """Claim from the shards in turn until the limit is reached. Each call begins with the next shard."""
-        self._jobs.known.update((job.name, job) for job in jobs)
+        self._jobs.note(jobs)
         await self._ledger.end_lost(worker)
         # What a commit that is half done has ended in one shard still counts as handed out, so it must end first.
         is_calm = worker not in self._answers and all(name != worker for name, _ in self._claim_tokens)

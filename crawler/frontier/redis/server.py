@@ -44,8 +44,7 @@ class Server:
         self.timeout = timeout  # seconds for one reply
         self.barrier = Barrier(self.shown, replicas, timeout)
         self.clock: Callable[[], float] = time.monotonic  # the clock of `claimed_at` and `asked_at`
-        # Called at each new connection: the server may have lost data since the last one.
-        self.connected: Callable[[], None] = lambda: None
+        self._doubt: Callable[[], None] = lambda: None
         self._generations = Generations(self.shown)
         self._sources = {script: scripts.source(script) for script in scripts.NAMES}
         self._hashes = {script: sha1(source).hexdigest() for script, source in self._sources.items()}  # noqa: S324
@@ -60,6 +59,14 @@ class Server:
         self._fsync = ""  # the weakest `appendfsync` of the servers; empty if unknown
         self._has_file = False  # whether each writes an append-only file
         self._is_slowed = False  # whether one was slowed by its allocator when it was opened
+
+    def call_when_connected(self, doubt: Callable[[], None]) -> None:
+        """From now on each new connection calls `doubt`: the server may have lost data since the last one."""
+        self._doubt = doubt
+
+    def connected(self) -> None:
+        """Do what is to be done for a new connection."""
+        self._doubt()
 
     def at(self, key: str) -> Any:
         """The library's client of the server that has this key. All keys of a shard are on one server, and the prefix
