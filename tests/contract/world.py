@@ -12,7 +12,7 @@ import redis.asyncio
 from crawler.frontier.memory.backend import open_memory
 from crawler.frontier.memory.server import MemoryServer
 from crawler.frontier.redis.backend import open_redis
-from crawler.frontier.redis.keys import job_prefix, several, shard_for, spread
+from crawler.frontier.redis.keys import job_prefix, several, shard_for, shard_of, spread
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend
 from crawler.testing.contract.world import World
@@ -38,6 +38,10 @@ class ServerWorld(World):
     def prefixes(self) -> Sequence[str]:
         """Those of the shards."""
         return several(self.prefix, self.shards)
+
+    def shard_of(self, host: str) -> int:
+        """By the host's checksum."""
+        return shard_of(host, self.shards)
 
     async def expire(self, worker: str, others: Sequence[str] = ()) -> None:
         """By hand, in each shard."""

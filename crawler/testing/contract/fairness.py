@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from crawler.frontier.redis.keys import shard_of
 from crawler.frontier.rules import LOOKS_A_REQUEST, OLDEST_SHARE
 from crawler.interfaces import Pace
 from crawler.model import Job, Lease, Release, Request
@@ -43,8 +42,8 @@ class Endless:
         """Host → requests to the others in its shard, at most, before it was asked."""
         waits: Counter[str] = Counter()
         for host in set(self.asked):
-            shard = shard_of(host, self.crawl.world.shards)
-            beside = [one for one in self.asked if shard_of(one, self.crawl.world.shards) == shard]
+            shard = self.crawl.world.shard_of(host)
+            beside = [one for one in self.asked if self.crawl.world.shard_of(one) == shard]
             turns = [-1, *(at for at, one in enumerate(beside) if one == host), len(beside)]
             waits[host] = max(after - before for before, after in pairwise(turns))
         return waits
@@ -153,11 +152,11 @@ async def test_nobody_starves(endless: Endless) -> None:
     count = 8
     await endless.crawl.add(*hosts(count))
     await endless.visit(2 * OLDEST_SHARE * count)
-    together = Counter(shard_of(url.split("/")[2], endless.crawl.world.shards) for url in hosts(count))
+    together = Counter(endless.crawl.world.shard_of(url.split("/")[2]) for url in hosts(count))
     waits = endless.longest_waits()
     assert len(waits) == count
     for host, longest in waits.items():
-        assert longest <= OLDEST_SHARE * together[shard_of(host, endless.crawl.world.shards)], waits
+        assert longest <= OLDEST_SHARE * together[endless.crawl.world.shard_of(host)], waits
 
 
 async def test_nor_does_a_host_beside_addresses_of_many_hosts(waiting: Endless) -> None:

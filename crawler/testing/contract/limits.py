@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 import pytest
 
-from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Backend
 from crawler.model import Dead, Done, Failure, Lease, Limits, Outcome, Release, Retry, Skip
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
@@ -221,7 +220,7 @@ def _away_and_at_home(world: World) -> tuple[str, str]:
     """A host whose shard must borrow, and one in the shard that lends."""
     names = [f"h{number}.example" for number in range(100)]
     return tuple(  # type: ignore[return-value]
-        next(name for name in names if shard_of(name, world.shards) == shard) for shard in (world.shards - 1, 0)
+        next(name for name in names if world.shard_of(name) == shard) for shard in (world.shards - 1, 0)
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Pace
 from crawler.model import Job, Release, Request
 from crawler.testing.contract.rules import POLITE, finish_all, order
@@ -133,8 +132,8 @@ ADDRESS = "10.0.0.1"
 
 def beside(crawl: Crawl, host: str) -> str:
     """Another host of the same shard, so that a claim books the turns of both in one ledger of their address."""
-    shard = shard_of(host, crawl.world.shards)
-    return next(name for n in range(1000) if shard_of(name := f"n{n}.example", crawl.world.shards) == shard)
+    shard = crawl.world.shard_of(host)
+    return next(name for n in range(1000) if crawl.world.shard_of(name := f"n{n}.example") == shard)
 
 
 async def on_one_address(crawl: Crawl, *names: str) -> None:

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from crawler.frontier.redis.keys import shard_of
 from crawler.interfaces import Pace
 from crawler.model import Done, Job, Lease, Release, Skip, Visit
 from crawler.testing.contract.groups import ADDRESS, place
@@ -67,8 +66,8 @@ class Visits:
 
 def lying_away(world: World) -> list[str]:
     """URLs of names that lie in other shards than the home of their address, if there is more than one."""
-    home = shard_of(ADDRESS, world.shards)
-    return [url for url in hosts(NAMES) if world.shards == 1 or shard_of(url.split("/")[2], world.shards) != home]
+    home = world.shard_of(ADDRESS)
+    return [url for url in hosts(NAMES) if world.shards == 1 or world.shard_of(url.split("/")[2]) != home]
 
 
 @pytest.fixture
@@ -194,17 +193,17 @@ async def test_a_name_whose_address_nobody_else_wants_is_refused_no_turn(world: 
 
 
 async def test_a_page_that_was_refused_comes_before_the_others_of_its_shard(world: World, away: Crawl) -> None:
-    shards = [shard_of(url.split("/")[2], world.shards) for url in lying_away(world)]
+    shards = [world.shard_of(url.split("/")[2]) for url in lying_away(world)]
     visits = Visits(away, ONE_AT_ONCE)
     await visits.until_one()
     await visits.begin()
-    refused = {host: shard_of(host, world.shards) for host in visits.refusals}
+    refused = {host: world.shard_of(host) for host in visits.refusals}
     assert max(shards.count(shard) for shard in refused.values()) > 1 if world.shards > 1 else not refused
     while refused:
         await visits.end()
         await visits.until_one()
         ((_, lease),) = visits.under_way
-        shard = shard_of(lease.host, world.shards)
+        shard = world.shard_of(lease.host)
         assert lease.host in refused or shard not in refused.values()
         refused.pop(lease.host, None)
 

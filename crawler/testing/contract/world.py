@@ -21,7 +21,7 @@ class World:
     """One kind of backend, empty at first, with its clients and its time. The subclass for a store implements `opening`
     and `expire`; the other methods have defaults that suit a store with its own clock."""
 
-    shards = 1  # number of parts of the store; each host lies in one
+    shards = 1  # number of parts of the store; each host lies in one, which `shard_of` says
     examples = 1.0  # share of the random walks to run; smaller where a step costs a round trip
 
     def __init__(self) -> None:
@@ -40,6 +40,12 @@ class World:
     async def client(self, **options: Any) -> Backend:
         """Open a backend. Failures pause nothing unless the test sets `exploding_share`."""
         return await self._clients.enter_async_context(self.opening(**{"exploding_share": 1.0, **options}))
+
+    def shard_of(self, host: str) -> int:
+        """Return the number of the part of the store in which a host or a literal address lies: 0 to `shards` - 1."""
+        if self.shards > 1:
+            raise NotImplementedError
+        return 0
 
     def now(self) -> float:
         """The workers' clock, in monotonic seconds."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,3 +78,12 @@ async def test_fake_fetcher_answers_from_its_pages_and_remembers_the_requests() 
     assert len(fetcher.urls) == 6
     await fetcher.close()
     assert fetcher.closed
+
+
+def test_the_contract_suite_is_imported_without_the_backends_of_the_crawler() -> None:
+    """Another backend's tests must not depend on how these place hosts."""
+    code = (
+        "import sys; import crawler.testing.contract as suite; import crawler.testing.contract.world; "
+        "assert suite.test_nobody_starves; sys.exit('redis' in sys.modules or 'crawler.frontier.redis' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
