@@ -35,7 +35,8 @@ class Response:
     """One answer. `body` is without its content encoding; `headers` match names in any case."""
 
     attributes = (
-        *("url", "status", "headers", "body", "request", "seconds", "address", "answered_at", "parse_limits"),
+        *("url", "status", "headers", "body", "request", "seconds", "address", "certificate"),
+        *("answered_at", "parse_limits"),
     )
     """The arguments that a copy keeps."""
     attempt = 0
@@ -44,7 +45,6 @@ class Response:
     """What the page cache has to do with it: hit, stored, miss; empty: nothing."""
     exchange: Exchange | None = None
     """What was sent; None unless pages go into an archive (WARC_DIR), and for an answer that no host gave."""
-    _tls: Any = None  # the `ssl.SSLObject` of the connection
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Response:
         request: Request | None = None,
         seconds: float = 0.0,
         address: str = "",
-        tls: Any = None,
+        certificate: Mapping[str, Any] | None = None,
         answered_at: float | None = None,
         parse_limits: ParseLimits = ParseLimits(),  # noqa: B008 - a constant
     ) -> None:
@@ -72,8 +72,9 @@ class Response:
         self.address = address  # the IP address that answered
         self.answered_at = answered_at  # monotonic seconds when the first bytes arrived
         self.parse_limits = parse_limits  # for `root` and all that is computed from it
-        if tls is not None:
-            self._tls = tls
+        self.certificate = None if certificate is None else dict(certificate)
+        """The host's certificate as a dict (`subject`, `issuer`, `notAfter` …), that of `ssl.SSLSocket.getpeercert`;
+        None without TLS."""
         self.cut: dict[str, str] = {}  # what a bound cut off, counted as `cut/REASON`: reason → a sentence
 
     def __repr__(self) -> str:
@@ -114,15 +115,9 @@ class Response:
         """The address that answered; None if a host was not asked."""
         return ip_address(self.address) if self.address else None
 
-    @cached_property
-    def certificate(self) -> dict[str, Any] | None:
-        """The host's certificate as a dict (`subject`, `issuer`, `notAfter` …), that of `ssl.SSLSocket.getpeercert`;
-        None without TLS."""
-        return self._tls.getpeercert() if self._tls else None
-
     def replace(self, **changes: Any) -> Response:
         """A copy with these arguments of `Response` changed. What is cut off either counts for the page."""
-        fields = {name: getattr(self, name) for name in self.attributes} | {"tls": self._tls} | changes
+        fields = {name: getattr(self, name) for name in self.attributes} | changes
         copy = Response(fields.pop("url"), **fields)
         copy.attempt, copy.flags, copy.cache = self.attempt, list(self.flags), self.cache
         copy.exchange, copy.cut = self.exchange, self.cut

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
@@ -64,8 +64,8 @@ class Conversation(ResponseHandler):
         self._lost = lost
         self.address = ""
         """The IP address of the server."""
-        self.tls: Any = None
-        """The `ssl.SSLObject` of the connection; None without TLS."""
+        self.certificate: Mapping[str, Any] | None = None
+        """The server's, as the event loop has read it once for the connection; None without TLS."""
         self._bounds = bounds
         self._poll = select.poll()
         self._asked: asyncio.Future[Plain | None] | None = None  # while a plain answer may come
@@ -90,7 +90,7 @@ class Conversation(ResponseHandler):
         """Called by the loop."""
         super().connection_made(transport)
         self.address = transport.get_extra_info("peername")[0]
-        self.tls = transport.get_extra_info("ssl_object")
+        self.certificate = transport.get_extra_info("peercert")
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def is_silent(self) -> bool:

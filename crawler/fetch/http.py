@@ -167,7 +167,7 @@ class HttpFetcher:
             request=request,
             seconds=perf_counter() - started,
             address=answer.conversation.address,
-            tls=answer.conversation.tls,
+            certificate=answer.conversation.certificate,
             answered_at=answer.answered_at,
             parse_limits=self._parse_limits,
         )

@@ -93,5 +93,6 @@ async def test_the_certificate_of_the_host_can_be_read_when_its_connection_is_go
             assert page.certificate is not None
             assert page.certificate["subjectAltName"] == (("IP Address", "127.0.0.1"),)
             assert page.copy().certificate == page.certificate
+        assert pages[0].certificate is not pages[1].certificate, "a spider may change its own"
     async with serving(says(ok())) as server, fetching() as fetcher:
         assert (await fetcher.fetch(Request(f"{server.origin}/"))).certificate is None
