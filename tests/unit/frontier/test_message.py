@@ -377,6 +377,7 @@ def expected(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of a request as they were given to it, but for what its documentation excepts."""
     defaults = msgspec.structs.asdict(Request(URL))
     given = {name: as_documented(value) or defaults[name] for name, value in fields.items()}
+    given |= {"delay": fields["delay"]} if "delay" in fields else {}  # a 0 stays an int
     if isinstance(given.get("body"), str):
         given["body"] = given["body"].encode()
     return {**defaults, **given, "method": given.get("method", "GET").upper()}
@@ -387,6 +388,7 @@ def expected(fields: dict[str, Any]) -> dict[str, Any]:
 @example({"url": URL, "method": "POST", "body": "loginann"})
 @example({"url": URL, "depth": True})
 @example({"url": URL, "callback": ""})
+@example({"url": URL, "delay": 0})
 def test_any_request_arrives_as_it_was_sent_or_is_refused(fields: dict[str, Any]) -> None:
     fields = {"url": URL, **fields}
     try:
