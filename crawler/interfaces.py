@@ -54,19 +54,23 @@ from crawler.model import (
 )
 from crawler.response import Response
 from crawler.schedules.timetable import Timetable
+from crawler.settings import DEFAULTS
 from crawler.status import Backlog, Coverage, DeadLetter, Failing, HostView, JobStats, Trace, WorkerInfo
 
 
 class Pace(Struct, frozen=True):
-    """The politeness for hosts that ask for nothing else. Seconds and counts, per host, for the whole fleet."""
+    """The politeness for hosts that ask for nothing else. Seconds and counts, per host, for the whole fleet.
 
-    delay: float = 1.0  # between the starts of two requests
+    The defaults are those of the settings, but without chance: two requests are exactly `delay` apart.
+    """
+
+    delay: float = DEFAULTS.DOWNLOAD_DELAY  # between the starts of two requests
     jitter: float = 0.0  # largest random addition to `delay`, as a share of it
-    concurrency: int = 1  # requests in flight at most
-    backoff: float = 60.0  # rest after a first 429 or 503; doubles with each, up to a day
+    concurrency: int = DEFAULTS.CONCURRENT_REQUESTS_PER_DOMAIN  # requests in flight at most
+    backoff: float = DEFAULTS.BACKOFF_SECONDS  # rest after a first 429 or 503; doubles with each, up to a day
     target: float = 0.0  # requests in flight at which the delay, following a host's latency, aims; 0: fixed delay
-    longest: float = 60.0  # largest delay that following the latency may choose
-    patience: float = 3600.0  # with an unreachable host, before its pages are given up
+    longest: float = DEFAULTS.AUTOTHROTTLE_MAX_DELAY  # largest delay that following the latency may choose
+    patience: float = DEFAULTS.HOST_PATIENCE  # with an unreachable host, before its pages are given up
 
 
 DEFAULT_PACE = Pace()

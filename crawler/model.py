@@ -277,6 +277,9 @@ class Release(Struct, frozen=True):
 Outcome = Done | Skip | Step | Retry | Dead | Release
 
 
+MAX_SHARDS = 1_024
+"""Shards of one frontier: a claim may ask each of them."""
+
 COVERED_FIELDS = 100
 """Fields of the items of one callback that a job counts by themselves, so that names that a spider invents stay few."""
 

@@ -29,6 +29,7 @@ from crawler.parsing.request_fields import META_WORDS
 from crawler.parsing.url import BadUrl, canonical, dedup_key, origin_of
 from crawler.response import Response
 from crawler.runtime.credentials import is_secret
+from crawler.settings import DEFAULTS
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -58,12 +59,12 @@ Failures that pass by themselves (5xx, 429, time-outs, no connection) are not am
 class RetryPolicy(Struct, frozen=True):
     """When and how often to retry. The fields are the settings of the same names."""
 
-    retry_times: int = 2  # tries after the first one
-    retry_http_codes: frozenset[int] = frozenset({408, 429, 500, 502, 503, 504, 522, 524})
-    retry_delay: float = 1.0  # seconds before the first retry; doubles each time
-    retry_max_delay: float = 3600.0  # seconds; a Retry-After may exceed it
-    redirect_max_times: int = 20
-    metarefresh_maxdelay: float = 100.0  # seconds; negative: a refresh leads nowhere
+    retry_times: int = DEFAULTS.RETRY_TIMES  # tries after the first one
+    retry_http_codes: frozenset[int] = frozenset(DEFAULTS.RETRY_HTTP_CODES)
+    retry_delay: float = DEFAULTS.RETRY_DELAY  # seconds before the first retry; doubles each time
+    retry_max_delay: float = DEFAULTS.RETRY_MAX_DELAY  # seconds; a Retry-After may exceed it
+    redirect_max_times: int = DEFAULTS.REDIRECT_MAX_TIMES
+    metarefresh_maxdelay: float = DEFAULTS.METAREFRESH_MAXDELAY  # seconds; negative: a refresh leads nowhere
     dont_redirect: bool = False  # a redirect is judged like any other status
     handle_httpstatus_list: frozenset[int] = frozenset()  # the spider reads these too, once no tries are left
     handle_httpstatus_all: bool = False  # the spider reads all

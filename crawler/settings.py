@@ -21,6 +21,7 @@ from msgspec import Meta, Struct
 
 from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
+from crawler.model import MAX_SHARDS
 from crawler.parsing import feeds
 from crawler.parsing.rates import delay_of
 from crawler.parsing.request_headers import checked_headers
@@ -46,7 +47,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     KEY_PREFIX: str = "crawler"  # first part of every key
     # parts of the frontier, each on one server; 0: one, and in a cluster two for each master; the first command on an
     # empty server fixes it; with more than one, `ITEM_KEY` of a spider is exact within each only
-    SHARDS: Annotated[int, Meta(ge=0, le=1024)] = 0
+    SHARDS: Annotated[int, Meta(ge=0, le=MAX_SHARDS)] = 0
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
     # replicas that must have a page's links before the page is done, and an item before it is written; 0: none, so a
     # fail-over may lose pages or write items twice (docs/failures.md)
@@ -235,6 +236,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # in capitals goes in here; write it here yourself if it is near to one of the crawler's: {"USER_AGENTS": "a.txt"}
     OWN: Mapping[str, Any] = {}
 
+
+DEFAULTS = Settings()
+"""What is in force where nobody sets anything. `Pace`, `RetryPolicy` and the frontier have their defaults from here."""
 
 NAMES = frozenset(Settings.__struct_fields__)
 

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from crawler.errors import UsageError
 from crawler.model import Rule, RuleChange, with_spider
 from crawler.parsing.rates import delay_of
+from crawler.parsing.request_fields import MAX_PRIORITY
 from crawler.parsing.url import BadUrl, canonical, host_of
 from crawler.program import PROGRAM
 from crawler.runtime.logs import Level
@@ -41,7 +42,6 @@ _NAMED = ("host", "spider", "callback", "job")
 LIFTS = {"resume": "pause", "unblock": "block"}
 MAX_CONCURRENCY = 1_000
 LOG_KEPT = 10_000  # rule changes kept in the log: the last ones, and perhaps a few more
-MAX_PRIORITY = 1_000
 MAX_NAME = 300  # characters of a spider's or job's name
 
 

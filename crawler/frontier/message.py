@@ -10,7 +10,7 @@ version   version of this format: the lowest one whose workers understand this m
 delivery  how often it was handed out; changes with every return to pending, so old bytes never match new ones
 attempt   failed tries; at RETRY_TIMES + 1 the request is dead
 crashes   deliveries that ended because the worker and its supervisor died; at MAX_CRASHES the request is dead
-priority  higher ones first, -1000 to 1000
+priority  higher ones first, -1000 to 1000 (MAX_PRIORITY)
 url       canonical (see `parsing/url.py`)
 
 `extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
@@ -48,7 +48,7 @@ import msgspec
 from msgspec import Meta, Struct, convert
 from msgspec.structs import asdict, replace
 
-from crawler.frontier.rules import MAX_COUNT
+from crawler.frontier.rules import MAX_COUNT, MAX_PRIORITY
 from crawler.model import BLANK, Request
 from crawler.parsing.charset import clean
 from crawler.parsing.json_values import json_value, unfit
@@ -67,10 +67,11 @@ _ATOMS = frozenset({str, int, bool, type(None)})  # no float: JSON has no NaN or
 # a host without user and password; in lower case, so that every part of the program spells it alike
 _HOST = r"(\[[0-9a-f:.]{1,8192}\]|[!$-.0-9;=_`a-~]{1,8192})"
 _CANONICAL = re.compile(rf"https?://{_HOST}(?::[0-9]{{1,5}})?/[!#-~]{{0,8192}}")
-_COUNT = r"(0|[1-9][0-9]{0,13})"
-_HEAD = re.compile(
-    rf'\[{_COUNT},{_COUNT},{_COUNT},{_COUNT},(0|-?(?:1000|[1-9][0-9]{{0,2}})),"https?://{_HOST}[:/][^"]*"'.encode()
-)
+
+# both bounds are powers of ten, so that below them there is any number of fewer digits
+_COUNT = rf"(0|[1-9][0-9]{{0,{len(str(MAX_COUNT)) - 2}}})"
+_PRIORITY = rf"(0|-?(?:{MAX_PRIORITY}|[1-9][0-9]{{0,{len(str(MAX_PRIORITY)) - 2}}}))"
+_HEAD = re.compile(rf'\[{_COUNT},{_COUNT},{_COUNT},{_COUNT},{_PRIORITY},"https?://{_HOST}[:/][^"]*"'.encode())
 
 _VERSIONS = frozenset(str(version).encode() for version in range(1, VERSION + 1))
 

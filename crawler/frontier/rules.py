@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from crawler.control.rules import LOG_KEPT as LOG_KEPT
 from crawler.model import COVERED_FIELDS as COVERED_FIELDS
+from crawler.model import MAX_SHARDS as MAX_SHARDS
 from crawler.parsing.request_fields import MAX_COUNT as MAX_COUNT
 from crawler.parsing.request_fields import MAX_PRIORITY as MAX_PRIORITY
 from crawler.status import SKIPS_KEPT as SKIPS_KEPT
@@ -181,9 +182,12 @@ RELEASED_AT_ONCE = 1_000
 CLOCK_NOTED = 100
 """Time after which the frontier's time is written down again."""
 
-FIRST_GENERATION = 10**14
-"""No clock comes so far (the year 5138). So in a stream whose last id begins with a generation, `XADD *` counts on from
-that id, and ids need no clock."""
+END_OF_TIME = 10**14
+"""All times are before it: the year 5138."""
+
+FIRST_GENERATION = END_OF_TIME
+"""No clock comes so far: in a stream whose last id begins with a generation, `XADD *` counts on from that id. So ids
+need no clock."""
 
 GENERATION_SPREAD = 10**9
 """Bound of what is added to a generation by the name of its server, so that no two servers begin the same."""
@@ -233,9 +237,6 @@ KNOWN_PLACES = 2**21
 
 ALL_KNOWN_PLACES = 2 * KNOWN_PLACES
 """Places in the tables of all jobs."""
-
-MAX_SHARDS = 1_024
-"""Shards of one frontier: a claim may ask each of them."""
 
 SHARDS_PER_MASTER = 2
 """Shards for each master of a cluster, unless `SHARDS` says otherwise: room for twice as many masters. More cost each

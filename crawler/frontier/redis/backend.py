@@ -28,11 +28,12 @@ from crawler.frontier.redis.tickets import RedisTickets
 from crawler.frontier.redis.tracing import RedisTraces
 from crawler.frontier.redis.views import RedisViews
 from crawler.interfaces import Backend, Capabilities
+from crawler.settings import DEFAULTS
 
 
 @asynccontextmanager
 async def open_redis(
-    server: Server, *, prefix: str = "crawler", shards: int = 0, **options: Any
+    server: Server, *, prefix: str = DEFAULTS.KEY_PREFIX, shards: int = 0, **options: Any
 ) -> AsyncIterator[Backend]:
     """Open the server, yield the backend on it, and close the server at the end.
 
@@ -60,17 +61,17 @@ def parts(
     prefixes: Sequence[str],
     identity: bytes,
     *,
-    lease_seconds: float = 15.0,
-    max_crashes: int = 20,
-    outbox_limit: int = 10_000,
-    exploding_share: float = 0.5,
-    exploding_min: int = 20,
-    drift_share: float = 0.5,
-    drift_min: int = 50,
+    lease_seconds: float = DEFAULTS.LEASE_SECONDS,
+    max_crashes: int = DEFAULTS.MAX_CRASHES,
+    outbox_limit: int = DEFAULTS.OUTBOX_LIMIT,
+    exploding_share: float = DEFAULTS.EXPLODING_SHARE,
+    exploding_min: int = DEFAULTS.EXPLODING_MIN,
+    drift_share: float = DEFAULTS.DRIFT_SHARE,
+    drift_min: int = DEFAULTS.DRIFT_MIN,
     capabilities: Capabilities = Capabilities(),  # noqa: B008 - a constant
 ) -> Backend:
     """The backend on an open server; `prefixes` and `identity` are what `adopt` returned. The other values are those of
-    the settings of the same names."""
+    the settings of the same names, as are the defaults."""
     exploding = (exploding_share, exploding_min)
     jobs = RedisJobs(server, prefixes, identity)
     adding = RedisAdding(server, prefixes, jobs)

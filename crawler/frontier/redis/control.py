@@ -16,7 +16,7 @@ from crawler.frontier.redis.errors import errors
 from crawler.frontier.redis.keys import shard_for
 from crawler.frontier.redis.records import Unreadable, packed, text
 from crawler.frontier.redis.server import Server
-from crawler.frontier.rules import ANSWER_SECONDS, BROADCASTS_KEPT, HEAR_SECONDS
+from crawler.frontier.rules import ANSWER_SECONDS, BROADCASTS_KEPT, END_OF_TIME, HEAR_SECONDS
 from crawler.model import Broadcast, Rule, RuleChange
 from crawler.program import PROGRAM
 
@@ -145,7 +145,7 @@ class _Stored(msgspec.Struct):
     why: str = ""
     by: str = ""
     id: Annotated[str, Meta(pattern="^[0-9]{0,18}$")] = ""
-    at: Annotated[int, Meta(ge=0, lt=10**14)] = 0
+    at: Annotated[int, Meta(ge=0, lt=END_OF_TIME)] = 0
 
 
 def _record(rule: Rule) -> dict[str, str]:

@@ -12,7 +12,7 @@ import structlog
 from crawler.frontier import message as wire
 from crawler.frontier.redis.coverage import Noted, noted
 from crawler.frontier.redis.keys import shard_of
-from crawler.frontier.rules import MAX_DETAIL
+from crawler.frontier.rules import END_OF_TIME, MAX_DETAIL
 from crawler.model import Claim, Dead, Done, Failure, Junk, Lease, Outcome, Release, Retry, Skip, Step, Visit
 from crawler.parsing.charset import clean
 from crawler.parsing.url import host_of
@@ -59,7 +59,7 @@ class DeadRecord(msgspec.Struct, frozen=True):
     worker: str = ""
     failure: Failure = Failure("unknown", "")
     message: str = ""
-    died: Annotated[float, msgspec.Meta(ge=0, lt=1e14)] = 0  # the server's clock, ms
+    died: Annotated[float, msgspec.Meta(ge=0, lt=END_OF_TIME)] = 0  # the server's clock, ms
 
 
 def dead_record(worker: str, message: bytes, failure: Failure) -> bytes:

@@ -27,13 +27,20 @@ from crawler.frontier.redis.keys import absent_beside
 from crawler.frontier.redis.nodes import ManyNodes, OneNode
 from crawler.frontier.redis.slots import Slots
 from crawler.frontier.rules import LARGE_BYTES
+from crawler.settings import DEFAULTS
 
 
 class Server:
     """Runs scripts and commands on one server, or on the masters of several, over at most 17 connections to each."""
 
     def __init__(
-        self, url: str, *, timeout: float = 5.0, name: str = "crawler", ca_file: str = "", replicas: int = 0
+        self,
+        url: str,
+        *,
+        timeout: float = DEFAULTS.REDIS_TIMEOUT,
+        name: str = "crawler",
+        ca_file: str = "",
+        replicas: int = DEFAULTS.REDIS_REPLICAS,
     ) -> None:
         """`timeout` in seconds; `ca_file` holds certificate authorities beside the system's; `replicas` are those that
         must have what is written behind the barrier."""

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from crawler.app.config import Config, data_dir, for_one_spider
-from crawler.settings import Settings
+from crawler.app.start_worker import pace
+from crawler.interfaces import Pace
+from crawler.settings import DEFAULTS, Settings
 
 
 def test_a_relative_folder_of_data_is_in_the_projects_folder_wherever_the_process_runs() -> None:
@@ -33,3 +37,7 @@ def test_the_settings_for_the_only_spider_set_the_pace_as_its_own_do() -> None:
     config = Config(Settings(SPIDERS={"shop": {"rate": "2/s"}}), {}, Path())
     assert for_one_spider(config, {"DOWNLOAD_DELAY": 0}, "shop").settings.DOWNLOAD_DELAY == 0.5
     assert for_one_spider(config, {"DOWNLOAD_DELAY": 0}, "news").settings.DOWNLOAD_DELAY == 0.0
+
+
+def test_a_pace_without_fields_is_that_of_the_settings_without_chance() -> None:
+    assert Pace() == replace(pace(DEFAULTS), jitter=0.0)
