@@ -49,7 +49,13 @@ _JITTER = 0.5  # a delay is spread over 75 % .. 125 %
 _MAX_DOUBLINGS = 32
 _SECONDS = re.compile(r"[0-9]{1,300}(\.[0-9]{1,300})?", re.ASCII).fullmatch  # hosts send fractions by mistake
 
-SYSTEMIC = frozenset({"callback", "crash", "http_401", "http_403", "http_407", "pipeline"})
+OF_THE_PROJECT = frozenset({"callback", "pipeline"})
+"""Failures that no host can cause: its own code raised."""
+
+ROUTE_REFUSALS = frozenset({"http_401", "http_403"})
+"""Failures by which a host may refuse one of its routes alone: many sites show the pages of one to no guests."""
+
+SYSTEMIC = OF_THE_PROJECT | ROUTE_REFUSALS | {"crash", "http_407"}
 """Failures that need a person if many pages have them: a broken spider, an expired login or proxy.
 
 Failures that pass by themselves (5xx, 429, time-outs, no connection) are not among them: the crawl retries those.

@@ -1,7 +1,8 @@
-"""Every number of the frontier's rules, with its unit and its reason.
+"""Every number of the frontier's rules, with its unit and its reason, and every set of words that a rule is about.
 
-Python imports the numbers from here. The scripts use the same names: `redis/scripts.py` defines the numbers that a
-script mentions as locals at its start. Times are in milliseconds, as in the scripts, unless a name says otherwise.
+Python imports them from here. The scripts use the same names: `redis/scripts.py` defines those that a script mentions
+as locals at its start, a set as a table with `true` for each word. Times are in milliseconds, as in the scripts, unless
+a name says otherwise.
 
 A value that a deployment may choose is a setting, not a rule; the scripts receive it as an argument.
 """
@@ -13,6 +14,8 @@ from crawler.model import COVERED_FIELDS as COVERED_FIELDS
 from crawler.model import MAX_SHARDS as MAX_SHARDS
 from crawler.parsing.request_fields import MAX_COUNT as MAX_COUNT
 from crawler.parsing.request_fields import MAX_PRIORITY as MAX_PRIORITY
+from crawler.policy import OF_THE_PROJECT as OF_THE_PROJECT
+from crawler.policy import ROUTE_REFUSALS as ROUTE_REFUSALS
 from crawler.status import SKIPS_KEPT as SKIPS_KEPT
 
 HOUR = 3_600_000
@@ -45,12 +48,18 @@ BACKOFF_CAP = DAY
 BUSY_TOO_LONG = 2 * DAY
 """Time without a good answer after which a busy host is paused until a person resumes it."""
 
+LATENCY_FALL = 0.5
+"""Share of the difference by which a host's latency falls at a faster answer. At a slower one it rises by all of it, so
+that one fast answer among slow ones does not make the crawl press the host."""
+
 # ---------------------------------------------------------------------------------------------------------
 # Pages that fail alike
 
 WINDOW_SHARE = 0.5
-"""The window in pages is EXPLODING_MIN divided by EXPLODING_SHARE, or by this number if that share is larger. When the
-window is full, its counts are halved."""
+"""The window in pages is EXPLODING_MIN divided by EXPLODING_SHARE, or by this number if that share is larger."""
+
+WINDOW_KEPT = 0.5
+"""Share of the counts of a full window that stay, rounded down: the older a page, the less it counts."""
 
 RECENT_KEPT = 10_000
 """Hosts and spiders of a job that are watched at once, to bound memory. One more makes the script forget all."""

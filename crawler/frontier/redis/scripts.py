@@ -1,4 +1,4 @@
-"""Assembles the scripts in `lua/`: each transition with the libraries it needs and the numbers of `rules.py` it uses.
+"""Assembles the scripts in `lua/`: each transition with the libraries it needs and what it uses of `rules.py`.
 
 The first line of a script or library that uses others names them: `-- needs: message, ledger`. Each library
 (`lua/lib/`) appears once, before the script or library that needs it and after the libraries that it needs itself.
@@ -19,7 +19,7 @@ NAMES = (
 )
 _FOLDER = files(__package__) / "lua"
 _NEEDS = re.compile(r"-- needs: ([a-z_]+(?:, [a-z_]+)*)\n")
-NUMBERS = {name: value for name, value in vars(rules).items() if name.isupper() and isinstance(value, int | float)}
+RULES = {name: value for name, value in vars(rules).items() if name.isupper()}
 
 
 @cache
@@ -40,8 +40,14 @@ def assemble(script: str) -> str:
     _collect(script, libraries)
     parts = [*libraries.values(), script]
     words = frozenset().union(*map(_words, parts))
-    numbers = [f"local {name} = {value!r}\n" for name, value in NUMBERS.items() if name in words]
-    return "".join(numbers) + "\n".join(parts)
+    used = [f"local {name} = {_in_lua(value)}\n" for name, value in RULES.items() if name in words]
+    return "".join(used) + "\n".join(parts)
+
+
+def _in_lua(value: float | frozenset[str]) -> str:
+    if isinstance(value, frozenset):
+        return "{ " + ", ".join(f"{word} = true" for word in sorted(value)) + " }"
+    return repr(value)
 
 
 @cache

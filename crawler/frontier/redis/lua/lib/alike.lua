@@ -31,7 +31,7 @@ end
 
 -- Whether the host may be refusing one route alone: it serves others, and never served this one.
 local function is_one_routes(J, host, kind, route)
-  if not string.find(kind, '^http_40[13]$') or route == '*' then return false end
+  if not ROUTE_REFUSALS[kind] or route == '*' then return false end
   local routes = redis.call('HGET', J .. 'served', host)
   return routes and #routes <= ROUTES_BYTES and not string.find(routes, ' ' .. route .. ' ', 1, true)
 end
@@ -63,14 +63,15 @@ local function note_outcome(J, what, name, kind, route, failure, limits, now)
     redis.call('HDEL', recent, subject)
     return known, true
   end
-  if pages >= least / math.min(share, WINDOW_SHARE) then pages, failed = math.floor(pages / 2), math.floor(failed / 2) end
+  if pages >= least / math.min(share, WINDOW_SHARE) then
+    pages, failed = math.floor(pages * WINDOW_KEPT), math.floor(failed * WINDOW_KEPT)
+  end
   if failed == 0 then redis.call('HDEL', recent, subject)
   else redis.call('HSET', recent, subject, string.format('%d %d %s %s', pages, failed, alike, where)) end
   redis.call('PEXPIRE', recent, RECENT_TTL)
   return known, false
 end
 
-local of_the_project = { callback = true, pipeline = true } -- kinds of failures that no host can cause
 local is_quiet -- whether no subject of the job failed lately; nil: not looked up since one may have
 
 -- A failed page counts at its first try only, because the last requests of any crawl are those that fail repeatedly.
@@ -86,7 +87,7 @@ local function watch(J, host, message, kind, failure, limits, now)
   if kind ~= 'ok' and attempt ~= '0' then return end
   is_quiet = nil
   local known, paused = 0, false
-  if not of_the_project[kind] then known, paused = note_outcome(J, 'host', host, kind, route, failure, limits, now) end
+  if not OF_THE_PROJECT[kind] then known, paused = note_outcome(J, 'host', host, kind, route, failure, limits, now) end
   -- one bad host is not its spider's fault, so each failing host counts once for the spider
   if kind == 'ok' or (known == 0 and not paused) then
     note_outcome(J, 'spider', spider_of(message) or '', kind, '*', failure, limits, now)

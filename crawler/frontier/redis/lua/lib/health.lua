@@ -68,14 +68,14 @@ local function note_health(commit, visit, tries)
   return rest, again, times
 end
 
--- The latency rises at once and falls by half the difference. Errors never lower it, because servers often answer
+-- The latency rises at once and falls by a share of the difference. Errors never lower it, because servers often answer
 -- them fast.
 local function note_latency(commit, visit)
   local took = visit.took
   if commit.target == 0 or not took then return 0 end
   local H, is_good = commit.P .. 'host:' .. visit.host, string.sub(visit.status, 1, 1) == '2'
   local before = as_number(redis.call('HGET', H, 'latency'))
-  local latency = math.max(took, is_good and (before + took) / 2 or before)
+  local latency = math.max(took, is_good and before + (took - before) * LATENCY_FALL or before)
   redis.call('HSET', H, 'latency', math.ceil(latency))
   return adapted(latency, commit.target, commit.longest)
 end
