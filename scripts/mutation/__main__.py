@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from scripts.mutation.cases import NUMBERS, ROOT, Case, cases, equivalent
+from scripts.mutation.cases import ROOT, SCRIPTS, Case, cases, equivalent
 
 COPIED = ("crawler", "spiders", "tests", "settings.py", "pyproject.toml", "scripts")
 ON_SERVERS = ("tests/integration/test_scripts_under_failure.py", "tests/integration/test_queue_acl.py")
@@ -59,7 +59,7 @@ def main() -> int:
 
 def _scripts(left: Iterable[Case], suite: tuple[str, ...], jobs: int) -> list[Case] | None:
     """Those of the scripts that survive a suite; None if the suite fails without a mutant."""
-    by_number = {str(case.number): case for case in left if case.path != NUMBERS}
+    by_number = {str(case.number): case for case in left if _is_script(case)}
     command = [sys.executable, "-m", "scripts.mutation.loop", str(jobs), *suite]
     done = subprocess.run(command, cwd=ROOT, input="\n".join(by_number), stdout=subprocess.PIPE, text=True)
     if done.returncode:
@@ -77,7 +77,11 @@ def _numbers(left: Iterable[Case], suite: tuple[str, ...]) -> list[Case]:
                 shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, copy / name)
-        return [case for case in left if case.path == NUMBERS and _survives(copy, case, suite)]
+        return [case for case in left if not _is_script(case) and _survives(copy, case, suite)]
+
+
+def _is_script(case: Case) -> bool:
+    return case.path.startswith(SCRIPTS)
 
 
 def _survives(copy: Path, case: Case, suite: tuple[str, ...]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -29,15 +30,30 @@ class Case(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """All of them, numbered; those of the numbers' file first."""
-    number, equal = 0, Counter[tuple[str, str, str]]()
-    for file in [ROOT / NUMBERS, *sorted((ROOT / SCRIPTS).rglob("*.lua"))]:
-        for mutant in (of_lua if file.suffix == ".lua" else of_python)(file.read_text()):
-            path = str(file.relative_to(ROOT))
-            change = path, mutant.line, mutant.change
-            equal[change] += 1
-            yield Case(number, path, mutant, (*change, equal[change]))
-            number += 1
+    """All of them, numbered; those of the numbers first."""
+    equal = Counter[tuple[str, str, str]]()
+    for number, (path, mutant) in enumerate(_mutants()):
+        change = path, mutant.line, mutant.change
+        equal[change] += 1
+        yield Case(number, path, mutant, (*change, equal[change]))
+
+
+def _mutants() -> Iterator[tuple[str, Mutant]]:
+    """Each with the path of its file."""
+    numbers = (ROOT / NUMBERS).read_text()
+    yield from ((NUMBERS, mutant) for mutant in of_python(numbers))
+    for path, names in _imported(numbers):
+        mutants = of_python((ROOT / path).read_text())
+        yield from ((path, mutant) for mutant in mutants if mutant.line.partition(" = ")[0] in names)
+    for file in sorted((ROOT / SCRIPTS).rglob("*.lua")):
+        yield from ((str(file.relative_to(ROOT)), mutant) for mutant in of_lua(file.read_text()))
+
+
+def _imported(numbers: str) -> Iterator[tuple[str, set[str]]]:
+    """The files in which numbers of that module stand, and their names: it passes them on."""
+    for node in ast.parse(numbers).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("crawler."):
+            yield f"{str(node.module).replace('.', '/')}.py", {name.name for name in node.names}
 
 
 def equivalent() -> set[Key]:
