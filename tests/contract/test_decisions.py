@@ -13,9 +13,10 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from crawler.frontier.message import decode
 from crawler.frontier.redis.keys import job_prefix, shard_of, shard_prefix
 from crawler.interfaces import Pace
-from crawler.model import Dead, Done, Failure, Filled, Lease, Outcome, Release, Request, Retry, Skip
+from crawler.model import Dead, Done, Failure, Filled, Lease, Outcome, Release, Request, Retry, Skip, Step
 from crawler.status import clock
 from crawler.testing.contract.world import AT_ONCE, Crawl, hosts, pages
 from tests.contract.world import MemoryWorld, ServerWorld
@@ -28,7 +29,9 @@ WHY = Failure("connect", "nobody there")
 OUTCOMES: dict[str, Outcome] = {
     "done": Done(),
     "skip": Skip("robots"),
+    "step": Step(),
     "release": Release("shutdown"),
+    "early": Release("address", turn=20.0),
     "retry": Retry(WHY, 0.0),
     "spent": Dead(WHY, spent=True),
     "dead": Dead(WHY),
@@ -36,9 +39,10 @@ OUTCOMES: dict[str, Outcome] = {
 STATUSES = {"callback": 200, "http_401": 401, "http_403": 403, "http_407": 407, "http_404": 404, "http_503": 503}
 
 
-def rows(table: str) -> pytest.MarkDecorator:
-    """Parametrize a test by the rows of a table."""
-    return pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in TABLES[table]])
+def rows(table: str, *, exact: bool | None = None) -> pytest.MarkDecorator:
+    """Parametrize a test by the rows of a table: all, or those that are exact, or those that are not."""
+    chosen = [row for row in TABLES[table] if exact is None or row.get("exact", False) == exact]
+    return pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in chosen])
 
 
 class Ledger:
@@ -87,10 +91,19 @@ async def _on_its_last_try(crawl: Crawl) -> Lease:
     return await crawl.lease(pace=PACE)
 
 
-@rows("health")
+@rows("health", exact=False)
 async def test_how_a_host_is_after_an_answer(world: ServerWorld, ledger: Ledger, row: dict[str, Any]) -> None:
-    if row.get("exact") and not isinstance(world, MemoryWorld):
-        return  # only where time stands still between two steps; the rows beside it are seconds away from the limit
+    await _check_health(world, ledger, row)
+
+
+@pytest.mark.parametrize("new_world", ["memory", "memory-4-shards"], indirect=True)
+@rows("health", exact=True)
+async def test_how_a_host_is_at_a_limit(world: ServerWorld, ledger: Ledger, row: dict[str, Any]) -> None:
+    """Only where time stands still between two steps; the rows beside these are seconds away from the limit."""
+    await _check_health(world, ledger, row)
+
+
+async def _check_health(world: ServerWorld, ledger: Ledger, row: dict[str, Any]) -> None:
     crawl = await Crawl.create(world)
     await crawl.add(f"http://{HOST}/")
     lease = await (_on_its_last_try(crawl) if row["page"] == "spent" else crawl.lease(pace=PACE))
@@ -155,6 +168,51 @@ async def test_what_a_visit_does_to_the_counters(world: ServerWorld, ledger: Led
     assert {name: count for name, count in raised.items() if count} == row["counts"]
     entries = await crawl.outbox.read(crawl.job, {}, 10)
     assert sum(len(entry.items) for entry in entries) == row["counts"].get("items", 0)
+
+
+@rows("unread")
+async def test_what_becomes_of_bytes_that_a_worker_cannot_read(world: ServerWorld, row: dict[str, Any]) -> None:
+    crawl = await Crawl.create(world)
+    prefix = job_prefix(shard_prefix(world.prefix, shard_of(HOST, world.shards)), crawl.job.name)
+    async with world.raw() as client:
+        await client.rpush(f"{prefix}pending:0:{HOST}", row["bytes"].encode())
+        await client.zadd(f"{prefix}hosts", {HOST: 0})
+        for counter in ("known", "admitted", "pending") if row["counted"] else ():
+            await client.hincrby(f"{prefix}stats", counter, 1)
+    (junk,) = (await crawl.claim()).junk
+    if row["becomes"] == "dead":
+        assert await crawl.frontier.queue.bury("w1", crawl.job, junk.message, Failure("junk", junk.why))
+    else:
+        assert await crawl.frontier.queue.set_aside("w1", crawl.job, junk.message, 600.0)
+    assert await crawl.counts() == (int(row["becomes"] == "pending"), 0, 0, int(row["becomes"] == "dead"))
+    stats = await crawl.frontier.reading.stats(crawl.job)
+    assert (stats.counters, sum(stats.later.values())) == (row["counts"], row.get("later", 0))
+
+
+@rows("reaped")
+async def test_what_a_reaper_does_to_a_request(world: ServerWorld, row: dict[str, Any]) -> None:
+    crawl = await Crawl.create(world, max_crashes=3)
+    await crawl.add(f"http://{HOST}/")
+    for _ in range(row.get("crashes", 0)):
+        await crawl.lease()
+        await world.expire("w1")
+        await crawl.frontier.leases.reap()
+    lease = await crawl.lease()
+    before = (await crawl.frontier.reading.stats(crawl.job)).counters
+    if row["seen"]:
+        blame = (lease, OUTCOMES[row["blame"]]) if "blame" in row else None
+        await crawl.frontier.leases.reap("w1", blame=blame)  # type: ignore[arg-type]
+    else:
+        await world.expire("w1")
+        await crawl.frontier.leases.reap()
+    assert await crawl.counts() == (int(row["becomes"] == "pending"), 0, 0, int(row["becomes"] == "dead"))
+    counters = (await crawl.frontier.reading.stats(crawl.job)).counters
+    raised = {name: count - before.get(name, 0) for name, count in counters.items()}
+    assert {name: count for name, count in raised.items() if count} == row["counts"]
+    if row["becomes"] == "pending":
+        again = decode((await crawl.lease(worker="w2")).message)
+        assert {"attempt": again.attempt, "crashes": again.crashes} == row["after"]
+        assert again.delivery == lease.delivery + 1
 
 
 def _hosts(world: ServerWorld) -> dict[str, str]:
