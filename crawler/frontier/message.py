@@ -266,12 +266,6 @@ def again(message: bytes, *, failed: int = 0) -> bytes:
     return b"[%d,%d,%d,%d%b" % (version, (delivery + 1) % MAX_COUNT, attempt + failed, crashes, rest)
 
 
-def pardoned(message: bytes) -> bytes:
-    """The same message for its next delivery, without attempts and crashes."""
-    version, delivery, _, _, rest = _head(message)
-    return b"[%d,%d,0,0%b" % (version, (delivery + 1) % MAX_COUNT, rest)
-
-
 def identity(message: bytes) -> bytes:
     """The part of a message that stays the same over all deliveries."""
     return _head(message)[4]

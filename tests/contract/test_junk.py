@@ -15,7 +15,7 @@ from crawler.frontier.redis.server import Server
 from crawler.model import Claim, Failure
 from crawler.testing.contract.world import Crawl, pages
 from tests.contract.world import RedisWorld
-from tests.junk import CASES, HOST, JUNK, LATER, REQUEST, Case, mutants
+from tests.junk import CASES, HOST, JUNK, LARGE, LATER, REQUEST, Case, mutants
 
 
 @pytest.fixture
@@ -40,6 +40,24 @@ async def test_the_scripts_read_a_head_in_the_same_bytes(client: redis.asyncio.R
     found: list[bytes] = await client.eval(_READ, 0, *messages)
     for message, host in zip(messages, found, strict=True):
         assert host.decode() == ledger_host(message), message[:200]
+
+
+_PARDONED = scripts.assemble("""-- needs: message
+local found = {}
+for i, message in ipairs(ARGV) do
+  found[i] = pardoned(message)
+end
+return found
+""")
+
+
+async def test_of_a_pardoned_message_nothing_changes_but_its_counts(client: redis.asyncio.Redis) -> None:
+    messages = [case.message for case in CASES.values()] + list(mutants(random.Random(4), 5_000, HOST))
+    messages = [message for message in messages if ledger_host(message)]
+    found: list[bytes] = await client.eval(_PARDONED, 0, *messages)
+    for message, new in zip(messages, found, strict=True):
+        version, delivery, _, _, rest = message.split(b",", 4)
+        assert new == b"%b,%d,0,0,%b" % (version, (int(delivery) + 1) % LARGE, rest)
 
 
 REQUESTS = [case for case in CASES.values() if case.verdict == REQUEST]

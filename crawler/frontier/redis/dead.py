@@ -51,7 +51,7 @@ class RedisDead:
         for shard in self._shards:
             prefix = job_prefix(shard, job.name)
             async for letters in chunks(self.in_shard(shard, job, ids)):
-                arguments = [value for letter in letters for value in _second_chance(letter)]
+                arguments = [value for letter in letters for value in _named(letter)]
                 moved += await self._server.run("redrive", f"{prefix}dead", prefix, job.epoch, *arguments, barrier=True)
         return moved
 
@@ -108,14 +108,14 @@ class RedisDead:
                     yield name, record
 
 
-def _second_chance(letter: DeadLetter) -> tuple[str | bytes, ...]:
-    """The letter's id and its message without attempts and crashes; empty if it is not a request of any version."""
+def _named(letter: DeadLetter) -> tuple[str | bytes, ...]:
+    """The letter's id and its message; empty if it is not a request of any version."""
     message = letter.message.encode("utf-8", "replace")
     try:
         wire.peek(message)
     except wire.JunkMessage:
         return ()
-    return letter.id, wire.pardoned(message)
+    return letter.id, message
 
 
 async def chunks(values: AsyncIterator[T]) -> AsyncIterator[list[T]]:
