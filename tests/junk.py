@@ -73,7 +73,6 @@ CASES = {
     **_with_head(
         LATER,
         version_4=message(4),
-        version_0=message(0),
         new_fields=message(7, rest=',0,"",{"new":1},[7]'),
         field_that_must_be_known=message(4, rest=',0,"site",{},{"new":1}'),
         latest_version=message(LARGE - 1, rest=',0,"site",{},{"new":1}'),
@@ -135,6 +134,7 @@ CASES = {
         crashes_too_large=message(crashes=LARGE),
         count_of_400_digits=message(attempt="9" * 400),
         version_of_400_digits=message("9" * 400),
+        version_0=message(0),
         leading_zero=message(delivery="00"),
         later_version_with_a_leading_zero=message("02"),
         later_version_with_a_large_count=message(4, delivery=LARGE),

@@ -6,7 +6,7 @@ The first six places, the head, never change between versions, because the scrip
 `lua/lib/message.lua` accepts what `_HEAD` accepts). The head contains no blank, and its numbers are in JSON's own
 spelling: the four counts are below 10^14, which a script writes exactly.
 
-version   version of this format: the lowest one whose workers understand this message
+version   version of this format, from 1: the lowest one whose workers understand this message
 delivery  how often it was handed out; changes with every return to pending, so old bytes never match new ones
 attempt   failed tries; at RETRY_TIMES + 1 the request is dead
 crashes   deliveries that ended because the worker and its supervisor died; at MAX_CRASHES the request is dead
@@ -69,9 +69,10 @@ _HOST = r"(\[[0-9a-f:.]{1,8192}\]|[!$-.0-9;=_`a-~]{1,8192})"
 _CANONICAL = re.compile(rf"https?://{_HOST}(?::[0-9]{{1,5}})?/[!#-~]{{0,8192}}")
 
 # both bounds are powers of ten, so that below them there is any number of fewer digits
-_COUNT = rf"(0|[1-9][0-9]{{0,{len(str(MAX_COUNT)) - 2}}})"
+_POSITIVE = rf"[1-9][0-9]{{0,{len(str(MAX_COUNT)) - 2}}}"
+_COUNT = rf"(0|{_POSITIVE})"
 _PRIORITY = rf"(0|-?(?:{MAX_PRIORITY}|[1-9][0-9]{{0,{len(str(MAX_PRIORITY)) - 2}}}))"
-_HEAD = re.compile(rf'\[{_COUNT},{_COUNT},{_COUNT},{_COUNT},{_PRIORITY},"https?://{_HOST}[:/][^"]*"'.encode())
+_HEAD = re.compile(rf'\[({_POSITIVE}),{_COUNT},{_COUNT},{_COUNT},{_PRIORITY},"https?://{_HOST}[:/][^"]*"'.encode())
 
 _VERSIONS = frozenset(str(version).encode() for version in range(1, VERSION + 1))
 
@@ -132,7 +133,7 @@ class Message(Struct, frozen=True, array_like=True):
     @property
     def is_later(self) -> bool:
         """Whether its version is unknown to this worker, so that nothing after its URL was read."""
-        return not 1 <= self.version <= VERSION
+        return self.version > VERSION
 
 
 _EXTRAS = tuple(name for name in Extras.__struct_fields__ if name != "nonce")

@@ -27,7 +27,7 @@ end
 local function read(message)
   local version, delivery, attempt, crashes, priority, url, rest =
     string.match(message, '^%[(%d+),(%d+),(%d+),(%d+),(%-?%d+),"([^"]*)"(.*)$')
-  if url and is_count(version) and is_count(delivery) and is_count(attempt) and is_count(crashes)
+  if url and version ~= '0' and is_count(version) and is_count(delivery) and is_count(attempt) and is_count(crashes)
     and is_priority(priority) and host_of(url) then
     return version, delivery, attempt, crashes, priority, url, rest
   end
