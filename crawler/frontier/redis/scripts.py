@@ -1,7 +1,8 @@
 """Assembles the scripts in `lua/`: each transition with the libraries it needs and what it uses of `rules.py`.
 
-The first line of a script or library that uses others names them: `-- needs: message, ledger`. Each library
-(`lua/lib/`) appears once, before the script or library that needs it and after the libraries that it needs itself.
+A script or library that uses others begins with their names: `-- needs: message, ledger`; further lines begin below the
+first name. Each library (`lua/lib/`) appears once, before the script or library that needs it and after the libraries
+that it needs itself.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ NAMES = (
     *("close", "limit", "draw", "coverage", "redo", "redrive_items"),
 )
 _FOLDER = files(__package__) / "lua"
-_NEEDS = re.compile(r"-- needs: ([a-z_]+(?:, [a-z_]+)*)\n")
+_NEEDS = re.compile(r"-- needs: ([a-z_]+(?:,(?: |\n-- {8})[a-z_]+)*)\n")
 RULES = {name: value for name, value in vars(rules).items() if name.isupper()}
 
 
@@ -58,7 +59,7 @@ def _words(text: str) -> frozenset[str]:
 def _collect(script: str, libraries: dict[str, str]) -> None:
     """Add the libraries that a script needs, each after those that it needs itself."""
     needs = _NEEDS.match(script)
-    for name in needs[1].split(", ") if needs else ():
+    for name in re.findall("[a-z_]+", needs[1]) if needs else ():
         if name in libraries:
             continue
         library = _library(name)

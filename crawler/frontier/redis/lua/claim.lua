@@ -12,8 +12,8 @@
 --                 delay that adapting may choose
 --         outbox_limit  pages in a job's outbox at which claims hand out nothing of it
 --         random  integer, 1 to 2^31 - 2
---         jobs    each: name, epoch; mine: hosts that this process asked a moment ago, latest first; told: the word of a
---                 closing that the caller knows; asked: whether it has asked the job's budget (`draw.lua`) since its
+--         jobs    each: name, epoch; mine: hosts that this process asked a moment ago, latest first; told: the word of
+--                 a closing that the caller knows; asked: whether it has asked the job's budget (`draw.lua`) since its
 --                 last claim; given: what that has ever given to this shard, if it is at home in another
 -- Returns { wait ms (-1: nothing pending), idle word, { gone jobs }, { job, word, … }, job, { messages }, job … }; the
 -- word of a job is that of its closing, if the caller does not know it, or '' if it must ask the budget first

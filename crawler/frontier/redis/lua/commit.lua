@@ -1,15 +1,14 @@
--- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing, coverage, drift
+-- needs: clock, message, counters, skips, letters, line, ledger, health, alike, later, failing, outbox, closing,
+--        coverage, drift
 -- processing → done | pending | dead, as each visit ended: items and acknowledgement in one step.
 --
 -- KEYS  1 J processing:W
 -- ARGV  1 as MessagePack, by name:
---         P, worker, job, epoch, token
---         delay     ms between requests to a host that asked for no delay
+--         P, worker, job, epoch, token, delay (ms between requests to a host that asked for no delay)
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
 --         drift_share and drift_min: when a callback whose items lack a field is paused (see `drift.lua`)
 --         backoff   ms, the first back-off; patience: ms before failures of an unreachable host count as the page's
---         target    requests that should be in flight to a host (0: its pace is not adapted); longest: ms, the longest
---                   delay that adapting may choose
+--         target    requests that should be in flight to a host (0: a fixed pace); longest: ms, longest adapted delay
 --         visits    for each lease:
 --           kind    done|skip|step|retry|release|early (its group had no turn)|aside|dead|spent (all its tries)|junk
 --           host, status ('': none), size in bytes, health (see `health.lua`), verdict (see `alike.lua`)
@@ -31,8 +30,8 @@
 -- Returns a string with a character for each lease: 0, the worker no longer had it; else it is committed, and b says
 -- that its host is back after a rest, r that its host rests now, 1 neither; then for each r a space, the ms of the
 -- rest, a colon, and how often in a row the host rests; then a line for each callback that it paused. Or GONE.
--- Stays true: the items of each committed lease are in the outbox, each key once, and so is its line of
--- the index; a lease that got 0 changed nothing; the same token returns the same string and does nothing.
+-- Stays true: the items of each committed lease are in the outbox, each key once, and so is its line of the index;
+-- a lease that got 0 changed nothing; the same token returns the same string and does nothing.
 
 local commit = cmsgpack.unpack(ARGV[1])
 local P, job = commit.P, commit.job
@@ -145,6 +144,7 @@ note_time()
 if #pages_read > 0 then
   redis.call('XADD', J .. 'read', 'MAXLEN', '~', READS_KEPT, '*', 'worker', commit.worker, unpack(pages_read))
 end
-local reply = table.concat({ table.concat(replies) .. table.concat(rests), unpack(close_windows(J, commit, now)) }, '\n')
+local lines = { table.concat(replies) .. table.concat(rests), unpack(close_windows(J, commit, now)) }
+local reply = table.concat(lines, '\n')
 redis.call('HSET', W, 'commit', commit.token, 'reply', reply)
 return reply

@@ -96,8 +96,9 @@ end
 
 local function obey()
   local subject = what .. ' ' .. name
-  if number then redis.call('HSET', KEYS[1], change.key, string.format('%d', number) .. ' {"id":"' .. id .. '","at":' .. at
-    .. ',' .. string.sub(change.record, 2))
+  if number then
+    local record = string.format('%d {"id":"%s","at":%s,', number, id, at) .. string.sub(change.record, 2)
+    redis.call('HSET', KEYS[1], change.key, record)
   else redis.call('HDEL', KEYS[1], change.key) end
   if action == 'priority' and number then redis.call('ZADD', P .. 'first', number, subject)
   elseif action == 'priority' then redis.call('ZREM', P .. 'first', subject) end

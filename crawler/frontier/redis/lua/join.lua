@@ -9,8 +9,8 @@
 --         shard, delay, jitter, cap, random  as for `claim.lua`, for the turn of that lease
 -- Returns { for how many ms the host has been in the group (0: it joined now; a huge number: it never was in any
 -- group), 1 if that lease has a turn of the group now, else 0 }.
--- Stays true: a group's `inflight` is the sum of its hosts', so the host's own count moves with it; a host stands in the
--- line of its own group alone; the turn is booked as a claim books it, and the end of the lease settles it.
+-- Stays true: a group's `inflight` is the sum of its hosts', so the host's own count moves with it; a host stands in
+-- the line of its own group alone; the turn is booked as a claim books it, and the end of the lease settles it.
 
 local joining = cmsgpack.unpack(ARGV[1])
 joining.now = now_ms()

@@ -1,5 +1,5 @@
 -- needs: clock, number, counters, quota, budget
--- Sets the limits of a job, or lifts them: in each other shard, and then in the first one, the home of the job's budget.
+-- Sets the limits of a job, or lifts them: in each other shard, and then in the first one, the home of its budget.
 --
 -- KEYS  1 J stats
 -- ARGV  1 as MessagePack, by name:

@@ -9,7 +9,8 @@
 --         max_crashes  crashes after which a request is dead
 --         budget       requests to move, and turns to end, at most
 --         share and least: share and number of pages that must fail alike before their host or spider is paused
---         blame        the request that killed the worker (nil: unknown): job, kind (retry|dead), delay ms, failure (words)
+--         blame        the request that killed the worker (nil: unknown): job, kind (retry|dead), delay ms, failure
+--                      (words)
 --       2 its message   3 its new message, or its record   (only with `blame`)
 -- Returns {} if there is nothing to reap, else { worker, requeued, dead, 1 if some are left else 0 }.
 -- Stays true: each message moves once, however many reapers run, because it leaves the processing list in the
@@ -43,7 +44,8 @@ end
 local function move(J, message, is_blamed, counters)
   local host = host_in(message)
   if not host then -- pushed by hand, so no counter includes it
-    bury_junk(J, message, own_record(message, 'junk', 'bytes in a processing list that are not a request', worker), now, counters)
+    local why = 'bytes in a processing list that are not a request'
+    bury_junk(J, message, own_record(message, 'junk', why, worker), now, counters)
     return
   end
   local _, _, _, crashes = read(message)

@@ -1,5 +1,5 @@
 -- needs: clock, number, counters, generations, outbox
--- An exporter tells this server which pages its sinks have: a server that was promoted may not know that they were read.
+-- An exporter tells this server which pages its sinks have: a promoted server may not know that they were read.
 --
 -- KEYS  1 J outbox
 -- ARGV  1 J   2 epoch   3 the last position that a sink has   4 the last one that all sinks have

@@ -3,8 +3,9 @@
 --
 -- KEYS  1 P schedules
 -- ARGV  1 schedule   2 revision of the timetable that the caller has read ('': there was none)
---       3 the timetable: its revision, a space, JSON   4 ms, by the server's clock, before which its last tick is not due
--- Returns 1 if it is stored, also by an earlier call; 0 if somebody has changed it meanwhile, or that time has not come.
+--       3 the timetable: its revision, a space, JSON
+--       4 ms, by the server's clock, before which its last tick is not due
+-- Returns 1 if it is stored, also by an earlier call; 0 if somebody has changed it, or that time has not come.
 -- Stays true: of all callers that have read one revision, one stores the next, so each tick is decided once. The first
 -- write frees memory, so a server that is out of memory still lets runs be renewed and ended.
 

@@ -2,7 +2,7 @@
 -- Pauses hosts and spiders of a job whose pages fail alike.
 --
 -- Gives  watch(J, host, message, kind, failure, limits, now) counts how a page ended: `ok`, the kind of a failure that
---        is not the page's own, or '' if nothing was found out. `failure`: its words; `limits` holds `share` and `least`
+--        is not the page's own, or '' if nothing was found out. `failure`: its words; `limits`: `share` and `least`
 -- Stays true: a host or spider is paused when at least `least` of its last pages, and more than `share` of them, failed
 -- with the same kind; what a callback or a pipeline raises is never held against the host, and neither are refusals of
 -- one route that the host never served, if it serves others.

@@ -1,5 +1,5 @@
 -- needs: number
--- The budget of a limited job, `J budget` in the first shard, its home: the limits, and what other shards have borrowed.
+-- The budget of a limited job, `J budget` in the first shard, its home: the limits, and what other shards borrowed.
 --
 -- Gives  limited, the fields of the limits: `pages` read, `items`, `errors` of the spider's code, `ms` since the limits
 --        were set; `pages_idle`, `ms_idle`: since the last item. An absent field is no limit
@@ -9,6 +9,7 @@
 --        reckon(budget, stats, limits, others) writes the home's quota: the limit without what others have borrowed
 -- Of `others`, the other shards: `shard`, and what it has under these names in its stats: pages, items, spider_errors,
 -- taken, returned, closed.
+-- Stays true: what a shard borrowed and returned only grows, so old word of it changes nothing.
 
 local limited = { 'pages', 'items', 'errors', 'ms', 'pages_idle', 'ms_idle' }
 

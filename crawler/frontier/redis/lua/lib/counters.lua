@@ -3,6 +3,7 @@
 -- Gives  gone(stats, epoch) → whether the job with this epoch does not exist
 --        tally(counters, name, by) raises a counter by `by`, or by 1
 --        count(stats, counters) writes them
+-- Stays true: what is tallied reaches the server by `count` alone, and a sum of zero does not.
 
 local function gone(stats, epoch)
   return redis.call('HGET', stats, 'epoch') ~= epoch

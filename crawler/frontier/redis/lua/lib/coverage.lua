@@ -2,17 +2,17 @@
 -- Counts in how many items of a job each field is filled, by callback and class of the items.
 --
 -- Gives  note_coverage(J, visit, message, keys, counters) notes the items of one page, of which the job has these keys
---        only since now. Of `visit`: `filled`, one for each class: key (callback, a tab, class), items, and counts, which
---        are JSON: items, others, and fields (name → items in which it is filled)
+--        only since now. Of `visit`: `filled`, one for each class: key (callback, a tab, class), items, and counts,
+--        which are JSON: items, others, and fields (name → items in which it is filled)
 --        full_windows(most) → the keys with so many pages in their windows, of those that this script noted
 --        take_window(J, key) → the pages in the window of a key, which is empty then
---        coverage_record(J, key) → items, pages, others, fields (name → total; shown, how many pages that lack it; first,
---        the total when the past began to which `drift.lua` compares), first_items and first_pages, size
+--        coverage_record(J, key) → items, pages, others, fields (name → total; shown, how many pages that lack it;
+--        first, the total when the past began to which `drift.lua` compares), first_items and first_pages, size
 --        add_pages(record, pages), show_lacking(J, key, record, pages), store_coverage(J, key, record)
 --        keys_and_message(page) → the keys of its items, with blanks between; its message
 --        filled_in(page, name) → items of a page in which a field is filled
--- Stays true: what a page counted is in the window or in the record of its key. A job has at most COVERED_CALLBACKS keys
--- with COVERED_FIELDS fields each; what is not counted by name is counted in sum.
+-- Stays true: what a page counted is in the window or in the record of its key. A job has at most COVERED_CALLBACKS
+-- keys with COVERED_FIELDS fields each; what is not counted by name is counted in sum.
 --
 -- A page costs one push, because a record is read and written only when a window is full.
 
@@ -27,7 +27,8 @@ local function note_coverage(J, visit, message, keys, counters)
   for _, one in ipairs(visit.filled) do
     if is_covered(J, one.key) then
       local is_kept = visit.kind == 'done' and #message <= NOTED_BYTES
-      local kept = is_kept and message or string.match(message, '^[^"]*"[^"]*"') -- its head: it will not be fetched again
+      -- of a page that will not be fetched again the head
+      local kept = is_kept and message or string.match(message, '^[^"]*"[^"]*"')
       noted[one.key] = redis.call('RPUSH', J .. 'window:' .. one.key, one.counts .. '\n' .. keys .. '\n' .. kept)
     else
       tally(counters, 'uncovered', one.items)

@@ -1,12 +1,13 @@
 -- needs: message, number, coverage
 -- Notices that the items of a callback lack a field that they had before, and pauses the callback.
 --
--- Gives  close_windows(J, limits, now) counts the full windows and judges each: `limits` holds drift_share and drift_min;
---        returns one sentence for each callback that it paused
+-- Gives  close_windows(J, limits, now) counts the full windows and judges each: `limits` holds drift_share and
+--        drift_min; returns one sentence for each callback that it paused
 --        close_paused(J, callback, now) counts the windows of a callback that is paused
 --        begin_past(J, callback, now) does the same, and lets the past begin now to which later windows are compared
--- Stays true: a window is counted once; a callback is paused when the share of items with a field has fallen by more than
--- chance allows (`allowed_fall`); the pages of that window and later ones that lack such a field are in `incomplete`.
+-- Stays true: a window is counted once; a callback is paused when the share of items with a field has fallen by more
+-- than chance allows (`allowed_fall`); the pages of that window and later ones that lack such a field are in
+-- `incomplete`.
 
 local function callback_in(key)
   return string.match(key, '^(.*)\t') or key

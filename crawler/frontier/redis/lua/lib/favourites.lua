@@ -3,6 +3,8 @@
 --
 -- Gives  first_hosts(P, J, now) → those of a job's hosts that may be asked now, highest priority first
 --        in_order(P, jobs) → the given jobs, those with a priority first
+-- Stays true: `in_order` leaves out no job, and those without a priority keep their order; of more than FAVOURITES
+-- subjects the highest count.
 
 local favourites
 local function favoured(P)

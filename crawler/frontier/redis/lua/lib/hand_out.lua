@@ -56,7 +56,8 @@ local function ask(claim, job, host, room, is_first)
   if not is_free(claim, own) then look_later(claim, job, 'hosts', own) return {} end
   local group = own.group and ledger_of(claim, own.group)
   if group then share_cap(claim, own, group) end
-  if group and (not is_free(claim, group) or not is_first and redis.call('EXISTS', J .. 'line:' .. group.name) == 1) then
+  if group and (not is_free(claim, group)
+    or not is_first and redis.call('EXISTS', J .. 'line:' .. group.name) == 1) then
     stand_in_line(claim, job, host, group)
     return {}
   end

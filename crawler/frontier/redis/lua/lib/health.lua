@@ -1,13 +1,13 @@
 -- needs: number, counters, ledger
 -- Judges a host by its last answers: how long it rests, and whether a failure is the host's or the page's.
 --
--- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: no new rest); whether a failure is
---        the host's and not the page's; and the news for people: nil, came_back after a rest, or how often in a row it rests
---        now, if this visit put it to rest
+-- Gives  note_health(commit, visit, tries) → when the host may be asked again (ms; 0: no new rest); whether a failure
+--        is the host's and not the page's; and the news for people: nil, came_back after a rest, or how often in a row
+--        it rests now, if this visit put it to rest
 --        note_latency(commit, visit) → the ms between requests that the time of the host's answers requires
 -- Of `commit`: P, J, now, counters, backoff, patience, target, longest. Of `visit`: host, pause (ms that it asked
--- for), took (ms; nil: unknown), status, cause (the word for a failure), and health: `ok`; `busy`, it answered 429 or 503; `down`, no name, connection
--- or answer in time; or '' if unknown.
+-- for), took (ms; nil: unknown), status, cause (the word for a failure), and health: `ok`; `busy`, it answered 429 or
+-- 503; `down`, no name, connection or answer in time; or '' if unknown.
 -- Stays true: while a host rests, answers to requests from before do not make its rest longer.
 
 local came_back = 'back'
@@ -68,8 +68,8 @@ local function note_health(commit, visit, tries)
   return rest, again, times
 end
 
--- The latency rises at once and falls by a share of the difference. Errors never lower it, because servers often answer
--- them fast.
+-- The latency rises at once and falls by a share of the difference. Errors never lower it, because servers often
+-- answer them fast.
 local function note_latency(commit, visit)
   local took = visit.took
   if commit.target == 0 or not took then return 0 end

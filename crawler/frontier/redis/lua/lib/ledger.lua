@@ -40,7 +40,8 @@ end
 local function settle_group(P, group, now, asked, unused, earliest)
   local ledger = redis.call('HMGET', P .. 'host:' .. group, 'next', 'inflight', 'waiting', 'pace', 'before')
   local is_back = is_unused(unused, ledger[2], ledger[5])
-  local due = math.max(as_number(is_back and ledger[5] or ledger[1]), asked and asked + as_number(ledger[4]) or 0, earliest or 0)
+  local due = math.max(as_number(is_back and ledger[5] or ledger[1]), earliest or 0)
+  if asked then due = math.max(due, asked + as_number(ledger[4])) end
   end_requests(P, group, 1, as_number(ledger[2]), ledger[3] or '', due, now)
   if is_back then come_back(unused, 'groups', group, as_number(ledger[5]), now) end
   return due

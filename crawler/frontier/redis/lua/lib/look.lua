@@ -3,8 +3,8 @@
 --
 -- Gives  look_round(claim, job) → messages, now in the worker's processing list, and the job's own next turn (ms)
 -- Of `claim`: what `hand_out` takes; `got`, the number of requests it has, rises with each. Of `job`: also `most`, the
--- requests that the claim may have when it is through with the job; `handed_out`, those of all claims so far; and `mine`,
--- the hosts that the worker's process asked a moment ago.
+-- requests that the claim may have when it is through with the job; `handed_out`, those of all claims so far; and
+-- `mine`, the hosts that the worker's process asked a moment ago.
 -- Stays true: a claim looks at hosts until it has enough or nobody's turn has come, within its bound of looks.
 --
 -- Of the hosts and groups whose turn has come, these are asked first, in this order:

@@ -56,7 +56,8 @@ end
 local function redelivered(message, crashed)
   local version, delivery, attempt, crashes, priority, url, rest = read(message)
   delivery = (delivery + 1) % MAX_COUNT
-  return string.format('[%s,%d,%s,%d,%s,"', version, delivery, attempt, crashes + crashed, priority) .. url .. '"' .. rest
+  local head = string.format('[%s,%d,%s,%d,%s,"', version, delivery, attempt, crashes + crashed, priority)
+  return head .. url .. '"' .. rest
 end
 
 -- Written by others, a message may name its callback elsewhere in its extras: it then counts as `parse` here.

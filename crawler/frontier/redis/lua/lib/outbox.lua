@@ -3,8 +3,8 @@
 --
 -- Gives  in_generation(J) → the generation of the outbox, and the last position before it; nil for a shard without
 --        generations (`memory://`), whose server is never another one. Begins the generation of the shard if need be
---        new_items(J, visit, items) → those of a visit whose keys this shard of the job does not have yet, as JSON lines,
---        their number, the names of their classes, and the keys that the job has only since now
+--        new_items(J, visit, items) → those of a visit whose keys this shard of the job does not have yet, as JSON
+--        lines, their number, the names of their classes, and the keys that the job has only since now
 --        append(J, message, items, kinds, archived) → the position of a page's items and its line in an archive's index
 -- Stays true: positions grow, also beyond all that a server had of which this one was a replica: an id that Redis
 -- chooses (`*`) counts on from the last one, because no clock reaches a generation.
