@@ -427,6 +427,20 @@ async def test_some_2000_commits_and_100_broadcasts_are_kept(world: ServerWorld,
     assert 100 <= await client.xlen(calls) < 200
 
 
+async def test_some_10_000_skips_and_changes_of_rules_are_kept(world: ServerWorld, crawl: Crawl, client: Any) -> None:
+    skips, changes = f"{_prefix(world, crawl)}skips", f"{shard_prefix(world.prefix, 0)}control"
+    async with client.pipeline(transaction=False) as pipeline:
+        for _ in range(10_300):
+            pipeline.xadd(skips, {"url": "http://b.example/"})
+            pipeline.xadd(changes, {"t": "a token"})
+        await pipeline.execute()
+    await crawl.add(*pages(1))
+    await crawl.end(await crawl.lease(), Skip("robots"))
+    assert 10_000 <= await client.xlen(skips) < 10_200
+    await _block(crawl, "host", "b.example")
+    assert 10_000 <= await client.xlen(changes) < 10_200
+
+
 async def test_nothing_is_kept_of_the_health_of_a_host_that_is_well(
     world: ServerWorld, crawl: Crawl, client: Any
 ) -> None:
