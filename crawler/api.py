@@ -152,7 +152,7 @@ class Crawling:
         if self._handover is None:
             raise UsageError(f"the items go to {', '.join(self._order.output)}; leave out output= to take them here")
         if self._is_taken:
-            raise UsageError("the items of this crawl are taken already: each comes once")
+            raise UsageError("the items of this crawl have been taken already: it yields each once")
         self._is_taken = True
         task = self._begin()
         try:
@@ -313,7 +313,8 @@ def _names(output: Output | Sequence[Output]) -> tuple[str, ...]:
 
 
 def _targets(order: _Order, config: Config) -> list[Target]:
-    """Return the outputs that are named, and those of FEEDS; if none is named, behind the one of the program itself."""
+    """Return the outputs that the program names, then those of FEEDS. If it names none, the program itself comes
+    first."""
     named = [Target(name, overwrite=is_path(name) and not order.append, append=order.append) for name in order.output]
     return with_feeds(config.settings, named) if named else [Target(""), *with_feeds(config.settings)]
 

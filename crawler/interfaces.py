@@ -449,7 +449,7 @@ class Tickets(Protocol):
         """Return all tickets, oldest first. O(tickets)."""
 
     async def close(self, id: str) -> bool:
-        """Forget the ticket, because its result has been told. Returns whether there was one."""
+        """Forget the ticket, because its task has the result. Returns whether there was one."""
 
 
 class Capabilities(Struct, frozen=True):

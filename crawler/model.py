@@ -19,7 +19,7 @@ from crawler.parsing.cookies import cookies_in
 _make: Any = type(Struct).__call__
 _USUAL = frozenset({"callback", "errback", "spider"})
 _NAMED = frozenset({str, MethodType})
-_BY_PLACE = 5  # arguments without a name: as many as mean the same in Scrapy
+_BY_PLACE = 5  # positional arguments: the first ones, which mean the same in Scrapy
 
 
 class _Checked(type(Struct)):  # type: ignore[misc]
@@ -28,9 +28,9 @@ class _Checked(type(Struct)):  # type: ignore[misc]
     def __call__(cls, *given: Any, **fields: Any) -> Any:
         """Make the request. Raise `TypeError` for an unknown argument, `ValueError` for a value that cannot travel."""
         if len(given) == 1 and request_fields.is_plain_url(given[0]) and (not fields or _are_usual(fields)):
-            return _make(cls, *given, **fields)  # as most are; the rest of this costs three times as much
+            return _make(cls, *given, **fields)  # most requests end here; the rest takes three times as long
         if len(given) > _BY_PLACE:
-            raise TypeError("a request takes url, callback, method, headers and body by place; name what follows")
+            raise TypeError("only url, callback, method, headers and body may be positional arguments; name the others")
         if not request_fields.PARTS.isdisjoint(fields):
             given, fields = (), request_fields.without_parts(given, fields)
         try:
@@ -281,7 +281,8 @@ MAX_SHARDS = 1_024
 """Shards of one frontier: a claim may ask each of them."""
 
 COVERED_FIELDS = 100
-"""Fields of the items of one callback that a job counts by themselves, so that names that a spider invents stay few."""
+"""Fields of one callback's items that a job counts by name. It bounds their number, because a spider may invent
+names."""
 
 
 def with_spider(callback: str, spider: str) -> str:

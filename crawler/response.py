@@ -116,7 +116,8 @@ class Response:
         return ip_address(self.address) if self.address else None
 
     def replace(self, **changes: Any) -> Response:
-        """A copy with these arguments of `Response` changed. What is cut off either counts for the page."""
+        """A copy with these arguments of `Response` changed. Both share `cut`: what is cut off either counts for the
+        page."""
         fields = {name: getattr(self, name) for name in self.attributes} | changes
         copy = Response(fields.pop("url"), **fields)
         copy.attempt, copy.flags, copy.cache = self.attempt, list(self.flags), self.cache

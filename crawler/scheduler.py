@@ -37,7 +37,7 @@ log = structlog.get_logger()
 LOOK = 1.0  # seconds between two looks at the schedules
 LATE = 10.0  # seconds beyond the grace time after which a command that was stopped is killed
 TAKERS = 20  # times that a run may begin, each because its scheduler died or an outage met it, until it is given up
-STOPPED = (*CODES.values(), 128 + signal.SIGKILL)  # exit codes of a command that was told to stop, or made to
+STOPPED = (*CODES.values(), 128 + signal.SIGKILL)  # exit codes of a command that a signal stopped or killed
 
 Start = Callable[[Schedule, str], Awaitable[asyncio.subprocess.Process]]
 """Starts the command of a schedule for a job, as a process with a group of its own."""
@@ -51,7 +51,7 @@ class _Seen(NamedTuple):
 
 
 class Scheduler:
-    """One of any number. All have the same work, and none is the first among them."""
+    """One scheduler of any number. All do the same work, and none leads the others."""
 
     def __init__(
         self,
@@ -229,7 +229,7 @@ class Scheduler:
         """Run the command and renew the run. Return its exit code, and whether the run is still this scheduler's."""
         if run.takers > TAKERS:
             log.error(
-                "run_given_up", job=job, why=f"it has begun {TAKERS} times, and its scheduler died, or an outage met it"
+                "run_given_up", job=job, why=f"begun {TAKERS} times; each time its scheduler died or an outage met it"
             )
             return Exit.FAILED, True
         if run.stop:
@@ -274,7 +274,8 @@ class Scheduler:
         return is_ours
 
     async def _change(self, name: str, change: Change) -> Timetable | None:
-        """Apply a change to the newest timetable, as often as somebody else is faster. Return what was stored."""
+        """Apply a change to the newest timetable, and again whenever somebody else was faster. Return what was
+        stored."""
         while True:
             table = await self._patience.until_done(lambda: self._schedules.get(name), self._stopped)
             if table is None or (after := change(table)) is None:

@@ -45,8 +45,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     # --- the queue server
     REDIS_URL: str = ""  # one server, Sentinel, a cluster (docs/servers.md), memory://; empty: an embedded one
     KEY_PREFIX: str = "crawler"  # first part of every key
-    # parts of the frontier, each on one server; 0: one, and in a cluster two for each master; the first command on an
-    # empty server fixes it; with more than one, `ITEM_KEY` of a spider is exact within each only
+    # parts of the frontier, each on one server; 0: one, in a cluster two for each master. The first command on an empty
+    # server fixes the number. With several, a spider's `ITEM_KEY` is exact within each part only
     SHARDS: Annotated[int, Meta(ge=0, le=MAX_SHARDS)] = 0
     REDIS_TIMEOUT: Seconds = 5.0  # seconds to wait for one answer of the queue server
     # replicas that must have a page's links before the page is done, and an item before it is written; 0: none, so a
@@ -54,9 +54,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     REDIS_REPLICAS: Count = 0
     ACCEPT_LOSS: bool = False  # crawl on a cluster with REDIS_REPLICAS=0, which is refused otherwise
     RABBITMQ_PASSWORD: str = ""  # for amqp://user@… without one: arguments are in the list of processes, this is not
-    # where the exporter of a job tells what becomes of it: amqp://host/vhost?exchange=NAME (docs/queues.md)
+    # where the exporter of a job publishes its events: amqp://host/vhost?exchange=NAME (docs/queues.md)
     EVENTS_URL: str = ""
-    # the app of Celery, as for celery -A, whose tasks the exporter tells what became of their crawls (docs/celery.md)
+    # the app of Celery, as for celery -A; the exporter stores the results of the crawls that its tasks order
+    # (docs/celery.md)
     CELERY_APP: str = ""
     BROKER_TIMEOUT: Seconds = 10.0  # seconds to wait for one answer of a message broker, such as RabbitMQ
     DATA_DIR: str = ""  # the embedded server's data; empty: one folder per project in the user's data folder
@@ -120,7 +121,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     HTTPCACHE_EXPIRATION_SECS: Seconds = 0.0  # seconds after which a page is fetched again; 0: never
     # statuses whose answers are not kept; those of RETRY_HTTP_CODES never are
     HTTPCACHE_IGNORE_HTTP_CODES: tuple[Annotated[int, Meta(ge=100, le=999)], ...] = ()
-    HTTPCACHE_IGNORE_SCHEMES: tuple[str, ...] = ("file",)  # schemes of URLs that pass by the cache
+    HTTPCACHE_IGNORE_SCHEMES: tuple[str, ...] = ("file",)  # schemes of URLs that bypass the cache
     HTTPCACHE_IGNORE_MISSING: bool = False  # ask no host; skip pages that the cache lacks
     HTTPCACHE_GZIP: bool = False  # compress the pages on disk
 
@@ -129,9 +130,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     WARC_MAXSIZE: Annotated[int, Meta(ge=1_000_000)] = 1_000_000_000  # bytes of a file there, before the next begins
 
     # --- what is followed
-    DEPTH_LIMIT: Count = 0  # links from a seed, by the way on which a page was found first; 0: any
+    DEPTH_LIMIT: Count = 0  # links from a seed, on the path by which a page was found first; 0: any
     REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up
-    METAREFRESH_ENABLED: bool = True  # follow a meta refresh or Refresh header like a redirect; the page is read, too
+    METAREFRESH_ENABLED: bool = True  # follow a meta refresh or Refresh header like a redirect; also read the page
     METAREFRESH_MAXDELAY: Seconds = 100.0  # seconds; a refresh after more than these is not followed
     PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger HTML page is skipped if its tree is needed
     PARSE_MAXNODES: Positive = 400_000  # elements and attributes (up to 300 bytes each); more: the same
@@ -152,7 +153,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     RETRY_MAX_DELAY: Seconds = 3600.0  # seconds; the longest such delay
     EXPLODING_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of the last pages; if more fail alike, pause; 1: never
     EXPLODING_MIN: Positive = 20  # pages that must fail alike before such a pause
-    # share by which a field of items must be filled less often than before; then their callback is paused; 1: never
+    # if a field of items is filled less often than before by this share, pause their callback; 1: never
     DRIFT_SHARE: Annotated[float, Meta(gt=0, le=1)] = 0.5
     DRIFT_MIN: Annotated[int, Meta(ge=5, le=10_000)] = 50  # pages in the window that is compared with all before
     CALLBACK_TIMEOUT: Annotated[float, Meta(gt=0)] = 30.0  # seconds; a callback is stopped then

@@ -111,7 +111,7 @@ class Pause(Struct, frozen=True):
 
 
 class Sighting(Struct, frozen=True):
-    """The place of one request of a URL."""
+    """Where one request for a URL is, and in which state."""
 
     state: Literal["pending", "delayed", "processing", "dead"]
     request: Request

@@ -1,4 +1,4 @@
-"""Tells tasks of Celery what becomes of the jobs that they ordered, as a worker of Celery tells what a task returned.
+"""Stores the results of the jobs that tasks of Celery have ordered, as a worker of Celery stores what a task returns.
 
 A task that has ordered a crawl leaves with `Ignore`: Celery then stores no result, and starts nothing that follows. All
 of that is done here instead, when the result is durable: what follows the task is started (callbacks, the rest of its
@@ -46,7 +46,7 @@ def check_app(app: Any) -> None:
     url, serializer = str(app.conf.result_backend or ""), app.conf.result_serializer
     if url.partition(":")[0] == "rpc":
         raise ConfigError(
-            "result_backend rpc:// cannot tell what becomes of a crawl: a result is a message there, which only the "
+            "result_backend rpc:// cannot tell how a crawl ended: there a result is a message, which only the "
             "process that sent the task can take, once; r.ready() stays False after a RETRY. Use redis:// or a database"
         )
     if serializer != "json":

@@ -47,7 +47,7 @@ def data_dir(config: Config) -> Path:
     try:
         return config.folder / Path(chosen).expanduser() if chosen else embedded.data_dir_for(config.folder)
     except RuntimeError:
-        raise ConfigError(f"DATA_DIR={chosen}: this user has no home folder for ~; write the whole path") from None
+        raise ConfigError(f"DATA_DIR={chosen}: this user has no home folder for ~; write an absolute path") from None
 
 
 def for_one_spider(config: Config, custom_settings: Mapping[str, Any] | None, spider: str) -> Config:

@@ -147,7 +147,7 @@ def _unsafe_redis(settings: Settings) -> Iterator[tuple[str, str]]:
     if address.tls and address.tls.ssl_cert_reqs == "none":
         yield (
             "queue_server_not_verified",
-            "ssl_cert_reqs=none: whoever sits between can read the password; TLS_CA_FILE adds an authority",
+            "ssl_cert_reqs=none: anyone in between can read the password; TLS_CA_FILE adds an authority",
         )
 
 
@@ -251,7 +251,7 @@ async def _warn_of_allocator(connected: Backend, config: Config) -> None:
     log.warning(
         "slow_allocator",
         server=connected.url,
-        why="it holds much, and is built with the C library's allocator, which makes each request cost it more",
+        why="it holds much data and uses the C library's allocator, which makes each request cost it more",
         then="install libjemalloc2 and start the embedded server again"
         if is_embedded
         else "use a server that is built with jemalloc, or load libjemalloc in front of it, which INFO does not tell",

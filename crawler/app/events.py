@@ -1,4 +1,4 @@
-"""Tells a broker what becomes of a job (EVENTS_URL). The job's exporter does, because there is one at most."""
+"""Publishes the events of a job to a broker (EVENTS_URL). The job's exporter does this, because a job has only one."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def events_between(before: JobStats | None, now: JobStats) -> Iterator[Event]:
 
 @asynccontextmanager
 async def announced(config: Config, reading: Reading, job: Job, begun: asyncio.Event) -> AsyncIterator[None]:
-    """Tell of the job while this is open, from the time when its exporter has begun, and once more at the end.
+    """Publish the job's events while this is open, from the time when its exporter has begun, and once more at the end.
 
     Does nothing without EVENTS_URL. Raises `ConfigError` for a URL that cannot be used; a broker that is away, or has
     no such exchange, holds nothing up.
@@ -80,7 +80,7 @@ async def announced(config: Config, reading: Reading, job: Job, begun: asyncio.E
 
 
 class Look:
-    """Looks at one job, and tells what has changed since the last time."""
+    """Polls one job, and publishes what has changed since the last poll."""
 
     def __init__(
         self, stats: Callable[[], Awaitable[JobStats]], publish: Callable[[str, Mapping[str, Any]], Awaitable[None]]
@@ -93,7 +93,7 @@ class Look:
         self._patience = Patience(outage=OUTAGE)  # those who work on the job log the outage
 
     async def once(self) -> None:
-        """Look, and tell."""
+        """Poll, and publish."""
         now = await self._patience.attempt(self._stats)
         if now is not None:
             before, self._before = self._before, now
@@ -102,6 +102,6 @@ class Look:
             await self._publish(*self.untold.popleft())
 
     async def for_ever(self, begun: asyncio.Event) -> None:
-        """Look again and again, once the exporter has begun."""
+        """Poll until cancelled, once the exporter has begun."""
         await begun.wait()
         await every(LOOK, self.once)

@@ -1,4 +1,4 @@
-"""The `export --ordered` command: exports each job that a task waits for, until the task has been told its result."""
+"""The `export --ordered` command: exports each job that a task waits for, until the task has its result."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ async def extract(
         await outputs.open()
         await _Extractor(config, registry, reader, its_job, outputs, done, only=spider).run()
         await outputs.finish()
-    done.errors["the archive does not tell what was asked for"] += reader.unreadable
+    done.errors["the archive does not say what was asked for"] += reader.unreadable
     done.errors, done.counters = +done.errors, +done.counters  # without zeros
     return done
 

@@ -14,9 +14,9 @@ from crawler.worker.supervisor import worker_name
 
 
 class Inside(NamedTuple):
-    """What a program says that crawls in its own process."""
+    """What a program asks for that crawls in its own process."""
 
-    sink: Sink | None = None  # where the items of the first target go; None: where it says
+    sink: Sink | None = None  # for the items of the first target; None: the target names it
     is_brief: bool = False  # delete the job at the end, however it ends
     heeds_signals: bool = False  # drain at SIGINT, SIGTERM and SIGHUP
 

@@ -68,7 +68,7 @@ async def create_job(jobs: Jobs, wanted: Job, order: str) -> Job:
 
 async def job_named(jobs: Jobs, name: str, say: str = "--job NAME") -> Job:
     """Return the job of that name, or the only job when `name` is empty. Raise `UsageError` if there is no such job;
-    `say`: how its caller is told which."""
+    `say`: what the error names as the way to choose one."""
     found = {job.name: job for job in await jobs.all()}
     if name in found:
         return found[name]

@@ -1,7 +1,7 @@
 """What a task of another system orders: a crawl, a page, more URLs, another try. Each may be ordered again at any time.
 
-The ticket comes last, because a job with a ticket may be finished at any time: whoever tells its result must not meet a
-job that has no seeds yet.
+The ticket comes last, because a job with a ticket may be finished at any time: the exporter that stores its result must
+not find a job without seeds.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ async def run_now(config: Config, name: str, overrides: Mapping[str, str]) -> in
 
 
 async def keep_those_of_settings(config: Config, schedules: Schedules) -> None:
-    """Store the schedules of this folder's SCHEDULES, and remove those that are there no more.
+    """Store the schedules of this folder's SCHEDULES, and remove stored ones that SCHEDULES no longer names.
 
     Raise `ConfigError` if `schedule add` has made one with a name that SCHEDULES has as well.
     """
@@ -65,7 +65,7 @@ async def keep_those_of_settings(config: Config, schedules: Schedules) -> None:
             )
         if table.schedule.origin == origin and table.name not in wanted:
             await schedules.remove(table.name)
-            log.info("schedule_removed", schedule=table.name, why="SCHEDULES names it no more")
+            log.info("schedule_removed", schedule=table.name, why="SCHEDULES no longer names it")
     for schedule in wanted.values():
         await _keep(schedules, schedule)
 

@@ -73,7 +73,7 @@ def _unusable(config: Config, wrong_command: WrongCommand) -> Iterator[str]:
 
 def _wrong_commands(config: Config, wrong_command: WrongCommand) -> Iterator[str]:
     """Yield what is wrong with the commands of schedules that are written correctly."""
-    alone = replace(config, settings=replace(config.settings, SPIDERS={}))  # what is wrong with those is told already
+    alone = replace(config, settings=replace(config.settings, SPIDERS={}))  # their mistakes are reported already
     for name, fields in config.settings.SCHEDULES.items():
         if not list(wrong_in_settings(name, fields, SCHEDULED)):
             yield from (f"SCHEDULES[{name!r}]: {text}" for text in wrong_command(alone, fields["command"]))

@@ -33,8 +33,8 @@ def _found(config: Config) -> Registry:
 
 
 def spider_here(config: Config, name: str, arguments: Mapping[str, str], without: str) -> Spider | None:
-    """Return a spider for what is not done by a worker; None if this machine's project has none of that name: then log
-    what holds `without` it.
+    """Return a spider for work that no worker does. If this machine's project has no spider of that name, return None,
+    and log what holds `without` it.
 
     Raise `ConfigError` for one that cannot be used, and while some file is broken, because it may be in there.
     """

@@ -149,7 +149,7 @@ async def start_worker(
 
 
 async def _open_hooks(settings: Settings, ready_for: ReadySpiders, jobs: Sequence[Job], assigned: Assignment) -> None:
-    """Load the pipelines and extensions of all spiders, and open those of the jobs that this worker was told by name.
+    """Load the pipelines and extensions of all spiders, and open those of the jobs that this worker's orders name.
     Raise `ConfigError` before the first page."""
     for path in settings.ITEM_PIPELINES:
         pipelines.check(path)

@@ -1,6 +1,6 @@
-"""Tells the tasks that wait for a job what becomes of it (CELERY_APP). Whoever has the right to export a job does.
+"""Reports to the tasks that wait for a job how it goes (CELERY_APP). The process that exports the job does this.
 
-A ticket stays open until its result is stored, so what one exporter could not tell, the next one tells.
+A ticket stays open until its result is stored, so the next exporter stores a result that this one could not.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def celery_results(config: Config) -> CeleryResults:
 
 @asynccontextmanager
 async def told(config: Config, connected: Backend, job: Job, begun: asyncio.Event) -> AsyncIterator[None]:
-    """Tell the tasks that wait for the job while this is open, from the time when its exporter has begun, and once more
-    at the end. Do nothing without CELERY_APP."""
+    """Report to the tasks that wait for the job while this is open, once its exporter has begun, and once more at the
+    end. Do nothing without CELERY_APP."""
     if not config.settings.CELERY_APP:
         yield
         return
@@ -76,7 +76,7 @@ async def told(config: Config, connected: Backend, job: Job, begun: asyncio.Even
                 if begun.is_set():
                     await look()
         except (TimeoutError, *OUTAGE) as error:
-            log.warning("results_untold", job=job.name, why=str(error), then=f"{PROGRAM} export --ordered tells them")
+            log.warning("results_untold", job=job.name, why=str(error), then=f"{PROGRAM} export --ordered stores them")
 
 
 class Telling:
@@ -91,7 +91,7 @@ class Telling:
         self._paused_since: dict[str, float] = {}  # job → when it was first seen with nothing left but paused pages
 
     async def tell(self, job: Job, tickets: Sequence[Ticket]) -> None:
-        """Tell all of these tasks, which wait for this job, where it stands, and those that it ends."""
+        """Report to these tasks, which all wait for this job, how far it is; store the result of those that it ends."""
         if not tickets:
             return
         stats = await self._connected.reading.stats(job)
@@ -110,7 +110,7 @@ class Telling:
 
     async def tell_deleted(self, ticket: Ticket) -> None:
         """Tell a task that its job is gone."""
-        why = f"job {ticket.job} was deleted before its result was told"
+        why = f"job {ticket.job} was deleted before its result was stored"
         if await self._call(self._results.told, ticket) or await self._call(
             self._results.fail, ticket, CrawlFailed(why)
         ):

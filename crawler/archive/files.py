@@ -135,7 +135,7 @@ def _repair(path: Path, file: BinaryIO) -> None:
     final = path.with_name(path.name.removesuffix(OPEN))
     path.rename(final)
     sync_folder(path.parent)
-    log.info("archive_repaired", file=str(final), cut=size - whole, why="its worker did not end it")
+    log.info("archive_repaired", file=str(final), cut=size - whole, why="its worker did not close it")
 
 
 def _whole(file: BinaryIO) -> int:

@@ -61,7 +61,7 @@ class ArchiveWriter:
         await asyncio.to_thread(self._sync, [*self._full, *self._files.values()])
 
     async def close(self) -> None:
-        """End all files. What was added and not committed is written, too: it does no harm."""
+        """End all files. Pages that were added and not committed are also written, which does no harm."""
         self._full += self._files.values()
         self._files.clear()
         for file in self._full:

@@ -56,7 +56,7 @@ def crawl(
     """Order a crawl of these URLs, or requests with the fields of `seed --from`; without any, of the spider's own.
 
     `job` may have places for `{id}` (of the task) and for the time (UTC) when it is sent: `{date}`, `{hour}`,
-    `{minute}`, `{second}`. Tasks that name one job add to one crawl, and all are told its result. `rate`, such as
+    `{minute}`, `{second}`. Tasks that name one job add to one crawl, and all get its result. `rate`, such as
     `10/m`, is that of the whole job, over all workers. Result: `job`, `pages`, `items`, `dead`, `refused` (seeds),
     `reason`, `seconds`. Raises `CrawlFailed`.
     """
@@ -127,7 +127,7 @@ def status(self: Any, job: str) -> dict[str, Any]:
 
 @shared_task(base=Ordering, bind=True, name="crawler.celery.stop")
 def stop(self: Any, job: str, why: str = "stopped by a task") -> str:
-    """Pause a job, named by itself or by the id of the task that ordered it. Those who wait for it are told REVOKED.
+    """Pause a job, named by itself or by the id of the task that ordered it. The tasks that wait for it end as REVOKED.
 
     Returns the job's name; empty if there is no such job. `crawler control resume job:NAME` lets it go on.
     """

@@ -181,7 +181,7 @@ def _hosts(figures: Sequence[HostFigures]) -> str:
 
 def _workers(workers: Sequence[WorkerInfo]) -> str:
     if not workers:
-        return "none at the moment: they start or end"
+        return "none at the moment: they are starting or ending"
     memory = sum(int(one.info.get("rss", 0)) for one in workers)
     return f"{len(workers)}{f', {size(memory)}' if memory else ''}"
 

@@ -40,7 +40,7 @@ def extract(
         option(
             "--spider",
             metavar="NAME",
-            help="Only pages of this spider, and those whose spider the archive does not tell.",
+            help="Only pages of this spider, and those whose spider the archive does not name.",
         ),
     ] = "",
     job: Annotated[str, option("--job", metavar="NAME", help="Only pages of this job.")] = "",

@@ -31,7 +31,8 @@ def items(
     count: Annotated[bool, flag("--count", help="Count them by spider instead.")] = False,
     json_: Json = False,
 ) -> int:
-    """Print the next items that wait to be written, one JSON object per line, and say how many pages wait for whom.
+    """Print the next items that wait to be written, one JSON object per line, and say how many pages wait for which
+    output.
 
     crawler items shop --count
     """

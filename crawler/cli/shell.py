@@ -15,7 +15,7 @@ from crawler.errors import CrawlerError, Exit
 if TYPE_CHECKING:
     from crawler.cli.shell_words import Words
 
-_BANNER = "The crawler's shell: response.css(…) tries a selector, fetch(URL) gets a page, shelp() tells the rest."
+_BANNER = "The crawler's shell: response.css(…) tries a selector, fetch(URL) gets a page, shelp() lists the rest."
 
 
 def shell(

@@ -65,7 +65,8 @@ class Words:
     def fetch(self, target: str | Request, redirect: bool | None = None) -> None:
         """Fetch a page and make it `response`: a URL, a file or a Request. `redirect`: whether to follow redirects.
 
-        A page that cannot be had is said at the prompt; elsewhere it raises what ends the code.
+        For a page that cannot be fetched, it prints an error at the prompt; elsewhere it raises the error, which ends
+        the code.
         """
         try:
             self.names |= _NO_PAGE

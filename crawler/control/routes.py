@@ -47,9 +47,9 @@ class Assignment(Struct, frozen=True):
 
 
 def assignment(routes: Mapping[str, str], jobs: Collection[str], queues: Collection[str]) -> Assignment:
-    """Return the jobs of a worker that was told these names of jobs and of queues, both maybe none.
+    """Return the jobs of a worker that was started with these jobs and queues, of which either may be empty.
 
-    A worker that is told neither takes the queue `default`; one that is told jobs takes them, wherever they belong.
+    A worker with neither takes the queue `default`; one with jobs takes them, whatever queue they belong to.
     Raise `UsageError` for a queue to which no route leads.
     """
     names = {DEFAULT_QUEUE, *routes.values()}

@@ -31,7 +31,7 @@ class Draining:
         self._also = (OutputError,) if patient else ()
         self._positions: dict[int, str] = {}  # shard → position of the last page that is durable in the sink
         self._kept: Mapping[int, str] = {}  # the same behind the last batch of which the sink has an item
-        self._waiting_since = inf  # when pages were first seen that a sink which gathers has left to wait
+        self._waiting_since = inf  # since when pages wait for a sink that gathers
         self._patience = Patience("export_waits")
         self.name = sink.location  # as its target names it: an open sink may write elsewhere until the end
         self.is_open = False
@@ -55,7 +55,7 @@ class Draining:
         try:
             return await self._sink.open(before)
         except BaseException:
-            await self._sink.close()  # what it holds already would keep the next try out
+            await self._sink.close()  # its locks would keep the next try out
             raise
 
     async def run(self, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:

@@ -59,7 +59,7 @@ class Exporter:
     async def run(self, stop: Stop, *, until: Callable[[], bool] | None = None, follow: bool = False) -> None:
         """Drain the outbox and end; with `follow`, wait for more items until `stop` is set or `until()` is true.
 
-        An end without the `until` that was asked for is an interruption: it does not finish the sinks.
+        If `until` is given and never becomes true, the export counts as interrupted and does not finish the sinks.
         Waits out obstacles until `stop` is set, then raises them; items that are left wait in the outbox. When one of
         several sinks has failed for good, the others go on to the end; then its error is raised.
         """
@@ -91,7 +91,8 @@ class Exporter:
             await one.acknowledge()
 
     def _may_wait(self, one: Draining, error: BaseException) -> bool:
-        """Whether others can begin without this one: it has worked before, so its name and its words are right."""
+        """Whether others can begin without this sink: it has worked before, so its name and its parameters are
+        right."""
         is_known = bool(self._records.earlier.get(one.name))
         return is_known and isinstance(error, OutputError) and any(other.is_open for other in self.sinks)
 
@@ -100,7 +101,7 @@ class Exporter:
         asked for."""
         for name, pages in (await self._records.others()).items():
             if not pages:
-                then = "it gets no later ones; to go on with it, end this command and name it as well, with another -o"
+                then = "it gets no later pages; to continue it, end this command and name it as well, with another -o"
                 log.warning("output_not_named", output=shown(name), why="it has all pages so far", then=then)
                 continue
             lacks = f"{shown(name)} still lacks {pages:,} pages that wait in the outbox of job {self._job.name}"
@@ -109,7 +110,7 @@ class Exporter:
                     f"{lacks}: name it as well, with another -o, or leave it behind with -o FILE --append"
                 )
             await self._records.leave_behind(name, pages)
-            log.warning("output_left_behind", output=shown(name), pages=pages, why="it is not named any more")
+            log.warning("output_left_behind", output=shown(name), pages=pages, why="it is no longer named")
 
     async def _drain(self, stop: Stop, until: Callable[[], bool] | None, *, follow: bool) -> None:
         running = [self._run(one, stop, until, follow=follow) for one in self.sinks]

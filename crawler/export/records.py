@@ -54,14 +54,16 @@ class Records:
         self._sinks = {name: self.earlier.get(name, Exported()) for name in names} | self._sinks
 
     def before(self, name: str) -> Exported:
-        """Return what the sink of that name has already, or what others have if it has less than what is gone."""
+        """Return what the sink of that name has, or, if it lacks items that have left the outbox, what has left the
+        outbox."""
         its = self.earlier.get(name, Exported())
         if reaches(its.positions, self._exported.positions):
             return its
         return replace(self._exported, values_left_out=its.values_left_out)
 
     async def others(self) -> dict[str, int]:
-        """Return how many pages that wait are missing in each earlier sink that is none of ours and lacks no others."""
+        """Return how many waiting pages each earlier sink lacks that is none of ours and has all that has left the
+        outbox."""
         gone = self._exported.positions
         others = {
             name: its

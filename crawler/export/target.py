@@ -1,4 +1,4 @@
-"""Where a command was told to write items."""
+"""The outputs to which a command writes items."""
 
 from __future__ import annotations
 

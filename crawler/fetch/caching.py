@@ -30,7 +30,7 @@ class CachingFetcher:
         noted: Callable[[Request], bytes] | None = None,
     ) -> None:
         """`sent` returns the header fields that a request is sent with. Statuses `not_stored`, and URLs of these
-        `schemes`, pass by the cache. `only_cached`: never ask; what is missing raises `FetchError`. `noted` returns the
+        `schemes`, bypass the cache. `only_cached`: never ask; what is missing raises `FetchError`. `noted` returns the
         request as it is noted beside its page, so that `extract` knows who read it."""
         self._fetcher = fetcher
         self._cache = cache

@@ -34,7 +34,7 @@ _VERSION = 1
 _MATTERING = ("accept", "accept-language", "authorization", "content-type", "cookie", "range", "x-requested-with")
 _GZIP = 31  # zlib's word for a gzip wrapper with the largest window
 _HEAD_BYTES = 1_000_000  # of the first line at most; the fetcher bounds an answer's head far below
-MOST_ASKED = 100  # requests that are read of one page; one more is noted, which tells that there were more
+MOST_ASKED = 100  # requests of one page that are read; one more is stored, to show that there were more
 _TAG, _UNFINISHED = "CACHEDIR.TAG", "unfinished"
 _LEFT_SECONDS = 3_600.0  # after which an unfinished file is one that a killed process has left
 

@@ -34,13 +34,13 @@ Rules:
   in any job. The right ends with the lease, however the lease ends; it has no clock of its own.
 - A paused request stays where it is: claims pass it over until a person resumes it (`pause`). `commit` and `reap`
   pause a host or a spider by themselves when most of its last pages failed alike.
-- A closed job (`close`) hands out nothing more; its leases end as usual. Of a limited one no more pages are read and in
-  flight than its limit, over all shards: a claim obeys the quota of its shard, which borrows from the job's budget in
+- A closed job (`close`) hands out nothing more; its leases end as usual. In a limited job, the pages read and in flight
+  never exceed its limit, over all shards: a claim obeys the quota of its shard, which borrows from the job's budget in
   the first shard (`limit`, `draw`).
 - The next claim of any worker obeys the rules that people set (`control`): they replace the pace and the cap of the
   settings, pause requests, or end blocked ones.
-- A tick of a schedule is decided once: a timetable is replaced (`schedule`) only by who has read the one before, and
-  only when the tick is due.
+- A tick of a schedule is decided once: only a caller that has read the present timetable can replace it (`schedule`),
+  and only when the tick is due.
 - A script never stops half-way. Either its first write may fail for lack of memory, and then nothing has happened; or
   the first write frees memory, and then the server lets the rest of the script through.
 - Counters that only grow prove that a job is finished: a reader reads `finished` of all shards, then `admitted` of

@@ -16,12 +16,12 @@ url       canonical (see `parsing/url.py`)
 `extras` holds the fields of `Request` that differ from their default: callback, method, headers, body (base64),
 meta, dont_filter, errback, redirects. It also holds `nonce`, which distinguishes requests that are fetched although
 their URL is known, so no two messages of a job are equal. The names in `extras` are fixed: a worker of the first
-generation takes a message with another name there for junk.
+release takes a message with another name there for junk.
 
 `added` holds the fields that `Request` got later, where they differ from their default. A worker keeps the names there
 that it does not know: when it returns a message to the queue, all bytes after the counts stay as they are, and a
-request made from another (a redirect) carries them in `Request.unknown`. Workers of the first generation ignore this
-place. They also pass it on with the bytes, but lose it at a redirect. Empty places at the end are left out.
+request made from another (a redirect) carries them in `Request.unknown`. Workers of the first release ignore this
+field. They pass it on with the bytes, but lose it at a redirect. Empty fields at the end of the array are left out.
 
 To add a field, write one line with a default in `Request`. Its values must have JSON's own types and match its
 annotation. Older workers ignore the field and pass it on.
@@ -88,7 +88,7 @@ class JunkMessage(ValueError):
 
 
 class Extras(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The less common fields of a request that the first generation of workers knows. Never add one here."""
+    """The less common fields of a request that workers of the first release know. Never add one here."""
 
     callback: str = "parse"
     method: str = "GET"
@@ -181,7 +181,7 @@ _LATER = tuple(name for name in _ADDED if name not in ("cb_kwargs", "media"))  #
 
 
 def _has_grown(request: Request) -> bool:
-    """Whether it has fields that workers of the first generation do not know."""
+    """Whether it has fields that workers of the first release do not know."""
     return bool(request.unknown or request.cb_kwargs or request.media) or (
         bool(_LATER) and _fields_added(request) != Added()
     )

@@ -234,7 +234,7 @@ def _encoded(named: Mapping[str, Any], encoding: Any) -> dict[str, Any]:
     changed: dict[str, Any] = {"body": _in_bytes(body, encoding)} if isinstance(body, str) else {}
     if isinstance(url, str) and not url.isascii():
         _in_bytes("", encoding)
-        with suppress(BadUrl):  # which is told when it is yielded
+        with suppress(BadUrl):  # which is reported when the request is yielded
             changed["url"] = canonical(url, None, encoding)
     return changed
 

@@ -50,7 +50,7 @@ def parse(
     """The sitemap at `url`. Never raises for a bad body: it takes what is readable, which may be nothing.
 
     `choose` gets the entries and returns those to take; its exceptions propagate. With `alternates`, the alternate URLs
-    are taken as well. Without both, only the URLs are read, which takes half the time. `how.cut` is told of what is
+    are taken as well. Without both, only the URLs are read, which takes half the time. `how.cut` is called with what is
     beyond the limits.
     """
     reader = Reader(url) if choose is None and not alternates else EntryReader(url)

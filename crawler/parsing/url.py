@@ -232,8 +232,8 @@ def _climb(folder: str, steps: int) -> str:
 
 
 def fetchable(href: str, base: str | None = None, cut: Cut = untold) -> str:
-    """The canonical URL; empty if nobody can fetch it, such as one with a malformed host. One that is too long is told
-    to `cut`."""
+    """The canonical URL; empty if nobody can fetch it, such as one with a malformed host. `cut` is called with one that
+    is too long."""
     if href.startswith(_NEVER_FOLLOWED):
         return ""
     try:

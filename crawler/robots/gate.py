@@ -35,7 +35,7 @@ ASK_SECONDS = 50.0  # limit for robots.txt with all its redirects
 MAX_HOP_DELAY = 5.0  # seconds between two of its redirects
 SHOWN_LINES, SHOWN_LENGTH = 3, 100  # Sitemap lines without a URL that one log line shows, and characters of each
 REFRESH_SECONDS = 300.0  # after which this process reads the shared copy again
-TOLD_SECONDS = 7 * 86_400.0  # for which no process tells a job again what it loses of an origin's robots.txt
+TOLD_SECONDS = 7 * 86_400.0  # for which no process counts for a job again what it loses of a robots.txt
 CUT, UNUSABLE = "cut/robots", "links/robots_sitemaps"  # counters of that
 
 
@@ -229,7 +229,7 @@ class RobotsGate:
         return noted
 
     async def _is_first(self, key: str) -> bool:
-        """Whether no other process has told the job; it counts once what several processes meet."""
+        """Whether no other process has counted it for the job: what several processes meet counts once."""
         if await self._asking.get_shared(key) is not None:
             return False
         await self._asking.put_shared(key, b"1", TOLD_SECONDS)

@@ -31,7 +31,7 @@ class Rules(Struct, gc=False):
 
 
 class File(Struct, gc=False):
-    """A robots.txt as one agent reads it. Nobody may hold more of them than he has `taken` and not `released`."""
+    """A robots.txt as one agent reads it. A user may hold it from `take` to `release`."""
 
     mark: bytes  # hash of its bytes
     rules: Rules
@@ -70,7 +70,7 @@ class Files:
         return file
 
     def release(self, file: File) -> None:
-        """One user needs the file no longer. The last one's is forgotten."""
+        """End one use of the file. The file is forgotten after its last use."""
         file.users -= 1
         if file.users:
             return

@@ -36,7 +36,8 @@ class Incident:
             self._since, self._times = None, 0
 
     def sum_up(self) -> None:
-        """Log the same of a condition that lasts when whoever meets it ends. Does nothing if it does not hold."""
+        """Log the same for a condition that still holds when the task that met it ends. Does nothing if it does not
+        hold."""
         if self._since is not None:
             log.warning(f"{self._event}_in_all", **self._so_far(self._since))
 

@@ -99,7 +99,8 @@ class _Lossy:
 
 
 class _Handler(logging.StreamHandler[_Lossy]):
-    """Says in one line that another one cannot be made, such as `info("100%", 5)`. Python would print the stack."""
+    """Reports in one line a log call that cannot be formatted, such as `info("100%", 5)`. Python would print the
+    stack."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

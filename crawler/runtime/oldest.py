@@ -12,6 +12,6 @@ K = TypeVar("K")
 
 
 def oldest(kept: Mapping[K, object]) -> list[K]:
-    """The keys that were put into a dict first, a sixteenth of them: one by one would be slow, because the way to the
-    first key leads past all that were deleted."""
+    """The oldest sixteenth of a dict's keys. Forgetting them one by one would be slow, because a dict searches its
+    first key behind all the deleted ones."""
     return list(islice(kept, 1 + len(kept) // _SHARE))

@@ -101,10 +101,12 @@ def _own(name: str, value: Any, place: str, kinds: Kinds, known: Collection[str]
 
 
 def _check_name(name: str, value: Any, place: str, kinds: Kinds) -> None:
-    """Raise `ConfigError` if a name that no setting has is that of one, misspelt; a name in small letters always is.
+    """Raise `ConfigError` for an unknown name that looks like a setting's name misspelt, and for any name in lower
+    case.
 
-    In a file a name is not misspelt if the setting that it is near to could not have its value, as USER_AGENTS with a
-    list. On the command line and in the environment every value is text, so a name must be less near.
+    In a file, a name does not count as misspelt if the similar setting could not have its value, such as USER_AGENTS
+    with a list. On the command line and in the environment every value is text, so there less similar names count as
+    well.
     """
     is_text = place in _TEXTS
     near = difflib.get_close_matches(name.upper(), kinds, n=1, cutoff=0.75 if is_text else 0.9)

@@ -54,8 +54,8 @@ def end_with_the_scheduler() -> None:
 
 
 def replace_closed_streams() -> None:
-    """Give this process the standard streams that whoever started it has closed: input that is empty, output that
-    nobody reads, so that no file or socket gets their numbers and no output is lost in silence."""
+    """Replace the standard streams that the parent process has closed: by an empty input, and by output that nobody
+    reads. So no file or socket gets their numbers, and no output is lost in silence."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue

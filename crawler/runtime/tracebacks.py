@@ -51,7 +51,8 @@ def told_stack(dump: str) -> tuple[str, str]:
 def _trim(whole: traceback.TracebackException, own: Collection[str]) -> None:
     """Remove the crawler's frames from the traceback and from those of its causes.
 
-    A traceback of nothing else stays if it shows a bug: its last line raises nothing, so no check of ours did.
+    A traceback that has only frames of the crawler stays if it shows a bug: if its last line is not a `raise` of one of
+    our checks.
     """
     rest = [whole]
     while rest:

@@ -102,7 +102,7 @@ async def run_callback(
     request; an errback gets what `errback_arguments` returns.
 
     The method may be a plain or an async generator or function; it may return an iterable, one item or request,
-    or None. Anything else that it yields, and a request that nobody can fetch, is left out and told as a stray; the
+    or None. Anything else that it yields, and a request that nobody can fetch, is left out and reported as a stray; the
     rest of the page stays. `DropItem` drops one item when `process_item` raises it, the rest of the page when the
     callback does. `CloseSpider` leaves out the rest of the page as well, and closes the job. `maybe_new` filters out
     the URLs of a `Follow` that are certainly known. `steps` get each item after `process_item`. After each wait for an
@@ -274,7 +274,8 @@ class _Way(NamedTuple):
 
 
 async def _encoded(item: Any, frames: Frames, way: _Way) -> tuple[bytes, str]:
-    """Take the item its way; return it encoded, and its class. Both are empty if it was dropped, which is counted."""
+    """Pass the item through all steps; return it encoded, and its class. Both are empty if it was dropped, which is
+    counted."""
     given, steps = item, way.steps
     try:
         item = await _processed(item, way)

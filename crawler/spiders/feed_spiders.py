@@ -124,8 +124,8 @@ class CSVFeedSpider(_FeedSpider):
     """Calls `parse_row(response, row)` with a dict for each row of a CSV file.
 
     `headers`: the names of the columns; None: the first row has them. `delimiter` and `quotechar`: None: "," and '"'.
-    Rows with more or fewer fields are left out, and told (`cut/csv_rows`). Of columns to which the first row gives one
-    name the last one counts; what others hold is told (`cut/csv_columns`).
+    Rows with more or fewer fields are left out and counted (`cut/csv_rows`). Of columns to which the first row gives
+    one name, the last is kept; rows with values in the others are counted (`cut/csv_columns`).
     """
 
     delimiter: ClassVar[str | None] = None

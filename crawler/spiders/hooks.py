@@ -142,24 +142,24 @@ class Hooks:
             raise
 
     async def scraped(self, item: Any, response: Any) -> None:
-        """Tell that an item passed all of them."""
+        """Send the signal that an item has passed all of them."""
         await self._tell(signals.item_scraped, item=item, response=response)
 
     async def dropped(self, item: Any, response: Any, why: Exception) -> None:
-        """Tell that an item was dropped."""
+        """Send the signal that an item was dropped."""
         await self._tell(signals.item_dropped, item=item, response=response, exception=why)
 
     async def received(self, response: Response, request: Request) -> None:
-        """Tell that the fetch gave an answer."""
+        """Send the signal that the fetch gave an answer."""
         await self._tell(signals.response_received, response=response, request=request)
 
     async def left_out(self, requests: Iterable[Request]) -> None:
-        """Tell that these requests do not join the queue."""
+        """Send the signal that these requests do not join the queue."""
         for request in requests:
             await self._tell(signals.request_dropped, request=request)
 
     async def tell_error(self, error: BaseException, failure: Failure, page: Any) -> None:
-        """Tell that a callback raised."""
+        """Send the signal that a callback raised."""
         response = page if isinstance(page, Response) else None
         await self._tell(signals.spider_error, failure=Raised(error, failure), response=response)
 

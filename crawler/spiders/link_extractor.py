@@ -98,7 +98,8 @@ class LinkExtractor:
         self._attrs, self._deny_attrs = frozenset(_several(attrs)), frozenset(_several(deny_attrs))
 
     def extract_links(self, response: Response) -> list[Link]:
-        """Return the links of an HTML page in their order: at most PARSE_MAXLINKS, which is told as `cut/links`."""
+        """Return the links of an HTML page in their order: at most PARSE_MAXLINKS; a page with more is counted
+        (`cut/links`)."""
         found = self._unique(chain.from_iterable(self._found(area, response) for area in self._areas(response)))
         most = response.parse_limits.links
         links = list(islice(found, most))

@@ -1,4 +1,4 @@
-"""What one call of a callback gives: items, requests, and strays, each of which is told with the user's line."""
+"""What one call of a callback yields: items, requests, and strays, each of which is logged with the user's line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is told who names a job that does not exist."""
+"""The error for a person who names a job that does not exist."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Each counter `skip/…` (pages), `dropped/…` (items), `given_up/…` (files of items), `links/…` (links and requests) and
 `cut/…` (what a bound cut off a page) has a row here. A person or a host asked for some of it, by a setting, in a spider
-or in robots.txt: that is told and no more. The rest is lost, and `--strict` makes it the exit code `Exit.LOST`.
+or in robots.txt: reports only mention that. The rest is lost; with `--strict` it makes the exit code `Exit.LOST`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _ROWS: Mapping[str, _Row] = {
     "links/offsite": _Row("link", "outside allowed_domains or the seeded hosts", is_asked_for=True),
     "links/depth": _Row(
         "link",
-        "further from a seed than DEPTH_LIMIT, by the way on which their page was found first; a shorter way that was "
+        "further from a seed than DEPTH_LIMIT, on the path that found their page first; a shorter path that was "
         "found later does not count",
         is_asked_for=True,
     ),
@@ -85,8 +85,8 @@ _ROWS: Mapping[str, _Row] = {
     "links/listed_sitemap": _Row("link", "to sitemaps that robots.txt lists; read as such", is_asked_for=True),
     "links/malformed": _Row("request", "refused: no URL that can be fetched; the log names the lines"),
     "links/other_callback": _Row("request", ""),  # `other_callbacks` says it, with names
-    "links/metarefresh": _Row("page", "sent their readers on later than METAREFRESH_MAXDELAY", is_asked_for=True),
-    "links/redirects": _Row("page", "sent their readers on, behind REDIRECT_MAX_TIMES others"),
+    "links/metarefresh": _Row("page", "not followed: refresh later than METAREFRESH_MAXDELAY", is_asked_for=True),
+    "links/redirects": _Row("page", "not followed: refresh after REDIRECT_MAX_TIMES redirects"),
     "links/sitemap_rules": _Row("sitemap URL", "matched by none of sitemap_rules", is_asked_for=True),
     "links/sitemap_filter": _Row("sitemap URL", "left out by sitemap_filter", is_asked_for=True),
     "links/sitemap_follow": _Row("sitemap", "matched by none of sitemap_follow", is_asked_for=True),

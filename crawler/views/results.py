@@ -159,7 +159,7 @@ def _ended(stats: JobStats, largest: Group | None, *, strict: bool) -> Told:
 
 
 _BACK = ("retried", "released", "spared", "set_aside", "reaped", "redriven")
-"""The counters of what returns a request to pending, that a worker or a dead letter had."""
+"""The counters of requests that returned to pending from a worker or from the dead letters."""
 
 
 def _is_begun(stats: JobStats) -> bool:

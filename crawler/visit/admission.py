@@ -41,8 +41,8 @@ class Admission:
     def admit(
         self, lease: Lease, ready: ReadySpider, requests: list[Request], out: list[Request] | None = None
     ) -> tuple[list[Request], Mapping[str, int]]:
-        """The requests in scope, completed with canonical URL, depth and spider; and how many were left out, by reason.
-        They are added to `out`, and so are those that are certainly known.
+        """The requests in scope, completed with canonical URL, depth and spider; and how many others were left out, by
+        reason. The others are added to `out`, and so are requests that are certainly known.
 
         Raises `ValueError` for a request that would not arrive unchanged."""
         parent = lease.request

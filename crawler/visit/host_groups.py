@@ -53,7 +53,7 @@ class HostGroups:
             known, has_turn = await self._find_out(lease, known)
             self._remember(lease.host, known)
         if lease.claimed_at < known.since and not has_turn:
-            return Release("address")  # the claim did not know the group, so that it did not book its turn
+            return Release("address")  # the claim did not know the group, so it booked no turn of it
         wait = await self._ledger.take_turn(self._worker, lease, known.group, self._pace)
         return Release("turn", turn=wait) if wait else None
 

@@ -114,17 +114,18 @@ class ItemFiles:
     # --- the steps
 
     def blame(self, retry: RetryPolicy) -> RetryPolicy:
-        """Return the rules for a file that ends its process: its item must still leave, with a last try."""
+        """Return the retry policy for a file that ends its process. Its additional tries let the item leave without the
+        file."""
         return replace(retry, retry_times=retry.retry_times + CRASHES)
 
     def retry(self, retry: RetryPolicy) -> RetryPolicy:
-        """Return the rules for a file: what a spider handles among statuses are those of pages."""
+        """Return the retry policy for a file: the statuses that a spider handles itself concern pages only."""
         return replace(
             retry, handle_httpstatus_list=frozenset(), handle_httpstatus_all=False, dont_redirect=not self._follows
         )
 
     def onward(self, lease: Lease, item: Waiting) -> Visit:
-        """Take a step at a URL, which asks nobody."""
+        """Take a step at a URL. It makes no request to the host."""
         following = waiting.onward(lease, item)
         if isinstance(following, Request):
             return Visit(Step(), links=(following,), unasked=True)

@@ -137,7 +137,7 @@ class ReadySpiders:
 
     def _check_process(self, name: str, settings: Settings) -> None:
         """Raise `ConfigError` if the spider sets something for its whole process that this one does not have."""
-        names = sorted(PER_PROCESS - {"LOG_LEVEL"})  # how much a worker logs is its own affair
+        names = sorted(PER_PROCESS - {"LOG_LEVEL"})  # each worker may log at a level of its own
         if others := [one for one in names if getattr(settings, one) != getattr(self._settings, one)]:
             raise ConfigError(
                 f"spider {name} has its own {', '.join(others)}, which hold for a whole process, and this worker was "

@@ -511,7 +511,7 @@ async def _behind(ready: ReadySpider, line: bytes, kind: str) -> Found:
         return Found(dropped={drop_reason(why): 1})
     except CloseSpider as why:
         return Found(dropped={"closed": 1}, close=close_reason(why))
-    # whatever the class, they get a dict
+    # the pipelines get a dict, whatever the class of the item
     return Found([encode_item(item)], [kind if type(item) is dict else type(item).__name__])
 
 
@@ -525,7 +525,7 @@ def _hears_of(ready: ReadySpider, signal: signals.Signal) -> bool:
 
 
 def _not_read(outcome: Outcome, why: Ignored | AskedInstead, host_delay: float | None) -> Visit:
-    """The visit of a page whose answer a middleware has kept back, or for which it did not let the host be asked."""
+    """The visit of a page whose answer a middleware has discarded, or whose host it has not let the worker ask."""
     asked_at = None if why.unasked else time.monotonic()
     return Visit(outcome, asked_at=asked_at, unasked=why.unasked, host_delay=host_delay)
 
@@ -548,7 +548,8 @@ def _told_cuts(page: Response) -> dict[str, int]:
 
 
 def _without_sitemaps(visit: Visit, listed: Collection[str]) -> Visit:
-    """Leave out links to the sitemaps that robots.txt lists: `parse_sitemap` reads these, also what is a page instead.
+    """Leave out links to the sitemaps that robots.txt lists: `parse_sitemap` reads these, even one that is an ordinary
+    page.
     A request that is more than a link stays."""
     links = (link for link in visit.links if link.url not in listed or link.callback != "parse" or not is_bare(link))
     pages = tuple(links)

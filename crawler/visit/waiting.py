@@ -56,7 +56,7 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
     callback: str  # that read the page, with its spider
     kind: str  # the name of the item's class
     wanted: tuple[tuple[Kind, str], ...]  # all files, in order
-    told: tuple[Told, ...] = ()  # what became of the first of them
+    told: tuple[Told, ...] = ()  # the results of the first of them
     is_asking: bool = False  # this request is for the next file
     at: str = ""  # URL to which the next file was redirected; empty: it was not
 
@@ -71,7 +71,7 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
         return replace(self, told=(*self.told, told), is_asking=False, at="")
 
     def given_up(self, why: str) -> Waiting:
-        """A copy whose files are all settled: those not told yet are given up."""
+        """A copy with a result for each file: those without one yet are given up."""
         rest = (Told(url, status=why) for _, url in self.wanted[len(self.told) :])
         return replace(self, told=(*self.told, *rest), is_asking=False, at="")
 

@@ -3,13 +3,15 @@ the worker's lease, and whether the worker has come to its end.
 
 When a page kills its process (out of memory, a crash in a library) or never returns control (an endless loop), the
 supervisor reads here which page to blame, and by which retry rules of its spider. The other requests of the process are
-innocent, and so are all when a spider kills its process while it is made. While such a page blocks the heartbeat, the
+innocent. If a spider kills its process while it is made, all requests are innocent. While such a page blocks the
+heartbeat, the
 supervisor renews the lease (`LeaseClock`) and records that here for the worker.
 
 A spider's code may end its process with any exit code, so a code means what `errors.Exit` says only if the worker has
 recorded here that it ends by itself.
 
-Behind the page, the worker writes its stack when the supervisor asks for it, and when a library crashes.
+After the page, this memory has room for the worker's stack, which the worker writes when the supervisor asks for it and
+when a library crashes.
 """
 
 from __future__ import annotations

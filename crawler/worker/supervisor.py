@@ -40,7 +40,7 @@ STACK_SECONDS = 0.5  # longest wait for the stack of a child that will be killed
 STACK_LOOKS = 10
 LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
 AWAITING = 1.0  # seconds more, in which the worker cancels a callback that only awaits
-DEADLY = 3  # children that die while they make a job's spider, before no other is told to make it
+DEADLY = 3  # children that may die while they make a job's spider; then no child makes it again
 FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a new child would also end
 
 
@@ -131,7 +131,7 @@ class Supervisor:
                     self.stop(code)
                     return
                 if code == Exit.DONE:
-                    log.info("worker_replaced", worker=child.name, why="it has visited its pages (RECYCLE_PAGES)")
+                    log.info("worker_replaced", worker=child.name, why="it has visited RECYCLE_PAGES pages")
                     continue
             await self._clean_up(child, code)
             # After a child that died at once, wait before the next start.
@@ -193,7 +193,7 @@ class Supervisor:
     def _keep_lease(self, child: Child) -> None:
         if child.lease.left <= 0 and not child.is_late:
             child.is_late = True
-            log.error("worker_does_not_yield", worker=child.name, why="busy with a page, lease not renewed: killed it")
+            log.error("worker_does_not_yield", worker=child.name, why="killed: a page blocks it, lease not renewed")
             _signal(child, signal.SIGKILL)
         elif child.beating is None or child.beating.done():
             child.beating = asyncio.create_task(self._beat(child))  # as a task, because it may take long

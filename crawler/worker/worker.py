@@ -28,7 +28,7 @@ log = structlog.get_logger()
 LOOK = 0.1  # seconds between checks of a lease that is over
 OFTEN = 1.0  # seconds at most between checks of a valid lease, because timers do not run while the machine sleeps
 IDLE_POLL = 0.5  # seconds at most between claims when there is nothing to do
-LEFT_SECONDS = 10.0  # for which a worker leaves a job alone of which it lately read no page, for lack of its spider
+LEFT_SECONDS = 10.0  # for which a worker claims nothing of a job whose spider it lacks
 SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
 COMMIT_SHARE = 4  # finished visits wait until they are a quarter of those in flight, because round trips cost CPU
@@ -67,8 +67,8 @@ class Worker:
         note: Callable[[Lease, Visit], None] = lambda lease, visit: None,
         archive: Archive | None = None,
     ) -> None:
-        """`jobs()` returns the jobs to work for now; `note` hears of each visit that has ended; `archive` has the pages
-        on disk before they are committed."""
+        """`jobs()` returns the jobs to work for now; the worker calls `note` with each visit that has ended, and lets
+        `archive` write the pages to disk before it commits them."""
         self._archive = archive
         self._disk = Patience("archive_waits", (OutputError,))
         self._queue = queue
@@ -92,10 +92,10 @@ class Worker:
         self._replicas = Patience("replicas_missing", (ReplicasMissing,))  # an outage for links, but not for claims
         self._lease_over = Incident("lease_not_renewed")
         self._concurrency = Concurrency(options.concurrency)
-        self._left: dict[str, float] = {}  # job → until when it is left to workers whose program has what ours lacks
+        self._left: dict[str, float] = {}  # job → until when it is left to workers that have what this one lacks
         self._lacks: set[tuple[str, str]] = set()  # (job, spider) that were logged as lacking something
-        self._read_at: dict[str, float] = {}  # job → when a page was visited last for which nothing was lacking
-        self._missed: set[str] = set()  # jobs for whose last page something was lacking
+        self._read_at: dict[str, float] = {}  # job → when this worker last visited a page that it could read
+        self._missed: set[str] = set()  # jobs whose last page this worker could not read
         self._too_new: set[tuple[str, int]] = set()  # (job, message version) that were logged as unknown
 
     def stop(self) -> None:
@@ -303,8 +303,8 @@ class Worker:
         self._missed.discard(lease.job)
 
     def _miss(self, lease: Lease, why: str) -> None:
-        """Say the first time what a page of the job lacks. Claim none of the job for a while, unless other pages of it
-        are read: then the page's delay is enough."""
+        """Log once what this worker lacks for a page. Then claim no page of its job for a while, unless the worker has
+        lately read other pages of the job: then the page's own delay is enough."""
         now = time.monotonic()
         pair = (lease.job, lease.request.spider)
         if pair not in self._lacks:
@@ -330,14 +330,14 @@ class Worker:
             self._has_room.set()
             fenced = accepted.count(False)
             if fenced:
-                log.warning("late_commit_refused", requests=fenced, why="other workers have had their leases meanwhile")
+                log.warning("late_commit_refused", requests=fenced, why="other workers took these requests over")
                 self._tally.fenced += fenced
 
     async def _wait_for_company(self) -> None:
         """Wait until enough visits have finished, but not for long.
 
-        A finished visit keeps its place at its host until it is committed. With few places, a long wait would leave all
-        of them unused.
+        A finished visit counts as in flight at its host until it is committed. If hosts permit few requests at once, a
+        long wait would leave these idle.
         """
         self._has_company.clear()
         if not self._are_enough():

@@ -194,7 +194,7 @@ async def test_a_job_that_is_deleted_before_its_end(shop: Shop) -> None:
         await running.until(2)
         ended = await Shell(shop.folder, {}).run("jobs", "delete", result.id, "--force")
         assert ended.code == 0, ended.err
-        with pytest.raises(CrawlFailed, match="was deleted before its result was told"):
+        with pytest.raises(CrawlFailed, match="was deleted before its result was stored"):
             await shop.get(result)
 
 

@@ -23,7 +23,6 @@ def test_a_path_is_true(path: str) -> None:
 
 ELSEWHERE = {
     "api": "tests/acceptance/test_python_api.py",
-    "interfaces": "crawler/testing/contract",
     "pytest_plugin": "tests/acceptance/test_record_and_check.py",
     "results": "tests/acceptance/test_results.py",
 }

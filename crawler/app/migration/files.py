@@ -11,7 +11,7 @@ from msgspec import Struct
 from crawler.errors import UsageError
 
 MAX_FILES = 50_000
-"""Most files that are read; what is left out is told."""
+"""Most files that are read; the report names what was left out."""
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of one file; a larger one is data."""

@@ -1,4 +1,5 @@
-"""What becomes of each of Scrapy's words here. The running program is asked, so that what it has counts as had."""
+"""What becomes of each of Scrapy's words here. It asks the running program, so that a word that the program has counts
+as supported."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Chosen:
         """Finish the sink, and say how many items were not wanted."""
         await self._sink.finish()
         if self._left_out:
-            log.info("output_left_out", output=self.location, items=self._left_out, why="FEEDS chooses others")
+            log.info("output_left_out", output=self.location, items=self._left_out, why="FEEDS selects other items")
 
     async def close(self) -> None:
         """Close the sink."""

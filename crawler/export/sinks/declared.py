@@ -26,14 +26,14 @@ def nothing(spider: str, kind: str) -> Columns:
 
 
 class Declared:
-    """Which columns classes declare, each told once."""
+    """The columns that classes declare, those of each class once."""
 
     def __init__(self, lookup: Lookup = nothing) -> None:
         self._lookup = lookup
         self._told: set[tuple[str, str]] = set()
 
     def new(self, entries: Sequence[OutboxEntry]) -> Iterator[Columns]:
-        """Yield the columns of each class of these items that has not been told yet and declares any."""
+        """Yield the columns that the classes of these items declare, without classes that it has yielded before."""
         for entry in entries:
             for number, _ in entry.numbered() if entry.kinds else ():
                 key = entry.spider, entry.kind(number)

@@ -7,8 +7,8 @@ from crawler.model import Exported
 
 
 def gone_to(location: str, here: str, what: str = "the file") -> str:
-    """Return that earlier items of the job went to `location` and are not `here`, and what can be done: if it is here,
-    to put back what is gone."""
+    """Return a sentence that earlier items of the job went to `location` and are not `here`, and what a person can do.
+    If both are one, that is to put back what is gone."""
     went = "standard output" if location == "-" else location
     gone = f"are no longer in {here}: put {what} back" if location == here else f"went to {went}: go on there"
     return f"earlier items of this job {gone}, write only later ones with -o FILE --append, or crawl anew with --fresh"

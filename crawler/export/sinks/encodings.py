@@ -171,7 +171,7 @@ class Csv:
             raise ValueError(str(error)) from None
         self._fields = self._fields or tuple(dict.fromkeys((*self._first, *_fields(item))))
         if not self._fields:
-            raise ValueError("the item has no field, and the header is made of the first item: write the `fields`")
+            raise ValueError("the item has no field, but the header comes from the first item: write the `fields`")
         cells = [values.pop(field, "") for field in self._fields]
         self.left_out.update(values.keys())
         return self._line(cells)

@@ -357,7 +357,7 @@ class FileSink:
         if size < before:
             self._is_whole = False
             log.warning(
-                "output_truncated", file=self.location, why="items written before are gone; going on at its end"
+                "output_truncated", file=self.location, why="items written before are gone; writing goes on at its end"
             )
         if size != before:
             self._end_line()
@@ -467,7 +467,7 @@ class FileSink:
         self._is_complete = True
 
     def _tell_left_out(self) -> None:
-        """Tell of each field without a column once, and count its values."""
+        """Log each field without a column once, and count its values."""
         new = self._encoding.left_out.keys() - self._left_out.keys()
         self._left_out.update(self._encoding.left_out)
         if new:
@@ -481,7 +481,8 @@ class FileSink:
             self._left_out.clear()
 
     def _settle(self) -> None:
-        """Let the sidecar tell what is in the file. It does no harm if that fails: the last block is announced."""
+        """Write to the sidecar what is in the file. A failure does no harm: the sidecar has announced the last
+        block."""
         with suppress(OSError, OutputError):
             if self._is_announced and self._has_name() and os.fstat(self._file).st_size >= self._size:
                 self._tell(None, self._positions)

@@ -10,8 +10,8 @@ from crawler.model import Exported, OutboxEntry
 
 
 class Handover:
-    """Implements `Sink`. It has no place of its own: a written item is one that the program has taken, and is done with
-    because it has asked for the next."""
+    """Implements `Sink`. It stores nothing. An item counts as written when the program has taken it and asked for the
+    next one."""
 
     location = ""
     inode = 0

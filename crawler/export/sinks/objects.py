@@ -130,7 +130,7 @@ class ObjectSink:
         for stray in (segment.name for segment in ours if segment.name not in self._segments):
             self._folder.delete(stray)
             log.warning(
-                "output_stray", object=stray, why="a killed exporter's request came late; its items are elsewhere"
+                "output_stray", object=stray, why="a late request of a killed exporter; its items are elsewhere"
             )
 
     def _groups(self, entries: Sequence[OutboxEntry]) -> Iterator[list[OutboxEntry]]:

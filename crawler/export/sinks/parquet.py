@@ -174,7 +174,7 @@ class ParquetSink:
         try:
             self._make_segment()
         except OSError as error:
-            log.warning("output_waits", folder=self.location, why=f"{self._cannot(error)}; the next export goes on")
+            log.warning("output_waits", folder=self.location, why=f"{self._cannot(error)}; the next export continues")
         self._release()
 
     # -----------------------------------------------------------------------------------------------------

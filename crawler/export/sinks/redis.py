@@ -124,7 +124,7 @@ class RedisSink:
         self._append = append
         self._milliseconds = int(seconds * 500)  # the answer must come before the client gives up
         self._stored = ""  # the position as the server has it
-        self._is_learnt = False  # another call than the last one has moved it
+        self._is_learnt = False  # it was learnt from the server, so it may not be on its disk yet
         self._keeps = True  # the server has a file that it can wait for
         self._removed = 0
         self.location = f"{url}?{words.kind}={words.key}"

@@ -1,8 +1,8 @@
 """Items in one file after another: `items-%(batch_id)d.jsonl`. A file has its name once it is whole.
 
 The file at work is `NAME.EPOCH.part`, with a sidecar of its own. When it is full it gets its name, and then the sidecar
-of the whole, `items-batches.jsonl.position`, says how far the crawl is and which file comes next; a crash between the
-two is told by the missing `.part`.
+of the whole, `items-batches.jsonl.position`, says how far the crawl is and which file comes next; a missing `.part`
+shows a crash between the two.
 """
 
 from __future__ import annotations

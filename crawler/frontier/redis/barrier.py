@@ -1,8 +1,8 @@
-"""The barrier: a server answers before its replicas have what it wrote, so what others build on waits until they do.
+"""The barrier: a server answers before its replicas have what it wrote, so what others build on waits for the replicas.
 
 Writes and the wait go over one connection. Another one might lead to a replica that was promoted between the two, which
-would say that all replicas have what it has. A mark is written between them because a server waits for the last write
-of the connection, and what the commands found may be the write of another client.
+would say that all replicas have what it has. A mark is written between them: the server waits only for the last write
+of its own connection, and what the commands found may be the write of another client.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Barrier:
         if not least:
             advice.append(
                 "min-replicas-to-write is 0, so a server that is cut off from its replicas hands out pages that the "
-                "promoted replica hands out, too; set it to 1"
+                "promoted replica also hands out; set it to 1"
             )
         return advice if self.replicas else []
 
@@ -103,7 +103,7 @@ class Barrier:
             )
 
     def _tell(self, why: str) -> None:
-        """Log once that nobody waits for a disk. That there is no append-only file was told at the start."""
+        """Log once that no call waits for the disk. The command warned of a missing append-only file at its start."""
         if self._is_told or "appendonly is disabled" in why:
             return
         self._is_told = True
@@ -115,8 +115,8 @@ class Barrier:
             raise FrontierUnavailable(f"the disk of the queue server {self._shown} is slow: waiting for it")
         if theirs < self.replicas:
             raise FrontierUnavailable(
-                f"the replicas of the queue server {self._shown} have not written to their disks yet what they have: "
-                "waiting for them; if that lasts, look whether each has `appendonly yes`"
+                f"the replicas of the queue server {self._shown} have not written what they have to their disks yet: "
+                "waiting for them; if that lasts, check that each has `appendonly yes`"
             )
 
 

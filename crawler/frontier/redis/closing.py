@@ -85,8 +85,8 @@ class RedisClosing:
         return {}
 
     async def hear(self, jobs: Sequence[Job], told: Sequence[bytes]) -> bool:
-        """React to what a claim says: a job was closed in one shard, or is limited. Return whether one is limited of
-        which this was unknown, so that the claim is to be repeated."""
+        """React to what a claim says: a job was closed in one shard, or is limited. Return whether a job is limited and
+        this process did not know it: then the claim must be repeated."""
         by_name, is_new = {job.name: job for job in jobs}, False
         for name, word in zip(told[::2], told[1::2], strict=True):
             job = by_name[text(name)]

@@ -1,4 +1,5 @@
-"""Errors of the library and of servers, told to a person: what passes by itself, and what somebody must change."""
+"""Turns errors of the library and of servers into the crawler's: those that pass by themselves, and those that a person
+must fix."""
 
 from __future__ import annotations
 
@@ -139,7 +140,7 @@ def _disk_of(shown: str) -> str:
 def _certificate_error(shown: str, text: str) -> ConfigError:
     return ConfigError(
         f"{shown}: the server's certificate is not accepted: {text}; TLS_CA_FILE adds its authority, and "
-        "?ssl_server_hostname=NAME tells the name in it if that is not the host"
+        "?ssl_server_hostname=NAME gives the name in it if that is not the host"
     )
 
 

@@ -1,7 +1,7 @@
 """Notices on each new connection that another server answers than before, ahead of the frontier's first command.
 
 A promoted replica, or a server that has started again, may lack the last of what its predecessor had, and its clock may
-show another time. In each shard that it has begins a new generation (`generation.lua`).
+show another time. So a new generation begins in each shard that this server has (`generation.lua`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Generations:
         self._met: set[str] = set()  # replication ids of servers whose shards have their generation
 
     def doubt(self) -> None:
-        """React to shards that other servers have now: each server is new to them."""
+        """React to shards that have moved to other servers: each server must be greeted again."""
         self._met.clear()
 
     async def greet(self, connection: Any) -> None:
@@ -52,7 +52,7 @@ class Generations:
                 command = commands.send(reply)
 
     def greet_in_thread(self, connection: Any) -> None:
-        """Do all that is to do on a new connection of a thread."""
+        """Do the same on a new connection of a thread, after what redis-py does there."""
         connection.on_connect()
         commands = self._commands()
         with suppress(StopIteration):
@@ -87,7 +87,7 @@ class Generations:
         if _PROMOTED in found:
             why = (
                 "a replica was promoted, a slot came from another master, or the server was restored; "
-                "what it had not received yet is done once more"
+                "work that it had not received yet is repeated"
             )
             log.warning("queue_server_promoted", server=self._shown, why=why)
 

@@ -145,7 +145,7 @@ class RedisJobs:
         """Remove the keys of a job in one shard."""
         client = None
         with errors(self._server.shown):
-            while client is not self._server.at(prefix):  # a scan names no key, so it finds nothing where they were
+            while client is not self._server.at(prefix):  # a scan names no key: it is not redirected
                 client = self._server.at(prefix)
                 async for key in client.scan_iter(match=f"{_escape(prefix)}*", count=1000):
                     await client.unlink(key)

@@ -20,8 +20,8 @@ _Named = tuple[str, bytes]  # job and message of a lease
 
 
 class RedisLedger:
-    """Implements `Ledger`. The shard that a group's name leads to is its home. There lies the ledger of all its hosts'
-    turns; a host that lies in another shard has a claim of its own shard, and then takes a turn at the group's home.
+    """Implements `Ledger`. The shard that a group's name leads to is its home, which keeps the turns of all its hosts.
+    A host in another shard needs a claim in its own shard and then a turn at the group's home.
 
     `shards` are the prefixes of all shards.
     """
@@ -90,11 +90,11 @@ class RedisLedger:
         return waits
 
     def doubt(self) -> None:
-        """React to a new connection: a server may have lost that turns ended."""
+        """React to a new connection: a server may have lost the ends of turns."""
         self._connections += 1
 
     async def end_lost(self, worker: str) -> None:
-        """After such doubt, end all turns that the worker no longer has."""
+        """After a new connection, end all turns that the worker no longer has."""
         connections = self._connections
         if self._compared.get(worker, connections) == connections:
             return

@@ -150,8 +150,8 @@ class ManyNodes:
     async def confirm(self, connection: Any) -> None:
         """Check that a new connection leads to the master. Raises the library's `ConnectionError`.
 
-        A server that is back after its fall is a master in its own eyes, and only the sentinels know better. Nodes of a
-        cluster wait until they know."""
+        A failed server that comes back takes itself for a master, and only the sentinels know better. A node of a
+        cluster waits until it knows its role."""
         if self._slots.are_told_by_sentinels:
             await self.look_again(self.map)
             node = connection.host, connection.port
@@ -271,7 +271,7 @@ class _Pipelines:
 
 
 class _ClientInThread(redis.Redis):
-    """What `_Client` is, for a thread."""
+    """The same as `_Client`, for a thread."""
 
     def __init__(self, nodes: ManyNodes, node: Node, pool: redis.ConnectionPool) -> None:
         super().__init__(connection_pool=pool)
@@ -296,6 +296,6 @@ class _ClientInThread(redis.Redis):
 
 
 def _note(error: RedisError, node: Node, why: str = "") -> RedisError:
-    """Have the error say which node it came from, and why no other is known; `errors` tells it."""
+    """Note in the error which node it came from, and why no other is known, for the text that `errors` makes."""
     vars(error)["node"] = named(node) + (f"; {why}" if why else "")
     return error

@@ -43,7 +43,7 @@ class RedisOutbox:
         self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position known to be on the server's disk
         self._connections = 0  # of this process so far
         self._resumed: dict[str, int] = {}  # epoch → connections when the server was last told what the sinks have
-        self._known: dict[str, dict[int, str]] = {}  # epoch → shard → last position that it was told, or has told us
+        self._known: dict[str, dict[int, str]] = {}  # epoch → shard → last position sent to the server, or got from it
         self._resuming = asyncio.Lock()
         self._acknowledged: dict[str, _Acknowledged] = {}  # by epoch: what was acknowledged last
 
@@ -52,8 +52,8 @@ class RedisOutbox:
         self._connections += 1
 
     async def _resume(self, job: Job, after: Mapping[int, str]) -> None:
-        """Once for each new connection, and when a sink has more than was read over it, tell the server what the sinks
-        have, and repeat the last acknowledgement. `after`: what one of them has."""
+        """Send the server the positions of the sinks, and repeat the last acknowledgement: once for each new
+        connection, and when a sink has more than was read over it. `after`: what one of them has."""
         async with self._resuming:
             last = self._acknowledged.get(job.epoch, _Acknowledged())
             positions = latest([after, last.exported.positions, *_positions(last.sinks)])
@@ -72,7 +72,7 @@ class RedisOutbox:
         for number, position in positions.items():
             prefix = job_prefix(self._shards[number], job.name)
             of_all = exported.positions.get(number, "0-0")
-            with suppress(JobGone):  # whoever exports notices by itself
+            with suppress(JobGone):  # the exporter notices this by itself
                 counts = await self._server.run("resume", f"{prefix}outbox", prefix, job.epoch, position, of_all)
                 again, doubtful = again + counts[0], doubtful + counts[1]
         if again or doubtful:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from crawler.frontier.rules import KNOWN_PLACES
 from crawler.model import Request
 
-WAYS = 8  # places in which a number may lie; more make each look longer, fewer make the table forget sooner
+WAYS = 8  # places for a number; more make each lookup longer, fewer make the table forget sooner
 FIRST_PLACES = 1_024
 _SALT = secrets.token_hex(8)
 

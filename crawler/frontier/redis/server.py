@@ -127,8 +127,8 @@ class Server:
         return self._has_file
 
     async def is_slowed_by_allocator(self) -> bool:
-        """Whether a server held much with the C library's allocator when it was opened. One that is loaded in front of
-        it does not show."""
+        """Whether a server held much data with the C library's allocator when it was opened. An allocator that is
+        loaded in front of it cannot be seen from here."""
         return self._is_slowed
 
     async def synced(self, key: str, *before: tuple[Any, ...]) -> list[Any]:
@@ -157,13 +157,13 @@ class Server:
             return []
         with errors(self.shown):
             found = [int((await client.info("replication"))["connected_slaves"]) for client in self.masters()]
-            # Nobody is advised to change what is unknown.
+            # An unknown value gives no advice.
             least = [int(await _configured(client, "min-replicas-to-write") or 1) for client in self.masters()]
         return self.barrier.advice(min(found), min(least))
 
     async def adopt(self, shards: Sequence[str]) -> None:
-        """From now on each connection has looked whether another server answers for these shards: the one that `open`
-        has made to each server does it now, others when they begin."""
+        """From now on each connection checks whether another server answers for these shards. The one that `open` has
+        made to each server checks now, others when they begin."""
         self._generations.shards = shards
         with errors(self.shown):
             for client in self.masters():

@@ -141,7 +141,10 @@ def test_a_value_that_would_say_less_is_refused_alone(path: Path, first: Any, th
         (b'{"a": "\\ud800"}', "field a (text): half of a surrogate pair"),
         (b'{"": 1}', "field '' (integer): a column must have a name"),
         (b'{"a\\u0000b": 1}', "without NUL"),
-        (b'{"Price": 1, "price": 2}', "field price (integer): another field differs from it by upper and lower case"),
+        (
+            b'{"Price": 1, "price": 2}',
+            "field price (integer): another field has the same name but for upper and lower case",
+        ),
         (b'{"a": 1e400}', ""),
     ],
 )

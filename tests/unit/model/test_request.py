@@ -39,7 +39,7 @@ def test_an_argument_of_others_says_what_to_write(word: str) -> None:
 
 def test_arguments_by_place_are_those_that_mean_the_same_in_scrapy() -> None:
     cookies: Any = {"session": "1"}
-    with pytest.raises(TypeError, match="name what follows"):
+    with pytest.raises(TypeError, match="name the others"):
         Request(URL, "parse", "GET", {}, b"", cookies)  # type: ignore[call-arg]
 
 

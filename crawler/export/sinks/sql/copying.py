@@ -37,7 +37,7 @@ def copy_text(value: bytes, declared: str) -> bytes:
 def _text(value: bytes) -> bytes:
     text = text_of(value)
     if "\0" in text:
-        raise BadValue("PostgreSQL stores no NUL, and there is one in it")
+        raise BadValue("it contains a NUL, which PostgreSQL cannot store")
     return text.encode()
 
 

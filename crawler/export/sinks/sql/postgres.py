@@ -283,7 +283,8 @@ class Postgres:
         self._run(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(name, content))
 
     def _like_target(self, table: str) -> sql.Composed | None:
-        """Return what makes a table beside the target be as that one; None if this is none, or nothing to be like."""
+        """Return the clause that makes a table beside the target equal to it. None if the table is the target, or if
+        there is no target yet."""
         target = self._named(self._words.names[-1])
         if table == self._words.names[-1] or not self._is_there(target):
             return None

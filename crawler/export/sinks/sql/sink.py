@@ -1,8 +1,8 @@
 """Items as rows of a table. The rows and how far the exporter has come become durable in one transaction.
 
 The position stands in the table `crawler_position` of the same database, one row for each job and table. Each write
-reads it first and skips what it covers, so a write whose `COMMIT` was answered into nothing may simply come again, and
-an exporter that was frozen and wakes up harms nobody.
+reads it first and skips what it covers, so a write whose `COMMIT` got no answer may simply be repeated, and an exporter
+that wakes up after a freeze does no harm.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Database(Protocol):
         """Whether there is a connection."""
 
     def open(self, *, durable: bool = True) -> None:
-        """Connect. Without `durable`, nothing is to be stored: it is a trial."""
+        """Connect. Without `durable` it is a trial, which stores nothing."""
 
     def interrupt(self) -> None:
-        """End what another thread waits for, as `Disconnected` there."""
+        """Stop the call that another thread waits for: it raises `Disconnected` there."""
 
     def close(self) -> None:
         """Disconnect."""
@@ -174,7 +174,7 @@ class SqlSink:
             except Disconnected:
                 if self._is_closing or not was_open:
                     raise
-                self._write(entries)  # the connection had ended long before, perhaps
+                self._write(entries)  # the connection may have ended long before
         return sum(1 for entry in entries for _ in entry.numbered())
 
     def finish(self) -> None:
@@ -280,7 +280,7 @@ class SqlSink:
                         spelled.setdefault(names[field], field)
                     fields[names[field]] = value
                 if len(fields) < len(row.fields):
-                    raise BadValue("another field differs from it by upper and lower case alone")
+                    raise BadValue("another field has the same name but for upper and lower case")
             except BadValue as error:
                 bad.append(row.bad(self._why(row, field, str(error))))
             else:

@@ -6,7 +6,7 @@
 --       3 what another shard has as `closed`, to be repeated here; or only a number, how often the job has been opened:
 --         it is opened here; or '': the reason holds
 -- Returns { `closed` (false: the job is open), how often it was opened }, or the error GONE.
--- Stays true: a word of an earlier closing does not close a job that was opened since; requests in flight stay as they
+-- Stays true: an earlier `closed` does not close a job that was opened since; requests in flight stay as they
 -- are. The first write may fail for lack of memory.
 
 local stats, epoch, reason, word = KEYS[1], ARGV[1], ARGV[2], ARGV[3]

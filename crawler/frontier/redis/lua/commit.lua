@@ -93,7 +93,7 @@ apply.spent = apply.dead
 
 local function end_lease(visit, message, items, payload)
   tally(counters, 'processing', -1)
-  if visit.is_unused then tally(counters, 'handed_out', -1) end -- it was nobody's turn
+  if visit.is_unused then tally(counters, 'handed_out', -1) end -- its host was not asked, so it does not count
   if visit.status ~= '' then tally(counters, 'status/' .. visit.status) end
   tally(counters, 'bytes', visit.size)
   for name, by in pairs(visit.counters) do tally(counters, name, by) end

@@ -80,7 +80,7 @@ local function look_at(host)
   wake(host, 'groups', '@')
 end
 
--- Makes hosts due that wait because the next page is a spider's; later claims find those beyond the first.
+-- Makes hosts due that may wait because their next page belongs to the spider; later claims find the rest.
 local function look_at_lines()
   for _, job in ipairs(change.jobs) do
     local J = P .. 'job:' .. job .. ':'

@@ -9,8 +9,8 @@
 --         wanted  requests that it could hand out
 -- Returns { 'closed', the word of the closing } if the job is closed; { 'open' } if it has no limits any more;
 -- { 'limited', how much that shard has ever been given, 0 without one }; or the error GONE.
--- Stays true: over all shards the pages read and in flight are at most the limit. A loan whose reply or claim is lost
--- is not: the next claim in that shard finds it, uses it or returns it (`quota.lua`).
+-- Stays true: over all shards the pages read and in flight are at most the limit. If the reply or the claim is lost,
+-- the loan is not: the next claim in that shard finds it, uses it or returns it (`quota.lua`).
 
 local draw = cmsgpack.unpack(ARGV[1])
 local budget, stats = draw.J .. 'budget', KEYS[1]

@@ -1,5 +1,5 @@
--- Tells which commands the user may not run on the frontier's keys. A script that is refused one half-way would leave
--- its change half done, and servers tell a refused command only then.
+-- Finds the commands that the user may not run on the frontier's keys. A server refuses a command only when a script
+-- reaches it, which would leave the script's change half done.
 --
 -- KEYS  1 P mark
 -- ARGV  names of commands

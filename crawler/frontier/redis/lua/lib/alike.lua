@@ -53,7 +53,7 @@ local function note_outcome(J, what, name, kind, route, failure, limits, now)
   local known = kind == alike and failed or 0
   if kind == alike then failed, where = failed + 1, where == route and where or '*'
   elseif kind ~= 'ok' and failed == 0 then failed, alike, where = 1, kind, route
-  elseif kind ~= 'ok' then failed = failed - 1 end -- a vote: the kind of most failures stays
+  elseif kind ~= 'ok' then failed = failed - 1 end -- a majority vote: the most frequent kind stays
   where = where or '*'
   local is_too_many = failed >= least and failed > share * pages
   if is_too_many and not (what == 'host' and is_one_routes(J, name, alike, where)) then

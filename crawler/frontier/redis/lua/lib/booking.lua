@@ -7,7 +7,7 @@
 --        is_free(claim, ledger) → whether the host or group may be asked now
 --        line_up(claim, group) puts the shard into the group's line of shards
 --        look_later(claim, job, set, ledger) makes it due at its next turn, or when it has room
---        stand_in_line(claim, job, host, group) puts a host in the line of its busy group
+--        stand_in_line(claim, job, host, group) puts a host in the line of its group, which is in use
 --        book(claim, ledger, count, pace) books `count` requests, and the next turn `pace` ms from now
 -- Of `claim`: P, shard (the number of the shard that wants a turn, as text), now, cap, delay, jitter, random. Of `job`:
 -- name, J, counters.
