@@ -26,9 +26,9 @@ from typing import Any
 
 from scripts.benchmark import corpus as corpora
 from scripts.benchmark.certificates import issue
-from scripts.benchmark.contenders import AT_ONCE, LOW_LIMIT, NAMES, PER_HOST, against, contenders, peers_python
+from scripts.benchmark.contenders import AT_ONCE, LOW_LIMIT, NAMES, PER_HOST, ROOT, against, contenders, peers_python
 from scripts.benchmark.corpus import Corpus
-from scripts.benchmark.process import cores
+from scripts.benchmark.process import cores, keep_compiled_modules
 from scripts.benchmark.rounds import Rounds, table
 from scripts.benchmark.webserver import nginx
 
@@ -39,6 +39,8 @@ OVER = ("plain", "gzip", "tls", "tls+gzip")
 def main() -> int:
     """Parse the arguments, run, print. Return 0 if every run fetched exactly the right pages."""
     options = options_of()
+    other = getattr(options, "against", None)
+    keep_compiled_modules(ROOT, *([other] if other else []))
     match options.command:
         case "broad":
             from scripts.benchmark.broad import command

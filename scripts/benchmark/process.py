@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -35,6 +36,14 @@ def cores() -> tuple[int | None, int | None]:
 def pinned(core: int | None) -> list[str]:
     """Return the prefix that pins a command to a core."""
     return [] if core is None else ["taskset", "-c", str(core)]
+
+
+def keep_compiled_modules(*trees: Path) -> None:
+    """Let all that this process starts read compiled modules, as on a user's machine and as the peers do, whose modules
+    pip has compiled. The crawlers in `trees` run from their sources, which nobody has compiled yet."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    for tree in trees:
+        compileall.compile_dir(tree / "crawler", quiet=2)
 
 
 def run(

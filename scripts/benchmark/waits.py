@@ -29,9 +29,7 @@ class Waited(NamedTuple):
 
 async def measure(url: str, tell: Callable[[str, str], None]) -> None:
     """Measure on the queue server at `url`, and `crawl` also without one."""
-    # Python keeps compiled modules, as for people. The first run of each command writes them and does not count.
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment["PYTHONPATH"] = str(ROOT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     running = {**environment, "REDIS_URL": url}
     for words in COMMANDS:
         _, *runs = [await _to_the_end(words, running) for _ in range(1 + RUNS)]
