@@ -93,8 +93,8 @@ class Exporter:
     def _may_wait(self, one: Draining, error: BaseException) -> bool:
         """Whether others can begin without this sink: it has worked before, so its name and its parameters are
         right."""
-        is_known = bool(self._records.earlier.get(one.name))
-        return is_known and isinstance(error, OutputError) and any(other.is_open for other in self.sinks)
+        has_worked = bool(self._records.earlier.get(one.name))
+        return has_worked and isinstance(error, OutputError) and any(other.is_open for other in self.sinks)
 
     async def _leave_others(self) -> None:
         """Leave sinks of earlier exporters behind. Raise `OutputError` if one lacks pages that wait, and that was not

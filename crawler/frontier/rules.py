@@ -240,12 +240,12 @@ BROADCASTS_KEPT = 100
 CHANGES_COMPARED = 10
 """Last changes that the script searches for the token of a repeated call."""
 
-KNOWN_PLACES = 2**21
-"""Places, of 8 bytes each, in the table of known URLs that a process keeps for one job: of a million URLs it remembers
+CACHE_ENTRIES = 2**21
+"""Entries, of 8 bytes each, in the cache of known URLs that a process keeps for one job: of a million URLs it remembers
 99 in 100, of ten million one in five."""
 
-ALL_KNOWN_PLACES = 2 * KNOWN_PLACES
-"""Places in the tables of all jobs."""
+ALL_CACHE_ENTRIES = 2 * CACHE_ENTRIES
+"""Entries in the caches of all jobs."""
 
 SHARDS_PER_MASTER = 2
 """Shards for each master of a cluster, unless `SHARDS` says otherwise: room for twice as many masters. More cost each

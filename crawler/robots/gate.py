@@ -104,7 +104,7 @@ class RobotsGate:
         self._max_delay = max_delay
         self._hop_delay = min(hop_delay, MAX_HOP_DELAY)
         self._clock = clock
-        self._known: dict[str, Cached] = {}  # by origin, those read longest ago first
+        self._cached: dict[str, Cached] = {}  # by origin, those read longest ago first
         self._files = Files(self._agent, READY_BYTES)
         self._size = 0  # bytes of what is not in the files
 
@@ -115,38 +115,38 @@ class RobotsGate:
         """
         url = lease.request.url
         origin = origin_of(url)
-        known = self._lookup(origin) or await self._shared(origin)
-        if known is None:
+        cached = self._lookup(origin) or await self._shared(origin)
+        if cached is None:
             if not await self._asking.take_host(self._worker, lease):
                 return Verdict("again")
-            known = await self._shared(origin)  # the previous asker may have fetched it
-            if known is None:
+            cached = await self._shared(origin)  # the previous asker may have fetched it
+            if cached is None:
                 return await self._find_out(origin, lease, fetcher or self._fetcher, sitemaps)
-        verdict = self._judge(known, url, lease.epoch if sitemaps else None)
-        return replace(verdict, noted=await self._noted(known, lease, sitemaps)) if known.lost else verdict
+        verdict = self._judge(cached, url, lease.epoch if sitemaps else None)
+        return replace(verdict, noted=await self._noted(cached, lease, sitemaps)) if cached.lost else verdict
 
-    def _judge(self, known: Cached, url: str, epoch: str | None) -> Verdict:
+    def _judge(self, cached: Cached, url: str, epoch: str | None) -> Verdict:
         """`epoch`: of the job to offer the sitemaps to; None to offer them to nobody."""
-        if known.error_status is not None:
-            return self._unreachable(known, origin_of(url))
-        sitemaps = _offer(known, epoch) if known.sitemaps and epoch is not None else ()
-        rule = decide(self._files.ready(known.file), url) if known.file.rules.text else None
+        if cached.error_status is not None:
+            return self._unreachable(cached, origin_of(url))
+        sitemaps = _offer(cached, epoch) if cached.sitemaps and epoch is not None else ()
+        rule = decide(self._files.ready(cached.file), url) if cached.file.rules.text else None
         if rule is not None and not rule.allow:
             return Verdict("disallow", why=str(rule), sitemaps=sitemaps)
-        asked = known.file.delay
+        asked = cached.file.delay
         crawl_delay = None if asked is None else min(asked, self._max_delay)
-        listed = () if epoch is None else known.listed
+        listed = () if epoch is None else cached.listed
         return Verdict("allow", crawl_delay=crawl_delay, sitemaps=sitemaps, listed=listed)
 
-    def _unreachable(self, known: Cached, origin: str) -> Verdict:
-        what = f"answered with status {known.error_status}" if known.error_status else "gave no answer"
-        left = max(0.0, known.until - self._clock())
+    def _unreachable(self, cached: Cached, origin: str) -> Verdict:
+        what = f"answered with status {cached.error_status}" if cached.error_status else "gave no answer"
+        left = max(0.0, cached.until - self._clock())
         return Verdict("unreachable", delay=left, why=f"{origin}/robots.txt {what}, so no page may be fetched")
 
     def _lookup(self, origin: str) -> Cached | None:
-        known = self._known.get(origin)
-        if known is not None and known.until > self._clock():
-            return known
+        cached = self._cached.get(origin)
+        if cached is not None and cached.until > self._clock():
+            return cached
         return None
 
     async def _shared(self, origin: str) -> Cached | None:
@@ -162,13 +162,13 @@ class RobotsGate:
             error = caught
             answer = robots.verdict_source(caught, now=self._clock())
         asked_at = time.monotonic() if was_asked else None
-        known = self._keep(origin, answer)
+        cached = self._keep(origin, answer)
         await self._asking.put_shared(f"robots:{origin}", answer.encode(), answer.seconds)
         if answer.kind == "disallow":
-            return replace(self._unreachable(known, origin), error=error, asked_at=asked_at)
-        self._say_if_delay_is_cut(origin, known.file)
-        noted = await self._noted(known, lease, wants_sitemaps)
-        sitemaps = _offer(known, lease.epoch) if wants_sitemaps else ()
+            return replace(self._unreachable(cached, origin), error=error, asked_at=asked_at)
+        self._say_if_delay_is_cut(origin, cached.file)
+        noted = await self._noted(cached, lease, wants_sitemaps)
+        sitemaps = _offer(cached, lease.epoch) if wants_sitemaps else ()
         return Verdict("again", asked_at=asked_at, noted=noted, sitemaps=sitemaps)
 
     async def _ask_in_time(self, origin: str, fetcher: Fetcher) -> tuple[robots.RobotsAnswer, bool]:
@@ -215,17 +215,17 @@ class RobotsGate:
                 why="its robots.txt asks for more seconds than ROBOTSTXT_MAX_DELAY",
             )
 
-    async def _noted(self, known: Cached, lease: Lease, wants_sitemaps: bool) -> dict[str, int]:
+    async def _noted(self, cached: Cached, lease: Lease, wants_sitemaps: bool) -> dict[str, int]:
         """Return what the lease's job has not counted yet of what is lost of a robots.txt, and log it."""
         noted, origin = {}, origin_of(lease.request.url)
-        for counter, count in known.lost:
+        for counter, count in cached.lost:
             mark = (counter, lease.epoch)
-            if mark in known.told or (counter == UNUSABLE and not wants_sitemaps):
+            if mark in cached.told or (counter == UNUSABLE and not wants_sitemaps):
                 continue
-            known.told |= {mark}  # before others of this process look
+            cached.told |= {mark}  # before others of this process look
             if await self._is_first(f"robots_told:{counter}:{lease.epoch}:{origin}"):
                 noted[counter] = count
-                _say_lost(counter, origin, known.file)
+                _say_lost(counter, origin, cached.file)
         return noted
 
     async def _is_first(self, key: str) -> bool:
@@ -236,20 +236,20 @@ class RobotsGate:
         return True
 
     def _keep(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
-        known = self._read(origin, answer)
+        cached = self._read(origin, answer)
         self._forget(origin)  # after reading, so that a file that has not changed is not read again
-        self._known[origin] = known
-        self._size += known.size
-        while len(self._known) > MAX_ORIGINS or self._size + self._files.size > MAX_BYTES:
-            for oldest_origin in oldest(self._known):
+        self._cached[origin] = cached
+        self._size += cached.size
+        while len(self._cached) > MAX_ORIGINS or self._size + self._files.size > MAX_BYTES:
+            for oldest_origin in oldest(self._cached):
                 self._forget(oldest_origin)
-        return known
+        return cached
 
     def _forget(self, origin: str) -> None:
-        known = self._known.pop(origin, None)
-        if known is not None:
-            self._size -= known.size
-            self._files.release(known.file)
+        cached = self._cached.pop(origin, None)
+        if cached is not None:
+            self._size -= cached.size
+            self._files.release(cached.file)
 
     def _read(self, origin: str, answer: robots.RobotsAnswer) -> Cached:
         file = self._files.take(answer.body)
@@ -288,10 +288,10 @@ def _say_lost(counter: str, origin: str, file: File) -> None:
     )
 
 
-def _offer(known: Cached, epoch: str) -> tuple[str, ...]:
+def _offer(cached: Cached, epoch: str) -> tuple[str, ...]:
     """Return the sitemaps once per job, and again after each refresh of the rules: the page that received them may have
     been lost with its worker."""
-    if epoch in known.offered:
+    if epoch in cached.offered:
         return ()
-    known.offered |= {epoch}
-    return known.sitemaps
+    cached.offered |= {epoch}
+    return cached.sitemaps

@@ -57,7 +57,7 @@ class ItemSteps(Protocol):
 
 
 # names already checked, each with the arguments it was checked for: those by place, and the names of others
-Known = set[tuple[str, tuple[str, ...], tuple[str, ...]]]
+Checked = set[tuple[str, tuple[str, ...], tuple[str, ...]]]
 
 
 class Found(Struct, frozen=True):
@@ -145,12 +145,12 @@ async def run_callback(
 
 
 def _by_name(spider: Spider, taken: Taken) -> list[Request]:
-    known: Known = set()
+    checked: Checked = set()
     requests = taken.requests
     for place, request in enumerate(requests):
-        if request.errback or request.cb_kwargs or (request.callback, CALLBACK, ()) not in known:
+        if request.errback or request.cb_kwargs or (request.callback, CALLBACK, ()) not in checked:
             try:
-                requests[place] = by_name(spider, request, known)
+                requests[place] = by_name(spider, request, checked)
             except CallbackError as error:
                 error.line = taken.line_that_named(request)
                 raise
@@ -190,18 +190,18 @@ def nearest(cls: type[Spider], name: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def by_name(spider: Spider, request: Request, known: Known | None = None) -> Request:
-    """Return the request with its callbacks as names; check those not in `known`. Raise `CallbackError`."""
-    known = set() if known is None else known
+def by_name(spider: Spider, request: Request, checked: Checked | None = None) -> Request:
+    """Return the request with its callbacks as names; check those not in `checked`. Raise `CallbackError`."""
+    checked = set() if checked is None else checked
     callback, errback = request.callback, request.errback
     if type(callback) is not str or type(errback) is not str:
         callback, errback = _name(spider, callback) or "parse", _name(spider, errback)
         request = replace(request, callback=callback, errback=errback)
     keywords = tuple(request.cb_kwargs)
     for called in ((callback, CALLBACK, keywords), (errback, ERRBACK, ()))[: 2 if errback else 1]:
-        if called not in known:
+        if called not in checked:
             _check(spider, *called)
-            known.add(called)
+            checked.add(called)
     return request
 
 

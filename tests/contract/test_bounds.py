@@ -9,7 +9,7 @@ import pytest
 
 from crawler.frontier.redis import seen_cache
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
-from crawler.frontier.rules import ALL_KNOWN_PLACES, ASKING_TTL, KNOWN_PLACES
+from crawler.frontier.rules import ALL_CACHE_ENTRIES, ASKING_TTL, CACHE_ENTRIES
 from crawler.interfaces import Pace
 from crawler.model import Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
@@ -466,10 +466,12 @@ async def test_a_number_that_the_crawler_cannot_have_written_is_none(
     assert len(await crawl.urls()) == (not is_believed)
 
 
-async def test_the_tables_of_known_urls_have_four_million_places(crawl: Crawl, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_caches_of_known_urls_have_four_million_entries(
+    crawl: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The jobs that were used last keep theirs."""
-    assert (KNOWN_PLACES, ALL_KNOWN_PLACES) == (2**21, 2**22)
-    monkeypatch.setattr(seen_cache, "FIRST_PLACES", KNOWN_PLACES)
+    assert (CACHE_ENTRIES, ALL_CACHE_ENTRIES) == (2**21, 2**22)
+    monkeypatch.setattr(seen_cache, "FIRST_ENTRIES", CACHE_ENTRIES)
     adding: Any = crawl.frontier.adding
     others = [Job(f"job{number}", epoch=f"e{number}") for number in range(3)]
     for job in others:

@@ -14,7 +14,7 @@ from crawler.frontier.redis import adding as module
 from crawler.frontier.redis import barrier
 from crawler.frontier.redis.adding import RedisAdding
 from crawler.frontier.redis.backend import open_redis
-from crawler.frontier.redis.seen_cache import FIRST_PLACES
+from crawler.frontier.redis.seen_cache import FIRST_ENTRIES
 from crawler.frontier.redis.server import Server
 from crawler.interfaces import Backend, Pace
 from crawler.model import Claim, Done, Job, Lease, Request, Visit
@@ -163,7 +163,7 @@ async def patiently(call: object) -> None:
 
 
 async def test_what_is_known_of_many_jobs_is_bounded(valkey_server: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ALL_KNOWN_PLACES", 5 * FIRST_PLACES)
+    monkeypatch.setattr(module, "ALL_CACHE_ENTRIES", 5 * FIRST_ENTRIES)
     async with open_redis(Server(valkey_server.url), prefix="known") as frontier:
         for number in range(30):
             job = await frontier.jobs.create(Job(f"job{number}"))

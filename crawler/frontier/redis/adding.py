@@ -18,7 +18,7 @@ from crawler.frontier.redis.keys import job_prefix, shard_for, shard_of
 from crawler.frontier.redis.records import packed
 from crawler.frontier.redis.seen_cache import SeenCache, is_simple, known_as
 from crawler.frontier.redis.server import Server
-from crawler.frontier.rules import ADD_CHUNK, ALL_KNOWN_PLACES
+from crawler.frontier.rules import ADD_CHUNK, ALL_CACHE_ENTRIES
 from crawler.model import Added, Job, Lease, Request
 from crawler.parsing.url import dedup_key, fingerprint, host_of
 
@@ -142,7 +142,7 @@ class RedisAdding:
         known = self._known.pop(job.epoch, None) or SeenCache()
         known.update(urls)
         self._known[job.epoch] = known
-        while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_KNOWN_PLACES:
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > ALL_CACHE_ENTRIES:
             del self._known[next(iter(self._known))]
 
     def _batches(self, job: Job, requests: Sequence[tuple[Request, str]]) -> Iterator[tuple[str, _Requests]]:

@@ -224,8 +224,8 @@ class _Pipeline(redis.asyncio.client.Pipeline):
         return list(replies)
 
 
-_Call = tuple[str, str, tuple[Any, ...], dict[str, Any]]
-"""Command, key, the other arguments, options."""
+_Command = tuple[str, str, tuple[Any, ...], dict[str, Any]]
+"""Its name, key, the other arguments, options."""
 
 
 class _Pipelines:
@@ -235,26 +235,26 @@ class _Pipelines:
 
     def __init__(self, nodes: ManyNodes) -> None:
         self._nodes = nodes
-        self._calls: list[_Call] = []
+        self._commands: list[_Command] = []
 
     def __getattr__(self, command: str) -> Callable[..., _Pipelines]:
         def add(key: str, *arguments: Any, **options: Any) -> _Pipelines:
-            self._calls.append((command, key, arguments, options))
+            self._commands.append((command, key, arguments, options))
             return self
 
         return add
 
     async def execute(self) -> list[Any]:
         """Return the replies in the order of the commands."""
-        calls, self._calls = self._calls, []
+        commands, self._commands = self._commands, []
         try:
-            return await self._replies(calls)
+            return await self._replies(commands)
         except MovedError:
-            return await self._replies(calls)
+            return await self._replies(commands)
 
-    async def _replies(self, calls: Sequence[_Call]) -> list[Any]:
+    async def _replies(self, commands: Sequence[_Command]) -> list[Any]:
         parts: dict[_Client, tuple[Any, list[int]]] = {}
-        for number, (command, key, arguments, options) in enumerate(calls):
+        for number, (command, key, arguments, options) in enumerate(commands):
             client = self._nodes.at(key)
             if client not in parts:
                 parts[client] = client.pipeline(transaction=False), []
@@ -267,7 +267,7 @@ class _Pipelines:
             for (_, numbers), its in zip(parts.values(), found, strict=True)
             for number, reply in zip(numbers, its, strict=True)
         }
-        return [replies[number] for number in range(len(calls))]
+        return [replies[number] for number in range(len(commands))]
 
 
 class _ClientInThread(redis.Redis):

@@ -7,11 +7,11 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 
-from crawler.frontier.rules import KNOWN_PLACES
+from crawler.frontier.rules import CACHE_ENTRIES
 from crawler.model import Request
 
-WAYS = 8  # places for a number; more make each lookup longer, fewer make the table forget sooner
-FIRST_PLACES = 1_024
+WAYS = 8  # entries in which a number may lie; more make each lookup longer, fewer make the table forget sooner
+FIRST_ENTRIES = 1_024
 _SALT = secrets.token_hex(8)
 
 
@@ -25,8 +25,8 @@ build a URL with another one's number, and so hide a page: Python's key is secre
 
 
 class SeenCache:
-    """Remembers URLs by their numbers, in one flat table of 8 bytes a place. The table doubles when half of its places
-    are taken, up to `most`. From then on a new URL may take the place of one that is forgotten.
+    """Remembers URLs by their numbers, in one flat table with entries of 8 bytes. The table doubles when half of them
+    are taken, up to `most`. From then on a new URL may replace another, which is forgotten.
 
     Forgetting a URL costs a call to the server, nothing else. A wrong "known" would lose a URL: among a million known
     URLs the chance is 10^6 / 2^64 for each new one, far below that of the seen-set itself.
@@ -35,10 +35,10 @@ class SeenCache:
     the server must see each callback that a URL is requested with.
     """
 
-    def __init__(self, most: int = KNOWN_PLACES) -> None:
+    def __init__(self, most: int = CACHE_ENTRIES) -> None:
         self._most = most
-        self._mask = FIRST_PLACES - 1
-        self._table = array("q", bytes(8 * (FIRST_PLACES + WAYS)))
+        self._mask = FIRST_ENTRIES - 1
+        self._table = array("q", bytes(8 * (FIRST_ENTRIES + WAYS)))
         self._taken = 0
 
     def __contains__(self, url: str) -> bool:
@@ -68,7 +68,7 @@ class SeenCache:
         return [url for url in urls if (number := number_of(url)) not in table[(first := number & mask) : first + WAYS]]
 
     def __len__(self) -> int:
-        """The number of places, not of URLs: what it costs in memory."""
+        """The number of entries, not of URLs: what it costs in memory."""
         return self._mask + 1
 
     def update(self, urls: Iterable[str]) -> None:
@@ -81,15 +81,15 @@ class SeenCache:
                     self._double()
 
     def _entry_for(self, number: int, first: int) -> int:
-        """A place for a new number: one that is free or left over from a smaller table, else that of another number."""
-        for place in range(first, first + WAYS):
-            if not 0 <= place - (self._table[place] & self._mask) < WAYS:
+        """The entry for a new number: a free one or one left over from a smaller table, else that of another number."""
+        for entry in range(first, first + WAYS):
+            if not 0 <= entry - (self._table[entry] & self._mask) < WAYS:
                 self._taken += 1
-                return place
+                return entry
         return first + (number >> 40) % WAYS
 
     def _double(self) -> None:
-        """Copy the table behind itself. Each number then lies where it belongs and at one other place, which counts as
+        """Copy the table behind itself. Each number then lies where it belongs and in one other entry, which counts as
         free. That takes milliseconds; to sort a million numbers anew would stop the worker for a second."""
         del self._table[len(self) :]
         self._table *= 2

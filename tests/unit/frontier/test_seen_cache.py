@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from crawler.frontier.redis.seen_cache import FIRST_PLACES, SeenCache
+from crawler.frontier.redis.seen_cache import FIRST_ENTRIES, SeenCache
 
 URLS = [f"http://a.example/{number}" for number in range(20_000)]
 
@@ -15,17 +15,17 @@ def test_it_remembers_nearly_all_while_it_grows() -> None:
     known = SeenCache()
     for at in range(0, len(URLS), 100):
         known.update(URLS[at : at + 100])
-    assert len(known) == 64 * FIRST_PLACES
+    assert len(known) == 64 * FIRST_ENTRIES
     assert len(known.without_urls(URLS)) < 500
 
 
 def test_what_was_just_added_is_known_also_when_it_is_full() -> None:
-    known = SeenCache(FIRST_PLACES)
+    known = SeenCache(FIRST_ENTRIES)
     for url in URLS:
         known.update([url])
         assert url in known
-    assert len(known) == FIRST_PLACES
-    assert len(known.without_urls(URLS)) > len(URLS) - FIRST_PLACES - 20
+    assert len(known) == FIRST_ENTRIES
+    assert len(known.without_urls(URLS)) > len(URLS) - FIRST_ENTRIES - 20
 
 
 def test_no_new_url_is_taken_for_a_known_one() -> None:
@@ -34,11 +34,11 @@ def test_no_new_url_is_taken_for_a_known_one() -> None:
     assert known.without_urls(URLS[1::2]) == URLS[1::2]
 
 
-def test_the_same_url_takes_one_place() -> None:
+def test_the_same_url_takes_one_entry() -> None:
     known = SeenCache()
-    for _ in range(FIRST_PLACES):
+    for _ in range(FIRST_ENTRIES):
         known.update(URLS[:2])
-    assert len(known) == FIRST_PLACES
+    assert len(known) == FIRST_ENTRIES
     assert known.without_urls(URLS[:3]) == [URLS[2]]
 
 

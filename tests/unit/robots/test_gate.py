@@ -39,7 +39,7 @@ async def test_large_rules_are_kept_for_few_origins(monkeypatch: pytest.MonkeyPa
     for number in range(20):
         assert (await ask(robots, f"http://h{number}.example/")).word == "again"
         assert (await ask(robots, f"http://h{number}.example/private")).word == "disallow"
-    assert len(robots._known) == 3
+    assert len(robots._cached) == 3
     assert (await ask(robots, "http://h0.example/private")).word == "disallow", "read from the fleet's copy"
     assert len(fetcher.requests) == 20
 
@@ -50,7 +50,7 @@ async def test_sitemaps_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     robots, _ = made({f"http://h{n}.example/robots.txt": lines for n in range(20)})
     for number in range(20):
         await ask(robots, f"http://h{number}.example/")
-    assert len(robots._known) == 2, "one file, but twenty times its sitemaps"
+    assert len(robots._cached) == 2, "one file, but twenty times its sitemaps"
 
 
 async def test_no_more_origins_are_kept_than_the_bound_and_the_last_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,8 +58,8 @@ async def test_no_more_origins_are_kept_than_the_bound_and_the_last_ones_stay(mo
     robots, _ = made({f"http://h{n}.example/robots.txt": RULES for n in range(300)})
     for number in range(300):
         await ask(robots, f"http://h{number}.example/")
-    assert 90 <= len(robots._known) <= 100
-    assert list(robots._known)[-1] == "http://h299.example"
+    assert 90 <= len(robots._cached) <= 100
+    assert list(robots._cached)[-1] == "http://h299.example"
 
 
 async def test_one_file_of_many_origins_is_read_and_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,15 +75,15 @@ async def test_one_file_of_many_origins_is_read_and_held_once(monkeypatch: pytes
         await ask(robots, f"http://h{number}.example/")
         assert (await ask(robots, f"http://h{number}.example/private")).word == "disallow"
     assert read == [RULES]
-    assert len({id(known.file) for known in robots._known.values()}) == 1
+    assert len({id(cached.file) for cached in robots._cached.values()}) == 1
 
 
 async def test_files_that_differ_only_in_their_sitemaps_share_their_rules() -> None:
     robots, _ = made({f"http://h{n}.example/robots.txt": RULES + b"Sitemap: /%d.xml\n" % n for n in range(9)})
     for number in range(9):
         await ask(robots, f"http://h{number}.example/")
-    assert len({id(known.file) for known in robots._known.values()}) == 9
-    assert len({id(known.file.rules) for known in robots._known.values()}) == 1
+    assert len({id(cached.file) for cached in robots._cached.values()}) == 9
+    assert len({id(cached.file.rules) for cached in robots._cached.values()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -322,11 +322,11 @@ async def test_they_are_offered_again_when_the_rules_are_looked_at_again() -> No
     )
     url = "http://a.example/"
     await ask(robots, url, "news")
-    file = robots._known["http://a.example"].file
+    file = robots._cached["http://a.example"].file
     now += gate.REFRESH_SECONDS
     assert (await ask(robots, url, "news")).sitemaps == LISTED
     assert (await ask(robots, url, "news")).sitemaps == ()
-    assert robots._known["http://a.example"].file is file, "the same bytes are not parsed again"
+    assert robots._cached["http://a.example"].file is file, "the same bytes are not parsed again"
     assert len(fetcher.requests) == 1
 
 

@@ -258,7 +258,7 @@ async def test_a_robots_txt_that_cannot_be_read_is_asked_for_again(kind: str) ->
         outcome = visit.outcome
         assert visit.health == "down"
         await frontier.put_shared("robots:http://a.example", b"", 0.001)
-        gate._known.clear()
+        gate._cached.clear()
         if attempt < 2:
             assert isinstance(outcome, Retry)
             assert 4 < outcome.delay <= 5
