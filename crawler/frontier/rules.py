@@ -107,7 +107,7 @@ idle connection for a minute, so a host that is asked by then, after a delay of 
 
 STICKS_FOR = 250
 """Time after its turn has come for which a host is left to the worker that asked it last, unless another one would have
-nothing to do. A busy worker claims many times in it. Without a delay it is no time at all."""
+nothing to do. A worker under load claims many times in it. Without a delay it is no time at all."""
 
 OLDEST_SHARE = 16
 """Of so many requests of a job that a shard hands out, one goes to the host that has waited longest. Each makes another

@@ -1,4 +1,4 @@
-"""A thread that renews a worker's lease, so that an event loop busy with a page does not lose the worker's requests."""
+"""A thread that renews a worker's lease, also while a page occupies the event loop."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from tests.valkey import Valkey
 PACE = Pace(delay=0.0, concurrency=1_000_000)
 PAGES = 6_000
 LINKS = 35
-BATCH = 16  # visits in a commit, typical of a busy worker
+BATCH = 16  # visits in a commit, typical of a worker under load
 
 
 class Bench:

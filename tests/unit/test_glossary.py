@@ -84,7 +84,7 @@ def misused(path: Path) -> list[str]:
 
 
 def test_the_table_is_read() -> None:
-    assert {"slot", "held", "place", "known", "rules", "gate", "call"} <= WORDS.keys()
+    assert {"slot", "held", "place", "known", "rules", "gate", "call", "busy"} <= WORDS.keys()
     assert WORDS["gate"] == ("robots/", "visit/", "app/")
 
 

@@ -27,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BUSY_SECONDS", 0.2)
+    monkeypatch.setattr(module, "LOCKED_SECONDS", 0.2)
 
 
 def sink(path: Path, epoch: str = EPOCH, **how: Any) -> SqlSink:

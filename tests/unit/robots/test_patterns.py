@@ -59,7 +59,7 @@ HOSTILE: dict[str, tuple[bytes, str, bool]] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_cost_little(name: str) -> None:
-    """50 ms are promised for a verdict; the bounds here leave room for a busy machine. Figures: `pytest -s`."""
+    """50 ms are promised for a verdict; the bounds here leave room for a loaded machine. Figures: `pytest -s`."""
     body, path, allowed = HOSTILE[name]
     began = time.process_time()
     robots = Robots.parse(body)

@@ -20,7 +20,7 @@ from crawler.export.sinks.sql.sink import POSITIONS, Refused, quoted
 from crawler.runtime import url_words
 from crawler.runtime.safe_text import shown
 
-BUSY_SECONDS: Final = 10.0  # for which a lock of another program is waited out
+LOCKED_SECONDS: Final = 10.0  # for which a lock of another program is waited out
 TABLE: Final = "items"
 
 _TYPES: Final[Mapping[Kind, str]] = {Kind.BOOLEAN: "INTEGER", Kind.INTEGER: "INTEGER", Kind.FLOAT: "REAL"}
@@ -84,7 +84,7 @@ class Sqlite:
         self._is_made = not self._path.exists()
         with self._translated():
             self._connection = sqlite3.connect(
-                self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+                self._path, timeout=LOCKED_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._file = _identity(self._path)
             self._run("PRAGMA synchronous=EXTRA")  # FULL, and the folder as well where it is no WAL
@@ -301,7 +301,7 @@ def _said(path: Path, error: sqlite3.Error) -> str:
     if name.startswith("SQLITE_NOTADB"):
         return f"{path} is no SQLite database; name another file"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"another program keeps {path} locked for more than {BUSY_SECONDS:g} s; nothing is lost"
+        return f"another program keeps {path} locked for more than {LOCKED_SECONDS:g} s; nothing is lost"
     if name.startswith("SQLITE_CANTOPEN"):
         return f"cannot open {path}: it is no file, or you may not write there"
     return f"cannot write items to {path}: {error}; nothing is lost"
