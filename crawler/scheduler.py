@@ -34,7 +34,7 @@ from crawler.schedules.timetable import (
 
 log = structlog.get_logger()
 
-LOOK = 1.0  # seconds between two looks at the schedules
+POLL_SECONDS = 1.0  # between two polls of the schedules
 LATE = 10.0  # seconds beyond the grace time after which a command that was stopped is killed
 TAKERS = 20  # times that a run may begin, each because its scheduler died or an outage met it, until it is given up
 STOPPED = (*CODES.values(), 128 + signal.SIGKILL)  # exit codes of a command that a signal stopped or killed
@@ -62,17 +62,17 @@ class Scheduler:
         name: str,
         lease_seconds: float,
         grace_seconds: float,
-        look: float = LOOK,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """`tidy` deletes jobs of earlier runs when one has ended. `name` is unique. A run that its scheduler has not
-        renewed for `lease_seconds` is taken over. `look`: seconds between two looks at the schedules."""
+        renewed for `lease_seconds` is taken over. `poll_seconds`: between two polls of the schedules."""
         self._schedules = schedules
         self._start = start
         self._tidy = tidy
         self._name = name
         self._lease = lease_seconds
         self._grace = grace_seconds
-        self._look = min(look, lease_seconds / 5)  # often enough to see who renews
+        self._poll_seconds = min(poll_seconds, lease_seconds / 5)  # often enough to see who renews
         self._patience = Patience("queue_server_away")
         self._is_alone = False  # a person waits for the one run that it attends
         self._attending: dict[tuple[str, int], asyncio.Task[int]] = {}
@@ -107,7 +107,7 @@ class Scheduler:
                         await self._decide(table, now)
                     if self._error:
                         raise self._error
-                    await pause(self._look, self._stopped)
+                    await pause(self._poll_seconds, self._stopped)
             await asyncio.gather(*self._attending.values())
         finally:
             await self._end_all()

@@ -20,7 +20,7 @@ from crawler.app.results import largest_groups
 from crawler.app.seed import close_if_asked
 from crawler.app.sinks import check_targets
 from crawler.app.tickets import told
-from crawler.app.watching import LACKING_SECONDS, LOOK_SECONDS, PAUSED_SECONDS, Lacking, Watch
+from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, POLL_SECONDS, Lacking, Watch
 from crawler.app.wiring import exporter, outputs, seeder, supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit, FrontierError, OutputError, UsageError
@@ -242,7 +242,7 @@ class _Crawl:
                 return False
             if not (await self._connected.reading.stats(self._job)).outbox:
                 break
-            await asyncio.wait({exporting}, timeout=LOOK_SECONDS)
+            await asyncio.wait({exporting}, timeout=POLL_SECONDS)
         return True
 
     async def _nothing_to_do(self, seeding: Seeder, seeds: asyncio.Task[None]) -> bool:

@@ -22,7 +22,7 @@ from crawler.views.figures import group
 from crawler.views.job_names import no_job
 
 BATCH = 100  # letters in one write
-LOOK = 2.0  # seconds between two looks at the counts of the dead
+POLL_SECONDS = 2.0  # between two polls of the counts of the dead
 
 
 async def send_dead(config: Config, job: str, target: Target, conditions: Sequence[Condition], *, follow: bool) -> int:
@@ -51,7 +51,7 @@ async def send_dead(config: Config, job: str, target: Target, conditions: Sequen
         with calling(stop.set):
             try:
                 if follow:
-                    await every(LOOK, lambda: patience.attempt(send), stop)
+                    await every(POLL_SECONDS, lambda: patience.attempt(send), stop)
                 await patience.attempt(send)
             finally:
                 for its in sending.values():

@@ -18,15 +18,15 @@ from crawler.status import JobStats
 from crawler.views.figures import rest_words
 from crawler.views.losses import lost
 
-LOOK = 1.0  # seconds between two looks at the job
-LAST = 2.0  # seconds at most for the last look, after the job's work has ended
+POLL_SECONDS = 1.0  # between two polls of the job
+LAST = 2.0  # seconds at most for the last poll, after the job's work has ended
 
 Event = tuple[str, Mapping[str, Any]]
 
 
 def events_between(before: JobStats | None, now: JobStats) -> Iterator[Event]:
-    """Yield what happened to a job between two looks at it: started, finished, paused, resumed, host_rests,
-    host_is_back. `before` is None at the first look."""
+    """Yield what happened to a job between two polls: started, finished, paused, resumed, host_rests,
+    host_is_back. `before` is None at the first poll."""
     if before is None and not now.finished:
         yield "started", {}
     paused = {(one.what, one.name): one.why for one in before.paused} if before else {}
@@ -61,25 +61,25 @@ async def announced(config: Config, reading: Reading, job: Job, begun: asyncio.E
 
     broker, words = broker_of(config, config.settings.EVENTS_URL, Words)
     events = Events(broker, words, job.name)
-    look = Look(lambda: reading.stats(job), events.publish)
-    looking = asyncio.create_task(look.for_ever(begun))
+    watcher = JobWatcher(lambda: reading.stats(job), events.publish)
+    watching = asyncio.create_task(watcher.for_ever(begun))
     try:
         yield
     finally:
-        await end(looking)
+        await end(watching)
         try:
             async with asyncio.timeout(LAST):
                 if begun.is_set():
-                    await look.once()
+                    await watcher.once()
                 await events.close()
         except TimeoutError:
-            for _ in look.untold:
+            for _ in watcher.untold:
                 events.lose(f"the broker does not answer within {LAST:g} s")
         finally:
             events.say_lost()
 
 
-class Look:
+class JobWatcher:
     """Polls one job, and publishes what has changed since the last poll."""
 
     def __init__(
@@ -104,4 +104,4 @@ class Look:
     async def for_ever(self, begun: asyncio.Event) -> None:
         """Poll until cancelled, once the exporter has begun."""
         await begun.wait()
-        await every(LOOK, self.once)
+        await every(POLL_SECONDS, self.once)

@@ -16,7 +16,7 @@ from crawler.app.losing import code_of
 from crawler.app.outputs import with_feeds
 from crawler.app.spiders import for_its_spider
 from crawler.app.tickets import told
-from crawler.app.watching import LOOK_SECONDS, Watch
+from crawler.app.watching import POLL_SECONDS, Watch
 from crawler.app.wiring import exporter, outputs
 from crawler.errors import Exit, UsageError
 from crawler.export.target import Target
@@ -98,5 +98,5 @@ async def _find_job(jobs: Jobs, name: str, stop: asyncio.Event | None) -> Job | 
         if found is not None and not said:
             log.warning("waits_for_job", job=name, why=no_job(name, (job.name for job in found)))
             said = True
-        await pause(LOOK_SECONDS, stop)
+        await pause(POLL_SECONDS, stop)
     return None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from crawler.app.config import Config
 from crawler.app.connect import connect
 from crawler.app.sinks import check_targets
-from crawler.app.tickets import LOOK, Telling, celery_results
+from crawler.app.tickets import POLL_SECONDS, Telling, celery_results
 from crawler.app.wiring import exporter
 from crawler.errors import ConfigError, UsageError
 from crawler.export.exporter import Exporter
@@ -63,7 +63,7 @@ class _Ordered:
     async def until(self, stop: asyncio.Event) -> None:
         """Export and tell until `stop` is set."""
         try:
-            await every(LOOK, lambda: self._patience.attempt(self._look), stop)
+            await every(POLL_SECONDS, lambda: self._patience.attempt(self._look), stop)
         finally:
             self._stop.set()
             await asyncio.gather(*(one.task for one in self._running.values()), return_exceptions=True)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK = 0.5  # seconds between two looks at the tickets
-LAST = 5.0  # seconds at most for the last look, after the job's work has ended
+POLL_SECONDS = 0.5  # between two polls of the tickets
+LAST = 5.0  # seconds at most for the last poll, after the job's work has ended
 AT_ONCE = 1_000  # entries of the outbox of a job of one page: those of the page, and each item that waited for files
 
 
@@ -64,7 +64,7 @@ async def told(config: Config, connected: Backend, job: Job, begun: asyncio.Even
     async def look_for_ever() -> None:
         await begun.wait()
         patience = Patience(outage=OUTAGE)  # those who work on the job log the outage
-        await every(LOOK, lambda: patience.attempt(look))
+        await every(POLL_SECONDS, lambda: patience.attempt(look))
 
     looking = asyncio.create_task(look_for_ever())
     try:

@@ -20,7 +20,7 @@ from crawler.views.figures import alive, at_work, no_worker, routes_differ
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 0.5  # between two polls
+POLL_SECONDS = 0.5  # between two polls
 PAUSED_SECONDS = 3.0  # a command ends once only paused requests have been left for this long
 
 LACKING_SECONDS = 30.0  # the same for requests that no worker at work can read
@@ -91,7 +91,7 @@ class Watch(Generic[Seen]):
         """Wait for the next poll and return what `look` found."""
         while True:
             await asyncio.sleep(self._pause)
-            self._pause = LOOK_SECONDS
+            self._pause = POLL_SECONDS
             seen = await self._patience.attempt(self._look)
             if seen is not None:
                 return seen

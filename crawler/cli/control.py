@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crawler.model import Rule, RuleChange
 
 ANSWER_SECONDS = 1.0  # how long workers have to answer
-LOOK = 0.02  # seconds between two polls for answers
+POLL_SECONDS = 0.02  # between two polls for answers
 
 Action = Literal[
     "rate",
@@ -170,7 +170,7 @@ async def answers_to(control: Control, reading: Reading, call: str) -> tuple[dic
         silent = sorted(set(alive) - set(answers))
         if not silent or time.monotonic() > deadline:
             return dict(sorted(answers.items())), silent
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _say(change: RuleChange, resumed: list[str], reopened: str, answers: Mapping[str, str], silent: list[str]) -> None:

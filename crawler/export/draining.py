@@ -17,7 +17,7 @@ from crawler.interfaces import Gathering, Sink, WithColumns
 from crawler.model import Exported, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
-LOOK = 0.1  # seconds between two polls of an outbox that holds no whole batch: each poll costs as much as many items
+POLL_SECONDS = 0.1  # between two polls of an outbox that holds no whole batch: each poll costs as much as many items
 
 
 class Draining:
@@ -70,7 +70,7 @@ class Draining:
                     await self._finish()
                 return
             if not last and pages < self._limit:
-                await pause(LOOK, stop)
+                await pause(POLL_SECONDS, stop)
 
     async def acknowledge(self) -> None:
         """Note what is durable in the sink, and where, if it is open."""

@@ -18,7 +18,7 @@ from crawler.runtime.safe_text import shown
 
 log = structlog.get_logger()
 
-LOOK = 1.0  # seconds between two checks whether the file was rotated
+POLL_SECONDS = 1.0  # between two checks whether the file was rotated
 MAX_WHY = 300  # characters
 
 _encode = msgspec.json.Encoder().encode
@@ -70,7 +70,7 @@ class AccessLog:
     def _append(self, fields: dict[str, Any]) -> None:
         line = (b"\n" if self._torn else b"") + _encode(fields) + b"\n"
         try:
-            if time.monotonic() - self._looked >= LOOK:
+            if time.monotonic() - self._looked >= POLL_SECONDS:
                 self._looked = time.monotonic()
                 if self._was_moved():
                     self._open()

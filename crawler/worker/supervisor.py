@@ -35,9 +35,9 @@ from crawler.worker.lease import LeaseClock, now
 
 log = structlog.get_logger()
 
-LOOK = 0.25  # seconds between checks of the slots
+POLL_SECONDS = 0.25  # between checks of the slots
 STACK_SECONDS = 0.5  # longest wait for the stack of a child that will be killed
-STACK_LOOKS = 10
+STACK_POLLS = 10
 LATE = 10.0  # seconds beyond the grace time after which the supervisor kills a child that has not ended
 AWAITING = 1.0  # seconds more, in which the worker cancels a callback that only awaits
 DEADLY = 3  # children that may die while they make a job's spider; then no child makes it again
@@ -167,7 +167,7 @@ class Supervisor:
         supervisor cannot renew the lease either, it kills the child, which ends the child's requests in time.
         """
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_SECONDS)
             for child in list(self._children):
                 work = child.slot.read()
                 if work is None or child.killed_for:
@@ -180,8 +180,8 @@ class Supervisor:
     async def _kill_for(self, child: Child, work: Work) -> None:
         child.killed_for = work
         _signal(child, STACK_SIGNAL)
-        for _ in range(STACK_LOOKS):
-            await asyncio.sleep(STACK_SECONDS / STACK_LOOKS)
+        for _ in range(STACK_POLLS):
+            await asyncio.sleep(STACK_SECONDS / STACK_POLLS)
             if child.slot.read_stack():
                 break
         line, stack = told_stack(child.slot.read_stack())

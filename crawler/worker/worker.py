@@ -25,9 +25,9 @@ from crawler.worker.process_stats import Tally
 
 log = structlog.get_logger()
 
-LOOK = 0.1  # seconds between checks of a lease that is over
+CHECK_SECONDS = 0.1  # between checks of a lease that is over
 OFTEN = 1.0  # seconds at most between checks of a valid lease, because timers do not run while the machine sleeps
-IDLE_POLL = 0.5  # seconds at most between claims when there is nothing to do
+POLL_SECONDS = 0.5  # at most between claims when there is nothing to do
 LEFT_SECONDS = 10.0  # for which a worker claims nothing of a job whose spider it lacks
 SET_ASIDE = 60.0  # seconds for which a message of an unknown version waits for a worker that knows it
 COMMIT_BATCH = 128  # visits committed in one step
@@ -164,7 +164,7 @@ class Worker:
                 await self._wait_for_room(pause or None)
                 continue
             if not self._has_lease():
-                await self._wait_for_room(LOOK)
+                await self._wait_for_room(CHECK_SECONDS)
                 continue
             claim = await self._patience.attempt(partial(self._claim, free)) or Claim(idle="queue server away")
             for lease in claim.leases:
@@ -173,7 +173,7 @@ class Worker:
                 await self._remove(junk)
             self._tally.idle = claim.idle
             if not claim.leases:
-                await self._wait_for_room(IDLE_POLL if claim.wait is None else min(claim.wait, IDLE_POLL))
+                await self._wait_for_room(POLL_SECONDS if claim.wait is None else min(claim.wait, POLL_SECONDS))
 
     def _room(self) -> int:
         """The requests to claim now: at most as many as there are free places, and pages left to `recycle_pages`."""
@@ -246,7 +246,7 @@ class Worker:
                 self._lease_over.met(why)
             for task in self._visits:
                 task.cancel()
-        due = min(self._lease.left, OFTEN) if is_valid else LOOK
+        due = min(self._lease.left, OFTEN) if is_valid else CHECK_SECONDS
         self._minding = asyncio.get_running_loop().call_later(due, self._mind_the_lease, is_valid)
 
     def _has_lease(self) -> bool:

@@ -35,7 +35,7 @@ from scripts.benchmark.results import save
 from scripts.benchmark.webserver import nginx
 from tests.valkey import Valkey
 
-LOOK = 0.002  # seconds between two measurements
+POLL_SECONDS = 0.002  # between two measurements
 BIG = 1_000_000  # bytes of the large page
 TIMES = 10  # how often the large page is fetched, each time under its own URL
 
@@ -51,9 +51,9 @@ class Lag:
         """Measure until cancelled."""
         while True:
             wall, used = time.perf_counter(), time.thread_time()
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(POLL_SECONDS)
             self.busy.append((time.thread_time() - used) * 1000)
-            self.late.append((time.perf_counter() - wall - LOOK) * 1000)
+            self.late.append((time.perf_counter() - wall - POLL_SECONDS) * 1000)
 
 
 def main(folder: Path, pages: int, file: Path | None) -> int:

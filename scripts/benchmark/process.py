@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOOK = 0.2  # seconds between two readings of the memory
+_POLL_SECONDS = 0.2  # between two readings of the memory
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class _Memory:
         return self._peak
 
     def _watch(self) -> None:
-        while not self._ended.wait(_LOOK):
+        while not self._ended.wait(_POLL_SECONDS):
             self._peak = max([self._peak, *map(_high_mark, family(self._pid))])
 
 

@@ -31,7 +31,7 @@ from tests.valkey import Valkey
 from tests.webserver import Running, Site, serve, slow
 
 DOWN = 1.0  # seconds that the queue server is away when it is killed
-LOOK = 0.02  # seconds between two looks at how far a crawl is
+POLL_SECONDS = 0.02  # between two polls of how far a crawl is
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ async def _crawl(options: argparse.Namespace, crew: Crew, site: Site, web: Runni
             done += 1
             await (_kill_server(server) if slot is None else crew.kill(slot))
         await crew.tend()
-        await asyncio.sleep(LOOK)
+        await asyncio.sleep(POLL_SECONDS)
     return done
 
 

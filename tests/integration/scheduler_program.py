@@ -21,7 +21,7 @@ STAGES = ("take", "taken", "started", "noted", "tidy")
 """Before a tick is taken; after that; after its command has started; after its end is noted; when all is done."""
 
 LEASE_SECONDS = 0.5
-LOOK = 0.02
+POLL_SECONDS = 0.02
 
 
 class Mortal:
@@ -69,7 +69,9 @@ def scheduler(schedules: Schedules, log: str, name: str, stage: str = "") -> Sch
         die_at("tidy", stage)
 
     mortal = Mortal(schedules, stage)
-    return Scheduler(mortal, start, tidy, name=name, lease_seconds=LEASE_SECONDS, grace_seconds=0.0, look=LOOK)
+    return Scheduler(
+        mortal, start, tidy, name=name, lease_seconds=LEASE_SECONDS, grace_seconds=0.0, poll_seconds=POLL_SECONDS
+    )
 
 
 async def main(url: str, prefix: str, log: str, name: str, stage: str = "") -> int:

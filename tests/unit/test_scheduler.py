@@ -12,7 +12,7 @@ from crawler.scheduler import Scheduler
 from crawler.schedules.timetable import Run, Schedule, Timetable, changed, timetable
 
 LEASE = 10.0
-LOOK = LEASE / 5
+POLL_SECONDS = LEASE / 5
 
 
 class Watch:
@@ -22,7 +22,7 @@ class Watch:
         self.now = 1_000.0
         nothing: Any = None
         self._scheduler = Scheduler(
-            *(nothing, nothing, nothing), name="s1", lease_seconds=LEASE, grace_seconds=0.0, look=LOOK
+            *(nothing, nothing, nothing), name="s1", lease_seconds=LEASE, grace_seconds=0.0, poll_seconds=POLL_SECONDS
         )
 
     def left(self, seconds: float, run: Run) -> bool:
@@ -44,20 +44,20 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 
 
 def test_one_that_does_not_renew_for_a_lease_is_dead(watch: Watch) -> None:
-    assert [watch.left(LOOK, Run(60, "s2")) for _ in range(7)] == [False] * 6 + [True]
+    assert [watch.left(POLL_SECONDS, Run(60, "s2")) for _ in range(7)] == [False] * 6 + [True]
 
 
 def test_one_that_renews_is_alive(watch: Watch) -> None:
-    assert not any(watch.left(LOOK, Run(60, "s2", beats=number // 4)) for number in range(40))
+    assert not any(watch.left(POLL_SECONDS, Run(60, "s2", beats=number // 4)) for number in range(40))
 
 
 def test_after_an_outage_each_has_a_whole_lease_again(watch: Watch) -> None:
-    assert [watch.left(seconds, Run(60, "s2")) for seconds in (LOOK, LOOK, 60.0)] == [False] * 3
-    assert [watch.left(LOOK, Run(60, "s2")) for _ in range(6)] == [False] * 5 + [True]
+    assert [watch.left(seconds, Run(60, "s2")) for seconds in (POLL_SECONDS, POLL_SECONDS, 60.0)] == [False] * 3
+    assert [watch.left(POLL_SECONDS, Run(60, "s2")) for _ in range(6)] == [False] * 5 + [True]
 
 
 def test_a_run_that_was_let_go_is_nobodys_at_once(watch: Watch) -> None:
-    assert watch.left(LOOK, Run(60, ""))
+    assert watch.left(POLL_SECONDS, Run(60, ""))
 
 
 class Stored:

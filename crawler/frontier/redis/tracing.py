@@ -53,14 +53,14 @@ class RedisTraces:
         mark = fingerprint(dedup_key(url), job.epoch.encode())
         known = bool(await self._server.run("known", f"{prefix}stats", prefix, job.epoch, mark))
         everywhere = [job_prefix(one, job.name) for one in self._shards]
-        look = _Look(self._server, self._dead, shard, everywhere, job, url)
-        trace = await look.at_all()
+        search = _Search(self._server, self._dead, shard, everywhere, job, url)
+        trace = await search.once()
         if known and not trace.sightings and trace.skipped is None:
-            trace = await look.at_all()
+            trace = await search.once()
         return Trace(known, *(getattr(trace, name) for name in Trace.__struct_fields__[1:]))
 
 
-class _Look:
+class _Search:
     """The search for one URL in one shard; for the redirects that led to it, in all of them (`everywhere`)."""
 
     def __init__(
@@ -76,7 +76,7 @@ class _Look:
         self._prefix = job_prefix(shard, job.name)
         self._is_it = same_url(url)
 
-    async def at_all(self) -> Trace:
+    async def once(self) -> Trace:
         """Search all places, in the order in which requests move through them."""
         now = await frontier_ms(self._server, self._shard)
         pending, unseen = await self._pending()

@@ -19,7 +19,7 @@ SLOW = Pace(delay=60.0)
 ONE_AT_ONCE, TWO_AT_ONCE = Pace(delay=0.0), Pace(delay=0.0, concurrency=2)
 NAMES = 12
 ANSWER = 0.003  # seconds that a host takes for its answer
-LOOK = 0.1  # seconds between two claims at most
+POLL_SECONDS = 0.1  # between two claims at most
 
 
 class Visits:
@@ -45,7 +45,7 @@ class Visits:
                 assert await self.crawl.end(lease, early, worker=worker, pace=self.pace, unasked=True)
             else:
                 self.under_way.append((worker, lease))
-        return min(claim.wait or 0.0, LOOK)
+        return min(claim.wait or 0.0, POLL_SECONDS)
 
     async def end(self) -> None:
         """The hosts have been asked just now."""

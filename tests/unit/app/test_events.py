@@ -1,4 +1,4 @@
-"""What happened to a job between two looks at it."""
+"""What happened to a job between two polls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from crawler.app.events import Look, events_between
+from crawler.app.events import JobWatcher, events_between
 from crawler.runtime.tasks import end
 from crawler.status import HostTurn, HostView, JobStats, Pause
 
@@ -47,7 +47,7 @@ def test_the_facts_of_events() -> None:
     assert finished == {"pages": 7, "items": 5, "dead": 1, "lost": {"cut/links": 2}}
 
 
-async def test_what_a_look_had_no_time_to_tell_is_told_by_the_last_one() -> None:
+async def test_what_a_poll_had_no_time_to_tell_is_told_by_the_last_one() -> None:
     told: list[str] = []
     asked = asyncio.Event()
 
@@ -61,14 +61,14 @@ async def test_what_a_look_had_no_time_to_tell_is_told_by_the_last_one() -> None
             await asyncio.Event().wait()
 
     seen = iter([RUNNING, replace(RESTING, paused=PAUSED.paused), FINISHED])
-    look = Look(stats, publish)
-    await look.once()
-    looking = asyncio.create_task(look.once())
+    watcher = JobWatcher(stats, publish)
+    await watcher.once()
+    watching = asyncio.create_task(watcher.once())
     await asked.wait()
-    await end(looking)
-    await look.once()
+    await end(watching)
+    await watcher.once()
     assert told == ["started", "paused", "host_rests", "resumed", "host_is_back", "finished"]
-    assert not look.untold
+    assert not watcher.untold
 
 
 async def test_nothing_is_told_before_the_exporter_has_begun() -> None:
@@ -83,11 +83,11 @@ async def test_nothing_is_told_before_the_exporter_has_begun() -> None:
         heard.set()
 
     begun, heard = asyncio.Event(), asyncio.Event()
-    looking = asyncio.create_task(Look(stats, publish).for_ever(begun))
+    watching = asyncio.create_task(JobWatcher(stats, publish).for_ever(begun))
     for _ in range(5):
         await asyncio.sleep(0)
     assert told == []
     begun.set()
     await heard.wait()
-    await end(looking)
+    await end(watching)
     assert told == ["started"]

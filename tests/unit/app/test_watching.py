@@ -17,7 +17,7 @@ from tests.memory import MemoryFrontier
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.0)
 
 
 class Queue:

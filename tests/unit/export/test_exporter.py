@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from crawler.errors import FrontierUnavailable, OutputClosed, OutputError, UnstorableItems
-from crawler.export.draining import LOOK
+from crawler.export.draining import POLL_SECONDS
 from crawler.export.exporter import Exporter
 from crawler.export.sinks.chosen import Chosen
 from crawler.export.sinks.encodings import ENCODINGS
@@ -173,7 +173,7 @@ async def test_an_exporter_that_keeps_up_reads_once_between_two_pauses_and_a_bac
         exporter(frontier, job, FileSink(tmp_path / "x.jsonl", job.epoch)).run(stop, follow=True)
     )
     async with asyncio.timeout(10):
-        assert await pauses.get() == LOOK
+        assert await pauses.get() == POLL_SECONDS
         assert found == [10, 10, 5]
         for number in range(25, 28):
             await with_items(frontier, number, number + 1)

@@ -62,7 +62,7 @@ def test_it_says_how_a_visit_ended(tmp_path: Path, outcome: Outcome, word: str, 
 
 
 def test_a_file_that_was_rotated_is_opened_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access_log, "LOOK", 0.0)
+    monkeypatch.setattr(access_log, "POLL_SECONDS", 0.0)
     file = tmp_path / "access.jsonl"
     log = AccessLog(str(file), "w1")
     log.note(lease(), Visit(Done()))

@@ -194,7 +194,7 @@ async def test_a_visit_that_has_waited_in_vain_is_committed_alone() -> None:
 async def test_a_slot_that_is_freed_while_a_claim_is_under_way_wakes_the_worker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_POLL", 60.0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 60.0)
 
     class Slow(MemoryFrontier):
         """Its empty answers are late: meanwhile the page is committed and leads to the next one."""
