@@ -20,7 +20,7 @@ from crawler.parsing.robots_lines import as_utf8, lines
 from crawler.robots.patterns import RobotsRule, RobotsRules, rules_text
 
 
-class Told(Struct, frozen=True, gc=False):
+class AgentRules(Struct, frozen=True, gc=False):
     """What a robots.txt says to one agent."""
 
     rules: str = ""  # as `rules_text` writes them
@@ -60,12 +60,12 @@ class Robots:
         It is the longest of the Crawl-delay lines (seconds) and the Request-rate lines (documents / seconds).
         """
         group = self._group(agent)
-        return None if group is None else group.told.delay
+        return None if group is None else group.agent_rules.delay
 
-    def told(self, agent: str) -> Told:
+    def rules_of(self, agent: str) -> AgentRules:
         """What the file says to `agent`."""
         group = self._group(agent)
-        return _NOTHING if group is None else group.told
+        return _NOTHING if group is None else group.agent_rules
 
     def _group(self, agent: str) -> "_Group | None":
         token = _token(agent)
@@ -83,7 +83,7 @@ def decide(rules: RobotsRules, url: str) -> RobotsRule | None:
     return rules.decide(path)
 
 
-_NOTHING: Final = Told()
+_NOTHING: Final = AgentRules()
 
 
 def _token(agent: str) -> str:
@@ -111,11 +111,11 @@ class _Group:
 
     def __init__(self, blocks: Iterable[_Block]) -> None:
         text = rules_text(rule for block in blocks for rule in block.rules)
-        self.told = Told(text, max((delay for block in blocks for delay in block.delays), default=None))
+        self.agent_rules = AgentRules(text, max((delay for block in blocks for delay in block.delays), default=None))
 
     @cached_property
     def rules(self) -> RobotsRules:
-        return RobotsRules(self.told.rules)
+        return RobotsRules(self.agent_rules.rules)
 
 
 class _Reader:

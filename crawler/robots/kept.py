@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from crawler.robots.file import Robots, Told
+from crawler.robots.file import AgentRules, Robots
 from crawler.robots.patterns import RobotsRules
 
 FILE_BYTES: Final = 250
@@ -96,13 +96,13 @@ class Files:
 
     def _read(self, mark: bytes, body: bytes) -> File:
         robots = Robots.parse(body)
-        told = robots.told(self._agent)
-        return File(mark, self._shared(told), told.delay, robots.sitemaps)
+        agent_rules = robots.rules_of(self._agent)
+        return File(mark, self._shared(agent_rules), agent_rules.delay, robots.sitemaps)
 
-    def _shared(self, told: Told) -> Rules:
-        rules = self._rules.get(told.rules)
+    def _shared(self, agent_rules: AgentRules) -> Rules:
+        rules = self._rules.get(agent_rules.rules)
         if rules is None:
-            rules = self._rules[told.rules] = Rules(told.rules)
+            rules = self._rules[agent_rules.rules] = Rules(agent_rules.rules)
             self.size += len(rules.text)
         rules.users += 1
         return rules

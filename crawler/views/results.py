@@ -82,7 +82,8 @@ class UrlResult(Struct, frozen=True):
     version: int = VERSION
 
 
-Told = tuple[State, str, Failure | None]
+Explained = tuple[State, str, Failure | None]
+"""A state, why it is so, and what went wrong."""
 
 
 def of_job(
@@ -98,7 +99,7 @@ def of_job(
     `largest` is the largest group of its dead letters, `last` its last error that is tried again, both None if there
     is none or if nobody looked. `strict`: any loss is a failure, as with STRICT.
     """
-    state, reason, failure = _job_told(stats, workers, largest, last, strict=strict)
+    state, reason, failure = _job_state(stats, workers, largest, last, strict=strict)
     return JobResult(stats.job, state, reason, failure, _counts(stats, workers))
 
 
@@ -117,9 +118,9 @@ def _counts(stats: JobStats, workers: Sequence[WorkerInfo]) -> Counts:
     )
 
 
-def _job_told(
+def _job_state(
     stats: JobStats, workers: Sequence[WorkerInfo], largest: Group | None, last: Failing | None, *, strict: bool
-) -> Told:
+) -> Explained:
     if stats.finished and stats.outbox:
         return State.STARTED, unexported(stats), None
     if who := _who_revoked(stats):
@@ -148,7 +149,7 @@ def _who_revoked(stats: JobStats) -> str:
     return "; ".join(pauses(stats)) if is_revoked else ""
 
 
-def _ended(stats: JobStats, largest: Group | None, *, strict: bool) -> Told:
+def _ended(stats: JobStats, largest: Group | None, *, strict: bool) -> Explained:
     losses = lost(stats)
     why = "; ".join([*filter(None, [closed_in_words(stats)]), *(one.text for one in losses)])
     if exit_code(stats, strict=strict) == Exit.DONE:
@@ -173,11 +174,11 @@ def _is_begun(stats: JobStats) -> bool:
 
 def of_url(inquiry: Inquiry) -> UrlResult:
     """Return the result of a URL in a job that exists."""
-    state, reason, failure = _url_told(inquiry)
+    state, reason, failure = _url_state(inquiry)
     return UrlResult(inquiry.job, inquiry.url, state, reason, failure)
 
 
-def _url_told(inquiry: Inquiry) -> Told:
+def _url_state(inquiry: Inquiry) -> Explained:
     trace, told = inquiry.trace, next(iter(reasons.told(inquiry)), "")
     match reasons.state(inquiry):
         case "unknown":
@@ -201,7 +202,7 @@ def _url_told(inquiry: Inquiry) -> Told:
     return State.PENDING, waits, None
 
 
-def _skipped(reason: str, told: str) -> Told:
+def _skipped(reason: str, told: str) -> Explained:
     if reason == "blocked":
         return State.REVOKED, told, None
     if reason == "redirect":
@@ -209,7 +210,7 @@ def _skipped(reason: str, told: str) -> Told:
     return State.FAILURE, told, Failure(f"skip/{reason}", told)
 
 
-def _read(inquiry: Inquiry, told: str) -> Told:
+def _read(inquiry: Inquiry, told: str) -> Explained:
     if inquiry.trace.read and not inquiry.trace.read.exported:
         return State.STARTED, f"{told}; its items wait to be written", None
     return State.SUCCESS, told, None

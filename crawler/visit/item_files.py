@@ -21,7 +21,7 @@ from crawler.response import Response
 from crawler.spiders.callbacks import Found
 from crawler.spiders.items import ItemError, encode_item, shown_value
 from crawler.visit import waiting
-from crawler.visit.waiting import KINDS, Kind, Told, Waiting
+from crawler.visit.waiting import KINDS, FileResult, Kind, Waiting
 
 log = structlog.get_logger()
 
@@ -103,9 +103,9 @@ class ItemFiles:
     def _too_large(self, lease: Lease, item: Waiting) -> str:
         """Return `TOO_LARGE` if the item could not take all steps, in the largest form that it can get; empty if it
         can."""
-        told = tuple(Told(url, *_LARGEST) for _, url in item.wanted)
+        results = tuple(FileResult(url, *_LARGEST) for _, url in item.wanted)
         try:
-            self._check(waiting.stay(lease, replace(item, told=told, at="u" * _MAX_URL)))
+            self._check(waiting.stay(lease, replace(item, told=results, at="u" * _MAX_URL)))
         except ValueError as error:
             log.warning(TOO_LARGE, url=item.page, why=str(error), then="it is written without its files")
             return TOO_LARGE
@@ -136,12 +136,12 @@ class ItemFiles:
         """Return the visit of a file for which its host need not be asked: the store has it, or it has ended this
         process too often. None: ask. Raise `OwnLimit`."""
         if lease.attempt > retry.retry_times + CRASHES - 1:
-            return Visit(Step("crash"), links=(waiting.stay(lease, item.with_told(status="crash")),), unasked=True)
+            return Visit(Step("crash"), links=(waiting.stay(lease, item.with_result(status="crash")),), unasked=True)
         kind, url = _next(item)
         kept = await self._in_thread(kind, self._sections[kind].library.known, url)
         if kept is None:
             return None
-        return Visit(Step(), links=(waiting.stay(lease, _told(item, kept, "uptodate")),), unasked=True)
+        return Visit(Step(), links=(waiting.stay(lease, _settled(item, kept, "uptodate")),), unasked=True)
 
     async def read(
         self, lease: Lease, response: Response, guarded: AbstractContextManager[None]
@@ -161,7 +161,7 @@ class ItemFiles:
                 return Dead(Failure(error.status, f"{response.url}: {error}")), Found()
         end = shaped.ending or ending(response.headers.get("content-type", ""), url)
         kept = await self._in_thread(kind, section.library.keep, url, shaped.body, end, shaped.thumbs)
-        step = waiting.stay(lease, _told(item, kept, "downloaded"))
+        step = waiting.stay(lease, _settled(item, kept, "downloaded"))
         return Step(), Found(requests=[step], noted={"files/bytes": len(response.body)})
 
     def judged(self, lease: Lease, visit: Visit, retry: RetryPolicy) -> Visit:
@@ -183,16 +183,16 @@ class ItemFiles:
 
     def _give_up(self, lease: Lease, visit: Visit, item: Waiting, why: str, detail: str) -> Visit:
         log.warning("file_given_up", url=lease.request.url, page=item.page, why=why, detail=detail)
-        step = waiting.stay(lease, item.with_told(status=why[:_MAX_STATUS]))
+        step = waiting.stay(lease, item.with_result(status=why[:_MAX_STATUS]))
         return replace(visit, outcome=Step(why), links=(step,), items=(), unfollowed={})
 
     def _complete(self, item: Waiting, noted: Counter[str]) -> bytes:
         """Return the item with its results, and count them."""
         fields: dict[str, Any] = msgspec.json.decode(item.item)
-        results: dict[str, list[Told]] = {one.result: [] for one in self._sections.values() if one.urls in fields}
-        for (kind, _), told in zip(item.wanted, item.told, strict=True):
-            results[self._sections[kind].result].append(told)
-            noted[f"files/{told.status}" if told.path else f"given_up/{told.status}"] += 1
+        results: dict[str, list[FileResult]] = {one.result: [] for one in self._sections.values() if one.urls in fields}
+        for (kind, _), result in zip(item.wanted, item.told, strict=True):
+            results[self._sections[kind].result].append(result)
+            noted[f"files/{result.status}" if result.path else f"given_up/{result.status}"] += 1
         return msgspec.json.encode({**fields, **results})
 
     async def _in_thread(self, kind: Kind, work: Callable[..., Result], *given: Any) -> Result:
@@ -210,8 +210,8 @@ def _next(item: Waiting) -> tuple[Kind, str]:
     return wanted
 
 
-def _told(item: Waiting, kept: Kept, status: str) -> Waiting:
-    return item.with_told(path=kept.path, checksum=kept.checksum, status=status)
+def _settled(item: Waiting, kept: Kept, status: str) -> Waiting:
+    return item.with_result(path=kept.path, checksum=kept.checksum, status=status)
 
 
 def _urls(field: str, given: object) -> Iterator[str]:

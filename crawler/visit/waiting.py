@@ -39,7 +39,7 @@ IMAGES: Kind = "images"
 KINDS = (FILES, IMAGES)
 
 
-class Told(Struct, frozen=True):
+class FileResult(Struct, frozen=True):
     """What became of one file, as the item gets it."""
 
     url: str  # as the item names it
@@ -56,7 +56,7 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
     callback: str  # that read the page, with its spider
     kind: str  # the name of the item's class
     wanted: tuple[tuple[Kind, str], ...]  # all files, in order
-    told: tuple[Told, ...] = ()  # the results of the first of them
+    told: tuple[FileResult, ...] = ()  # the results of the first of them
     is_asking: bool = False  # this request is for the next file
     at: str = ""  # URL to which the next file was redirected; empty: it was not
 
@@ -65,14 +65,14 @@ class Waiting(Struct, frozen=True, omit_defaults=True):
         """The next file; None if there are no more."""
         return self.wanted[len(self.told)] if len(self.told) < len(self.wanted) else None
 
-    def with_told(self, **fields: Any) -> Waiting:
+    def with_result(self, **fields: Any) -> Waiting:
         """A copy that knows what became of the next file."""
-        told = Told(self.wanted[len(self.told)][1], **fields)
-        return replace(self, told=(*self.told, told), is_asking=False, at="")
+        result = FileResult(self.wanted[len(self.told)][1], **fields)
+        return replace(self, told=(*self.told, result), is_asking=False, at="")
 
     def given_up(self, why: str) -> Waiting:
         """A copy with a result for each file: those without one yet are given up."""
-        rest = (Told(url, status=why) for _, url in self.wanted[len(self.told) :])
+        rest = (FileResult(url, status=why) for _, url in self.wanted[len(self.told) :])
         return replace(self, told=(*self.told, *rest), is_asking=False, at="")
 
 
@@ -92,7 +92,7 @@ def onward(lease: Lease, waiting: Waiting) -> Request | Waiting:
         try:
             url = canonical(waiting.at or wanted[1])
         except BadUrl:
-            waiting = waiting.with_told(status="malformed")
+            waiting = waiting.with_result(status="malformed")
             continue
         return _request(lease, url, replace(waiting, is_asking=True), lease.request.redirects)
     return waiting if lease.request.url == waiting.page else _request(lease, waiting.page, waiting)
