@@ -1,7 +1,7 @@
-"""The main program of a worker process. The supervisor starts it, sends its orders to standard input, and stops it.
+"""The main program of a worker process. The supervisor starts it, instructs it through standard input, and stops it.
 
 The process ignores the signals that systemd, tmux and Ctrl-C send to every process: the supervisor interprets them
-and sends "stop" through the pipe that brought the orders.
+and sends "stop" through the pipe that brought the instructions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crawler.errors import CrawlerError, Exit
 from crawler.runtime.own_limits import raise_file_limit
 from crawler.runtime.startup import FOR_THE_SUPERVISOR, end_with, lasting_imports, survive_the_terminal
 from crawler.worker.blame_slot import Slot
-from crawler.worker.orders import read_orders
+from crawler.worker.instructions import read_instructions
 
 
 def main() -> int:
@@ -34,11 +34,11 @@ def main() -> int:
     with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what follows the line stays in the pipe
         line = unbuffered.readline()
     if not line.endswith(b"\n"):
-        return 0  # the supervisor died before it had sent all orders
-    orders = read_orders(line)
-    end_with(orders.parent, signal.SIGKILL)
+        return 0  # the supervisor died before it had sent all instructions
+    instructions = read_instructions(line)
+    end_with(instructions.parent, signal.SIGKILL)
     raise_file_limit()
-    os.chdir(Path(orders.folder))
+    os.chdir(Path(instructions.folder))
 
     with lasting_imports():  # after the signal handling is in place
         import crawler.fetch.http  # noqa: F401 - the slowest import that `run_child` needs
@@ -47,13 +47,13 @@ def main() -> int:
 
     code: int = Exit.DONE
     try:
-        settings = orders.settings
+        settings = instructions.settings
         configure(settings.LOG_LEVEL, settings.LOG_RENDERER, log_file(settings.LOG_FILE))
-        _run(run_child(orders, pipe))
+        _run(run_child(instructions, pipe))
     except CrawlerError as error:
         print(f"crawler: {error}", file=sys.stderr)
         code = error.exit_code
-    Slot(orders.slot).end()
+    Slot(instructions.slot).end()
     return code
 
 

@@ -40,10 +40,10 @@ from crawler.visit.visit import Visitor
 from crawler.worker.access_log import AccessLog
 from crawler.worker.blame_slot import Making, NoSlot, Slot
 from crawler.worker.heartbeat import Heartbeat
+from crawler.worker.instructions import Instructions, listening
 from crawler.worker.job_list import JobList
 from crawler.worker.lease import LeaseClock, LeasedFetcher
 from crawler.worker.listener import Listener
-from crawler.worker.orders import Orders, listening
 from crawler.worker.process_stats import Tally
 from crawler.worker.reaper import Reaper
 from crawler.worker.running import RunningWorker
@@ -52,14 +52,14 @@ from crawler.worker.worker import Worker, WorkerOptions
 log = structlog.get_logger()
 
 
-async def run_child(orders: Orders, pipe: int) -> None:
-    """Work by the supervisor's orders until it sends "stop" through the pipe."""
-    config = Config(orders.settings, dict.fromkeys(orders.explicit, "-s"), Path(orders.folder))
+async def run_child(instructions: Instructions, pipe: int) -> None:
+    """Work by the supervisor's instructions until it sends "stop" through the pipe."""
+    config = Config(instructions.settings, dict.fromkeys(instructions.explicit, "-s"), Path(instructions.folder))
     async with connect(config, warn=False) as connected:
-        slot = Slot(orders.slot)
+        slot = Slot(instructions.slot)
         slot.write_stacks()
-        assigned = assignment(orders.settings.ROUTES, orders.jobs, orders.queues)
-        running = await start_worker(config, connected, orders.worker, assigned, slot, dict(orders.deadly))
+        assigned = assignment(instructions.settings.ROUTES, instructions.jobs, instructions.queues)
+        running = await start_worker(config, connected, instructions.worker, assigned, slot, dict(instructions.deadly))
         with listening(pipe, running.worker.stop):
             await running.until_stopped()
 
@@ -149,7 +149,7 @@ async def start_worker(
 
 
 async def _open_hooks(settings: Settings, ready_for: ReadySpiders, jobs: Sequence[Job], assigned: Assignment) -> None:
-    """Load the pipelines and extensions of all spiders, and open those of the jobs that this worker's orders name.
+    """Load the pipelines and extensions of all spiders, and open those of the jobs that this worker is for.
     Raise `ConfigError` before the first page."""
     for path in settings.ITEM_PIPELINES:
         pipelines.check(path)

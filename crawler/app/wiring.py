@@ -28,7 +28,7 @@ from crawler.seeding.seeder import Seeder
 from crawler.seeding.sources.redis import redis_source
 from crawler.views.reports import Output
 from crawler.worker.blame_slot import Making
-from crawler.worker.orders import Orders
+from crawler.worker.instructions import Instructions
 from crawler.worker.supervisor import Supervisor, worker_name
 
 
@@ -42,13 +42,13 @@ def supervisor(
         changes["CONCURRENT_REQUESTS"] = concurrency
     settings = msgspec.structs.replace(settings, **changes)
 
-    def orders(name: str, slot: int, deadly: Mapping[Making, str]) -> bytes:
+    def instructions(name: str, slot: int, deadly: Mapping[Making, str]) -> bytes:
         of_ours = (settings, config.explicit, str(config.folder), jobs, queues)
-        return Orders(name, slot, os.getpid(), *of_ours, tuple(deadly.items())).line()
+        return Instructions(name, slot, os.getpid(), *of_ours, tuple(deadly.items())).line()
 
     return Supervisor(
         connected.leases,
-        orders,
+        instructions,
         callback_seconds=settings.CALLBACK_TIMEOUT,
         grace_seconds=settings.GRACE_SECONDS,
         lease_seconds=settings.LEASE_SECONDS,

@@ -179,7 +179,7 @@ PAUSES_SHOWN = 50
 RESTS_SHOWN = 5
 """Hosts of one shard that a reader looks at to tell which rest: those whose next turns are farthest away."""
 
-ORDERS_AT_ONCE = 100
+RULES_AT_ONCE = 100
 """Rules that a script reads in one step. If there are more, it reads only those that it needs."""
 
 RELEASED_AT_ONCE = 1_000

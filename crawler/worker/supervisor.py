@@ -59,13 +59,13 @@ class Child:
 
 
 class Supervisor:
-    """Keeps worker processes running. `orders(name, slot descriptor, deadly)` returns the line that a new child reads
-    from its standard input; `deadly`: the spiders that it must not make, and why."""
+    """Keeps worker processes running. `instructions(name, slot descriptor, deadly)` returns the line that a new
+    child reads from its standard input; `deadly`: the spiders that it must not make, and why."""
 
     def __init__(
         self,
         leases: Leases,
-        orders: Callable[[str, int, Mapping[Making, str]], bytes],
+        instructions: Callable[[str, int, Mapping[Making, str]], bytes],
         *,
         callback_seconds: float,
         grace_seconds: float,
@@ -74,7 +74,7 @@ class Supervisor:
         """A callback that runs longer than `callback_seconds` is killed with its process; the worker itself cancels one
         that awaits."""
         self._leases = leases
-        self._orders = orders
+        self._instructions = instructions
         self._callback_seconds = callback_seconds
         self._grace = grace_seconds
         self._lease_seconds = lease_seconds
@@ -144,7 +144,7 @@ class Supervisor:
         process = await _process(slot.descriptor)
         child = Child(name, process, slot, LeaseClock(self._lease_seconds, slot.lease))
         self._children.append(child)
-        _send(child, self._orders(name, slot.descriptor, self._deadly) + self._stops * STOP)
+        _send(child, self._instructions(name, slot.descriptor, self._deadly) + self._stops * STOP)
         return child
 
     async def _wait_for(self, child: Child) -> int:
@@ -251,7 +251,7 @@ def sibling_names() -> str:
 
 
 async def _process(slot: int) -> asyncio.subprocess.Process:
-    """Start a process that waits for its orders. It inherits blocked signals and unblocks them when it ignores them."""
+    """Start a process that awaits instructions. It inherits blocked signals and unblocks them when it ignores them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_SUPERVISOR)
     try:
         return await asyncio.create_subprocess_exec(

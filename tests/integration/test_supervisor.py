@@ -318,7 +318,7 @@ async def test_a_worker_told_to_stop_while_it_is_starting_starts_and_stops(valke
         crew = supervisor(made, connected, ("news",), 4)
         running = asyncio.create_task(crew.run(1))
         await a_child(before)
-        assert not crew._children, "its orders are not on their way yet"
+        assert not crew._children, "its instructions are not on their way yet"
         crew.stop()
         async with asyncio.timeout(15):  # it would be killed after 30
             assert await running == 0
@@ -357,12 +357,12 @@ async def test_a_worker_whose_supervisor_is_gone_hands_back_at_once(valkey_serve
     async with page(wait) as url, connect(made) as connected:
         job = await seeded(connected, url, "parse")
         slot = Slot()
-        orders = supervisor(made, connected, ("news",), 4)._orders("w1", slot.descriptor, {})
+        line = supervisor(made, connected, ("news",), 4)._instructions("w1", slot.descriptor, {})
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "crawler.app.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot.descriptor,)
         )
         assert process.stdin is not None
-        process.stdin.write(orders)
+        process.stdin.write(line)
         await asked.wait()
         process.stdin.close()
         assert await process.wait() == 0

@@ -12,7 +12,7 @@ import pytest
 import crawler
 from crawler.errors import ConfigError
 from crawler.settings import Settings, load, meanings, override, parse_override, problems_for_one, shown_settings
-from crawler.worker.orders import Orders, read_orders
+from crawler.worker.instructions import Instructions, read_instructions
 
 # ---------------------------------------------------------------------------------------------------------
 # Layers
@@ -331,8 +331,8 @@ def test_a_settings_file_of_scrapy_loads(tmp_path: Path) -> None:
 def test_own_names_travel_to_a_worker_process(tmp_path: Path) -> None:
     (tmp_path / "settings.py").write_text(PROJECT)
     settings, origins = load(tmp_path, environ={})
-    orders = Orders("w", 1, 2, settings, tuple(origins), str(tmp_path), ())
-    assert read_orders(orders.line()).settings == settings
+    instructions = Instructions("w", 1, 2, settings, tuple(origins), str(tmp_path), ())
+    assert read_instructions(instructions.line()).settings == settings
 
 
 def test_a_later_layer_sets_names_of_ones_own_too(tmp_path: Path) -> None:

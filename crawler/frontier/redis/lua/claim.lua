@@ -1,4 +1,4 @@
--- needs: clock, number, counters, replay, quota, due, orders, favourites, obstacle, strike, wake, look
+-- needs: clock, number, counters, replay, quota, due, rules, favourites, obstacle, strike, wake, look
 -- pending → processing: hand a worker requests of hosts that may be asked now, and book the hosts' next turns.
 --
 -- KEYS  1 P workers

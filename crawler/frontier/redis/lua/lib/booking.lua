@@ -1,4 +1,4 @@
--- needs: number, orders, counters
+-- needs: number, rules, counters
 -- Reads and books the ledger of hosts, and of groups of hosts that share an address, before a request is handed out.
 --
 -- Gives  ledger_of(claim, name) → the ledger of a host or group

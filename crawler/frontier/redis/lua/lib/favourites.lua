@@ -1,4 +1,4 @@
--- needs: orders
+-- needs: rules
 -- The hosts and jobs (`host H`, `job J`) that people gave a priority.
 --
 -- Gives  first_hosts(P, J, now) → those of a job's hosts that may be asked now, highest priority first

@@ -1,4 +1,4 @@
--- needs: message, counters, orders, turns, asking, line, ledger, booking, obstacle, strike
+-- needs: message, counters, rules, turns, asking, line, ledger, booking, obstacle, strike
 -- Hands out requests of one host, or of the first host in a group's line, if the host may be asked now.
 --
 -- Gives  ask(claim, job, host, room, is_first), ask_line(claim, job, group, room) → at most `room` messages, now in the

@@ -1,4 +1,4 @@
--- needs: number, orders, asking
+-- needs: number, rules, asking
 -- Settles the ledger of hosts, and of groups of hosts that share an address, when a request in flight ends.
 --
 -- Gives  settle(P, host, now, visit), settle_group(P, group, now, asked, unused, earliest) and

@@ -1,4 +1,4 @@
--- needs: orders, due, turns, favourites, hand_out
+-- needs: rules, due, turns, favourites, hand_out
 -- Decides which of a job's hosts and groups a claim asks, and in which order.
 --
 -- Gives  look_round(claim, job) → messages, now in the worker's processing list, and the job's own next turn (ms)

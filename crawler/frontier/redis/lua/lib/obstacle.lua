@@ -1,4 +1,4 @@
--- needs: message, orders, turns
+-- needs: message, rules, turns
 -- Finds what prevents a claim from handing out a pending message.
 --
 -- Gives  is_paused(claim, job, what, name) → a true value if a person or a script has paused it

@@ -1,4 +1,4 @@
--- needs: number, orders
+-- needs: number, rules
 -- The turns of a spider or job (`spider S`, `job J`) that a person gave a rate.
 --
 -- Gives  turn_of(P, subject) → its next turn (ms), and the ms between its requests; 0, 0 if it has no rate

@@ -1,4 +1,4 @@
-"""What a supervisor sends to a worker process through a pipe: first its orders, later the command to stop."""
+"""What a supervisor sends to a worker process through a pipe: first its instructions, later the command to stop."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from crawler.settings import Settings
 from crawler.worker.blame_slot import Making
 
 
-class Orders(Struct, frozen=True):
-    """The orders of a child. They travel through a pipe, so that no password appears in a process list."""
+class Instructions(Struct, frozen=True):
+    """The instructions of a child. They travel through a pipe, so that no password appears in a process list."""
 
     worker: str
     slot: int  # file descriptor
@@ -30,14 +30,14 @@ class Orders(Struct, frozen=True):
     deadly: tuple[tuple[Making, str], ...] = ()  # spiders that the child must not make, and why
 
     def line(self) -> bytes:
-        """The orders as one line of ASCII. The standard library's JSON also carries the names of files and folders
-        that are no UTF-8."""
+        """The same as one line of ASCII. The standard library's JSON also carries the names of files and folders that
+        are no UTF-8."""
         return json.dumps(msgspec.to_builtins(self)).encode() + b"\n"
 
 
-def read_orders(line: bytes) -> Orders:
-    """The orders of such a line."""
-    return msgspec.convert(json.loads(line), Orders)
+def read_instructions(line: bytes) -> Instructions:
+    """The instructions of such a line."""
+    return msgspec.convert(json.loads(line), Instructions)
 
 
 @contextmanager

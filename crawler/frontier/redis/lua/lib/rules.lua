@@ -15,7 +15,7 @@ end
 local function is_ruled(P)
   if rules ~= nil then return rules end
   local many = redis.call('HLEN', P .. 'rules')
-  rules, all_read = many > 0 and {}, many <= ORDERS_AT_ONCE
+  rules, all_read = many > 0 and {}, many <= RULES_AT_ONCE
   if rules and all_read then
     local flat = redis.call('HGETALL', P .. 'rules')
     for i = 1, #flat, 2 do rules[flat[i]] = number_in(flat[i + 1]) end
