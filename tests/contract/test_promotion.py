@@ -425,7 +425,7 @@ async def test_what_a_server_says_to_positions_of_a_sink(world: Servers) -> None
     outbox, clock = f"{shard}job:news:outbox", f"{shard}clock"
 
     async def said(position: str) -> tuple[list[int], list[int]]:
-        call = ("resume", outbox, f"{shard}job:news:", crawl.job.epoch, position, position)
+        call = ("reconcile", outbox, f"{shard}job:news:", crawl.job.epoch, position, position)
         return await world.server.run(*call), await world.server.run(*call)
 
     async def generation() -> int:

@@ -597,7 +597,7 @@ async def begin_generation(scene: Scene) -> Call:
     return lambda: scene.server.run("generation", f"{prefix}clock", "a1b2" * 10, "", 0, f"{prefix}calls")
 
 
-def resumed(further: int) -> Callable[[Scene], Awaitable[Call]]:
+def reconciled(further: int) -> Callable[[Scene], Awaitable[Call]]:
     """An exporter has three pages that the server does not know; in a generation so much later than the server's."""
 
     async def arrange(scene: Scene) -> Call:
@@ -607,13 +607,13 @@ def resumed(further: int) -> Callable[[Scene], Awaitable[Call]]:
         generation, number = map(int, entry.position.split("-"))
         await (await begin_generation(scene))()
         position = f"{generation + further}-{number + 3}"
-        return lambda: scene.server.run("resume", f"{prefix}outbox", prefix, scene.job.epoch, position, position)
+        return lambda: scene.server.run("reconcile", f"{prefix}outbox", prefix, scene.job.epoch, position, position)
 
     return arrange
 
 
-resume_export = resumed(0)
-resume_export_of_another = resumed(10**12)
+reconcile = reconciled(0)
+reconcile_another = reconciled(10**12)
 
 
 async def redrive_items(scene: Scene) -> Call:
@@ -736,9 +736,9 @@ TRANSITIONS = {
     "beat-again": Transition("beat", beat_again),
     "schedule-first": Transition("schedule", add_schedule),
     "schedule-again": Transition("schedule", change_schedule),
-    "hold": Transition("hold", hold_first),
-    "hold-again": Transition("hold", hold_again),
-    "hold-no-more": Transition("hold", hold_no_more),
+    "exporter": Transition("exporter", hold_first),
+    "exporter-again": Transition("exporter", hold_again),
+    "exporter-no-more": Transition("exporter", hold_no_more),
     "seeding": Transition("seeding", seeding_first),
     "seeding-again": Transition("seeding", seeding_again),
     "seeding-ends": Transition("seeding", seeding_ends),
@@ -751,6 +751,6 @@ TRANSITIONS = {
     "claim-limited": Transition("claim", claim_of_a_limited_job, refused=True, is_for_one_shard=True),
     "draw": Transition("draw", draw, refused=True, is_for_one_shard=True),
     "draw-closes": Transition("draw", draw_that_closes, refused=True, is_for_one_shard=True),
-    "resume-export": Transition("resume", resume_export, is_for_one_shard=True),
-    "resume-export-of-another": Transition("resume", resume_export_of_another, is_for_one_shard=True),
+    "reconcile": Transition("reconcile", reconcile, is_for_one_shard=True),
+    "reconcile-another": Transition("reconcile", reconcile_another, is_for_one_shard=True),
 }

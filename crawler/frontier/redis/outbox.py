@@ -42,27 +42,27 @@ class RedisOutbox:
         self._unreadable = Unreadable("outbox entry", "nothing to do: it is not a page's items, no sink gets it")
         self._durable: dict[str, dict[int, str]] = {}  # epoch → shard → last position known to be on the server's disk
         self._connections = 0  # of this process so far
-        self._resumed: dict[str, int] = {}  # epoch → connections when the server was last told what the sinks have
+        self._reconciled: dict[str, int] = {}  # epoch → connections when the server was last told what the sinks have
         self._known: dict[str, dict[int, str]] = {}  # epoch → shard → last position sent to the server, or got from it
-        self._resuming = asyncio.Lock()
+        self._reconciling = asyncio.Lock()
         self._acknowledged: dict[str, _Acknowledged] = {}  # by epoch: what was acknowledged last
 
     def doubt(self) -> None:
         """React to a new connection: another server may answer, which lacks the last of what this process has read."""
         self._connections += 1
 
-    async def _resume(self, job: Job, after: Mapping[int, str]) -> None:
+    async def _reconcile(self, job: Job, after: Mapping[int, str]) -> None:
         """Send the server the positions of the sinks, and repeat the last acknowledgement: once for each new
         connection, and when a sink has more than was read over it. `after`: what one of them has."""
-        async with self._resuming:
+        async with self._reconciling:
             last = self._acknowledged.get(job.epoch, _Acknowledged())
             positions = latest([after, last.exported.positions, *_positions(last.sinks)])
             connections = self._connections
-            if self._resumed.get(job.epoch) == connections and reaches(self._known[job.epoch], positions):
+            if self._reconciled.get(job.epoch) == connections and reaches(self._known[job.epoch], positions):
                 return
             await self._tell(job, positions, last.exported)
             self._durable.pop(job.epoch, None)
-            self._resumed[job.epoch], self._known[job.epoch] = connections, positions
+            self._reconciled[job.epoch], self._known[job.epoch] = connections, positions
             if job.epoch in self._acknowledged:
                 await self._acknowledge(job, last)
 
@@ -73,7 +73,7 @@ class RedisOutbox:
             prefix = job_prefix(self._shards[number], job.name)
             of_all = exported.positions.get(number, "0-0")
             with suppress(JobGone):  # the exporter notices this by itself
-                counts = await self._server.run("resume", f"{prefix}outbox", prefix, job.epoch, position, of_all)
+                counts = await self._server.run("reconcile", f"{prefix}outbox", prefix, job.epoch, position, of_all)
                 again, doubtful = again + counts[0], doubtful + counts[1]
         if again or doubtful:
             why = "the queue server that answers now does not know that they were exported"
@@ -84,11 +84,11 @@ class RedisOutbox:
 
         What was read over one connection means nothing after another was made meanwhile: it is read again."""
         while True:
-            await self._resume(job, after)
+            await self._reconcile(job, after)
             entries = await self._read(job, after, limit)
             if not self._are_durable(job, entries):
                 await self._wait_for_disk(job)
-            if self._resumed[job.epoch] == self._connections:
+            if self._reconciled[job.epoch] == self._connections:
                 read = {entry.shard: entry.position for entry in entries}
                 self._known[job.epoch] = latest([self._known[job.epoch], read])
                 return entries
@@ -152,7 +152,7 @@ class RedisOutbox:
     async def acknowledge(self, job: Job, exported: Exported, sinks: Mapping[str, Exported] = {}) -> None:
         """Note the positions, then XTRIM the entries up to and including those that all sinks have."""
         self._acknowledged[job.epoch] = _Acknowledged(exported, sinks)
-        await self._resume(job, exported.positions)
+        await self._reconcile(job, exported.positions)
         await self._acknowledge(job, self._acknowledged[job.epoch])
 
     async def _acknowledge(self, job: Job, last: _Acknowledged) -> None:
@@ -209,7 +209,7 @@ class RedisOutbox:
 
     async def hold(self, job: Job, exporter: str, seconds: float) -> str:
         """Write the exporter's name into a key with a time limit."""
-        holder: bytes = await self._server.run("hold", self._key(job, "exporter"), exporter, int(seconds * 1000))
+        holder: bytes = await self._server.run("exporter", self._key(job, "exporter"), exporter, int(seconds * 1000))
         return text(holder)
 
     async def holder(self, job: Job) -> str:

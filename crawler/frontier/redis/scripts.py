@@ -14,8 +14,8 @@ from importlib.resources import files
 from crawler.frontier import rules
 
 NAMES = (
-    *("add", "claim", "join", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "hold", "seeding"),
-    *("take", "known", "control", "schedule", "permitted", "turn", "end_turns", "now", "generation", "resume"),
+    *("add", "claim", "join", "commit", "reap", "redrive", "drop", "pause", "forget", "beat", "exporter", "seeding"),
+    *("take", "known", "control", "schedule", "permitted", "turn", "end_turns", "now", "generation", "reconcile"),
     *("close", "limit", "draw", "coverage", "redo", "redrive_items"),
 )
 _FOLDER = files(__package__) / "lua"
