@@ -11,7 +11,7 @@ from crawler.frontier.redis import seen_cache
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
 from crawler.frontier.rules import ALL_CACHE_ENTRIES, ASKING_TTL, CACHE_ENTRIES
 from crawler.interfaces import Pace
-from crawler.model import Job, Request, Retry, Rule, Skip, Visit
+from crawler.model import Filled, Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
 from crawler.schedules.timetable import Schedule, changed, timetable
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
@@ -439,6 +439,18 @@ async def test_some_10_000_skips_and_changes_of_rules_are_kept(world: ServerWorl
     assert 10_000 <= await client.xlen(skips) < 10_200
     await _block(crawl, "host", "b.example")
     assert 10_000 <= await client.xlen(changes) < 10_200
+
+
+async def test_1000_incomplete_pages_of_a_callback_are_kept(world: ServerWorld, client: Any) -> None:
+    crawl = await Crawl.create(world, drift_share=0.5, drift_min=5)
+    kept = f"{_prefix(world, crawl)}incomplete:shop.parse"
+    await client.hset(kept, mapping={f"message {number}": "" for number in range(998)})
+    await crawl.add(*[Request(url, spider="shop") for url in pages(25)])
+    for number in range(25):
+        filled = (Filled("shop.parse", "dict", 1, {"price": int(number < 20)}),)
+        assert await crawl.end(await crawl.lease(), items=(b"{}",), filled=filled)
+    assert await client.hlen(kept) == 1_000
+    assert await crawl.counter("incomplete/shop.parse") == 2
 
 
 async def test_nothing_is_kept_of_the_health_of_a_host_that_is_well(

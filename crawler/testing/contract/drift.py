@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from crawler.model import Dead, Done, Filled, Job, Request, Visit
+from crawler.model import COVERED_FIELDS, Dead, Done, Filled, Job, Request, Visit
 from crawler.status import Kept, Pause, Trace
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed
 
@@ -92,9 +92,10 @@ async def test_a_page_that_is_kept_says_why(watched: Crawl) -> None:
 async def test_all_counts_stay_exact(watched: Crawl) -> None:
     reader = Reader(watched)
     await reader.read(GOOD, PAST + 2)
-    await reader.read(BAD, WINDOW - 2)
+    bad = await reader.read(BAD, WINDOW - 2)
     assert len(await paused(watched)) == 1
     (one,) = await watched.frontier.reading.coverage(watched.job)
+    assert one.fields["price"].lacking == tuple(bad)
     assert (one.items, one.pages) == (PAST + WINDOW, PAST + WINDOW)
     assert {name: field.filled for name, field in one.fields.items()} == {"name": 25, "price": 22}
 
@@ -124,7 +125,24 @@ async def test_a_field_that_is_gone_counts_as_empty(watched: Crawl) -> None:
     reader = Reader(watched)
     await reader.read(GOOD, PAST)
     await reader.read({"name": 1}, WINDOW)
-    assert [pause.name for pause in await paused(watched)] == ["shop.parse"]
+    (pause,) = await paused(watched)
+    assert pause.why.startswith("price is filled in 0 of 5 items, before in 20 of 20, for example ")
+
+
+@pytest.mark.parametrize(("lost", "more"), [("cba", ""), ("edcba", "; 2 more fields")])
+async def test_three_fields_are_named_in_order_and_the_others_counted(watched: Crawl, lost: str, more: str) -> None:
+    reader = Reader(watched)
+    await reader.read(dict.fromkeys(lost, 1), PAST)
+    await reader.read(dict.fromkeys(lost, 0), WINDOW)
+    (pause,) = await paused(watched)
+    fell = "is filled in 0 of 5 items, before in 20 of 20"
+    assert pause.why.startswith(f"a {fell}; b {fell}; c {fell}{more}, for example ")
+
+
+async def test_as_many_fields_as_count_by_name_are_compared(watched: Crawl) -> None:
+    reader = Reader(watched)
+    await reader.read({f"field{number}": 1 for number in range(COVERED_FIELDS)}, PAST + WINDOW)
+    assert await paused(watched) == ()
 
 
 async def test_classes_are_judged_apart(watched: Crawl) -> None:
@@ -186,6 +204,31 @@ async def test_after_a_resume_the_past_begins_anew(watched: Crawl) -> None:
         assert await watched.frontier.pauses.resume(watched.job, "callback", "shop.parse") == bool(pauses)
     (one,) = await watched.frontier.reading.coverage(watched.job)
     assert (one.items, one.fields["price"].filled) == (3 * PAST + 2 * WINDOW, 3 * PAST - WINDOW)
+
+
+async def test_only_what_came_after_the_resume_is_the_past(watched: Crawl) -> None:
+    """A share that is steady since then is no fall, however whole the items were before."""
+    reader = Reader(watched)
+    await reader.read(GOOD, PAST)
+    await reader.read(BAD, WINDOW)
+    await watched.frontier.pauses.resume(watched.job, "callback", "shop.parse")
+    for number in range(PAST + 2 * WINDOW):
+        await reader.read(GOOD if number % 5 < 2 else BAD, 1)
+    assert await paused(watched) == ()
+
+
+async def test_a_resume_ends_the_window_that_pages_in_flight_have_begun(watched: Crawl) -> None:
+    """They are kept as the others of the pause, and are not judged again with the pages that come."""
+    reader = Reader(watched)
+    await reader.read(GOOD, PAST)
+    await reader.add(WINDOW + 2)
+    leases = (await watched.claim()).leases
+    for lease in leases:
+        filled = (Filled("shop.parse", "dict", 1, BAD),)
+        assert await watched.end(lease, items=(b"{}",), filled=filled)
+    assert await watched.counter("incomplete/shop.parse") == WINDOW
+    await watched.frontier.pauses.resume(watched.job, "callback", "shop.parse")
+    assert await watched.counter("incomplete/shop.parse") == WINDOW + 2
 
 
 async def test_what_a_dead_page_gave_is_not_fetched_again(watched: Crawl) -> None:

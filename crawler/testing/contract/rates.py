@@ -130,10 +130,10 @@ async def test_other_hosts_are_not_concerned(crawl: Crawl) -> None:
 ADDRESS = "10.0.0.1"
 
 
-def beside(crawl: Crawl, host: str) -> str:
+def beside(crawl: Crawl, host: str, letter: str = "n") -> str:
     """Another host of the same shard, so that a claim books the turns of both in one ledger of their address."""
     shard = crawl.world.shard_of(host)
-    return next(name for n in range(1000) if crawl.world.shard_of(name := f"n{n}.example") == shard)
+    return next(name for n in range(1000) if crawl.world.shard_of(name := f"{letter}{n}.example") == shard)
 
 
 async def on_one_address(crawl: Crawl, *names: str) -> None:
@@ -165,6 +165,18 @@ async def test_a_raised_rate_of_a_host_lets_its_neighbours_go_on_earlier(crawl: 
     await order(crawl, "rate a.example 5/s")
     await crawl.world.pass_time(0.2)
     assert await finish_all(crawl, POLITE) == [f"http://{neighbour}/"]
+
+
+async def test_nor_need_the_host_have_pages_for_that(crawl: Crawl) -> None:
+    first, second = beside(crawl, "a.example"), beside(crawl, "a.example", "m")
+    await on_one_address(crawl, "a.example", first, second)
+    await crawl.add(f"http://{first}/")
+    await finish_all(crawl, POLITE)
+    await crawl.add(f"http://{second}/")
+    assert await crawl.urls(pace=POLITE) == []
+    await order(crawl, "rate a.example 5/s")
+    await crawl.world.pass_time(0.2)
+    assert await crawl.urls(pace=POLITE) == [f"http://{second}/"]
 
 
 async def test_a_raised_rate_holds_for_the_turn_with_which_a_host_joins(crawl: Crawl) -> None:

@@ -27,7 +27,7 @@ local function fallen_fields(record, lately, limits)
   if pages < DRIFT_PAST * limits.drift_min then return nil end
   for name, field in pairs(record.fields) do
     local filled, now_filled = field.total - field.first, (lately.fields[name] or { total = 0 }).total
-    local before, share = math.min(1, filled / items), now_filled / lately.items
+    local before, share = filled / items, now_filled / lately.items
     if before - share > allowed_fall(before, pages, lately.pages, limits.drift_share) then
       fallen[name] = string.format('in %d of %d items, before in %d of %d', now_filled, lately.items, filled, items)
       found = true
