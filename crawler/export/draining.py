@@ -17,7 +17,7 @@ from crawler.interfaces import Gathering, Sink, WithColumns
 from crawler.model import Exported, OutboxEntry
 from crawler.runtime.patience import OUTAGE, Patience, Stop, pause
 
-POLL_SECONDS = 0.1  # between two polls of an outbox that holds no whole batch: each poll costs as much as many items
+POLL_SECONDS = 0.25  # between two polls of an outbox that holds no whole batch: each costs as much as many items
 
 
 class Draining:
