@@ -23,6 +23,7 @@ from crawler.control import routes
 from crawler.errors import ConfigError, UsageError
 from crawler.model import MAX_SHARDS
 from crawler.parsing import feeds
+from crawler.parsing.limits import ParseLimits
 from crawler.parsing.rates import delay_of
 from crawler.parsing.request_headers import checked_headers
 from crawler.program import PROGRAM, VERSION
@@ -36,6 +37,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 MAX_PROCESSES = 1024  # of one command: more than any machine has cores, and fewer than exhaust it by a slip of the key
+_READ = ParseLimits()
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,16 +136,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     REDIRECT_MAX_TIMES: Count = 20  # redirects in a row before a page is given up
     METAREFRESH_ENABLED: bool = True  # follow a meta refresh or Refresh header like a redirect; also read the page
     METAREFRESH_MAXDELAY: Seconds = 100.0  # seconds; a refresh after more than these is not followed
-    PARSE_MAXSIZE: Positive = 8 * 1024 * 1024  # bytes; a larger HTML page is skipped if its tree is needed
-    PARSE_MAXNODES: Positive = 400_000  # elements and attributes (up to 300 bytes each); more: the same
+    PARSE_MAXSIZE: Positive = _READ.size  # bytes; a larger HTML page is skipped if its tree is needed
+    PARSE_MAXNODES: Positive = _READ.nodes  # elements and attributes (up to 300 bytes each); more: the same
     # What a page has beyond these is cut off, logged (`page_cut`) and counted (`cut/…`):
-    PARSE_MAXLINKS: Annotated[int, Meta(ge=1, le=1_000_000)] = 100_000  # different URLs in `response.links`
-    PARSE_MAXTEXT: Positive = 1_000_000  # characters of `response.visible_text`
-    PARSE_MAXATTRIBUTES: Positive = 500  # of one element of a page longer than 64 KiB
-    SITEMAP_MAXSIZE: Positive = 50 * 1024 * 1024  # bytes of a sitemap, downloaded and without gzip (sitemaps.org)
-    SITEMAP_MAXURLS: Annotated[int, Meta(ge=1, le=90_000)] = 50_000  # URLs of a sitemap (sitemaps.org)
-    SITEMAP_MAXLEVEL: Positive = 3  # levels of indexes in indexes; sitemaps.org defines one
-    PARSE_MAXMETA: Positive = 10_000  # characters of a title, description, or other text of `response.page`
+    PARSE_MAXLINKS: Annotated[int, Meta(ge=1, le=1_000_000)] = _READ.links  # different URLs in `response.links`
+    PARSE_MAXTEXT: Positive = _READ.text  # characters of `response.visible_text`
+    PARSE_MAXATTRIBUTES: Positive = _READ.attributes  # of one element of a page longer than 64 KiB
+    SITEMAP_MAXSIZE: Positive = _READ.sitemap_size  # bytes of a sitemap, downloaded and without gzip (sitemaps.org)
+    SITEMAP_MAXURLS: Annotated[int, Meta(ge=1, le=90_000)] = _READ.sitemap_urls  # URLs of a sitemap (sitemaps.org)
+    SITEMAP_MAXLEVEL: Positive = _READ.sitemap_levels  # levels of indexes in indexes; sitemaps.org defines one
+    PARSE_MAXMETA: Positive = _READ.meta  # characters of a title, description, or other text of `response.page`
 
     # --- failures
     RETRY_TIMES: Count = 2  # tries after the first one

@@ -44,6 +44,7 @@ from crawler.parsing.request_headers import FRAMING, is_field_value, is_token
 from crawler.parsing.url import origin_of
 from crawler.response import Exchange, Response
 from crawler.runtime.own_limits import own_limit
+from crawler.settings import DEFAULTS
 
 _MAX_ORIGINS = 4_096  # for which the fetcher caches the usual request
 
@@ -65,13 +66,14 @@ _NOT_ASKED = ("accept",)  # aiohttp sends `*/*` unless told not to; DEFAULT_REQU
 class Limits(Struct, frozen=True):
     """The longest and largest that one exchange may be."""
 
-    seconds: float = 60.0  # for the whole exchange
-    connect_seconds: float = 10.0  # to connect, TLS included
-    silent_seconds: float = 30.0  # without a byte received
-    body_bytes: int = 16 * 1024 * 1024  # of the decoded body
-    media_bytes: int = 64 * 1024 * 1024  # the same, of a file of an item
-    active_bytes: int = 64 * 1024 * 1024  # of all large bodies being read or parsed at once
-    fail_on_dataloss: bool = True  # whether a body that breaks off is an error; otherwise its part is the body
+    seconds: float = DEFAULTS.DOWNLOAD_TIMEOUT  # for the whole exchange
+    connect_seconds: float = DEFAULTS.CONNECT_TIMEOUT  # to connect, TLS included
+    silent_seconds: float = DEFAULTS.READ_TIMEOUT  # without a byte received
+    body_bytes: int = DEFAULTS.DOWNLOAD_MAXSIZE  # of the decoded body
+    media_bytes: int = DEFAULTS.MEDIA_MAXSIZE  # the same, of a file of an item
+    active_bytes: int = DEFAULTS.SCRAPER_SLOT_MAX_ACTIVE_SIZE  # of all large bodies being read or parsed at once
+    # whether a body that breaks off is an error; otherwise its part is the body
+    fail_on_dataloss: bool = DEFAULTS.DOWNLOAD_FAIL_ON_DATALOSS
 
 
 class _Body(NamedTuple):
