@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from crawler.interfaces import Backend
-from crawler.model import Dead, Done, Failure, Lease, Limits, Outcome, Release, Retry, Skip
+from crawler.model import Dead, Done, Failure, Job, Lease, Limits, Outcome, Release, Retry, Skip
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, failed, hosts, pages
 
 RAISED = Failure("callback", "KeyError: 'price'", error="KeyError", line="shop.py:42")
@@ -93,6 +93,19 @@ async def test_no_more_are_in_flight_than_are_allowed(world: World, crawl: Crawl
             assert await crawl.end(lease, worker=worker)
     assert await claimed(crawl) == []
     assert await state(crawl) == ("closespider_pagecount", True)
+
+
+async def test_a_claim_says_that_what_is_in_flight_may_be_all(world: World, crawl: Crawl) -> None:
+    """A process that has not heard of the limit asks once more at once; then it waits for an end, for a second."""
+    await limited(crawl, pages=2)
+    await crawl.add(*hosts(5))
+    assert len(await claimed(crawl)) == 2
+    other = Crawl(world, crawl.frontier, await crawl.frontier.jobs.create(Job("other")))
+    await other.add(*hosts(30)[20:])
+    client = await world.client()
+    for leases, wait in ((10, 0.0), (0, 1.0)):
+        claim = await client.queue.claim("w2", 100, [crawl.job, other.job], AT_ONCE)
+        assert (len(claim.leases), claim.idle, claim.wait) == (leases, "limit", wait)
 
 
 @pytest.mark.parametrize(
