@@ -68,6 +68,24 @@ async def test_a_closing_that_reached_one_shard_reaches_all(crawl: Crawl) -> Non
         assert (await say(crawl, shard, word="0"))[0].endswith(" enough")
 
 
+async def test_who_has_spread_a_closing_does_not_hear_of_it_again(
+    crawl: Crawl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each claim would close all shards once more."""
+    await say(crawl, crawl.world.shards - 1, reason="enough")
+    await crawl.finish((await crawl.claim()).leases)
+    server: Any = crawl.frontier.closing._server  # type: ignore[attr-defined]
+    run, scripts = server.run, []
+
+    async def noted(script: str, *arguments: Any, **options: Any) -> Any:
+        scripts.append(script)
+        return await run(script, *arguments, **options)
+
+    monkeypatch.setattr(server, "run", noted)
+    assert (await crawl.claim()).idle == "closed"
+    assert set(scripts) == {"claim"}
+
+
 async def test_the_budget_s_shard_tells_all_that_the_job_is_closed(crawl: Crawl) -> None:
     """Of a limited job, whoever is about to claim asks there first."""
     await crawl.frontier.closing.limit(crawl.job, Limits(pages=1000))
