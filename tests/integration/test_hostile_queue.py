@@ -120,9 +120,10 @@ class Queue:
             read = decode(message)
         except JunkMessage as junk:
             return JUNK if junk.version is None else LATER
-        if read.request.media:
-            return LATER  # this worker keeps no files, so it leaves items that wait for theirs to others
-        return REQUEST if shard_of(host, SHARDS) == shard else JUNK
+        if shard_of(host, SHARDS) != shard:
+            return JUNK
+        # this worker keeps no files, so it leaves items that wait for theirs to others
+        return LATER if read.request.media else REQUEST
 
     def count(self, verdict: str, shard: int, state: str = "pending") -> None:
         """As whoever puts it there would: junk is known to nobody, but what was claimed has left `pending`."""
