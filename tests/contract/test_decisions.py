@@ -163,6 +163,7 @@ async def test_what_a_visit_does_to_the_counters(world: ServerWorld, ledger: Led
     assert await crawl.end(lease, OUTCOMES[row["page"]], pace=PACE, **visit) == ("late" not in row)
     stats = await crawl.frontier.reading.stats(crawl.job)
     assert (stats.pending, stats.processing) == (int(row["becomes"] == "pending"), 0)
+    assert stats.delayed == 0, "none of these asks for a delay"
     assert (stats.done, stats.dead) == (int(row["becomes"] == "done"), int(row["becomes"] == "dead"))
     raised = {name: count - before.get(name, 0) for name, count in stats.counters.items()}
     assert {name: count for name, count in raised.items() if count} == row["counts"]
