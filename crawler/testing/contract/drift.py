@@ -100,6 +100,17 @@ async def test_all_counts_stay_exact(watched: Crawl) -> None:
     assert {name: field.filled for name, field in one.fields.items()} == {"name": 25, "price": 22}
 
 
+async def test_of_the_pages_that_lack_a_field_urls_of_up_to_2000_characters_are_kept(watched: Crawl) -> None:
+    reader = Reader(watched)
+    short, long = (f"{HOST}/{'x' * (length - len(HOST) - 1)}" for length in (2_000, 2_001))
+    await watched.add(Request(long, spider="shop"), Request(short, spider="shop"))
+    for _ in range(2):
+        await reader.end(BAD)
+    await reader.read(GOOD, WINDOW - 2)
+    (one,) = await watched.frontier.reading.coverage(watched.job)
+    assert one.fields["price"].lacking == (short,)
+
+
 async def test_other_callbacks_of_the_spider_go_on(watched: Crawl) -> None:
     reader = Reader(watched, "parse_item")
     await reader.read(GOOD, PAST)
@@ -178,6 +189,18 @@ async def test_incomplete_pages_are_fetched_again(watched: Crawl) -> None:
     assert sorted(lease.request.url for lease in again) == sorted([*bad, last, in_flight[0]])
     assert all(await watched.finish(again))
     assert await watched.finished()
+
+
+async def test_a_page_whose_message_is_large_is_not_fetched_again(watched: Crawl) -> None:
+    """A window would take too much memory with such messages: 20,000 bytes are kept."""
+    reader = Reader(watched)
+    await reader.read(GOOD, PAST)
+    for number, size in enumerate((19_800, 20_000, 0, 0, 0)):
+        await watched.add(Request(f"{HOST}/large/{number}", spider="shop", meta={"text": "x" * size}))
+    for _ in range(WINDOW):
+        await reader.end(BAD)
+    assert len(await paused(watched)) == 1
+    assert await watched.frontier.letters.redo(watched.job) == WINDOW - 1
 
 
 async def test_the_complete_items_of_pages_that_are_fetched_again_are_no_duplicates(watched: Crawl) -> None:
