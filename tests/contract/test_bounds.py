@@ -57,6 +57,16 @@ async def test_what_is_paused_is_looked_at_again_after_ten_seconds(
     assert began + 10 <= due / 1000 <= ended + 10
 
 
+async def test_a_new_host_comes_in_as_if_its_turn_had_come_ten_seconds_ago(
+    world: ServerWorld, crawl: Crawl, client: Any
+) -> None:
+    began = int((await client.time())[0])
+    await crawl.add(*pages(1))
+    ended = int((await client.time())[0]) + 1
+    due = await client.zscore(f"{_prefix(world, crawl)}hosts", "a.example")
+    assert began - 10 <= due / 1000 <= ended - 10
+
+
 async def test_one_claim_looks_at_sixty_four_that_were_paused(world: ServerWorld, crawl: Crawl, client: Any) -> None:
     """A pause that was lifted brings back the first hosts at once; claims find the others when they are due."""
     await crawl.add(*hosts(70))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from crawler.frontier.rules import OLDEST_SHARE
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
 ROOMS = r"(?:crawler|scripts|tests|docs|examples)"
@@ -42,3 +44,9 @@ def test_the_readme_names_every_extra() -> None:
     listed = re.search(r"its extras are (.+?):", (ROOT / "README.md").read_text(), re.DOTALL)
     assert listed is not None
     assert re.findall(r"`(.+?)`", listed[1]) == sorted(extras)
+
+
+def test_politeness_states_the_bound_that_holds() -> None:
+    text = (ROOT / "docs/politeness.md").read_text()
+    assert f"Of every {OLDEST_SHARE} requests of a job one goes to the host that has waited longest" in text
+    assert f"**{OLDEST_SHARE} · H / R seconds**" in text
