@@ -163,6 +163,14 @@ async def test_a_worker_that_takes_a_turn_is_alive(away: Crawl) -> None:
     assert await away.frontier.leases.reap() == []
 
 
+async def test_where_a_group_has_no_room_a_shard_asks_again_after_a_tenth_of_a_second(away: Crawl) -> None:
+    first, *others = (await away.claim(pace=ONE_AT_ONCE)).leases
+    assert await away.frontier.ledger.take_turn("w1", first, ADDRESS, ONE_AT_ONCE) == 0.0
+    waits = [await away.frontier.ledger.take_turn("w1", other, ADDRESS, ONE_AT_ONCE) for other in others]
+    assert set(waits) <= {0.1}, "with one shard the claim has kept the others back"
+    assert bool(waits) == (away.world.shards > 1)
+
+
 async def test_the_delay_begins_when_the_host_was_asked(world: World, away: Crawl) -> None:
     """Not when the turn was taken: the worker may have needed a while. Nor when the page was committed."""
     pace = Pace(delay=30.0)
