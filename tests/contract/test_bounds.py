@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from crawler.errors import OutputError
 from crawler.frontier.redis import seen_cache
 from crawler.frontier.redis.keys import job_prefix, shard_prefix
 from crawler.frontier.rules import ALL_CACHE_ENTRIES, ASKING_TTL, CACHE_ENTRIES
 from crawler.interfaces import Pace
-from crawler.model import Filled, Job, Request, Retry, Rule, Skip, Visit
+from crawler.model import DeadItem, Filled, Job, Request, Retry, Rule, Skip, Visit
 from crawler.parsing.url import dedup_key, fingerprint
 from crawler.schedules.timetable import Schedule, changed, timetable
 from crawler.testing.contract.world import AT_ONCE, Crawl, World, dead, failed, hosts, pages
@@ -493,6 +494,16 @@ async def test_1000_incomplete_pages_of_a_callback_are_kept(world: ServerWorld, 
         assert await crawl.end(await crawl.lease(), items=(b"{}",), filled=filled)
     assert await client.hlen(kept) == 1_000
     assert await crawl.counter("incomplete/shop.parse") == 2
+
+
+async def test_100_000_items_that_an_output_cannot_store_are_kept(
+    world: ServerWorld, crawl: Crawl, client: Any
+) -> None:
+    key, item = f"{_prefix(world, crawl)}dead_items", DeadItem("new", "/data/b.db", "price is a list", "{}")
+    await client.hset(key, mapping={str(number): "" for number in range(99_999)})
+    await crawl.outbox.keep_dead(crawl.job, [item])
+    with pytest.raises(OutputError, match="100,000 items of job"):
+        await crawl.outbox.keep_dead(crawl.job, [item])
 
 
 async def test_nothing_is_kept_of_the_health_of_a_host_that_is_well(

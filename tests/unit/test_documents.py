@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crawler.frontier.rules import OLDEST_SHARE
+from crawler.frontier.rules import LARGE_BYTES, OLDEST_SHARE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -44,6 +44,11 @@ def test_the_readme_names_every_extra() -> None:
     listed = re.search(r"its extras are (.+?):", (ROOT / "README.md").read_text(), re.DOTALL)
     assert listed is not None
     assert re.findall(r"`(.+?)`", listed[1]) == sorted(extras)
+
+
+def test_performance_states_from_which_size_an_allocator_matters() -> None:
+    text = (ROOT / "docs/performance.md").read_text()
+    assert f"holds more than {LARGE_BYTES // 1_000_000} MB with the C library's allocator" in re.sub(r"\s+", " ", text)
 
 
 def test_politeness_states_the_bound_that_holds() -> None:
