@@ -41,19 +41,6 @@ def _prefix(world: ServerWorld, crawl: Crawl) -> str:
     return job_prefix(shard_prefix(world.prefix, 0), crawl.job.name)
 
 
-def _scripts(crawl: Crawl, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Those that run from now on."""
-    server: Any = crawl.frontier.adding._server  # type: ignore[attr-defined]
-    run, scripts = server.run, list[str]()
-
-    async def noted(script: str, *arguments: Any, **options: Any) -> Any:
-        scripts.append(script)
-        return await run(script, *arguments, **options)
-
-    monkeypatch.setattr(server, "run", noted)
-    return scripts
-
-
 async def _block(crawl: Crawl, what: str, name: str) -> None:
     await crawl.frontier.control.set_rule(Rule("block", what, name, "on", by="me"))
 
@@ -212,25 +199,6 @@ async def test_an_order_whose_answer_was_lost_finds_itself_among_the_last_ten(cr
     control._unsure = rule, "token"
     assert (await control.set_rule(rule)).rule.id != first.rule.id
     assert len(await control.rule_log()) == 12
-
-
-async def test_one_call_adds_500_requests(
-    world: ServerWorld, crawl: Crawl, client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scripts = _scripts(crawl, monkeypatch)
-    await crawl.add(*pages(1_001))
-    assert scripts == ["add"] * 3
-
-
-async def test_one_call_takes_back_200_requests(
-    world: ServerWorld, crawl: Crawl, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await crawl.add(*hosts(401))
-    await crawl.claim(401)
-    await world.expire("w1")
-    scripts = _scripts(crawl, monkeypatch)
-    (reaped,) = await crawl.frontier.leases.reap()
-    assert (reaped.requeued, scripts) == (401, ["reap"] * 4), "200, 200, 1, and nothing more"
 
 
 async def test_a_bucket_of_the_seen_set_holds_200_on_average(world: ServerWorld, crawl: Crawl, client: Any) -> None:
