@@ -21,6 +21,7 @@ from crawler.views.figures import alive, at_work, no_worker, routes_differ
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.5  # between two polls
+_FIRST_POLL_SECONDS = 0.05  # between the first two
 PAUSED_SECONDS = 3.0  # a command ends once only paused requests have been left for this long
 
 LACKING_SECONDS = 30.0  # the same for requests that no worker at work can read
@@ -80,7 +81,8 @@ class Unserved:
 
 
 class Watch(Generic[Seen]):
-    """Repeats `look` twice a second. Waits out an outage and logs it as `event` (empty: does not log it)."""
+    """Repeats `look`, soon at first, because many crawls are short, then twice a second. Waits out an outage and logs
+    it as `event` (empty: does not log it)."""
 
     def __init__(self, look: Callable[[], Awaitable[Seen]], event: str = "queue_server_away") -> None:
         self._look = look
@@ -91,7 +93,7 @@ class Watch(Generic[Seen]):
         """Wait for the next poll and return what `look` found."""
         while True:
             await asyncio.sleep(self._pause)
-            self._pause = POLL_SECONDS
+            self._pause = min(POLL_SECONDS, 2 * self._pause or _FIRST_POLL_SECONDS)
             seen = await self._patience.attempt(self._look)
             if seen is not None:
                 return seen

@@ -40,6 +40,20 @@ async def test_an_outage_is_passed_over_and_logged_once() -> None:
     assert [line["event"] for line in lines] == ["queue_server_away", "queue_server_away_over"]
 
 
+async def test_the_first_polls_come_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short crawl ends when it has ended, not half a second later."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.5)
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    watch = Watch(Queue(*range(7)).look)
+    assert [await watch.next() for _ in range(7)] == [*range(7)]
+    assert waits == [0.0, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
+
+
 async def test_a_server_that_was_replaced_ends_the_watch() -> None:
     with pytest.raises(FrontierReplaced):
         await Watch(Queue(FrontierReplaced("another")).look).next()
