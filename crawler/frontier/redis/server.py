@@ -13,6 +13,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 from redis.retry import Retry
 
@@ -58,6 +59,7 @@ class Server:
         self._options = {
             "encoding_errors": "backslashreplace",  # for the names of files that are no UTF-8
             "socket_timeout": timeout,
+            "driver_info": DriverInfo(),  # shared, because each one looks for the library's version in the file system
             "socket_connect_timeout": timeout,
             **options(self.address, ca_file),
         }
