@@ -1,6 +1,9 @@
 """Entry point of `crawler` and of `python -m crawler`."""
 
+import os
 import sys
+
+_WITH_WORKERS = frozenset(("crawl", "worker"))  # commands that start worker processes
 
 
 def main() -> int:
@@ -18,12 +21,19 @@ def main() -> int:
         replace_closed_streams()
         survive_the_terminal()
         end_with_the_scheduler()
+        preforked = None
+        if not _WITH_WORKERS.isdisjoint(sys.argv):
+            with lasting_imports():
+                from crawler.app.prefork import prefork
+            preforked, work = prefork(sys.argv[1:], os.environ)
+            if work:
+                return work()
         with lasting_imports():
             from crawler.cli import main
             from crawler.runtime.own_limits import raise_file_limit
 
         raise_file_limit()
-        return main()
+        return main(preforked=preforked)
     except KeyboardInterrupt:  # before a command has started
         from crawler.errors import Exit
 

@@ -1,19 +1,25 @@
-"""The main program of a worker process. The supervisor starts it, instructs it through standard input, and stops it.
+"""The main program of a worker process. The supervisor instructs it and stops it, through standard input if it was
+started as a new Python, through a socket if the command has forked it.
 
 The process ignores the signals that systemd, tmux and Ctrl-C send to every process: the supervisor interprets them
-and sends "stop" through the pipe that brought the instructions.
+and sends "stop" the way that it sent the instructions.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import signal
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from crawler.errors import CrawlerError, Exit
 from crawler.runtime.own_limits import raise_file_limit
@@ -23,21 +29,66 @@ from crawler.worker.instructions import read_instructions
 
 
 def main() -> int:
-    """Run the worker process and return the exit code."""
-    for number in FOR_THE_SUPERVISOR:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)  # blocked since the start
-    survive_the_terminal()
-    os.dup2(2, 1)  # what a spider prints is no item
-    sys.stdout = sys.stderr
-    pipe = _take_stdin()
+    """Run a worker process that was started as a new Python. Return the exit code."""
+    _leave_signals_to_the_supervisor()
+    pipe = os.dup(0)
+    _detach()
+    return _work(pipe)
+
+
+def serve(line: socket.socket) -> int:
+    """Run a worker process that a command has forked, once the supervisor wakes it through `line`. Return the exit
+    code."""
+    end = _QuickEnd()
+    _leave_signals_to_the_supervisor()
+    _detach()
+    if received := _woken(line):
+        slot, errors = received
+        os.dup2(errors, 2)
+        os.dup2(errors, 1)
+        os.close(errors)
+        end.code = _work(line.fileno(), slot)
+    else:
+        end.code = Exit.DONE
+    return end.code
+
+
+def _woken(line: socket.socket) -> list[int]:
+    """Wait for the descriptors of the slot and of standard error; none if the command ends or needs no worker."""
+    try:
+        return socket.recv_fds(line, 1, 2)[1]
+    except ConnectionError:
+        return []
+
+
+class _QuickEnd:
+    """Ends this process after its threads and after what the spiders' code has registered with `atexit`, but before the
+    interpreter frees each object: that would copy all memory that a forked process shares."""
+
+    def __init__(self) -> None:
+        self.code: int = Exit.FAILED  # of an error that nobody has caught
+        atexit.register(self._end)  # called last: after all that is registered later
+
+    def _end(self) -> None:
+        sys.stderr.flush()
+        os._exit(self.code)
+
+
+def _work(pipe: int, slot: int | None = None) -> int:
+    """Read the instructions and follow them. `slot`: the number that the slot's descriptor has in this process, if it
+    is not the supervisor's."""
     with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what follows the line stays in the pipe
         line = unbuffered.readline()
     if not line.endswith(b"\n"):
         return 0  # the supervisor died before it had sent all instructions
     instructions = read_instructions(line)
+    if slot is not None:
+        instructions = replace(instructions, slot=slot)
     end_with(instructions.parent, signal.SIGKILL)
     raise_file_limit()
+    os.environ.clear()
+    os.environ.update(instructions.environment)
+    time.tzset()
     os.chdir(Path(instructions.folder))
 
     with lasting_imports():  # after the signal handling is in place
@@ -57,13 +108,21 @@ def main() -> int:
     return code
 
 
-def _take_stdin() -> int:
-    """Move the pipe off standard input, so that neither a spider nor a program that it starts can read from it."""
-    pipe = os.dup(0)
+def _leave_signals_to_the_supervisor() -> None:
+    for number in FOR_THE_SUPERVISOR:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)  # blocked since a start
+
+
+def _detach() -> None:
+    """Take standard input and output from spiders and the programs that they start: the supervisor's pipe is no input,
+    and what they print is no item."""
+    survive_the_terminal()
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return pipe
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

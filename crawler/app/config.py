@@ -14,6 +14,7 @@ from crawler.embedded import server as embedded
 from crawler.errors import ConfigError
 from crawler.runtime.setting_layers import ENVIRONMENT
 from crawler.settings import FEED_NAMES, PER_PROCESS, PROGRAMS, Settings, override, own_settings
+from crawler.worker.process import Preforked
 
 if TYPE_CHECKING:
     from crawler.spiders.registry import Registry
@@ -25,13 +26,14 @@ _RULES = ("COVERAGE_RULES", "MIN_ITEMS")  # of the items of a job
 
 
 class Config(Struct, frozen=True):
-    """The settings in force, the origin of each, the folder that the command runs in, and the spiders of a program that
-    crawls in its own process (None: those of the folder)."""
+    """The settings in force, the origin of each, the folder that the command runs in, the spiders of a program that
+    crawls in its own process (None: those of the folder), and the worker processes that wait for a supervisor."""
 
     settings: Settings
     origins: Mapping[str, str]
     folder: Path
     registry: Registry | None = None
+    preforked: Preforked = Preforked()
 
     @property
     def explicit(self) -> tuple[str, ...]:

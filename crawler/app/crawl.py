@@ -170,6 +170,7 @@ class _Crawl:
 
     def _crew(self, concurrency: int) -> Supervisor | InProcess:
         if self._inside or not self._connected.capabilities.shared:
+            self._config.preforked.keep(0)
             return InProcess(self._config, self._connected, self._job)
         return supervisor(self._config, self._connected, (self._job.name,), concurrency)
 

@@ -44,11 +44,12 @@ def supervisor(
 
     def instructions(name: str, slot: int, deadly: Mapping[Making, str]) -> bytes:
         of_ours = (settings, config.explicit, str(config.folder), jobs, queues)
-        return Instructions(name, slot, os.getpid(), *of_ours, tuple(deadly.items())).line()
+        return Instructions(name, slot, os.getpid(), *of_ours, tuple(deadly.items()), dict(os.environ)).line()
 
     return Supervisor(
         connected.leases,
         instructions,
+        config.preforked,
         callback_seconds=settings.CALLBACK_TIMEOUT,
         grace_seconds=settings.GRACE_SECONDS,
         lease_seconds=settings.LEASE_SECONDS,

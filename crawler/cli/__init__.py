@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getdoc
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,9 +35,22 @@ from crawler.cli import (
     worker,
 )
 from crawler.cli.exits import ended_by
-from crawler.cli.options import Command, Group, Quiet, SettingOptions, Verbose, check_text, join, with_shared_options
+from crawler.cli.options import (
+    Command,
+    Group,
+    Invocation,
+    Quiet,
+    SettingOptions,
+    Verbose,
+    check_text,
+    join,
+    with_shared_options,
+)
 from crawler.errors import Exit
 from crawler.program import PROGRAM, VERSION, as_run
+
+if TYPE_CHECKING:
+    from crawler.worker.process import Preforked
 
 __all__ = ["main"]
 
@@ -88,7 +101,7 @@ def _root(
     quiet: Quiet = False,
     version: _Version = False,
 ) -> None:
-    ctx.obj = join(None, settings=settings, verbose=verbose, quiet=quiet)
+    ctx.obj = join(ctx.obj, settings=settings, verbose=verbose, quiet=quiet)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
 
@@ -107,13 +120,14 @@ def _show_help(command: Annotated[str, typer.Argument(metavar="COMMAND", show_de
     return main([command, "--help"] if command else ["--help"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command (of `sys.argv` when None) and return its exit code."""
+def main(arguments: Sequence[str] | None = None, *, preforked: Preforked | None = None) -> int:
+    """Run one command (of `sys.argv` when None) and return its exit code. `preforked`: processes for its workers."""
     try:
         for one in sys.argv[1:] if arguments is None else arguments:
             if not os.path.lexists(one):  # the name of a file may be any bytes
                 check_text(one)
-        code: int | None = _app(arguments, prog_name="crawler", standalone_mode=False)
+        given = Invocation(preforked=preforked)
+        code: int | None = _app(arguments, prog_name="crawler", standalone_mode=False, obj=given)
         sys.stdout.flush()  # of the help: a command does this itself
     except Exception as error:  # only errors in the arguments and of the help reach this: a command handles its own
         return ended_by(error)

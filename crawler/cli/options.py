@@ -27,14 +27,16 @@ from crawler.settings import MAX_PROCESSES, load, parse_override
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
+    from crawler.worker.process import Preforked
 
 
 class Invocation(Struct, frozen=True):
-    """The shared options of one call of a command."""
+    """The shared options of one call of a command, and the worker processes that were forked for it."""
 
     overrides: Mapping[str, str] = {}
     verbose: bool = False
     quiet: bool = False
+    preforked: Preforked | None = None
 
 
 def option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
@@ -217,6 +219,7 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
     with lasting_imports():
         from crawler.app.config import Config
         from crawler.runtime import logs
+        from crawler.worker.process import Preforked
     heed_interrupts()
 
     if invocation.verbose or invocation.quiet:
@@ -229,7 +232,7 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
         raise UsageError("the working directory was removed; change into the project's folder") from None
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_RENDERER, logs.log_file(settings.LOG_FILE))
-    return Config(settings, origins, folder)
+    return Config(settings, origins, folder, preforked=invocation.preforked or Preforked())
 
 
 def advise(text: str, *, quiet: bool) -> None:

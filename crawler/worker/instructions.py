@@ -1,4 +1,4 @@
-"""What a supervisor sends to a worker process through a pipe: first its instructions, later the command to stop."""
+"""What a supervisor sends to a worker process: first its instructions, later the command to stop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from crawler.worker.blame_slot import Making
 
 
 class Instructions(Struct, frozen=True):
-    """The instructions of a child. They travel through a pipe, so that no password appears in a process list."""
+    """The instructions of a child. They travel through a pipe or a socket, so that no password appears in a process
+    list."""
 
     worker: str
     slot: int  # file descriptor
@@ -28,6 +29,7 @@ class Instructions(Struct, frozen=True):
     jobs: tuple[str, ...]  # empty: all jobs
     queues: tuple[str, ...] = ()  # empty: those that `control/routes.py` says
     deadly: tuple[tuple[Making, str], ...] = ()  # spiders that the child must not make, and why
+    environment: dict[str, str] = {}  # the command's, which its settings.py may have changed since a fork
 
     def line(self) -> bytes:
         """The same as one line of ASCII. The standard library's JSON also carries the names of files and folders that

@@ -14,7 +14,6 @@ import random
 import secrets
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,11 +26,12 @@ from crawler.errors import Exit, FrontierError
 from crawler.interfaces import Leases
 from crawler.model import Dead, Failure, Lease, Retry
 from crawler.runtime.patience import OUTAGE, Patience
-from crawler.runtime.startup import FOR_THE_SUPERVISOR, STOP
+from crawler.runtime.startup import STOP
 from crawler.runtime.tasks import end
 from crawler.runtime.tracebacks import told_stack
 from crawler.worker.blame_slot import STACK_SIGNAL, Making, Page, Slot, Work
 from crawler.worker.lease import LeaseClock, now
+from crawler.worker.process import Preforked, Process, start_python
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ FINAL_CODES = (Exit.USAGE, Exit.BROKEN, Exit.CONFIG)  # exit codes with which a 
 class Child:
     """One worker process, with the slot and the lease that it shares with the supervisor."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, slot: Slot, lease: LeaseClock) -> None:
+    def __init__(self, name: str, process: Process, slot: Slot, lease: LeaseClock) -> None:
         self.name = name
         self.process = process
         self.slot = slot
@@ -60,12 +60,13 @@ class Child:
 
 class Supervisor:
     """Keeps worker processes running. `instructions(name, slot descriptor, deadly)` returns the line that a new
-    child reads from its standard input; `deadly`: the spiders that it must not make, and why."""
+    child reads first; `deadly`: the spiders that it must not make, and why. The first children are the `preforked`."""
 
     def __init__(
         self,
         leases: Leases,
         instructions: Callable[[str, int, Mapping[Making, str]], bytes],
+        preforked: Preforked,
         *,
         callback_seconds: float,
         grace_seconds: float,
@@ -75,6 +76,7 @@ class Supervisor:
         that awaits."""
         self._leases = leases
         self._instructions = instructions
+        self._preforked = preforked
         self._callback_seconds = callback_seconds
         self._grace = grace_seconds
         self._lease_seconds = lease_seconds
@@ -89,6 +91,7 @@ class Supervisor:
 
     async def run(self, processes: int) -> int:
         """Run until `stop()`. Returns the exit code: 0, or that of a child that could not go on."""
+        self._preforked.keep(processes)
         keepers: list[asyncio.Task[None]] = []
         watching = asyncio.create_task(self._watch())
         try:
@@ -141,7 +144,7 @@ class Supervisor:
     async def _start(self, slot: Slot) -> Child:
         slot.clear()
         name = worker_name()
-        process = await _process(slot.descriptor)
+        process = await self._preforked.take(slot.descriptor) or await start_python(slot.descriptor)
         child = Child(name, process, slot, LeaseClock(self._lease_seconds, slot.lease))
         self._children.append(child)
         _send(child, self._instructions(name, slot.descriptor, self._deadly) + self._stops * STOP)
@@ -248,17 +251,6 @@ def worker_name() -> str:
 def sibling_names() -> str:
     """The prefix of the names of all workers that this process has started."""
     return f"{socket.gethostname()}:{os.getpid()}:"
-
-
-async def _process(slot: int) -> asyncio.subprocess.Process:
-    """Start a process that awaits instructions. It inherits blocked signals and unblocks them when it ignores them."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_SUPERVISOR)
-    try:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "crawler.app.child", stdin=asyncio.subprocess.PIPE, pass_fds=(slot,)
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_SUPERVISOR)
 
 
 def _send(child: Child, words: bytes) -> None:

@@ -25,7 +25,7 @@ from crawler.model import Job, Request
 from crawler.settings import Settings
 from crawler.status import DeadLetter, JobStats
 from crawler.worker.blame_slot import Slot
-from crawler.worker.supervisor import _process as one_process
+from crawler.worker.process import start_python
 from tests.chaos.proxy import proxy_to
 from tests.valkey import Valkey
 
@@ -334,9 +334,9 @@ async def test_who_is_stopped_while_its_processes_start_starts_no_more(
         nonlocal started
         started += 1
         asyncio.get_running_loop().call_soon(crew.stop)
-        return await one_process(slot)
+        return await start_python(slot)
 
-    monkeypatch.setattr("crawler.worker.supervisor._process", start_and_get_a_signal)
+    monkeypatch.setattr("crawler.worker.supervisor.start_python", start_and_get_a_signal)
     made = config(folder, valkey_server, "sv8")
     async with connect(made) as connected:
         crew = supervisor(made, connected, ("news",), 4)
