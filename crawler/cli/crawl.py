@@ -121,6 +121,7 @@ def crawl(
         )
     refusals.close(report.seeds.refused)
     if report.reason == "no seeds":
+        _print(report, fresh=fresh, as_json=json_, quiet=True)
         if isinstance(seeds, Seeds):
             seeds.check_some(refusals.total > 0)
         _tell_of_spider(config, urls or ())

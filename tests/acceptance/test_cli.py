@@ -470,6 +470,13 @@ async def test_seeds_that_are_all_refused_end_the_crawl(shell: Shell) -> None:
     assert re.fullmatch(r"refused ftp://127\.0\.0\.1/: .*only http and https.*\n", ended.err)
 
 
+async def test_seeds_that_are_all_refused_are_figures_as_well(shell: Shell) -> None:
+    ended = await shell.run("crawl", "ftp://127.0.0.1/", "http://10.0.0.1/", "--json", *LOCAL)
+    told = json.loads(ended.out)
+    assert (ended.code, told["finish_reason"], told["seeds/refused"]) == (2, "no_seeds", 2)
+    assert [(loss["counter"], loss["count"]) for loss in told["losses"]] == [("seeds/refused", 2)]
+
+
 async def test_on_a_terminal_a_live_picture_leaves_stdout_to_the_items(shell: Shell, site: Running) -> None:
     screen = await on_terminal(shell, "crawl", *site.seeds, "-o", "-", "--processes", "1", *LOCAL)
     assert "known URLs" in screen.err
