@@ -3,8 +3,6 @@
 import os
 import sys
 
-_WITH_WORKERS = frozenset(("crawl", "worker"))  # commands that start worker processes
-
 
 def main() -> int:
     """Run the command in `sys.argv` and return its exit code."""
@@ -22,11 +20,11 @@ def main() -> int:
         survive_the_terminal()
         end_with_the_scheduler()
         preforked = None
-        if not _WITH_WORKERS.isdisjoint(sys.argv):
+        if "crawl" in sys.argv or "worker" in sys.argv:
             with lasting_imports():
                 from crawler.app.prefork import prefork
             preforked, work = prefork(sys.argv[1:], os.environ)
-            if work:
+            if work:  # this is one of the forked processes
                 return work()
         with lasting_imports():
             from crawler.cli import main

@@ -11,16 +11,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from crawler.runtime.startup import lasting_imports
 from crawler.worker.process import Preforked
 
-with lasting_imports():  # the modules of a worker, once for all processes
-    import crawler.app.start_worker
-    import crawler.fetch.http  # noqa: F401
-    from crawler.app.child import serve
-    from crawler.settings import MAX_PROCESSES
+WITH_WORKERS = frozenset(("crawl", "worker"))
+"""The commands that start worker processes."""
 
 _SETTING = ("-s", "--set")
 _HELP = frozenset(("-h", "--help"))
@@ -35,18 +33,36 @@ def prefork(
     none where it is not safe: beside other threads, or without `pidfd_open` (Linux 5.3), by which the supervisor hears
     of their end.
     """
-    made: list[tuple[int, socket.socket]] = []
-    if threading.active_count() > 1 or not _has_pidfd():
+    number = _wanted(arguments, environment)
+    if not number or threading.active_count() > 1 or not _has_pidfd():
         return Preforked(), None
-    for _ in range(_wanted(arguments, environment)):
-        ours, theirs = socket.socketpair()
-        if not (pid := os.fork()):
-            for line in (ours, *(line for _, line in made)):
-                line.close()
-            return None, partial(serve, theirs)
-        theirs.close()
-        made.append((pid, ours))
+    with lasting_imports():  # the modules of a worker, once for all processes
+        import crawler.app.start_worker
+        import crawler.fetch.http  # noqa: F401
+        from crawler.app.child import serve
+    made: list[tuple[int, socket.socket]] = []
+    with suppress(OSError):  # no more descriptors, processes or memory: the supervisor says what it cannot start
+        while len(made) < number:
+            pid, line = _fork()
+            if not pid:
+                for _, other in made:
+                    other.close()
+                return None, partial(serve, line)
+            made.append((pid, line))
     return Preforked(*made), None
+
+
+def _fork() -> tuple[int, socket.socket]:
+    """Fork. Return the new process, 0 in that process itself, and this one's end of the line between them."""
+    ours, theirs = socket.socketpair()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    (theirs if pid else ours).close()
+    return pid, ours if pid else theirs
 
 
 def _has_pidfd() -> bool:
@@ -62,11 +78,14 @@ def _has_pidfd() -> bool:
 def _wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """How many processes to fork. A guess, because settings.py has not been read: the supervisor ends those that are
     too many, and starts those that are missing."""
-    if not _HELP.isdisjoint(arguments):
+    from crawler.settings import MAX_PROCESSES
+
+    pairs = list(zip(arguments, [*arguments, ""][1:], strict=True))
+    given = {value for word, value in pairs if word in _SETTING}
+    command = next((word for word in arguments if not word.startswith("-") and word not in given), "")
+    if command not in WITH_WORKERS or not _HELP.isdisjoint(arguments):
         return 0
-    pairs = list(zip(arguments, [*arguments[1:], ""], strict=True))
-    given = {f"CRAWLER_{value.partition('=')[0]}": value.partition("=")[2] for word, value in pairs if word in _SETTING}
-    settings = {**environment, **given}
+    settings = {**environment, **{f"CRAWLER_{name}": value for name, _, value in (one.partition("=") for one in given)}}
     if (settings.get("CRAWLER_REDIS_URL") or settings.get("REDIS_URL", "")).startswith("memory:"):
         return 0  # its worker runs in the command's own process
     numbers = [word.partition("=")[2] or value for word, value in pairs if word.partition("=")[0] == "--processes"]

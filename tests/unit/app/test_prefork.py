@@ -35,6 +35,11 @@ CORES = os.cpu_count() or 1
         ("worker", {"CRAWLER_PROCESSES": "4"}, 4),
         ("worker", {"PROCESSES": "4"}, CORES),
         ("crawl --help", {}, 0),
+        ("help crawl", {}, 0),
+        ("schedule add news @daily -- crawl http://a.example/", {}, 0),
+        ("-s worker status", {}, 0),
+        ("-v -s USER_AGENT=crawl worker", {}, CORES),
+        ("", {}, 0),
         ("worker -h", {}, 0),
         ("crawl -s REDIS_URL=memory://", {}, 0),
         ("crawl", {"REDIS_URL": "memory://"}, 0),
@@ -66,6 +71,15 @@ def test_none_where_the_end_of_a_process_cannot_be_watched(monkeypatch: pytest.M
         raise OSError("not implemented")
 
     monkeypatch.setattr(os, "pidfd_open", refused)
+    made, work = prefork(["crawl", "--processes", "2"], {})
+    assert (made is not None and len(made), work) == (0, None)
+
+
+def test_as_many_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refused)
     made, work = prefork(["crawl", "--processes", "2"], {})
     assert (made is not None and len(made), work) == (0, None)
 
