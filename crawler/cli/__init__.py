@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getdoc
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -71,9 +71,36 @@ _COMMANDS: Mapping[str, tuple[Callable[..., int], ...]] = {
     "This project": (project.list_, project.settings, migrate.migrate, project.version),
     "Embedded queue server": (embedded.up, embedded.down),
 }
+_BY_NAME = {
+    function.__name__.rstrip("_"): (panel, function) for panel, functions in _COMMANDS.items() for function in functions
+}
+
+
+class _Program(Group):
+    """The whole program. Makes a command when it is asked for: making them all takes 20 ms, and each run needs one."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return [*_BY_NAME, "help"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of that name. Where there is none, make all, from which the library suggests one."""
+        for name in [cmd_name] if cmd_name in self.list_commands(ctx) else _BY_NAME:
+            if name not in self.commands:
+                self.commands[name] = _made(name)
+        return super().get_command(ctx, cmd_name)
+
+
+def _made(name: str) -> Any:
+    panel, function = _BY_NAME[name]
+    alone = typer.Typer(add_completion=False)
+    text = as_run(getdoc(function) or "")
+    alone.command(name, cls=Command, help=text, rich_help_panel=panel)(with_shared_options(function))
+    return typer.main.get_command(alone)
+
 
 _app = typer.Typer(
-    cls=Group,
+    cls=_Program,
     help=f"A distributed web crawler built on reliable queues.\n\nStart here: {PROGRAM} crawl https://example.com",
     epilog=f"Exit codes: {'; '.join(f'{code} {code.meaning}' for code in Exit)}.",
     invoke_without_command=True,
@@ -104,14 +131,6 @@ def _root(
     ctx.obj = join(ctx.obj, settings=settings, verbose=verbose, quiet=quiet)
     if ctx.invoked_subcommand is None:
         print(ctx.get_help())
-
-
-for _panel, _functions in _COMMANDS.items():
-    for _function in _functions:
-        _help = as_run(getdoc(_function) or "")
-        _app.command(_function.__name__.rstrip("_"), cls=Command, help=_help, rich_help_panel=_panel)(
-            with_shared_options(_function)
-        )
 
 
 @_app.command("help", cls=Command, rich_help_panel="This project")

@@ -27,7 +27,8 @@ def hint(*command: str, **environment: str) -> str:
     return ran.stderr.strip().partition("see ")[2]
 
 
-HINT = re.compile(r"\bcrawler (" + "|".join(get_command(_app).commands) + r")\b")  # type: ignore[attr-defined]
+COMMANDS: list[str] = get_command(_app).list_commands(None)  # type: ignore[attr-defined]
+HINT = re.compile(r"\bcrawler (" + "|".join(COMMANDS) + r")\b")
 
 
 def test_no_hint_names_another_program() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from typer.main import get_command
 
 from crawler.cli import _app, main
 from crawler.program import VERSION
 
-COMMANDS = sorted(get_command(_app).commands)  # type: ignore[attr-defined]
+COMMANDS = sorted(get_command(_app).list_commands(None))  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,14 @@ def test_help_alone_shows_all_commands(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["help"]) == 0
     shown = capsys.readouterr().out
     assert [command for command in COMMANDS if command not in shown] == []
+
+
+def test_a_run_makes_only_the_command_that_it_needs() -> None:
+    program: Any = get_command(_app)
+    assert program.get_command(None, "status").name == "status"
+    assert set(program.commands) == {"help", "status"}
+    assert program.get_command(None, "statuss") is None
+    assert sorted(program.commands) == COMMANDS  # to suggest one
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
