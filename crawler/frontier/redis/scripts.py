@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from crawler.frontier import rules
 
@@ -18,8 +18,9 @@ NAMES = (
     *("take", "known", "control", "schedule", "permitted", "turn", "end_turns", "now", "generation", "reconcile"),
     *("close", "limit", "draw", "coverage", "redo", "redrive_items"),
 )
-_FOLDER = files(__package__) / "lua"
+_FOLDER = Path(__file__).parent / "lua"
 _NEEDS = re.compile(r"-- needs: ([a-z_]+(?:,(?: |\n-- {8})[a-z_]+)*)\n")
+_WORD = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z_]+\b").findall  # with `\b` in front it takes twice as long
 RULES = {name: value for name, value in vars(rules).items() if name.isupper()}
 
 
@@ -53,7 +54,7 @@ def _in_lua(value: float | frozenset[str]) -> str:
 
 @cache
 def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\b[A-Z][A-Z_]+\b", text))
+    return frozenset(_WORD(text))
 
 
 def _collect(script: str, libraries: dict[str, str]) -> None:
