@@ -43,6 +43,7 @@ from crawler.program import PROGRAM
 from crawler.runtime.safe_text import json_line
 from crawler.runtime.signals import run
 from crawler.runtime.standard_output import kept_from_users
+from crawler.runtime.startup import lasting_imports
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
@@ -86,8 +87,13 @@ def crawl(
     """
     config = config_of(invocation, strict=strict, **archiving(warc))
 
-    from crawler.app.limits import limits_of
-    from crawler.app.outputs import with_feeds
+    with lasting_imports():
+        import crawler.app.crawl
+        import crawler.app.spiders
+        import crawler.cli.display
+        import crawler.cli.tables  # noqa: F401 - all that this command needs
+        from crawler.app.limits import limits_of
+        from crawler.app.outputs import with_feeds
 
     given = spider_arguments(arguments)
     made = make_spider(config, spider or DEFAULT_SPIDER, given)
