@@ -31,7 +31,10 @@ def main() -> int:
             from crawler.runtime.own_limits import raise_file_limit
 
         raise_file_limit()
-        return main(preforked=preforked)
+        code = main(preforked=preforked)
+        if preforked:
+            preforked.keep(0)  # the command has ended without them
+        return code
     except KeyboardInterrupt:  # before a command has started
         from crawler.errors import Exit
 

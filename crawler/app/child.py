@@ -42,23 +42,23 @@ def serve(line: socket.socket) -> int:
     end = _QuickEnd()
     _leave_signals_to_the_supervisor()
     _detach()
-    if received := _woken(line):
-        slot, errors = received
-        os.dup2(errors, 2)
-        os.dup2(errors, 1)
-        os.close(errors)
-        end.code = _work(line.fileno(), slot)
-    else:
-        end.code = Exit.DONE
+    with line:
+        slot = _woken(line)
+        end.code = Exit.DONE if slot is None else _work(line.fileno(), slot)
     return end.code
 
 
-def _woken(line: socket.socket) -> list[int]:
-    """Wait for the descriptors of the slot and of standard error; none if the command ends or needs no worker."""
+def _woken(line: socket.socket) -> int | None:
+    """Wait for the slot and for standard error. Return the slot's descriptor; None if the command ends, or needs no
+    worker."""
     try:
-        return socket.recv_fds(line, 1, 2)[1]
-    except ConnectionError:
-        return []
+        slot, errors = socket.recv_fds(line, 1, 2)[1]
+    except (ConnectionError, ValueError):
+        return None
+    os.dup2(errors, 2)
+    os.dup2(errors, 1)
+    os.close(errors)
+    return slot
 
 
 class _QuickEnd:
