@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -125,6 +126,7 @@ class _Crawl:
         self._stop = asyncio.Event()
         self._is_finished = False
         self._history = History()
+        self._end_in = math.inf  # seconds, if no page leads to a new one
 
     async def run(
         self,
@@ -298,7 +300,7 @@ class _Crawl:
         watch, lacking = Watch(lambda: self._look(out)), Lacking()
         pauses = Pauses(resumable=self._connected.capabilities.shared)
         while True:
-            stats, workers = await watch.next()
+            stats, workers = await watch.next(expected=self._end_in)
             paused = pauses.seen(stats) > PAUSED_SECONDS
             lacks = lacking.seen(stats, workers) > LACKING_SECONDS
             if seeds.done() and (stats.finished or paused or lacks):
@@ -311,5 +313,7 @@ class _Crawl:
         workers = tuple(await self._connected.reading.workers())
         now = time.monotonic()
         momentum = self._history.add(now, stats)
+        if momentum.pages_per_second:
+            self._end_in = (stats.pending + stats.processing) / momentum.pages_per_second
         self._observe(Progress(stats, workers, now - self._started, momentum, out.items))
         return stats, workers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -22,6 +23,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 0.5  # between two polls
 _FIRST_POLL_SECONDS = 0.05  # between the first two
+_SOONEST_SECONDS = 0.1  # between two polls though the end is expected: a poll costs 3 ms of CPU
 PAUSED_SECONDS = 3.0  # a command ends once only paused requests have been left for this long
 
 LACKING_SECONDS = 30.0  # the same for requests that no worker at work can read
@@ -89,10 +91,11 @@ class Watch(Generic[Seen]):
         self._patience = Patience(event)
         self._pause = 0.0  # seconds before the next poll
 
-    async def next(self) -> Seen:
-        """Wait for the next poll and return what `look` found."""
+    async def next(self, expected: float = math.inf) -> Seen:
+        """Wait for the next poll and return what `look` found. It comes sooner, but not at once, if something is
+        `expected` in that many seconds."""
         while True:
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(min(self._pause, max(expected, _SOONEST_SECONDS)))
             self._pause = min(POLL_SECONDS, 2 * self._pause or _FIRST_POLL_SECONDS)
             seen = await self._patience.attempt(self._look)
             if seen is not None:

@@ -54,6 +54,23 @@ async def test_the_first_polls_come_sooner(monkeypatch: pytest.MonkeyPatch) -> N
     assert waits == [0.0, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
 
 
+async def test_a_poll_comes_when_the_end_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(watching, "POLL_SECONDS", 0.5)
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    watch = Watch(Queue(*range(9)).look)
+    for _ in range(6):
+        await watch.next()
+    del waits[:]
+    for expected in (7.0, 0.3, 0.01):
+        await watch.next(expected)
+    assert waits == [0.5, 0.3, 0.1]
+
+
 async def test_a_server_that_was_replaced_ends_the_watch() -> None:
     with pytest.raises(FrontierReplaced):
         await Watch(Queue(FrontierReplaced("another")).look).next()
