@@ -159,6 +159,7 @@ def links_of(page: Elements) -> list[str]:
 def _without_unseen(text: str, names: list[str]) -> str | None:
     """`text` without `_LEFT_OUT`; None where it is unclear where that ends. Adds the names of what it meets."""
     kept, at = [], 0
+    body = text.find("<body")
     for mark in _MARKS(text):
         start, name = mark.start(), mark[1] or mark[2]
         if start < at:  # inside of what is left out
@@ -168,7 +169,9 @@ def _without_unseen(text: str, names: list[str]) -> str | None:
             continue
         stop = text.find(_ENDS.get(name) or f"</{name}", mark.end())
         is_inside_tag = text.rfind("<", at, start) > text.rfind(">", at, start)
-        if stop < 0 or is_inside_tag or (name in _NESTING and _is_unclear(text, name, start, stop)):
+        if stop < 0 or is_inside_tag:
+            return None
+        if name in _NESTING and _is_unclear(text, name, start, stop, is_in_body=0 <= body < start):
             return None
         kept.append(text[at:start])
         at = text.index(">", stop) + 1
@@ -176,11 +179,11 @@ def _without_unseen(text: str, names: list[str]) -> str | None:
     return "".join(kept)
 
 
-def _is_unclear(text: str, name: str, start: int, stop: int) -> bool:
+def _is_unclear(text: str, name: str, start: int, stop: int, *, is_in_body: bool) -> bool:
     """Whether such elements are nested, or something in one of the head ends the head."""
     if text.find(f"<{name}", start + 1, stop) >= 0:
         return True
-    return text.find("<body", 0, start) < 0 and not _STAYS_IN_HEAD(text, start, stop)
+    return not is_in_body and not _STAYS_IN_HEAD(text, start, stop)
 
 
 def _lowered(tag: re.Match[str]) -> str:
@@ -197,9 +200,12 @@ def _one_of(words: Iterable[str]) -> str:
 
 
 # Of a page that `link_scan.scan` takes: each "<" that is not inside a value begins a tag, and no value lacks its quote.
+# A try that begins at a "<" inside a value ends at a later one, unless it takes that one for part of a value too. At
+# most two tries do so at once (out of values, in one kind of quotes, in the other: each quote swaps two of these and
+# never joins two), so that the time stays linear.
 _S: Final = r"[ \t\n\r\f]"
-_INSIDE: Final = r"""[^>"']*+(?:(?:"[^"]*+"|'[^']*+')[^>"']*+)*+"""
-_END: Final = rf"""[^>"']*+(?:"[^"]*+")?+(?:>|{_INSIDE}>)"""  # a short cut for tags with one attribute
+_INSIDE: Final = r"""[^<>"']*+(?:(?:"[^"]*+"|'[^']*+')[^<>"']*+)*+"""
+_END: Final = rf"""[^<>"']*+(?:"[^"]*+")?+(?:>|{_INSIDE}>)"""  # a short cut for tags with one attribute
 _NESTING: Final = frozenset(("noscript", "object"))
 _LEFT_OUT: Final = frozenset(("!--", "!", "?", "script", "style", "svg", "template", "iframe")) | _NESTING
 _ENDS: Final = {"!--": "-->", "!": ">", "?": ">"}

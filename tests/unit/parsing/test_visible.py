@@ -49,6 +49,7 @@ def declared(page: str) -> tuple[html.PageMeta | None, html.PageMeta]:
         ("a<b>b</b>c <i>d</i>", "abc d"),
         ("<pre>a\n  b</pre>&nbsp;\u3000c &amp;amp; &eacute;&#233;&#x41;", "a b\nc &amp; ééA"),
         ("<ul><li>a<li>b<ul><li>c</ul></ul>d", "a\nb\nc\nd"),
+        ("<ul> <li> <b>a</b> </li>\n<li><i> b</i> c</li> <b> </b> </ul> d<p> <b title='<p>'></b></p>e", "a\nb c\nd\ne"),
         ("<table><tr><th>a<td>b<tr><td>c<td>d</table>", "a\nb\nc\nd"),
         ("a<br>b<hr/>c<br />d", "a\nb\nc\nd"),
         ("<select><option>a<option>b</select><textarea>c &lt; d</textarea><button>e</button>", "a\nb\nc < de"),
@@ -180,8 +181,24 @@ def test_a_hostile_page_is_read_in_linear_time() -> None:
         "&#1",
         "&x",
         "x>",
+        "<noscript></noscript>",
     ):
         by_scan(piece * (500_000 // len(piece)))
+    for piece in (
+        "<p ",
+        "<p>",
+        "<p><b ",
+        '<p "',
+        '<p " ""',
+        "<link ",
+        "<title ",
+        "<textarea ",
+        "<option ",
+        "> <option ",
+    ):  # inside one value, with text behind it
+        text = f"<body><select></select><i title='{piece * (250_000 // len(piece))}'>{'x' * 250_000}"
+        by_scan(text)
+        declared(text)
 
 
 def test_the_bounds_hold_without_a_tree() -> None:
