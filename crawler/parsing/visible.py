@@ -126,8 +126,8 @@ def elements_of(text: str, *, any_case: bool = False) -> Elements | None:
 
 
 def scanned(body: str) -> str | None:
-    """What `text_pieces` yields, joined, computed from `Elements.body`; None if only a tree can tell."""
-    text = _OTHER_TAG.sub("", _BLOCK_TAG.sub(_BREAK, body))
+    """Text and breaks for `text_of`, computed from `Elements.body`; None if only a tree can tell."""
+    text = _OTHER_TAG.sub("", _BLOCK_TAGS.sub(_BREAK, body))
     if "<" in text:  # a value of an attribute holds what looks like the tag of a block: read a tag at a time
         parts = _TAG_OF_BLOCK.split(body)
         parts[1::2] = [_BREAK if name else "" for name in parts[1::2]]
@@ -213,7 +213,8 @@ _MARKED: Final = _one_of((*_LEFT_OUT - _ENDS.keys(), "title", "textarea", "selec
 _MARKS: Final = re.compile(rf"<(?:({_MARKED})(?={_S}|[/>])|(!--|[!?]))").finditer
 
 _BLOCK: Final = rf"/?{_one_of(_BLOCKS)}(?={_S}|[/>])"
-_BLOCK_TAG: Final = re.compile(f"<{_BLOCK}{_END}")
+# The tag of a block and all tags behind it that no text parts from it: together they end one line.
+_BLOCK_TAGS: Final = re.compile(rf"<{_BLOCK}{_END}(?:\s*+<{_END})*+")
 # After the tags of blocks have become `_BREAK`. A tag around such a break held it in a value, so it does not match.
 _OTHER_TAG: Final = re.compile(f"<{_END}".replace("[^", rf"[^{_BREAK}"))
 _TAG_OF_BLOCK: Final = re.compile(f"<({_BLOCK})?{_END}")
