@@ -161,7 +161,7 @@ def _without_unseen(text: str, names: list[str]) -> str | None:
     kept, at = [], 0
     body = text.find("<body")
     for mark in _MARKS(text):
-        start, name = mark.start(), mark[1] or mark[2]
+        start, name = mark.start(), mark[0][1:]
         if start < at:  # inside of what is left out
             continue
         names.append(name)
@@ -195,7 +195,7 @@ def _one_of(words: Iterable[str]) -> str:
     by_letter: dict[str, list[str]] = {}
     for word in sorted(words, reverse=True):
         by_letter.setdefault(word[:1], []).append(word[1:])
-    found = [letter + _one_of(rests) for letter, rests in by_letter.items() if letter]
+    found = [re.escape(letter) + _one_of(rests) for letter, rests in by_letter.items() if letter]
     return f"(?:{'|'.join(found)}){'?' * ('' in by_letter)}" if found else ""
 
 
@@ -209,8 +209,8 @@ _END: Final = rf"""[^<>"']*+(?:"[^"]*+")?+(?:>|{_INSIDE}>)"""  # a short cut for
 _NESTING: Final = frozenset(("noscript", "object"))
 _LEFT_OUT: Final = frozenset(("!--", "!", "?", "script", "style", "svg", "template", "iframe")) | _NESTING
 _ENDS: Final = {"!--": "-->", "!": ">", "?": ">"}
-_MARKED: Final = _one_of((*_LEFT_OUT - _ENDS.keys(), "title", "textarea", "select", "html", "link"))
-_MARKS: Final = re.compile(rf"<(?:({_MARKED})(?={_S}|[/>])|(!--|[!?]))").finditer
+_MARKED: Final = _one_of((*_LEFT_OUT, "title", "textarea", "select", "html", "link"))
+_MARKS: Final = re.compile(rf"<{_MARKED}(?:(?<=[!?-])|(?={_S}|[/>]))").finditer  # the name of a tag ends there
 
 _BLOCK: Final = rf"/?{_one_of(_BLOCKS)}(?={_S}|[/>])"
 # The tag of a block and all tags behind it that no text parts from it: together they end one line.
