@@ -158,25 +158,32 @@ def links_of(page: Elements) -> list[str]:
 
 def _without_unseen(text: str, names: list[str]) -> str | None:
     """`text` without `_LEFT_OUT`; None where it is unclear where that ends. Adds the names of what it meets."""
-    kept, at = [], 0
+    kept, at, before = [], 0, 0
     body = text.find("<body")
     for mark in _MARKS(text):
         start, name = mark.start(), mark[0][1:]
         if start < at:  # inside of what is left out
             continue
+        if _is_in_value(text, max(at, before), start):
+            return None
+        before = start
         names.append(name)
         if name not in _LEFT_OUT:
             continue
         stop = text.find(_ENDS.get(name) or f"</{name}", mark.end())
-        is_inside_tag = text.rfind("<", at, start) > text.rfind(">", at, start)
-        if stop < 0 or is_inside_tag:
-            return None
-        if name in _NESTING and _is_unclear(text, name, start, stop, is_in_body=0 <= body < start):
+        if stop < 0 or (name in _NESTING and _is_unclear(text, name, start, stop, is_in_body=0 <= body < start)):
             return None
         kept.append(text[at:start])
         at = text.index(">", stop) + 1
     kept.append(text[at:])
     return "".join(kept)
+
+
+def _is_in_value(text: str, begin: int, at: int) -> bool:
+    """Whether a place is inside a value. At `begin` there is none."""
+    double, single = text.rfind('"', begin, at), text.rfind("'", begin, at)
+    may_be = (double > 0 and text[double - 1] == "=") or (single > 0 and text[single - 1] == "=")  # else none is open
+    return may_be and not _TAGS(text, begin, at)
 
 
 def _is_unclear(text: str, name: str, start: int, stop: int, *, is_in_body: bool) -> bool:
@@ -207,6 +214,7 @@ _S: Final = r"[ \t\n\r\f]"
 _INSIDE: Final = r"""[^<>"']*+(?:(?:"[^"]*+"|'[^']*+')[^<>"']*+)*+"""
 _END: Final = rf"""[^<>"']*+(?:"[^"]*+")?+(?:>|{_INSIDE}>)"""  # a short cut for tags with one attribute
 _NESTING: Final = frozenset(("noscript", "object"))
+_TAGS: Final = re.compile(rf"[^<]*+(?:<{_END}[^<]*+)*+").fullmatch
 _LEFT_OUT: Final = frozenset(("!--", "!", "?", "script", "style", "svg", "template", "iframe")) | _NESTING
 _ENDS: Final = {"!--": "-->", "!": ">", "?": ">"}
 _MARKED: Final = _one_of((*_LEFT_OUT, "title", "textarea", "select", "html", "link"))

@@ -63,6 +63,7 @@ def declared(page: str) -> tuple[html.PageMeta | None, html.PageMeta]:
         ("<p-x>a</p-x><html-y>b</html-y>", "ab"),
         ("<math><mi>x</mi><mo>=</mo></math>", "x="),
         ("<title>no</title><h1>yes</h1>", "yes"),
+        ('<link integrity="a="><title>no</title><a href="?q=">yes</a><svg></svg><a name=\'"=\'></a><!-- no -->', "yes"),
         ("a \x01\x1cb", "a \x01 b"),
         ("", ""),
     ],
@@ -83,6 +84,10 @@ def test_the_definition(page: str, text: str) -> None:
         "<head><x>no</x></head>yes",
         "<title>no</title><x>no</x>",
         '<a title="<!-- ">a --> b</a>',
+        '<a title="> <!-- ">a --> b</a>',
+        '<meta content="<title>no</title>"><title>yes</title>a',
+        "<meta content='> \" <title>no</title>'><title>yes</title>a",
+        "<title>a</title><b title='<link rel=canonical href=/no>'>b</b>",
         "a&#1;b&#128;c&#xd800;d",
         "a < b",
         "&co<b>py</b>",
@@ -95,6 +100,9 @@ def test_odd_pages_are_left_to_the_tree(page: str) -> None:
     response = Response(URL, headers={"content-type": "text/html; charset=utf-8"}, body=page.encode())
     assert by_scan(page) in (None, by_tree(page))
     assert response.visible_text == by_tree(page)
+    fast, slow = declared(page)
+    assert fast in (None, slow)
+    assert response.page == slow
 
 
 @pytest.mark.parametrize("page", PAGES + DOCUMENTATION, ids=str)
@@ -111,7 +119,13 @@ _TEXT = st.sampled_from(
 )
 _BLOCKS = st.sampled_from(["p", "div", "ul", "li", "td", "h1", "pre", "section", "DIV", "center"])
 _INLINES = st.sampled_from(["span", "b", "em", "code", "i", "x-y", "SPAN", "noscript", "object", "svg", "label"])
-_ATTRIBUTES = st.sampled_from(["", ' class="x"', " id=a", " title='a > b'", ' title="<p>"', ' title="<b> x <"'])
+_ATTRIBUTES = st.sampled_from(
+    [
+        *("", ' class="x"', " id=a", " title='a > b'", ' title="<p>"', ' title="<b> x <"', ' title="> <!-- "'),
+        *(" title='<title>x</title>'", ' title="<link rel=canonical href=/x>"', " title='<option>x</select>'"),
+        " title='='",
+    ]
+)
 _ALONE = st.sampled_from(
     ["<br>", "<hr/>", "<img src=x>", "<!-- x -->", "<script>x</script>", "<style><!-- --></style>"]
 )
@@ -182,6 +196,8 @@ def test_a_hostile_page_is_read_in_linear_time() -> None:
         "&x",
         "x>",
         "<noscript></noscript>",
+        '<link x="=">',
+        '<link x="="',
     ):
         by_scan(piece * (500_000 // len(piece)))
     for piece in (
