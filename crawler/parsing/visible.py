@@ -37,6 +37,10 @@ option p pre search section summary table tbody td tfoot th thead title tr ul
 """
 _BLOCKS: Final = frozenset(_BLOCK_NAMES.split())
 _BREAK: Final = "\0"  # never occurs in a tree, nor in a page that is scanned
+_SPACES: Final = (  # what `str.split` takes for white space, besides the space itself
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
 _PIECES_AT_ONCE: Final = 65_536  # about 50 ms of walking
 
 
@@ -47,8 +51,11 @@ def visible_text(root: etree._Element, how: Reading = _PLAIN) -> str:
 
 def text_of(pieces: Iterable[str], how: Reading = _PLAIN) -> str:
     """The visible text of a page, from the pieces that `text_pieces` yields."""
-    lines = "".join(pieces).split(_BREAK)
-    text = "\n".join([" ".join(words) for line in lines if (words := line.split())])
+    text = "".join(pieces)
+    for space in _SPACES:
+        text = text.replace(space, " ")
+    text = " ".join(filter(None, map(str.strip, text.split("  "))))  # quicker than word by word
+    text = "\n".join(filter(None, map(str.strip, text.split(_BREAK))))
     most = how.limits.text
     if len(text) > most:
         how.cut("text", f"{len(text):,} characters of text; {most:,} were kept (PARSE_MAXTEXT)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -215,6 +216,13 @@ def test_a_hostile_page_is_read_in_linear_time() -> None:
         text = f"<body><select></select><i title='{piece * (250_000 // len(piece))}'>{'x' * 250_000}"
         by_scan(text)
         declared(text)
+
+
+@pytest.mark.parametrize("space", [c for c in map(chr, range(sys.maxunicode)) if c.isspace()], ids=ascii)
+def test_each_white_space_that_python_knows_collapses(space: str) -> None:
+    """Alone, beside another one, and at the ends of lines."""
+    text = f"{space}a{space}b {space} c{space}{space}{space}d{space}\0{space}\0{space} e"
+    assert visible.text_of([text]) == "a b c d\ne"
 
 
 def test_the_bounds_hold_without_a_tree() -> None:
