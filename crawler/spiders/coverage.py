@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -11,12 +10,14 @@ from crawler.model import COVERED_FIELDS, Filled
 
 MAX_NAME = 100  # characters of a field's or a class's name that is counted by itself
 
-_NUMBERS = frozenset({int, float, bool})  # 0 and false are values
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_NOTHING = frozenset((b"null", b'""', b"[]", b"{}"))  # as `encode_item` writes them
+_MOST_OF_NOTHING = max(map(len, _NOTHING))
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def coverage_of(callback: str, items: Sequence[bytes], kinds: Sequence[str]) -> tuple[Filled, ...]:
-    """Return the counts of a page's items, one entry for each class. `items` are JSON objects, `kinds` their classes.
+    """Return the counts of a page's items, one entry for each class. `items` are as `encode_item` writes them, `kinds`
+    their classes.
 
     Looks at top-level fields alone. Of a class with more fields than the job counts, the rest is one sum (`others`).
     """
@@ -34,7 +35,7 @@ def _counted(callback: str, kind: str, items: Iterable[bytes]) -> Filled:
     for item in items:
         number += 1
         for name, value in _decode(item).items():
-            is_filled = 1 if value or type(value) in _NUMBERS else 0
+            is_filled = 0 if len(value) <= _MOST_OF_NOTHING and bytes(value) in _NOTHING else 1
             if name in fields:
                 fields[name] += is_filled
             elif len(fields) < COVERED_FIELDS and len(name) <= MAX_NAME:
