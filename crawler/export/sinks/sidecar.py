@@ -16,10 +16,10 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from zlib import crc32
 
 import msgspec
 from msgspec import Struct
+from zlib_ng.zlib_ng import crc32  # ten times as fast as the standard library's
 
 from crawler.errors import OutputError
 from crawler.export.sinks import position
