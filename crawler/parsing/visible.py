@@ -205,12 +205,13 @@ def _lowered(tag: re.Match[str]) -> str:
 
 
 def _one_of(words: Iterable[str]) -> str:
-    """A pattern for one of the words, letter by letter, because `re` tries alternatives one after the other."""
+    """A pattern for the longest of the words that stands there, letter by letter, because `re` tries alternatives one
+    after the other."""
     by_letter: dict[str, list[str]] = {}
     for word in sorted(words, reverse=True):
         by_letter.setdefault(word[:1], []).append(word[1:])
     found = [re.escape(letter) + _one_of(rests) for letter, rests in by_letter.items() if letter]
-    return f"(?:{'|'.join(found)}){'?' * ('' in by_letter)}" if found else ""
+    return f"(?:{'|'.join(found)}){'?+' * ('' in by_letter)}" if found else ""
 
 
 # Of a page that `link_scan.scan` takes: each "<" that is not inside a value begins a tag, and no value lacks its quote.
@@ -218,6 +219,7 @@ def _one_of(words: Iterable[str]) -> str:
 # most two tries do so at once (out of values, in one kind of quotes, in the other: each quote swaps two of these and
 # never joins two), so that the time stays linear.
 _S: Final = r"[ \t\n\r\f]"
+_NAME_ENDS: Final = r"(?=[ \t\n\r\f/>])"
 _INSIDE: Final = r"""[^<>"']*+(?:(?:"[^"]*+"|'[^']*+')[^<>"']*+)*+"""
 _END: Final = rf"""[^<>"']*+(?:"[^"]*+")?+(?:>|{_INSIDE}>)"""  # a short cut for tags with one attribute
 _NESTING: Final = frozenset(("noscript", "object"))
@@ -225,9 +227,9 @@ _TAGS: Final = re.compile(rf"[^<]*+(?:<{_END}[^<]*+)*+").fullmatch
 _LEFT_OUT: Final = frozenset(("!--", "!", "?", "script", "style", "svg", "template", "iframe")) | _NESTING
 _ENDS: Final = {"!--": "-->", "!": ">", "?": ">"}
 _MARKED: Final = _one_of((*_LEFT_OUT, "title", "textarea", "select", "html", "link"))
-_MARKS: Final = re.compile(rf"<{_MARKED}(?:(?<=[!?-])|(?={_S}|[/>]))").finditer  # the name of a tag ends there
+_MARKS: Final = re.compile(rf"<{_MARKED}(?:(?<=[!?-])|{_NAME_ENDS})").finditer
 
-_BLOCK: Final = rf"/?{_one_of(_BLOCKS)}(?={_S}|[/>])"
+_BLOCK: Final = rf"/?+{_one_of(_BLOCKS)}{_NAME_ENDS}"
 # The tag of a block and all tags behind it that no text parts from it: together they end one line.
 _BLOCK_TAGS: Final = re.compile(rf"<{_BLOCK}{_END}(?:\s*+<{_END})*+")
 # After the tags of blocks have become `_BREAK`. A tag around such a break held it in a value, so it does not match.
@@ -237,18 +239,18 @@ _TAG_NAME: Final = re.compile("</?[a-zA-Z][a-zA-Z0-9-]*+").sub
 _NUMBER: Final = re.compile("&(#[0-9]+|#[xX][0-9a-fA-F]+)").findall
 _CUT_REFERENCE: Final = re.compile("&#?[a-zA-Z0-9]*+<").search
 _TITLE: Final = re.compile(rf"<title(?={_S}|>){_END}([^<]*+)</title").search
-_LINK: Final = re.compile(rf"<link(?={_S}|[/>])({_INSIDE})>").findall
+_LINK: Final = re.compile(rf"<link{_NAME_ENDS}({_INSIDE})>").findall
 _TAGS_AS_TEXT: Final = re.compile(rf"<(textarea|title)(?={_S}|>){_END}[^<]*+<(?!/\1)").search
 # Without a tag for its end, the head ends where the body begins, and before tags that all parsers know.
 _HEAD: Final = re.compile(
     rf"""{_S}*+(?:<html(?={_S}|>)(?P<root>{_INSIDE})>)?+{_S}*+
     (?P<is_open>(?:<head(?={_S}|>){_END})?+(?:{_S}++
-        |<(?:meta|META|link|base)(?={_S}|[/>]){_END}|<title(?={_S}|>){_END}[^<]*+</title{_S}*+>)*+)
+        |<(?:meta|META|link|base){_NAME_ENDS}{_END}|<title(?={_S}|>){_END}[^<]*+</title{_S}*+>)*+)
     (?:(?<=.)</head{_S}*+>(?P<is_closed>))?+""",
     re.VERBOSE | re.DOTALL,
 ).finditer
 _LAST_OPTION: Final = re.compile(rf"<option(?={_S}|>){_END}[^<]*+(?=</select)").sub
 _STAYS_IN_HEAD: Final = re.compile(
-    rf"<noscript{_S}*+>(?:{_S}++|<(?:meta|link)(?={_S}|[/>]){_END}|<style(?={_S}|>){_END}[^<]*+</style{_S}*+>)*+"
+    rf"<noscript{_S}*+>(?:{_S}++|<(?:meta|link){_NAME_ENDS}{_END}|<style(?={_S}|>){_END}[^<]*+</style{_S}*+>)*+"
 ).fullmatch
-_ENDS_HEAD: Final = re.compile(rf"<(?:body|h[1-6r]|p|div|table|center|pre|ul|a|b)(?={_S}|[/>])").match
+_ENDS_HEAD: Final = re.compile(rf"<(?:body|h[1-6r]|p|div|table|center|pre|ul|a|b){_NAME_ENDS}").match
