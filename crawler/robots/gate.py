@@ -119,9 +119,9 @@ class RobotsGate:
         if cached is None:
             if not await self._asking.take_host(self._worker, lease):
                 return Verdict("again")
-            cached = await self._shared(origin)  # the previous asker may have fetched it
-            if cached is None:
-                return await self._find_out(origin, lease, fetcher or self._fetcher, sitemaps)
+            if await self._shared(origin):  # the previous asker has fetched it
+                return Verdict("again")  # it comes back without the host, which the others would wait for
+            return await self._find_out(origin, lease, fetcher or self._fetcher, sitemaps)
         verdict = self._judge(cached, url, lease.epoch if sitemaps else None)
         return replace(verdict, noted=await self._noted(cached, lease, sitemaps)) if cached.lost else verdict
 

@@ -167,13 +167,17 @@ async def test_one_of_many_visits_asks_for_robots_txt() -> None:
     assert sum(verdict.asked_at is not None for verdict in verdicts) == 1
 
 
-async def test_an_answer_that_came_before_we_had_the_host_is_used() -> None:
-    """Between looking and taking the host another worker may have got it, asked, and ended."""
+async def test_an_answer_that_came_before_we_had_the_host_gives_it_back() -> None:
+    """Between looking and taking the host another worker may have got it, asked, and ended. A page that kept the host
+    would be the only one there until it had been read."""
 
     class Quick(MemoryFrontier):
+        taken = 0
+
         async def take_host(self, worker: str, lease: Lease) -> bool:
             if worker == "w1":
                 await ask(other, lease.request.url)
+            self.taken += 1
             return await super().take_host(worker, lease)
 
     fetcher = FakeFetcher({"http://a.example/robots.txt": RULES})
@@ -182,8 +186,12 @@ async def test_an_answer_that_came_before_we_had_the_host_is_used() -> None:
         RobotsGate(frontier, fetcher, worker=worker, user_agent="t/1", cache_seconds=60, max_delay=60)
         for worker in ("w1", "w2")
     )
-    assert (await ask(robots, "http://a.example/")).word == "allow"
+    verdict = await ask(robots, "http://a.example/")
+    assert (verdict.word, verdict.asked_at) == ("again", None)
+    (lease,) = await held(frontier.backend, "http://a.example/", "w3")
+    assert (await robots.check(lease)).word == "allow"
     assert fetcher.urls == ["http://a.example/robots.txt"]
+    assert frontier.taken == 2, "once by each worker, not for the page whose rules were known"
 
 
 async def test_a_limit_of_our_own_is_no_answer_and_the_next_lease_asks() -> None:
