@@ -19,18 +19,19 @@ def main() -> int:
         replace_closed_streams()
         survive_the_terminal()
         end_with_the_scheduler()
+        with lasting_imports():
+            from crawler.runtime.own_limits import raise_file_limit
+        raise_file_limit()
         preforked = None
         if "crawl" in sys.argv or "worker" in sys.argv:
             with lasting_imports():
                 from crawler.app.prefork import prefork
             preforked, work = prefork(sys.argv[1:], os.environ)
-            if work:  # this is one of the forked processes
-                return work()
+            if work:  # this is one of the forked processes: what called this function is the command's
+                sys.exit(work())
         with lasting_imports():
             from crawler.cli import main
-            from crawler.runtime.own_limits import raise_file_limit
 
-        raise_file_limit()
         code = main(preforked=preforked)
         if preforked:
             preforked.keep(0)  # the command has ended without them

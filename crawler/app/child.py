@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
+import logging
 import os
 import signal
 import socket
@@ -44,7 +46,11 @@ def serve(line: socket.socket) -> int:
     _detach()
     with line:
         slot = _woken(line)
-        end.code = Exit.DONE if slot is None else _work(line.fileno(), slot)
+        if slot is None:
+            end.code = Exit.DONE
+        else:
+            _change_environment(_read_line(line.fileno()))
+            end.code = _work(line.fileno(), slot)
     return end.code
 
 
@@ -61,6 +67,16 @@ def _woken(line: socket.socket) -> int | None:
     return slot
 
 
+def _change_environment(line: bytes) -> None:
+    """Do to the environment what settings.py has done to the command's since the fork."""
+    for name, value in json.loads(line or b"{}").items():  # empty: the supervisor died
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    time.tzset()
+
+
 class _QuickEnd:
     """Ends this process after its threads and after what the spiders' code has registered with `atexit`, but before the
     interpreter frees each object: that would copy all memory that a forked process shares."""
@@ -70,6 +86,7 @@ class _QuickEnd:
         atexit.register(self._end)  # called last: after all that is registered later
 
     def _end(self) -> None:
+        logging.shutdown()  # it was registered before the fork
         sys.stderr.flush()
         os._exit(self.code)
 
@@ -77,8 +94,7 @@ class _QuickEnd:
 def _work(pipe: int, slot: int | None = None) -> int:
     """Read the instructions and follow them. `slot`: the number that the slot's descriptor has in this process, if it
     is not the supervisor's."""
-    with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what follows the line stays in the pipe
-        line = unbuffered.readline()
+    line = _read_line(pipe)
     if not line.endswith(b"\n"):
         return 0  # the supervisor died before it had sent all instructions
     instructions = read_instructions(line)
@@ -86,9 +102,6 @@ def _work(pipe: int, slot: int | None = None) -> int:
         instructions = replace(instructions, slot=slot)
     end_with(instructions.parent, signal.SIGKILL)
     raise_file_limit()
-    os.environ.clear()
-    os.environ.update(instructions.environment)
-    time.tzset()
     os.chdir(Path(instructions.folder))
 
     with lasting_imports():  # after the signal handling is in place
@@ -106,6 +119,11 @@ def _work(pipe: int, slot: int | None = None) -> int:
         code = error.exit_code
     Slot(instructions.slot).end()
     return code
+
+
+def _read_line(pipe: int) -> bytes:
+    with open(pipe, "rb", buffering=0, closefd=False) as unbuffered:  # what follows the line stays in the pipe
+        return unbuffered.readline()
 
 
 def _leave_signals_to_the_supervisor() -> None:

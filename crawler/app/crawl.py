@@ -313,7 +313,7 @@ class _Crawl:
         workers = tuple(await self._connected.reading.workers())
         now = time.monotonic()
         momentum = self._history.add(now, stats)
-        if momentum.pages_per_second:
-            self._end_in = (stats.pending + stats.processing) / momentum.pages_per_second
+        left, rate = stats.pending + stats.processing, momentum.pages_per_second
+        self._end_in = left / rate if rate else math.inf
         self._observe(Progress(stats, workers, now - self._started, momentum, out.items))
         return stats, workers

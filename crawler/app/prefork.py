@@ -1,12 +1,14 @@
-"""Forks the worker processes of a command, before its arguments are read and before any code of the user has run.
+"""Forks the worker processes of a command, before its arguments are parsed and before any code of the user has run.
 
 To start Python and import the modules of a worker takes each process 0.4 s of CPU; a fork takes a few milliseconds, and
-shares the memory of the modules. Nothing of the user's is shared: each process loads settings and spiders for itself.
+shares the memory of the modules. Nothing of the user's is shared: each process loads the spiders for itself, and gets
+the settings with its instructions.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -14,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
+from crawler.runtime.own_limits import sockets_left
 from crawler.runtime.startup import lasting_imports
 from crawler.worker.process import Preforked
 
@@ -22,6 +25,7 @@ WITH_WORKERS = frozenset(("crawl", "worker"))
 
 _SETTING = ("-s", "--set")
 _HELP = frozenset(("-h", "--help"))
+_DESCRIPTORS = 3  # that the command needs for each process: the line, the slot, and one to hear of its end
 
 
 def prefork(
@@ -33,9 +37,11 @@ def prefork(
     none where it is not safe: beside other threads, or without `pidfd_open` (Linux 5.3), by which the supervisor hears
     of their end.
     """
-    number = _wanted(arguments, environment)
+    number = min(_wanted(arguments, environment), sockets_left() // _DESCRIPTORS)
     if not number or threading.active_count() > 1 or not _has_pidfd():
         return Preforked(), None
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited: the system would not tell how a process ended
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with lasting_imports():  # the modules of a worker, once for all processes
         import crawler.app.start_worker
         import crawler.fetch.http  # noqa: F401
@@ -66,7 +72,7 @@ def _fork() -> tuple[int, socket.socket]:
 
 
 def _has_pidfd() -> bool:
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):  # some builds of Python lack it
         return False
     try:
         os.close(os.pidfd_open(os.getpid()))
@@ -81,7 +87,7 @@ def _wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     from crawler.settings import MAX_PROCESSES
 
     pairs = list(zip(arguments, [*arguments, ""][1:], strict=True))
-    given = {value for word, value in pairs if word in _SETTING}
+    given = [value for word, value in pairs if word in _SETTING]
     command = next((word for word in arguments if not word.startswith("-") and word not in given), "")
     if command not in WITH_WORKERS or not _HELP.isdisjoint(arguments):
         return 0
@@ -90,5 +96,6 @@ def _wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return 0  # its worker runs in the command's own process
     numbers = [word.partition("=")[2] or value for word, value in pairs if word.partition("=")[0] == "--processes"]
     wanted = numbers[-1] if numbers else settings.get("CRAWLER_PROCESSES", "")
-    number = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
-    return min(number, MAX_PROCESSES) or os.cpu_count() or 1
+    number = int(wanted[:6]) if wanted.isascii() and wanted.isdigit() else 0  # Python refuses thousands of digits
+    cores = os.cpu_count() or 1
+    return min(number, MAX_PROCESSES) or cores

@@ -44,7 +44,7 @@ def supervisor(
 
     def instructions(name: str, slot: int, deadly: Mapping[Making, str]) -> bytes:
         of_ours = (settings, config.explicit, str(config.folder), jobs, queues)
-        return Instructions(name, slot, os.getpid(), *of_ours, tuple(deadly.items()), dict(os.environ)).line()
+        return Instructions(name, slot, os.getpid(), *of_ours, tuple(deadly.items())).line()
 
     return Supervisor(
         connected.leases,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-# Worker processes ignore these signals and stop when the supervisor tells them to through the pipe.
+# Worker processes ignore these signals and stop when the supervisor tells them to.
 FOR_THE_SUPERVISOR = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 STOP = b"s"  # the byte that the supervisor sends: the first drains the worker, a second stops it at once
 

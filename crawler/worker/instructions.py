@@ -29,7 +29,6 @@ class Instructions(Struct, frozen=True):
     jobs: tuple[str, ...]  # empty: all jobs
     queues: tuple[str, ...] = ()  # empty: those that `control/routes.py` says
     deadly: tuple[tuple[Making, str], ...] = ()  # spiders that the child must not make, and why
-    environment: dict[str, str] = {}  # the command's, which its settings.py may have changed since a fork
 
     def line(self) -> bytes:
         """The same as one line of ASCII. The standard library's JSON also carries the names of files and folders that

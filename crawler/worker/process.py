@@ -8,7 +8,9 @@ Python anew where the command has forked too few, and in place of a process that
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -35,6 +37,10 @@ class Process(Protocol):
     def send_signal(self, signal: int, /) -> None: ...
 
 
+UNKNOWN_CODE = 255
+"""The exit code of a process that somebody else has reaped, as in asyncio."""
+
+
 class Forked:
     """A forked process that has been taken from `Preforked`."""
 
@@ -50,8 +56,6 @@ class Forked:
     async def wait(self) -> int:
         """Wait until the process has ended. Return its exit code, or the negative number of the signal."""
         code: int = await asyncio.shield(self._ended)
-        with suppress(OSError):
-            await self.stdin.wait_closed()
         return code
 
     def send_signal(self, number: int, /) -> None:
@@ -62,8 +66,10 @@ class Forked:
     def _reap(self) -> None:
         self._loop.remove_reader(self._watched)
         os.close(self._watched)
-        _, status = os.waitpid(self.pid, 0)
-        self.returncode = os.waitstatus_to_exitcode(status)
+        try:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        except ChildProcessError:
+            self.returncode = UNKNOWN_CODE
         self.stdin.transport.abort()
         self._ended.set_result(self.returncode)
 
@@ -73,13 +79,15 @@ class Preforked:
 
     def __init__(self, *processes: tuple[int, socket.socket]) -> None:
         self._processes = list(processes)
+        self._environment = dict(os.environ)
+        self._inherited = _inherited() if processes else None
 
     def __len__(self) -> int:
         return len(self._processes)
 
     async def take(self, slot: int) -> Forked | None:
-        """Wake one of them; None if there is none. It gets the slot and the standard error of this process, which may
-        have changed since the fork."""
+        """Wake one of them; None if there is none. It gets the slot, and what may have changed since the fork: the
+        standard error and the environment of this process."""
         while self._processes:
             pid, line = self._processes.pop()
             try:
@@ -88,11 +96,20 @@ class Preforked:
                 _end(pid, line)
                 continue
             _, stdin = await asyncio.open_connection(sock=line)
+            stdin.write(json.dumps(self._changes()).encode() + b"\n")
             return Forked(pid, stdin)
         return None
 
+    def _changes(self) -> dict[str, str | None]:
+        """The variables of the environment that differ from those at the fork; None: removed since."""
+        before, now = self._environment, os.environ
+        return {name: now.get(name) for name in {*before, *now} if name and before.get(name) != now.get(name)}
+
     def keep(self, number: int) -> None:
-        """Keep that many of them and end the others."""
+        """Keep that many of them and end the others; all of them, if settings.py has changed something of this process
+        that only a new Python would inherit."""
+        if self._processes and _inherited() != self._inherited:
+            number = 0
         for pid, line in self._processes[number:]:
             _end(pid, line)
         del self._processes[number:]
@@ -101,8 +118,18 @@ class Preforked:
 def _end(pid: int, line: socket.socket) -> None:
     """End a process that waits, if it has not died."""
     line.close()
-    os.kill(pid, signal.SIGKILL)  # it has nothing to lose, and its end is reaped here, so that the number is its own
-    os.waitpid(pid, 0)
+    with suppress(ProcessLookupError, ChildProcessError):  # somebody else has reaped it
+        os.kill(pid, signal.SIGKILL)  # it has nothing to lose
+        os.waitpid(pid, 0)
+
+
+def _inherited() -> object:
+    """What a new Python takes over from this process, besides its folder and the rest of its environment."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    limits = [resource.getrlimit(number) for name, number in vars(resource).items() if name.startswith("RLIMIT_")]
+    at_start = {name: value for name, value in os.environ.items() if name.startswith(("PYTHON", "LC_", "LANG"))}
+    return mask, limits, os.nice(0), os.getresuid(), os.getresgid(), os.getgroups(), at_start
 
 
 async def start_python(slot: int) -> asyncio.subprocess.Process:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ os.environ.pop("SHOP_DOOR", None)
 """
 
 SPIDER = """
-import atexit, json, os, random, signal, sys
+import atexit, json, logging, logging.handlers, os, random, signal, sys
 from crawler import Spider
 
 class Shop(Spider):
@@ -42,6 +44,9 @@ class Shop(Spider):
         })
         atexit.register(self.note, f"left-{os.getpid()}", {})
         print("printed by a spider")
+        handler = logging.handlers.MemoryHandler(9, 99, logging.FileHandler(f"notes/log-{os.getpid()}"))
+        logging.getLogger("shop").addHandler(handler)
+        logging.getLogger("shop").warning('"kept until the end"')
 
     def note(self, name, what):
         with open(f"notes/{name}", "w") as file:
@@ -74,10 +79,11 @@ def is_forked(note: Any) -> bool:
     return "crawler.app.child" not in note["command"]
 
 
-async def crawl(shell: Shell, site: Running, *arguments: str) -> tuple[int, dict[int, Any]]:
+async def crawl(shell: Shell, site: Running, *arguments: str, within: Sequence[str] = ()) -> tuple[int, dict[int, Any]]:
     """Crawl the site to its end; returns the command's process and what its workers noted."""
     command = ("crawl", *site.site.truth(), "--spider", "shop", "-O", "items.jsonl", "--fresh", *LOCAL)  # type: ignore[attr-defined]
-    process = await shell.start(*command, *arguments, env={**shell.environment, "SHOP_DOOR": "open"})
+    environment = {**shell.environment, "SHOP_DOOR": "open"}
+    process = await shell.start(*command, *arguments, within=within, env=environment)
     out, err = await process.communicate()
     assert (process.returncode, out) == (0, b""), err.decode()
     items = [json.loads(line)["url"] for line in (shell.folder / "items.jsonl").read_text().splitlines()]
@@ -97,6 +103,7 @@ async def test_they_know_what_settings_py_has_changed_and_share_nothing_of_the_u
     assert {(note["key"], note["door"], note["input"]) for note in made.values()} == {("from settings.py", None, "")}
     assert len({note["chance"] for note in made.values()}) == 3
     assert notes(shell.folder, "left").keys() >= made.keys(), "what the spider registered has run"
+    assert {notes(shell.folder, "log")[pid] for pid in made} == {"kept until the end"}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +115,26 @@ async def test_as_many_work_as_settings_py_says(shell: Shell, site: Running, pro
     _, made = await crawl(shell, site)
     assert len(made) == processes
     assert sum(map(is_forked, made.values())) == forked
+
+
+async def test_none_is_used_if_settings_py_changed_what_only_a_new_python_takes_over(
+    shell: Shell, site: Running
+) -> None:
+    project(shell.folder, "os.umask(0o077)")
+    _, made = await crawl(shell, site, "--processes", "2")
+    assert [is_forked(note) for note in made.values()] == [False, False]
+
+
+IGNORING = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+@pytest.mark.parametrize("within", [("env", "=nameless"), (sys.executable, "-c", IGNORING)], ids=["env", "SIGCHLD"])
+async def test_whatever_started_the_command(shell: Shell, site: Running, within: tuple[str, ...]) -> None:
+    """With a variable without a name, which Python can read but not write; with SIGCHLD ignored, so that the system
+    would not say how a process ended."""
+    project(shell.folder)
+    _, made = await crawl(shell, site, "--processes", "2", within=within)
+    assert [is_forked(note) for note in made.values()] == [True, True]
 
 
 async def test_in_place_of_one_that_died_works_a_new_python(shell: Shell, site: Running) -> None:

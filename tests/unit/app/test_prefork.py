@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ CORES = os.cpu_count() or 1
         ("worker --processes 3 --processes 4", {}, 4),
         ("worker --processes 5000", {}, 1024),
         ("worker --processes ²", {}, CORES),
+        (f"worker --processes {'9' * 5000}", {}, 1024),
+        ("worker -s PROCESSES=3 -s PROCESSES=5 -s PROCESSES=4", {}, 4),
         ("worker -s PROCESSES=3", {}, 3),
         ("-s PROCESSES=3 worker", {"CRAWLER_PROCESSES": "4"}, 3),
         ("worker --set PROCESSES=3 --processes 2", {}, 2),
@@ -73,6 +76,30 @@ def test_none_where_the_end_of_a_process_cannot_be_watched(monkeypatch: pytest.M
     monkeypatch.setattr(os, "pidfd_open", refused)
     made, work = prefork(["crawl", "--processes", "2"], {})
     assert (made is not None and len(made), work) == (0, None)
+
+
+def test_none_where_this_python_cannot_watch_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "pidfd_open")
+    made, work = prefork(["crawl", "--processes", "2"], {})
+    assert (made is not None and len(made), work) == (0, None)
+
+
+def test_no_more_than_there_are_descriptors_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command needs three for each, and others for itself."""
+    forked = 0
+
+    def count() -> int:
+        nonlocal forked
+        forked += 1
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", count)
+    monkeypatch.setattr(module, "sockets_left", lambda: 2)
+    prefork(["crawl", "--processes", "2"], {})
+    assert forked == 0
+    monkeypatch.setattr(module, "sockets_left", lambda: 3)
+    prefork(["crawl", "--processes", "2"], {})
+    assert forked == 1
 
 
 def test_as_many_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +150,20 @@ def test_those_that_are_too_many_end() -> None:
     made.keep(1)
     assert len(made) == 1
     assert [is_child(pid) for pid, _ in processes] == [True, False, False]
+    made.keep(0)
+
+
+async def test_somebody_else_may_reap_them() -> None:
+    """As `os.waitpid(-1, 0)` in a user's code does, or a system that was told to ignore SIGCHLD."""
+    first, second = waiting(), waiting()
+    made = Preforked(first, second)
+    process = await made.take(0)
+    assert process is not None
+    os.kill(second[0], signal.SIGKILL)
+    await asyncio.to_thread(os.waitpid, second[0], 0)
+    assert await process.wait() == process.returncode == 255
+    os.kill(first[0], signal.SIGKILL)
+    await asyncio.to_thread(os.waitpid, first[0], 0)
     made.keep(0)
 
 
