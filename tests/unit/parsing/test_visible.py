@@ -94,6 +94,8 @@ def test_the_definition(page: str, text: str) -> None:
         "&co<b>py</b>",
         "&am<!-- -->p;",
         "<svg-x>yes</svg-x>",
+        *(f"a<{name}/>b</{name}>c" for name in ("object", "noscript", "svg", "iframe", "script", "style", "template")),
+        '<iframe src="x" />b</iframe>c',
     ],
 )
 def test_odd_pages_are_left_to_the_tree(page: str) -> None:
