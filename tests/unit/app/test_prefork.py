@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -16,6 +15,15 @@ from crawler.app.prefork import prefork
 from crawler.worker.process import Preforked
 
 CORES = os.cpu_count() or 1
+
+# of Python 3.12 and later, if another test has left a thread; the processes that are forked here only wait
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if no other test had left a thread."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,7 @@ def test_none_beside_another_thread() -> None:
     assert (made is not None and len(made), work) == (0, None)
 
 
+@pytest.mark.usefixtures("alone")
 def test_none_where_the_end_of_a_process_cannot_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(pid: int) -> int:
         raise OSError("not implemented")
@@ -78,12 +87,14 @@ def test_none_where_the_end_of_a_process_cannot_be_watched(monkeypatch: pytest.M
     assert (made is not None and len(made), work) == (0, None)
 
 
+@pytest.mark.usefixtures("alone")
 def test_none_where_this_python_cannot_watch_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open")
     made, work = prefork(["crawl", "--processes", "2"], {})
     assert (made is not None and len(made), work) == (0, None)
 
 
+@pytest.mark.usefixtures("alone")
 def test_no_more_than_there_are_descriptors_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command needs three for each, and others for itself."""
     forked = 0
@@ -102,6 +113,7 @@ def test_no_more_than_there_are_descriptors_for(monkeypatch: pytest.MonkeyPatch)
     assert forked == 1
 
 
+@pytest.mark.usefixtures("alone")
 def test_as_many_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> int:
         raise BlockingIOError("Resource temporarily unavailable")
@@ -125,6 +137,12 @@ def kill(pid: int) -> None:
     """Kill it and wait for its end, without reaping it."""
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def reap(pid: int) -> None:
+    """Kill it and reap it, as somebody else may who has the same parent."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 def is_child(pid: int) -> bool:
@@ -159,11 +177,9 @@ async def test_somebody_else_may_reap_them() -> None:
     made = Preforked(first, second)
     process = await made.take(0)
     assert process is not None
-    os.kill(second[0], signal.SIGKILL)
-    await asyncio.to_thread(os.waitpid, second[0], 0)
+    reap(second[0])
     assert await process.wait() == process.returncode == 255
-    os.kill(first[0], signal.SIGKILL)
-    await asyncio.to_thread(os.waitpid, first[0], 0)
+    reap(first[0])
     made.keep(0)
 
 
