@@ -20,21 +20,18 @@ def main() -> int:
         survive_the_terminal()
         end_with_the_scheduler()
         with lasting_imports():
+            from crawler.app.prefork import prefork
             from crawler.runtime.own_limits import raise_file_limit
+
         raise_file_limit()
-        preforked = None
-        if "crawl" in sys.argv or "worker" in sys.argv:
-            with lasting_imports():
-                from crawler.app.prefork import prefork
-            preforked, work = prefork(sys.argv[1:], os.environ)
-            if work:  # this is one of the forked processes: what called this function is the command's
-                sys.exit(work())
+        preforked, work = prefork(sys.argv[1:], os.environ)
+        if work:  # this is one of the forked processes: what called this function is the command's
+            sys.exit(work())
         with lasting_imports():
             from crawler.cli import main
 
         code = main(preforked=preforked)
-        if preforked:
-            preforked.keep(0)  # the command has ended without them
+        preforked.keep(0)  # the command has ended without them
         return code
     except KeyboardInterrupt:  # before a command has started
         from crawler.errors import Exit

@@ -21,7 +21,7 @@ from crawler.app.results import largest_groups
 from crawler.app.seed import close_if_asked
 from crawler.app.sinks import check_targets
 from crawler.app.tickets import told
-from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, POLL_SECONDS, Lacking, Watch
+from crawler.app.watching import LACKING_SECONDS, PAUSED_SECONDS, POLL_SECONDS, Lacking, Watch, end_expected_in
 from crawler.app.wiring import exporter, outputs, seeder, supervisor
 from crawler.control.pauses import Pauses
 from crawler.errors import Exit, FrontierError, OutputError, UsageError
@@ -126,7 +126,7 @@ class _Crawl:
         self._stop = asyncio.Event()
         self._is_finished = False
         self._history = History()
-        self._end_in = math.inf  # seconds, if no page leads to a new one
+        self._end_in = math.inf  # seconds, see `end_expected_in`
 
     async def run(
         self,
@@ -313,7 +313,6 @@ class _Crawl:
         workers = tuple(await self._connected.reading.workers())
         now = time.monotonic()
         momentum = self._history.add(now, stats)
-        left, rate = stats.pending + stats.processing, momentum.pages_per_second
-        self._end_in = left / rate if rate else math.inf
+        self._end_in = end_expected_in(stats, momentum)
         self._observe(Progress(stats, workers, now - self._started, momentum, out.items))
         return stats, workers

@@ -20,26 +20,22 @@ from crawler.runtime.own_limits import sockets_left
 from crawler.runtime.startup import lasting_imports
 from crawler.worker.process import Preforked
 
-WITH_WORKERS = frozenset(("crawl", "worker"))
-"""The commands that start worker processes."""
-
+_WITH_WORKERS = frozenset(("crawl", "worker"))  # commands that start worker processes
 _SETTING = ("-s", "--set")
 _HELP = frozenset(("-h", "--help"))
 _DESCRIPTORS = 3  # that the command needs for each process: the line, the slot, and one to hear of its end
 
 
-def prefork(
-    arguments: Sequence[str], environment: Mapping[str, str]
-) -> tuple[Preforked, None] | tuple[None, Callable[[], int]]:
-    """Fork as many processes as a command with these arguments will probably need.
+def prefork(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[Preforked, Callable[[], int] | None]:
+    """Fork as many processes as a command with these arguments will probably need, often none.
 
-    Return them in the command; in each of them, return the function that does its work and returns its exit code. Fork
-    none where it is not safe: beside other threads, or without `pidfd_open` (Linux 5.3), by which the supervisor hears
-    of their end.
+    Return them, and in each of them also the function that does its work and returns its exit code. Fork none where it
+    is not safe: beside other threads, or without `pidfd_open` (Linux 5.3), by which the supervisor hears of their end.
     """
-    number = min(_wanted(arguments, environment), sockets_left() // _DESCRIPTORS)
-    if not number or threading.active_count() > 1 or not _has_pidfd():
+    wanted = _wanted(arguments, environment)
+    if not wanted or threading.active_count() > 1 or not _has_pidfd():
         return Preforked(), None
+    number = min(wanted, sockets_left() // _DESCRIPTORS)
     if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:  # inherited: the system would not tell how a process ended
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with lasting_imports():  # the modules of a worker, once for all processes
@@ -53,7 +49,7 @@ def prefork(
             if not pid:
                 for _, other in made:
                     other.close()
-                return None, partial(serve, line)
+                return Preforked(), partial(serve, line)
             made.append((pid, line))
     return Preforked(*made), None
 
@@ -84,16 +80,16 @@ def _has_pidfd() -> bool:
 def _wanted(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """How many processes to fork. A guess, because settings.py has not been read: the supervisor ends those that are
     too many, and starts those that are missing."""
-    from crawler.settings import MAX_PROCESSES
-
     pairs = list(zip(arguments, [*arguments, ""][1:], strict=True))
     given = [value for word, value in pairs if word in _SETTING]
     command = next((word for word in arguments if not word.startswith("-") and word not in given), "")
-    if command not in WITH_WORKERS or not _HELP.isdisjoint(arguments):
+    if command not in _WITH_WORKERS or not _HELP.isdisjoint(arguments):
         return 0
     settings = {**environment, **{f"CRAWLER_{name}": value for name, _, value in (one.partition("=") for one in given)}}
     if (settings.get("CRAWLER_REDIS_URL") or settings.get("REDIS_URL", "")).startswith("memory:"):
         return 0  # its worker runs in the command's own process
+    from crawler.settings import MAX_PROCESSES
+
     numbers = [word.partition("=")[2] or value for word, value in pairs if word.partition("=")[0] == "--processes"]
     wanted = numbers[-1] if numbers else settings.get("CRAWLER_PROCESSES", "")
     number = int(wanted[:6]) if wanted.isascii() and wanted.isdigit() else 0  # Python refuses thousands of digits

@@ -18,6 +18,7 @@ from crawler.runtime.incident import Incident
 from crawler.runtime.patience import Patience
 from crawler.status import JobStats, WorkerInfo
 from crawler.views.figures import alive, at_work, no_worker, routes_differ
+from crawler.views.history import Momentum
 
 log = structlog.get_logger()
 
@@ -80,6 +81,12 @@ class Unserved:
             elif job.name not in self._said:
                 self._said.add(job.name)
                 log.warning("nobody_serves", job=job.name, pending=stats.pending, why=no_worker(stats, workers))
+
+
+def end_expected_in(stats: JobStats, momentum: Momentum) -> float:
+    """Seconds until the job's queue is empty if no page leads to a new one; infinite while no page is read."""
+    rate = momentum.pages_per_second
+    return (stats.pending + stats.processing) / rate if rate else math.inf
 
 
 class Watch(Generic[Seen]):

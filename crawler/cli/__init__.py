@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from inspect import getdoc
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -48,9 +48,7 @@ from crawler.cli.options import (
 )
 from crawler.errors import Exit
 from crawler.program import PROGRAM, VERSION, as_run
-
-if TYPE_CHECKING:
-    from crawler.worker.process import Preforked
+from crawler.worker.process import Preforked
 
 __all__ = ["main"]
 
@@ -139,7 +137,7 @@ def _show_help(command: Annotated[str, typer.Argument(metavar="COMMAND", show_de
     return main([command, "--help"] if command else ["--help"])
 
 
-def main(arguments: Sequence[str] | None = None, *, preforked: Preforked | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, preforked: Preforked = Preforked()) -> int:  # noqa: B008 - empty
     """Run one command (of `sys.argv` when None) and return its exit code. `preforked`: processes for its workers."""
     try:
         for one in sys.argv[1:] if arguments is None else arguments:

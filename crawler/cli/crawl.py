@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec.structs import replace
 
@@ -88,10 +88,10 @@ def crawl(
     config = config_of(invocation, strict=strict, **archiving(warc))
 
     with lasting_imports():
-        import crawler.app.crawl
         import crawler.app.spiders
         import crawler.cli.display
         import crawler.cli.tables  # noqa: F401 - all that this command needs
+        from crawler.app.crawl import crawl as crawl_here
         from crawler.app.limits import limits_of
         from crawler.app.outputs import with_feeds
 
@@ -110,7 +110,7 @@ def crawl(
     refusals = Refusals()
     with _display(invocation, config, f"job {name}", targets) as (config, observe), kept_from_users():
         report = run(
-            _crawl(
+            crawl_here(
                 config,
                 Job(name, order=order or "", spider=spider, arguments=given),
                 seeds,
@@ -149,12 +149,6 @@ def _for_this_spider(spider: Spider, config: Config) -> Config:
     from crawler.app.config import for_one_spider
 
     return for_one_spider(config, spider.custom_settings, spider.name)
-
-
-async def _crawl(*arguments: Any, **options: Any) -> CrawlReport:
-    from crawler.app.crawl import crawl as crawl_here
-
-    return await crawl_here(*arguments, **options)
 
 
 def _name(spider: str, seeds: Seeds | OwnSeeds, arguments: dict[str, str]) -> str:

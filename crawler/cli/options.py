@@ -24,10 +24,10 @@ from crawler.program import as_run
 from crawler.runtime.safe_text import without_password
 from crawler.runtime.startup import heed_interrupts, lasting_imports
 from crawler.settings import MAX_PROCESSES, load, parse_override
+from crawler.worker.process import Preforked
 
 if TYPE_CHECKING:
     from crawler.app.config import Config
-    from crawler.worker.process import Preforked
 
 
 class Invocation(Struct, frozen=True):
@@ -36,7 +36,7 @@ class Invocation(Struct, frozen=True):
     overrides: Mapping[str, str] = {}
     verbose: bool = False
     quiet: bool = False
-    preforked: Preforked | None = None
+    preforked: Preforked = Preforked()
 
 
 def option(*names: str, help: str, metavar: str | None = None, **more: Any) -> Any:
@@ -219,7 +219,6 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
     with lasting_imports():
         from crawler.app.config import Config
         from crawler.runtime import logs
-        from crawler.worker.process import Preforked
     heed_interrupts()
 
     if invocation.verbose or invocation.quiet:
@@ -232,7 +231,7 @@ def config_of(invocation: Invocation, *, strict: bool = False, **defaults: str) 
         raise UsageError("the working directory was removed; change into the project's folder") from None
     settings, origins = load(folder, overrides={**defaults, **invocation.overrides})
     logs.configure(settings.LOG_LEVEL, settings.LOG_RENDERER, logs.log_file(settings.LOG_FILE))
-    return Config(settings, origins, folder, preforked=invocation.preforked or Preforked())
+    return Config(settings, origins, folder, preforked=invocation.preforked)
 
 
 def advise(text: str, *, quiet: bool) -> None:

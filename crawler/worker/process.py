@@ -79,7 +79,7 @@ class Preforked:
 
     def __init__(self, *processes: tuple[int, socket.socket]) -> None:
         self._processes = list(processes)
-        self._environment = dict(os.environ)
+        self._environment = dict(os.environ) if processes else {}
         self._inherited = _inherited() if processes else None
 
     def __len__(self) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from structlog.testing import capture_logs
 
 from crawler.app import watching
-from crawler.app.watching import Unserved, Watch
+from crawler.app.watching import Unserved, Watch, end_expected_in
 from crawler.control.routes import Assignment
 from crawler.errors import FrontierReplaced, FrontierUnavailable
 from crawler.model import Job, Request
-from crawler.status import WorkerInfo
+from crawler.status import JobStats, WorkerInfo
 from crawler.testing.contract.world import AT_ONCE
+from crawler.views.history import Momentum
 from tests.memory import MemoryFrontier
 
 
@@ -40,28 +43,33 @@ async def test_an_outage_is_passed_over_and_logged_once() -> None:
     assert [line["event"] for line in lines] == ["queue_server_away", "queue_server_away_over"]
 
 
-async def test_the_first_polls_come_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short crawl ends when it has ended, not half a second later."""
-    waits: list[float] = []
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds between polls, which nobody waits."""
+    seen: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
+        seen.append(seconds)
 
     monkeypatch.setattr(watching, "POLL_SECONDS", 0.5)
     monkeypatch.setattr("asyncio.sleep", sleep)
+    return seen
+
+
+async def test_the_first_polls_come_sooner(waits: list[float]) -> None:
+    """A short crawl ends when it has ended, not half a second later."""
     watch = Watch(Queue(*range(7)).look)
     assert [await watch.next() for _ in range(7)] == [*range(7)]
     assert waits == [0.0, 0.05, 0.1, 0.2, 0.4, 0.5, 0.5]
 
 
-async def test_a_poll_comes_when_the_end_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float] = []
+@pytest.mark.parametrize(("rate", "seconds"), [(30.0, 0.5), (1.5, 10.0), (0.0, math.inf)])
+def test_the_end_is_expected_by_the_rate_and_not_at_all_of_a_crawl_that_stands(rate: float, seconds: float) -> None:
+    stats = JobStats("news", pending=10, processing=5)
+    assert end_expected_in(stats, Momentum(pages_per_second=rate)) == seconds
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
 
-    monkeypatch.setattr(watching, "POLL_SECONDS", 0.5)
-    monkeypatch.setattr("asyncio.sleep", sleep)
+async def test_a_poll_comes_when_the_end_is_expected(waits: list[float]) -> None:
     watch = Watch(Queue(*range(9)).look)
     for _ in range(6):
         await watch.next()
