@@ -137,6 +137,16 @@ async def test_whatever_started_the_command(shell: Shell, site: Running, within:
     assert [is_forked(note) for note in made.values()] == [True, True]
 
 
+async def test_how_one_died_is_told_though_sigchld_was_ignored(shell: Shell, site: Running) -> None:
+    project(shell.folder)
+    (shell.folder / "deadly").touch()
+    within = (sys.executable, "-c", IGNORING)
+    command = ("crawl", *site.seeds, "--spider", "shop", "-O", "items.jsonl", "--processes", "1", *LOCAL)
+    ended = await shell.run(*command, within=within)
+    assert ended.code == 0, ended.err
+    assert "signal 9 (Killed)" in ended.err
+
+
 async def test_in_place_of_one_that_died_works_a_new_python(shell: Shell, site: Running) -> None:
     project(shell.folder)
     (shell.folder / "deadly").touch()
