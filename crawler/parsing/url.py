@@ -184,25 +184,26 @@ def join_links(
     base = canonical(base)
     origin, page = origin_of(base), base.partition("?")[0]
     folder = page[: page.rindex("/") + 1]
+    lines = _lines(hrefs)
+    may_be_long = len(base) + len(lines) > MAX_URL_LENGTH
     upwards: dict[str, str] = {}  # "../../" → that folder
     found: dict[str, None] = {}
-    for name, ups, below, path, absolute, odd in _HREFS(_lines(hrefs)):
+    for name, ups, below, path, other, its_path, odd in _HREFS(lines):
         if name:
             url = page + name if name[0] == "?" else folder + name
-        elif ups:
-            url = (upwards.get(ups) or upwards.setdefault(ups, _climb(folder, len(ups) // 3))) + below
         elif path:
             url = origin + path
-        elif absolute:
-            url = absolute.removesuffix("#")
-            url = url if _is_canonical(url) else fetchable(absolute, base, cut)
+        elif other:
+            url = other + its_path if _is_origin(other) else fetchable(other + its_path, base, cut)
+        elif ups:
+            url = (upwards.get(ups) or upwards.setdefault(ups, _climb(folder, len(ups) // 3))) + below
         else:
             url = fetchable(odd, base, cut) if odd else base
-        if len(url) > MAX_URL_LENGTH:
+        if may_be_long and len(url) > MAX_URL_LENGTH:
             cut("long_urls", _LONG)
         elif url:
             found[url] = None
-            if len(found) == limit:
+            if limit and len(found) == limit:
                 break
     return list(found)
 
@@ -260,8 +261,8 @@ _HREFS = re.compile(
     rf"""(?:({_NAME})                    # name/name: after the folder; ?query: after the page
           |((?:\.\./)++)({_BELOW}{_QUERY})  # ../../name: up as many folders
           |(/(?!/){_BELOW}{_QUERY})      # /path, but not //host: after the origin
+          |(https?://[a-z0-9_.:-]{{1,280}}+)(/{_BELOW}{_QUERY})  # unchanged if the origin is canonical
           )\#?\n
-       |(https?://[^\n]*+)\n           # unchanged if it is canonical
        |([^\n]*+)\n                     # all else goes to the parser""",
     re.VERBOSE,
 ).findall

@@ -110,6 +110,30 @@ def test_the_limit_counts_links_not_hrefs() -> None:
     assert join_links("http://h/", hrefs, limit=2) == ["http://h/a", "http://h/b"]
 
 
+@pytest.mark.parametrize("start", ["", "../", "/", "?", "http://h/", "http://other.example/", "HTTP://h/", " /"])
+@pytest.mark.parametrize("surplus", [0, 1])
+def test_a_link_may_be_as_long_as_a_url_however_it_is_written(start: str, surplus: int) -> None:
+    told: list[str] = []
+    shortest = len(canonical(start + "y", "http://h/d/p"))
+    href = start + "y" * (1 + MAX_URL_LENGTH - shortest + surplus)
+    found = join_links("http://h/d/p", ["a", href, "b"], cut=lambda what, why: told.append(what))
+    assert [len(url) for url in found] == [len("http://h/d/a"), *[MAX_URL_LENGTH] * (1 - surplus), len("http://h/d/b")]
+    assert told == ["long_urls"] * surplus
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("http://h:80", "https://h:443", "http://h:", "http://h.", "http://h..", "http://127.1", "http://0x7f.1"),
+        *("http://1.2.3.4:8080", "http://xn--a", "http://xn--nxasmq6b", "http://a_b", "http://h:99999", "http://:80"),
+        *("http://-", "https://" + "h" * 280, "http://" + "h." * 140 + "h", "http://h:8o"),
+    ],
+)
+def test_an_absolute_link_is_kept_as_it_is_only_if_its_origin_is_canonical(origin: str) -> None:
+    for href in (f"{origin}/a/b?c", f"{origin}/a#b", f"{origin}/", origin):
+        assert join_links("https://example.com/a", [href]) == one_by_one("https://example.com/a", [href])
+
+
 def test_a_base_that_is_no_url_is_an_error() -> None:
     with pytest.raises(BadUrl):
         join_links("no base", ["a"])
