@@ -169,7 +169,7 @@ class Response:
         tree.check_size(self.body, self.parse_limits)
         return True
 
-    @property
+    @cached_property
     def _reading(self) -> Reading:
         return Reading(self.encoding, self.parse_limits, self.cut.setdefault)
 

@@ -10,7 +10,7 @@ import msgspec
 from lxml import etree
 
 from crawler.parsing.limits import Reading
-from crawler.parsing.link_scan import LINK_DIRECTIVES, Hrefs, attributes_of
+from crawler.parsing.link_scan import LINK_DIRECTIVES, Hrefs, attributes_in, attributes_of
 from crawler.parsing.url import BadUrl, canonical, join_links
 from crawler.parsing.visible import Elements, links_of, title_of
 
@@ -152,12 +152,12 @@ def page_meta(root: etree._Element, url: str, how: Reading = _PLAIN) -> PageMeta
 
 def scanned_page_meta(found: Hrefs, page: Elements, url: str, how: Reading = _PLAIN) -> PageMeta | None:
     """The same from a scan and from the page's elements; None if only a tree can tell."""
-    title, root = title_of(page), attributes_of([page.root], ("",))
+    title, root = title_of(page), attributes_in(page.root)
     metas, links = attributes_of(found.metas, _DECLARING), attributes_of(links_of(page), ("canonical",))
     if title is None or root is None or metas is None or links is None or found.may_refresh():
         return None
     base = (found.base is not None and _target(found.base, url, how)) or canonical(url)
-    return _declared(title, root[0], metas, links, "", base, how)
+    return _declared(title, root, metas, links, "", base, how)
 
 
 def _declared(

@@ -119,10 +119,23 @@ def _hrefs(steps: Sequence[tuple[str, ...]]) -> Hrefs | None:
 
 def attributes_of(tags: Sequence[str], words: tuple[str, ...]) -> list[dict[str, str]] | None:
     """The attributes of each tag that has one of the words; None if only a parser can tell."""
-    telling = [tag for _, tag in _telling(tags, words)]
-    if any(len(tag) > MAX_TAG or any(map(_may_differ, _REFERENCE(tag))) for tag in telling):
+    found = []
+    for _, tag in _telling(tags, words):
+        if (attributes := attributes_in(tag)) is None:
+            return None
+        found.append(attributes)
+    return found
+
+
+def attributes_in(tag: str) -> dict[str, str] | None:
+    """The attributes in the text between a tag's name and its end; None if only a parser can tell."""
+    if len(tag) > MAX_TAG:
         return None
-    return [{name: unescape(value) for name, value in _attributes(tag).items()} for tag in telling]
+    if "&" not in tag:
+        return _attributes(tag)
+    if any(map(_may_differ, _REFERENCE(tag))):
+        return None
+    return {name: unescape(value) for name, value in _attributes(tag).items()}
 
 
 def _may_differ(reference: tuple[str, str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
+from types import GeneratorType
 from typing import Any
 
 from msgspec.structs import replace
@@ -152,8 +153,13 @@ def _named(request: Request) -> tuple[Any, ...]:
 
 def one_by_one(given: Any) -> Iterable[Any]:
     """Return the results of a plain callback one by one, also if there is only one."""
-    is_many = isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_item(given)
+    is_many = type(given) in _MANY or (
+        isinstance(given, Iterable) and not isinstance(given, (str, bytes)) and not is_item(given)
+    )
     return given if is_many else (given,)
+
+
+_MANY = frozenset({GeneratorType, list, tuple})  # what most callbacks give; to ask for an item's marks takes longer
 
 
 def _frames(generator: Any) -> Frames:
