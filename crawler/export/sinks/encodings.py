@@ -90,7 +90,7 @@ class JsonLines(_AllFields):
 
 def lines(rows: Iterable[bytes]) -> bytes:
     """Return the rows, each with a line break."""
-    return b"".join([row + b"\n" for row in rows])
+    return b"\n".join([*rows, b""])
 
 
 def is_json(line: bytes) -> bool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from crawler.model import OutboxEntry
 
@@ -82,6 +83,7 @@ def _items_until(entry: OutboxEntry, before: str | None) -> int:
     return len(entry.items) if _order(entry.position) <= _order(before) else 0
 
 
+@lru_cache(64)  # each page's position is compared with the one before it and the one behind it
 def _order(entry_id: str) -> tuple[int, int, float]:
     page, _, item = entry_id.partition("/")
     milliseconds, _, number = page.partition("-")

@@ -122,8 +122,11 @@ def record_of(
 def block_of(data: bytes, positions: str, items: int, values_left_out: int) -> Block:
     """Return what announces the bytes of so many rows, behind which the crawl has these positions and has left out so
     many values."""
-    lines = array("I", map(crc32, data.removesuffix(b"\n").split(b"\n")))
-    return Block(positions, len(data), crc32(data), lines.tobytes(), items, values_left_out)
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        del lines[-1]
+    crcs = array("I", map(crc32, lines))
+    return Block(positions, len(data), crc32(data), crcs.tobytes(), items, values_left_out)
 
 
 def is_whole(block: Block, behind: bytes) -> bool:
