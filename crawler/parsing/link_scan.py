@@ -188,11 +188,12 @@ _BARE: Final = r"""[^ \t\n\r\f"'<>]++"""  # may contain "=" and "`"; if a quote 
 _VALUE: Final = rf"""(?:"[^"]*+"|'[^']*+'|{_BARE})"""
 _IS: Final = r"""(?<![ \t\n\r\f/"'])="""  # directly after a name: elsewhere "=" may begin a name
 _ATTRIBUTES: Final = rf"""(?:[^<>"'=]*+{_IS}{_VALUE})*+[^<>"'=]*+"""
+_GAP: Final = rf"""(?:{_S}++|(?<=["']))"""  # before an attribute; behind a quoted value it may lack its white space
 _OTHERS: Final = rf"""[ \t\n\r\f=/>])[^ \t\n\r\f"'<>/=]++(?:={_VALUE})?+)*+"""
-_NO_HREF: Final = rf"(?:{_S}++(?![hH][rR][eE][fF]{_OTHERS}"
-_NO_SRC: Final = rf"(?:{_S}++(?![sS][rR][cC]{_OTHERS}"
+_NO_HREF: Final = rf"(?:{_GAP}(?![hH][rR][eE][fF]{_OTHERS}"
+_NO_SRC: Final = rf"(?:{_GAP}(?![sS][rR][cC]{_OTHERS}"
 _ATTRIBUTE: Final = re.compile(rf"""([^ \t\n\r\f"'<>/=]++)(?:=(?:"([^"]*+)"|'([^']*+)'|({_BARE})))?+""").findall
-_HREF: Final = rf"""({_S}++href=)(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
+_HREF: Final = rf"""({_GAP}href=)(?:"([^"]*+)"|'([^']*+)'|({_BARE}))"""
 
 # Other references have many rules: the semicolon may be missing, the next character matters, some numbers stand for
 # other characters. None begins at "&" before a name and "=", as in a query (HTML standard §13.2.5.73).
@@ -215,10 +216,10 @@ _WITH_TEXT: Final = "|".join(
 _OPAQUE: Final = "xmp|iframe|noembed|noframes|plaintext|frameset|frame"
 # A frame that leads to no other page.
 _EMPTY_FRAME: Final = rf"""<iframe{_NO_SRC}
-  (?:{_S}++src=(?:"(?:javascript|about):[^"]*+"|'(?:javascript|about):[^']*+'){_ATTRIBUTES}|{_S}*+)(?<!/)>
+  (?:{_GAP}src=(?:"(?:javascript|about):[^"]*+"|'(?:javascript|about):[^']*+'){_ATTRIBUTES}|{_S}*+)(?<!/)>
   [^<]*+</iframe{_S}*+>"""
 _LINKING: Final = "a|area|base|meta"
-_COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-))*+-->"
+_COMMENT: Final = "<!--(?!-?>)(?:[^-]++|-(?!-)|--(?![->!]))*+-->"  # "--!>" and "--->" end it, too
 
 # Inside these, a text-only element may hold elements: <svg><style><a href=…> is a link. The scan skips such an element
 # if nothing in it can be a link, hide its end or be read in two ways; otherwise the page is left to the parser.

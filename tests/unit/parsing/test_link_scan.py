@@ -141,6 +141,12 @@ def same(found: Found, other: Found) -> bool:
         ("<style><!-- p > a { } --></style><script><!--\n'<a href=1>' //--></script><a href=19>", ["19"]),
         ('<iframe src="javascript:void(0)" name="x">no</iframe><iframe></iframe><a href=20>', ["20"]),
         ('<a href="/i?a=1&filename=2&b=3&copy=4&amp;c=5&">', ["/i?a=1&filename=2&b=3&copy=4&c=5&"]),
+        (
+            '<a class=\'x\'href="21">x</a><a rel="y"id=\'z\'href=22><area alt=""href=\'23\'title="">',
+            ["21", "22", "23"],
+        ),
+        ("<iframe name='x'src='about:blank'></iframe><base target='x'href='/'><a href=24>", ["24"]),
+        ("<!-- i-- > 0 --[a]-- <a href=x> -- --><a href=25><!-- -- --><a href=26>", ["25", "26"]),
         ("no markup at all", []),
         ("", []),
     ],
