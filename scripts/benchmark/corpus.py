@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import deque
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def _of(scheme: str) -> str:
 def _walked(name: str, folder: Path, port: int, roots: dict[str, Path], scheme: str) -> Corpus:
     """Return the corpus with its pages, found by a walk that shares no code with the crawler; cached."""
     seeds = tuple(f"{scheme}://{host}:{port}/" for host in roots)
-    memory = folder / "pages.json"
+    memory = folder / "reachable.json"
     if not memory.exists():
         memory.write_text(json.dumps(_walk(seeds, roots)))
     found: dict[str, list[int]] = json.loads(memory.read_text())
@@ -197,11 +198,16 @@ def is_followed(url: str, hosts: Container[str]) -> bool:
 
 
 def _read(url: str, roots: dict[str, Path]) -> bytes | None:
-    """The body that the web server answers with status 200; None if it has no such file."""
+    """The body that the web server answers with status 200; None if it has no such file, or refuses the URL."""
     parts = urlsplit(url)
+    if _BARE_PERCENT(parts.path):  # a crawler asks for it as it is, as browsers do (WHATWG URL), and nginx answers 400
+        return None
     path = unquote(parts.path).lstrip("/")
     file = roots[parts.hostname or ""] / (path + "index.html" if parts.path.endswith("/") else path)
     return file.read_bytes() if file.is_file() else None
+
+
+_BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})").search
 
 
 class _Links(HTMLParser):

@@ -55,8 +55,8 @@ def _each(what: str, show: Callable[[dict[str, Any]], float], form: str = ".2f")
 
 
 def _exact(runs: Runs) -> str:
-    wrong = [run for run in runs if any(run.get("seen", run)[name] for name in ("missing", "surplus"))]
-    return f"coverage {f'wrong in {len(wrong)} runs' if wrong else 'exact'}"
+    wrong = {run["contender"] for run in runs if any(run.get("seen", run)[name] for name in ("missing", "surplus"))}
+    return f"coverage wrong of {', '.join(sorted(wrong))}" if wrong else "coverage exact"
 
 
 _OF_IDEAL = _each("pages/s ÷ ideal", lambda run: run["middle"] / run["ideal"])
