@@ -58,6 +58,7 @@ class Broken(Spider):
 
 class Given(Spider):
     name = "given"
+    custom_settings = {"COVERAGE_RULES": {"price": 1.0}}
 
     def __init__(self, prices="", **more):
         super().__init__(**more)
@@ -185,6 +186,16 @@ class Shop:
     async def get(self, result: Any, **options: Any) -> Any:
         """Wait for a result, in a thread."""
         return await asyncio.to_thread(result.get, timeout=60, **options)
+
+    async def said(self, name: str, *words: str) -> str:
+        """Wait until a process has logged a line with these words, and return it."""
+        async with asyncio.timeout(60):
+            while True:
+                lines = (self.folder / f"{name}.log").read_text().splitlines()
+                for line in lines:
+                    if all(word in line for word in words):
+                        return line
+                await asyncio.sleep(0.1)
 
     def played(self) -> list[dict[str, Any]]:
         """What `index` was given."""

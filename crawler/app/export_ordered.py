@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from msgspec.structs import replace
 
 from crawler.app.config import Config
 from crawler.app.connect import connect
+from crawler.app.coverage import broken
 from crawler.app.sinks import check_targets
+from crawler.app.spiders import for_its_spider
 from crawler.app.tickets import POLL_SECONDS, Telling, celery_results
 from crawler.app.wiring import exporter
 from crawler.errors import ConfigError, UsageError
@@ -18,7 +22,7 @@ from crawler.export.formats import is_path
 from crawler.export.target import Target
 from crawler.interfaces import Backend
 from crawler.model import Job, Ticket
-from crawler.runtime.patience import Patience, every
+from crawler.runtime.patience import OUTAGE, Patience, every
 from crawler.runtime.signals import calling
 from crawler.worker.supervisor import worker_name
 
@@ -89,8 +93,19 @@ class _Ordered:
         if not any(ticket.is_page for ticket in tickets) and job.epoch not in self._running:
             targets = _of_job(self._targets, job.name)
             out = exporter(self._config, self._connected, job, targets, patient=True, name=self._name)
-            self._running[job.epoch] = _Export(out, self._stop)
+            self._running[job.epoch] = _Export(out, self._stop, partial(self._say_broken, job))
         await self._telling.tell(job, tickets)
+
+    async def _say_broken(self, job: Job) -> None:
+        """Log the rules of its spider that the items of a finished job break."""
+        own, unknown = for_its_spider(self._config, job)
+        reading = self._connected.reading
+
+        async def say() -> None:
+            await broken(own.settings, reading, job, await reading.stats(job), unknown)
+
+        with suppress(*OUTAGE):  # stopped during an outage
+            await Patience().until_done(say, self._stop)  # `until` logs the outage
 
     async def _has_right(self, job: Job) -> bool:
         holder = await self._connected.outbox.hold(job, self._name, self._config.settings.LEASE_SECONDS)
@@ -109,12 +124,18 @@ class _Ordered:
 
 
 class _Export:
-    """The export of one job, which ends when the job is no longer wanted and its outbox is empty."""
+    """The export of one job, which ends when the job is no longer wanted and its outbox is empty; then it calls
+    `ended`, unless it is stopped before."""
 
-    def __init__(self, out: Exporter, stop: asyncio.Event) -> None:
+    def __init__(self, out: Exporter, stop: asyncio.Event, ended: Callable[[], Awaitable[None]]) -> None:
         self.is_wanted = True
         self.exporter = out
-        self.task = asyncio.create_task(out.run(stop, until=lambda: not self.is_wanted, follow=True), name="export")
+        self.task = asyncio.create_task(self._run(stop, ended), name="export")
+
+    async def _run(self, stop: asyncio.Event, ended: Callable[[], Awaitable[None]]) -> None:
+        await self.exporter.run(stop, until=lambda: not self.is_wanted, follow=True)
+        if not self.is_wanted:
+            await ended()
 
 
 def _check(target: Target) -> None:

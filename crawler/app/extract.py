@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from crawler.app.config import Config, for_one_spider
+from crawler.app.coverage import Covered, broken_by
 from crawler.app.fetching import parse_limits
 from crawler.app.item_files import files_of
 from crawler.app.one_page import InThisProcess
@@ -84,6 +85,7 @@ class Extraction(Struct):
     unstorable: int = 0  # items that an output cannot store
     counters: Counter[str] = field(default_factory=Counter)  # those of a crawl: `skip/…`, `dropped/…`, `cut/…` …
     errors: Counter[str] = field(default_factory=Counter)  # what failed, and in which line of the user's code → pages
+    broken: tuple[str, ...] = ()  # the rules that the items break, as sentences
 
     @property
     def stats(self) -> JobStats:
@@ -95,7 +97,8 @@ class Extraction(Struct):
         failed = self.errors.total()
         if failed > self.pages:
             return Exit.FAILED
-        return Exit.LOST if strict and (failed or self.unstorable or lost(self.stats)) else Exit.DONE
+        has_lost = failed or self.unstorable or self.broken or lost(self.stats)
+        return Exit.LOST if strict and has_lost else Exit.DONE
 
 
 async def extract(
@@ -126,8 +129,10 @@ async def extract(
         outputs = _Outputs(sinks(config, targets, its_job), done)
         stack.push_async_callback(outputs.close)
         await outputs.open()
-        await _Extractor(config, registry, reader, its_job, outputs, done, only=spider).run()
+        extractor = _Extractor(config, registry, reader, its_job, outputs, done, only=spider)
+        await extractor.run()
         await outputs.finish()
+    done.broken = broken_by(extractor.covered.coverage, done.items, config.settings, its_job)
     done.errors["the archive does not say what was asked for"] += reader.unreadable
     done.errors, done.counters = +done.errors, +done.counters  # without zeros
     return done
@@ -193,6 +198,7 @@ class _Extractor:
         self._refused: set[int] = set()  # the same of requests for pages that another callback reads
         self._waiting: deque[Request] = deque()
         settings = config.settings
+        self.covered = Covered(settings.COVERAGE_RULES)
         middlewares = Middlewares(settings.DOWNLOADER_MIDDLEWARES, self._replay, settings.CALLBACK_TIMEOUT)
         gate = RobotsGate(
             InThisProcess(),
@@ -265,6 +271,7 @@ class _Extractor:
         if not request.media:
             self._read.add(_hashed(request))
         self._count(request, visit)
+        self.covered.add(request.url, visit.filled)
         await self._outputs.put(request, visit)
         self._waiting.extend(visit.links)
 

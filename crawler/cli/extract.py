@@ -105,6 +105,7 @@ def _lines(done: Extraction, targets: Sequence[str]) -> dict[str, str]:
         "skipped": asked_for_in_words(done.stats, pages=True),
         "left out": asked_for_in_words(done.stats, pages=False),
         "lost": lost_in_words(told(done.stats)),
+        "broken rules": "\n".join(done.broken),
         "not archived": missing if done.missing else "",
         "not asked for": f"{counted(done.others)} pages of other spiders" if done.others else "",
         "not stored": f"{counted(done.unstorable)} items; the log names their fields" if done.unstorable else "",

@@ -12,7 +12,7 @@ from crawler.views.figures import counted, several
 
 BAR = 20  # characters of a whole bar
 _NAMED = 5  # fields that a summary names
-_EXAMPLES = 3  # pages that a broken rule names
+EXAMPLES = 3  # pages that a broken rule names
 
 
 def share(filled: int, items: int) -> str:
@@ -56,7 +56,7 @@ def broken_rules(coverage: Sequence[Coverage], rules: Mapping[str, float], least
         its, name = _meant(rule, coverage)
         filled, total, lacking = _summed(its, name)
         if total and filled < wanted * total:
-            examples = f"; for example {' '.join(map(shown, lacking[:_EXAMPLES]))}" if lacking else ""
+            examples = f"; for example {' '.join(map(shown, lacking[:EXAMPLES]))}" if lacking else ""
             least_share = f"at least {round(100 * wanted, 4):g} % wanted"
             have = f"in {counted(filled)} of {several(total, 'item')} ({share(filled, total)})"
             yield f"{shown(rule)} is filled {have}, {least_share} (COVERAGE_RULES){examples}"

@@ -208,6 +208,12 @@ async def test_urls_are_added_to_a_job(shop: Shop, site: Running) -> None:
     assert await shop.get(shop.stop.delay("nothing")) == ""
 
 
+async def test_rules_that_the_items_of_an_ordered_crawl_break_are_logged(shop: Shop, site: Running) -> None:
+    got = await shop.get(shop.crawl.delay(site.seeds[:1], spider="given"))
+    said = await shop.said("exporter", "coverage_rule_broken", got["job"])
+    assert "price is filled in 0 of 1 item (0 %), at least 100 % wanted (COVERAGE_RULES)" in said
+
+
 async def test_what_an_export_of_ordered_crawls_lacks(bare: Shell) -> None:
     for arguments, code, why in (
         (("-o", "{job}.jsonl"), 78, "set CELERY_APP"),

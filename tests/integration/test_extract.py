@@ -279,6 +279,31 @@ async def test_values_without_a_column_are_counted_and_an_exit_code(tmp_path: Pa
     }
 
 
+@pytest.mark.parametrize(
+    ("rules", "broken"),
+    [
+        ({"COVERAGE_RULES": {"url": 1.0, "title": 0.5}, "MIN_ITEMS": 2}, []),
+        ({"COVERAGE_RULES": {"title": 0.9}}, ["title is filled in 1 of 2 items (50 %), at least 90 % wanted"]),
+        ({"COVERAGE_RULES": {"dict.price": 0.1}}, ["dict.price is filled in 0 of 2 items (0 %), at least 10 % wanted"]),
+        ({"MIN_ITEMS": 3}, ["2 items, at least 3 wanted (MIN_ITEMS)"]),
+    ],
+)
+async def test_rules_that_the_items_break_are_told_and_an_exit_code(
+    tmp_path: Path, rules: Mapping[str, Any], broken: list[str]
+) -> None:
+    code = 'yield {"url": 1, "title": "a"}; yield {"url": 2, "title": ""}; return'
+    await crawl_pages(tmp_path, {"/": "<title>one</title>"}, PLAIN, WARC_DIR="archive")
+    rewrite(
+        tmp_path,
+        **{'yield {"url"': f'{code}; yield {{"url"', 'name = "mine"': f'name = "mine"; custom_settings = {rules}'},
+    )
+    strict, done, _ = await anew(tmp_path, "--strict")
+    assert [why.partition(" (COVERAGE_RULES)")[0] for why in done["broken"]] == broken
+    assert strict == (Exit.LOST if broken else Exit.DONE)
+    assert all("; for example http://127." in why for why in done["broken"] if "COVERAGE_RULES" in why)
+    assert (await anew(tmp_path))[0] == Exit.DONE
+
+
 async def test_what_a_spider_leaves_out_is_counted_and_no_loss(tmp_path: Path) -> None:
     twice = 'self.ITEM_KEY = ("url",); yield {"url": response.url}'
     code, done, items = await anew_with(tmp_path, twice, "--strict")
