@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from datetime import UTC, datetime
 from typing import Any
 
 from crawler import DropItem, Follow, Response, Spider
@@ -43,5 +43,5 @@ def html_item(response: Response) -> dict[str, Any]:
         "text": response.visible_text,
         "links": response.links,
         "depth": response.depth,
-        "fetched_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "fetched_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
