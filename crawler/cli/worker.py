@@ -106,7 +106,8 @@ def export(
     from crawler.app.export_ordered import export_ordered
 
     if ordered:
-        items = run(export_ordered(config, targets))
+        with kept_from_users():  # the spiders say which rules their items must keep
+            items = run(export_ordered(config, targets))
         if not invocation.quiet:
             print(f"{counted(items)} items → {', '.join(shown(one.shown) for one in targets)}", file=sys.stderr)
         return 0
