@@ -182,6 +182,7 @@ def test_the_upper_case_meta_of_xslt_takes_no_second_pass() -> None:
         '<iframe src="about:blank"/><a href=1></iframe>',
         "<script><!-- <script> --></script><a href=1>",
         "<!-- a --!><a href=1> -->",
+        "<!-- a ---><a href=1> -->",
         "<!--> <a href=1> -->",
         "<script><!-- <script> </script> <a href=1> --></script>",
         "<script/><a href=1>",
